@@ -1,0 +1,87 @@
+# Two commands matter: `make run` starts the service, `make test` proves it. Both need Python 3.11+, git and make alone.
+.DEFAULT_GOAL := help
+
+# The first of these that runs and is new enough; `make run PYTHON=...` picks another.
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+bin := .venv/bin
+pip := $(bin)/python -m pip --disable-pip-version-check --quiet --retries 5
+locked := $(pip) install --require-hashes --requirement
+
+.PHONY: help
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .venv/.project ## start the service on port 5000 with the demonstration model; ARGS="--port 8000"
+	@mkdir -p .housepredict # what is estimated and trained here stays in this folder
+	$(bin)/housepredict serve --demo $(ARGS)
+
+.PHONY: test
+test: check ## check everything, test everything, report coverage
+	@mkdir -p build && rm -f build/pytest.xml
+	$(bin)/coverage erase
+	$(bin)/coverage run -m pytest --junitxml=build/pytest.xml $(ARGS)
+	@# An integration test that was skipped has proved nothing: no server for it counts as a failure.
+	@awk 'BEGIN { RS = "<" } /^testcase/ { test = $$0 } \
+		/^skipped/ && test ~ /classname="tests\.integration/ { print "skipped: " test; bad = 1 } \
+		END { exit bad }' build/pytest.xml
+	$(bin)/coverage combine --quiet
+	$(bin)/coverage report
+	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
+
+.PHONY: check
+check: .venv/.dev .venv/.project ## lint, formatting, types, and the direction of imports
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy $(wildcard src tests benchmarks)
+	$(bin)/lint-imports
+
+.PHONY: format
+format: .venv/.dev ## format the code and mend what ruff can mend
+	$(bin)/ruff format
+	$(bin)/ruff check --fix
+
+.PHONY: build
+build: .venv/.project ## make the wheel and the source distribution in dist/
+	rm -rf dist
+	$(bin)/hatchling build
+
+.PHONY: lock
+lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits; ARGS=--upgrade for the newest
+	$(compile) --all-extras --group dev --output-file requirements/dev.lock
+	$(compile) --extra all --group build --constraint requirements/dev.lock --output-file requirements/service.lock
+
+# --universal: one lock for every platform. fewest: and one version for every Python, so that all run what was tested.
+compile = build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --annotation-style line --custom-compile-command "make lock" $(ARGS)
+
+.PHONY: clean
+clean: ## remove what was made, and keep .housepredict, which is data
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# What is installed follows the locks: each stamp is as new as the lock that it stands for.
+.venv/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo >&2 "housepredict needs Python 3.11 or newer, as python3.11 or python3 or with" \
+		"make PYTHON=/path/to/python; python3 here is: $$(python3 --version 2>&1 || true)"; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.service: requirements/service.lock .venv/pyvenv.cfg
+	@echo "Installing what the service needs (the first time takes a minute)"
+	@$(locked) requirements/service.lock
+	@touch $@
+
+.venv/.dev: requirements/dev.lock .venv/.service
+	@echo "Installing what the tests need (the first time takes a minute)"
+	@$(locked) requirements/dev.lock
+	@touch $@
+
+.venv/.project: pyproject.toml .venv/.service
+	@$(pip) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+build/uv/bin/uv:
+	@test -n "$(PYTHON)" || { echo >&2 "make lock needs Python 3.11 or newer"; exit 1; }
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --disable-pip-version-check --quiet --retries 5 uv

@@ -1,0 +1,59 @@
+"""housepredict estimates what houses sell for, and remembers what it said.
+
+    import housepredict
+
+    with housepredict.open(demo=True) as prices:
+        print(prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names are loaded when they are first used (PEP 562): importing housepredict costs next to nothing.
+_HOMES = {
+    "open": "housepredict.entrypoints.api",
+    "Prices": "housepredict.entrypoints.api",
+    "asgi_app": "housepredict.entrypoints.http.app",
+    "TrainingOptions": "housepredict.domain.models",
+    "Kind": "housepredict.domain.features",
+    "HousepredictError": "housepredict.domain.errors",
+    "InvalidHouses": "housepredict.domain.errors",
+    "InvalidSettings": "housepredict.domain.errors",
+    "MissingExtra": "housepredict.domain.errors",
+    "NoModel": "housepredict.domain.errors",
+    "RefusedModel": "housepredict.domain.errors",
+    "RepositoryUnavailable": "housepredict.domain.errors",
+    "UnusableSales": "housepredict.domain.errors",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from housepredict.domain.errors import (
+        HousepredictError,
+        InvalidHouses,
+        InvalidSettings,
+        MissingExtra,
+        NoModel,
+        RefusedModel,
+        RepositoryUnavailable,
+        UnusableSales,
+    )
+    from housepredict.domain.features import Kind
+    from housepredict.domain.models import TrainingOptions
+    from housepredict.entrypoints.api import Prices, open
+    from housepredict.entrypoints.http.app import asgi_app
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'housepredict' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

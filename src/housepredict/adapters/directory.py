@@ -1,0 +1,185 @@
+"""A model store in a folder: nothing to install, and it can be copied, backed up and looked into.
+
+    versions/NAME/manifest.json   and the artefact's files beside it
+    promoted                      the name of the promoted version
+    .tmp-*                        what is being written
+
+A version is written under .tmp-*, flushed to disk and renamed into place: whoever reads sees all of it or nothing,
+whenever a writer is killed. The pointer is replaced the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import define, field
+
+from housepredict.adapters.manifests import from_json, to_json
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
+from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, is_plain, verify
+
+_MANIFEST = "manifest.json"
+_MAX_MANIFEST = 2**24
+_TEMPORARY = ".tmp-"
+_ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class DirectoryModels:
+    """Keeps model versions in a folder, for any number of processes. The folder is made by the first `add`."""
+
+    path: Path = field(converter=Path)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version, on disk when this returns; see ModelStore."""
+        verify(version, artefact)
+        if _MANIFEST in artefact:
+            raise RefusedModel(f"A file of a model version may not be named {_MANIFEST}")
+        manifest = to_json(version)
+        target = self._versions / version.name
+        with self._available():
+            if target.is_dir():
+                return
+            with self._workspace() as workspace:
+                folder = workspace / version.name
+                folder.mkdir(mode=0o700)
+                for name, content in {**artefact, _MANIFEST: manifest}.items():
+                    _write(folder / name, content)
+                _flush_folder(folder)
+                try:
+                    folder.rename(target)
+                except OSError:
+                    if not target.is_dir():  # it is one where another process was first
+                        raise
+                _flush_folder(self._versions)
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
+        found = []
+        for name in self._names():
+            try:
+                found.append(self._manifest(name))
+            except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
+                _log.warning("Model version %s is left out: %s", name, error)
+        return sorted(found, key=lambda version: (version.created_at, version.name))
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
+        version = self._manifest(name)
+        with self._available():
+            artefact: dict[str, bytes] = {}
+            for file in self._folder(name).iterdir():
+                if file.name != _MANIFEST:
+                    artefact[file.name] = _read(file, MAX_ARTEFACT - sum(map(len, artefact.values())))
+        verify(version, artefact)
+        return version, artefact
+
+    def promote(self, name: str) -> None:
+        """Point at a version, on disk when this returns. Raises UnknownModel, and then leaves the pointer."""
+        with self._available():
+            self._folder(name)
+            with self._workspace() as workspace:
+                pointer = workspace / self._pointer.name
+                _write(pointer, f"{name}\n".encode())
+                pointer.replace(self._pointer)
+                _flush_folder(self.path)
+
+    def promoted(self) -> str | None:
+        """The name of the promoted version; None before the first promotion."""
+        with self._available():
+            try:
+                name = self._pointer.read_text(encoding="ascii", errors="replace").strip()
+            except FileNotFoundError:
+                return None
+        if not is_plain(name):
+            raise ModelStoreUnavailable(f"{self._pointer} is damaged: promote a model version again")
+        return name
+
+    @property
+    def _versions(self) -> Path:
+        return self.path / "versions"
+
+    @property
+    def _pointer(self) -> Path:
+        return self.path / "promoted"
+
+    def _names(self) -> list[str]:
+        with self._available():
+            try:
+                return [folder.name for folder in self._versions.iterdir() if is_plain(folder.name)]
+            except FileNotFoundError:
+                return []
+
+    def _folder(self, name: str) -> Path:
+        folder = self._versions / name
+        if not is_plain(name) or not folder.is_dir():
+            raise UnknownModel(f"There is no model version {name!r} in {self.path}")
+        return folder
+
+    def _manifest(self, name: str) -> ModelVersion:
+        with self._available():
+            try:
+                manifest = _read(self._folder(name) / _MANIFEST, _MAX_MANIFEST)
+            except FileNotFoundError as error:
+                raise RefusedModel(f"Model version {name} is damaged: it has no {_MANIFEST}") from error
+        version = from_json(manifest)
+        if version.name != name:
+            raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+        return version
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        """A folder to write in, on the store's own file system; those of writers that were killed are removed."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._versions.mkdir(mode=0o700, exist_ok=True)
+        _flush_folder(self.path)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self.path, ignore_cleanup_errors=True) as name:
+            workspace = Path(name)
+            # not by this machine's clock: the file system may be another's
+            abandoned = workspace.stat().st_mtime - _ABANDONED_AFTER
+            for other in self.path.glob(f"{_TEMPORARY}*"):
+                with suppress(FileNotFoundError):
+                    if other.stat().st_mtime < abandoned:
+                        shutil.rmtree(other, ignore_errors=True)
+            yield workspace
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ModelStoreUnavailable(f"The model store in {self.path} cannot be read or written: {error}") from error
+
+
+def _read(file: Path, limit: int) -> bytes:
+    """A file of a version; one of another kind, a pipe say, could make the reader wait for ever."""
+    status = file.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is not a regular file")
+    if status.st_size > limit:
+        raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is too large")
+    return file.read_bytes()
+
+
+def _write(file: Path, content: bytes) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""Predictions kept in this process: for tests, notebooks, and services whose estimates need not outlive them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from threading import Lock
+from uuid import UUID
+
+from attrs import define, field
+
+from housepredict.domain.estimates import Prediction
+
+
+@define
+class InMemoryPredictions:
+    """A PredictionRepository that forgets everything when the process ends. Threads may share it."""
+
+    _by_id: dict[UUID, Prediction] = field(factory=dict, init=False, repr=False)
+    _ids: list[UUID] = field(factory=list, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch, all or nothing; a prediction whose id is known already is ignored."""
+        # reversed: of two with the same id the first counts, as in every other repository
+        given = {each.id: each for each in reversed(predictions)}
+        with self._lock:
+            for new in sorted(given.keys() - self._by_id.keys()):
+                self._by_id[new] = given[new]
+                insort(self._ids, new)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        with self._lock:
+            end = len(self._ids) if before is None else bisect_left(self._ids, before)
+            return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]
+
+    def check(self) -> None:
+        """Return: memory is always there."""

@@ -1,0 +1,51 @@
+"""A model store that lives as long as the process: for tests, and for whoever keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from types import MappingProxyType
+
+from attrs import define, field
+
+from housepredict.domain.errors import UnknownModel
+from housepredict.domain.models import Artefact, ModelVersion, verify
+
+
+@define
+class InMemoryModels:
+    """Keeps model versions in memory, for any number of threads."""
+
+    _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
+    _promoted: str | None = field(init=False, default=None)
+    _lock: Lock = field(init=False, factory=Lock, repr=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version; see ModelStore."""
+        verify(version, artefact)
+        with self._lock:
+            self._kept.setdefault(version.name, (version, MappingProxyType(dict(artefact))))
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first."""
+        with self._lock:
+            versions = [version for version, _ in self._kept.values()]
+        return sorted(versions, key=lambda version: (version.created_at, version.name))
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._kept:
+                raise UnknownModel(f"There is no model version {name!r}")
+            return self._kept[name]
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._kept:
+                raise UnknownModel(f"There is no model version {name!r}")
+            self._promoted = name
+
+    def promoted(self) -> str | None:
+        """The name of the promoted version; None before the first promotion."""
+        return self._promoted

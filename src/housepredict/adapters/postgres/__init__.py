@@ -1,0 +1,1 @@
+"""Storage in PostgreSQL, shared by every replica of a service."""

@@ -1,0 +1,75 @@
+"""Connections to PostgreSQL that fail rather than hang, and their errors in the domain's terms, without passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
+
+import psycopg
+from attrs import field, frozen
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from housepredict.domain.errors import RepositoryUnavailable
+
+RV = TypeVar("RV")
+
+# How a peer that vanished without a word is noticed, in libpq's units: seconds, and milliseconds for the last.
+_DEFAULTS = {
+    "application_name": "housepredict",
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5000,
+}
+
+
+class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on a server which is there and says nothing: frozen, or behind a dead proxy."""
+
+    patience: float | None = None
+    """How long to wait for an answer, in seconds; None is for ever."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for what the server answers, at most `patience` if no `timeout` is given."""
+        return super().wait(gen, interval, self.patience if timeout is None else timeout)
+
+
+@frozen
+class Database:
+    """Which database to connect to: `conninfo` for the driver, `place` (host:port/name) for people."""
+
+    conninfo: str = field(repr=False)
+    place: str
+
+    @classmethod
+    def at(cls, conninfo: str) -> Self:
+        """The database that a URL or a `key=value` text of libpq names.
+
+        Raises RepositoryUnavailable if it cannot be read; what libpq says of it is left out, for it quotes passwords.
+        """
+        try:
+            given = conninfo_to_dict(conninfo)
+        except psycopg.Error:
+            given = {}
+        host, port = str(given.get("host", "localhost")), str(given.get("port", 5432))
+        name = str(given.get("dbname", given.get("user", "postgres")))
+        # A password with a bare / or @ makes libpq take its end for the host or the database, where it would be shown.
+        misread = "://" in conninfo and ("@" in host + name or not port.replace(",", "").isdigit())
+        if misread or (conninfo and not given):
+            raise RepositoryUnavailable(
+                "the database URL cannot be read: special characters in its user or password must be percent-encoded"
+            )
+        return cls(make_conninfo(conninfo, **{**_DEFAULTS, **given}), f"{host}:{port}/{name}")
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raise RepositoryUnavailable for whatever the driver raises."""
+        try:
+            yield
+        except psycopg.Error as error:
+            said = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
+            reason = " ".join(" ".join(said).split())
+            raise RepositoryUnavailable(f"the predictions in PostgreSQL at {self.place}: {reason}") from error

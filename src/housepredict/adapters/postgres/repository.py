@@ -1,0 +1,133 @@
+"""Predictions in PostgreSQL: a batch is one statement, hence one transaction and one commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from selectors import EVENT_READ, DefaultSelector
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+from attrs import define
+from psycopg_pool import ConnectionPool
+
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.migrations import migrate
+from housepredict.adapters.records import caveats_to_json, prediction
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+
+_COLUMNS = "id, created_at, model_version, features, price, valued_on, caveats"
+
+# One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
+# wait for each other rather than deadlock.
+_INSERT = f"""
+INSERT INTO predictions ({_COLUMNS})
+SELECT {_COLUMNS} FROM jsonb_to_recordset(%s::jsonb) AS given (
+    id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb
+)
+ORDER BY id
+ON CONFLICT (id) DO NOTHING
+"""
+
+_RECENT = """
+SELECT id, created_at, model_version, features, price::float8, valued_on, caveats
+FROM predictions WHERE id < %s ORDER BY id DESC LIMIT %s
+"""
+_AFTER_EVERY_ID = UUID(int=2**128 - 1)
+
+_CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
+
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@define
+class PostgresPredictions:
+    """A PredictionRepository in PostgreSQL. Threads may share it; a process that forks opens its own."""
+
+    _database: Database
+    _pool: ConnectionPool[ImpatientConnection]
+
+    @classmethod
+    def open(cls, conninfo: str, *, connections: int = 4, timeout: float = 5.0) -> Self:
+        """Connect, and bring the database's tables up to date.
+
+        `conninfo` is a URL or a `key=value` text of libpq, `connections` the most to hold at once; `timeout`, in
+        seconds, bounds the wait for a connection, and then for the answer. Raises RepositoryUnavailable.
+        """
+        database = Database.at(conninfo)
+        migrate(database)
+
+        def configure(connection: ImpatientConnection) -> None:
+            connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
+            connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
+
+        pool = ConnectionPool(
+            database.conninfo,
+            connection_class=ImpatientConnection,
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=connections,
+            open=True,
+            configure=configure,
+            check=_still_open,
+            timeout=timeout,
+            # How long failed attempts back off, too: a pool that waits long notices late that the server is back.
+            reconnect_timeout=timeout,
+            name="housepredict",
+        )
+        return cls(database, pool)
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
+        self._execute(_INSERT, _to_json([_row(each) for each in predictions]))
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        return [prediction(*row) for row in self._execute(_RECENT, before or _AFTER_EVERY_ID, limit)]
+
+    def check(self) -> None:
+        """Return if a batch could be recorded now: the server answers, and lets this user write."""
+        [(writable,)] = self._execute(_CHECK)
+        if not writable:
+            raise RepositoryUnavailable(f"the predictions in PostgreSQL at {self._database.place} are read-only")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _execute(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._database.translated(), self._pool.connection() as connection:
+            cursor = connection.execute(query, parameters, prepare=True)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _still_open(connection: ImpatientConnection) -> None:
+    """Raise if the server has hung up since the connection was last used, which costs no round trip to see."""
+    with DefaultSelector() as selector:
+        selector.register(connection, EVENT_READ)
+        if selector.select(timeout=0):
+            raise psycopg.OperationalError("the server closed the connection")
+
+
+def _row(recorded: Prediction) -> dict[str, object]:
+    estimate = recorded.estimate
+    return {
+        "id": str(recorded.id),
+        "created_at": recorded.created_at.isoformat(),
+        "model_version": estimate.model_version,
+        "features": estimate.house.values,
+        "price": estimate.price,
+        "valued_on": estimate.valued_on and estimate.valued_on.isoformat(),
+        "caveats": caveats_to_json(estimate.caveats),
+    }

@@ -1,0 +1,69 @@
+"""The serving form of a linear model."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.checks import array_of
+from housepredict.adapters.serving.encoding import Matrix
+
+
+@frozen(eq=False)
+class Linear:
+    """A price as a sum: the intercept, and a term for each feature.
+
+    `intercept` is a scalar. `means` and `coefficients`, of shape (features,), are for numbers; a missing one counts as
+    its mean. `sizes`, of shape (features,), holds 0 for a number, and for a category how many of `offsets` are its
+    own: the terms of its codes, in order, and last the term of a house without it. Raises ValueError if the arrays do
+    not fit together.
+    """
+
+    intercept: NDArray[np.float64] = field(validator=array_of(np.float64, 0))
+    means: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
+    coefficients: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
+    sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
+    offsets: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
+    _categories: NDArray[np.intp] = field(init=False)
+    _last: NDArray[np.int64] = field(init=False)
+    _starts: NDArray[np.int64] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.means.shape == self.coefficients.shape == self.sizes.shape:
+            raise ValueError("there must be a mean, a coefficient and a size for each feature")
+        if (self.sizes < 0).any() or self.sizes.sum() != self.offsets.size:
+            raise ValueError("the offsets must be as many as the sizes say")
+
+    @property
+    def features(self) -> int:
+        """How many features the model takes."""
+        return self.sizes.size
+
+    def terms(self, matrix: Matrix) -> Matrix:
+        """What each feature adds to the price, of the matrix's shape."""
+        terms: Matrix = np.where(np.isnan(matrix), self.means, matrix) * self.coefficients
+        if self._categories.size:
+            # fmin takes the number where the other is NaN: what is missing or beyond the codes gets the last offset
+            codes = np.fmin(matrix[:, self._categories], self._last)
+            terms[:, self._categories] = self.offsets[self._starts + codes.astype(np.int64)]
+        return terms
+
+    def prices(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Prices, of shape (houses,)."""
+        # cumsum adds from left to right whatever the number of rows, so a house's price is the same in every batch
+        total: Matrix = self.terms(matrix).cumsum(axis=1)[:, -1]
+        return total + self.intercept
+
+    @_categories.default
+    def _where_sized(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.sizes)
+
+    @_last.default
+    def _last_codes(self) -> NDArray[np.int64]:
+        return self.sizes[self._categories] - 1
+
+    @_starts.default
+    def _first_offsets(self) -> NDArray[np.int64]:
+        sizes = self.sizes[self._categories]
+        return sizes.cumsum() - sizes

@@ -1,0 +1,109 @@
+"""The serving form of boosted trees: no tree is walked.
+
+The thresholds of all trees cut each feature's axis into cells, with one cell more for what is missing. All that a tree
+asks about a feature depends on its cell alone. So for each cell a tree has one mask: a bit for each of its leaves,
+numbered from left to right, cleared where the cell's value turns right somewhere and so leaves the leaf behind. The
+house ends in the first leaf that all of its features leave standing. (Lucchese et al., QuickScorer, SIGIR 2015, with
+the masks of a feature combined beforehand.)
+
+Look-ups and bit-wise ands are all there is to it: a lone house takes a tenth of the time that a vectorised walk takes,
+and no array, however damaged, can send it astray or keep it forever.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.checks import array_of
+from housepredict.adapters.serving.encoding import Matrix
+
+MAX_LEAVES = 32
+"""The most leaves a tree may have: the bits of a mask."""
+
+_CHUNK = 1 << 18
+"""Masks that are looked up at once: 1 MiB, which a processor's cache holds."""
+
+
+@frozen(eq=False)
+class Trees:
+    """Boosted trees on the logarithm of the price.
+
+    `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
+    `sizes`, of shape (features,), how many are its own: cell i is what lies above cut i - 1 and not above cut i, the
+    cell after the last is for what is missing. A category's cuts are its codes. `masks`, of shape (trees, cells), has
+    the cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
+    baseline is in those of the first tree. Raises ValueError if the arrays do not fit together.
+    """
+
+    cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
+    sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
+    masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
+    leaves: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
+    _axes: list[NDArray[np.float64]] = field(init=False)
+    _starts: NDArray[np.int64] = field(init=False)
+    _by_cell: NDArray[np.uint32] = field(init=False)
+    _first_leaves: NDArray[np.int64] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        trees, cells = self.masks.shape
+        if not self.sizes.size or (self.sizes < 1).any() or self.sizes.sum() != self.cuts.size:
+            raise ValueError("the cuts must be as many as the sizes say, and at least one a feature")
+        if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self._axes):
+            raise ValueError("the cuts of each feature must ascend and end in infinity")
+        if cells != self.cuts.size + self.sizes.size:
+            raise ValueError("there must be a mask for each cell")
+        if not trees or len(self.leaves) != trees or not 0 < self.leaves.shape[1] <= MAX_LEAVES:
+            raise ValueError(f"there must be leaves for each tree, at most {MAX_LEAVES}")
+        # some leaf that exists must be left standing, whatever the cells
+        standing = np.bitwise_and.reduce(self.masks, axis=1)
+        if not (standing & ((1 << self.leaves.shape[1]) - 1)).all():
+            raise ValueError("a house must always end in a leaf")
+
+    @property
+    def features(self) -> int:
+        """How many features the model takes."""
+        return self.sizes.size
+
+    def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
+        """The number of the leaf that each house ends in, of shape (houses, trees)."""
+        cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
+        standing = np.bitwise_and.reduce(self._by_cell.take(cells.T + self._starts, axis=0), axis=1)
+        # the zeros below the lowest bit that is set
+        exits: NDArray[np.uint8] = np.bitwise_count(~standing & (standing - 1))
+        return exits
+
+    def log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
+        """The natural logarithms of the prices, of shape (houses,)."""
+        step = max(1, _CHUNK // (self.features * len(self.leaves)))
+        chunks = [self._log_prices(matrix[start : start + step]) for start in range(0, len(matrix), step)]
+        return np.concatenate(chunks) if chunks else np.empty(0)
+
+    def prices(self, matrix: Matrix) -> NDArray[np.float64]:
+        """Prices, of shape (houses,)."""
+        with np.errstate(over="ignore"):  # beyond any price: infinite
+            return np.exp(self.log_prices(matrix))
+
+    def _log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
+        values = self.leaves.take(self.exits(matrix) + self._first_leaves)
+        # cumsum adds tree after tree, as scikit-learn does; sum would add in pairs
+        total: NDArray[np.float64] = values.cumsum(axis=1)[:, -1]
+        return total
+
+    @_axes.default
+    def _axes_of_features(self) -> list[NDArray[np.float64]]:
+        return np.split(self.cuts, self.sizes.cumsum()[:-1])
+
+    @_starts.default
+    def _first_cells(self) -> NDArray[np.int64]:
+        return (self.sizes + 1).cumsum() - (self.sizes + 1)
+
+    @_by_cell.default
+    def _masks_by_cell(self) -> NDArray[np.uint32]:
+        return np.ascontiguousarray(self.masks.T)
+
+    @_first_leaves.default
+    def _first_leaves_of_trees(self) -> NDArray[np.int64]:
+        trees, leaves = self.leaves.shape
+        return np.arange(trees) * leaves

@@ -1,0 +1,73 @@
+"""Every error that housepredict raises on purpose: one tree, whose docstrings are the default messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from housepredict.domain.validation import Violation
+
+
+class HousepredictError(Exception):
+    """housepredict could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class InvalidHouses(HousepredictError):
+    """What was given does not describe a house that this model can estimate."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(violation.describe() for violation in self.violations))
+
+
+class InvalidSettings(HousepredictError):
+    """The settings contradict themselves or cannot be read."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class UnusableSales(HousepredictError):
+    """No model can be trained on these sales."""
+
+
+class NoModel(HousepredictError):
+    """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, or try the
+    demonstration model with `--demo` (HOUSEPREDICT_DEMO=1)."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join((self.__doc__ or "").split()))
+
+
+class UnknownModel(HousepredictError):
+    """The store has no such model version."""
+
+
+class RefusedModel(HousepredictError):
+    """A model version failed a check and was not loaded."""
+
+
+class ModelStoreUnavailable(HousepredictError):
+    """The model store cannot be read or written."""
+
+
+class TrainingInProgress(HousepredictError):
+    """A model is being trained already: try again when it is done."""
+
+
+class RepositoryUnavailable(HousepredictError):
+    """Predictions cannot be recorded or read at the moment."""
+
+
+class MissingExtra(HousepredictError):
+    """A part of housepredict that this needs is not installed."""
+
+    @classmethod
+    def named(cls, extra: str, purpose: str) -> MissingExtra:
+        """The error for an extra of the package, e.g. `train`, that `purpose` needs."""
+        return cls(f"{purpose} needs an extra that is not installed: pip install 'housepredict[{extra}]'")

@@ -1,0 +1,183 @@
+"""What a house is to a model: an ordered set of features, and the check of a house against it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cached_property
+from numbers import Integral, Real
+
+from attrs import define, field, frozen
+
+from housepredict.domain.errors import InvalidHouses
+from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
+
+Value = str | int | float | bool
+"""A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
+
+
+class Kind(StrEnum):
+    """What a feature's values are. (A boolean is neither a number nor a category: in JSON it is true or false.)"""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+    DATE = "date"
+
+
+# slots=False: cached_property needs a __dict__
+@frozen(slots=False)
+class Feature:
+    """One property of a house.
+
+    `minimum` and `maximum` (inclusive, in `unit`) are declared: a value outside them is refused. `observed` is
+    the range seen in training (numbers, or dates as text) and `categories` the categories seen: both are open,
+    a value outside gets an estimate with a caveat, unless `closed` declares the categories complete.
+    """
+
+    name: str
+    kind: Kind
+    unit: str | None = None
+    required: bool = True
+    minimum: float | None = None
+    maximum: float | None = None
+    observed: tuple[Value, Value] | None = None
+    categories: tuple[str, ...] = ()
+    closed: bool = False
+
+    @cached_property
+    def known_categories(self) -> frozenset[str]:
+        """The categories, for look-up."""
+        return frozenset(self.categories)
+
+
+@frozen
+class House:
+    """A house that was checked against a schema: feature name to value, with missing features left out."""
+
+    values: Mapping[str, Value] = field(hash=False)
+
+
+@frozen
+class Caveat:
+    """Why an estimate deserves less trust. `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+    feature: str | None = None
+
+
+@define(frozen=True, slots=False)
+class FeatureSchema:
+    """The features that a model knows, in order.
+
+    `sale_date` names the date feature that says when the house is sold, where there is one; a house without it is
+    estimated for `valuation_date`.
+    """
+
+    features: tuple[Feature, ...]
+    sale_date: str | None = None
+    valuation_date: date | None = None
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The features' names, for look-up."""
+        return frozenset(feature.name for feature in self.features)
+
+    def house(self, given: Mapping[str, object], repeated: Collection[str] = ()) -> House:
+        """One house; see `houses`. Pointers start at the house itself: `/size`."""
+        violations = self.violations(given, repeated=repeated)
+        if violations:
+            raise InvalidHouses(violations)
+        return self._house(given)
+
+    def houses(self, given: Sequence[object]) -> tuple[House, ...]:
+        """A batch, all or nothing.
+
+        Raises InvalidHouses with every violation of every house; pointers start at the batch: `/3/size`. Names
+        that a mapping held more than once are read from its attribute `repeated`, if it has one.
+        """
+        if not given:
+            raise InvalidHouses([Violation("", Rule.EMPTY, "must hold at least one house")])
+        violations = [
+            violation
+            for position, each in enumerate(given)
+            for violation in self.violations(each, position, repeated=getattr(each, "repeated", ()))
+        ]
+        if violations:
+            raise InvalidHouses(violations)
+        return tuple(self._house(each) for each in given)  # type: ignore[arg-type]  # violations() refuses the rest
+
+    def violations(self, given: object, *path: str | int, repeated: Collection[str] = ()) -> list[Violation]:
+        """Everything wrong with one house; `path` is where it stands in what was given."""
+        if not isinstance(given, Mapping):
+            return [Violation(pointer_to(*path), Rule.TYPE, "must be an object: feature names and values", given)]
+        found = []
+        for feature in self.features:
+            value = given.get(feature.name)
+            if value is not None:
+                broken = check_value(feature, value)
+                if broken:
+                    found.append(Violation(pointer_to(*path, feature.name), *broken, value))
+            elif feature.required:
+                message = "is missing" if feature.name not in given else "is required and must not be null"
+                found.append(Violation(pointer_to(*path, feature.name), Rule.MISSING, message))
+        for name in given:
+            if name not in self.names:
+                found.append(Violation(pointer_to(*path, name), Rule.UNKNOWN, "is no feature of this model", given[name]))
+        found.extend(
+            Violation(pointer_to(*path, name), Rule.DUPLICATE, "is given more than once", given.get(name))
+            for name in repeated
+        )
+        return found
+
+    def caveats(self, house: House) -> tuple[Caveat, ...]:
+        """What about a house lies outside what the model has seen."""
+        found = []
+        for feature in self.features:
+            value = house.values.get(feature.name)
+            if value is None:
+                continue
+            if feature.kind is Kind.CATEGORY:
+                if value not in feature.known_categories:
+                    message = f"{feature.name} {value!r} does not occur in the sales that the model learned from"
+                    found.append(Caveat("unseen_category", message, feature.name))
+            elif feature.observed is not None:
+                low, high = feature.observed
+                if value < low or value > high:  # type: ignore[operator]  # a kind's values compare with its range
+                    message = f"{feature.name} {value} lies outside the sales that the model learned from, {low} to {high}"
+                    found.append(Caveat("outside_observed_range", message, feature.name))
+        return tuple(found)
+
+    def valued_on(self, house: House) -> date | None:
+        """The date that the estimate of a house is for; None for a model that knows no dates."""
+        given = house.values.get(self.sale_date) if self.sale_date else None
+        return date.fromisoformat(given) if isinstance(given, str) else self.valuation_date
+
+    def _house(self, given: Mapping[str, object]) -> House:
+        return House(
+            {
+                feature.name: _plain(feature, given[feature.name])
+                for feature in self.features
+                if given.get(feature.name) is not None
+            }
+        )
+
+
+def _plain(feature: Feature, value: object) -> Value:
+    """A checked value as JSON has it, also where it came as a NumPy scalar or a date."""
+    if feature.kind is Kind.CATEGORY:
+        return str(value)
+    if type(value) in (int, float, str, bool):
+        return value  # type: ignore[return-value]  # just checked
+    if isinstance(value, datetime):
+        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    return str(value)

@@ -1,0 +1,43 @@
+"""Identifiers for predictions: UUIDv7 (RFC 9562), a whole batch at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from threading import Lock
+from uuid import UUID
+
+from attrs import define, field
+
+_RANDOM_BITS = 74
+_LOW_BITS = 62
+
+
+@define
+class IdSequence:
+    """Gives strictly increasing UUIDv7s, across batches and threads, also when the clock stands still or steps back.
+
+    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1): one
+    draw of randomness serves a batch, and the order of a batch is the order of its ids.
+    """
+
+    _millisecond: int = 0
+    _counter: int = 0
+    _lock: Lock = field(factory=Lock, repr=False)
+
+    def take(self, count: int, now: datetime) -> Sequence[UUID]:
+        """`count` ids for the time `now`."""
+        with self._lock:
+            millisecond = max(int(now.timestamp() * 1000), self._millisecond)
+            if millisecond > self._millisecond:
+                # the top bit stays free, so that no batch can run over the end
+                self._counter = secrets.randbits(_RANDOM_BITS - 1)
+            first = self._counter + 1
+            self._millisecond, self._counter = millisecond, self._counter + count
+        return [_uuid7(millisecond, number) for number in range(first, first + count)]
+
+
+def _uuid7(millisecond: int, number: int) -> UUID:
+    high, low = number >> _LOW_BITS, number & ((1 << _LOW_BITS) - 1)
+    return UUID(int=millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)

@@ -1,0 +1,154 @@
+"""From a table of sales to a feature schema and sales that fit it, with a reason for each decision."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from attrs import field, frozen
+
+from housepredict.domain.columns import Column, read_column
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.estimates import MAX_PRICE
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.roles import Decision, Roles, assign_roles
+from housepredict.domain.sales import Sale, SalesTable, is_held_out, key_of
+
+MIN_SALES = 30
+"""Fewer sales than this are no basis for a model."""
+
+_MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
+_BOUNDS = (
+    (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
+    (re.compile(r"^(lon|long|lng|longt?itude)$"), -180.0, 180.0),
+)
+_UNITS = (
+    (re.compile(r"sq_?\.? ?f(ee|oo)?t|square_?f(ee|oo)t"), "sq ft"),
+    (re.compile(r"sq_?m(et(er|re)s)?\b|\bm2\b|m²"), "m²"),
+    (re.compile(r"\bage\b"), "years"),
+)
+
+
+@frozen
+class PreparedSales:
+    """Sales that a model can learn from, and how they came about.
+
+    `held_out` are for evaluation alone. `rejected` counts rows, and `unreadable` cells, that were not used, by reason
+    and by column.
+    """
+
+    schema: FeatureSchema
+    training: Sequence[Sale] = field(repr=False)
+    held_out: Sequence[Sale] = field(repr=False)
+    decisions: tuple[Decision, ...]
+    rejected: Mapping[str, int]
+    unreadable: Mapping[str, int]
+
+
+def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
+    """Decide what each column is, read the sales and split them.
+
+    Raises UnusableSales, saying what to do, if there is no price column, nothing that varies, or too few sales.
+    """
+    roles = assign_roles(table, options)
+    rejected = Counter(table.rejected)
+    usable = _usable_rows(roles, rejected)
+    schema = table.schema or _schema(roles, usable, options)
+    readings = [(feature.name, roles.columns[feature.name].values) for feature in schema.features]
+    prices, sold_on, house_ids = roles.price.values, roles.sale_date, roles.house_id
+    training: list[Sale] = []
+    held_out: list[Sale] = []
+    for row in usable:
+        house = House({name: value for name, values in readings if (value := values[row]) is not None})
+        identifier = house_ids.values[row] if house_ids else None
+        sale = Sale(
+            house=house,
+            price=float(prices[row] or 0),
+            house_key=key_of(house, without=schema.sale_date) if identifier is None else str(identifier),
+            sold_on=date.fromisoformat(str(sold_on.values[row])) if sold_on else None,
+        )
+        aside = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
+        (held_out if aside else training).append(sale)
+    if len(usable) < MIN_SALES or not training or not held_out:
+        raise UnusableSales(_too_few(len(usable), rejected))
+    return PreparedSales(
+        schema=schema,
+        training=training,
+        held_out=held_out,
+        decisions=roles.decisions,
+        rejected=dict(rejected),
+        unreadable={name: column.unreadable for name, column in roles.columns.items() if column.unreadable},
+    )
+
+
+def _usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
+    usable = []
+    dates = roles.sale_date
+    for row, price in enumerate(roles.price.values):
+        if price is None:
+            rejected["the price is missing or no number"] += 1
+        elif not 0 < float(price) < MAX_PRICE:
+            rejected["the price is not above zero" if float(price) <= 0 else "the price is beyond any house"] += 1
+        elif dates and dates.values[row] is None:
+            rejected[f"the sale date ({dates.name}) is missing or no date"] += 1
+        else:
+            usable.append(row)
+    return usable
+
+
+def _schema(roles: Roles, usable: Sequence[int], options: TrainingOptions) -> FeatureSchema:
+    sale_date = roles.sale_date.name if roles.sale_date and roles.sale_date.name in roles.features else None
+    features = [
+        _feature(roles.columns[name], usable, closed=name in options.closed, is_sale_date=name == sale_date)
+        for name in roles.features
+    ]
+    latest = max((str(roles.sale_date.values[row]) for row in usable), default=None) if roles.sale_date else None
+    return FeatureSchema(
+        features=tuple(features),
+        sale_date=sale_date,
+        valuation_date=date.fromisoformat(latest) if latest else None,
+    )
+
+
+def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_date: bool) -> Feature:
+    values = [column.values[row] for row in usable]
+    counts = Counter(value for value in values if value is not None)
+    numeric = column.kind in (Kind.NUMBER, Kind.INTEGER)
+    ranged = numeric or column.kind is Kind.DATE
+    observed: tuple[Value, Value] | None = (min(counts), max(counts)) if ranged and counts else None
+    minimum, maximum = _physical_bounds(column.name, observed) if numeric and observed else (None, None)
+    return Feature(
+        name=column.name,
+        kind=column.kind,
+        unit=next((unit for name, unit in _UNITS if numeric and name.search(_words(column.name))), None),
+        required=not is_sale_date and None not in values,
+        minimum=minimum,
+        maximum=maximum,
+        observed=observed,
+        # most frequent first: a model that can tell only so many apart keeps those that matter
+        categories=tuple(sorted(map(str, counts), key=lambda each: (-counts[each], each)))
+        if column.kind is Kind.CATEGORY
+        else (),
+        closed=closed,
+    )
+
+
+def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:
+    """Bounds that no house can break, told by the name; none if the sales themselves break them."""
+    low, high = float(observed[0]), float(observed[1])
+    for pattern, minimum, maximum in _BOUNDS:
+        if pattern.search(_words(name)) and minimum <= low and high <= maximum:
+            return minimum, maximum
+    return (0.0 if low >= 0 and _MEASURE.search(_words(name)) else None), None
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", " ").strip()
+
+
+def _too_few(usable: int, rejected: Mapping[str, int]) -> str:
+    lost = "".join(f"; {count} rejected: {reason}" for reason, count in rejected.items())
+    return f"only {usable} usable sales, at least {MIN_SALES} are needed, some of them to evaluate on{lost}"

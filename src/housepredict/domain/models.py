@@ -1,0 +1,136 @@
+"""A trained model as a thing that is kept: an immutable version, its manifest and its artefact."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.features import FeatureSchema, House, Kind
+
+
+class Algorithm(StrEnum):
+    """How a model is fitted: least squares on the price, or gradient-boosted trees on its logarithm."""
+
+    LINEAR = "linear"
+    BOOSTING = "boosting"
+
+
+@frozen
+class TrainingOptions:
+    """What a user may decide about a training; everything else is inferred from the sales.
+
+    `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
+    the categories that are complete. `price`, `sale_date` and `house_id` name columns. Without an `algorithm`, synthetic
+    sales get a linear model, since they were made by one, and all others boosting.
+    """
+
+    price: str | None = None
+    sale_date: str | None = None
+    house_id: str | None = None
+    features: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(factory=dict)
+    closed: tuple[str, ...] = ()
+    algorithm: Algorithm | None = None
+    seed: int = 42
+
+
+@frozen
+class TrainingSource:
+    """Where a version's sales came from, enough to read them again. `location` is None for synthetic sales."""
+
+    location: str | None
+    digest: str
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the sales were made up rather than observed."""
+        return self.location is None
+
+
+@frozen
+class Evaluation:
+    """How far a version was off on sales that it had not learned from."""
+
+    trained_on: int
+    held_out: int
+    accuracy: Accuracy
+
+
+@frozen
+class SelfTest:
+    """A house and the price that a version must give it, before it may serve."""
+
+    house: House
+    price: float
+
+
+@frozen
+class ModelVersion:
+    """The manifest of a version: all there is to know of it but the numbers it computes with.
+
+    `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
+    """
+
+    name: str
+    created_at: datetime
+    algorithm: Algorithm
+    schema: FeatureSchema
+    options: TrainingOptions
+    source: TrainingSource
+    evaluation: Evaluation
+    self_test: tuple[SelfTest, ...]
+    digests: Mapping[str, str]
+    libraries: Mapping[str, str]
+
+    @property
+    def valuation_date(self) -> date | None:
+        """The date that estimates are for where a house does not say."""
+        return self.schema.valuation_date
+
+
+Artefact = Mapping[str, bytes]
+"""The files of a version: file name to content."""
+
+MAX_ARTEFACT = 2**29
+"""The largest artefact, in bytes."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def digests_of(artefact: Artefact) -> dict[str, str]:
+    """The SHA-256 of each file, in hexadecimal."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in artefact.items()}
+
+
+def version_name(created_at: datetime, artefact: Artefact) -> str:
+    """A name that sorts by time and tells two trainings of the same second apart by what they made."""
+    content = "".join(f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items()))
+    return f"{created_at:%Y%m%d-%H%M%S}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a version or a file may have this name: a store can use it as it is, in a path as well."""
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+def verify(version: ModelVersion, artefact: Artefact) -> None:
+    """Raise RefusedModel unless these are the files of the version, unchanged, and a store can keep them."""
+    for name in (version.name, *version.digests):
+        if not is_plain(name):
+            raise RefusedModel(f"{name!r} is no name for a model version or a file of it")
+    if artefact.keys() != version.digests.keys():
+        expected, found = (", ".join(sorted(names)) or "none" for names in (version.digests, artefact))
+        raise RefusedModel(f"Model version {version.name} is damaged: its files are {found}, not {expected}")
+    if sum(map(len, artefact.values())) > MAX_ARTEFACT:
+        raise RefusedModel(f"The files of model version {version.name} are over {MAX_ARTEFACT} bytes together")
+    changed = [name for name, digest in digests_of(artefact).items() if digest != version.digests[name]]
+    if changed:
+        raise RefusedModel(f"Model version {version.name} is damaged: {', '.join(sorted(changed))} was changed")

@@ -1,0 +1,132 @@
+"""What the core asks of the world. Adapters fit these protocols; they do not inherit from them.
+
+Every port is synchronous and takes a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from attrs import frozen
+
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion
+from housepredict.domain.sales import Sale, SalesTable
+
+Progress = Callable[[int, int], None]
+"""Is told how many steps of how many are done."""
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now(self) -> datetime:
+        """The time in UTC, with its zone."""
+
+
+class Predictor(Protocol):
+    """A model version that was loaded."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version that this is."""
+
+    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+        """Prices, one for each house in order, neither rounded nor cut off; a house's does not depend on the others."""
+
+
+class PredictorSource(Protocol):
+    """Where the predictor in service comes from."""
+
+    def current(self) -> Predictor:
+        """The predictor in service. Raises NoModel if there is none."""
+
+
+class PredictorLoader(Protocol):
+    """Makes predictors of what a model store keeps."""
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
+        """Load a version's serving form. Raises RefusedModel if anything about it is not as the manifest says."""
+
+
+@frozen
+class Fitted:
+    """What a training made: the artefact, the prices that its serving form predicts (see Predictor.predict), and the
+    versions of the libraries that made it.
+    """
+
+    artefact: Artefact
+    predict: Callable[[Sequence[House]], Sequence[float]]
+    libraries: Mapping[str, str]
+
+
+class Trainer(Protocol):
+    """Fits models."""
+
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
+    ) -> Fitted:
+        """Fit a model to sales, and prove that its serving form predicts as the model itself does.
+
+        Raises RefusedModel if it does not.
+        """
+
+
+class SalesSource(Protocol):
+    """A file of sales, or whatever stands for one."""
+
+    @property
+    def location(self) -> str | None:
+        """Where the sales are, to read them again; None if they are synthetic."""
+
+    def read(self) -> SalesTable:
+        """Read all of it. Raises UnusableSales if there is nothing to read."""
+
+
+class SalesSources(Protocol):
+    """Finds the sales that a version was trained on again."""
+
+    def __call__(self, location: str | None) -> SalesSource:
+        """The source at a location, see SalesSource.location; reading it may fail."""
+
+
+class ModelStore(Protocol):
+    """Keeps model versions, which never change, and one pointer to the promoted version.
+
+    Raises ModelStoreUnavailable when it cannot.
+    """
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version, wholly or not at all. A version that is there already is left as it is.
+
+        Raises RefusedModel if the files are not those of the manifest (see models.verify).
+        """
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first; a damaged one is left out."""
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel, and then leaves the pointer."""
+
+    def promoted(self) -> str | None:
+        """The name of the promoted version; None before the first promotion."""
+
+
+class PredictionRepository(Protocol):
+    """Remembers every prediction. Raises RepositoryUnavailable when it cannot."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+
+    def check(self) -> None:
+        """Return if a batch could be recorded now."""

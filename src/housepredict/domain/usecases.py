@@ -1,0 +1,187 @@
+"""What housepredict does, in terms of its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from uuid import UUID
+
+from attrs import define, evolve, field, frozen
+
+from housepredict.domain.accuracy import accuracy
+from housepredict.domain.errors import InvalidHouses, RefusedModel, TrainingInProgress
+from housepredict.domain.estimates import Estimate, Prediction, whole_cents
+from housepredict.domain.features import Caveat, House
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.inference import PreparedSales, prepare
+from housepredict.domain.models import (
+    Algorithm,
+    Evaluation,
+    ModelVersion,
+    SelfTest,
+    TrainingOptions,
+    TrainingSource,
+    digests_of,
+    version_name,
+)
+from housepredict.domain.ports import (
+    Clock,
+    Fitted,
+    ModelStore,
+    PredictionRepository,
+    Predictor,
+    PredictorLoader,
+    PredictorSource,
+    Progress,
+    SalesSource,
+    SalesSources,
+    Trainer,
+)
+from housepredict.domain.validation import Rule, Violation, pointer_to
+
+SELF_TEST_ROWS = 5
+
+DEMONSTRATION = Caveat(
+    "demonstration",
+    "this model rests on synthetic data: it shows how housepredict works and says nothing about real houses",
+)
+
+
+@define
+class Predict:
+    """Estimate houses, and remember having done so."""
+
+    _models: PredictorSource
+    _predictions: PredictionRepository
+    _clock: Clock
+    _max_batch: int = 1000
+    _ids: IdSequence = field(factory=IdSequence)
+
+    def __call__(self, given: Sequence[object]) -> Sequence[Prediction]:
+        """One prediction a house, in order, all by one model version, recorded when this returns.
+
+        Each of `given` maps feature names to values. Raises InvalidHouses with every violation (pointers begin with
+        the house's position: `/3/size`), NoModel, or RepositoryUnavailable.
+        """
+        if len(given) > self._max_batch:
+            message = f"must hold at most {self._max_batch} houses, not {len(given)}"
+            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
+        predictor = self._models.current()
+        houses = predictor.version.schema.houses(given)
+        estimates = estimate(predictor, houses)
+        now = self._clock.now()
+        predictions = [
+            Prediction(identifier, now, each)
+            for identifier, each in zip(self._ids.take(len(estimates), now), estimates, strict=True)
+        ]
+        self._predictions.append(predictions)
+        return predictions
+
+    def one(self, given: object) -> Prediction:
+        """A batch of one; pointers begin at the house itself: `/size`."""
+        try:
+            return self([given])[0]
+        except InvalidHouses as error:
+            raise InvalidHouses(
+                [evolve(violation, pointer=violation.pointer.removeprefix("/0")) for violation in error.violations]
+            ) from None
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first; see PredictionRepository."""
+        return self._predictions.recent(limit, before)
+
+
+def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate]:
+    """What a model says of houses that fit its schema. Raises InvalidHouses for one that it has no price for."""
+    version, schema = predictor.version, predictor.version.schema
+    prices = [whole_cents(price) for price in predictor.predict(houses)]
+    beyond = "lies so far outside the sales that the model learned from that it has no price for it"
+    violations = [
+        Violation(pointer_to(row), Rule.EXTRAPOLATION, beyond) for row, price in enumerate(prices) if price is None
+    ]
+    if violations:
+        raise InvalidHouses(violations)
+    always = (DEMONSTRATION,) if version.source.synthetic else ()
+    return [
+        Estimate(house, price, version.name, schema.valued_on(house), always + schema.caveats(house))
+        for house, price in zip(houses, prices, strict=True)
+        if price is not None
+    ]
+
+
+@frozen
+class Training:
+    """What a training did: the version that it made and promoted, and what became of the sales."""
+
+    version: ModelVersion
+    sales: PreparedSales
+
+
+@define
+class Train:
+    """Train a model version on sales, evaluate it on sales held out, keep it and promote it."""
+
+    _trainer: Trainer
+    _load: PredictorLoader
+    _models: ModelStore
+    _sources: SalesSources
+    _clock: Clock
+    _busy: Lock = field(factory=Lock, repr=False)
+
+    def __call__(self, source: SalesSource, options: TrainingOptions, progress: Progress) -> Training:
+        """One training at a time.
+
+        Raises UnusableSales, RefusedModel, TrainingInProgress or ModelStoreUnavailable.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise TrainingInProgress
+        try:
+            table = source.read()
+            sales = prepare(table, options)
+            origin = TrainingSource(source.location, table.digest)
+            algorithm = options.algorithm or (Algorithm.LINEAR if origin.synthetic else Algorithm.BOOSTING)
+            fitted = self._trainer.fit(sales.schema, sales.training, algorithm, options.seed, progress)
+            version = self._version(origin, evolve(options, algorithm=algorithm), algorithm, sales, fitted)
+            # nothing is kept that could not be loaded again
+            self._load(version, fitted.artefact)
+            self._models.add(version, fitted.artefact)
+            self._models.promote(version.name)
+            return Training(version, sales)
+        finally:
+            self._busy.release()
+
+    def again(self, version: ModelVersion, progress: Progress) -> Training:
+        """Train on the sales that a version was trained on, as they are now, and with its options; see above."""
+        return self(self._sources(version.source.location), version.options, progress)
+
+    def _version(
+        self,
+        source: TrainingSource,
+        options: TrainingOptions,
+        algorithm: Algorithm,
+        sales: PreparedSales,
+        fitted: Fitted,
+    ) -> ModelVersion:
+        prices = fitted.predict([sale.house for sale in sales.held_out])
+        estimates = [whole_cents(price) for price in prices]
+        if None in estimates:
+            raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
+        now = self._clock.now()
+        return ModelVersion(
+            name=version_name(now, fitted.artefact),
+            created_at=now,
+            algorithm=algorithm,
+            schema=sales.schema,
+            options=options,
+            source=source,
+            evaluation=Evaluation(
+                trained_on=len(sales.training),
+                held_out=len(sales.held_out),
+                accuracy=accuracy([price or 0.0 for price in estimates], [sale.price for sale in sales.held_out]),
+            ),
+            self_test=tuple(
+                SelfTest(sale.house, price) for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
+            ),
+            digests=digests_of(fitted.artefact),
+            libraries=fitted.libraries,
+        )

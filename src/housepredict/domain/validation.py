@@ -1,0 +1,136 @@
+"""What can be wrong with a value, and the one list that every entrypoint reports it in."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from enum import StrEnum
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from housepredict.domain.features import Feature
+
+MAX_MAGNITUDE = 1e15
+"""The largest absolute value of a number: below it whole numbers and their JSON are exact in every store."""
+
+MAX_TEXT = 200
+"""The longest text, in characters."""
+
+
+class Rule(StrEnum):
+    """Why a value was refused."""
+
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+    DUPLICATE = "duplicate"
+    TYPE = "type"
+    FINITE = "finite"
+    BOUNDS = "bounds"
+    CATEGORY = "category"
+    DATE = "date"
+    TEXT = "text"
+    EMPTY = "empty"
+    LIMIT = "limit"
+    EXTRAPOLATION = "extrapolation"
+
+
+@frozen
+class Violation:
+    """One broken rule.
+
+    `pointer` is the JSON pointer (RFC 6901) of the value in what was given, `""` being the whole; `value` is
+    what stood there, or None where nothing did.
+    """
+
+    pointer: str
+    rule: Rule
+    message: str
+    value: object = None
+
+    def describe(self) -> str:
+        """One line for a person."""
+        return f"{self.pointer}: {self.message}" if self.pointer else self.message
+
+
+def pointer_to(*path: str | int) -> str:
+    """The JSON pointer (RFC 6901) of a path of names and positions."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    """The rule that a present value breaks for a feature, with its message; None if it is fine."""
+    return _CHECKS[feature.kind](feature, value)
+
+
+def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return Rule.TYPE, f"must be a number, not {_type_name(value)}"
+    # an int may be too large for a float: it is compared as it is
+    number = int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(number, float) and not math.isfinite(number):
+        return Rule.FINITE, "must be a finite number"
+    if abs(number) > MAX_MAGNITUDE:
+        return Rule.BOUNDS, f"must lie between -{MAX_MAGNITUDE:.0e} and {MAX_MAGNITUDE:.0e}"
+    if feature.minimum is not None and number < feature.minimum:
+        return Rule.BOUNDS, f"must be at least {feature.minimum:g}"
+    if feature.maximum is not None and number > feature.maximum:
+        return Rule.BOUNDS, f"must be at most {feature.maximum:g}"
+    if feature.kind == "integer" and number % 1:
+        return Rule.TYPE, "must be a whole number"
+    return None
+
+
+def _boolean(_feature: Feature, value: object) -> tuple[Rule, str] | None:
+    return None if isinstance(value, bool) else (Rule.TYPE, f"must be true or false, not {_type_name(value)}")
+
+
+def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        # a code such as a zip code is a number wherever the sales came from, and text to the model
+        value = str(int(value)) if abs(int(value)) <= MAX_MAGNITUDE else ""
+    if not isinstance(value, str):
+        return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
+    if value in feature.known_categories:
+        return None
+    if len(value) > MAX_TEXT:
+        return Rule.TEXT, f"must have at most {MAX_TEXT} characters"
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        return Rule.TEXT, "must be text without NUL characters or lone surrogates"
+    if feature.closed:
+        return Rule.CATEGORY, f"must be one of {', '.join(feature.categories)}"
+    return None
+
+
+def _date(_feature: Feature, value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, date):
+        return None
+    if not isinstance(value, str):
+        return Rule.TYPE, f"must be a date as text, YYYY-MM-DD, not {_type_name(value)}"
+    try:
+        # fromisoformat alone also reads 20150527 and 2015-W22-3; one spelling keeps what is stored comparable
+        canonical = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        canonical = False
+    return None if canonical else (Rule.DATE, "must be a date of the calendar, YYYY-MM-DD")
+
+
+_CHECKS = {
+    "number": _number,
+    "integer": _number,
+    "boolean": _boolean,
+    "category": _category,
+    "date": _date,
+}
+
+
+def _type_name(value: object) -> str:
+    """The JSON name of a value's type, or Python's where JSON has none."""
+    if value is None:
+        return "null"
+    for kind, name in ((bool, "a boolean"), (str, "text"), (Real, "a number"), (dict, "an object"), (list, "a list")):
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__

@@ -1,0 +1,1 @@
+"""How housepredict is reached: Python, the command line, HTTP."""

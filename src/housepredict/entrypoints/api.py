@@ -1,0 +1,122 @@
+"""The Python API: housepredict in a program of yours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from attrs import define
+
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import FeatureSchema
+from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
+from housepredict.domain.ports import Progress
+from housepredict.domain.usecases import Training
+from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.settings import read_settings
+
+
+def open(  # noqa: A001  # housepredict.open reads as it is meant; nobody imports it bare
+    data_dir: str | PathLike[str] | None = None,
+    *,
+    database_url: str | None = None,
+    demo: bool | None = None,
+    max_batch: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Prices:
+    """Open housepredict: the models and predictions that the command line and the service of this machine use too.
+
+    `data_dir` is where they are kept: `.housepredict` in the working directory if that is there, else the user's data
+    folder. `database_url` keeps predictions in PostgreSQL instead, or with `memory:` nowhere. `demo` lets the
+    demonstration model serve while none is promoted. Whatever is not given comes from the environment (see the
+    settings' reference), the process's own by default.
+
+    Raises InvalidSettings. Close it when done, or use it as a context manager.
+    """
+    settings = read_settings(
+        environment,
+        data_dir=None if data_dir is None else Path(data_dir),
+        database_url=database_url,
+        demo=demo,
+        max_batch=max_batch,
+    )
+    return Prices(Application(settings))
+
+
+@define
+class Prices:
+    """Estimates of house prices, and the models behind them. Threads may share it."""
+
+    _application: Application
+
+    def predict(self, house: Mapping[str, object]) -> Prediction:
+        """Estimate one house and remember it: `prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price`.
+
+        Raises InvalidHouses with every violation, NoModel, RefusedModel, or RepositoryUnavailable if the estimate
+        could not be recorded.
+        """
+        return self._application.predict.one(house)
+
+    def predict_many(self, houses: Sequence[Mapping[str, object]]) -> Sequence[Prediction]:
+        """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`."""
+        return self._application.predict(houses)
+
+    def train(
+        self,
+        sales: str | PathLike[str] | None,
+        options: TrainingOptions | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Training:
+        """Train on a CSV or Parquet file, or on the synthetic sales (None); keep the version and promote it.
+
+        `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel or
+        MissingExtra; what was promoted before then stays so.
+        """
+        source = sales_at(None if sales is None else fspath(sales))
+        training = self._application.train(source, options or TrainingOptions(), progress or _silent)
+        self._application.live_model.refresh()
+        return training
+
+    @property
+    def model(self) -> ModelVersion:
+        """The version in service. Raises NoModel or RefusedModel."""
+        return self._application.live_model.current().version
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """What the version in service must know of a house."""
+        return self.model.schema
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How far the version in service was off on sales that it had not learned from."""
+        return self.model.evaluation
+
+    def models(self) -> Sequence[ModelVersion]:
+        """Every version that is kept, oldest first."""
+        return self._application.models.versions()
+
+    def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
+        return self._application.predict.recent(limit, before)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._application.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""

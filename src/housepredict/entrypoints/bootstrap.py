@@ -1,0 +1,100 @@
+"""The composition root: the only place that names concrete adapters."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attrs import define, field
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.serving.demonstration import load_demonstration
+from housepredict.adapters.serving.loader import load_predictor
+from housepredict.domain.errors import MissingExtra
+from housepredict.domain.ports import ModelStore, PredictionRepository, SalesSource, Trainer
+from housepredict.domain.usecases import Predict, Train
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
+
+
+@define(slots=False)
+class Application:
+    """The use cases, wired to the adapters that the settings ask for.
+
+    What is not used is neither opened nor imported: the database at the first prediction or at `predictions`,
+    scikit-learn at the first training.
+    """
+
+    settings: Settings
+    _resources: ExitStack = field(factory=ExitStack, repr=False)
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """Where model versions are kept."""
+        return DirectoryModels(self.settings.data_dir / "models")
+
+    @cached_property
+    def live_model(self) -> LiveModel:
+        """The predictor in service."""
+        return LiveModel(self.models, load_predictor, load_demonstration() if self.settings.demo else None)
+
+    @cached_property
+    def predictions(self) -> PredictionRepository:
+        """Where predictions are remembered. Raises RepositoryUnavailable if it cannot be opened."""
+        if self.settings.database_url == IN_MEMORY:
+            return InMemoryPredictions()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite import SqlitePredictions
+
+            return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
+        try:
+            from housepredict.adapters.postgres.repository import PostgresPredictions
+        except ImportError as error:
+            raise MissingExtra.named("postgres", "Keeping predictions in PostgreSQL") from error
+        return self._resources.enter_context(PostgresPredictions.open(self.settings.database_url))
+
+    @cached_property
+    def predict(self) -> Predict:
+        """The use case behind every estimate."""
+        return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch)
+
+    @cached_property
+    def train(self) -> Train:
+        """The use case behind every training. Raises MissingExtra without scikit-learn."""
+        return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock())
+
+    def close(self) -> None:
+        """Close whatever was opened."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def sales_at(location: str | None) -> SalesSource:
+    """The sales at a path; the synthetic ones if there is none."""
+    if location is None:
+        from housepredict.adapters.synthetic import SyntheticSales
+
+        return SyntheticSales()
+    from housepredict.adapters.sales_files import SalesFile
+
+    return SalesFile(Path(location))
+
+
+def _trainer() -> Trainer:
+    try:
+        from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+    except ImportError as error:
+        raise MissingExtra.named("train", "Training") from error
+    return SklearnTrainer()

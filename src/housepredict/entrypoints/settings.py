@@ -1,0 +1,156 @@
+"""The settings: one frozen value, read once from the environment and what the caller says."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from attrs import evolve, field, fields, frozen
+from platformdirs import user_data_path
+
+from housepredict.domain.errors import InvalidSettings
+
+PREFIX = "HOUSEPREDICT_"
+MIN_TOKEN = 16
+IN_MEMORY = "memory:"
+PROJECT_FOLDER = Path(".housepredict")
+
+# The tutorial's variables and what they default to; a password has no default.
+_LAB = {"DB_HOST": "localhost", "DB_PORT": "5432", "DB_NAME": "mldata", "DB_USER": "postgres", "DB_PASSWORD": ""}
+# Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
+_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@frozen
+class Settings:
+    """How housepredict runs.
+
+    data_dir: where models, and predictions without a database, are kept.
+    database_url: a PostgreSQL URL; `memory:` keeps predictions in memory alone; None keeps them in SQLite in data_dir.
+    demo: whether the demonstration model serves while no model is promoted.
+    token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
+    max_batch: most houses in one request. max_body: most bytes in a request's body.
+    """
+
+    data_dir: Path
+    database_url: str | None = field(default=None, repr=False)
+    demo: bool = False
+    host: str = "127.0.0.1"
+    port: int = 5000
+    token: str | None = field(default=None, repr=False)
+    max_batch: int = 1000
+    max_body: int = 2 * 1024 * 1024
+    log_level: str = "info"
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """The settings of an environment (the process's own by default); what is given and not None wins.
+
+    Raises InvalidSettings with every problem at once. An empty variable counts as not set.
+    """
+    present = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
+    present = {name: value for name, value in present.items() if not _is_from_kubernetes(name, value)}
+    problems: list[str] = []
+    values: dict[str, Any] = {"data_dir": PROJECT_FOLDER if PROJECT_FOLDER.is_dir() else None}
+    if any(name in present for name in _LAB):
+        values["database_url"] = _lab_database(present, problems)
+    for name, text in sorted(present.items()):
+        if name.startswith(PREFIX):
+            setting = name.removeprefix(PREFIX).lower()
+            if setting not in _READERS:
+                problems.append(f"{name} is no setting{_hint(name)}")
+                continue
+            try:
+                values[setting] = _READERS[setting](text)
+            except ValueError as error:
+                # the value itself may be a secret
+                problems.append(f"{name} {error}")
+    for name, value in given.items():
+        if value is None:
+            continue
+        try:
+            values[name] = _READERS[name](str(value))
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise InvalidSettings(problems)
+    settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
+    return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+
+
+def variables() -> list[str]:
+    """Every variable that is read, for the documentation and its test."""
+    return [PREFIX + each.name.upper() for each in fields(Settings)] + list(_LAB)
+
+
+def _is_from_kubernetes(name: str, value: str) -> bool:
+    return bool(_KUBERNETES.search(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
+
+
+def _hint(name: str) -> str:
+    close = get_close_matches(name, [PREFIX + each.upper() for each in _READERS], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
+    lab = {name: present.get(name, default) for name, default in _LAB.items()}
+    if not lab["DB_PORT"].isdecimal():
+        problems.append("DB_PORT must be a whole number")
+    host = f"[{lab['DB_HOST']}]" if ":" in lab["DB_HOST"] else quote(lab["DB_HOST"], safe="")
+    password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
+    user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
+    return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"
+
+
+def _flag(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("must be 1 or 0")
+    return known[text.lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _database_url(text: str) -> str:
+    if text != IN_MEMORY and urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError(f"must be a postgresql:// URL, or {IN_MEMORY}")
+    return text
+
+
+def _token(text: str) -> str:
+    if len(text) < MIN_TOKEN or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError(f"must have at least {MIN_TOKEN} ASCII characters and no spaces")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in _LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
+    return text.lower()
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "data_dir": Path,
+    "database_url": _database_url,
+    "demo": _flag,
+    "host": str,
+    "port": _whole(0, 65535),
+    "token": _token,
+    "max_batch": _whole(1, 100_000),
+    "max_body": _whole(1024, 1024**3),
+    "log_level": _log_level,
+}

@@ -1,0 +1,213 @@
+"""The contract of a PredictionRepository, as tests: what the service takes for granted of every adapter, yours too.
+
+    class TestMyPredictions(PredictionRepositoryContract):
+        @pytest.fixture
+        def repository(self):
+            with MyPredictions(...) as repository:
+                yield repository
+
+Add `pytest.register_assert_rewrite("housepredict.testing")` to your conftest.py for failures that explain themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import cast
+from uuid import UUID
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from housepredict.domain.estimates import MAX_PRICE, Estimate, Prediction
+from housepredict.domain.features import Caveat, House
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
+
+Reopen = Callable[[PredictionRepository], PredictionRepository]
+
+_ids = IdSequence()
+_LIMIT = int(MAX_MAGNITUDE)
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
+"""Every text that validation lets through."""
+
+values = st.one_of(
+    texts,
+    st.booleans(),
+    st.integers(-_LIMIT, _LIMIT),
+    st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
+    st.dates().map(date.isoformat),
+)
+"""Every value of a feature that validation lets through."""
+
+estimates = st.builds(
+    Estimate,
+    house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
+    price=st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100),
+    model_version=texts,
+    valued_on=st.none() | st.dates(),
+    caveats=st.lists(st.builds(Caveat, code=texts, message=texts, feature=st.none() | texts), max_size=3).map(tuple),
+)
+"""Estimates with everything that a model may say of a house."""
+
+
+@st.composite
+def batches(draw: st.DrawFn, min_size: int = 0, max_size: int = 6) -> list[Prediction]:
+    """New predictions in any order, with ids that are above all that were drawn before."""
+    times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+    drawn = draw(st.lists(st.tuples(times, estimates), min_size=min_size, max_size=max_size))
+    ids = draw(st.permutations(_ids.take(len(drawn), datetime.now(UTC))))
+    return [Prediction(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
+
+
+def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The order in which a repository gives predictions."""
+    return sorted(predictions, key=lambda each: each.id, reverse=True)
+
+
+def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
+    """Everything from the id `down_to` on, newest first, read in pages."""
+    before = None
+    while page := repository.recent(size, before):
+        yield from (each for each in page if each.id >= down_to)
+        before = page[-1].id
+        if before <= down_to:
+            return
+
+
+# Two health checks are suppressed. differing_executors: the tests are inherited, so that several classes run them, which
+# is what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an
+# example are above those of the examples before it, and each looks at its own alone.
+shared = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture])
+
+
+class PredictionRepositoryContract:
+    """Subclass it, and give it the fixture `repository`: an empty one.
+
+    If it is durable, give it the fixture `reopen`, too: a function that takes the repository, closes it, and returns
+    another one over the same data.
+    """
+
+    @pytest.fixture
+    def repository(self) -> PredictionRepository:
+        """The repository to test, empty."""
+        raise NotImplementedError("a subclass of PredictionRepositoryContract needs the fixture `repository`")
+
+    @pytest.fixture
+    def reopen(self) -> Reopen | None:
+        """How to close the repository and open its data again; None if it keeps nothing."""
+        return None
+
+    def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:
+        repository.check()
+        assert list(repository.recent(10)) == []
+
+    @shared
+    @given(batch=batches())
+    def test_what_is_read_is_what_was_recorded_newest_first(
+        self, repository: PredictionRepository, batch: list[Prediction]
+    ) -> None:
+        repository.append(batch)
+        read = repository.recent(len(batch))
+        assert list(read) == newest_first(batch)
+        for each, original in zip(read, newest_first(batch), strict=True):
+            # 1 == 1.0 == True, but they are not the same JSON
+            kinds = {name: type(value) for name, value in each.estimate.house.values.items()}
+            assert kinds == {name: type(value) for name, value in original.estimate.house.values.items()}
+            assert each.created_at.utcoffset() == original.created_at.utcoffset()
+
+    @shared
+    @given(first=batches(), second=batches(min_size=1), limit=st.integers(0, 8))
+    def test_no_more_are_read_than_the_limit(
+        self, repository: PredictionRepository, first: list[Prediction], second: list[Prediction], limit: int
+    ) -> None:
+        repository.append(first)
+        repository.append(second)
+        expected = newest_first([*first, *second])
+        assert list(repository.recent(limit))[: len(expected)] == expected[:limit]
+        assert len(repository.recent(limit)) <= limit
+
+    @shared
+    @given(batch=batches(min_size=1), size=st.integers(1, 4))
+    def test_pages_hold_everything_once_while_newer_ones_arrive(
+        self, repository: PredictionRepository, batch: list[Prediction], size: int
+    ) -> None:
+        repository.append(batch)
+        newest = newest_first(batch)
+        read = pages(repository, size, newest[-1].id)
+        first = next(read)
+        repository.append([evolve(first, id=_ids.take(1, datetime.now(UTC))[0])])
+        assert [first, *read] == newest
+
+    @shared
+    @given(batch=batches(min_size=1), more=batches(), other=estimates)
+    def test_a_known_id_is_ignored_and_the_rest_of_its_batch_is_recorded(
+        self, repository: PredictionRepository, batch: list[Prediction], more: list[Prediction], other: Estimate
+    ) -> None:
+        repository.append(batch)
+        repository.append([*more, *(evolve(each, estimate=other) for each in batch)])
+        assert list(repository.recent(len(batch) + len(more))) == newest_first([*batch, *more])
+
+    @shared
+    @given(batch=batches(min_size=1))
+    def test_an_id_that_a_batch_repeats_is_recorded_once(
+        self, repository: PredictionRepository, batch: list[Prediction]
+    ) -> None:
+        repository.append([*batch, *batch])
+        assert list(pages(repository, 2, min(each.id for each in batch))) == newest_first(batch)
+
+    @shared
+    @given(kept=batches(min_size=1), lost=batches(min_size=1))
+    def test_of_a_batch_that_fails_nothing_is_recorded(
+        self, repository: PredictionRepository, kept: list[Prediction], lost: list[Prediction]
+    ) -> None:
+        repository.append(kept)
+        with pytest.raises((AttributeError, TypeError)):
+            repository.append([*lost, cast("Prediction", None)])
+        assert list(repository.recent(len(kept))) == newest_first(kept)
+
+    def test_threads_that_append_at_once_lose_nothing_and_show_whole_batches_only(
+        self, repository: PredictionRepository
+    ) -> None:
+        example = Estimate(House({"size": 2500}), 254206.02, "threads")
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        written = [[Prediction(id_, now, example) for id_ in _ids.take(5, now)] for _ in range(40)]
+        # every batch comes twice, as it does when an answer was lost
+        with ThreadPoolExecutor(8) as threads:
+            appended = [threads.submit(repository.append, batch) for batch in [*written, *written]]
+            seen = [threads.submit(repository.recent, 1000) for _ in range(20)]
+        for each in appended:
+            each.result()
+        for read in seen:
+            ids = {prediction.id for prediction in read.result()}
+            assert all(len(ids & {each.id for each in batch}) in {0, 5} for batch in written)
+        assert list(repository.recent(1000)) == newest_first([each for batch in written for each in batch])
+
+    def test_whatever_is_done_it_behaves_as_a_sorted_list(
+        self, repository: PredictionRepository, reopen: Reopen | None
+    ) -> None:
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            partial(PredictionRepositoryMachine, repository, reopen),
+            settings=settings(max_examples=25, stateful_step_count=20),
+        )
+
+
+class PredictionRepositoryMachine(RuleBasedStateMachine):
+    """Does to a repository whatever can be done, and compares it with a dictionary.
+
+    One repository serves all runs: the ids of a run are above those of the runs before it.
+    """
+
+    def __init__(self, repository: PredictionRepository, reopen: Reopen | None = None) -> None:
+        super().__init__()
+        self.repository = repository
+        self.reopen = reopen
+        self.first = _ids.take(1, datetime.now(UTC))[0]
+        self.recorded: dict[UUID, Prediction] = {}

@@ -1,0 +1,108 @@
+"""Model versions to test with: one that is simple, and all that there can be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import strategies as st
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import (
+    Algorithm,
+    Artefact,
+    Evaluation,
+    ModelVersion,
+    SelfTest,
+    TrainingOptions,
+    TrainingSource,
+    digests_of,
+)
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+_NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+_COUNTS = st.integers(0, 2**40)
+_NUMBERS = st.floats(-1e15, 1e15)
+_VALUES = st.one_of(_TEXTS, st.integers(-(10**15), 10**15), _NUMBERS, st.booleans())
+
+artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_size=40), max_size=3)
+
+
+def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
+    """Manifests of all shapes for an artefact."""
+    features = st.builds(
+        Feature,
+        name=_TEXTS,
+        kind=st.sampled_from(Kind),
+        minimum=st.none() | _NUMBERS,
+        maximum=st.none() | _NUMBERS,
+        observed=st.none() | st.tuples(_VALUES, _VALUES),
+        categories=st.lists(_TEXTS, max_size=3).map(tuple),
+        unit=st.none() | _TEXTS,
+        closed=st.booleans(),
+    )
+    return st.builds(
+        ModelVersion,
+        name=_NAMES,
+        created_at=st.datetimes(timezones=st.just(UTC)),
+        algorithm=st.sampled_from(Algorithm),
+        schema=st.builds(
+            FeatureSchema, features=st.lists(features, max_size=3).map(tuple), valuation_date=st.none() | st.dates()
+        ),
+        options=st.builds(
+            TrainingOptions,
+            exclude=st.lists(_TEXTS, max_size=2).map(tuple),
+            kinds=st.dictionaries(_TEXTS, st.sampled_from(Kind), max_size=2),
+            algorithm=st.none() | st.sampled_from(Algorithm),
+        ),
+        source=st.builds(TrainingSource, st.none() | _TEXTS, _TEXTS),
+        evaluation=st.builds(
+            Evaluation,
+            trained_on=_COUNTS,
+            held_out=_COUNTS,
+            accuracy=st.builds(
+                Accuracy,
+                n=_COUNTS,
+                **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
+                **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
+            ),
+        ),
+        self_test=st.lists(
+            st.builds(SelfTest, st.builds(House, st.dictionaries(_TEXTS, _VALUES, max_size=3)), _NUMBERS), max_size=2
+        ).map(tuple),
+        digests=st.just(digests_of(artefact)),
+        libraries=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
+    )
+
+
+def a_version(
+    name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
+) -> tuple[ModelVersion, Artefact]:
+    """A version with one feature and one file."""
+    artefact = {"model.bin": content}
+    measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
+    version = ModelVersion(
+        name=name,
+        created_at=created_at,
+        algorithm=Algorithm.LINEAR,
+        schema=FeatureSchema((Feature("size", Kind.NUMBER, unit="sq ft", minimum=0.0, observed=(370, 13540.5)),)),
+        options=TrainingOptions(),
+        source=TrainingSource("/sales.csv", "0" * 64),
+        evaluation=Evaluation(800, 200, measures),
+        self_test=(SelfTest(House({"size": 2500, "waterfront": True, "floors": 1.0}), 254206.02),),
+        digests=digests_of(artefact),
+        libraries={"scikit-learn": "1.9.1"},
+    )
+    return version, artefact
+
+
+def exactly(version: ModelVersion) -> tuple[Any, ...]:
+    """A version, to be compared with the types of its values: 1, 1.0 and True are equal, and not the same."""
+    return (
+        version,
+        [[type(value) for value in feature.observed or ()] for feature in version.schema.features],
+        [{name: type(value) for name, value in test.house.values.items()} for test in version.self_test],
+    )

@@ -1,0 +1,32 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before anything imports it: its assertions are then explained as those of the tests are.
+pytest.register_assert_rewrite("housepredict.testing")
+
+from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
+
+settings.register_profile(
+    "housepredict",
+    deadline=None,  # how long an example takes says more about the machine than about the code
+    suppress_health_check=[HealthCheck.too_slow],  # for the same reason
+    print_blob=True,
+    derandomize="CI" in os.environ,  # a gate fails for what a commit changed; new examples are looked for elsewhere
+)
+settings.load_profile("housepredict")
+
+POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[POSTGRES_SERVER] = choose_server(os.environ.get("HOUSEPREDICT_TEST_POSTGRES"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"postgres: {config.stash[POSTGRES_SERVER]}"

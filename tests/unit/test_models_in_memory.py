@@ -1,0 +1,170 @@
+"""The in-memory store keeps the contract, and the contract finds every store that breaks a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
+from typing import ClassVar
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.errors import UnknownModel
+from housepredict.domain.features import House
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.versions import a_version
+
+
+class TestInMemoryModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self) -> NewStore:
+        return InMemoryModels
+
+
+class IsNeverNew(InMemoryModels):
+    everything: ClassVar[dict[str, tuple[ModelVersion, Artefact]]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = self.everything
+        self._kept["z"] = a_version("z")
+
+
+class Overwrites(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        self._kept.pop(version.name, None)
+        super().add(version, artefact)
+
+
+class KeepsTheCallersFiles(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        self._kept.setdefault(version.name, (version, artefact))
+
+
+class LosesTypes(InMemoryModels):
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        version, artefact = super().get(name)
+        tests = [
+            SelfTest(
+                House(
+                    {name: float(value) if type(value) is int else value for name, value in test.house.values.items()}
+                ),
+                test.price,
+            )
+            for test in version.self_test
+        ]
+        return evolve(version, self_test=tuple(tests)), artefact
+
+
+class NewestFirst(InMemoryModels):
+    def versions(self) -> Sequence[ModelVersion]:
+        return super().versions()[::-1]
+
+
+class ByNameAlone(InMemoryModels):
+    def versions(self) -> Sequence[ModelVersion]:
+        return sorted(super().versions(), key=lambda version: version.name)
+
+
+class KeepsAnyName(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().add(evolve(version, name="plain"), artefact)
+        self._kept.setdefault(version.name, self._kept.pop("plain"))
+
+
+class KeepsAnyFiles(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().add(evolve(version, digests=digests_of(artefact)), artefact)
+
+
+class RaisesItsOwnError(InMemoryModels):
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        return self._kept[name]
+
+
+class PromotesTheNewest(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().add(version, artefact)
+        self.promote(version.name)
+
+
+class PromotesWhatIsNotThere(InMemoryModels):
+    def promote(self, name: str) -> None:
+        self._promoted = name
+
+
+class MovesThePointerBeforeItLooks(InMemoryModels):
+    def promote(self, name: str) -> None:
+        self._promoted = name
+        super().promote(name)
+
+
+class NeverGoesBack(InMemoryModels):
+    def promote(self, name: str) -> None:
+        super().promote(max(name, self.promoted() or name) if name in self._kept else name)
+
+
+class LosesWhatOthersAdd(InMemoryModels):
+    def __init__(self) -> None:
+        super().__init__()
+        self.together = Barrier(2)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        before = dict(self._kept)
+        with suppress(BrokenBarrierError):
+            self.together.wait(timeout=1)
+        self._kept = before
+        super().add(version, artefact)
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (IsNeverNew, "a_new_store_is_empty"),
+        (LosesTypes, "whatever_is_added_comes_back"),
+        (NewestFirst, "versions_are_listed_by_age_and_at_the_same_age_by_name"),
+        (ByNameAlone, "versions_are_listed_by_age_and_at_the_same_age_by_name"),
+        (Overwrites, "adding_a_version_again_changes_nothing"),
+        (KeepsTheCallersFiles, "what_was_added_does_not_change_with_what_it_was_added_from"),
+        (KeepsAnyName, "a_name_that_could_be_a_path_is_refused"),
+        (KeepsAnyFiles, "files_that_are_not_those_of_the_manifest_are_refused"),
+        (RaisesItsOwnError, "a_version_that_is_not_there_is_unknown"),
+        (PromotesTheNewest, "nothing_is_promoted_until_it_is_asked_for"),
+        (PromotesWhatIsNotThere, "a_promotion_that_fails_leaves_the_pointer"),
+        (MovesThePointerBeforeItLooks, "a_promotion_that_fails_leaves_the_pointer"),
+        (NeverGoesBack, "any_version_can_be_promoted_an_earlier_one_too"),
+        (LosesWhatOthersAdd, "versions_that_are_added_at_once_are_all_kept"),
+        *[
+            (broken, "no_sequence_of_calls_breaks_a_promise")
+            for broken in (Overwrites, NewestFirst, ByNameAlone, KeepsAnyFiles, PromotesWhatIsNotThere, NeverGoesBack)
+        ],
+    ],
+)
+def test_the_contract_finds_a_store_that_breaks_a_promise(broken: NewStore, promise: str) -> None:
+    with pytest.raises((AssertionError, LookupError, pytest.fail.Exception)):
+        getattr(ModelStoreContract(), f"test_{promise}")(broken)
+
+
+class Forgets(ModelStoreContract):
+    """The contract of a store that is only as durable as its process."""
+
+    def reopen(self, store: ModelStore) -> ModelStore:
+        return InMemoryModels()
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "whatever_is_added_comes_back",
+        "any_version_can_be_promoted_an_earlier_one_too",
+        "versions_that_are_added_at_once_are_all_kept",
+        "no_sequence_of_calls_breaks_a_promise",
+    ],
+)
+def test_the_contract_finds_a_store_that_forgets(promise: str) -> None:
+    with pytest.raises((AssertionError, UnknownModel)):
+        getattr(Forgets(), f"test_{promise}")(InMemoryModels)

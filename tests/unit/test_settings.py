@@ -1,0 +1,122 @@
+"""Settings: read once, every problem reported together, no secret shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import InvalidSettings
+from housepredict.entrypoints.settings import IN_MEMORY, read_settings, variables
+
+PASSWORD = "p@ss/w:rd?#%"  # noqa: S105  # not a secret of anything
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
+
+def test_nothing_set_means_sqlite_on_loopback_without_the_demonstration() -> None:
+    settings = read_settings({})
+    assert (settings.host, settings.port, settings.demo, settings.database_url) == ("127.0.0.1", 5000, False, None)
+    assert settings.data_dir.is_absolute()
+
+
+def test_a_project_folder_in_the_working_directory_is_where_data_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({}).data_dir != tmp_path / ".housepredict"
+    (tmp_path / ".housepredict").mkdir()
+    assert read_settings({}).data_dir == tmp_path / ".housepredict"
+    assert read_settings({"HOUSEPREDICT_DATA_DIR": "elsewhere"}).data_dir == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ({"DB_HOST": "db"}, "postgresql://postgres@db:5432/mldata"),
+        ({"DB_PORT": "5433"}, "postgresql://postgres@localhost:5433/mldata"),
+        ({"DB_NAME": "houses"}, "postgresql://postgres@localhost:5432/houses"),
+        ({"DB_USER": "me"}, "postgresql://me@localhost:5432/mldata"),
+        ({"DB_PASSWORD": "x"}, "postgresql://postgres:x@localhost:5432/mldata"),
+        ({"DB_HOST": "::1"}, "postgresql://postgres@[::1]:5432/mldata"),
+    ],
+)
+def test_any_of_the_labs_variables_selects_postgres_and_the_others_default(
+    variable: dict[str, str], url: str
+) -> None:
+    assert read_settings(variable).database_url == url
+
+
+@given(user=text, password=text, name=text)
+def test_the_labs_credentials_survive_in_the_url_whatever_they_hold(user: str, password: str, name: str) -> None:
+    url = urlsplit(read_settings({"DB_USER": user, "DB_PASSWORD": password, "DB_NAME": name}).database_url or "")
+    assert (unquote(url.username or ""), unquote(url.password or ""), unquote(url.path[1:])) == (user, password, name)
+
+
+def test_a_url_of_ones_own_wins_over_the_labs_variables() -> None:
+    url = "postgresql://me@there/houses"
+    assert read_settings({"DB_HOST": "db", "HOUSEPREDICT_DATABASE_URL": url}).database_url == url
+
+
+def test_what_kubernetes_tells_of_services_configures_nothing() -> None:
+    environment = {
+        "DB_PORT": "tcp://10.0.0.7:5432",
+        "DB_PORT_5432_TCP_ADDR": "10.0.0.7",
+        "DB_SERVICE_HOST": "10.0.0.7",
+        "HOUSEPREDICT_PORT": "tcp://10.0.0.8:80",
+        "HOUSEPREDICT_PORT_80_TCP": "tcp://10.0.0.8:80",
+        "HOUSEPREDICT_SERVICE_HOST": "10.0.0.8",
+        "HOUSEPREDICT_SERVICE_PORT": "80",
+        "HOUSEPREDICT_SERVICE_PORT_HTTP": "80",
+    }
+    assert read_settings(environment) == read_settings({})
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert read_settings({"DB_HOST": "", "HOUSEPREDICT_PORT": ""}) == read_settings({})
+
+
+def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
+    environment = {
+        "HOUSEPREDICT_PORT": "70000",
+        "HOUSEPREDICT_DEMO": "maybe",
+        "HOUSEPREDICT_TOKEN": "short",
+        "HOUSEPREDICT_DATABASE_URL": f"mysql://me:{PASSWORD}@there",
+        "HOUSEPREDICT_LOG_LEVEL": "loud",
+        "HOUSEPREDICT_MAX_BATCH": "0",
+        "HOUSEPREDICT_HOTS": "0.0.0.0",  # noqa: S104  # a typing error is what this is about
+        "DB_PORT": "many",
+    }
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings(environment)
+    assert len(caught.value.problems) == len(environment)
+    assert all(any(problem.startswith(name) for problem in caught.value.problems) for name in environment)
+    assert "did you mean HOUSEPREDICT_HOST?" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert "short" not in str(caught.value)
+
+
+def test_what_the_caller_gives_wins_over_the_environment(tmp_path: Path) -> None:
+    settings = read_settings({"HOUSEPREDICT_PORT": "1", "HOUSEPREDICT_DEMO": "1"}, port=2, data_dir=tmp_path)
+    assert (settings.port, settings.demo, settings.data_dir) == (2, True, tmp_path)
+
+
+def test_what_the_caller_gives_is_checked_as_the_environment_is() -> None:
+    with pytest.raises(InvalidSettings, match="database_url must be a postgresql:// URL"):
+        read_settings({}, database_url="mysql://there")
+
+
+def test_secrets_are_not_shown_with_the_settings() -> None:
+    settings = read_settings({"DB_PASSWORD": PASSWORD, "HOUSEPREDICT_TOKEN": "t" * 16})
+    assert "t" * 16 not in repr(settings)
+    assert "p%40ss" not in repr(settings)
+
+
+def test_predictions_can_be_kept_in_memory_alone() -> None:
+    assert read_settings({"HOUSEPREDICT_DATABASE_URL": IN_MEMORY}).database_url == IN_MEMORY
+
+
+def test_each_setting_has_a_variable() -> None:
+    assert {"HOUSEPREDICT_DATABASE_URL", "HOUSEPREDICT_DEMO", "DB_PASSWORD"} < set(variables())
