@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # Before anything imports it: its assertions are then explained as those of the tests are.
 pytest.register_assert_rewrite("housepredict.testing")
@@ -20,6 +20,8 @@ settings.register_profile(
     derandomize="CI" in os.environ,  # a gate fails for what a commit changed; new examples are looked for elsewhere
 )
 settings.load_profile("housepredict")
+# for suites that are run to see them fail
+settings.register_profile("first-failure", phases=[Phase.generate], database=None)
 
 POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
 

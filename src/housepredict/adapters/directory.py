@@ -2,6 +2,7 @@
 
     versions/NAME/manifest.json   and the artefact's files beside it
     promoted                      the name of the promoted version
+    training.lock                 locked by whoever trains
     .tmp-*                        what is being written
 
 A version is written under .tmp-*, flushed to disk and renamed into place: whoever reads sees all of it or nothing,
@@ -10,6 +11,7 @@ whenever a writer is killed. The pointer is replaced the same way.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -22,11 +24,12 @@ from pathlib import Path
 from attrs import define, field
 
 from housepredict.adapters.manifests import from_json, to_json
-from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, is_plain, verify
 
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 2**24
+_TRAINING = "training.lock"
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
 
@@ -103,6 +106,22 @@ class DirectoryModels:
         if not is_plain(name):
             raise ModelStoreUnavailable(f"{self._pointer} is damaged: promote a model version again")
         return name
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Held by whoever trains, in whatever process. Raises TrainingInProgress."""
+        with self._available():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path / _TRAINING, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                # the system gives it back when a process ends, however it ends
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise TrainingInProgress from error
+            yield
+        finally:
+            os.close(descriptor)
 
     @property
     def _versions(self) -> Path:

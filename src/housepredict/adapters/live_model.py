@@ -47,7 +47,8 @@ class LiveModel:
             finally:
                 self._lock.release()
         if self._serving is None:
-            raise self._refusal or NoModel
+            # without the trace of the last time, which would grow with each
+            raise self._refusal.with_traceback(None) if self._refusal else NoModel
         return self._serving
 
     def refresh(self) -> None:

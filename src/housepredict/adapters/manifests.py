@@ -38,7 +38,9 @@ def from_json(manifest: bytes | str) -> ModelVersion:
         raise RefusedModel(f"The manifest is damaged: {error}") from error
     written_as = document.pop("format", None) if isinstance(document, dict) else None
     if written_as != FORMAT:
-        raise RefusedModel(f"The manifest has format {written_as!r}, not {FORMAT}: a later one needs a later housepredict")
+        raise RefusedModel(
+            f"The manifest has format {written_as!r}, not {FORMAT}: a later one needs a later housepredict"
+        )
     try:
         return _converter.structure(document, ModelVersion)
     except BaseValidationError as error:

@@ -30,7 +30,7 @@ class InMemoryPredictions:
                 insort(self._ids, new)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         with self._lock:
             end = len(self._ids) if before is None else bisect_left(self._ids, before)
             return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]

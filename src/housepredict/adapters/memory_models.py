@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from types import MappingProxyType
 
 from attrs import define, field
 
-from housepredict.domain.errors import UnknownModel
+from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.models import Artefact, ModelVersion, verify
 
 
@@ -19,6 +20,7 @@ class InMemoryModels:
     _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
     _promoted: str | None = field(init=False, default=None)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
+    _training: Lock = field(init=False, factory=Lock, repr=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Keep a version; see ModelStore."""
@@ -49,3 +51,13 @@ class InMemoryModels:
     def promoted(self) -> str | None:
         """The name of the promoted version; None before the first promotion."""
         return self._promoted
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Held by whoever trains. Raises TrainingInProgress."""
+        if not self._training.acquire(blocking=False):
+            raise TrainingInProgress
+        try:
+            yield
+        finally:
+            self._training.release()

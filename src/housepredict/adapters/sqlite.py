@@ -34,9 +34,14 @@ CREATE TABLE predictions (
 ) WITHOUT ROWID
 """
 
-_COLUMNS = "id, created_at, model_version, features, price_cents, valued_on, caveats"
-_INSERT = f"INSERT INTO predictions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-_RECENT = f"SELECT {_COLUMNS} FROM predictions WHERE id < ? ORDER BY id DESC LIMIT ?"
+_INSERT = """
+INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+"""
+_RECENT = """
+SELECT id, created_at, model_version, features, price_cents, valued_on, caveats
+FROM predictions WHERE id < ? ORDER BY id DESC LIMIT ?
+"""
 _AFTER_EVERY_ID = "g"
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -77,7 +82,7 @@ class SqlitePredictions:
             self._connection.executemany(_INSERT, rows)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         with self._lock, _translated(self._path):
             end = _AFTER_EVERY_ID if before is None else str(before)
             rows = self._connection.execute(_RECENT, (end, limit)).fetchall()
@@ -149,7 +154,7 @@ def _row(recorded: Prediction) -> tuple[str | int | None, ...]:
         estimate.model_version,
         _to_json(estimate.house.values),
         round(estimate.price * 100),
-        estimate.valued_on and estimate.valued_on.isoformat(),
+        estimate.valued_on.isoformat() if estimate.valued_on else None,
         _to_json(caveats_to_json(estimate.caveats)),
     )
 

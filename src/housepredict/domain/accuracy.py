@@ -81,15 +81,11 @@ def _r2(prices: Sequence[float], mse: float) -> float | None:
     return 1 - mse / variance if variance else None
 
 
-def _prb(
-    estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[float], middle: float
-) -> float | None:
+def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[float], middle: float) -> float | None:
     """The slope of (r - m) / m on log2(0.5 * (estimate / m + price)), m being the median ratio."""
     if not middle:
         return None
-    value = [
-        math.log2(0.5 * (estimate / middle + price)) for estimate, price in zip(estimates, prices, strict=True)
-    ]
+    value = [math.log2(0.5 * (estimate / middle + price)) for estimate, price in zip(estimates, prices, strict=True)]
     if max(value) == min(value):
         return None
     return linear_regression(value, [(ratio - middle) / middle for ratio in ratios]).slope

@@ -38,7 +38,8 @@ class UnusableSales(HousepredictError):
 
 class NoModel(HousepredictError):
     """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, or try the
-    demonstration model with `--demo` (HOUSEPREDICT_DEMO=1)."""
+    demonstration model with `--demo` (HOUSEPREDICT_DEMO=1).
+    """
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or " ".join((self.__doc__ or "").split()))

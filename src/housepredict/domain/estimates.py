@@ -16,9 +16,11 @@ MAX_PRICE = 1e13
 
 def whole_cents(price: float) -> float | None:
     """A model's output as a price: rounded to the cent, never negative; None where it is no price at all."""
-    if not math.isfinite(price) or price >= MAX_PRICE:
+    if not math.isfinite(price):
         return None
-    return round(max(price, 0.0), 2)
+    # in this order, so that -0.0 becomes 0.0
+    cents = round(max(0.0, price), 2)
+    return cents if cents < MAX_PRICE else None
 
 
 @frozen

@@ -124,9 +124,11 @@ class FeatureSchema:
             elif feature.required:
                 message = "is missing" if feature.name not in given else "is required and must not be null"
                 found.append(Violation(pointer_to(*path, feature.name), Rule.MISSING, message))
-        for name in given:
-            if name not in self.names:
-                found.append(Violation(pointer_to(*path, name), Rule.UNKNOWN, "is no feature of this model", given[name]))
+        found.extend(
+            Violation(pointer_to(*path, name), Rule.UNKNOWN, "is no feature of this model", given[name])
+            for name in given
+            if name not in self.names
+        )
         found.extend(
             Violation(pointer_to(*path, name), Rule.DUPLICATE, "is given more than once", given.get(name))
             for name in repeated
@@ -142,12 +144,12 @@ class FeatureSchema:
                 continue
             if feature.kind is Kind.CATEGORY:
                 if value not in feature.known_categories:
-                    message = f"{feature.name} {value!r} does not occur in the sales that the model learned from"
+                    message = f"{feature.name} {value!r} does not occur in what the model learned from"
                     found.append(Caveat("unseen_category", message, feature.name))
             elif feature.observed is not None:
                 low, high = feature.observed
                 if value < low or value > high:  # type: ignore[operator]  # a kind's values compare with its range
-                    message = f"{feature.name} {value} lies outside the sales that the model learned from, {low} to {high}"
+                    message = f"{feature.name} {value} lies outside what the model learned from, {low} to {high}"
                     found.append(Caveat("outside_observed_range", message, feature.name))
         return tuple(found)
 

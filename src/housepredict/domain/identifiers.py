@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
 from attrs import define, field
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 74
 _LOW_BITS = 62
 
@@ -27,9 +28,9 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime) -> Sequence[UUID]:
-        """`count` ids for the time `now`."""
+        """`count` ids for the time `now`, which has a zone."""
         with self._lock:
-            millisecond = max(int(now.timestamp() * 1000), self._millisecond)
+            millisecond = max((now - _EPOCH) // timedelta(milliseconds=1), self._millisecond)
             if millisecond > self._millisecond:
                 # the top bit stays free, so that no batch can run over the end
                 self._counter = secrets.randbits(_RANDOM_BITS - 1)

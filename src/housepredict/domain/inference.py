@@ -9,7 +9,7 @@ from datetime import date
 
 from attrs import field, frozen
 
-from housepredict.domain.columns import Column, read_column
+from housepredict.domain.columns import Column, words_of
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
@@ -26,8 +26,8 @@ _BOUNDS = (
     (re.compile(r"^(lon|long|lng|longt?itude)$"), -180.0, 180.0),
 )
 _UNITS = (
-    (re.compile(r"sq_?\.? ?f(ee|oo)?t|square_?f(ee|oo)t"), "sq ft"),
-    (re.compile(r"sq_?m(et(er|re)s)?\b|\bm2\b|m²"), "m²"),
+    (re.compile(r"\bsq ?f(ee|oo)?t|square ?f(ee|oo)t"), "sq ft"),
+    (re.compile(r"\bsq ?m(et(er|re)s?)?\b|square ?met(er|re)s?|\bm2\b|m²"), "m²"),
     (re.compile(r"\bage\b"), "years"),
 )
 
@@ -67,13 +67,15 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
         sale = Sale(
             house=house,
             price=float(prices[row] or 0),
-            house_key=key_of(house, without=schema.sale_date) if identifier is None else str(identifier),
+            house_key=key_of(house, without=schema.sale_date) if identifier is None else _plain(identifier),
             sold_on=date.fromisoformat(str(sold_on.values[row])) if sold_on else None,
         )
         aside = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
         (held_out if aside else training).append(sale)
-    if len(usable) < MIN_SALES or not training or not held_out:
+    if len(usable) < MIN_SALES:
         raise UnusableSales(_too_few(len(usable), rejected))
+    if not training or not held_out:
+        raise UnusableSales("the sales are all of one house, or so few: some houses must be left to evaluate on")
     return PreparedSales(
         schema=schema,
         training=training,
@@ -123,7 +125,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
     return Feature(
         name=column.name,
         kind=column.kind,
-        unit=next((unit for name, unit in _UNITS if numeric and name.search(_words(column.name))), None),
+        unit=next((unit for name, unit in _UNITS if numeric and name.search(words_of(column.name))), None),
         required=not is_sale_date and None not in values,
         minimum=minimum,
         maximum=maximum,
@@ -140,13 +142,14 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
     """Bounds that no house can break, told by the name; none if the sales themselves break them."""
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:
-        if pattern.search(_words(name)) and minimum <= low and high <= maximum:
+        if pattern.search(words_of(name)) and minimum <= low and high <= maximum:
             return minimum, maximum
-    return (0.0 if low >= 0 and _MEASURE.search(_words(name)) else None), None
+    return (0.0 if low >= 0 and _MEASURE.search(words_of(name)) else None), None
 
 
-def _words(name: str) -> str:
-    return name.lower().replace("_", " ").strip()
+def _plain(identifier: Value) -> str:
+    """An identifier as it would be written: some programs make decimals of whole numbers, 7129300520.0."""
+    return str(int(identifier)) if isinstance(identifier, float) and identifier.is_integer() else str(identifier)
 
 
 def _too_few(usable: int, rejected: Mapping[str, int]) -> str:

@@ -27,8 +27,8 @@ class TrainingOptions:
     """What a user may decide about a training; everything else is inferred from the sales.
 
     `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
-    the categories that are complete. `price`, `sale_date` and `house_id` name columns. Without an `algorithm`, synthetic
-    sales get a linear model, since they were made by one, and all others boosting.
+    the categories that are complete. `price`, `sale_date` and `house_id` name columns. Without an `algorithm`,
+    synthetic sales get a linear model, since they were made by one, and all others boosting.
     """
 
     price: str | None = None

@@ -6,6 +6,7 @@ Every port is synchronous and takes a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -118,6 +119,12 @@ class ModelStore(Protocol):
     def promoted(self) -> str | None:
         """The name of the promoted version; None before the first promotion."""
 
+    def training(self) -> AbstractContextManager[None]:
+        """Held by whoever trains: raises TrainingInProgress at once if another does, in whatever process.
+
+        One that was killed holds nothing any more.
+        """
+
 
 class PredictionRepository(Protocol):
     """Remembers every prediction. Raises RepositoryUnavailable when it cannot."""
@@ -126,7 +133,7 @@ class PredictionRepository(Protocol):
         """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
 
     def check(self) -> None:
         """Return if a batch could be recorded now."""

@@ -6,26 +6,32 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from housepredict.domain.columns import Column, read_column
+from housepredict.domain.columns import READABLE_SHARE, Column, read_column, words_of
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.models import TrainingOptions
-from housepredict.domain.sales import SalesTable
+from housepredict.domain.sales import Cell, SalesTable
 
 ANSWER_FIELDS = frozenset({"id", "created_at", "predicted_price", "model_version", "valued_on", "warnings"})
 """Fields that an answer has beside the features: no feature may have such a name."""
 
-_PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold")
-_ID_NAME = re.compile(r"(^|[ ])(id|pid|apn|uprn|parcel|mls|identifier)([ ]|$)|parcel ?(no|num|id)")
+_PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",
+                "price paid", "purchase price", "house price", "sale amount", "median house value")  # fmt: skip
+_PRICE_WORD = re.compile(r"\bprices?\b|\bppsf\b|\b(log\d*|ln)price")
+_EARLIER_PRICE = re.compile(r"\b(prev|previous|prior|index)\b")
+_DERIVED_PRICE = re.compile(r"\b(list|listing|ask|asking|original|per|ppsf|range|change|(log\d*|ln)(price)?)\b")
+_ROW_NAME = re.compile(r"unnamed \d+|index|row|")
+_ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
+_NO_HOUSE_ID_NAME = re.compile(r"sale|sold|transaction|deed|document|listing|mls|record|agent|owner|buyer|seller")
 _CODE_NAME = re.compile(
-    r"zip|post ?(al|code)|pin ?code|fips|tract|district|municipality|neighbou?rhood|(^|[ ])(id|code|class|subclass|zone)$"
+    r"zip|post ?(al|code)|pin ?code|fips|tract|district|borough|municipality|neighbou?rhood"
+    r"|\b(id|code|class|subclass|zone)$"
 )
 _SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
-_NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir")
+_NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
 _MOSTLY_DISTINCT = 0.5
-_MANY_TEXTS = 50
 
 
 @frozen
@@ -84,7 +90,7 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
         raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
     taken = sorted(ANSWER_FIELDS.intersection(options.features))
     if taken:
-        raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have a field of that name; rename the column")
+        raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
@@ -95,21 +101,33 @@ def _hint(name: str, names: Sequence[str]) -> str:
 def _find_price(names: Mapping[str, object]) -> str:
     for wanted in _PRICE_NAMES:
         for name in names:
-            if _words(name) == wanted:
+            if words_of(name) == wanted:
                 return name
-    raise UnusableSales(
-        f"which column is the price? Name it with --price COLUMN; the columns are {_listed(names)}"
-    )
+    # such as "Price (USD)", where no other column comes into question
+    alike = [name for name in names if _tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
+    if len(alike) == 1:
+        return alike[0]
+    raise UnusableSales(f"which column is the price? Name it with --price COLUMN; the columns are {_listed(names)}")
+
+
+def _tells_price(name: str) -> bool:
+    words = words_of(name)
+    return name.startswith("$/") or bool(_PRICE_WORD.search(words) and not _EARLIER_PRICE.search(words))
 
 
 def _find_sale_date(columns: Mapping[str, Column], options: TrainingOptions) -> Column | None:
     dates = [
         column
         for column in columns.values()
-        if column.kind is Kind.DATE and column.name not in options.exclude and len(column.distinct) > 1
+        if column.kind is Kind.DATE
+        and column.name not in options.exclude
+        and len(column.distinct) > 1
+        # sales without a date are rejected: a guess must not cost many of them
+        and column.present >= READABLE_SHARE * len(column.values)
+        and not _NOT_SOLD_NAME.search(words_of(column.name))
     ]
-    rank: tuple[Callable[[str], object], ...] = (_SOLD_NAME.search, lambda name: not _NOT_SOLD_NAME.search(name))
-    return next((column for fits in rank for column in dates if fits(_words(column.name))), None)
+    rank: tuple[Callable[[str], object], ...] = (_SOLD_NAME.search, lambda _: True)
+    return next((column for fits in rank for column in dates if fits(words_of(column.name))), None)
 
 
 def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | None:
@@ -117,21 +135,20 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
         (
             column
             for column in columns.values()
-            if column is not price and _ID_NAME.search(_words(column.name)) and _mostly_distinct(column)
+            if column is not price and _is_identifier(column)
+            and not _NO_HOUSE_ID_NAME.search(words_of(column.name))
             and not column.is_row_number and (column.is_whole or column.kind is Kind.CATEGORY)
         ),
         None,
     )  # fmt: skip
 
 
-def _read(name: str, cells: Sequence[object], kind: Kind | None) -> Column:
-    column = read_column(name, cells, kind)  # type: ignore[arg-type]  # cells are Cells
-    is_code = kind is None and column.is_whole and _CODE_NAME.search(_words(name))
-    if not is_code or (_ID_NAME.search(_words(name)) and _mostly_distinct(column)):
+def _read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
+    column = read_column(name, cells, kind)
+    is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
+    if not is_code or _is_identifier(column):
         return column
-    read = read_column(name, cells, Kind.CATEGORY)  # type: ignore[arg-type]
-    why = "the name says that the numbers are no quantities"
-    return Column(name, Kind.CATEGORY, why, read.unreadable, read.values, read.distinct)
+    return evolve(read_column(name, cells, Kind.CATEGORY), why="the name says that the numbers are no quantities")
 
 
 def _decide(
@@ -150,17 +167,31 @@ def _decide(
     if name in ANSWER_FIELDS:
         return Decision(name, "left out", "answers have a field of that name; rename the column to use it")
     if len(column.distinct) < 2:
-        return Decision(name, "left out", "is the same in every sale" if column.distinct else "holds nothing")
+        return Decision(name, "left out", _why_not_varying(column))
     if column is sale_date:
         return Decision(name, "sale date", f"{column.why}; {min(column.distinct)} to {max(column.distinct)}", kind)
-    if name not in named and name not in options.kinds:
-        if column.is_row_number:
-            return Decision(name, "left out", "counts the rows")
-        if _ID_NAME.search(_words(name)) and _mostly_distinct(column):
-            return Decision(name, "left out", "an identifier: nearly every value differs")
-        if kind is Kind.CATEGORY and len(column.distinct) > _MANY_TEXTS and _mostly_distinct(column):
-            return Decision(name, "left out", "free text: nearly every value differs")
-    return Decision(name, "feature", _description(column), kind)
+    doubt = None if name in named or name in options.kinds else _doubt(column)
+    return Decision(name, "left out", doubt) if doubt else Decision(name, "feature", _description(column), kind)
+
+
+def _why_not_varying(column: Column) -> str:
+    if column.distinct:
+        return "is the same in every sale"
+    return "holds nothing that can be read" if column.unreadable else "holds nothing"
+
+
+def _doubt(column: Column) -> str | None:
+    """Why a column that varies is no feature, unless the user says that it is one."""
+    if column.is_row_number or (_ROW_NAME.fullmatch(words_of(column.name)) and _is_key(column)):
+        return "counts the rows"
+    if _is_identifier(column):
+        return "an identifier: nearly every value differs"
+    if _tells_price(column.name):
+        return "goes with the price, which nobody knows before the sale"
+    unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)
+    if column.kind is Kind.CATEGORY and (unread or _mostly_distinct(column)):
+        return "free text: nearly every value differs"
+    return None
 
 
 def _description(column: Column) -> str:
@@ -174,12 +205,16 @@ def _description(column: Column) -> str:
     return f"{column.why}; {extent}" + (f"; {missing} missing" if missing else "")
 
 
+def _is_identifier(column: Column) -> bool:
+    return _ID_NAME.search(words_of(column.name)) is not None and _mostly_distinct(column)
+
+
+def _is_key(column: Column) -> bool:
+    return column.is_whole and len(column.distinct) == len(column.values)
+
+
 def _mostly_distinct(column: Column) -> bool:
     return len(column.distinct) > _MOSTLY_DISTINCT * max(column.present, 1)
-
-
-def _words(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
 
 
 def _listed(names: Mapping[str, object] | Sequence[str]) -> str:

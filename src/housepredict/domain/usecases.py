@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 
 from housepredict.domain.accuracy import accuracy
-from housepredict.domain.errors import InvalidHouses, RefusedModel, TrainingInProgress
+from housepredict.domain.errors import InvalidHouses, RefusedModel
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
 from housepredict.domain.features import Caveat, House
 from housepredict.domain.identifiers import IdSequence
@@ -126,16 +125,13 @@ class Train:
     _models: ModelStore
     _sources: SalesSources
     _clock: Clock
-    _busy: Lock = field(factory=Lock, repr=False)
 
     def __call__(self, source: SalesSource, options: TrainingOptions, progress: Progress) -> Training:
         """One training at a time.
 
         Raises UnusableSales, RefusedModel, TrainingInProgress or ModelStoreUnavailable.
         """
-        if not self._busy.acquire(blocking=False):
-            raise TrainingInProgress
-        try:
+        with self._models.training():
             table = source.read()
             sales = prepare(table, options)
             origin = TrainingSource(source.location, table.digest)
@@ -147,8 +143,6 @@ class Train:
             self._models.add(version, fitted.artefact)
             self._models.promote(version.name)
             return Training(version, sales)
-        finally:
-            self._busy.release()
 
     def again(self, version: ModelVersion, progress: Progress) -> Training:
         """Train on the sales that a version was trained on, as they are now, and with its options; see above."""
@@ -163,8 +157,7 @@ class Train:
         fitted: Fitted,
     ) -> ModelVersion:
         prices = fitted.predict([sale.house for sale in sales.held_out])
-        estimates = [whole_cents(price) for price in prices]
-        if None in estimates:
+        if any(whole_cents(price) is None for price in prices):
             raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
         now = self._clock.now()
         return ModelVersion(
@@ -177,10 +170,11 @@ class Train:
             evaluation=Evaluation(
                 trained_on=len(sales.training),
                 held_out=len(sales.held_out),
-                accuracy=accuracy([price or 0.0 for price in estimates], [sale.price for sale in sales.held_out]),
+                accuracy=accuracy([max(price, 0.0) for price in prices], [sale.price for sale in sales.held_out]),
             ),
             self_test=tuple(
-                SelfTest(sale.house, price) for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
+                SelfTest(sale.house, price)
+                for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
             ),
             digests=digests_of(fitted.artefact),
             libraries=fitted.libraries,

@@ -90,23 +90,35 @@ def _boolean(_feature: Feature, value: object) -> tuple[Rule, str] | None:
 def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
     if isinstance(value, Integral) and not isinstance(value, bool):
         # a code such as a zip code is a number wherever the sales came from, and text to the model
-        value = str(int(value)) if abs(int(value)) <= MAX_MAGNITUDE else ""
+        code = int(value)
+        if abs(code) > MAX_MAGNITUDE:
+            return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
+        value = str(code)
     if not isinstance(value, str):
         return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
     if value in feature.known_categories:
         return None
-    if len(value) > MAX_TEXT:
-        return Rule.TEXT, f"must have at most {MAX_TEXT} characters"
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        return Rule.TEXT, "must be text without NUL characters or lone surrogates"
+    broken = text_problem(value)
+    if broken:
+        return Rule.TEXT, broken
     if feature.closed:
         return Rule.CATEGORY, f"must be one of {', '.join(feature.categories)}"
     return None
 
 
+def text_problem(text: str) -> str | None:
+    """Why a text is none that every store can keep; None if it is one."""
+    if len(text) > MAX_TEXT:
+        return f"must have at most {MAX_TEXT} characters"
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        return "must be text without NUL characters or lone surrogates"
+    return None
+
+
 def _date(_feature: Feature, value: object) -> tuple[Rule, str] | None:
     if isinstance(value, date):
-        return None
+        # pandas' NaT is a date to Python, and unequal to itself
+        return None if value == value else (Rule.DATE, "must be a date")
     if not isinstance(value, str):
         return Rule.TYPE, f"must be a date as text, YYYY-MM-DD, not {_type_name(value)}"
     try:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.versions import NOON, a_version, artefacts, exactly, model_versions
@@ -64,6 +64,11 @@ class ModelStoreContract:
 
         comes_back()
 
+    def test_values_keep_their_types(self, new_store: NewStore) -> None:
+        store = new_store()
+        store.add(*a_version())
+        assert exactly(self.reopen(store).get("a")[0]) == exactly(a_version()[0])
+
     def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, new_store: NewStore) -> None:
         store = new_store()
         for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
@@ -103,6 +108,17 @@ class ModelStoreContract:
             with pytest.raises(RefusedModel):
                 store.add(version, files)
         assert list(store.versions()) == []
+
+    def test_one_trains_at_a_time(self, new_store: NewStore) -> None:
+        store = new_store()
+        with store.training():
+            for other in (store, self.reopen(store)):
+                with pytest.raises(TrainingInProgress), other.training():
+                    pytest.fail("two trained at once")
+        with pytest.raises(ZeroDivisionError), store.training():
+            raise ZeroDivisionError
+        with self.reopen(store).training():
+            pass
 
     def test_a_version_that_is_not_there_is_unknown(self, new_store: NewStore) -> None:
         store = new_store()
@@ -144,8 +160,8 @@ class ModelStoreContract:
         assert [store.get(name) for name in names] == [a_version(name) for name in names]
 
     def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            lambda: ModelStoreMachine(new_store(), self.reopen),
+        run_state_machine_as_test(
+            lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
         )
 

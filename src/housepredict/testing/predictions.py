@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -22,7 +22,7 @@ import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from housepredict.domain.estimates import MAX_PRICE, Estimate, Prediction
 from housepredict.domain.features import Caveat, House
@@ -30,7 +30,7 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import PredictionRepository
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
 
-Reopen = Callable[[PredictionRepository], PredictionRepository]
+Another = Callable[[], AbstractContextManager[PredictionRepository]]
 
 _ids = IdSequence()
 _LIMIT = int(MAX_MAGNITUDE)
@@ -58,11 +58,17 @@ estimates = st.builds(
 """Estimates with everything that a model may say of a house."""
 
 
+times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+"""Times in UTC."""
+
+plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
+"""An estimate for tests that are not about what is in it: the less is drawn, the sooner a failure is found."""
+
+
 @st.composite
-def batches(draw: st.DrawFn, min_size: int = 0, max_size: int = 6) -> list[Prediction]:
+def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
     """New predictions in any order, with ids that are above all that were drawn before."""
-    times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-    drawn = draw(st.lists(st.tuples(times, estimates), min_size=min_size, max_size=max_size))
+    drawn = draw(st.lists(st.tuples(times, of), min_size=min_size, max_size=6))
     ids = draw(st.permutations(_ids.take(len(drawn), datetime.now(UTC))))
     return [Prediction(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
 
@@ -76,23 +82,23 @@ def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterato
     """Everything from the id `down_to` on, newest first, read in pages."""
     before = None
     while page := repository.recent(size, before):
+        assert before is None or max(each.id for each in page) < before
         yield from (each for each in page if each.id >= down_to)
         before = page[-1].id
         if before <= down_to:
             return
 
 
-# Two health checks are suppressed. differing_executors: the tests are inherited, so that several classes run them, which
-# is what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an
-# example are above those of the examples before it, and each looks at its own alone.
+# Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
+# what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
+# are above those of the examples before it, and each looks at its own alone.
 shared = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture])
 
 
 class PredictionRepositoryContract:
     """Subclass it, and give it the fixture `repository`: an empty one.
 
-    If it is durable, give it the fixture `reopen`, too: a function that takes the repository, closes it, and returns
-    another one over the same data.
+    If others can open the same data, in this process or after it, give it the fixture `another`, too.
     """
 
     @pytest.fixture
@@ -101,8 +107,8 @@ class PredictionRepositoryContract:
         raise NotImplementedError("a subclass of PredictionRepositoryContract needs the fixture `repository`")
 
     @pytest.fixture
-    def reopen(self) -> Reopen | None:
-        """How to close the repository and open its data again; None if it keeps nothing."""
+    def another(self) -> Another | None:
+        """A function that opens the data of `repository` once more, as a context manager; None if there is no way."""
         return None
 
     def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:
@@ -110,7 +116,7 @@ class PredictionRepositoryContract:
         assert list(repository.recent(10)) == []
 
     @shared
-    @given(batch=batches())
+    @given(batch=batches(estimates))
     def test_what_is_read_is_what_was_recorded_newest_first(
         self, repository: PredictionRepository, batch: list[Prediction]
     ) -> None:
@@ -176,9 +182,8 @@ class PredictionRepositoryContract:
     def test_threads_that_append_at_once_lose_nothing_and_show_whole_batches_only(
         self, repository: PredictionRepository
     ) -> None:
-        example = Estimate(House({"size": 2500}), 254206.02, "threads")
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        written = [[Prediction(id_, now, example) for id_ in _ids.take(5, now)] for _ in range(40)]
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "threads")
+        written = [[Prediction(id_, now, estimate) for id_ in _ids.take(5, now)] for _ in range(40)]
         # every batch comes twice, as it does when an answer was lost
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in [*written, *written]]
@@ -191,23 +196,49 @@ class PredictionRepositoryContract:
         assert list(repository.recent(1000)) == newest_first([each for batch in written for each in batch])
 
     def test_whatever_is_done_it_behaves_as_a_sorted_list(
-        self, repository: PredictionRepository, reopen: Reopen | None
+        self, repository: PredictionRepository, another: Another | None
     ) -> None:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            partial(PredictionRepositoryMachine, repository, reopen),
+        run_state_machine_as_test(
+            lambda: PredictionRepositoryMachine(repository, another),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),
         )
 
 
 class PredictionRepositoryMachine(RuleBasedStateMachine):
-    """Does to a repository whatever can be done, and compares it with a dictionary.
+    """Does to a repository what a service does, in any order, and compares it with a dictionary.
 
     One repository serves all runs: the ids of a run are above those of the runs before it.
     """
 
-    def __init__(self, repository: PredictionRepository, reopen: Reopen | None = None) -> None:
+    def __init__(self, repository: PredictionRepository, another: Another | None) -> None:
         super().__init__()
+        self.open = another or (lambda: nullcontext(repository))
         self.repository = repository
-        self.reopen = reopen
         self.first = _ids.take(1, datetime.now(UTC))[0]
         self.recorded: dict[UUID, Prediction] = {}
+
+    @rule(batch=batches())
+    def append(self, batch: list[Prediction]) -> None:
+        """Record something new."""
+        self.repository.append(batch)
+        self.recorded |= {each.id: each for each in batch}
+
+    @rule(new=batches(), data=st.data())
+    def append_again(self, new: list[Prediction], data: st.DataObject) -> None:
+        """Record something new together with something known, through another repository over the same data."""
+        known = data.draw(st.lists(st.sampled_from(list(self.recorded.values())), max_size=4)) if self.recorded else []
+        with self.open() as other:
+            other.append([*known, *new])
+        self.recorded |= {each.id: each for each in new}
+
+    @rule(limit=st.integers(0, 10))
+    def read_the_newest(self, limit: int) -> None:
+        """Read one page."""
+        expected = newest_first(list(self.recorded.values()))[:limit]
+        assert list(self.repository.recent(limit))[: len(expected)] == expected
+
+    @rule(size=st.integers(1, 5))
+    def read_everything(self, size: int) -> None:
+        """Page through all of it, through another repository over the same data."""
+        with self.open() as other:
+            assert list(pages(other, size, self.first)) == newest_first(list(self.recorded.values()))

@@ -16,7 +16,7 @@ from housepredict.domain.errors import RepositoryUnavailable
 RV = TypeVar("RV")
 
 # How a peer that vanished without a word is noticed, in libpq's units: seconds, and milliseconds for the last.
-_DEFAULTS = {
+_DEFAULTS: dict[str, str | int | None] = {
     "application_name": "housepredict",
     "connect_timeout": 3,
     "keepalives_idle": 5,
@@ -62,7 +62,8 @@ class Database:
             raise RepositoryUnavailable(
                 "the database URL cannot be read: special characters in its user or password must be percent-encoded"
             )
-        return cls(make_conninfo(conninfo, **{**_DEFAULTS, **given}), f"{host}:{port}/{name}")
+        defaults = {key: value for key, value in _DEFAULTS.items() if key not in given}
+        return cls(make_conninfo(conninfo, **defaults), f"{host}:{port}/{name}")
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -19,13 +19,11 @@ from housepredict.adapters.records import caveats_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 
-_COLUMNS = "id, created_at, model_version, features, price, valued_on, caveats"
-
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
-_INSERT = f"""
-INSERT INTO predictions ({_COLUMNS})
-SELECT {_COLUMNS} FROM jsonb_to_recordset(%s::jsonb) AS given (
+_INSERT = """
+INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)
+SELECT given.* FROM jsonb_to_recordset(%s::jsonb) AS given (
     id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb
 )
 ORDER BY id
@@ -78,6 +76,8 @@ class PostgresPredictions:
             reconnect_timeout=timeout,
             name="housepredict",
         )
+        with database.translated():
+            pool.wait(timeout)
         return cls(database, pool)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
@@ -85,7 +85,7 @@ class PostgresPredictions:
         self._execute(_INSERT, _to_json([_row(each) for each in predictions]))
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if it is given."""
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return [prediction(*row) for row in self._execute(_RECENT, before or _AFTER_EVERY_ID, limit)]
 
     def check(self) -> None:
@@ -128,6 +128,6 @@ def _row(recorded: Prediction) -> dict[str, object]:
         "model_version": estimate.model_version,
         "features": estimate.house.values,
         "price": estimate.price,
-        "valued_on": estimate.valued_on and estimate.valued_on.isoformat(),
+        "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "caveats": caveats_to_json(estimate.caveats),
     }

@@ -9,6 +9,7 @@ from typing import Self
 import psycopg
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration, default_migration_table
 
 _log = logging.getLogger(__name__)
@@ -18,13 +19,6 @@ _LOCK = int.from_bytes(b"housepre")
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no annotations
-    """One connection, made from a conninfo as it is: sockets, several hosts, any password."""
-
-    def connect(self, dburi: str) -> psycopg.Connection:
-        connection = psycopg.connect(dburi, autocommit=True)
-        connection.add_notice_handler(_warn)
-        return connection
-
     def copy(self) -> Self:
         # A migration and the note that it was applied go into one transaction, which takes one connection.
         return self
@@ -42,8 +36,11 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no a
 
 def apply_migrations(conninfo: str) -> None:
     """Apply what the database lacks, waiting for another process that does. Raises what psycopg raises."""
-    backend = _Backend(conninfo, default_migration_table)
+    # The driver gets the conninfo as it is, whatever its password; yoyo's own URL would have to be put together again.
+    uri = DatabaseURI("postgresql", None, None, None, None, None, {"conninfo": conninfo})
+    backend = _Backend(uri, default_migration_table)
     with closing(backend.connection):
+        backend.connection.add_notice_handler(_warn)
         backend.connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         migrations = backend.to_apply(read_migrations("package:housepredict.adapters.postgres:sql"))
         with backend.transaction():

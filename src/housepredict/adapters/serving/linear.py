@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from attrs import field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.checks import array_of
 from housepredict.adapters.serving.encoding import Matrix
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Linear:
     """A price as a sum: the intercept, and a term for each feature.
 
@@ -34,6 +34,10 @@ class Linear:
             raise ValueError("there must be a mean, a coefficient and a size for each feature")
         if (self.sizes < 0).any() or self.sizes.sum() != self.offsets.size:
             raise ValueError("the offsets must be as many as the sizes say")
+        self._categories = np.flatnonzero(self.sizes)
+        sizes = self.sizes[self._categories]
+        self._last = sizes - 1
+        self._starts = sizes.cumsum() - sizes
 
     @property
     def features(self) -> int:
@@ -54,16 +58,3 @@ class Linear:
         # cumsum adds from left to right whatever the number of rows, so a house's price is the same in every batch
         total: Matrix = self.terms(matrix).cumsum(axis=1)[:, -1]
         return total + self.intercept
-
-    @_categories.default
-    def _where_sized(self) -> NDArray[np.intp]:
-        return np.flatnonzero(self.sizes)
-
-    @_last.default
-    def _last_codes(self) -> NDArray[np.int64]:
-        return self.sizes[self._categories] - 1
-
-    @_starts.default
-    def _first_offsets(self) -> NDArray[np.int64]:
-        sizes = self.sizes[self._categories]
-        return sizes.cumsum() - sizes

@@ -13,7 +13,7 @@ and no array, however damaged, can send it astray or keep it forever.
 from __future__ import annotations
 
 import numpy as np
-from attrs import field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.checks import array_of
@@ -26,13 +26,13 @@ _CHUNK = 1 << 18
 """Masks that are looked up at once: 1 MiB, which a processor's cache holds."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Trees:
     """Boosted trees on the logarithm of the price.
 
     `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
     `sizes`, of shape (features,), how many are its own: cell i is what lies above cut i - 1 and not above cut i, the
-    cell after the last is for what is missing. A category's cuts are its codes. `masks`, of shape (trees, cells), has
+    cell after the last is for what is missing. A category's cuts are its codes. `masks`, of shape (cells, trees), has
     the cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
     baseline is in those of the first tree. Raises ValueError if the arrays do not fit together.
     """
@@ -42,24 +42,26 @@ class Trees:
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
     leaves: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
     _axes: list[NDArray[np.float64]] = field(init=False)
-    _starts: NDArray[np.int64] = field(init=False)
-    _by_cell: NDArray[np.uint32] = field(init=False)
+    _first_cells: NDArray[np.int64] = field(init=False)
     _first_leaves: NDArray[np.int64] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        trees, cells = self.masks.shape
+        cells, trees = self.masks.shape
         if not self.sizes.size or (self.sizes < 1).any() or self.sizes.sum() != self.cuts.size:
             raise ValueError("the cuts must be as many as the sizes say, and at least one a feature")
+        self._axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
         if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self._axes):
             raise ValueError("the cuts of each feature must ascend and end in infinity")
-        if cells != self.cuts.size + self.sizes.size:
+        if cells != self.cuts.size + self.features:
             raise ValueError("there must be a mask for each cell")
         if not trees or len(self.leaves) != trees or not 0 < self.leaves.shape[1] <= MAX_LEAVES:
             raise ValueError(f"there must be leaves for each tree, at most {MAX_LEAVES}")
         # some leaf that exists must be left standing, whatever the cells
-        standing = np.bitwise_and.reduce(self.masks, axis=1)
+        standing = np.bitwise_and.reduce(self.masks, axis=0)
         if not (standing & ((1 << self.leaves.shape[1]) - 1)).all():
             raise ValueError("a house must always end in a leaf")
+        self._first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
+        self._first_leaves = np.arange(trees) * self.leaves.shape[1]
 
     @property
     def features(self) -> int:
@@ -69,7 +71,7 @@ class Trees:
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
         """The number of the leaf that each house ends in, of shape (houses, trees)."""
         cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
-        standing = np.bitwise_and.reduce(self._by_cell.take(cells.T + self._starts, axis=0), axis=1)
+        standing = np.bitwise_and.reduce(self.masks.take(cells.T + self._first_cells, axis=0), axis=1)
         # the zeros below the lowest bit that is set
         exits: NDArray[np.uint8] = np.bitwise_count(~standing & (standing - 1))
         return exits
@@ -90,20 +92,3 @@ class Trees:
         # cumsum adds tree after tree, as scikit-learn does; sum would add in pairs
         total: NDArray[np.float64] = values.cumsum(axis=1)[:, -1]
         return total
-
-    @_axes.default
-    def _axes_of_features(self) -> list[NDArray[np.float64]]:
-        return np.split(self.cuts, self.sizes.cumsum()[:-1])
-
-    @_starts.default
-    def _first_cells(self) -> NDArray[np.int64]:
-        return (self.sizes + 1).cumsum() - (self.sizes + 1)
-
-    @_by_cell.default
-    def _masks_by_cell(self) -> NDArray[np.uint32]:
-        return np.ascontiguousarray(self.masks.T)
-
-    @_first_leaves.default
-    def _first_leaves_of_trees(self) -> NDArray[np.int64]:
-        trees, leaves = self.leaves.shape
-        return np.arange(trees) * leaves

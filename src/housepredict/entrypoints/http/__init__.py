@@ -1,1 +1,10 @@
-"""The HTTP service."""
+"""housepredict over HTTP: a Starlette app, to serve by itself or inside another service."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from housepredict.domain.errors import MissingExtra
+
+if find_spec("starlette") is None:
+    raise MissingExtra.named("serve", "Serving over HTTP")

@@ -1,0 +1,96 @@
+"""From the files of a model version to a predictor, or to the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Final
+
+import attrs
+import numpy as np
+from attrs import define
+
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.serving.trees import Trees
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.estimates import whole_cents
+from housepredict.domain.features import House
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
+
+ServingForm = Linear | Trees
+
+SERVING_FILE: Final = "serving.npz"
+"""The serving form's place in an artefact."""
+
+ESTIMATOR_FILE: Final = "estimator.joblib"
+"""The place of what was trained, as it was trained: to inspect, never opened to serve."""
+
+_FORMAT = 1
+_FORMS: Final = {Algorithm.LINEAR: Linear, Algorithm.BOOSTING: Trees}
+
+
+def pack(form: ServingForm) -> bytes:
+    """A serving form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
+    buffer = BytesIO()
+    arrays = attrs.asdict(form, recurse=False, filter=lambda attribute, _value: attribute.init)
+    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **arrays)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
+    """The serving form that a file holds. Raises RefusedModel if it is anything else."""
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+        number = int(arrays.pop("format"))
+        if number != _FORMAT:
+            raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
+        return _FORMS[algorithm](**arrays)
+    except RefusedModel:
+        raise
+    except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
+        raise RefusedModel(f"{SERVING_FILE} holds no {algorithm} model: {error}") from error
+
+
+@define
+class ServingPredictor:
+    """Predicts with a version's serving form."""
+
+    version: ModelVersion
+    _form: ServingForm
+    _encode: Encoder
+
+    def predict(self, houses: Sequence[House]) -> list[float]:
+        """Prices, one for each house in order; see ports.Predictor."""
+        prices: list[float] = self._form.prices(self._encode(houses)).tolist()
+        return prices
+
+
+def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredictor:
+    """The predictor of a version.
+
+    Raises RefusedModel unless the files are those of the manifest, the serving form is sound and takes the schema's
+    features, and it gives the houses of the self-test their prices.
+    """
+    verify(version, artefact)
+    if SERVING_FILE not in artefact:
+        raise RefusedModel(f"Model version {version.name} has no {SERVING_FILE}")
+    form = unpack(artefact[SERVING_FILE], version.algorithm)
+    features = len(version.schema.features)
+    if form.features != features:
+        raise RefusedModel(f"Model version {version.name} computes with {form.features} features, and names {features}")
+    predictor = ServingPredictor(version, form, Encoder(version.schema))
+    _self_test(predictor)
+    return predictor
+
+
+def _self_test(predictor: ServingPredictor) -> None:
+    tests = predictor.version.self_test
+    for test, price in zip(tests, predictor.predict([test.house for test in tests]), strict=True):
+        given, expected = whole_cents(price), whole_cents(test.price)
+        # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
+        if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):
+            raise RefusedModel(
+                f"Model version {predictor.version.name} fails its self-test: it says {price} where {test.price} is due"
+            )

@@ -1,0 +1,81 @@
+"""Models are fitted, turned into their serving form and proven here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any, Protocol
+
+import joblib
+import numpy as np
+import sklearn
+from attrs import define, field
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.encoding import Encoder, Matrix
+from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, pack, unpack
+from housepredict.adapters.sklearn_model.boosting import Boosting
+from housepredict.adapters.sklearn_model.linear import LeastSquares
+from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.models import Algorithm
+from housepredict.domain.ports import Fitted, Progress
+from housepredict.domain.sales import Sale
+
+
+class Method(Protocol):
+    """One way to fit a model. The estimator is scikit-learn's, the form is one of those in `serving`."""
+
+    def fit(
+        self, schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int, progress: Progress, /
+    ) -> Any:
+        """The fitted estimator."""
+
+    def form(self, schema: FeatureSchema, estimator: Any, /) -> Any:
+        """The estimator's serving form."""
+
+    def prove(self, schema: FeatureSchema, estimator: Any, form: Any, matrix: Matrix, /) -> None:
+        """Raise RefusedModel unless the form predicts as the estimator does, on `matrix` and off it."""
+
+
+def _methods() -> Mapping[Algorithm, Method]:
+    return {Algorithm.LINEAR: LeastSquares(), Algorithm.BOOSTING: Boosting()}
+
+
+@define
+class SklearnTrainer:
+    """Fits models with scikit-learn."""
+
+    _methods: Mapping[Algorithm, Method] = field(factory=_methods)
+
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
+    ) -> Fitted:
+        """See ports.Trainer. What is proven is the serving form as it is read from its file."""
+        method, encode = self._methods[algorithm], Encoder(schema)
+        matrix = encode([sale.house for sale in sales])
+        prices = np.array([sale.price for sale in sales], dtype=np.float64)
+        estimator = method.fit(schema, matrix, prices, seed, progress)
+        serving = pack(method.form(schema, estimator))
+        form = unpack(serving, algorithm)
+        method.prove(schema, estimator, form, matrix)
+
+        def predict(houses: Sequence[House]) -> list[float]:
+            return form.prices(encode(houses)).tolist()
+
+        return Fitted(
+            artefact={SERVING_FILE: serving, ESTIMATOR_FILE: _dump(estimator)},
+            predict=predict,
+            libraries={
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "scikit-learn": sklearn.__version__,
+                "joblib": joblib.__version__,
+            },
+        )
+
+
+def _dump(estimator: Any) -> bytes:
+    buffer = BytesIO()
+    joblib.dump(estimator, buffer, compress=3)
+    return buffer.getvalue()

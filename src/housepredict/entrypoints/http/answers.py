@@ -1,0 +1,88 @@
+"""What the service answers: documents of plain JSON values, and their bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from starlette.responses import Response
+
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Caveat, Feature, FeatureSchema, Kind, Value
+
+LAB_EXAMPLE: Mapping[str, Value] = MappingProxyType({"size": 2500, "bedrooms": 3, "age": 10})
+
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def json_response(
+    document: Mapping[str, Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = "application/json",
+) -> Response:
+    """A document as a response, in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
+    body = _encode(document).encode("utf-8", "replace")
+    return Response(body, status, {**_HEADERS, **(headers or {})}, media_type)
+
+
+def prediction_document(prediction: Prediction, given: object) -> dict[str, Any]:
+    """The answer to an estimate: `given` is the house just as it was sent."""
+    return {
+        "id": str(prediction.id),
+        "prediction": prediction.price,
+        "input": given,
+        **_origin(prediction),
+    }
+
+
+def recorded_document(prediction: Prediction) -> dict[str, Any]:
+    """A prediction in the list of those remembered, with its features beside what was said of them."""
+    return {
+        "id": str(prediction.id),
+        **prediction.estimate.house.values,
+        "predicted_price": prediction.price,
+        "created_at": prediction.created_at.isoformat(),
+        **_origin(prediction),
+    }
+
+
+def _origin(prediction: Prediction) -> dict[str, Any]:
+    estimate = prediction.estimate
+    return {
+        "model_version": estimate.model_version,
+        "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
+        "warnings": [_warning(caveat) for caveat in estimate.caveats],
+    }
+
+
+def _warning(caveat: Caveat) -> dict[str, str]:
+    about = {} if caveat.feature is None else {"feature": caveat.feature}
+    return {"code": caveat.code, "message": caveat.message, **about}
+
+
+def example(schema: FeatureSchema) -> dict[str, Value]:
+    """A house that a model with this schema can estimate, to show what a request looks like."""
+    if not schema.violations(LAB_EXAMPLE):
+        return dict(LAB_EXAMPLE)
+    return {feature.name: _typical(feature) for feature in schema.features if feature.name != schema.sale_date}
+
+
+def _typical(feature: Feature) -> Value:
+    match feature.kind:
+        case Kind.BOOLEAN:
+            return True
+        case Kind.CATEGORY:
+            return feature.categories[0] if feature.categories else "unknown"
+        case Kind.DATE:
+            return feature.observed[1] if feature.observed else "2020-01-01"
+        case _:
+            low, high = (float(value) for value in feature.observed or (feature.minimum or 0, feature.maximum or 0))
+            # areas and the like have long tails: half of the largest would be no typical house, the geometric mean is
+            middle = math.sqrt(low * high) if low > 0 else low if low == 0 else (low + high) / 2
+            number = min(max(float(f"{middle:.4g}"), low), high)
+            return round(number) if feature.kind is Kind.INTEGER or number.is_integer() else number

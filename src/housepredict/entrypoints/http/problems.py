@@ -1,0 +1,184 @@
+"""Everything that can go wrong over HTTP, as problem documents (RFC 9457) that also bear the tutorial's `error`.
+
+Types are URNs, `urn:housepredict:problem:NAME`: stable names, which nothing is served at.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from attrs import define, field, frozen
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from housepredict.domain import errors
+from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT, Rule, Violation
+from housepredict.entrypoints.http.answers import json_response
+
+_log = logging.getLogger(__name__)
+
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_SHOWN_ITEMS = 10
+_SHOWN_LEVELS = 2
+
+
+@define
+class Problem(Exception):
+    """A request that is refused, and how to say so."""
+
+    name: str
+    status: int
+    title: str
+    detail: str
+    violations: Sequence[Violation] = ()
+    headers: Mapping[str, str] = field(factory=dict)
+    error: str | None = None
+    instance: str | None = None
+
+    def response(self) -> Response:
+        """The problem document."""
+        document: dict[str, Any] = {
+            "type": f"urn:housepredict:problem:{self.name}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "error": self.error or self.detail,
+        }
+        if self.instance:
+            document["instance"] = self.instance
+        if self.violations:
+            document["violations"] = [_violation_document(each) for each in self.violations]
+        return json_response(document, self.status, self.headers, "application/problem+json")
+
+
+@frozen
+class _Kind:
+    """How a domain error is told. An `internal` one names hosts or files: its message is for the log alone."""
+
+    name: str
+    status: int
+    title: str
+    retry_after: int | None = None
+    internal: bool = False
+    advice: str = ""
+
+
+_TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
+
+# The statuses of the domain's errors; InvalidHouses has two, see _invalid.
+_KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
+    errors.NoModel: _Kind("no-model", 503, "No model is in service"),
+    errors.RefusedModel: _Kind("refused-model", 503, "The model was refused", advice=_TRAIN_ONE),
+    errors.UnknownModel: _Kind("unknown-model", 503, "The promoted model is not there", advice=_TRAIN_ONE),
+    errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
+    errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Predictions cannot be kept", 5, internal=True),
+    errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),
+    errors.UnusableSales: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
+    errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
+}
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The response to whatever was raised."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)  # which nobody is there to read
+    if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
+        return Response(status_code=204, headers={"Allow": _allowed(error)})
+    if isinstance(error, errors.InvalidHouses):
+        # a body may break more rules than the event loop should wait for to be listed
+        return await run_in_threadpool(lambda: _invalid(error).response())
+    return _problem(request, error).response()
+
+
+def _problem(request: Request, error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case HTTPException(status_code=404):
+            return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
+        case HTTPException(status_code=405):
+            allowed = _allowed(error)
+            detail = f"{request.method} is not possible here, but {allowed}."
+            return Problem("wrong-method", 405, "Wrong method", detail, headers={"Allow": allowed})
+    for each, kind in _KINDS.items():
+        if isinstance(error, each):
+            return _known(error, kind)
+    return _unexpected(request, error)
+
+
+def _allowed(error: HTTPException) -> str:
+    return ", ".join(sorted({"OPTIONS", *(error.headers or {})["Allow"].split(", ")}))
+
+
+def _known(error: errors.HousepredictError, kind: _Kind) -> Problem:
+    detail = str(error)
+    if kind.internal:
+        _log.error("%s: %s", kind.title, error)
+        detail = str(type(error)())  # its docstring
+    retry = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
+    return Problem(kind.name, kind.status, kind.title, detail + kind.advice, headers=retry)
+
+
+def _invalid(error: errors.InvalidHouses) -> Problem:
+    """A missing feature is a 400, as in the tutorial; everything else that is wrong with a house a 422."""
+    violations = error.violations
+    missing = next((each for each in violations if each.rule is Rule.MISSING), None)
+    if missing is None:
+        return Problem("invalid-houses", 422, "This is no house to estimate", summary(violations), violations)
+    feature = missing.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+    title, lab = "A feature is missing", f"Missing field: {feature}"
+    return Problem("missing-feature", 400, title, summary(violations), violations, error=lab)
+
+
+def summary(violations: Sequence[Violation]) -> str:
+    """The first violation, and how many more there are."""
+    more = f" ({len(violations) - 1} more in `violations`)" if len(violations) > 1 else ""
+    return _short(violations[0].describe()) + more
+
+
+def _unexpected(request: Request, error: Exception) -> Problem:
+    instance = f"urn:uuid:{uuid4()}"
+    _log.error("%s %r failed: %s", request.method, request.scope["path"], instance, exc_info=error)
+    detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
+    return Problem("internal-error", 500, "Internal error", detail, instance=instance)
+
+
+def _violation_document(violation: Violation) -> dict[str, Any]:
+    return {
+        "pointer": _short(violation.pointer),
+        "rule": violation.rule,
+        "message": _short(violation.message),
+        "value": _shown(violation.value),
+    }
+
+
+def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
+    """What was sent, as JSON that every reader can read, cut off visibly where it is long or deep."""
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return value if abs(value) <= MAX_MAGNITUDE else _short(str(value))
+        case float():
+            return _NOT_FINITE.get(str(value), value)
+        case str():
+            return _short(value)
+        case dict() | list() if not levels:
+            return "…"
+        case dict():
+            shown = {_short(name): _shown(each, levels - 1) for name, each in list(value.items())[:_SHOWN_ITEMS]}
+            return shown | ({"…": f"{len(value)} in all"} if len(value) > _SHOWN_ITEMS else {})
+        case list():
+            more = [f"… {len(value)} in all"] if len(value) > _SHOWN_ITEMS else []
+            return [_shown(each, levels - 1) for each in value[:_SHOWN_ITEMS]] + more
+        case _:
+            return _short(str(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"

@@ -1,0 +1,133 @@
+"""What a request says, read without trusting any of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from json import JSONDecodeError
+from typing import Any
+from uuid import UUID
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+
+from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.entrypoints.http.problems import Problem, summary
+
+DEFAULT_LIMIT = 10
+_LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
+_LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
+
+
+def require_json(headers: Headers) -> None:
+    """Raise a Problem unless the body is said to be JSON in UTF-8."""
+    types = headers.getlist("content-type")
+    if len(types) != 1 or not _is_json(types[0]):
+        raise Problem(
+            "unsupported-media-type",
+            415,
+            "Only JSON is understood",
+            "Send JSON in UTF-8, with the header `Content-Type: application/json`.",
+            headers={"Accept": "application/json"},
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [each.partition("=")[2].strip('"') for each in parameters if each.startswith("charset")]
+    return (media_type == "application/json" or media_type.endswith("+json")) and set(charsets) <= {"utf-8", "utf8"}
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, of at most `limit` bytes. Raises a Problem as soon as it is known to be longer."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
+        raise _too_large(limit)
+    body = bytearray()
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    detail = f"A body may have {limit} bytes: send fewer houses at once, or raise HOUSEPREDICT_MAX_BODY."
+    return Problem("body-too-large", 413, "The body is too large", detail)
+
+
+class RepeatingObject(dict[str, object]):
+    """A JSON object that holds names more than once; the last value of each counts, as is usual."""
+
+    repeated: Sequence[str] = ()
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value of a body, as Python has it; NaN and numbers too large for a float among them.
+
+    Raises a Problem if it is no JSON in UTF-8.
+    """
+    if not body.strip():
+        raise _not_json("The body is empty.")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise _not_json(f"Byte {error.start} is not UTF-8.") from None
+    try:
+        try:
+            return json.loads(text, object_pairs_hook=_object)
+        except JSONDecodeError as error:
+            raise _not_json(f"{error.msg}: line {error.lineno}, column {error.colno}.") from None
+        except ValueError:
+            # an integer with more digits than Python reads: the schema is to refuse it, naming where it stands
+            return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+    except RecursionError:
+        raise _not_json("It is nested too deeply.") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    counts = Counter(name for name, _ in pairs)
+    repeating = RepeatingObject(values)
+    repeating.repeated = [name for name, count in counts.items() if count > 1]
+    return repeating
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONG_NUMBER else float(digits)
+
+
+def _not_json(detail: str) -> Problem:
+    return Problem("not-json", 400, "The body is not JSON", detail)
+
+
+def page(query: QueryParams) -> tuple[int, UUID | None]:
+    """How many predictions to list, and before which one. Raises a Problem with every violation."""
+    values: dict[str, Any] = {}
+    violations = []
+    for name, text in query.multi_items():
+        if name not in _PARAMETERS:
+            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
+        elif name in values:
+            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
+        else:
+            form, read, message = _PARAMETERS[name]
+            values[name] = read(text) if form.fullmatch(text) else None
+            if values[name] is None:
+                violations.append(Violation(pointer_to(name), Rule.TYPE, message, text))
+    if violations:
+        raise Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
+    return values.get("limit", DEFAULT_LIMIT), values.get("before")
+
+
+# What a parameter looks like, how it is read, and what to say where it is something else.
+_PARAMETERS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object], str]] = {
+    "limit": (re.compile(r"[1-9]\d{0,2}|1000", re.ASCII), int, "must be a whole number from 1 to 1000"),
+    "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
+}

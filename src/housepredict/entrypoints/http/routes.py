@@ -1,0 +1,170 @@
+"""The routes of the tutorial's service, and what they do beyond it.
+
+The domain is synchronous: Starlette runs the routes that are plain functions in worker threads; the others run their
+use case in one as soon as they have read the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from housepredict import __version__
+from housepredict.domain.errors import HousepredictError
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.usecases import Predict
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http.answers import (
+    LAB_EXAMPLE,
+    example,
+    json_response,
+    prediction_document,
+    recorded_document,
+)
+from housepredict.entrypoints.http.requests import decode, page, read_body, require_json
+from housepredict.entrypoints.report import evaluation_document
+
+_ENDPOINTS = {
+    "GET /": "API documentation",
+    "GET /health": "Health check",
+    "GET /health/live": "Whether the service is alive",
+    "GET /health/ready": "Whether it can estimate and remember, and if not, why",
+    "POST /predict": "Predict house price (requires: {required}), or those of a list of houses",
+    "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    "POST /train": "Retrain the model on the sales that it was trained on",
+}
+
+
+def index(request: Request) -> Response:
+    """What there is, and a request to try."""
+    version = _in_service(_application(request))
+    body = example(version.schema) if version else dict(LAB_EXAMPLE)
+    features = version.schema.features if version else ()
+    required = ", ".join(each.name for each in features if each.required) or "a model"
+    return json_response(
+        {
+            "title": "House Price Prediction API",
+            "version": __version__,
+            "endpoints": {route: about.format(required=required) for route, about in _ENDPOINTS.items()},
+            "example_request": {"url": "/predict", "method": "POST", "body": body},
+        }
+    )
+
+
+def health(request: Request) -> Response:
+    """200 as long as the service is alive: no restart would mend what else is wrong."""
+    application = _application(request)
+    version = _in_service(application)
+    return json_response(
+        {
+            "status": "healthy" if _all_passed(_checks(application)) else "degraded",
+            "model_loaded": version is not None,
+            "model_version": version.name if version else None,
+        }
+    )
+
+
+async def live(_request: Request) -> Response:
+    """200: the event loop turns."""
+    return json_response({"status": "alive"})
+
+
+def ready(request: Request) -> Response:
+    """200 if an estimate could be given and remembered now, else 503 with the reason."""
+    checks = _checks(_application(request))
+    passed = _all_passed(checks)
+    return json_response({"status": "ready" if passed else "not ready", "checks": checks}, 200 if passed else 503)
+
+
+async def predict(request: Request) -> Response:
+    """Estimate a house, or all houses of a list, and remember it."""
+    application = _application(request)
+    require_json(request.headers)
+    body = await read_body(request, application.settings.max_body)
+    return await run_in_threadpool(_predict, application.predict, body)
+
+
+def _predict(use_case: Predict, body: bytes) -> Response:
+    given = decode(body)
+    if not isinstance(given, list):
+        return json_response(prediction_document(use_case.one(given), given))
+    pairs = zip(use_case(given), given, strict=True)
+    return json_response({"predictions": [prediction_document(prediction, house) for prediction, house in pairs]})
+
+
+def predictions(request: Request) -> Response:
+    """What was estimated, newest first, with a link to what is older."""
+    limit, before = page(request.query_params)
+    found = _application(request).predict.recent(limit, before)
+    older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
+    headers = {"Link": older} if len(found) == limit else {}
+    return json_response({"predictions": [recorded_document(each) for each in found]}, headers=headers)
+
+
+async def train(request: Request) -> Response:
+    """Train the model in service anew, on the sales that it was trained on as they are now."""
+    application = _application(request)
+    require_access(request, application.settings.token, embedded=request.app.state.embedded)
+    await read_body(request, application.settings.max_body)
+    version = await run_in_threadpool(_train_again, application)
+    return json_response(
+        {
+            "message": "Model retrained successfully",
+            "model_version": version.name,
+            "evaluation": evaluation_document(version.evaluation),
+        }
+    )
+
+
+def _train_again(application: Application) -> ModelVersion:
+    training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
+    application.live_model.refresh()
+    return training.version
+
+
+def _application(request: Request) -> Application:
+    application: Application | None = request.app.state.application
+    if application is None:
+        raise RuntimeError("the lifespan of housepredict's app was not entered: see housepredict.asgi_app")
+    return application
+
+
+def _in_service(application: Application) -> ModelVersion | None:
+    try:
+        return application.live_model.current().version
+    except HousepredictError:
+        return None
+
+
+def _checks(application: Application) -> dict[str, dict[str, Any]]:
+    return {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
+
+
+def _check(look: Callable[[], object]) -> dict[str, Any]:
+    try:
+        look()
+    except HousepredictError as error:
+        return {"ok": False, "reason": str(error)}
+    return {"ok": True}
+
+
+def _all_passed(checks: dict[str, dict[str, Any]]) -> bool:
+    return all(check["ok"] for check in checks.values())
+
+
+ROUTES = (
+    Route("/", index),
+    Route("/health", health),
+    Route("/health/live", live),
+    Route("/health/ready", ready),
+    Route("/predict", predict, methods=["POST"]),
+    Route("/predictions", predictions),
+    Route("/train", train, methods=["POST"]),
+)

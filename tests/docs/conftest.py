@@ -1,0 +1,7 @@
+"""One page keeps its predictions in PostgreSQL."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import postgres, postgres_server
+
+__all__ = ["postgres", "postgres_server"]

@@ -1,0 +1,163 @@
+"""The HTTP service to test with: the real app and use cases, over memory, with the tutorial's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingSource
+from housepredict.domain.ports import Fitted, Progress
+from housepredict.domain.sales import Sale, SalesTable
+from housepredict.domain.usecases import Train
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.app import asgi_app
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.testing.versions import a_version
+
+LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+LAB_PRICE = 254206.02
+LAB_SCHEMA = FeatureSchema(
+    (
+        Feature("size", Kind.NUMBER, "sq ft", minimum=0.0, observed=(379.37, 3539.44)),
+        Feature("bedrooms", Kind.INTEGER, minimum=0.0, observed=(1, 5)),
+        Feature("age", Kind.INTEGER, "years", minimum=0.0, observed=(0, 49)),
+    )
+)
+
+
+@frozen
+class LabModel:
+    """The linear model that the tutorial's code comes to."""
+
+    version: ModelVersion
+    _artefact: Artefact = field(factory=dict)
+
+    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+        return [_lab_price(**each.values) for each in houses]  # type: ignore[arg-type]
+
+
+def _lab_price(size: float = 0, bedrooms: int = 0, age: int = 0, **_others: object) -> float:
+    return -39.87534722441342 + 99.55371357310399 * size + 5053.934788592946 * bedrooms - 980.0193982903763 * age
+
+
+def lab_version(
+    name: str = "lab", *, schema: FeatureSchema = LAB_SCHEMA, location: str | None = "/sales.csv"
+) -> tuple[ModelVersion, Artefact]:
+    version, artefact = a_version(name)
+    return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artefact
+
+
+@define
+class Faulty(InMemoryPredictions):
+    """A repository that raises what it is told to, before anything is recorded."""
+
+    fault: Exception | None = None
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        self.check()
+        super().append(predictions)
+
+    def check(self) -> None:
+        if self.fault:
+            raise self.fault
+
+
+@define
+class FakeTrainer:
+    """Fits nothing, and can be held up while it does."""
+
+    began: Event = field(factory=Event)
+    may_end: Event | None = None
+    seen: list[Sale] = field(factory=list)
+
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
+    ) -> Fitted:
+        self.seen = list(sales)
+        self.began.set()
+        if self.may_end:
+            assert self.may_end.wait(10)
+        return Fitted({"model.bin": b"trained"}, lambda houses: [100_000.0 for _ in houses], {})
+
+
+@frozen
+class FakeSales:
+    """Forty sales of the lab's houses, at any location."""
+
+    location: str | None
+
+    def read(self) -> SalesTable:
+        rows = range(40)
+        columns: dict[str, list[Any]] = {
+            "size": [1000.5 + row for row in rows],
+            "bedrooms": [1 + row % 5 for row in rows],
+            "age": list(rows),
+            "price": [100_000.0 + 100 * row for row in rows],
+        }
+        return SalesTable(columns, "1" * 64, schema=LAB_SCHEMA, held_out=[row % 5 == 0 for row in rows])
+
+
+def application(
+    *versions: tuple[ModelVersion, Artefact], load: Callable[..., Any] = LabModel, **settings: Any
+) -> Application:
+    """The application, in memory; the last of the versions is promoted."""
+    made = Application(Settings(data_dir=Path("/nowhere"), database_url=IN_MEMORY, **settings))
+    made.models = InMemoryModels()
+    for version, artefact in versions:
+        made.models.add(version, artefact)
+        made.models.promote(version.name)
+    made.live_model = LiveModel(made.models, load)
+    return made
+
+
+def trainable(made: Application, trainer: FakeTrainer, sources: Callable[..., Any] = FakeSales) -> Application:
+    made.train = Train(trainer, LabModel, made.models, sources, SystemClock())
+    return made
+
+
+@contextmanager
+def served(
+    made: Application, *, embedded: bool = False, peer: str = "127.0.0.1", url: str = "http://localhost:5000"
+) -> Iterator[TestClient]:
+    app = asgi_app(application=made, embedded=embedded)
+    with TestClient(app, base_url=url, client=(peer, 50000)) as client:
+        yield client
+
+
+def post(client: TestClient, body: bytes | str, content_type: str | None = "application/json") -> Response:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return client.post("/predict", content=body, headers=headers)
+
+
+def assert_problem(response: Response, status: int, name: str) -> dict[str, Any]:
+    """The problem document, which has all that one must have."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    problem: dict[str, Any] = response.json()
+    assert problem["type"] == f"urn:housepredict:problem:{name}"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["error"]
+    for violation in problem.get("violations", ()):
+        assert violation.keys() == {"pointer", "rule", "message", "value"}
+    return problem
+
+
+def broken(problem: dict[str, Any]) -> list[tuple[str, str]]:
+    """The pointer and the rule of each violation."""
+    return [(each["pointer"], each["rule"]) for each in problem["violations"]]

@@ -1,0 +1,162 @@
+"""The folder of model versions: the contract, what stands in it, and what is said of damage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
+from housepredict.domain.models import MAX_ARTEFACT, digests_of
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.versions import a_version
+
+Damage = Callable[[Path], object]
+
+
+class TestDirectoryModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self, tmp_path: Path) -> NewStore:
+        return lambda: DirectoryModels(Path(tempfile.mkdtemp(dir=tmp_path), "not", "there", "yet"))
+
+    def reopen(self, store: ModelStore) -> ModelStore:
+        assert isinstance(store, DirectoryModels)
+        return DirectoryModels(store.path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryModels:
+    return DirectoryModels(tmp_path / "models")
+
+
+@pytest.fixture
+def folder(store: DirectoryModels) -> Path:
+    """Of the version `a`, kept beside a version `b`."""
+    store.add(*a_version("a"))
+    store.add(*a_version("b"))
+    return store.path / "versions" / "a"
+
+
+def test_reading_makes_nothing(store: DirectoryModels) -> None:
+    assert (store.versions(), store.promoted()) == ([], None)
+    for read in store.get, store.promote:
+        with pytest.raises(UnknownModel):
+            read("a")
+    assert not store.path.exists()
+
+
+def test_what_is_kept_is_for_its_owner_alone_and_nothing_else_is_left(store: DirectoryModels, folder: Path) -> None:
+    store.promote("a")
+    kept = {path.relative_to(store.path): oct(path.stat().st_mode & 0o777) for path in store.path.rglob("*")}
+    assert {str(path): mode for path, mode in kept.items() if "b" not in path.parts} == {
+        "promoted": "0o600",
+        "versions": "0o700",
+        "versions/a": "0o700",
+        "versions/a/manifest.json": "0o600",
+        "versions/a/model.bin": "0o600",
+    }
+    assert oct(store.path.stat().st_mode & 0o777) == "0o700"
+
+
+def cut_short(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 1)
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "a changed byte": (lambda folder: (folder / "model.bin").write_bytes(b"c0ntent"), "model.bin was changed"),
+    "a file cut short": (lambda folder: cut_short(folder / "model.bin"), "model.bin was changed"),
+    "a missing file": (lambda folder: (folder / "model.bin").unlink(), "its files are none, not model.bin"),
+    "one file more": (lambda folder: (folder / "more.bin").touch(), "its files are model.bin, more.bin"),
+    "a folder more": (lambda folder: (folder / "more").mkdir(), "more is not a regular file"),
+    "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "pipe is not a regular file"),
+    "a link": (lambda folder: (folder / "link").symlink_to("model.bin"), "link is not a regular file"),
+    "a huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTEFACT + 1), "model.bin is too large"),
+}
+DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+    "half a manifest": (lambda folder: cut_short(folder / "manifest.json"), "The manifest is damaged"),
+    "a huge manifest": (lambda folder: os.truncate(folder / "manifest.json", 2**40), "manifest.json is too large"),
+    "another's manifest": (
+        lambda folder: (folder / "manifest.json").write_bytes((folder.parent / "b" / "manifest.json").read_bytes()),
+        "its manifest is that of b",
+    ),
+    "a manifest of tomorrow": (
+        lambda folder: (folder / "manifest.json").write_text('{"format": 2}'),
+        "a later one needs a later housepredict",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), (DAMAGES | DAMAGED_MANIFESTS).values(), ids=DAMAGES | DAMAGED_MANIFESTS)
+def test_a_damaged_version_is_refused_with_the_reason(
+    store: DirectoryModels, folder: Path, damage: Damage, reason: str
+) -> None:
+    damage(folder)
+    with pytest.raises(RefusedModel, match=reason):
+        store.get("a")
+    assert store.get("b") == a_version("b")
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS)
+def test_a_version_without_a_good_manifest_is_left_out_of_the_list_and_the_log_says_so(
+    store: DirectoryModels, folder: Path, damage: Damage, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(folder)
+    with caplog.at_level(logging.WARNING):
+        assert [version.name for version in store.versions()] == ["b"]
+    (message,) = caplog.messages
+    assert message.startswith("Model version a is left out: ")
+    assert reason in message
+
+
+def test_files_that_are_no_versions_are_left_alone(store: DirectoryModels, folder: Path) -> None:
+    (folder.parent / ".DS_Store").touch()
+    (folder.parent / "lost+found").mkdir()
+    assert [version.name for version in store.versions()] == ["a", "b"]
+
+
+def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryModels) -> None:
+    artefact = {"manifest.json": b"{}"}
+    version = evolve(a_version()[0], digests=digests_of(artefact))
+    with pytest.raises(RefusedModel, match="may not be named"):
+        store.add(version, artefact)
+
+
+@pytest.mark.parametrize("content", [b"", b"../a", b"\xff\xfe", b"a\0"])
+def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
+    store: DirectoryModels, folder: Path, content: bytes
+) -> None:
+    pointer = store.path / "promoted"
+    pointer.write_bytes(content)
+    with pytest.raises(ModelStoreUnavailable, match=f"{pointer} is damaged"):
+        store.promoted()
+    store.promote("a")
+    assert store.promoted() == "a"
+
+
+def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = DirectoryModels(tmp_path / "file")
+    calls: list[Callable[[], object]] = [store.versions, store.promoted, lambda: store.add(*a_version())]
+    for call in calls:
+        with pytest.raises(ModelStoreUnavailable, match=str(store.path)) as raised:
+            call()
+        assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_what_killed_writers_left_is_removed_when_it_is_old(store: DirectoryModels, folder: Path) -> None:
+    old, young = store.path / ".tmp-old", store.path / ".tmp-young"
+    for leftover in old, young:
+        (leftover / "c").mkdir(parents=True)
+        (leftover / "c" / "model.bin").touch()
+    os.utime(old, (0, 0))
+    assert [version.name for version in store.versions()] == ["a", "b"]
+    store.add(*a_version("c"))
+    assert list(store.path.glob(".*")) == [young]

@@ -1,0 +1,324 @@
+"""The service as it is started for good: a process, a port, and clients of all manners."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from attrs import frozen
+
+LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+LAB_PRICE = 254206.02
+JSON = {"Content-Type": "application/json"}
+PREDICT = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_"))}
+    return clean | more
+
+
+@frozen
+class Service:
+    process: subprocess.Popen[str]
+    greeting: str
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return self.greeting.split()[3]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), timeout=30)
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        self.process.send_signal(with_signal)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(folder: Path, *options: str, **variables: str) -> Iterator[Service]:
+    """A service that greeted; stopped at the end, and whose log then holds no traceback."""
+    log = folder / "log"
+    command = [
+        sys.executable,
+        "-m",
+        "housepredict",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(folder / "data"),
+        *options,
+    ]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(**variables)
+        ) as process,
+    ):
+        try:
+            assert process.stdout
+            yield Service(process, greeting(process.stdout, log), log)
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert "Traceback" not in log.read_text()
+
+
+def greeting(output: IO[str], log: Path) -> str:
+    lines = ""
+    while "curl " not in lines and "cannot estimate" not in lines:
+        line = output.readline()
+        assert line, f"it ended instead of greeting:\n{lines}{log.read_text()}"
+        lines += line
+    return lines
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("service"), "--demo", HOUSEPREDICT_MAX_BODY="2048") as made:
+        yield made
+
+
+def answer_to(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
+    connection.sendall(request)
+    return read_answer(connection.makefile("rb"))
+
+
+def read_answer(stream: IO[bytes]) -> tuple[int, bytes]:
+    status = int(stream.readline().split()[1])
+    headers = dict(line.strip().lower().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
+    return status, stream.read(int(headers[b"content-length"]))
+
+
+def test_the_request_that_it_prints_gets_the_tutorials_price(service: Service) -> None:
+    words = shlex.split(service.greeting.splitlines()[-1])
+    assert words[:4] == ["curl", "-X", "POST", f"{service.url}/predict"]
+    assert words[4:6] == ["-H", "Content-Type: application/json"]
+    assert json.loads(words[7]) == LAB_HOUSE
+    answer = httpx2.post(words[3], content=words[7], headers=JSON)
+    assert answer.status_code == 200
+    assert answer.json()["prediction"] == LAB_PRICE
+    assert answer.json()["input"] == LAB_HOUSE
+    assert httpx2.get(f"{service.url}/predictions").json()["predictions"][0]["predicted_price"] == LAB_PRICE
+
+
+def test_the_demonstration_says_that_it_is_one_everywhere(service: Service) -> None:
+    assert "synthetic" in service.greeting
+    assert "synthetic" in service.log.read_text()
+    (warning,) = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()["warnings"]
+    assert warning["code"] == "demonstration"
+
+
+def test_it_says_when_and_not_what_it_is(service: Service) -> None:
+    headers = httpx2.get(f"{service.url}/health/live").headers
+    assert "Date" in headers
+    assert "Server" not in headers
+
+
+def test_a_wrong_method_is_a_problem(service: Service) -> None:
+    answer = httpx2.get(f"{service.url}/predict")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
+
+
+def test_head_has_no_body(service: Service) -> None:
+    with service.connect() as connection:
+        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        stream = connection.makefile("rb")
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        assert head.startswith(b"HTTP/1.1 200")
+        assert read_answer(stream) == (200, b'{"status":"alive"}')
+
+
+def test_a_body_over_the_limit_is_refused_before_it_ends(service: Service) -> None:
+    for framing, body in (
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"800\r\n" + b" " * 2048 + b"\r\n1\r\n \r\n"),
+        (b"Content-Length: 2049\r\n\r\n", b""),
+    ):
+        with service.connect() as connection:
+            status, answer = answer_to(connection, PREDICT + framing + body)
+            assert status == 413
+            assert json.loads(answer)["type"] == "urn:housepredict:problem:body-too-large"
+
+
+def test_a_connection_is_good_for_more_after_a_body_that_was_refused(service: Service) -> None:
+    with service.connect() as connection:
+        stream = connection.makefile("rb")
+        connection.sendall(PREDICT + b"Content-Length: 100000\r\n\r\n" + b" " * 100_000)
+        assert read_answer(stream)[0] == 413
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(stream)[0] == 200
+
+
+def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: Service) -> None:
+    sizes = [1000, 2000, "x", 3000]
+    requests = b""
+    for size in sizes:
+        body = json.dumps({**LAB_HOUSE, "size": size}).encode()
+        requests += PREDICT + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with service.connect() as connection:
+        connection.sendall(requests)
+        stream = connection.makefile("rb")
+        answers = [read_answer(stream) for _ in sizes]
+    assert [status for status, _ in answers] == [200, 200, 422, 200]
+    assert [json.loads(body)["input"]["size"] for status, body in answers if status == 200] == [1000, 2000, 3000]
+
+
+def test_clients_that_leave_in_the_midst_of_a_request_leave_no_trace(service: Service) -> None:
+    before = service.log.read_text()
+    for part in (
+        b"",
+        b"POST",
+        PREDICT,
+        PREDICT + b"Content-Length: 40\r\n\r\n{",
+        PREDICT + b"Content-Length: 0\r\n\r\n",
+    ):
+        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed politely
+            with service.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.sendall(part)
+    assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
+    assert service.log.read_text() == before
+
+
+def test_a_proxy_cannot_speak_for_this_machine(service: Service) -> None:
+    for header in ("X-Forwarded-For", "Forwarded"):
+        answer = httpx2.post(f"{service.url}/train", headers={header: "127.0.0.1"})
+        assert answer.status_code == 403
+
+
+def test_predictions_outlive_the_process(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo") as first:
+        sent = httpx2.post(f"{first.url}/predict", json=[LAB_HOUSE] * 3).json()["predictions"]
+        assert first.stop() == 0
+    with running(tmp_path, "--demo") as second:
+        kept = httpx2.get(f"{second.url}/predictions").json()["predictions"]
+    assert [each["id"] for each in kept] == [each["id"] for each in sent][::-1]
+
+
+def test_predictions_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo") as first:
+        sent = httpx2.post(f"{first.url}/predict", json=LAB_HOUSE).json()
+        assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    with running(tmp_path, "--demo") as second:
+        assert httpx2.get(f"{second.url}/predictions").json()["predictions"][0]["id"] == sent["id"]
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_first_answers_what_it_has_accepted(tmp_path: Path, with_signal: int) -> None:
+    body = json.dumps(LAB_HOUSE).encode()
+    with running(tmp_path, "--demo") as service, service.connect() as connection:
+        connection.sendall(PREDICT + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        stream = connection.makefile("rb")
+        # from here on it waits for the body
+        assert stream.readline().startswith(b"HTTP/1.1 100")
+        assert stream.readline() == b"\r\n"
+        service.process.send_signal(with_signal)
+        connection.sendall(body)
+        status, answer = read_answer(stream)
+        assert (status, json.loads(answer)["prediction"]) == (200, LAB_PRICE)
+        assert service.process.wait(30) == 0
+        assert service.process.stdout
+        assert service.process.stdout.read() == ""
+
+
+def test_without_a_model_it_starts_and_says_how_to_train_one(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        assert "housepredict train" in service.greeting
+        assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 503
+        assert httpx2.get(f"{service.url}/health/ready").status_code == 503
+        assert httpx2.get(f"{service.url}/health").status_code == 200
+
+
+def test_a_token_of_the_environment_is_asked_for(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", HOUSEPREDICT_TOKEN="an-example-of-a-token") as service:
+        assert httpx2.post(f"{service.url}/train").status_code == 401
+
+
+def test_trained_anew_the_demonstration_is_the_same_model_and_stays_in_service(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo") as service:
+        trained = httpx2.post(f"{service.url}/train", timeout=120)
+        assert trained.status_code == 200, trained.text
+        assert trained.json()["message"] == "Model retrained successfully"
+        answer = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
+        assert (answer["prediction"], answer["model_version"]) == (LAB_PRICE, trained.json()["model_version"])
+    with running(tmp_path) as service:
+        assert trained.json()["model_version"] in service.greeting
+
+
+def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=60,
+    )
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def failing(*options: str, **variables: str) -> tuple[int, str]:
+    ended = finished("-m", "housepredict", "serve", *options, **variables)
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    return ended.returncode, line
+
+
+def test_a_port_in_use_is_told_in_one_line(service: Service, tmp_path: Path) -> None:
+    port = str(urlsplit(service.url).port)
+    code, line = failing("--port", port, "--data-dir", str(tmp_path))
+    assert code == 1
+    assert port in line
+
+
+def test_storage_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    code, line = failing("--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert code == 5
+    assert "data" in line
+
+
+def test_a_database_that_is_down_is_told_in_one_line_without_its_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    code, line = failing("--port", "0", HOUSEPREDICT_DATABASE_URL=f"postgresql://me:s3cret@127.0.0.1:{port}/mldata")
+    assert code == 5
+    assert "s3cret" not in line
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    without = f"import sys; sys.modules[{missing!r}] = None"
+    ended = finished("-c", f"{without}; from housepredict.entrypoints.cli import main; sys.exit(main(['serve']))")
+    assert ended.returncode == 6
+    assert "housepredict[serve]" in ended.stderr
+
+
+def test_serving_loads_neither_scikit_learn_nor_a_driver(tmp_path: Path) -> None:
+    script = """
+import sys
+from starlette.testclient import TestClient
+from housepredict import asgi_app
+with TestClient(asgi_app()) as client:
+    assert client.post("/predict", json={"size": 2500, "bedrooms": 3, "age": 10}).status_code == 200
+    assert client.get("/predictions").status_code == 200
+print(*({"sklearn", "scipy", "joblib", "psycopg", "pyarrow", "uvicorn"} & sys.modules.keys()))
+"""
+    ended = finished("-c", script, HOUSEPREDICT_DEMO="1", HOUSEPREDICT_DATA_DIR=str(tmp_path))
+    assert (ended.returncode, ended.stdout.split()) == (0, []), ended.stderr

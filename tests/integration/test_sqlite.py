@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.testing.predictions import Another, PredictionRepositoryContract
+from tests.doubles import a_batch
+
+RECORDER = [sys.executable, str(Path(__file__).with_name("recorder.py"))]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "data" / "predictions.sqlite"
+
+
+@pytest.fixture
+def predictions(path: Path) -> Iterator[SqlitePredictions]:
+    with SqlitePredictions.open(path, timeout=0.01) as predictions:
+        yield predictions
+
+
+class TestSqlitePredictions(PredictionRepositoryContract):
+    @pytest.fixture
+    def repository(self, path: Path) -> Iterator[SqlitePredictions]:
+        with SqlitePredictions.open(path) as repository:
+            yield repository
+
+    @pytest.fixture
+    def another(self, path: Path) -> Another:
+        return partial(SqlitePredictions.open, path)
+
+
+def test_what_was_acknowledged_survives_a_kill_in_the_middle_of_writing(path: Path) -> None:
+    with subprocess.Popen([*RECORDER, str(path)], stdout=subprocess.PIPE, text=True) as recorder:
+        assert recorder.stdout is not None
+        acknowledged = [recorder.stdout.readline() for _ in range(20)]
+        recorder.kill()
+        acknowledged += recorder.stdout.read().splitlines(keepends=True)
+    ids = {UUID(each) for line in acknowledged if line.endswith("\n") for each in line.split()}
+    with SqlitePredictions.open(path) as predictions:
+        recorded = {each.id for each in predictions.recent(10**9)}
+    assert ids <= recorded
+    assert len(recorded) % 5 == 0, "half a batch"
+
+
+def test_processes_share_a_file_from_its_first_moment_on(path: Path) -> None:
+    recorders = [
+        subprocess.Popen([*RECORDER, str(path), "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    outcomes = [(recorder.communicate(), recorder.returncode) for recorder in recorders]
+    assert [code for _, code in outcomes] == [0] * 6, outcomes
+    with SqlitePredictions.open(path) as predictions:
+        assert {str(each.id) for each in predictions.recent(10**9)} == {
+            each for (out, _), _ in outcomes for each in out.split()
+        }
+
+
+def test_what_is_recorded_is_nobody_elses_business(path: Path, predictions: SqlitePredictions) -> None:
+    predictions.append(a_batch(1))
+    assert [f"{each.stat().st_mode & 0o777:o}" for each in (path.parent.parent, path.parent)] == ["700", "700"]
+    assert {f"{each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()} == {"600"}
+
+
+def test_a_commit_waits_for_the_disk(predictions: SqlitePredictions) -> None:
+    full = 2
+    assert predictions._connection.execute("PRAGMA synchronous").fetchone() == (full,)
+    assert predictions._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_full_disk_refuses_the_whole_batch_and_the_next_one_finds_room(predictions: SqlitePredictions) -> None:
+    (before,) = a_batch(1)
+    predictions.append([before])
+    (used,) = predictions._connection.execute("PRAGMA page_count").fetchone()
+    predictions._connection.execute(f"PRAGMA max_page_count = {used + 1}")
+    with pytest.raises(RepositoryUnavailable, match="full"):
+        predictions.append(a_batch(1000))
+    assert predictions.recent(10) == [before]
+    predictions._connection.execute("PRAGMA max_page_count = 1000000")
+    predictions.append(a_batch(1000))
+    assert len(predictions.recent(2000)) == 1001
+
+
+def test_a_file_that_another_process_keeps_locked_is_unavailable_until_it_lets_go(
+    path: Path, predictions: SqlitePredictions
+) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RepositoryUnavailable, match="locked"):
+        predictions.append(a_batch(1))
+    with pytest.raises(RepositoryUnavailable, match="locked"):
+        predictions.check()
+    other.close()
+    predictions.check()
+    predictions.append(a_batch(1))
+    assert len(predictions.recent(10)) == 1
+
+
+def test_a_file_of_a_newer_housepredict_is_left_alone(path: Path) -> None:
+    SqlitePredictions.open(path).close()
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+    with pytest.raises(RepositoryUnavailable, match=r"predictions\.sqlite.*newer housepredict.*upgrade"):
+        SqlitePredictions.open(path)
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("milk, eggs, a house" * 100)
+    with pytest.raises(RepositoryUnavailable, match="not a database"):
+        SqlitePredictions.open(path)
+    assert path.read_text().startswith("milk")
+
+
+def test_a_place_where_no_file_can_be_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RepositoryUnavailable, match="predictions.sqlite"):
+        SqlitePredictions.open(tmp_path / "file" / "predictions.sqlite")
+
+
+def test_after_close_it_is_unavailable(predictions: SqlitePredictions) -> None:
+    predictions.close()
+    for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):
+        with pytest.raises(RepositoryUnavailable):
+            use()

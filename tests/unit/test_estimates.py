@@ -1,0 +1,44 @@
+"""A price is a number of whole cents, or there is none."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.estimates import MAX_PRICE, Estimate, Prediction, whole_cents
+from housepredict.domain.features import House
+
+
+@given(st.floats(max_value=MAX_PRICE, exclude_max=True, allow_infinity=False, allow_nan=False))
+def test_a_price_is_never_negative_and_the_nearest_of_whole_cents(price: float) -> None:
+    cents = whole_cents(price)
+    if cents is None:  # the last half cent rounds up to the limit
+        assert price > MAX_PRICE - 0.01
+    else:
+        assert math.copysign(1, cents) == 1
+        assert cents == float(f"{max(price, 0):.2f}")
+        assert whole_cents(cents) == cents
+
+
+@given(st.floats(min_value=MAX_PRICE) | st.sampled_from([math.nan, math.inf, -math.inf, math.nextafter(MAX_PRICE, 0)]))
+def test_what_is_no_number_or_beyond_every_house_is_no_price(price: float) -> None:
+    assert whole_cents(price) is None
+
+
+def test_minus_nothing_is_nothing() -> None:
+    assert str(whole_cents(-0.0)) == "0.0"
+
+
+def test_a_prediction_has_the_price_of_its_estimate() -> None:
+    estimate = Estimate(House({"size": 1}), 1234.5, "one")
+    assert Prediction(UUID(int=1), datetime(2024, 1, 1, tzinfo=UTC), estimate).price == 1234.5
+
+
+def test_the_limit_is_a_number_of_cents_that_floats_can_tell_apart() -> None:
+    assert MAX_PRICE - 0.01 != MAX_PRICE
+    assert whole_cents(MAX_PRICE - 0.01) == pytest.approx(MAX_PRICE - 0.01, abs=0.001)

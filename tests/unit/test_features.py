@@ -1,0 +1,70 @@
+"""A schema knows what it has seen, says where a house lies outside of it, and when a house is sold."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("area", Kind.NUMBER, observed=(50, 200.5), required=False),
+        Feature("sold", Kind.DATE, observed=("2014-05-02", "2015-05-27"), required=False),
+        Feature("zip", Kind.CATEGORY, categories=("98178",), required=False),
+        Feature("pool", Kind.BOOLEAN, required=False),
+        Feature("untold", Kind.NUMBER, required=False),
+    ),
+    sale_date="sold",
+    valuation_date=date(2015, 5, 27),
+)
+
+
+def codes(values: dict[str, Value]) -> list[tuple[str, str | None]]:
+    return [(caveat.code, caveat.feature) for caveat in SCHEMA.caveats(House(values))]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, []),
+        ({"area": 50, "sold": "2015-05-27", "zip": "98178", "pool": True, "untold": -1e9}, []),
+        ({"area": 200.5}, []),
+        ({"area": 49.9}, [("outside_observed_range", "area")]),
+        ({"area": 201}, [("outside_observed_range", "area")]),
+        ({"sold": "2014-05-01"}, [("outside_observed_range", "sold")]),
+        ({"zip": "elsewhere"}, [("unseen_category", "zip")]),
+        (
+            {"area": 0, "sold": "2030-01-01", "zip": ""},
+            [("outside_observed_range", "area"), ("outside_observed_range", "sold"), ("unseen_category", "zip")],
+        ),
+    ],
+)
+def test_what_was_not_seen_in_training_gets_a_caveat(values: dict[str, Value], expected: list[tuple[str, str]]) -> None:
+    assert codes(values) == expected
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_gets_a_caveat_exactly_outside_the_observed_range(area: float) -> None:
+    assert bool(codes({"area": area})) == (not 50 <= area <= 200.5)
+
+
+def test_a_caveat_says_what_was_given_and_what_was_seen() -> None:
+    [caveat] = SCHEMA.caveats(House({"area": 999}))
+    assert caveat.message == "area 999 lies outside what the model learned from, 50 to 200.5"
+
+
+def test_a_house_is_valued_on_its_sale_date_or_else_on_the_schemas() -> None:
+    assert SCHEMA.valued_on(House({"sold": "2014-12-24"})) == date(2014, 12, 24)
+    assert SCHEMA.valued_on(House({"area": 99})) == date(2015, 5, 27)
+
+
+def test_a_model_that_knows_no_dates_values_on_none() -> None:
+    assert FeatureSchema(SCHEMA.features[:1]).valued_on(House({"area": 99})) is None
+
+
+def test_houses_are_equal_by_their_values_and_can_be_counted() -> None:
+    assert len({House({"area": 1}), House({"area": 1}), House({"area": 2})}) == 2

@@ -1,0 +1,198 @@
+"""The app as a part of other services: what it opens and closes, and what it keeps its hands off."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+
+import anyio
+import pytest
+from attrs import define, field
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+from starlette.types import Message, Scope
+
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.features import House
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.entrypoints.http.app import asgi_app
+from housepredict.entrypoints.settings import Settings
+from tests.http_service import LAB_HOUSE, LAB_PRICE, application, assert_problem, lab_version, served
+
+
+def host_of(prices: Starlette) -> Starlette:
+    """Somebody else's service, as the documentation of asgi_app says it is to be written."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with prices.router.lifespan_context(prices):
+            yield
+
+    async def own(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("theirs")
+
+    return Starlette(routes=[Mount("/prices", prices), Route("/own", own)], lifespan=lifespan)
+
+
+def test_it_serves_under_a_path_of_another_service() -> None:
+    with TestClient(host_of(asgi_app(application=application(lab_version())))) as client:
+        assert client.get("/own").text == "theirs"
+        assert client.post("/prices/predict", json=LAB_HOUSE).json()["prediction"] == LAB_PRICE
+        assert_problem(client.get("/prices/nowhere"), 404, "not-found")
+        assert_problem(client.post("/prices/train"), 403, "forbidden")
+        client.post("/prices/predict", json=LAB_HOUSE)
+        newest = client.get("/prices/predictions?limit=1")
+        link = newest.headers["Link"].partition(">")[0].removeprefix("<")
+        assert link.startswith("/prices/predictions?")
+        assert client.get(link).json() != newest.json()
+        assert client.get("/nowhere").text == "Not Found"
+
+
+def test_two_of_them_in_one_service_share_nothing() -> None:
+    first, second = (asgi_app(application=application(lab_version(name))) for name in ("a", "b"))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with first.router.lifespan_context(first), second.router.lifespan_context(second):
+            yield
+
+    with TestClient(Starlette(routes=[Mount("/a", first), Mount("/b", second)], lifespan=lifespan)) as client:
+        assert client.post("/a/predict", json=LAB_HOUSE).json()["model_version"] == "a"
+        assert client.get("/b/predictions").json() == {"predictions": []}
+
+
+def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: Path) -> None:
+    app = asgi_app(Settings(data_dir=tmp_path / "data"))
+    assert not list(tmp_path.iterdir())
+    for count in (1, 2):
+        with TestClient(app) as client:
+            assert app.state.application is not None
+            assert client.get("/health/live").status_code == 200
+            assert (tmp_path / "data").is_dir(), count
+        assert app.state.application is None
+
+
+def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
+    made = application(lab_version())
+    for count in (1, 2):
+        with served(made) as client:
+            client.post("/predict", json=LAB_HOUSE)
+            assert len(client.get("/predictions").json()["predictions"]) == count
+
+
+def test_without_its_lifespan_it_says_what_is_amiss_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    client = TestClient(asgi_app(application=application(lab_version())))
+    assert_problem(client.post("/predict", json=LAB_HOUSE), 500, "internal-error")
+    assert "lifespan" in caplog.text
+
+
+def test_it_does_not_start_on_storage_that_is_down(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(RepositoryUnavailable), TestClient(asgi_app(Settings(data_dir=tmp_path / "data"))):
+        pass
+
+
+def test_it_touches_neither_signals_nor_the_configuration_of_the_log() -> None:
+    def state() -> object:
+        root, own = logging.getLogger(), logging.getLogger("housepredict")
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+        return handlers, list(root.handlers), root.level, list(own.handlers), own.level
+
+    before = state()
+    with served(application(lab_version())) as client:
+        client.post("/predict", json=LAB_HOUSE)
+        assert state() == before
+
+
+def test_a_model_on_synthetic_sales_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with served(application(lab_version())):
+        assert "synthetic" not in caplog.text
+    with served(application(lab_version(location=None))):
+        assert "synthetic" in caplog.text
+
+
+def test_a_service_without_a_model_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with served(application()):
+        assert "housepredict train" in caplog.text
+
+
+@define
+class Held:
+    """A model whose every price is its own, and that can be held up while it estimates."""
+
+    version: ModelVersion
+    _artefact: Artefact
+    began: Event = field(factory=Event)
+    may_end: Event = field(factory=Event)
+
+    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+        self.began.set()
+        assert self.may_end.wait(10)
+        return [float(self.version.name) for _ in houses]
+
+
+def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_made() -> None:
+    made: dict[str, Held] = {}
+
+    def load(version: ModelVersion, artefact: Artefact) -> Held:
+        return made.setdefault(version.name, Held(version, artefact))
+
+    service = application(lab_version("1"), load=load)
+    service.models.add(*lab_version("2"))
+    with served(service) as client, ThreadPoolExecutor(1) as elsewhere:
+        early = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
+        assert made["1"].began.wait(10)
+        service.models.promote("2")
+        service.live_model.refresh()
+        service.live_model.current()
+        made["2"].may_end.set()
+        late = client.post("/predict", json=[LAB_HOUSE] * 3).json()["predictions"]
+        made["1"].may_end.set()
+        before = early.result().json()["predictions"]
+    assert [(each["model_version"], each["prediction"]) for each in before] == [("1", 1.0)] * 3
+    assert [(each["model_version"], each["prediction"]) for each in late] == [("2", 2.0)] * 3
+
+
+def test_requests_at_once_each_get_their_own_answer() -> None:
+    sizes = [500 + number for number in range(200)]
+    with served(application(lab_version())) as client, ThreadPoolExecutor(8) as many:
+        answers = list(many.map(lambda size: client.post("/predict", json={**LAB_HOUSE, "size": size}).json(), sizes))
+        listed = client.get("/predictions?limit=1000").json()["predictions"]
+    assert [each["input"]["size"] for each in answers] == sizes
+    assert {each["id"]: each["size"] for each in listed} == {each["id"]: each["input"]["size"] for each in answers}
+    ids = [each["id"] for each in listed]
+    assert ids == sorted(ids, reverse=True)
+
+
+def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    app = asgi_app(application=application(lab_version()))
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        assert message.get("status") != 500
+
+    async def leave() -> None:
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predict",
+            "headers": [(b"content-type", b"application/json")],
+            "query_string": b"",
+        }
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    anyio.run(leave)
+    assert not messages
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]

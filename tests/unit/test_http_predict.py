@@ -1,0 +1,299 @@
+"""`POST /predict`: the tutorial's contract, and what becomes of every body that somebody may send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.requests import read_body
+from tests.http_service import (
+    LAB_HOUSE,
+    LAB_PRICE,
+    application,
+    assert_problem,
+    broken,
+    lab_version,
+    post,
+    served,
+)
+
+MAX_BODY = 20_000
+
+# Hypothesis runs many examples against one service: it is a module's, and tests leave it as they find it.
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version(), max_batch=20, max_body=MAX_BODY)) as made:
+        yield made
+
+
+def test_the_tutorials_request_gets_the_tutorials_price_and_more(client: TestClient) -> None:
+    answer = post(client, '{"size": 2500, "bedrooms": 3, "age": 10}')
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    document = answer.json()
+    assert document.pop("id")
+    assert document == {
+        "prediction": LAB_PRICE,
+        "input": LAB_HOUSE,
+        "model_version": "lab",
+        "valued_on": None,
+        "warnings": [],
+    }
+
+
+def test_numbers_come_back_in_the_form_they_were_sent_in(client: TestClient) -> None:
+    answer = post(client, '{"size":2500,"bedrooms":3.0,"age":10}')
+    assert '"input":{"size":2500,"bedrooms":3.0,"age":10}' in answer.text
+
+
+def test_a_price_has_whole_cents(client: TestClient) -> None:
+    answer = post(client, '{"size": 1234.5678, "bedrooms": 3, "age": 10}')
+    assert len(answer.text.partition('"prediction":')[2].partition(",")[0].partition(".")[2]) <= 2
+
+
+def test_a_house_beyond_what_the_model_has_seen_gets_a_warning_that_names_the_feature(client: TestClient) -> None:
+    (warning,) = client.post("/predict", json={**LAB_HOUSE, "size": 9000}).json()["warnings"]
+    assert (warning["code"], warning["feature"]) == ("outside_observed_range", "size")
+
+
+def test_a_warning_about_the_model_names_no_feature() -> None:
+    with served(application(lab_version(location=None))) as client:
+        (warning,) = client.post("/predict", json=LAB_HOUSE).json()["warnings"]
+    assert warning.keys() == {"code", "message"}
+    assert warning["code"] == "demonstration"
+
+
+houses = st.fixed_dictionaries(
+    {
+        "size": st.integers(0, 10**6) | st.floats(0, 1e6),
+        "bedrooms": st.integers(0, 100) | st.integers(0, 100).map(float),
+        "age": st.integers(0, 1000),
+    }
+)
+
+
+@given(st.lists(houses, min_size=1, max_size=20))
+def test_a_list_is_answered_in_order_with_each_house_as_it_was_sent(
+    client: TestClient, batch: list[dict[str, Any]]
+) -> None:
+    sent = json.dumps(batch)
+    answers = post(client, sent).json()["predictions"]
+    # as text, for 3 == 3.0
+    assert json.dumps([each["input"] for each in answers]) == sent
+    assert [each["prediction"] for each in answers] == [
+        client.post("/predict", json=house).json()["prediction"] for house in batch
+    ]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(list(LAB_HOUSE)), inner),
+    max_leaves=10,
+)
+bodies = st.binary() | json_values.map(json.dumps).map(str.encode) | st.text().map(str.encode)
+
+
+@given(bodies, st.sampled_from(["application/json", "application/json; charset=UTF-8", "text/plain"]))
+def test_no_body_whatever_makes_the_service_fail(client: TestClient, body: bytes, content_type: str) -> None:
+    answer = post(client, body, content_type)
+    assert answer.status_code in (200, 400, 413, 415, 422), answer.text
+    answer.content.decode()  # strictly
+    document = json.loads(answer.content, parse_constant=pytest.fail)
+    assert isinstance(document, dict)
+    if answer.status_code != 200:
+        assert document.keys() >= {"type", "title", "status", "detail", "error"}
+
+
+@given(json_values)
+def test_what_is_refused_is_refused_with_every_violation(client: TestClient, value: Any) -> None:
+    answer = client.post("/predict", content=json.dumps(value), headers={"Content-Type": "application/json"})
+    if answer.status_code in (400, 422):
+        problem = answer.json()
+        assert problem["violations"]
+        rules = {each["rule"] for each in problem["violations"]}
+        assert (answer.status_code == 400) == ("missing" in rules)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "violations"),
+    [
+        ('{"size": 1, "bedrooms": 1, "age": true}', 422, [("/age", "type")]),
+        ('{"size": "2500", "bedrooms": 1, "age": 1}', 422, [("/size", "type")]),
+        ('{"size": 1, "bedrooms": 2.5, "age": 1}', 422, [("/bedrooms", "type")]),
+        ('{"size": NaN, "bedrooms": 1, "age": 1}', 422, [("/size", "finite")]),
+        ('{"size": Infinity, "bedrooms": -Infinity, "age": 1}', 422, [("/size", "finite"), ("/bedrooms", "finite")]),
+        ('{"size": 1e999, "bedrooms": 1, "age": 1}', 422, [("/size", "finite")]),
+        ('{"size": ' + "9" * 3000 + ', "bedrooms": 1, "age": 1}', 422, [("/size", "bounds")]),
+        ('{"size": -1, "bedrooms": 1, "age": 1}', 422, [("/size", "bounds")]),
+        ('{"size": 1, "size": 2, "bedrooms": 1, "age": 1}', 422, [("/size", "duplicate")]),
+        ('{"size": 1, "bedrooms": 1, "age": 1, "a/b~": 1}', 422, [("/a~1b~0", "unknown")]),
+        ('{"size": 1, "bedrooms": 1, "age": 1, "\\ud800": "\\udfff"}', 422, [("/?", "unknown")]),
+        ('{"size": [1], "bedrooms": {}, "age": 1}', 422, [("/size", "type"), ("/bedrooms", "type")]),
+        ('{"size": 1, "age": -1}', 400, [("/bedrooms", "missing"), ("/age", "bounds")]),
+        ('{"size": 1, "bedrooms": null, "age": 1}', 400, [("/bedrooms", "missing")]),
+        ("{}", 400, [("/size", "missing"), ("/bedrooms", "missing"), ("/age", "missing")]),
+        ("5", 422, [("", "type")]),
+        ('"abc"', 422, [("", "type")]),
+        ("null", 422, [("", "type")]),
+        ("[]", 422, [("", "empty")]),
+        ("[" + ",".join(["{}"] * 21) + "]", 422, [("", "limit")]),
+        ("[5, []]", 422, [("/0", "type"), ("/1", "type")]),
+        ('[{"size": 1, "bedrooms": 1, "age": 1}, {"bedrooms": 1, "age": 1}]', 400, [("/1/size", "missing")]),
+    ],
+)
+def test_every_rule_that_a_body_breaks_is_named_with_its_place(
+    client: TestClient, body: str, status: int, violations: list[tuple[str, str]]
+) -> None:
+    problem = assert_problem(post(client, body), status, "missing-feature" if status == 400 else "invalid-houses")
+    assert broken(problem) == violations
+
+
+def test_a_missing_feature_is_told_in_the_tutorials_words(client: TestClient) -> None:
+    assert post(client, '{"bedrooms": 3}').json()["error"] == "Missing field: size"
+    assert post(client, '[{"size": 1, "bedrooms": 3}]').json()["error"] == "Missing field: age"
+
+
+def test_a_feature_with_an_odd_name_is_missing_under_that_name() -> None:
+    schema = FeatureSchema((Feature("a/b~1", Kind.NUMBER),))
+    with served(application(lab_version(schema=schema))) as client:
+        assert post(client, "{}").json()["error"] == "Missing field: a/b~1"
+
+
+def test_an_integer_with_more_digits_than_python_reads_is_named_with_its_place() -> None:
+    with served(application(lab_version())) as client:
+        body = '{"size": ' + "9" * 5000 + ', "bedrooms": 1, "age": 1, "size": ' + "9" * 5000 + "}"
+        problem = assert_problem(post(client, body), 422, "invalid-houses")
+    assert broken(problem) == [("/size", "finite"), ("/size", "duplicate")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("NaN", "NaN"),
+        ("-Infinity", "-Infinity"),
+        ("1e999", "Infinity"),
+        ("-5", -5),
+        ("1e15", 1e15),
+        ("1" + "0" * 300, "1" + "0" * 199 + "… (301 characters)"),
+        ('"' + "x" * 201 + '"', "x" * 200 + "… (201 characters)"),
+        ("[1, [2, [3]]]", [1, [2, "…"]]),
+        ("[" + "1," * 10 + "1]", [1] * 10 + ["… 11 in all"]),
+        ('{"a": {"b": {"c": NaN}}}', {"a": {"b": "…"}}),
+        ('{"1":1,"2":1,"3":1,"4":1,"5":1,"6":1,"7":1,"8":1,"9":1,"10":1,"11":1}',
+         {str(number): 1 for number in range(1, 11)} | {"…": "11 in all"}),
+        ('"\\ud83c\\udfe0"', "🏠"),
+    ],
+)  # fmt: skip
+def test_a_violation_shows_what_was_sent_as_json_that_everyone_can_read(
+    client: TestClient, sent: str, shown: object
+) -> None:
+    answer = post(client, '{"size": 1, "bedrooms": 1, "age": 1, "garage": ' + sent + "}")
+    (violation,) = json.loads(answer.content, parse_constant=pytest.fail)["violations"]
+    assert violation["value"] == shown
+
+
+def test_a_name_of_any_length_makes_an_answer_of_bounded_length(client: TestClient) -> None:
+    answer = post(client, json.dumps({**LAB_HOUSE, "x" * 3000: 1}))
+    (violation,) = broken(assert_problem(answer, 422, "invalid-houses"))
+    assert violation == ("/" + "x" * 199 + "… (3001 characters)", "unknown")
+    assert len(answer.content) < 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"{", "line 1, column 2"),
+        (b"{'size': 1}", "line 1"),
+        (b'{"size": 1} 2', "Extra data"),
+        (b'{"size": 01}', "line 1"),
+        (b"\xef\xbb\xbf{}", "BOM"),
+        ('{"size": 1}'.encode("utf-16"), "UTF-8"),
+        ('{"size": 1}'.encode("utf-16-le"), "line 1"),
+        (b'{"a": "\xff"}', "Byte 7 is not UTF-8"),
+        (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
+        (b"[" * MAX_BODY, "nested"),
+        (b'{"a":' * 4000, "nested"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_the_place_where_it_ends_to_be_some(
+    client: TestClient, body: bytes, says: str
+) -> None:
+    assert says in assert_problem(post(client, body), 400, "not-json")["detail"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        'application/json ;charset="UTF-8"',
+        "application/json; Charset=utf8",
+        "application/vnd.house+json",
+        "application/json;",
+        "application/json; profile=house",
+    ],
+)
+def test_json_is_known_by_every_name_it_has(client: TestClient, content_type: str) -> None:
+    assert post(client, json.dumps(LAB_HOUSE), content_type).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/json; charset=latin-1",
+        "application/json; charset=",
+        "application/json, text/plain",
+        "json",
+    ],
+)
+def test_another_media_type_is_refused_with_the_one_that_is_not(client: TestClient, content_type: str | None) -> None:
+    answer = post(client, json.dumps(LAB_HOUSE), content_type)
+    assert_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 30, "9" * 5000])
+def test_a_body_over_the_limit_is_refused_by_its_announced_length_unread(client: TestClient, length: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": length}
+    answer = client.post("/predict", content=b"{", headers=headers)
+    assert_problem(answer, 413, "body-too-large")
+
+
+def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
+    received = []
+
+    async def receive() -> Message:
+        received.append(b"0123456789")
+        return {"type": "http.request", "body": received[-1], "more_body": True}
+
+    with pytest.raises(Problem) as caught:
+        anyio.run(read_body, Request({"type": "http", "headers": []}, receive), 25)
+    assert caught.value.status == 413
+    assert len(received) == 3
+
+
+def test_a_body_at_the_limit_is_read(client: TestClient) -> None:
+    body = json.dumps(LAB_HOUSE)
+    assert post(client, body + " " * (MAX_BODY - len(body))).status_code == 200

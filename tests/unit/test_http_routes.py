@@ -1,0 +1,335 @@
+"""The routes around `POST /predict`, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from housepredict import __version__
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, RepositoryUnavailable
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.answers import example
+from tests.http_service import (
+    LAB_HOUSE,
+    LAB_PRICE,
+    FakeTrainer,
+    Faulty,
+    application,
+    assert_problem,
+    broken,
+    lab_version,
+    served,
+    trainable,
+)
+
+SECRET = "at db.internal:5432"
+
+
+@contextmanager
+def faulty(fault: Exception, made: Application | None = None) -> Iterator[tuple[TestClient, Faulty]]:
+    made = made or application(lab_version())
+    predictions = made.predictions = Faulty()
+    with served(made) as client:
+        predictions.fault = fault
+        yield client, predictions
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version())) as made:
+        yield made
+
+
+class TestIndex:
+    def test_describes_the_service_as_the_tutorial_does(self, client: TestClient) -> None:
+        document = client.get("/").json()
+        assert document["title"] == "House Price Prediction API"
+        assert document["version"] == __version__
+        assert document["endpoints"]["POST /predict"].startswith("Predict house price (requires: size, bedrooms, age)")
+        assert document["example_request"] == {"url": "/predict", "method": "POST", "body": LAB_HOUSE}
+
+    def test_describes_only_what_is_there(self) -> None:
+        with served(trainable(application(lab_version()), FakeTrainer())) as client:
+            for route in client.get("/").json()["endpoints"]:
+                method, path = route.split()
+                assert client.request(method, path, json=LAB_HOUSE).status_code == 200, route
+
+    def test_shows_a_request_that_the_model_in_service_answers(self) -> None:
+        schema = FeatureSchema(
+            (
+                Feature("area", Kind.NUMBER, observed=(290, 13540)),
+                Feature("latitude", Kind.NUMBER, minimum=-90.0, maximum=90.0, observed=(47.1559, 47.1563)),
+                Feature("longitude", Kind.NUMBER, observed=(-122.5, -121.3)),
+                Feature("floors", Kind.INTEGER, observed=(1, 4)),
+                Feature("view", Kind.INTEGER, observed=(0, 4)),
+                Feature("waterfront", Kind.BOOLEAN),
+                Feature("zipcode", Kind.CATEGORY, categories=("98001", "98002"), closed=True),
+                Feature("renovated", Kind.DATE, required=False, observed=("1990-01-01", "2015-05-01")),
+                Feature("sold", Kind.DATE, required=False),
+            ),
+            sale_date="sold",
+            valuation_date=date(2015, 5, 27),
+        )
+        with served(application(lab_version(schema=schema))) as client:
+            body = client.get("/").json()["example_request"]["body"]
+            answer = client.post("/predict", json=body)
+        assert body.keys() == schema.names - {"sold"}
+        assert answer.status_code == 200
+        assert answer.json()["warnings"] == []
+        assert answer.json()["valued_on"] == "2015-05-27"
+
+    def test_shows_the_tutorials_request_while_there_is_no_model(self) -> None:
+        with served(application()) as client:
+            assert client.get("/").json()["example_request"]["body"] == LAB_HOUSE
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(
+                Feature,
+                st.text(min_size=1, max_size=5),
+                st.sampled_from([Kind.NUMBER, Kind.INTEGER]),
+                observed=st.none() | st.tuples(st.integers(-(10**9), 10**9), st.integers(0, 10**9)).map(
+                    lambda pair: (pair[0], pair[0] + pair[1])
+                ),
+            ),
+            st.builds(
+                Feature,
+                st.text(min_size=1, max_size=5),
+                st.just(Kind.CATEGORY),
+                categories=st.lists(st.from_regex("[a-z]{1,3}", fullmatch=True), min_size=1).map(tuple),
+                closed=st.booleans(),
+            ),
+            st.builds(Feature, st.text(min_size=1, max_size=5), st.sampled_from([Kind.BOOLEAN, Kind.DATE])),
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda feature: feature.name,
+    )
+)  # fmt: skip
+def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> None:
+    schema = FeatureSchema(tuple(features))
+    house = schema.house(example(schema))
+    assert schema.caveats(house) == ()
+
+
+class TestHealth:
+    def test_a_started_service_with_a_model_says_so_before_anything_was_estimated(self, client: TestClient) -> None:
+        assert client.get("/health").json() == {"status": "healthy", "model_loaded": True, "model_version": "lab"}
+        assert client.get("/health/live").json() == {"status": "alive"}
+        ready = client.get("/health/ready")
+        assert ready.status_code == 200
+        assert ready.json() == {"status": "ready", "checks": {"model": {"ok": True}, "predictions": {"ok": True}}}
+
+    def test_without_a_model_it_is_alive_and_not_ready_and_says_how_to_train(self) -> None:
+        with served(application()) as client:
+            health, live, ready = (client.get(path) for path in ("/health", "/health/live", "/health/ready"))
+        assert health.status_code == live.status_code == 200
+        assert health.json() == {"status": "degraded", "model_loaded": False, "model_version": None}
+        assert ready.status_code == 503
+        assert "housepredict train" in ready.json()["checks"]["model"]["reason"]
+        assert ready.json()["checks"]["predictions"] == {"ok": True}
+
+    def test_without_storage_it_is_alive_and_not_ready_and_says_why(self) -> None:
+        with faulty(RepositoryUnavailable("the disk is full")) as (client, predictions):
+            health, live, ready = (client.get(path) for path in ("/health", "/health/live", "/health/ready"))
+            assert health.status_code == live.status_code == 200
+            assert health.json() == {"status": "degraded", "model_loaded": True, "model_version": "lab"}
+            assert ready.status_code == 503
+            assert ready.json()["checks"] == {
+                "model": {"ok": True},
+                "predictions": {"ok": False, "reason": "the disk is full"},
+            }
+            predictions.fault = None
+            assert client.get("/health/ready").status_code == 200
+
+    def test_no_cache_keeps_an_answer(self, client: TestClient) -> None:
+        for path in ("/health", "/health/live", "/health/ready"):
+            assert client.get(path).headers["Cache-Control"] == "no-store"
+
+
+class TestPredictions:
+    def test_lists_what_was_estimated_newest_first(self, client: TestClient) -> None:
+        started = datetime.now(UTC)
+        first, second = (client.post("/predict", json={**LAB_HOUSE, "size": size}).json() for size in (2500, 900.5))
+        answer = client.get("/predictions")
+        assert '"size":2500,' in answer.text
+        assert "Link" not in answer.headers
+        newest, oldest = answer.json()["predictions"]
+        assert (newest["id"], oldest["id"]) == (second["id"], first["id"])
+        created_at = datetime.fromisoformat(oldest.pop("created_at"))
+        assert started <= created_at <= datetime.now(UTC)
+        assert oldest == {
+            "id": first["id"],
+            **LAB_HOUSE,
+            "predicted_price": LAB_PRICE,
+            "model_version": "lab",
+            "valued_on": None,
+            "warnings": [],
+        }
+
+    def test_begins_empty(self, client: TestClient) -> None:
+        assert client.get("/predictions").json() == {"predictions": []}
+
+    def test_lists_ten_unless_told_otherwise(self, client: TestClient) -> None:
+        client.post("/predict", json=[LAB_HOUSE] * 12)
+        assert len(client.get("/predictions").json()["predictions"]) == 10
+        assert len(client.get("/predictions?limit=1000").json()["predictions"]) == 12
+
+    @settings(max_examples=20)  # each starts a service
+    @given(count=st.integers(0, 9), limit=st.integers(1, 10))
+    def test_the_links_lead_through_all_of_them_once(self, count: int, limit: int) -> None:
+        with served(application(lab_version())) as client:
+            sent = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(count)]
+            found, url = [], f"/predictions?limit={limit}"
+            while url:
+                answer = client.get(url)
+                found += [each["id"] for each in answer.json()["predictions"]]
+                link = re.fullmatch(r'<(.*)>; rel="next"', answer.headers.get("Link", ""))
+                url = link.group(1) if link else ""
+        assert found == sent[::-1]
+
+    @pytest.mark.parametrize(
+        ("query", "violations"),
+        [
+            ("limit=0", [("/limit", "type")]),
+            ("limit=1001", [("/limit", "type")]),
+            ("limit=", [("/limit", "type")]),
+            ("limit=-1", [("/limit", "type")]),
+            ("limit=1.5", [("/limit", "type")]),
+            ("limit=%D9%A3", [("/limit", "type")]),
+            ("limit=" + "9" * 5000, [("/limit", "type")]),
+            ("limit=1&limit=1", [("/limit", "duplicate")]),
+            ("limit=0&limit=1", [("/limit", "type"), ("/limit", "duplicate")]),
+            ("before=5", [("/before", "type")]),
+            ("before={01a20ad8-5638-74c3-8f9f-2207130fdd46}", [("/before", "type")]),
+            ("offset=1&a/b=2", [("/offset", "unknown"), ("/a~1b", "unknown")]),
+            ("limit=x&before=y&z", [("/limit", "type"), ("/before", "type"), ("/z", "unknown")]),
+            ("%ff=%00", [("/\N{REPLACEMENT CHARACTER}", "unknown")]),
+        ],
+    )
+    def test_every_violation_of_a_query_is_named(
+        self, client: TestClient, query: str, violations: list[tuple[str, str]]
+    ) -> None:
+        assert broken(assert_problem(client.get(f"/predictions?{query}"), 422, "invalid-query")) == violations
+
+    def test_an_id_may_be_in_capitals(self, client: TestClient) -> None:
+        first, second = (client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2))
+        answer = client.get(f"/predictions?before={second.upper()}")
+        assert [each["id"] for each in answer.json()["predictions"]] == [first]
+
+
+class TestMethodsAndPaths:
+    @pytest.mark.parametrize("path", ["/nowhere", "/predict/", "/predict/1", "/%00", "/%ff", "/%2F"])
+    def test_what_is_not_there_is_a_problem(self, client: TestClient, path: str) -> None:
+        assert_problem(client.get(path), 404, "not-found")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [
+            ("GET", "/predict", "OPTIONS, POST"),
+            ("PUT", "/predict", "OPTIONS, POST"),
+            ("GET", "/train", "OPTIONS, POST"),
+            ("POST", "/", "GET, HEAD, OPTIONS"),
+            ("DELETE", "/predictions", "GET, HEAD, OPTIONS"),
+            ("POST", "/health/ready", "GET, HEAD, OPTIONS"),
+        ],
+    )
+    def test_a_wrong_method_is_told_the_right_ones(
+        self, client: TestClient, method: str, path: str, allowed: str
+    ) -> None:
+        answer = client.request(method, path)
+        assert_problem(answer, 405, "wrong-method")
+        assert answer.headers["Allow"] == allowed
+
+    def test_options_are_told(self, client: TestClient) -> None:
+        answer = client.options("/predictions")
+        assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, "GET, HEAD, OPTIONS", b"")
+        assert_problem(client.options("/nowhere"), 404, "not-found")
+
+    def test_head_is_get_without_a_body(self, client: TestClient) -> None:
+        head, get = client.head("/health"), client.get("/health")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers == get.headers
+
+    def test_every_answer_forbids_to_guess_its_type_and_lets_no_other_site_read_it(self, client: TestClient) -> None:
+        for method, path in (("GET", "/"), ("POST", "/predict"), ("GET", "/nowhere"), ("PUT", "/predict")):
+            headers = client.request(method, path, headers={"Origin": "http://other.example"}).headers
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert "Access-Control-Allow-Origin" not in headers
+
+
+class TestFailures:
+    def test_without_storage_nothing_is_estimated_and_nothing_is_said_of_where_it_is(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with faulty(RepositoryUnavailable(f"no connection {SECRET}")) as (client, predictions):
+            for body in (LAB_HOUSE, [LAB_HOUSE]):
+                answer = client.post("/predict", json=body)
+                problem = assert_problem(answer, 503, "storage-unavailable")
+                assert answer.headers["Retry-After"].isdecimal()
+                assert "id" not in problem
+                assert "prediction" not in problem
+                assert SECRET not in answer.text
+            assert SECRET in caplog.text
+            predictions.fault = None
+            assert client.get("/predictions").json() == {"predictions": []}
+
+    def test_without_a_model_it_says_how_to_train_one(self) -> None:
+        with served(application()) as client:
+            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "no-model")
+        assert "housepredict train" in problem["detail"]
+        assert "--demo" in problem["detail"]
+
+    def test_a_refused_model_is_told_with_how_to_train_another(self) -> None:
+        def refuse(*_: object) -> None:
+            raise RefusedModel("Model version lab is damaged: serving.npz was changed.")
+
+        with served(application(lab_version(), load=refuse)) as client:
+            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "refused-model")
+            assert "serving.npz" in client.get("/health/ready").json()["checks"]["model"]["reason"]
+        assert "damaged" in problem["detail"]
+        assert "housepredict train" in problem["detail"]
+
+    def test_a_model_store_that_is_down_is_a_matter_of_time(self) -> None:
+        def fail(*_: object) -> None:
+            raise ModelStoreUnavailable(SECRET)
+
+        with served(application(lab_version(), load=fail)) as client:
+            answer = client.post("/predict", json=LAB_HOUSE)
+        assert_problem(answer, 503, "model-store-unavailable")
+        assert "Retry-After" in answer.headers
+        assert SECRET not in answer.text
+
+    @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("GET", "/health/ready")])
+    def test_an_unexpected_error_gives_the_caller_an_id_and_the_log_everything(
+        self, method: str, path: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with faulty(KeyError(SECRET)) as (client, _):
+            answer = client.request(method, path, json=LAB_HOUSE)
+        problem = assert_problem(answer, 500, "internal-error")
+        assert problem["instance"].startswith("urn:uuid:")
+        assert problem["instance"] in problem["detail"]
+        assert SECRET not in answer.text
+        assert "KeyError" not in answer.text
+        (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+        assert problem["instance"] in record.getMessage()
+        assert record.exc_info
+        assert SECRET in caplog.text
+        assert "Traceback" in caplog.text
+
+    def test_an_unexpected_error_leaves_the_service_serving(self) -> None:
+        with faulty(KeyError(SECRET)) as (client, predictions):
+            assert client.post("/predict", json=LAB_HOUSE).status_code == 500
+            predictions.fault = None
+            assert client.post("/predict", json=LAB_HOUSE).status_code == 200

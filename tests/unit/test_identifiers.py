@@ -1,0 +1,70 @@
+"""Ids are UUIDv7s that only ever go up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import RFC_4122, UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.identifiers import IdSequence
+
+NOON = datetime(2024, 5, 6, 12, 0, 0, 123_000, tzinfo=UTC)
+times = st.datetimes(datetime(1971, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))
+
+
+def rises(ids: list[UUID]) -> bool:
+    return all(one < other for one, other in pairwise(ids))
+
+
+def millisecond(identifier: UUID) -> int:
+    return identifier.int >> 80
+
+
+@given(times, st.integers(1, 50))
+def test_an_id_is_a_uuid_of_version_7_that_tells_its_millisecond(now: datetime, count: int) -> None:
+    ids = IdSequence().take(count, now)
+    assert len(ids) == count
+    assert {(each.version, each.variant) for each in ids} == {(7, RFC_4122)}
+    assert {millisecond(each) for each in ids} == {
+        (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    }
+
+
+@given(st.lists(st.tuples(times, st.integers(0, 20)), max_size=20))
+def test_ids_rise_whatever_the_clock_does(batches: list[tuple[datetime, int]]) -> None:
+    sequence = IdSequence()
+    assert rises([each for now, count in batches for each in sequence.take(count, now)])
+
+
+def test_ids_rise_while_the_clock_stands_still() -> None:
+    sequence = IdSequence()
+    ids = [each for _ in range(100) for each in sequence.take(10, NOON)]
+    assert rises(ids)
+    assert len({millisecond(each) for each in ids}) == 1
+
+
+def test_a_clock_that_steps_back_is_not_followed() -> None:
+    sequence = IdSequence()
+    [before] = sequence.take(1, NOON)
+    [after] = sequence.take(1, NOON - timedelta(hours=1))
+    assert after > before
+    assert millisecond(after) == millisecond(before)
+
+
+def test_threads_share_a_sequence() -> None:
+    sequence = IdSequence()
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(lambda _: sequence.take(50, NOON), range(100)))
+    assert all(rises(list(batch)) for batch in batches)
+    assert len({each for batch in batches for each in batch}) == 5000
+    # no batch has another's ids between its own
+    batches.sort()
+    assert all(one[-1] < other[0] for one, other in pairwise(batches))
+
+
+def test_sequences_do_not_meet() -> None:
+    assert not {*IdSequence().take(100, NOON)} & {*IdSequence().take(100, NOON)}

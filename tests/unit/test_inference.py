@@ -1,0 +1,221 @@
+"""From a table of sales to sales that a model can learn from: every row accounted for, no house on both sides."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.inference import MIN_SALES, PreparedSales, prepare
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.sales import Cell, Sale, SalesTable
+
+ROWS = 80
+COLUMNS: dict[str, list[Cell]] = {
+    "parcel_id": [f"P{row // 2}" for row in range(2 * ROWS)],  # each house is sold twice
+    "sold": [f"2014-{1 + row % 12:02}-15" for row in range(2 * ROWS)],
+    "price": [f"${200_000 + 1_111 * row:,}" for row in range(2 * ROWS)],
+    "sqft_living": [900 + 7 * row for row in range(2 * ROWS)],
+    "style": [("villa", "flat", "flat")[row % 3] for row in range(2 * ROWS)],
+    "lat": [47 + row / 1000 for row in range(2 * ROWS)],
+}
+
+
+def prepared(columns: Mapping[str, Sequence[Cell]] = COLUMNS, **options: Any) -> PreparedSales:
+    return prepare(SalesTable(columns, "0" * 64), TrainingOptions(**options))
+
+
+def keys(sales: Sequence[Sale]) -> set[str]:
+    return {sale.house_key for sale in sales}
+
+
+prices = st.sampled_from(["250000", "$1,200", "0", "-5", "n/a", "", "soon", "1e14"])
+days = st.sampled_from(["2014-05-02"] * 30 + ["2015-01-01"] * 30 + ["", "someday"])
+
+
+@given(st.lists(st.tuples(prices, days), min_size=200, max_size=250), st.integers(0, 3))
+def test_every_row_is_trained_on_held_out_or_rejected(rows: list[tuple[str, str]], unread: int) -> None:
+    columns: dict[str, list[Cell]] = {
+        "price": [price for price, _ in rows],
+        "sold": [day for _, day in rows],
+        "area": [float(row) / 3 for row in range(len(rows))],
+    }
+    try:
+        found = prepare(SalesTable(columns, "", {"a row is broken": unread}), TrainingOptions(sale_date="sold"))
+    except UnusableSales:
+        assert sum(price in ("250000", "$1,200") and day[:2] == "20" for price, day in rows) < MIN_SALES
+    else:
+        assert len(found.training) + len(found.held_out) + sum(found.rejected.values()) == len(rows) + unread
+
+
+def test_rows_are_rejected_by_reason_and_cells_counted_by_column() -> None:
+    columns = {name: list(cells) for name, cells in COLUMNS.items()}
+    columns["price"][:6] = ["", "soon", "0", "-1", "1e13", "1e14"]
+    columns["sold"][6:8] = [None, "someday"]
+    columns["sqft_living"][8] = "big"
+    found = prepare(SalesTable(columns, "", {"a row has too many cells": 3}), TrainingOptions())
+    assert found.rejected == {
+        "a row has too many cells": 3,
+        "the price is missing or no number": 2,
+        "the price is not above zero": 2,
+        "the price is beyond any house": 2,
+        "the sale date (sold) is missing or no date": 2,
+    }
+    assert found.unreadable == {"price": 1, "sold": 1, "sqft_living": 1}
+    [feature] = [each for each in found.schema.features if each.name == "sqft_living"]
+    assert not feature.required
+
+
+def test_all_sales_of_a_house_are_on_one_side() -> None:
+    found = prepared()
+    assert len(keys(found.training)) + len(keys(found.held_out)) == ROWS
+    assert not keys(found.training) & keys(found.held_out)
+
+
+def test_without_an_identifier_a_house_is_known_by_its_features_but_the_sale_date() -> None:
+    columns = {name: [cell for cell in cells for _ in range(2)] for name, cells in COLUMNS.items()}
+    columns["sold"] = [f"2014-{1 + row % 12:02}-15" for row in range(len(columns["sold"]))]
+    found = prepared(columns, exclude=("parcel_id",), house_id="style", features=("sqft_living", "lat"))
+    assert keys([*found.training, *found.held_out]) == {"villa", "flat"}
+    del columns["parcel_id"]
+    found = prepared(columns)
+    assert len(keys(found.training)) + len(keys(found.held_out)) == 2 * ROWS
+
+
+@given(st.permutations(range(2 * ROWS)))
+def test_the_split_and_the_schema_do_not_depend_on_the_order_of_the_rows(order: Sequence[int]) -> None:
+    found = prepared({name: [cells[row] for row in order] for name, cells in COLUMNS.items()})
+    assert keys(found.held_out) == keys(prepared().held_out)
+    assert found.schema == prepared().schema
+
+
+def test_the_split_stays_as_the_file_grows() -> None:
+    longer: dict[str, list[Cell]] = {name: [*cells, *cells] for name, cells in COLUMNS.items()}
+    longer["parcel_id"] = [f"P{row // 2}" for row in range(4 * ROWS)]
+    assert keys(prepared().held_out) <= keys(prepared(longer).held_out)
+
+
+def test_an_identifier_is_the_same_whether_a_program_wrote_it_with_decimals() -> None:
+    codes = [7_129_300_520 + 37 * row for row in range(2 * ROWS)]
+    written = ([f"{code}" for code in codes], [f"{code}.0" for code in codes], [float(code) for code in codes], codes)
+    splits = [keys(prepared({**COLUMNS, "parcel_id": cells}).held_out) for cells in written]
+    assert splits[0]
+    assert all(split == splits[0] for split in splits)
+
+
+def test_a_house_without_an_identifier_is_still_a_sale() -> None:
+    found = prepared({**COLUMNS, "parcel_id": [None, *COLUMNS["parcel_id"][1:]]})
+    assert len(found.training) + len(found.held_out) == 2 * ROWS
+
+
+def test_estimates_are_for_the_latest_sale_that_can_be_used() -> None:
+    columns = {name: list(cells) for name, cells in COLUMNS.items()}
+    columns["sold"][0], columns["price"][0] = "2030-01-01", ""
+    columns["sold"][1] = "2015-05-27"
+    schema = prepared(columns).schema
+    assert (schema.sale_date, schema.valuation_date) == ("sold", date(2015, 5, 27))
+    assert [each.required for each in schema.features] == [False, True, True, True]
+
+
+def test_sales_without_dates_have_no_valuation_date() -> None:
+    found = prepared(exclude=("sold",))
+    assert (found.schema.sale_date, found.schema.valuation_date) == (None, None)
+    assert found.training[0].sold_on is None
+
+
+def test_a_date_that_does_not_vary_is_no_feature_and_yet_says_when() -> None:
+    found = prepared({**COLUMNS, "sold": ["2014-01-01"] * 2 * ROWS}, sale_date="sold")
+    assert (found.schema.sale_date, found.schema.valuation_date) == (None, date(2014, 1, 1))
+    assert found.training[0].sold_on == date(2014, 1, 1)
+
+
+def test_the_schema_says_what_was_seen() -> None:
+    found = prepared(closed=("style",)).schema
+    assert found.features == (
+        Feature("sold", Kind.DATE, required=False, observed=("2014-01-15", "2014-12-15")),
+        Feature("sqft_living", Kind.NUMBER, "sq ft", minimum=0.0, observed=(900, 2013)),
+        Feature("style", Kind.CATEGORY, categories=("flat", "villa"), closed=True),
+        Feature("lat", Kind.NUMBER, minimum=-90.0, maximum=90.0, observed=(47.0, 47.159)),
+    )
+
+
+def test_every_sale_fits_the_schema_made_of_them() -> None:
+    found = prepared()
+    for sale in [*found.training, *found.held_out]:
+        assert found.schema.violations(sale.house.values) == []
+        assert found.schema.caveats(sale.house) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "bounds", "unit"),
+    [
+        ("HouseAge", 0, (0.0, None), "years"),
+        ("house_age", -1, (None, None), "years"),
+        ("percentage", 0, (None, None), None),
+        ("Longtitude", -80, (-180.0, 180.0), None),
+        ("latitude", 1000, (None, None), None),
+        ("GrLivArea", 500, (0.0, None), None),
+        ("living area (m²)", 50, (0.0, None), "m²"),
+        ("AreaSqM", 50, (0.0, None), "m²"),
+        ("square_meters", 50, (0.0, None), "m²"),
+        ("Sq. Ft.", 50, (0.0, None), "sq ft"),
+        ("LotSqft", 50, (0.0, None), "sq ft"),
+        ("elevation", 50, (None, None), None),
+    ],
+)
+def test_the_name_tells_the_unit_and_what_is_physically_impossible(
+    name: str, low: float, bounds: tuple[float | None, float | None], unit: str | None
+) -> None:
+    values: list[Cell] = [low + row % 40 + 0.5 for row in range(2 * ROWS)]
+    [feature] = prepared({"price": COLUMNS["price"], name: values, "parcel_id": COLUMNS["parcel_id"]}).schema.features
+    assert ((feature.minimum, feature.maximum), feature.unit) == (bounds, unit)
+
+
+def test_a_feature_without_a_value_in_any_usable_sale_has_no_range() -> None:
+    columns = {name: list(cells) for name, cells in COLUMNS.items()}
+    columns["pool_area"] = [10.5, 20.5, *[None] * (2 * ROWS - 2)]
+    columns["price"][:2] = ["", ""]
+    [feature] = [each for each in prepared(columns).schema.features if each.name == "pool_area"]
+    assert (feature.observed, feature.minimum, feature.required) == (None, None, False)
+
+
+def test_a_source_that_knows_its_features_and_its_split_is_believed() -> None:
+    schema = FeatureSchema((Feature("size", Kind.NUMBER, required=False),))
+    held_out = [random.Random(7).random() < 0.3 for _ in range(40)]
+    table = SalesTable({"size": list(range(40)), "price": [1000 + row for row in range(40)]}, "", {}, schema, held_out)
+    held_out[3] = True
+    found = prepare(evolve(table, held_out=held_out), TrainingOptions())
+    assert found.schema is schema
+    assert [sale.price - 1000 for sale in found.held_out] == [row for row in range(40) if held_out[row]]
+    assert found.training[0].house == House({"size": 0})
+
+
+def test_too_few_sales_are_refused_with_what_was_lost() -> None:
+    columns = {name: [*cells[:MIN_SALES]] for name, cells in COLUMNS.items()}
+    assert len(prepared(columns).training) < MIN_SALES
+    columns["price"][0] = "soon"
+    with pytest.raises(UnusableSales) as caught:
+        prepared(columns)
+    assert str(caught.value) == (
+        "only 29 usable sales, at least 30 are needed, some of them to evaluate on"
+        "; 1 rejected: the price is missing or no number"
+    )
+
+
+def test_sales_of_a_single_house_cannot_be_split() -> None:
+    columns = {name: COLUMNS[name] for name in ("price", "sold")}
+    with pytest.raises(UnusableSales, match="all of one house"):
+        prepared(columns)
+
+
+def test_a_table_without_rows_is_refused() -> None:
+    with pytest.raises(UnusableSales, match="no column is left"):
+        prepared({"price": [], "area": []})

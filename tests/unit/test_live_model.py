@@ -1,0 +1,147 @@
+"""The predictor in service follows the promoted version, and nothing else takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from attrs import define, field, frozen
+
+from housepredict.adapters.live_model import LOOK_EVERY, LiveModel
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
+from housepredict.domain.features import House
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.testing.versions import a_version
+
+
+@frozen
+class StubPredictor:
+    version: ModelVersion
+
+    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+        return [1.0 for _ in houses]
+
+
+@define
+class Loader:
+    """Loads everything but the versions that it was told to refuse, and counts."""
+
+    refused: set[str] = field(factory=set)
+    loaded: list[str] = field(factory=list)
+
+    def __call__(self, version: ModelVersion, _artefact: Artefact) -> StubPredictor:
+        self.loaded.append(version.name)
+        if version.name in self.refused:
+            raise RefusedModel("its digest is wrong")
+        return StubPredictor(version)
+
+
+@define
+class UnreachableModels(InMemoryModels):
+    """A store that can be cut off."""
+
+    cut: bool = False
+
+    def promoted(self) -> str | None:
+        if self.cut:
+            raise ModelStoreUnavailable("the disk is gone")
+        return super().promoted()
+
+
+@define
+class Scene:
+    """A live model over a store, at a time of the test's choosing."""
+
+    models: UnreachableModels = field(factory=UnreachableModels)
+    load: Loader = field(factory=Loader)
+    seconds: float = 0.0
+
+    def live(self, demonstration: StubPredictor | None = None) -> LiveModel:
+        return LiveModel(self.models, self.load, demonstration, monotonic=lambda: self.seconds)
+
+    def promote(self, name: str) -> None:
+        self.models.add(*a_version(name))
+        self.models.promote(name)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_without_a_promoted_version_there_is_no_model(scene: Scene) -> None:
+    with pytest.raises(NoModel, match="housepredict train"):
+        scene.live().current()
+
+
+def test_the_demonstration_serves_until_a_version_is_promoted(scene: Scene) -> None:
+    live = scene.live(StubPredictor(a_version("demonstration")[0]))
+    assert live.current().version.name == "demonstration"
+    scene.promote("v1")
+    scene.seconds += LOOK_EVERY
+    assert live.current().version.name == "v1"
+
+
+def test_a_newly_promoted_version_is_in_service_after_the_next_look_and_loaded_once(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    assert live.current().version.name == "v1"
+    scene.promote("v2")
+    assert live.current().version.name == "v1"
+    scene.seconds += LOOK_EVERY
+    assert [live.current().version.name for _ in range(3)] == ["v2"] * 3
+    assert scene.load.loaded == ["v1", "v2"]
+
+
+def test_a_refresh_looks_at_once(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    live.current()
+    scene.promote("v2")
+    live.refresh()
+    assert live.current().version.name == "v2"
+
+
+def test_a_refused_version_leaves_what_is_in_service_and_is_not_tried_again(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    live.current()
+    scene.load.refused.add("bad")
+    scene.promote("bad")
+    for _ in range(3):
+        scene.seconds += LOOK_EVERY
+        assert live.current().version.name == "v1"
+    assert scene.load.loaded == ["v1", "bad"]
+    scene.promote("v3")
+    scene.seconds += LOOK_EVERY
+    assert live.current().version.name == "v3"
+
+
+def test_the_demonstration_never_stands_in_for_a_refused_version(scene: Scene) -> None:
+    scene.load.refused.add("bad")
+    scene.promote("bad")
+    live = scene.live(StubPredictor(a_version("demonstration")[0]))
+    for _ in range(2):
+        with pytest.raises(RefusedModel, match="digest"):
+            live.current()
+
+
+def test_a_store_that_cannot_be_read_leaves_what_is_in_service(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    live.current()
+    scene.models.cut = True
+    scene.seconds += LOOK_EVERY
+    assert live.current().version.name == "v1"
+
+
+def test_a_store_that_cannot_be_read_at_first_is_asked_again(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    scene.models.cut = True
+    with pytest.raises(ModelStoreUnavailable):
+        live.current()
+    scene.models.cut = False
+    scene.seconds += LOOK_EVERY
+    assert live.current().version.name == "v1"

@@ -1,0 +1,133 @@
+"""The manifest's JSON: what goes in comes out, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.manifests import from_json, to_json
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.features import House
+from housepredict.domain.models import ModelVersion, SelfTest
+from housepredict.testing.versions import a_version, exactly, model_versions
+
+VERSION, _ = a_version()
+REMOVED = object()
+
+
+@given(model_versions({"model.bin": b"content"}))
+def test_what_goes_in_comes_out(version: ModelVersion) -> None:
+    assert exactly(from_json(to_json(version))) == exactly(version)
+
+
+@given(model_versions({}))
+def test_equal_versions_have_the_same_text(version: ModelVersion) -> None:
+    assert to_json(from_json(to_json(version))) == to_json(version)
+
+
+def test_a_person_can_read_it() -> None:
+    lines = to_json(evolve(VERSION, libraries={"für": "Häuser"})).decode().splitlines()
+    assert lines[:3] == ["{", '  "format": 1,', '  "name": "a",']
+    assert '    "für": "Häuser"' in lines
+
+
+def changed(value: Any, *path: str | int) -> bytes:
+    document = json.loads(to_json(VERSION))
+    parent = document
+    for step in path[:-1]:
+        parent = parent[step]
+    if value is REMOVED:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (REMOVED, ("name",)),
+        (REMOVED, ("evaluation", "accuracy", "cod")),
+        ("more", ("added",)),
+        ("more", ("source", "added")),
+        (1, ("name",)),
+        ("2025-06-01T12:00:00", ("created_at",)),
+        (1748779200, ("created_at",)),
+        ("forest", ("algorithm",)),
+        ("abc", ("schema", "features", 0, "categories")),
+        ({}, ("schema", "features")),
+        ("colour", ("schema", "features", 0, "kind")),
+        (1, ("schema", "features", 0, "required")),
+        ("0", ("schema", "features", 0, "minimum")),
+        ([1], ("schema", "features", 0, "observed")),
+        ("2025-13-01", ("schema", "valuation_date")),
+        ("800", ("evaluation", "trained_on")),
+        (800.5, ("evaluation", "trained_on")),
+        (True, ("self_test", 0, "price")),
+        (10**400, ("self_test", 0, "price")),
+        (None, ("self_test", 0, "house", "values", "size")),
+        ([1], ("self_test", 0, "house", "values", "size")),
+        (["a"], ("digests",)),
+        (None, ("source",)),
+    ],
+    ids=str,
+)
+def test_a_value_that_does_not_belong_is_refused_by_its_place(value: object, path: tuple[str | int, ...]) -> None:
+    with pytest.raises(RefusedModel, match=f"damaged.*{path[-1]}"):
+        from_json(changed(value, *path))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_not_finite_is_neither_read_nor_written(number: float) -> None:
+    with pytest.raises(RefusedModel, match="no finite number"):
+        from_json(changed(number, "self_test", 0, "price"))
+    with pytest.raises(RefusedModel, match="model version a cannot be written"):
+        to_json(evolve(VERSION, self_test=(SelfTest(House({}), number),)))
+
+
+def test_a_number_beyond_floats_is_refused() -> None:
+    with pytest.raises(RefusedModel, match="1e999"):
+        from_json(to_json(VERSION).replace(b"254206.02", b"1e999"))
+
+
+@pytest.mark.parametrize("number", [0, 2, "1", None, REMOVED])
+def test_another_format_is_refused(number: object) -> None:
+    with pytest.raises(RefusedModel, match=r"format .* later"):
+        from_json(changed(number, "format"))
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [b"", b"[]", b"null", b"1", b"{", b"\xff", b"\0", b"[" * 100_000],
+    ids=lambda manifest: repr(manifest[:4]),
+)
+def test_what_is_no_json_object_is_refused(manifest: bytes) -> None:
+    with pytest.raises(RefusedModel, match="The manifest"):
+        from_json(manifest)
+
+
+@given(st.data())
+def test_a_cut_off_manifest_is_refused(data: st.DataObject) -> None:
+    manifest = to_json(VERSION)
+    with pytest.raises(RefusedModel):
+        from_json(manifest[: data.draw(st.integers(0, len(manifest) - 1))])
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        evolve(VERSION, created_at=VERSION.created_at.replace(tzinfo=None)),
+        evolve(VERSION, name=1),  # type: ignore[arg-type]
+        evolve(VERSION, name="\ud800"),
+        evolve(VERSION, libraries={"a": object()}),  # type: ignore[dict-item]
+    ],
+    ids=["no zone", "no text", "half a character", "no JSON"],
+)
+def test_what_could_not_be_read_again_is_not_written(version: ModelVersion) -> None:
+    with pytest.raises(RefusedModel):
+        to_json(version)

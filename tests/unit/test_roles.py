@@ -1,0 +1,345 @@
+"""What a user would expect of a sales file from anywhere, run with default options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Kind
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.roles import ANSWER_FIELDS, Decision, assign_roles
+from housepredict.domain.sales import Cell, SalesTable
+
+ROWS = range(60)
+
+
+def cycle(*values: Cell) -> list[Cell]:
+    """A column that repeats some values."""
+    return [values[row % len(values)] for row in ROWS]
+
+
+def each(form: str, start: int = 0, step: int = 1) -> list[Cell]:
+    """A column of which every value differs."""
+    return [form.format(start + step * row) for row in ROWS]
+
+
+def decide(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, Decision]:
+    table = SalesTable(columns, "0" * 64)
+    return {decision.column: decision for decision in assign_roles(table, TrainingOptions(**options)).decisions}
+
+
+def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str]:
+    """Column to use; for a feature, its kind."""
+    return {
+        name: str(decision.kind) if decision.use == "feature" else decision.use
+        for name, decision in decide(columns, **options).items()
+    }
+
+
+PRICES = each("{}", 210_000, 1_234)
+AREAS = each("{}.5", 900, 7)
+PLAIN: dict[str, list[Cell]] = {"area": AREAS, "rooms": cycle("2", "3", "4"), "price": PRICES}
+
+KING_COUNTY = (
+    {
+        "id": each("{}", 7_129_300_520, 999),
+        "date": cycle("20141013T000000", "20150225T000000"),
+        "price": PRICES,
+        "bathrooms": cycle("1", "2.25"),
+        "waterfront": cycle("0", "1"),
+        "yr_built": cycle("1955", "2001"),
+        "zipcode": cycle("98178", "98125"),
+        "lat": each("47.{}", 5000),
+    },
+    ["house id", "sale date", "price", "number", "integer", "integer", "category", "number"],
+)
+AMES = (
+    {
+        "Order": each("{}", 1),
+        "PID": each("{}", 526_301_100, 37),
+        "MS SubClass": cycle("20", "60", "120"),
+        "Lot Frontage": cycle("80", "NA", "65"),
+        "Alley": cycle("NA", "NA", "Pave", "Grvl"),
+        "Neighborhood": cycle("NAmes", "OldTown"),
+        "Gr Liv Area": each("{}", 900, 7),
+        "Mo Sold": cycle("5", "6"),
+        "Yr Sold": cycle("2009", "2010"),
+        "SalePrice": PRICES,
+    },
+    ["left out", "house id", "category", "integer", "category", "category", "number", "integer", "integer", "price"],
+)
+KAGGLE = (
+    {
+        "Id": each("{}", 1),
+        "MSSubClass": cycle("20", "60"),
+        "LotArea": each("{}", 8000, 13),
+        "Utilities": cycle("AllPub"),
+        "PoolQC": cycle("NA"),
+        "SalePrice": PRICES,
+    },
+    ["left out", "category", "number", "left out", "left out", "price"],
+)
+MELBOURNE = (
+    {
+        "Suburb": cycle("Abbotsford", "Richmond"),
+        "Address": each("{} Turner St"),
+        "Rooms": cycle("2", "3"),
+        "Price": each("{}.0", 1_480_000, 500),
+        "Date": cycle("3/12/2016", "28/05/2016"),
+        "Postcode": cycle("3067.0", "3121.0"),
+        "Car": cycle("1.0", "2.0", ""),
+        "Lattitude": each("-37.{}", 7000),
+    },
+    ["category", "left out", "integer", "price", "sale date", "category", "number", "number"],
+)
+CALIFORNIA = (
+    {
+        "longitude": each("-122.{}", 10),
+        "housing_median_age": cycle("41.0", "21.0"),
+        "total_bedrooms": each("{}.0", 129),
+        "median_house_value": each("{}.0", 100_000, 900),
+        "ocean_proximity": cycle("NEAR BAY", "INLAND"),
+    },
+    ["number", "number", "number", "price", "category"],
+)
+REALTOR = (
+    {
+        "Unnamed: 0": each("{}", 3, 2),
+        "status": cycle("for_sale", "sold"),
+        "bed": cycle("3.0", "4.0"),
+        "full_address": each("Sector Yahuecas # {}, Adjuntas"),
+        "zip_code": cycle("601.0", "10001.0"),
+        "house_size": each("{}.0", 920, 3),
+        "prev_sold_date": cycle("", "2019-06-28", "2020-01-02"),
+        "price": each("${:,}", 105_000, 900),
+        "list_price": each("${:,}", 106_000, 900),
+        "price_per_sqft": each("{}.25", 101),
+    },
+    ["left out", "category", "number", "left out", "category", "number", "date", "price", "left out", "left out"],
+)
+REDFIN = (
+    {
+        "SOLD DATE": cycle("June-30-2021", "July-2-2021"),
+        "ZIP OR POSTAL CODE": cycle("02138", "98178"),
+        "PRICE": PRICES,
+        "BEDS": cycle("3", "4"),
+        "$/SQUARE FEET": each("{}", 201),
+        "MLS#": each("{}", 1_800_000, 17),
+        "DAYS ON MARKET": cycle("3", "40"),
+    },
+    ["sale date", "category", "price", "integer", "left out", "left out", "integer"],
+)
+PRICE_PAID = (
+    {
+        "Transaction unique identifier": each("{{{:08X}-1D3C}}", 7000, 31),
+        "Price": PRICES,
+        "Date of Transfer": cycle("2015-12-11 00:00", "2016-01-08 00:00"),
+        "Property Type": cycle("D", "S", "T"),
+        "Old/New": cycle("Y", "N"),
+        "Street": cycle("HIGH STREET", "MILL LANE"),
+        "PPD Category Type": cycle("A"),
+    },
+    ["left out", "price", "sale date", "category", "category", "category", "left out"],
+)
+EUROPEAN = (
+    {
+        "Kaufdatum": cycle("01.02.2020", "28.03.2020"),
+        "Wohnfläche": each("{},5", 80),
+        "PLZ": cycle("01067", "10115"),
+        "Preis": [f"{amount:,} €".replace(",", ".") for amount in range(450_000, 450_000 + 60 * 990, 990)],
+    },
+    ["sale date", "number", "category", "price"],
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        pytest.param(KING_COUNTY, {}, id="King County"),
+        pytest.param(AMES, {}, id="Ames"),
+        pytest.param(KAGGLE, {}, id="Kaggle"),
+        pytest.param(MELBOURNE, {}, id="Melbourne"),
+        pytest.param(CALIFORNIA, {}, id="California"),
+        pytest.param(REALTOR, {}, id="realtor"),
+        pytest.param(REDFIN, {}, id="Redfin"),
+        pytest.param(PRICE_PAID, {}, id="price paid"),
+        pytest.param(EUROPEAN, {"price": "Preis"}, id="European"),
+    ],
+)
+def test_a_file_from_there_is_understood(
+    file: tuple[dict[str, list[Cell]], list[str]], options: dict[str, Any]
+) -> None:
+    columns, expected = file
+    assert uses(columns, **options) == dict(zip(columns, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "why"),
+    [
+        ("Unnamed: 0", each("{}"), "counts the rows"),
+        ("", each("{}", 5, 3), "counts the rows"),
+        ("reference_id", cycle(*range(40)), "an identifier: nearly every value differs"),
+        ("remarks", each("Charming house number {}"), "free text: nearly every value differs"),
+        ("description", cycle("x" * 300, "y" * 400, "short", "tiny"), "free text: nearly every value differs"),
+        ("brochure", cycle("x" * 300), "holds nothing that can be read"),
+        ("country", cycle("US"), "is the same in every sale"),
+        ("notes", cycle(None, "NA"), "holds nothing"),
+        ("warnings", cycle("1", "2"), "answers have a field of that name; rename the column to use it"),
+        ("log_price", each("12.{}"), "goes with the price, which nobody knows before the sale"),
+        ("asking price", each("12{}00"), "goes with the price, which nobody knows before the sale"),
+    ],
+)
+def test_a_column_that_is_no_feature_is_left_out_and_the_reason_given(name: str, column: list[Cell], why: str) -> None:
+    # an identifier before it is the house's: this one is not
+    decision = decide({"parcel_id": each("P{}"), name: column, **PLAIN})[name]
+    assert (decision.use, decision.why, decision.kind) == ("left out", why, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "kind"),
+    [
+        ("age", cycle(*range(50)), "integer"),
+        ("year", cycle(1999, 2005), "integer"),
+        ("lot_id", cycle(1, 2, 3), "category"),
+        ("lot_size", each("{}", 4000, 3), "number"),
+        ("house_price_index", cycle(101.5, 102.5), "number"),
+        ("previous_price", cycle(100, 200), "integer"),
+        ("walk_score", each("0.{}", 100), "number"),
+        ("district_code", cycle(1, 2, 3), "category"),
+        ("borough", cycle(1, 2, 3), "category"),
+        ("has_pool", cycle("true", "false"), "boolean"),
+        ("list_date", cycle("2014-01-01", "2014-02-01"), "date"),
+        ("house_number", cycle(*range(10, 55)), "integer"),
+    ],
+)
+def test_a_column_that_describes_the_house_is_a_feature(name: str, column: list[Cell], kind: str) -> None:
+    assert uses({name: column, **PLAIN})[name] == kind
+
+
+def test_the_sale_date_is_the_one_that_says_so() -> None:
+    dates = cycle("2014-01-01", "2014-02-01")
+    found = uses({"date_built": dates, "entered": dates, "closing_date": dates, **PLAIN})
+    assert [found[name] for name in ("date_built", "entered", "closing_date")] == ["date", "date", "sale date"]
+
+
+def test_a_date_that_many_sales_lack_is_a_feature_rather_than_a_reason_to_reject_them() -> None:
+    assert uses({"sold_on": cycle("2014-01-01", "2014-02-01", ""), **PLAIN})["sold_on"] == "date"
+
+
+def test_a_sale_date_that_is_always_the_same_day_is_no_feature_and_yet_the_valuation_date() -> None:
+    table = SalesTable({"sold": cycle("2014-01-01"), **PLAIN}, "")
+    roles = assign_roles(table, TrainingOptions(sale_date="sold"))
+    assert roles.sale_date is roles.columns["sold"]
+    assert "sold" not in roles.features
+
+
+@pytest.mark.parametrize("name", ["transaction_id", "MLS number", "agent_id", "sale id", "id"])
+def test_only_an_identifier_of_the_house_tells_resales_apart(name: str) -> None:
+    expected = "house id" if name == "id" else "left out"
+    assert uses({name: each("{}", 9_000, 7), **PLAIN})[name] == expected
+
+
+def test_the_options_have_the_last_word() -> None:
+    columns: dict[str, list[Cell]] = {
+        "Id": each("{}", 1),
+        "key": each("K{}"),
+        "listed": cycle("2013-01-01", "2013-02-01"),
+        "zone": cycle("1", "2"),
+        "rent": each("{}", 900),
+        "price": each("{}", 100),
+        "remarks": each("Charming house number {}"),
+    }
+    found = decide(
+        columns,
+        price="rent",
+        house_id="key",
+        sale_date="listed",
+        exclude=("Id",),
+        kinds={"zone": Kind.INTEGER, "price": Kind.NUMBER, "remarks": Kind.CATEGORY},
+    )
+    assert {name: (decision.use, decision.kind) for name, decision in found.items()} == {
+        "Id": ("left out", None),
+        "key": ("house id", Kind.CATEGORY),
+        "listed": ("sale date", Kind.DATE),
+        "zone": ("feature", Kind.INTEGER),
+        "rent": ("price", Kind.NUMBER),
+        "price": ("feature", Kind.NUMBER),
+        "remarks": ("feature", Kind.CATEGORY),
+    }
+    assert (found["Id"].why, found["rent"].why) == ("as you said", "as you said")
+    assert found["zone"].why == "as you said; 1 to 2"
+
+
+def test_naming_features_keeps_these_alone_and_the_sale_date() -> None:
+    columns = {"sold": cycle("2014-01-01", "2014-02-01"), "remarks": each("Charming house number {}"), **PLAIN}
+    found = decide(columns, features=("remarks",))
+    assert {name for name, decision in found.items() if decision.use == "feature"} == {"remarks"}
+    assert (found["sold"].use, found["area"].why) == ("sale date", "not among the features that you named")
+
+
+def test_an_excluded_date_is_no_sale_date() -> None:
+    dates = cycle("2014-01-01", "2014-02-01")
+    found = uses({"sold": dates, "entered": dates, **PLAIN}, exclude=("sold",))
+    assert (found["sold"], found["entered"]) == ("left out", "sale date")
+
+
+def test_a_decision_describes_the_column() -> None:
+    found = decide({**PLAIN, "style": cycle("villa", "flat", None), "pool": cycle("true", "false")})
+    assert found["rooms"].why == "whole numbers; 2 to 4"
+    assert found["style"].why == "text; 2 categories; 20 missing"
+    assert found["pool"].why == "true and false"
+    assert found["price"].why == "by its name"
+
+
+@pytest.mark.parametrize("name", ["price", "Sale Price", "SALE_PRICE", "SalePrice", "Sold-Price", "Price (USD)"])
+def test_the_price_is_found_by_its_name(name: str) -> None:
+    assert uses({"area": AREAS, "price per sqft": AREAS, "List Price": PRICES, name: PRICES})[name] == "price"
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, {"cost": PRICES}, {"list price": PRICES}, {"price 2014": PRICES, "price 2015": PRICES}]
+)
+def test_a_price_that_cannot_be_found_is_asked_for(columns: dict[str, list[Cell]]) -> None:
+    with pytest.raises(UnusableSales, match="--price COLUMN") as caught:
+        decide(columns)
+    assert all(repr(name) in str(caught.value) for name in columns)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"price": "prize"},
+        {"sale_date": "prize"},
+        {"house_id": "prize"},
+        {"features": ("area", "prize")},
+        {"exclude": ("prize",)},
+        {"kinds": {"prize": Kind.NUMBER}},
+        {"closed": ("prize", "prize")},
+    ],
+)
+def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(options: dict[str, Any]) -> None:
+    with pytest.raises(UnusableSales) as caught:
+        decide(PLAIN, **options)
+    expected = "the sales have no column 'prize' (did you mean 'price'?); their columns are 'area', 'rooms', 'price'"
+    assert str(caught.value) == expected
+
+
+def test_a_name_like_no_other_gets_no_hint() -> None:
+    with pytest.raises(UnusableSales, match="no column 'xyzzy'; their columns"):
+        decide(PLAIN, price="xyzzy")
+
+
+@pytest.mark.parametrize("name", sorted(ANSWER_FIELDS))
+def test_a_field_of_the_answer_cannot_be_a_feature(name: str) -> None:
+    with pytest.raises(UnusableSales, match=f"'{name}' cannot be a feature"):
+        decide({name: AREAS, **PLAIN}, features=(name,))
+
+
+def test_sales_in_which_nothing_varies_are_refused_with_the_reasons() -> None:
+    with pytest.raises(
+        UnusableSales, match=r"no column is left.*\(area: is the same in every sale; price: by its name\)"
+    ):
+        decide({"area": cycle("1"), "price": PRICES})

@@ -1,0 +1,249 @@
+"""Sales files as people have them: read to the last cell, or refused with a message that says what to do."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from housepredict.adapters.sales_files import RAGGED, SalesFile
+from housepredict.domain.errors import MissingExtra, UnusableSales
+from housepredict.domain.sales import SalesTable
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+Read = Callable[[bytes], SalesTable]
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
+    path = tmp_path_factory.mktemp("sales") / "sales"
+
+    def read_content(content: bytes) -> SalesTable:
+        path.write_bytes(content)
+        return SalesFile(path).read()
+
+    return read_content
+
+
+def test_the_examples_are_read_whole() -> None:
+    table = SalesFile(EXAMPLES / "king_county_sales.csv.gz").read()
+    assert (len(table), len(table.columns), table.rejected) == (21613, 21, {})
+    assert [table.columns[name][0] for name in ("id", "price", "lat")] == ["7129300520", "221900", "47.5112"]
+
+
+def test_the_location_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert SalesFile(Path("sales.csv")).location == str(tmp_path / "sales.csv")
+
+
+def test_cells_are_text_without_space_around_it_and_none_where_empty(read: Read) -> None:
+    table = read(b'price, size ,kind\n 100 ,,"a, b"\n200,"  ", "c ""d"""\n')
+    assert dict(table.columns) == {"price": ["100", "200"], "size": [None, None], "kind": ["a, b", 'c "d"']}
+    assert list(table.columns) == ["price", "size", "kind"]
+
+
+def test_the_digest_is_of_the_file_as_it_is(read: Read) -> None:
+    content = gzip.compress(b"price\n1\n")
+    assert read(content).digest == hashlib.sha256(content).hexdigest()
+
+
+names = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=6)
+cells = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=6) | st.sampled_from(
+    ["a\nb", "a\r\nb", '"', ",", ";", "\t", "1.5"]
+)
+
+
+@given(
+    header=st.lists(names, min_size=2, max_size=4, unique_by=str.strip),
+    data=st.data(),
+    delimiter=st.sampled_from(",;\t|"),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig"]),
+    compress=st.sampled_from([bytes, gzip.compress]),
+)
+def test_what_a_program_writes_is_what_is_read(
+    read: Read,
+    header: list[str],
+    data: st.DataObject,
+    delimiter: str,
+    newline: str,
+    encoding: str,
+    compress: Callable[[bytes], bytes],
+) -> None:
+    # a file may be read in two ways if its names hold delimiters of another kind
+    assume(not any(other in name for other in ",;\t|" for name in header))
+    rows = data.draw(st.lists(st.lists(cells, min_size=len(header), max_size=len(header)), min_size=1, max_size=5))
+    assume(any(cell.strip() for cell in rows[0]))
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, lineterminator=newline).writerows([header, *rows])
+    table = read(compress(text.getvalue().encode(encoding)))
+    assert list(table.columns) == [name.strip() for name in header]
+    expected = [[cell.strip() or None for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    assert [list(row) for row in zip(*table.columns.values(), strict=True)] == expected
+    assert table.rejected == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "price;size\n1,5;2\n3;4,5\n",
+        "price\tsize\n1,5\t2\n3\t4,5\n",
+        "price|size\n1,5|2\n3|4,5\n",
+        "\n  \nprice;size\n1,5;2\n\n;\n3;4,5\n\n",
+    ],
+)
+def test_the_delimiter_is_found_between_decimal_commas_and_blank_lines(read: Read, text: str) -> None:
+    table = read(text.encode())
+    assert (list(table.columns.values()), table.rejected) == ([["1,5", "3"], ["2", "4,5"]], {})
+
+
+def test_one_column_needs_no_delimiter(read: Read) -> None:
+    assert dict(read(b"price\r1\r2").columns) == {"price": ["1", "2"]}
+
+
+def test_text_that_is_not_utf_8_is_windows_1252(read: Read) -> None:
+    lines = ["price,straße", *["1,plain"] * 10_000, "2,größe €"]
+    table = read("\n".join(lines).encode("cp1252"))
+    assert (len(table), table.columns["straße"][-1]) == (10_001, "größe €")
+
+
+def test_rows_of_another_width_are_counted_once_whatever_the_encoding(read: Read) -> None:
+    text = "price,size\n1,2\n3\n4,5,6\n7,8\n" + "9,ü\n" * 10_000
+    for encoding in "utf-8", "cp1252":
+        table = read(text.encode(encoding))
+        assert table.columns["price"][:3] == ["1", "7", "9"]
+        assert table.rejected == {RAGGED: 2}
+
+
+def test_one_column_may_be_without_a_name(read: Read) -> None:
+    assert list(read(b",price,size\n0,1,2\n").columns) == ["column 1", "price", "size"]
+    assert list(read(b"price,size,\n1,2,\n").columns) == ["price", "size", "column 3"]
+
+
+def test_cells_that_repeat_share_their_memory(read: Read) -> None:
+    cells = read(b"kind,price\n" + b"a long house,1\n" * 1000).columns["kind"]
+    assert len({id(cell) for cell in cells}) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "what_to_do"),
+    [
+        (b"", "is empty"),
+        (b"\n \n\n", "is empty"),
+        (gzip.compress(b""), "is empty"),
+        (b"price,size\n", "holds no sales, only a header"),
+        (b"price,size\n1\n2\n", "has no row with the 2 fields of its header"),
+        (b"price,size,price,size\n1,2,3,4\n", "rename price, size$"),
+        (b"column 2,\n1,2\n", "rename column 2$"),
+        (b"price,,size,\n1,2,3,4\n", "give columns 2, 4 one in the header"),
+        (b"price,size\n1,2\n\0\0,3\n", "export it as CSV in UTF-8"),
+        ("price,size\n1,2\n".encode("utf-16"), "export it as CSV in UTF-8"),
+        (b"price,size\n1,\x81\n", "export it as CSV in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "export it as CSV in UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0", "export it as CSV in UTF-8"),
+        (b'price,size\n1,"2\n3,4\n', r"at line 3 \(unexpected end of data\): check its quotes"),
+        (b'price,size\n1,2\n"3"x,4\n', "at line 3 .*: check its quotes"),
+        (b'price,size\n1,"' + b"x" * 200_000, r"at line 2 \(field larger than field limit.*: check its quotes"),
+        (gzip.compress(b"price\n" + b"1\n" * 999)[:-10], "is a damaged or incomplete gzip file .*: copy it anew"),
+        (b"\x1f\x8bnot gzip at all", "is a damaged or incomplete gzip file .*: copy it anew"),
+        (gzip.compress(b"price\n1\n")[:-8] + b"\0" * 8, "is a damaged or incomplete gzip file .*: copy it anew"),
+        (b"PAR1", "is no Parquet file that can be read"),
+        (b"PAR1 and then something else, PAR1", "is no Parquet file that can be read"),
+    ],
+    ids=range(21),
+)
+def test_what_cannot_be_read_is_refused_and_the_message_says_what_to_do(
+    read: Read, content: bytes, what_to_do: str
+) -> None:
+    with pytest.raises(UnusableSales, match=what_to_do):
+        read(content)
+
+
+def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableSales, match=r"There is no file .*missing\.csv: check the path"):
+        SalesFile(tmp_path / "missing.csv").read()
+    with pytest.raises(UnusableSales, match="is a folder: name a file in it"):
+        SalesFile(tmp_path).read()
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableSales, match=r"cannot be read: .*Not a directory"):
+        SalesFile(tmp_path / "file" / "sales.csv").read()
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"PAR1" + tail + b"PAR1"))
+def test_no_content_makes_anything_but_a_table_or_a_refusal(read: Read, content: bytes) -> None:
+    with suppress(UnusableSales):
+        assert len({len(column) for column in read(content).columns.values()}) == 1
+
+
+def parquet(**columns: object) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
+def test_a_parquet_file_keeps_its_types(read: Read) -> None:
+    late = datetime(2020, 1, 2, 3, 4, tzinfo=UTC)
+    nanosecond = 1_577_934_240_123_456_789
+    table = read(
+        parquet(
+            whole=[1, None],
+            number=[1.5, float("nan")],
+            flag=[True, None],
+            text=[" a ", ""],
+            category=pa.array(["a", None]).dictionary_encode(),
+            day=[date(2020, 1, 2), None],
+            time=pa.array([nanosecond, None], pa.timestamp("ns")),
+            local=pa.array([late, None], pa.timestamp("ns", tz="America/Los_Angeles")),
+            exact=[Decimal("1.50"), None],
+            other=[[1, 2], None],
+        )
+    )
+    rows = [[(type(cell), cell) for cell in column] for column in table.columns.values()]
+    nothing = (type(None), None)
+    assert dict(zip(table.columns, rows, strict=True)) == {
+        "whole": [(int, 1), nothing],
+        "number": [(float, 1.5), nothing],
+        "flag": [(bool, True), nothing],
+        "text": [(str, "a"), nothing],
+        "category": [(str, "a"), nothing],
+        "day": [(date, date(2020, 1, 2)), nothing],
+        "time": [(date, date(2020, 1, 2)), nothing],
+        "local": [(date, date(2020, 1, 1)), nothing],
+        "exact": [(float, 1.5), nothing],
+        "other": [(str, "[1, 2]"), nothing],
+    }
+    assert table.rejected == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "what_to_do"),
+    [
+        (parquet(price=pa.array([], pa.int64())), "holds no sales"),
+        (parquet(price=pa.array([10**16], pa.timestamp("ms"))), "out of range.*: write it anew, or as CSV"),
+        (parquet(price=[1, 2, 3])[:-20], "footer.*: write it anew, or as CSV"),
+    ],
+    ids=["no rows", "a date far away", "cut off"],
+)
+def test_a_parquet_file_that_cannot_be_used_is_refused(read: Read, content: bytes, what_to_do: str) -> None:
+    with pytest.raises(UnusableSales, match=what_to_do):
+        read(content)
+
+
+def test_parquet_without_its_extra_says_what_to_install(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'housepredict\[parquet\]'"):
+        read(parquet(price=[1]))

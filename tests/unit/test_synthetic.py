@@ -1,0 +1,57 @@
+"""The synthetic sales are the tutorial's: the same numbers, the same split, the same model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from housepredict.adapters.synthetic import SyntheticSales
+from housepredict.domain.features import Kind
+from housepredict.domain.sales import SalesTable
+
+
+@pytest.fixture(scope="module")
+def table() -> SalesTable:
+    return SyntheticSales().read()
+
+
+def test_they_are_made_up_and_the_same_each_time(table: SalesTable) -> None:
+    assert SyntheticSales().location is None
+    assert SyntheticSales().read() == table
+    assert (len(table), table.rejected) == (1000, {})
+    assert len(table.digest) == 64
+
+
+def test_they_have_the_types_of_the_features(table: SalesTable) -> None:
+    types = {name: {type(cell) for cell in column} for name, column in table.columns.items()}
+    assert types == {"size": {float}, "bedrooms": {int}, "age": {int}, "price": {float}}
+    assert {type(flag) for flag in table.held_out or ()} == {bool}
+
+
+def test_the_schema_is_declared_and_observed_in_the_training_rows_alone(table: SalesTable) -> None:
+    assert table.schema is not None
+    assert [(each.name, each.kind, each.unit, each.minimum, each.maximum) for each in table.schema.features] == [
+        ("size", Kind.NUMBER, "sq ft", 0, None),
+        ("bedrooms", Kind.INTEGER, None, 0, None),
+        ("age", Kind.NUMBER, "years", 0, None),
+    ]
+    assert table.held_out is not None
+    for feature in table.schema.features:
+        cells = [cell for cell, aside in zip(table.columns[feature.name], table.held_out, strict=True) if not aside]
+        assert feature.observed == (min(cells), max(cells))  # type: ignore[type-var]
+
+
+def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) -> None:
+    from sklearn.linear_model import LinearRegression
+    from sklearn.model_selection import train_test_split
+
+    features = np.array([table.columns[name] for name in ("size", "bedrooms", "age")], dtype=float).T
+    prices = np.array(table.columns["price"], dtype=float)
+    train, test = train_test_split(np.arange(1000), test_size=0.2, random_state=42)
+    assert [row for row, aside in enumerate(table.held_out or ()) if aside] == sorted(test)
+
+    for rows in train, sorted(train):
+        model = LinearRegression().fit(features[rows], prices[rows])
+        errors = model.predict(features[test]) - prices[test]
+        assert f"{np.mean(errors**2):.2f}" == "89841841.26"
+        assert f"{model.predict([[2500, 3, 10]])[0]:.2f}" == "254206.02"

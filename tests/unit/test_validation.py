@@ -1,0 +1,245 @@
+"""Whatever is given as a house: it passes with its values, or every fault of it is listed with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import InvalidHouses
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.validation import MAX_TEXT, Rule, Violation, pointer_to
+
+AREA = Feature("area", Kind.NUMBER, minimum=0, maximum=10_000)
+ROOMS = Feature("rooms", Kind.INTEGER, minimum=0)
+POOL = Feature("pool", Kind.BOOLEAN)
+ZIP = Feature("zip", Kind.CATEGORY, categories=("98178", "98125"))
+STYLE = Feature("style", Kind.CATEGORY, categories=("villa", "flat"), closed=True)
+SOLD = Feature("sold", Kind.DATE, required=False)
+SCHEMA = FeatureSchema((AREA, ROOMS, POOL, ZIP, STYLE, SOLD), sale_date="sold")
+GOOD: dict[str, Any] = {"area": 99.5, "rooms": 4, "pool": True, "zip": "98178", "style": "flat", "sold": "2015-05-27"}
+
+odd_texts = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(
+    ["\ud800", "\0", "x" * 500, "NaN", "12", "true", "2015-02-30", "20150527", "2015-W22-3", "٢"]
+)
+odd_numbers = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.sampled_from([10**400, -(10**400), float("inf"), float("nan"), -0.0, 1e999]),
+)
+scalars = st.none() | st.booleans() | odd_numbers | odd_texts
+junk = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(odd_texts, inner, max_size=3), max_leaves=8
+)
+names = st.sampled_from([feature.name for feature in SCHEMA.features]) | odd_texts
+houses = st.dictionaries(names, junk | st.sampled_from(list(GOOD.values())), max_size=8)
+
+
+def rules(value: object, feature: Feature) -> list[Rule]:
+    return [each.rule for each in FeatureSchema((feature,)).violations({feature.name: value})]
+
+
+def at(document: Any, pointer: str) -> Any:
+    """What a JSON pointer points at (RFC 6901), None if nothing is there."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        document = document[int(name)] if isinstance(document, list) else document.get(name)
+    return document
+
+
+@given(st.lists(houses | junk, max_size=4))
+def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any]) -> None:
+    try:
+        checked = SCHEMA.houses(given_houses)
+    except InvalidHouses as error:
+        assert error.violations
+        for violation in error.violations:
+            assert violation.value is at(given_houses, violation.pointer) or violation.rule is Rule.EMPTY
+            assert violation.describe() in str(error)
+    else:
+        assert len(checked) == len(given_houses)
+        assert not any(SCHEMA.violations(dict(house.values)) for house in checked)
+
+
+good_houses = st.fixed_dictionaries(
+    {
+        "area": st.floats(0, 10_000) | st.integers(0, 10_000),
+        "rooms": st.integers(0, 10**15),
+        "pool": st.booleans(),
+        "zip": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=MAX_TEXT),
+        "style": st.sampled_from(["villa", "flat"]),
+    },
+    optional={"sold": st.dates().map(date.isoformat)},
+)
+
+
+@given(st.lists(good_houses, min_size=1, max_size=5))
+def test_a_good_house_passes_and_keeps_its_values_and_their_types(given_houses: list[Any]) -> None:
+    checked = SCHEMA.houses(given_houses)
+    assert [repr({**house.values}) for house in checked] == [
+        repr({feature.name: each[feature.name] for feature in SCHEMA.features if feature.name in each})
+        for each in given_houses
+    ]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([*GOOD, "stranger"]), st.just(float("nan"))), min_size=1, max_size=4))
+def test_every_violation_of_every_house_is_listed(broken: list[dict[str, float]]) -> None:
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses(broken)
+    expected = {
+        f"/{row}/{name}"
+        for row, house in enumerate(broken)
+        for name in {*house, *(feature.name for feature in SCHEMA.features if feature.required)}
+    }
+    assert sorted(each.pointer for each in caught.value.violations) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "rule"),
+    [
+        (AREA, "99", Rule.TYPE),
+        (AREA, True, Rule.TYPE),
+        (AREA, [99], Rule.TYPE),
+        (AREA, {"value": 99}, Rule.TYPE),
+        (AREA, float("nan"), Rule.FINITE),
+        (AREA, float("-inf"), Rule.FINITE),
+        (AREA, 10**400, Rule.BOUNDS),
+        (AREA, -(10**400), Rule.BOUNDS),
+        (AREA, -0.1, Rule.BOUNDS),
+        (AREA, 10_000.5, Rule.BOUNDS),
+        (ROOMS, 2.5, Rule.TYPE),
+        (POOL, 1, Rule.TYPE),
+        (POOL, "true", Rule.TYPE),
+        (ZIP, 98178.0, Rule.TYPE),
+        (ZIP, True, Rule.TYPE),
+        (ZIP, ["98178"], Rule.TYPE),
+        (ZIP, 10**400, Rule.BOUNDS),
+        pytest.param(ZIP, 10**5000, Rule.BOUNDS, id="more digits than Python prints"),
+        (ZIP, "x" * (MAX_TEXT + 1), Rule.TEXT),
+        (ZIP, "\0", Rule.TEXT),
+        (ZIP, "\udc80", Rule.TEXT),
+        (STYLE, "castle", Rule.CATEGORY),
+        (STYLE, 5, Rule.CATEGORY),
+        (SOLD, 20150527, Rule.TYPE),
+        (SOLD, "20150527", Rule.DATE),
+        (SOLD, "2015-W22-3", Rule.DATE),
+        (SOLD, "2015-05-27T00:00:00", Rule.DATE),
+        (SOLD, "2015-02-30", Rule.DATE),
+        (SOLD, " 2015-05-27", Rule.DATE),
+        (SOLD, "\ud800", Rule.DATE),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_what_its_feature_holds_is_refused(feature: Feature, value: object, rule: Rule) -> None:
+    assert rules(value, feature) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("feature", "value"),
+    [(AREA, 0), (AREA, 10_000.0), (ROOMS, 3.0), (ZIP, "elsewhere"), (ZIP, ""), (ZIP, "x" * MAX_TEXT)],
+)
+def test_bounds_belong_to_what_is_allowed_and_open_categories_to_everyone(feature: Feature, value: object) -> None:
+    assert rules(value, feature) == []
+
+
+@pytest.mark.parametrize("value", [98178, np.int64(98178), "98178"], ids=repr)
+def test_a_whole_number_is_read_as_the_code_that_it_spells(value: object) -> None:
+    assert SCHEMA.houses([{**GOOD, "zip": value}])[0].values["zip"] == "98178"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "plain"),
+    [
+        ("area", np.float64(99.5), 99.5),
+        ("area", np.float32(99.5), 99.5),
+        ("area", np.int64(99), 99),
+        ("rooms", np.uint8(4), 4),
+        ("zip", np.str_("98178"), "98178"),
+        ("sold", np.str_("2015-05-27"), "2015-05-27"),
+        ("sold", date(2015, 5, 27), "2015-05-27"),
+        ("sold", datetime(2015, 5, 27, 23, 59, tzinfo=UTC), "2015-05-27"),
+        ("sold", pandas.Timestamp("2015-05-27"), "2015-05-27"),
+    ],
+)
+def test_what_python_users_have_becomes_what_json_has(name: str, value: object, plain: object) -> None:
+    kept = SCHEMA.houses([{**GOOD, name: value}])[0].values[name]
+    assert kept == plain
+    assert type(kept) is type(plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        # numpy's boolean is no bool to Python, and the domain does not know numpy
+        ("pool", np.bool_(True), "must be true or false, not bool"),
+        ("area", np.bool_(True), "must be a number, not bool"),
+        ("sold", pandas.NaT, "must be a date"),
+        ("area", None, "is required and must not be null"),
+        ("area", "99", "must be a number, not text"),
+        ("area", [], "must be a number, not a list"),
+        ("zip", {}, "must be text or a whole number, not an object"),
+        ("zip", 1.5, "must be text or a whole number, not a number"),
+        ("sold", False, "must be a date as text, YYYY-MM-DD, not a boolean"),
+    ],
+)
+def test_a_message_says_what_is_wanted_and_what_was_given(name: str, value: object, message: str) -> None:
+    [violation] = SCHEMA.violations({**GOOD, name: value})
+    assert violation.message == message
+    assert violation.describe() == f"/{name}: {message}"
+
+
+def test_a_missing_type_name_is_the_one_of_json() -> None:
+    from housepredict.domain.validation import check_value
+
+    assert check_value(AREA, None) == (Rule.TYPE, "must be a number, not null")
+
+
+class Repeating(dict[str, object]):
+    repeated = ("area", "a/b")
+
+
+def test_names_given_more_than_once_are_refused_whatever_their_values() -> None:
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses([GOOD, Repeating(GOOD)])
+    assert [(each.pointer, each.rule, each.value) for each in caught.value.violations] == [
+        ("/1/area", Rule.DUPLICATE, 99.5),
+        ("/1/a~1b", Rule.DUPLICATE, None),
+    ]
+
+
+@pytest.mark.parametrize("value", [None, 3, "house", ["area", 99], [["area", 99]], GOOD.items()])
+def test_a_house_is_an_object(value: object) -> None:
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses([GOOD, value])
+    assert caught.value.violations == (
+        Violation("/1", Rule.TYPE, "must be an object: feature names and values", value),
+    )
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses([])
+    assert [(each.pointer, each.rule) for each in caught.value.violations] == [("", Rule.EMPTY)]
+    assert str(caught.value) == "must hold at least one house"
+
+
+@pytest.mark.parametrize("missing", [{}, {"sold": None}])
+def test_null_for_an_optional_feature_is_the_same_as_leaving_it_out(missing: Mapping[str, object]) -> None:
+    given_house = {name: value for name, value in GOOD.items() if name != "sold"} | missing
+    assert "sold" not in SCHEMA.houses([given_house])[0].values
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_a_pointer_leads_back_to_its_names(path: list[str]) -> None:
+    pointer = pointer_to(*path)
+    assert [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]] == path
+
+
+def test_pointers_escape_as_rfc_6901_says() -> None:
+    assert pointer_to(3, "a/b", "m~n", "~1", "") == "/3/a~1b/m~0n/~01/"
+    assert pointer_to() == ""
