@@ -1,10 +1,4 @@
-"""housepredict estimates what houses sell for, and remembers what it said.
-
-    import housepredict
-
-    with housepredict.open(demo=True) as prices:
-        print(prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price)
-"""
+"""housepredict estimates what houses sell for, and remembers what it said: begin with `housepredict.open`."""
 
 from __future__ import annotations
 

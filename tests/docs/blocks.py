@@ -20,7 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:5000"
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->\n+(?=```)")
-_FENCE = re.compile(r"^ *```(\w.*)$", re.MULTILINE)
+_FENCE = re.compile(r"^ *```(?!text$)\w", re.MULTILINE)
 
 
 @define

@@ -28,4 +28,4 @@ def postgres(postgres_server: str) -> Iterator[str]:
     with psycopg.connect(postgres_server, autocommit=True) as administrator:
         administrator.execute(f"CREATE DATABASE {name}")
         yield make_conninfo(postgres_server, dbname=name)
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        administrator.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

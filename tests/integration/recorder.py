@@ -20,4 +20,5 @@ with SqlitePredictions.open(path, timeout=60) as predictions:
         now = datetime.now(UTC)
         batch = [Prediction(each, now, estimate) for each in ids.take(5, now)]
         predictions.append(batch)
-        print(*(each.id for each in batch), flush=True)
+        sys.stdout.write(" ".join(str(each.id) for each in batch) + "\n")
+        sys.stdout.flush()

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import socket
+import traceback
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from urllib.parse import quote
 
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.testing.predictions import Another, PredictionRepositoryContract
+from tests.doubles import a_batch
+from tests.integration.relay import Relay
 
 
 class TestPostgresPredictions(PredictionRepositoryContract):
@@ -19,3 +28,174 @@ class TestPostgresPredictions(PredictionRepositoryContract):
     def another(self, postgres: str, repository: PostgresPredictions) -> Iterator[Another]:
         with PostgresPredictions.open(postgres) as other:
             yield lambda: nullcontext(other)
+
+
+@pytest.fixture
+def predictions(postgres: str) -> Iterator[PostgresPredictions]:
+    with PostgresPredictions.open(postgres, timeout=1) as predictions:
+        yield predictions
+
+
+@pytest.fixture
+def administrator(postgres_server: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres_server, autocommit=True) as administrator:
+        yield administrator
+
+
+def name_of(conninfo: str) -> str:
+    return str(conninfo_to_dict(conninfo)["dbname"])
+
+
+def terminate(administrator: psycopg.Connection, name: str) -> None:
+    """End every connection to a database, and return when they are gone."""
+    query = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
+    administrator.execute(query, (name,))
+
+
+def test_connections_that_the_server_has_ended_are_replaced_before_anyone_notices(
+    postgres: str, predictions: PostgresPredictions, administrator: psycopg.Connection
+) -> None:
+    before, after = a_batch(2)
+    predictions.append([before])
+    terminate(administrator, name_of(postgres))
+    predictions.append([after])
+    assert predictions.recent(10) == [after, before]
+
+
+def test_a_database_that_is_gone_is_unavailable_and_found_again_when_it_is_back(
+    postgres: str, predictions: PostgresPredictions, administrator: psycopg.Connection
+) -> None:
+    before, lost, after = a_batch(3)
+    predictions.append([before])
+    administrator.execute(f"ALTER DATABASE {name_of(postgres)} ALLOW_CONNECTIONS false")
+    terminate(administrator, name_of(postgres))
+    with pytest.raises(RepositoryUnavailable):
+        predictions.append([lost])
+    with pytest.raises(RepositoryUnavailable):
+        predictions.check()
+    with pytest.raises(RepositoryUnavailable, match="not currently accepting connections"):
+        PostgresPredictions.open(postgres)
+    administrator.execute(f"ALTER DATABASE {name_of(postgres)} ALLOW_CONNECTIONS true")
+    for _ in range(20):  # the pool tries again, a little later each time
+        with suppress(RepositoryUnavailable):
+            predictions.append([after])
+            break
+    assert predictions.recent(10) == [after, before]
+
+
+def test_a_table_that_somebody_keeps_locked_is_unavailable_until_they_let_go(
+    postgres: str, predictions: PostgresPredictions
+) -> None:
+    with psycopg.connect(postgres) as other:
+        other.execute("LOCK TABLE predictions")
+        with pytest.raises(RepositoryUnavailable, match="statement timeout"):
+            predictions.append(a_batch(1))
+    predictions.append(a_batch(1))
+    assert len(predictions.recent(10)) == 1
+
+
+@pytest.fixture
+def relay(postgres: str) -> Iterator[Relay]:
+    with psycopg.connect(postgres) as connection:
+        host, port = connection.info.host, connection.info.port
+
+    def connect() -> socket.socket:
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
+
+    with Relay(connect).running() as relay:
+        yield relay
+
+
+def test_a_server_that_falls_silent_is_unavailable_and_not_waited_for(postgres: str, relay: Relay) -> None:
+    before, unsure, after = a_batch(3)
+    behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
+    with PostgresPredictions.open(behind, timeout=0.2) as predictions:
+        predictions.append([before])
+        relay.freeze()
+        with pytest.raises(RepositoryUnavailable):
+            predictions.append([unsure])
+        relay.thaw()
+    with PostgresPredictions.open(behind) as predictions:
+        predictions.append([unsure, after])
+        assert predictions.recent(10) == [after, unsure, before]
+
+
+def test_a_server_that_never_speaks_is_unavailable(postgres: str, relay: Relay) -> None:
+    relay.freeze()
+    with pytest.raises(RepositoryUnavailable, match=f"127.0.0.1:{relay.port}/test_.*timeout"):
+        PostgresPredictions.open(make_conninfo(postgres, host="127.0.0.1", port=relay.port, connect_timeout=2))
+
+
+def test_a_read_only_server_is_noticed_by_the_check(postgres: str, administrator: psycopg.Connection) -> None:
+    PostgresPredictions.open(postgres).close()
+    administrator.execute(f"ALTER DATABASE {name_of(postgres)} SET default_transaction_read_only = on")
+    with PostgresPredictions.open(postgres) as predictions:
+        assert predictions.recent(10) == []
+        with pytest.raises(RepositoryUnavailable, match="read-only"):
+            predictions.check()
+        with pytest.raises(RepositoryUnavailable, match="read-only"):
+            predictions.append(a_batch(1))
+
+
+def test_a_table_that_is_gone_is_noticed_by_the_check(postgres: str, predictions: PostgresPredictions) -> None:
+    with psycopg.connect(postgres) as other:
+        other.execute("DROP TABLE predictions")
+    with pytest.raises(RepositoryUnavailable, match="does not exist"):
+        predictions.check()
+
+
+def test_after_close_it_is_unavailable(predictions: PostgresPredictions) -> None:
+    predictions.close()
+    for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):
+        with pytest.raises(RepositoryUnavailable):
+            use()
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+    conninfo = "postgresql://someone:hush%40hush@127.0.0.1:1/houses"
+    with pytest.raises(RepositoryUnavailable, match=r"127\.0\.0\.1:1/houses: .*refused") as caught:
+        PostgresPredictions.open(conninfo)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "postgresql://someone:hush/hush@127.0.0.1:1/houses",
+        "postgresql://someone:hush@hush@127.0.0.1:1/houses",
+        "postgresql://someone:hush%hush@127.0.0.1:1/houses",
+        "postgresql://someone:hu:sh@hush:hush@127.0.0.1:1/houses",
+        "host=127.0.0.1 password='hush",
+        "hush",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_refused_without_showing_any_of_it(conninfo: str) -> None:
+    with pytest.raises(RepositoryUnavailable, match="percent-encoded") as caught:
+        PostgresPredictions.open(conninfo)
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("form", ["url", "key=value"])
+def test_every_character_may_stand_in_a_password(form: str, postgres: str, administrator: psycopg.Connection) -> None:
+    user, password, name = "o'hara", "p@ss w/o:rd%25 '\\#?&=é", name_of(postgres)
+    administrator.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), password))
+    try:
+        administrator.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(user))
+        )
+        given = conninfo_to_dict(postgres)
+        host, port = str(given.get("host", "")), str(given.get("port", 5432))
+        conninfo = {
+            "url": f"postgresql://{quote(user, '')}:{quote(password, '')}@/{name}?host={quote(host, '')}&port={port}",
+            "key=value": make_conninfo(postgres, user=user, password=password),
+        }[form]
+        with PostgresPredictions.open(conninfo) as predictions:
+            predictions.append(a_batch(1))
+            assert len(predictions.recent(10)) == 1
+    finally:
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        administrator.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))

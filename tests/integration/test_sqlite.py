@@ -125,7 +125,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_place_where_no_file_can_be_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RepositoryUnavailable, match="predictions.sqlite"):
+    with pytest.raises(RepositoryUnavailable, match=r"predictions\.sqlite"):
         SqlitePredictions.open(tmp_path / "file" / "predictions.sqlite")
 
 

@@ -82,8 +82,10 @@ def test_the_order_of_the_sales_does_not_matter(drawn: Pairs, random: object) ->
 def test_perfect_estimates_have_no_error(sold: list[float]) -> None:
     found = accuracy(sold, sold)
     assert asdict(found) == {
-        **{"n": len(sold), "median_ratio": 1.0, "mdape": 0.0, "ppe5": 100.0, "ppe10": 100.0, "ppe20": 100.0},
-        **{"mae": 0.0, "mse": 0.0, "rmse": 0.0, "r2": 1.0, "fsd": 0.0, "cod": 0.0, "prd": 1.0, "prb": 0.0},
+        **dict.fromkeys(("mdape", "mae", "mse", "rmse", "fsd", "cod", "prb"), 0.0),
+        **dict.fromkeys(("median_ratio", "r2", "prd"), 1.0),
+        **dict.fromkeys(("ppe5", "ppe10", "ppe20"), 100.0),
+        "n": len(sold),
     }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.columns import Column, read_column, words_of
-from housepredict.domain.features import FeatureSchema, Feature, Kind
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell
 
 cells = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=12) | st.sampled_from(

@@ -12,7 +12,18 @@ import pytest
 import housepredict.domain
 
 ALLOWED = {
-    *("__future__", "collections", "collections.abc", "datetime", "difflib", "enum", "functools", "hashlib", "json"),
+    *(
+        "__future__",
+        "collections",
+        "collections.abc",
+        "contextlib",
+        "datetime",
+        "difflib",
+        "enum",
+        "functools",
+        "hashlib",
+        "json",
+    ),
     *("math", "numbers", "re", "secrets", "statistics", "threading", "typing", "uuid"),
     "attrs",
 }

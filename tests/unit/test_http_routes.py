@@ -119,7 +119,7 @@ class TestIndex:
 )  # fmt: skip
 def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> None:
     schema = FeatureSchema(tuple(features))
-    house = schema.house(example(schema))
+    (house,) = schema.houses([example(schema)])
     assert schema.caveats(house) == ()
 
 

@@ -62,7 +62,7 @@ def test_threads_share_a_sequence() -> None:
     assert all(rises(list(batch)) for batch in batches)
     assert len({each for batch in batches for each in batch}) == 5000
     # no batch has another's ids between its own
-    batches.sort()
+    batches.sort(key=list)
     assert all(one[-1] < other[0] for one, other in pairwise(batches))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from threading import Barrier, BrokenBarrierError
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
 from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.ports import ModelStore
@@ -134,9 +134,25 @@ class LosesWhatOthersAdd(InMemoryModels):
         super().add(version, artefact)
 
 
+class LetsEveryoneTrain(InMemoryModels):
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        yield
+
+
+class TrainsOnce(InMemoryModels):
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        if not self._training.acquire(blocking=False):
+            raise TrainingInProgress
+        yield
+
+
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
+        (LetsEveryoneTrain, "one_trains_at_a_time"),
+        (TrainsOnce, "one_trains_at_a_time"),
         (IsNeverNew, "a_new_store_is_empty"),
         (LosesTypes, "values_keep_their_types"),
         (NewestFirst, "versions_are_listed_by_age_and_at_the_same_age_by_name"),
@@ -158,7 +174,7 @@ class LosesWhatOthersAdd(InMemoryModels):
     ],
 )
 def test_the_contract_finds_a_store_that_breaks_a_promise(broken: NewStore, promise: str) -> None:
-    with pytest.raises((AssertionError, LookupError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, LookupError, TrainingInProgress, pytest.fail.Exception)):
         getattr(ModelStoreContract(), f"test_{promise}")(broken)
 
 

@@ -181,7 +181,7 @@ def test_a_file_from_there_is_understood(
     [
         ("Unnamed: 0", each("{}"), "counts the rows"),
         ("", each("{}", 5, 3), "counts the rows"),
-        ("reference_id", cycle(*range(40)), "an identifier: nearly every value differs"),
+        ("reference_id", cycle(*range(20)), "an identifier: nearly every value differs"),
         ("remarks", each("Charming house number {}"), "free text: nearly every value differs"),
         ("description", cycle("x" * 300, "y" * 400, "short", "tiny"), "free text: nearly every value differs"),
         ("brochure", cycle("x" * 300), "holds nothing that can be read"),
@@ -339,7 +339,5 @@ def test_a_field_of_the_answer_cannot_be_a_feature(name: str) -> None:
 
 
 def test_sales_in_which_nothing_varies_are_refused_with_the_reasons() -> None:
-    with pytest.raises(
-        UnusableSales, match=r"no column is left.*\(area: is the same in every sale; price: by its name\)"
-    ):
+    with pytest.raises(UnusableSales, match=r"no column is left.*\(area: is the same in every sale\)"):
         decide({"area": cycle("1"), "price": PRICES})

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-import pandas
+import pandas as pd  # type: ignore[import-untyped]  # assesspy brings it, without its stubs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.validation import MAX_TEXT, Rule, Violation, pointer_to
+from housepredict.domain.validation import MAX_TEXT, Rule, Violation, check_value, pointer_to
 
 AREA = Feature("area", Kind.NUMBER, minimum=0, maximum=10_000)
 ROOMS = Feature("rooms", Kind.INTEGER, minimum=0)
@@ -55,16 +54,16 @@ def at(document: Any, pointer: str) -> Any:
 
 @given(st.lists(houses | junk, max_size=4))
 def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any]) -> None:
-    try:
-        checked = SCHEMA.houses(given_houses)
-    except InvalidHouses as error:
-        assert error.violations
-        for violation in error.violations:
-            assert violation.value is at(given_houses, violation.pointer) or violation.rule is Rule.EMPTY
-            assert violation.describe() in str(error)
-    else:
-        assert len(checked) == len(given_houses)
-        assert not any(SCHEMA.violations(dict(house.values)) for house in checked)
+    broken = [each for row, house in enumerate(given_houses) for each in SCHEMA.violations(house, row)]
+    if given_houses and not broken:
+        assert not any(SCHEMA.violations(house.values) for house in SCHEMA.houses(given_houses))
+        return
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses(given_houses)
+    assert [each.pointer for each in caught.value.violations] == [each.pointer for each in broken] or [""]
+    for violation in caught.value.violations:
+        assert violation.value is at(given_houses, violation.pointer) or violation.rule is Rule.EMPTY
+        assert violation.describe() in str(caught.value)
 
 
 good_houses = st.fixed_dictionaries(
@@ -163,7 +162,7 @@ def test_a_whole_number_is_read_as_the_code_that_it_spells(value: object) -> Non
         ("sold", np.str_("2015-05-27"), "2015-05-27"),
         ("sold", date(2015, 5, 27), "2015-05-27"),
         ("sold", datetime(2015, 5, 27, 23, 59, tzinfo=UTC), "2015-05-27"),
-        ("sold", pandas.Timestamp("2015-05-27"), "2015-05-27"),
+        ("sold", pd.Timestamp("2015-05-27"), "2015-05-27"),
     ],
 )
 def test_what_python_users_have_becomes_what_json_has(name: str, value: object, plain: object) -> None:
@@ -178,7 +177,7 @@ def test_what_python_users_have_becomes_what_json_has(name: str, value: object, 
         # numpy's boolean is no bool to Python, and the domain does not know numpy
         ("pool", np.bool_(True), "must be true or false, not bool"),
         ("area", np.bool_(True), "must be a number, not bool"),
-        ("sold", pandas.NaT, "must be a date"),
+        ("sold", pd.NaT, "must be a date"),
         ("area", None, "is required and must not be null"),
         ("area", "99", "must be a number, not text"),
         ("area", [], "must be a number, not a list"),
@@ -193,9 +192,7 @@ def test_a_message_says_what_is_wanted_and_what_was_given(name: str, value: obje
     assert violation.describe() == f"/{name}: {message}"
 
 
-def test_a_missing_type_name_is_the_one_of_json() -> None:
-    from housepredict.domain.validation import check_value
-
+def test_nothing_has_the_name_that_json_has_for_it() -> None:
     assert check_value(AREA, None) == (Rule.TYPE, "must be a number, not null")
 
 
@@ -221,6 +218,13 @@ def test_a_house_is_an_object(value: object) -> None:
     )
 
 
+def test_a_lone_house_is_pointed_into_without_a_position() -> None:
+    assert SCHEMA.house(GOOD).values == GOOD
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.house({**GOOD, "rooms": -1})
+    assert [each.pointer for each in caught.value.violations] == ["/rooms"]
+
+
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([])
@@ -229,7 +233,7 @@ def test_a_batch_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("missing", [{}, {"sold": None}])
-def test_null_for_an_optional_feature_is_the_same_as_leaving_it_out(missing: Mapping[str, object]) -> None:
+def test_null_for_an_optional_feature_is_the_same_as_leaving_it_out(missing: dict[str, object]) -> None:
     given_house = {name: value for name, value in GOOD.items() if name != "sold"} | missing
     assert "sold" not in SCHEMA.houses([given_house])[0].values
 

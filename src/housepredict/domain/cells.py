@@ -55,7 +55,7 @@ def read_as(kind: Kind, present: Mapping[Cell, int]) -> Readings:
             return texts(present)
         case Kind.INTEGER:
             return {cell: int(value) for cell, value in numbers(present).items() if float(value).is_integer()}
-        case Kind.NUMBER:
+        case _:
             return numbers(present)
 
 

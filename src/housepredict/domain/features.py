@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -86,9 +86,9 @@ class FeatureSchema:
         """The features' names, for look-up."""
         return frozenset(feature.name for feature in self.features)
 
-    def house(self, given: Mapping[str, object], repeated: Collection[str] = ()) -> House:
+    def house(self, given: Mapping[str, object]) -> House:
         """One house; see `houses`. Pointers start at the house itself: `/size`."""
-        violations = self.violations(given, repeated=repeated)
+        violations = self.violations(given)
         if violations:
             raise InvalidHouses(violations)
         return self._house(given)
@@ -101,16 +101,12 @@ class FeatureSchema:
         """
         if not given:
             raise InvalidHouses([Violation("", Rule.EMPTY, "must hold at least one house")])
-        violations = [
-            violation
-            for position, each in enumerate(given)
-            for violation in self.violations(each, position, repeated=getattr(each, "repeated", ()))
-        ]
+        violations = [violation for position, each in enumerate(given) for violation in self.violations(each, position)]
         if violations:
             raise InvalidHouses(violations)
         return tuple(self._house(each) for each in given)  # type: ignore[arg-type]  # violations() refuses the rest
 
-    def violations(self, given: object, *path: str | int, repeated: Collection[str] = ()) -> list[Violation]:
+    def violations(self, given: object, *path: str | int) -> list[Violation]:
         """Everything wrong with one house; `path` is where it stands in what was given."""
         if not isinstance(given, Mapping):
             return [Violation(pointer_to(*path), Rule.TYPE, "must be an object: feature names and values", given)]
@@ -131,7 +127,7 @@ class FeatureSchema:
         )
         found.extend(
             Violation(pointer_to(*path, name), Rule.DUPLICATE, "is given more than once", given.get(name))
-            for name in repeated
+            for name in getattr(given, "repeated", ())
         )
         return found
 

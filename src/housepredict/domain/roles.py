@@ -32,6 +32,7 @@ _CODE_NAME = re.compile(
 _SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
 _NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
 _MOSTLY_DISTINCT = 0.5
+_SELDOM_REPEATED = 0.2  # a house comes up for sale again, now and then
 
 
 @frozen
@@ -69,14 +70,16 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     price = columns[price_name]
     sale_date = columns[options.sale_date] if options.sale_date else _find_sale_date(columns, options)
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
-    named = set(options.features)
+    sure = {*options.features, *kinds}
     decisions = [
-        _decide(column, options, price=price, sale_date=sale_date, house_id=house_id, named=named)
+        _decide(column, options, price=price, sale_date=sale_date, house_id=house_id, sure=column.name in sure)
         for column in columns.values()
     ]
     features = tuple(decision.column for decision in decisions if decision.use in ("feature", "sale date"))
     if not features:
-        reasons = "; ".join(f"{decision.column}: {decision.why}" for decision in decisions)
+        reasons = "; ".join(
+            f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
+        )
         raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
     return Roles(columns, price, sale_date, house_id, features, tuple(decisions))
 
@@ -153,7 +156,7 @@ def _read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
 
 def _decide(
     column: Column, options: TrainingOptions, *, price: Column, sale_date: Column | None, house_id: Column | None,
-    named: set[str],
+    sure: bool,
 ) -> Decision:  # fmt: skip
     name, kind = column.name, column.kind
     if column is price:
@@ -162,7 +165,7 @@ def _decide(
         return Decision(name, "house id", "tells resales of a house apart; identifiers are no features", kind)
     if name in options.exclude:
         return Decision(name, "left out", "as you said")
-    if named and name not in named and column is not sale_date:
+    if options.features and name not in options.features and column is not sale_date:
         return Decision(name, "left out", "not among the features that you named")
     if name in ANSWER_FIELDS:
         return Decision(name, "left out", "answers have a field of that name; rename the column to use it")
@@ -170,7 +173,7 @@ def _decide(
         return Decision(name, "left out", _why_not_varying(column))
     if column is sale_date:
         return Decision(name, "sale date", f"{column.why}; {min(column.distinct)} to {max(column.distinct)}", kind)
-    doubt = None if name in named or name in options.kinds else _doubt(column)
+    doubt = None if sure else _doubt(column)
     return Decision(name, "left out", doubt) if doubt else Decision(name, "feature", _description(column), kind)
 
 
@@ -189,7 +192,7 @@ def _doubt(column: Column) -> str | None:
     if _tells_price(column.name):
         return "goes with the price, which nobody knows before the sale"
     unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)
-    if column.kind is Kind.CATEGORY and (unread or _mostly_distinct(column)):
+    if column.kind is Kind.CATEGORY and (unread or _differ(column, _MOSTLY_DISTINCT)):
         return "free text: nearly every value differs"
     return None
 
@@ -206,15 +209,16 @@ def _description(column: Column) -> str:
 
 
 def _is_identifier(column: Column) -> bool:
-    return _ID_NAME.search(words_of(column.name)) is not None and _mostly_distinct(column)
+    return _ID_NAME.search(words_of(column.name)) is not None and _differ(column, _SELDOM_REPEATED)
 
 
 def _is_key(column: Column) -> bool:
     return column.is_whole and len(column.distinct) == len(column.values)
 
 
-def _mostly_distinct(column: Column) -> bool:
-    return len(column.distinct) > _MOSTLY_DISTINCT * max(column.present, 1)
+def _differ(column: Column, share: float) -> bool:
+    """Whether a column has a different value in more than this share of its rows."""
+    return len(column.distinct) > share * max(column.present, 1)
 
 
 def _listed(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -62,6 +62,12 @@ class PostgresPredictions:
             connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
             connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
 
+        def check(connection: ImpatientConnection) -> None:
+            if _hung_up(connection):
+                connection.close()
+                pool.drain()  # a server that restarts hangs up on all of them
+                raise psycopg.OperationalError("the server closed the connection")
+
         pool = ConnectionPool(
             database.conninfo,
             connection_class=ImpatientConnection,
@@ -70,7 +76,7 @@ class PostgresPredictions:
             max_size=connections,
             open=True,
             configure=configure,
-            check=_still_open,
+            check=check,
             timeout=timeout,
             # How long failed attempts back off, too: a pool that waits long notices late that the server is back.
             reconnect_timeout=timeout,
@@ -112,12 +118,14 @@ class PostgresPredictions:
             return cursor.fetchall() if cursor.description else []
 
 
-def _still_open(connection: ImpatientConnection) -> None:
-    """Raise if the server has hung up since the connection was last used, which costs no round trip to see."""
+def _hung_up(connection: ImpatientConnection) -> bool:
+    """Whether the server has ended the connection since it was last used: seen without a round trip.
+
+    There is nothing to read from an idle connection but a goodbye. (Or a notice, and then a good one is replaced.)
+    """
     with DefaultSelector() as selector:
         selector.register(connection, EVENT_READ)
-        if selector.select(timeout=0):
-            raise psycopg.OperationalError("the server closed the connection")
+        return bool(selector.select(timeout=0))
 
 
 def _row(recorded: Prediction) -> dict[str, object]:

@@ -27,7 +27,7 @@ ESTIMATOR_FILE: Final = "estimator.joblib"
 """The place of what was trained, as it was trained: to inspect, never opened to serve."""
 
 _FORMAT = 1
-_FORMS: Final = {Algorithm.LINEAR: Linear, Algorithm.BOOSTING: Trees}
+_FORMS: Final[dict[Algorithm, type[ServingForm]]] = {Algorithm.LINEAR: Linear, Algorithm.BOOSTING: Trees}
 
 
 def pack(form: ServingForm) -> bytes:
@@ -46,11 +46,12 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
         number = int(arrays.pop("format"))
         if number != _FORMAT:
             raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
-        return _FORMS[algorithm](**arrays)
+        form: ServingForm = _FORMS[algorithm](**arrays)
     except RefusedModel:
         raise
     except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
         raise RefusedModel(f"{SERVING_FILE} holds no {algorithm} model: {error}") from error
+    return form
 
 
 @define

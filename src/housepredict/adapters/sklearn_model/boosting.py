@@ -19,8 +19,7 @@ from housepredict.domain.ports import Progress
 _MAX_CATEGORIES = 255
 """As many of a feature can scikit-learn tell apart; the rare ones beyond count as missing."""
 
-_CHUNK = 4096
-"""Rows that are looked at together."""
+_ROWS_AT_ONCE = 256
 
 
 @frozen
@@ -37,6 +36,8 @@ class Boosting:
         matrix = matrix.copy(order="F")
         for column in categorical:
             _keep_frequent(matrix[:, column])
+        # scikit-learn cannot cut an axis without values; one value alone is never asked about
+        matrix[:, np.isnan(matrix).all(axis=0)] = 0.0
         # many small steps, each split choosing among a few features only: sound for hundreds of sales and for millions
         estimator = HistGradientBoostingRegressor(
             learning_rate=0.05,
@@ -84,16 +85,16 @@ def _rows_at_splits(estimator: HistGradientBoostingRegressor, form: Trees, matri
     matrix = matrix[:: -(-len(matrix) // 20_000)]
     visitors = np.zeros((len(form.leaves), MAX_LEAVES), dtype=np.int64)
     trees = np.arange(len(form.leaves))
-    for start in range(0, len(matrix), _CHUNK // 16):
-        exits = form.exits(matrix[start : start + _CHUNK // 16])
+    for start in range(0, len(matrix), _ROWS_AT_ONCE):
+        exits = form.exits(matrix[start : start + _ROWS_AT_ONCE])
         visitors[trees, exits] = np.arange(start, start + len(exits))[:, np.newaxis]
     probes = [
         (visitors[split.tree, split.first], split.feature, value)
         for split in splits_of(estimator)
         for value in split.probes()
     ]
-    for start in range(0, len(probes), _CHUNK):
-        houses, features, values = zip(*probes[start : start + _CHUNK], strict=True)
+    for start in range(0, len(probes), 16 * _ROWS_AT_ONCE):
+        houses, features, values = zip(*probes[start : start + 16 * _ROWS_AT_ONCE], strict=True)
         rows = matrix[list(houses)]
         rows[np.arange(len(rows)), features] = values
         yield rows

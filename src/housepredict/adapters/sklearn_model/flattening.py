@@ -83,7 +83,8 @@ def splits_of(estimator: HistGradientBoostingRegressor) -> Iterator[Split]:
             if node["is_leaf"]:
                 continue
             feature = columns[node["feature_idx"]]
-            threshold, known, turns_left = float(node["num_threshold"]), np.empty(0), np.empty(0, dtype=bool)
+            threshold: float | None = float(node["num_threshold"])
+            known, turns_left = np.empty(0), np.empty(0, dtype=bool)
             if node["is_categorical"]:
                 threshold, known = None, codes[feature]
                 bits = predictor.raw_left_cat_bitsets[node["bitset_idx"]].astype("<u4").view(np.uint8)

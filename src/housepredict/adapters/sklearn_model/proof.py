@@ -30,7 +30,7 @@ def odd_rows(schema: FeatureSchema, matrix: Matrix) -> Matrix:
     """
     numeric = [feature.kind is not Kind.CATEGORY for feature in schema.features]
     whole = [np.where(numeric, value, np.nan) for value in (np.nan, -MAX_MAGNITUDE, MAX_MAGNITUDE)]
-    changed = []
+    changed: list[NDArray[np.float64]] = []
     for column, feature in enumerate(schema.features):
         for value in (np.nan, *range(len(feature.categories))):
             row = matrix[len(changed) % len(matrix)].copy()

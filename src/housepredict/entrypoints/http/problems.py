@@ -166,8 +166,6 @@ def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
             return value if abs(value) <= MAX_MAGNITUDE else _short(str(value))
         case float():
             return _NOT_FINITE.get(str(value), value)
-        case str():
-            return _short(value)
         case dict() | list() if not levels:
             return "…"
         case dict():

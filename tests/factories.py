@@ -1,0 +1,104 @@
+"""Houses, sales and versions to test models with."""
+
+from __future__ import annotations
+
+from datetime import date
+from random import Random
+from typing import Any
+
+import numpy as np
+from attrs import evolve
+
+from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
+from housepredict.adapters.serving.trees import Trees
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, digests_of
+from housepredict.domain.sales import Sale
+from housepredict.testing import versions
+
+TUTORIAL = FeatureSchema((Feature("size", Kind.NUMBER), Feature("bedrooms", Kind.INTEGER), Feature("age", Kind.NUMBER)))
+
+MIXED = FeatureSchema(
+    features=(
+        Feature("size", Kind.NUMBER),
+        Feature("area", Kind.CATEGORY, categories=("north", "south", "east", "west")),
+        Feature("waterfront", Kind.BOOLEAN),
+        Feature("sold", Kind.DATE),
+        Feature("bedrooms", Kind.INTEGER),
+        Feature("heating", Kind.CATEGORY, categories=("gas", "oil")),
+    ),
+    sale_date="sold",
+    valuation_date=date(2015, 5, 27),
+)
+"""Every kind of feature, with categories between the others."""
+
+
+def a_house(**values: Value) -> House:
+    """A house with these features."""
+    return House(values)
+
+
+def a_linear_form() -> Linear:
+    """For the tutorial's features: 50,000, and 100 a square foot, 10,000 a bedroom, -500 a year."""
+    return Linear(
+        intercept=np.array(50_000.0),
+        means=np.array([2000.0, 3.0, 25.0]),
+        coefficients=np.array([100.0, 10_000.0, -500.0]),
+        sizes=np.zeros(3, dtype=np.int64),
+        offsets=np.empty(0),
+    )
+
+
+def a_trees_form() -> Trees:
+    """For the tutorial's features, on the logarithm of the price: 12 with up to 2000 sq ft, 13 above or without a size,
+    and 1 more with over 3 bedrooms.
+    """
+    return Trees(
+        cuts=np.array([2000.0, np.inf, 3.0, np.inf, np.inf]),
+        sizes=np.array([2, 2, 1]),
+        # up to 2000 sq ft, more, missing; up to 3 bedrooms, more, missing; any age, missing
+        masks=np.array([[3, 3], [2, 3], [2, 3], [3, 3], [3, 2], [3, 3], [3, 3], [3, 3]], dtype=np.uint32),
+        leaves=np.array([[12.0, 13.0], [0.0, 1.0]]),
+    )
+
+
+def a_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artefact]:
+    """A version of the tutorial's features that serves this form, and its files."""
+    artefact = {SERVING_FILE: pack(form), "estimator.joblib": b"never opened"}
+    algorithm = Algorithm.LINEAR if isinstance(form, Linear) else Algorithm.BOOSTING
+    version = evolve(
+        versions.a_version()[0], algorithm=algorithm, schema=TUTORIAL, self_test=(), digests=digests_of(artefact)
+    )
+    return evolve(version, **overrides), artefact
+
+
+def some_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float = 0.2) -> list[Sale]:
+    """Sales at random, whose prices depend on the first two features; each value is missing with a probability."""
+    random = Random(seed)
+    sales = []
+    for number in range(count):
+        values = {feature.name: _value(feature, random) for feature in schema.features}
+        price = 1e5 * sum(1 + size_of(value) for value in list(values.values())[:2]) * random.uniform(0.8, 1.2)
+        kept = {name: value for name, value in values.items() if random.random() >= missing}
+        sales.append(Sale(House(kept), price, house_key=str(number)))
+    return sales
+
+
+def size_of(value: Value) -> float:
+    """A number between 0 and 10 that depends on a value, the same in every process."""
+    return float(len(value)) % 10 if isinstance(value, str) else abs(float(value)) % 10
+
+
+def _value(feature: Feature, random: Random) -> Value:
+    match feature.kind:
+        case Kind.CATEGORY:
+            return random.choice(feature.categories)
+        case Kind.BOOLEAN:
+            return random.random() < 0.5
+        case Kind.DATE:
+            return date.fromordinal(735_000 + random.randrange(700)).isoformat()
+        case Kind.INTEGER:
+            return random.randrange(10)
+        case Kind.NUMBER:
+            return random.gauss(2000, 500)

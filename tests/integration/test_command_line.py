@@ -1,0 +1,237 @@
+"""The command line, as whoever types it sees it: output, exit codes, and what the next command finds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from housepredict.entrypoints.cli import EXIT_CODES, main
+
+LAB_HOUSE = ("size=2500", "bedrooms=3", "age=10")
+
+
+class Outcome:
+    """What a command printed, and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run housepredict in a folder of its own, with nothing set."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".housepredict").mkdir()
+
+    def run(*arguments: str) -> Outcome:
+        try:
+            code = main(arguments)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Outcome(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def sales(tmp_path: Path) -> str:
+    """A small file of sales, with two rows that are none."""
+    draw = random.Random(1)
+    with (tmp_path / "sales.csv").open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["parcel_id", "sold", "price", "sqft", "zip", "pool"])
+        for row in range(200):
+            sqft, pool = draw.randint(600, 4000), draw.random() < 0.2
+            price = round(sqft * 150 + 40000 * pool + draw.gauss(0, 9000))
+            month, town = row % 12 + 1, draw.choice(["98101", "98102"])
+            rows.writerow([7000 + row * 13, f"2024-{month:02}-03", price, sqft, town, pool])
+        rows.writerow([1, "2024-01-01", "", 1000, "98101", False])
+        rows.writerow([2, "2024-01-01", "unknown", 1000, "98101", False])
+    return "sales.csv"
+
+
+def test_an_estimate_is_printed_and_remembered(run: Run) -> None:
+    predicted = run("predict", "--demo", *LAB_HOUSE)
+    assert (predicted.code, predicted.out) == (0, "254206.02\n")
+    assert "synthetic" in predicted.err
+    (remembered,) = run("predictions", "--json").document["predictions"]
+    assert remembered["prediction"] == 254206.02
+    assert remembered["input"] == {"size": 2500, "bedrooms": 3, "age": 10}
+    assert "254,206.02" in run("predictions").out
+
+
+def test_an_estimate_as_json_is_one_document(run: Run) -> None:
+    document = run("predict", "--demo", "--json", *LAB_HOUSE).document
+    assert document["prediction"] == 254206.02
+    assert document["model_version"] == "demonstration"
+    assert [each["code"] for each in document["warnings"]] == ["demonstration"]
+
+
+def test_predictions_can_be_paged(run: Run) -> None:
+    for size in (1000, 1100, 1200):
+        run("predict", "--demo", f"size={size}", "bedrooms=3", "age=10")
+    first = run("predictions", "--json", "--limit", "2").document["predictions"]
+    rest = run("predictions", "--json", "--before", first[-1]["id"]).document["predictions"]
+    assert [each["input"]["size"] for each in first + rest] == [1200, 1100, 1000]
+
+
+def test_training_says_what_it_decided_and_how_good_the_model_is(run: Run, sales: str) -> None:
+    trained = run("train", sales)
+    assert trained.code == 0, trained.err
+    for said in ("parcel_id", "house id", "sale date", "2 rows rejected", "MdAPE", "COD", "Promoted"):
+        assert said in trained.out
+    assert "*" in run("models").out
+
+
+def test_a_training_as_json_has_its_measures_as_numbers(run: Run, sales: str) -> None:
+    document = run("train", sales, "--json").document
+    measures = ("mdape", "ppe10", "cod", "prd", "prb", "r2")
+    assert all(isinstance(document["evaluation"][name], float) for name in measures)
+    assert document["evaluation"]["trained_on"] + document["evaluation"]["held_out"] == 200
+    assert sum(document["rejected_rows"].values()) == 2
+    (model,) = run("models", "--json").document["models"]
+    assert (model["model_version"], model["promoted"]) == (document["model_version"], True)
+
+
+def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -> None:
+    run("train", sales)
+    assert run("predict", "sqft=2000", "zip=98101", "pool=true").code == 0
+    refused = run("predict", *LAB_HOUSE)
+    assert refused.code == 3
+    for violation in ("/sqft: is missing", "/zip: is missing", "/size: is no feature", "/age: is no feature"):
+        assert violation in refused.err
+
+
+def test_columns_can_be_excluded_typed_named_and_closed(run: Run, sales: str) -> None:
+    options = ("--exclude", "zip", "--exclude", "sold", "--type", "pool=category", "--closed", "pool")
+    document = run("train", sales, "--json", *options).document
+    assert {each["name"]: each["kind"] for each in document["features"]} == {"sqft": "number", "pool": "category"}
+    assert run("predict", "sqft=2000", "pool=maybe").code == 3
+    only = run("train", sales, "--json", "--feature", "sqft", "--algorithm", "linear").document
+    assert "pool" not in [each["name"] for each in only["features"]]
+
+
+def test_synthetic_sales_give_the_tutorials_error(run: Run) -> None:
+    assert "MSE: 89841841.26" in run("train", "--synthetic").out
+    assert run("predict", *LAB_HOUSE).out == "254206.02\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "violation"),
+    [
+        ("size=abc", "/size: must be a number, not text"),
+        ("size=NaN", "/size: must be a finite number"),
+        ("size=1e999", "/size: must be a finite number"),
+        ("size=-1", "/size: must be at least 0"),
+        ("size=true", "/size: must be a number, not a boolean"),
+        ('size="2500"', "/size: must be a number, not text"),
+        ("size=" + "9" * 5000, "/size:"),
+        ("bedrooms=2.5", "/bedrooms: must be a whole number"),
+        ("colour=red", "/colour: is no feature of this model"),
+    ],
+)
+def test_each_violation_is_named(run: Run, given: str, violation: str) -> None:
+    house = {pair.partition("=")[0]: pair for pair in (*LAB_HOUSE, given)}
+    refused = run("predict", "--demo", *house.values())
+    assert (refused.code, refused.out) == (3, "")
+    assert violation in refused.err
+
+
+def test_a_feature_that_is_given_twice_is_refused(run: Run) -> None:
+    refused = run("predict", "--demo", *LAB_HOUSE, "age=11")
+    assert refused.code == 3
+    assert "/age: is given more than once" in refused.err
+
+
+def test_without_a_model_it_says_how_to_get_one(run: Run) -> None:
+    refused = run("predict", *LAB_HOUSE)
+    assert refused.code == 4
+    assert "housepredict train" in refused.err
+    assert "housepredict train" in run("models").out
+    assert "Nothing" in run("predictions").out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "nosuch.csv"),
+        (b"", "empty"),
+        (b"price,sqft\n", "no"),
+        (b"size,sqft\n1,2\n", "--price"),
+        (b"price,sqft\n1,2\n2,9\n3,4\n", "at least 30"),
+        (b"price,sqft\n" + b"100000,900\n" * 40, "no column is left"),
+    ],
+)
+def test_sales_that_no_model_can_be_trained_on_are_refused_with_advice(
+    run: Run, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    name = "nosuch.csv"
+    if content is not None:
+        name = "sales.csv"
+        (tmp_path / name).write_bytes(content)
+    refused = run("train", name)
+    assert refused.code == 3
+    assert said in refused.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("predict",),
+        ("predict", "size"),
+        ("predict", "=3"),
+        ("train",),
+        ("train", "sales.csv", "--synthetic"),
+        ("train", "sales.csv", "--type", "zip=colour"),
+        ("predictions", "--limit", "0"),
+        ("predictions", "--before", "yesterday"),
+        ("serve", "--port", "70000"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).code == 2
+
+
+def test_a_setting_that_cannot_be_read_ends_with_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOUSEPREDICT_MAX_BATCH", "none")
+    refused = run("models")
+    assert refused.code == 2
+    assert "HOUSEPREDICT_MAX_BATCH" in refused.err
+
+
+def test_storage_that_cannot_be_reached_ends_with_5(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".housepredict" / "predictions.sqlite").mkdir()
+    refused = run("predict", "--demo", *LAB_HOUSE)
+    assert (refused.code, refused.out) == (5, "")
+
+
+def test_a_damaged_model_ends_with_4(run: Run, sales: str, tmp_path: Path) -> None:
+    run("train", sales)
+    (serving,) = (tmp_path / ".housepredict").rglob("serving.npz")
+    serving.write_bytes(serving.read_bytes()[:-1])
+    assert run("predict", "sqft=2000", "zip=98101", "pool=true").code == 4
+
+
+def test_help_explains_each_command_and_exit_code(run: Run) -> None:
+    shown = run("--help").out
+    assert all(meaning in shown for meaning in EXIT_CODES.values())
+    for command in ("serve", "train", "predict", "models", "predictions"):
+        assert command in shown
+        assert run(command, "--help").code == 0

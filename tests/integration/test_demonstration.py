@@ -1,0 +1,42 @@
+"""The demonstration model is what training on synthetic sales makes, and gives the tutorial's prices to the cent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import asdict
+
+from housepredict.adapters.serving.demonstration import load_demonstration
+from housepredict.adapters.serving.loader import SERVING_FILE, load_predictor
+from housepredict.domain.estimates import whole_cents
+from housepredict.domain.features import House
+from housepredict.domain.models import TrainingOptions
+from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.settings import read_settings
+
+
+def test_the_demonstration_is_what_training_makes(tmp_path: Path) -> None:
+    with Application(read_settings({}, data_dir=tmp_path)) as application:
+        training = application.train(sales_at(None), TrainingOptions(), lambda _done, _total: None)
+        trained, artefact = application.models.get(training.version.name)
+    shipped = load_demonstration().version
+    assert (trained.schema, trained.options, trained.source) == (shipped.schema, shipped.options, shipped.source)
+    # processors differ in the last bit of a sum
+    assert asdict(trained.evaluation.accuracy) == pytest.approx(asdict(shipped.evaluation.accuracy))
+    houses = [House({"size": float(size), "bedrooms": size % 5 + 1, "age": size % 50}) for size in range(400, 4000, 7)]
+    ours = [whole_cents(price) for price in load_predictor(trained, artefact).predict(houses)]
+    assert ours == [whole_cents(price) for price in load_demonstration().predict(houses)]
+    assert SERVING_FILE in artefact
+
+
+def test_the_error_is_the_tutorials() -> None:
+    assert load_demonstration().version.evaluation.accuracy.mse == pytest.approx(89841841.26, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("size", "bedrooms", "age", "price"), [(2500, 3, 10, 254206.02), (1800, 2, 5, 184364.58), (3000, 4, 15, 304136.71)]
+)
+def test_the_prices_are_the_tutorials(size: int, bedrooms: int, age: int, price: float) -> None:
+    (estimate,) = load_demonstration().predict([House({"size": size, "bedrooms": bedrooms, "age": age})])
+    assert whole_cents(estimate) == price

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import logging
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Estimate
+from housepredict.domain.features import House
+from tests.doubles import a_batch
+
+LAB_TABLE = """
+CREATE TABLE IF NOT EXISTS predictions (
+    id SERIAL PRIMARY KEY,
+    size REAL NOT NULL,
+    bedrooms INTEGER NOT NULL,
+    age INTEGER NOT NULL,
+    predicted_price REAL NOT NULL,
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
+);
+INSERT INTO predictions (size, bedrooms, age, predicted_price) VALUES
+(2000, 3, 5, 245000.50),
+(1500, 2, 10, 185000.75),
+(2800, 4, 2, 320000.25);
+"""
+
+OPEN = "import sys; from housepredict.adapters.postgres.repository import PostgresPredictions as P; "
+OPEN += "P.open(sys.argv[1]).close(); "
+
+
+@pytest.fixture
+def lab(postgres: str) -> Iterator[psycopg.Connection]:
+    """A connection to a database that the tutorial's SQL has set up."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(LAB_TABLE)
+        yield connection
+
+
+def start(conninfo: str, program: str = OPEN) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, conninfo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psycopg.Connection) -> None:
+    before = lab.execute("SELECT *, ctid FROM predictions").fetchall()
+    created_at = before[0][5].replace(tzinfo=UTC)
+    with PostgresPredictions.open(postgres) as predictions:
+        recorded = predictions.recent(10)
+    assert [each.estimate for each in recorded] == [
+        Estimate(House({"size": 2800, "bedrooms": 4, "age": 2}), 320000.25, "lab"),
+        Estimate(House({"size": 1500, "bedrooms": 2, "age": 10}), 185000.75, "lab"),
+        Estimate(House({"size": 2000, "bedrooms": 3, "age": 5}), 245000.50, "lab"),
+    ]
+    assert {each.created_at for each in recorded} == {created_at}
+    assert {each.id.version for each in recorded} == {7}
+    assert {each.id.int >> 80 for each in recorded} == {int(created_at.timestamp() * 1000)}
+    assert lab.execute("SELECT lab_id FROM predictions ORDER BY id").fetchall() == [(1,), (2,), (3,)]
+    assert lab.execute("SELECT *, ctid FROM predictions_lab").fetchall() == before
+
+
+def test_new_predictions_come_after_those_taken_over(postgres: str, lab: psycopg.Connection) -> None:
+    with PostgresPredictions.open(postgres) as predictions:
+        batch = a_batch(2)
+        predictions.append(batch)
+        assert list(predictions.recent(2)) == batch[::-1]
+        assert len(predictions.recent(10)) == 5
+        predictions.check()
+
+
+def test_every_real_keeps_its_cents_and_its_shortest_form(postgres: str, lab: psycopg.Connection) -> None:
+    prices = [0.0, 0.01, 0.1, 99.99, 1234.56, 16777.21, 65536.33, 131071.99, 185000.75, 999999.99, 1e6, 12345678.0, 3e9]
+    sizes = [0.1, 33.3, 850.5, 1234.56, 2500.0, 99999.9, 16777216.0, 1e-5]
+    lab.execute("TRUNCATE predictions")
+    with lab.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO predictions (size, bedrooms, age, predicted_price) VALUES (%s, 3, 10, %s)",
+            [(sizes[each % len(sizes)], price) for each, price in enumerate(prices)],
+        )
+    with PostgresPredictions.open(postgres) as predictions:
+        recorded = predictions.recent(100)[::-1]
+    reals = [struct.unpack("f", struct.pack("f", price))[0] for price in prices]
+    assert [each.estimate.price for each in recorded] == [
+        float(Decimal(real).quantize(Decimal("0.01"), ROUND_HALF_EVEN)) for real in reals
+    ]
+    assert [each.estimate.house.values["size"] for each in recorded] == [
+        sizes[each % len(sizes)] for each in range(len(prices))
+    ]
+
+
+def test_the_order_is_the_tutorials(postgres: str, lab: psycopg.Connection) -> None:
+    times = [
+        "2026-01-01 12:00:00.000900",
+        "2026-01-01 12:00:00.000100",
+        "1969-12-31 23:59:59",
+        "1950-06-01",
+        None,
+        "2026-01-01 12:00:00.000100",
+        "9999-01-01",
+        "2025-01-01",
+    ]
+    with lab.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO predictions (size, bedrooms, age, predicted_price, created_at) VALUES (2000, 3, 10, 1, %s)",
+            [(time,) for time in times],
+        )
+    expected = lab.execute("SELECT id FROM predictions ORDER BY coalesce(created_at, 'epoch') DESC, id DESC").fetchall()
+    with PostgresPredictions.open(postgres) as predictions:
+        recorded = predictions.recent(100)
+    assert lab.execute("SELECT lab_id FROM predictions ORDER BY id DESC").fetchall() == expected
+    assert [each.created_at for each in recorded] == sorted((each.created_at for each in recorded), reverse=True)
+    assert datetime(1970, 1, 1, tzinfo=UTC) in {each.created_at for each in recorded}
+
+
+def test_times_are_read_as_utc_whatever_the_servers_zone(postgres: str, lab: psycopg.Connection) -> None:
+    lab.execute("UPDATE predictions SET created_at = '2026-07-01 12:00'")
+    lab.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''Asia/Tokyo''', current_database()); END $$"
+    )
+    with PostgresPredictions.open(postgres) as predictions:
+        (newest,) = predictions.recent(1)
+    assert newest.created_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert newest.created_at.utcoffset() == timedelta(0)
+
+
+def test_rows_that_the_new_table_cannot_hold_stay_in_the_old_one_and_are_counted(
+    postgres: str, lab: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = [
+        ("2000", "NaN", "2026-01-01"),
+        ("2000", "Infinity", "2026-01-01"),
+        ("2000", "-Infinity", "2026-01-01"),
+        ("2000", "1.1e13", "2026-01-01"),
+        ("2000", "1e30", "2026-01-01"),
+        ("NaN", "1", "2026-01-01"),
+        ("Infinity", "1", "2026-01-01"),
+        ("2000", "1", "infinity"),
+        ("2000", "1", "-infinity"),
+        ("2000", "1", "0044-03-15 BC"),
+        ("2000", "1", "20000-01-01"),
+    ]
+    with lab.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO predictions (size, bedrooms, age, predicted_price, created_at) VALUES (%s, 3, 10, %s, %s)", odd
+        )
+    with caplog.at_level(logging.WARNING), PostgresPredictions.open(postgres) as predictions:
+        assert len(predictions.recent(100)) == 3
+    assert f"{len(odd)} rows of the tutorial's table could not be taken over" in caplog.text
+    [(comment,)] = lab.execute("SELECT obj_description('predictions_lab'::regclass)").fetchall()
+    query = comment.partition(": ")[2]
+    assert [row[0] for row in lab.execute(query.replace("*", "id", 1)).fetchall()] == list(range(4, 4 + len(odd)))
+
+
+def test_a_table_of_another_make_is_refused_and_left_alone(postgres: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE TABLE predictions (id SERIAL PRIMARY KEY, tomorrow TEXT)")
+        connection.execute("INSERT INTO predictions (tomorrow) VALUES ('rain')")
+        for _ in range(2):
+            with pytest.raises(
+                RepositoryUnavailable, match=r'a table "predictions" that neither .* Rename it, or give'
+            ):
+                PostgresPredictions.open(postgres)
+        assert connection.execute("SELECT * FROM predictions").fetchall() == [(1, "rain")]
+        assert connection.execute("SELECT to_regclass('predictions_lab')").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize("with_lab_table", [False, True])
+def test_replicas_may_start_together(with_lab_table: bool, postgres: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        if with_lab_table:
+            connection.execute(LAB_TABLE)
+        replicas = [start(postgres) for _ in range(6)]
+        outcomes = [(replica.communicate(), replica.returncode) for replica in replicas]
+        assert [code for _, code in outcomes] == [0] * 6, outcomes
+        count = 3 if with_lab_table else 0
+        assert connection.execute("SELECT count(*), count(DISTINCT lab_id) FROM predictions").fetchall() == [
+            (count, count)
+        ]
+
+
+def test_a_process_killed_while_it_migrates_leaves_everything_as_it_was(postgres: str, lab: psycopg.Connection) -> None:
+    with psycopg.connect(postgres) as holder:
+        holder.execute("LOCK TABLE predictions IN ACCESS SHARE MODE")
+        killed = start(postgres)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'predictions'::regclass"
+        while lab.execute(waiting).fetchone() == (0,):
+            assert killed.poll() is None, killed.communicate()
+        killed.kill()
+        killed.communicate()
+    with PostgresPredictions.open(postgres) as predictions:
+        assert len(predictions.recent(10)) == 3
+
+
+def test_a_start_with_nothing_to_migrate_does_not_load_the_migrations_library(postgres: str) -> None:
+    PostgresPredictions.open(postgres).close()
+    again = start(postgres, OPEN + "sys.exit('yoyo' in sys.modules)")
+    assert again.communicate() == ("", "")
+    assert again.returncode == 0
+
+
+@pytest.fixture
+def restricted(postgres: str) -> Iterator[str]:
+    """The conninfo of a user who may create nothing."""
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        administrator.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
+        yield make_conninfo(postgres, user="clerk", password="clerk")
+        administrator.execute("DROP OWNED BY clerk")
+        administrator.execute("DROP ROLE clerk")
+
+
+def test_a_user_who_may_create_nothing_uses_what_is_there(postgres: str, restricted: str) -> None:
+    PostgresPredictions.open(postgres).close()
+    with psycopg.connect(postgres) as administrator:
+        administrator.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk")
+    with PostgresPredictions.open(restricted) as predictions:
+        with pytest.raises(RepositoryUnavailable, match="read-only"):
+            predictions.check()
+        with psycopg.connect(postgres) as administrator:
+            administrator.execute("GRANT INSERT ON predictions TO clerk")
+        predictions.check()
+        batch = a_batch(2)
+        predictions.append(batch)
+        assert list(predictions.recent(10)) == batch[::-1]
+
+
+def test_a_user_who_may_create_nothing_is_told_so_where_nothing_is(restricted: str) -> None:
+    with pytest.raises(RepositoryUnavailable, match="permission denied for schema public"):
+        PostgresPredictions.open(restricted)

@@ -1,0 +1,70 @@
+"""A version is refused unless its files are those of its manifest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+
+from housepredict.domain.errors import HousepredictError, InvalidSettings, MissingExtra, RefusedModel
+from housepredict.domain.models import MAX_ARTEFACT, digests_of, is_plain, verify, version_name
+from housepredict.testing.versions import NOON, a_version
+
+
+def test_the_files_of_the_manifest_are_accepted() -> None:
+    verify(*a_version())
+
+
+def test_a_file_that_was_changed_is_named() -> None:
+    version, _ = a_version()
+    with pytest.raises(RefusedModel, match=r"a is damaged: model\.bin was changed"):
+        verify(version, {"model.bin": b"other"})
+
+
+@pytest.mark.parametrize(("files", "found"), [({}, "none"), ({"x": b"", "model.bin": b"content"}, r"model\.bin, x")])
+def test_other_files_than_those_of_the_manifest_are_refused(files: dict[str, bytes], found: str) -> None:
+    version, _ = a_version()
+    with pytest.raises(RefusedModel, match=rf"files are {found}, not model\.bin"):
+        verify(version, files)
+
+
+class Large(bytes):
+    """A file that says it is half of what is allowed, and a byte more."""
+
+    def __len__(self) -> int:
+        return MAX_ARTEFACT // 2 + 1
+
+
+def test_files_that_are_too_large_together_are_refused() -> None:
+    version, _ = a_version()
+    large = Large(b"content")
+    verify(version, {"model.bin": large})
+    files = {"model.bin": large, "other.bin": large}
+    with pytest.raises(RefusedModel, match=f"over {MAX_ARTEFACT} bytes"):
+        verify(evolve(version, digests=digests_of(files)), files)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "-a", "a\n", "a b", "ä", "a" * 101])
+def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
+    version, artefact = a_version()
+    assert not is_plain(name)
+    with pytest.raises(RefusedModel, match="is no name"):
+        verify(evolve(version, name=name), artefact)
+    with pytest.raises(RefusedModel, match="is no name"):
+        verify(evolve(version, digests=digests_of({name: b""})), {name: b""})
+
+
+def test_a_versions_name_sorts_by_time_and_tells_what_was_made() -> None:
+    one, other = ({"model.bin": content} for content in (b"one", b"other"))
+    assert is_plain(version_name(NOON, one))
+    assert version_name(NOON, one) != version_name(NOON, other)
+    assert max(version_name(NOON, one), version_name(NOON, other)) < version_name(NOON + timedelta(seconds=1), one)
+    assert version_name(NOON, {"a": b"1", "b": b"2"}) == version_name(NOON, {"b": b"2", "a": b"1"})
+
+
+def test_an_error_says_what_its_docstring_says_unless_it_is_told_more() -> None:
+    assert str(RefusedModel()) == "A model version failed a check and was not loaded."
+    assert str(HousepredictError("more")) == "more"
+    assert str(InvalidSettings(["one", "two"])) == "one; two"
+    assert "pip install 'housepredict[train]'" in str(MissingExtra.named("train", "training"))

@@ -1,0 +1,92 @@
+"""The arithmetic of the serving forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.serving.trees import Trees
+from tests.factories import a_linear_form, a_trees_form
+
+NAN = math.nan
+
+
+def test_a_linear_price_is_a_sum_and_a_missing_number_its_mean() -> None:
+    matrix = np.array([[2500.0, 3, 10], [NAN, NAN, NAN]])
+    assert a_linear_form().prices(matrix).tolist() == [325_000, 267_500]
+
+
+def test_a_category_adds_the_term_of_its_code_and_the_last_one_where_it_is_missing_or_beyond() -> None:
+    form = Linear(
+        intercept=np.array(1000.0),
+        means=np.array([0.0, 2.0, 0.0]),
+        coefficients=np.array([0.0, 1.0, 0.0]),
+        sizes=np.array([3, 0, 2]),
+        offsets=np.array([10.0, 20, 30, 100, 200]),
+    )
+    matrix = np.array([[0.0, 1, 0], [1, NAN, NAN], [NAN, 5, 0], [7, 0, 7]])
+    assert form.prices(matrix).tolist() == [1111, 1222, 1135, 1230]
+
+
+@pytest.mark.parametrize(
+    ("size", "bedrooms", "expected"),
+    [
+        (2000.0, 3.0, 12),
+        (np.nextafter(2000.0, math.inf), 3.0, 13),
+        (np.nextafter(2000.0, 0), np.nextafter(3.0, 4), 13),
+        (1e15, 1e15, 14),
+        (-1e15, -1e15, 12),
+        (NAN, NAN, 13),
+    ],
+)
+def test_a_house_on_a_threshold_turns_left_and_right_above_it(size: float, bedrooms: float, expected: float) -> None:
+    assert a_trees_form().log_prices(np.array([[size, bedrooms, 1.0]])).tolist() == [expected]
+
+
+def test_a_price_is_the_inverse_of_its_logarithm_and_infinite_beyond_all_numbers() -> None:
+    form = a_trees_form()
+    huge = Trees(form.cuts, form.sizes, form.masks, form.leaves * 100)
+    house = np.array([[1.0, 1, 1]])
+    assert form.prices(house).tolist() == [pytest.approx(math.exp(12))]
+    assert huge.prices(house).tolist() == [math.inf]
+
+
+_numbers = st.floats(-1e15, 1e15) | st.just(NAN)
+
+
+@given(
+    matrix=arrays(np.float64, st.tuples(st.integers(1, 40), st.just(20)), elements=_numbers), seed=st.integers(0, 99)
+)
+def test_a_linear_price_does_not_depend_on_the_batch(matrix: np.ndarray, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    form = Linear(
+        np.array(1e5), random.normal(size=20), random.normal(size=20), np.zeros(20, dtype=np.int64), np.empty(0)
+    )
+    alone = [form.prices(row[np.newaxis]).item() for row in matrix]
+    assert form.prices(matrix).tolist() == alone
+    assert form.prices(np.asfortranarray(matrix)).tolist() == alone
+
+
+@given(matrix=arrays(np.float64, st.tuples(st.integers(1, 40), st.just(3)), elements=_numbers), seed=st.integers(0, 99))
+def test_a_price_of_trees_does_not_depend_on_the_batch(matrix: np.ndarray, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    small = a_trees_form()
+    leaves = random.normal(size=(200, 2))
+    form = Trees(small.cuts, small.sizes, small.masks[:, random.integers(0, 2, 200)], leaves)
+    alone = [form.prices(row[np.newaxis]).item() for row in matrix]
+    assert form.prices(matrix).tolist() == alone
+    assert form.prices(np.asfortranarray(matrix)).tolist() == alone
+
+
+def test_a_batch_is_looked_up_in_chunks_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    form, matrix = a_trees_form(), np.random.default_rng(1).normal(2000, 500, size=(50, 3))
+    whole = form.log_prices(matrix)
+    monkeypatch.setattr("housepredict.adapters.serving.trees._CHUNK", 40)
+    assert form.log_prices(matrix).tolist() == whole.tolist()
+    assert form.log_prices(matrix[:0]).tolist() == []

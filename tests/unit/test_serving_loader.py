@@ -1,0 +1,202 @@
+"""What is loaded, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import subprocess
+import sys
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.serving.loader import ServingForm, load_predictor, pack, unpack
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, SelfTest, digests_of
+from tests.factories import a_house, a_linear_form, a_trees_form, a_version
+
+LAB = a_house(size=2500, bedrooms=3, age=10)
+FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algorithm.BOOSTING: a_trees_form()}
+
+
+def test_a_version_is_loaded_and_predicts() -> None:
+    version, artefact = a_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artefact)
+    assert predictor.version is version
+    assert predictor.predict([LAB, a_house()]) == [325_000.0, 267_500.0]
+    assert predictor.predict([]) == []
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_form_comes_back_as_it_was_and_equal_forms_make_equal_bytes(form: ServingForm) -> None:
+    version, artefact = a_version(form)
+    content = pack(form)
+    assert content == artefact["serving.npz"]
+    assert pack(unpack(content, version.algorithm)) == content
+
+
+def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
+    version, artefact = a_version(a_linear_form())
+    for damaged in (
+        {**artefact, "estimator.joblib": b"changed"},
+        {**artefact, "more": b""},
+        {"serving.npz": artefact["serving.npz"]},
+        {},
+    ):
+        with pytest.raises(RefusedModel):
+            load_predictor(version, damaged)
+
+
+def test_a_version_without_serving_form_is_refused() -> None:
+    version, _ = a_version(a_linear_form())
+    artefact = {"estimator.joblib": b"alone"}
+    with pytest.raises(RefusedModel, match=r"no serving\.npz"):
+        load_predictor(evolve(version, digests=digests_of(artefact)), artefact)
+
+
+@given(form=st.sampled_from(sorted(FORMS)), data=st.data())
+def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algorithm, data: st.DataObject) -> None:
+    """Whatever stands in the file, loading ends with RefusedModel or a predictor that predicts."""
+    version, artefact = a_version(FORMS[form])
+    content = artefact["serving.npz"]
+    place = data.draw(st.integers(0, len(content) - 1))
+    damaged = data.draw(
+        st.sampled_from([content[:place], content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]])
+    )
+    try:
+        predictor = load_predictor(*_with(version, damaged))
+    except RefusedModel:
+        return
+    assert len(predictor.predict([LAB])) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK", pickle.dumps({"format": 1}), pack(a_trees_form())[:-30]],
+    ids=["empty", "no archive", "a pickle", "cut off"],
+)
+def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
+    with pytest.raises(RefusedModel, match=r"serving\.npz holds no boosting model"):
+        load_predictor(*_with(a_version(a_trees_form())[0], content))
+
+
+def test_a_pickle_inside_the_archive_is_never_opened() -> None:
+    with pytest.raises(RefusedModel, match="allow_pickle"):
+        unpack(_npz(a_trees_form(), leaves=np.array([_Bomb()], dtype=object)), Algorithm.BOOSTING)
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was opened",)
+
+
+def test_one_array_alone_is_refused() -> None:
+    buffer = BytesIO()
+    np.save(buffer, np.zeros(3))
+    with pytest.raises(RefusedModel):
+        unpack(buffer.getvalue(), Algorithm.LINEAR)
+
+
+def test_another_format_is_refused_by_its_number() -> None:
+    with pytest.raises(RefusedModel, match="of format 2"):
+        unpack(_npz(a_linear_form(), format=np.int64(2)), Algorithm.LINEAR)
+
+
+def test_the_form_of_another_algorithm_is_refused() -> None:
+    with pytest.raises(RefusedModel, match="holds no boosting model"):
+        unpack(pack(a_linear_form()), Algorithm.BOOSTING)
+
+
+_TREES, _LINEAR = a_trees_form(), a_linear_form()
+
+
+@pytest.mark.parametrize(
+    ("form", "damage"),
+    [
+        (_LINEAR, {"means": np.zeros(2)}),
+        (_LINEAR, {"means": np.array([1.0, math.nan, 1.0])}),
+        (_LINEAR, {"intercept": np.array(math.inf)}),
+        (_LINEAR, {"coefficients": np.zeros(3, dtype=np.float32)}),
+        (_LINEAR, {"sizes": np.array([0, 0, 2])}),
+        (_LINEAR, {"sizes": np.array([1, -1, 0])}),
+        (_LINEAR, {"offsets": np.zeros((0, 1))}),
+        (_TREES, {"cuts": np.array([2000.0, 2000.0, 3.0, np.inf, np.inf])}),
+        (_TREES, {"cuts": np.array([math.nan, np.inf, 3.0, np.inf, np.inf])}),
+        (_TREES, {"cuts": np.array([np.inf, 2000.0, 3.0, np.inf, np.inf])}),
+        (_TREES, {"sizes": np.array([2, 2, 2])}),
+        (_TREES, {"sizes": np.array([5, -1, 1])}),
+        (_TREES, {"sizes": np.array([2**63 - 1, 2**63 - 1, 7])}),
+        (_TREES, {"sizes": np.zeros(0, dtype=np.int64), "cuts": np.zeros(0)}),
+        (_TREES, {"masks": _TREES.masks[:-1]}),
+        (_TREES, {"masks": _TREES.masks[:, :1]}),
+        (_TREES, {"masks": _TREES.masks.astype(np.int64)}),
+        (_TREES, {"masks": _TREES.masks & 1}),
+        (_TREES, {"masks": _TREES.masks << 2}),
+        (_TREES, {"leaves": np.zeros((2, 33))}),
+        (_TREES, {"leaves": np.zeros((2, 0))}),
+        (_TREES, {"leaves": np.full((2, 2), math.nan)}),
+        (_TREES, {"masks": np.zeros((8, 0), dtype=np.uint32), "leaves": np.zeros((0, 2))}),
+        (_TREES, {"more": np.zeros(1)}),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_refused(form: ServingForm, damage: dict[str, np.ndarray]) -> None:
+    with pytest.raises(RefusedModel, match="model: "):
+        unpack(_npz(form, **damage), next(algorithm for algorithm in FORMS if type(FORMS[algorithm]) is type(form)))
+
+
+def test_a_schema_with_other_features_is_refused() -> None:
+    schema = FeatureSchema((Feature("size", Kind.NUMBER),))
+    with pytest.raises(RefusedModel, match="computes with 3 features, and names 1"):
+        load_predictor(*a_version(a_linear_form(), schema=schema))
+
+
+@pytest.mark.parametrize("price", [324_999.98, 325_000.02, math.nan, math.inf, -1.0])
+def test_a_failing_self_test_refuses_the_version(price: float) -> None:
+    with pytest.raises(RefusedModel, match=f"says 325000.0 where {price} is due"):
+        load_predictor(*a_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
+
+
+def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:
+    price = math.exp(13.0)
+    for expected in (round(price, 2), price * (1 + 1e-15)):
+        load_predictor(*a_version(a_trees_form(), self_test=(SelfTest(LAB, expected),)))
+
+
+def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() -> None:
+    form = evolve(a_trees_form(), leaves=np.full((2, 2), 1000.0))
+    with pytest.raises(RefusedModel, match="says inf"):
+        load_predictor(*a_version(form, self_test=(SelfTest(LAB, 1.0),)))
+
+
+def test_serving_loads_neither_scikit_learn_nor_scipy_nor_joblib() -> None:
+    script = """
+import sys
+from housepredict.adapters.serving.loader import load_predictor
+from tests.factories import *
+for form in (a_linear_form(), a_trees_form()):
+    load_predictor(*a_version(form)).predict([a_house(size=1)])
+print({"sklearn", "scipy", "joblib"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def _with(version: ModelVersion, content: bytes) -> tuple[ModelVersion, Artefact]:
+    """The version with another serving form, and digests that say so."""
+    artefact = {"serving.npz": content}
+    return evolve(version, digests=digests_of(artefact)), artefact
+
+
+def _npz(form: ServingForm, **changes: Any) -> bytes:
+    """The file of a form with some arrays changed."""
+    with np.load(BytesIO(pack(form))) as file:
+        arrays = {**file, **changes}
+    buffer = BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
