@@ -21,8 +21,13 @@ TEXTS = {
 ON_POSTGRES = "docs/how-to/use-postgresql.md"
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+def page(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     """A folder as a checkout is after `make run`, and an environment that says nothing."""
     (tmp_path / ".housepredict").mkdir()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -31,7 +36,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     for name in [each for each in os.environ if each.startswith(("HOUSEPREDICT_", "DB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"])
-    return Page(monkeypatch)
+    return Page(monkeypatch, trained)
 
 
 @pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if "\n```" in text])

@@ -23,6 +23,7 @@ from starlette.types import Message, Scope
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import LAB_HOUSE, LAB_PRICE, application, assert_problem, lab_version, served
@@ -81,11 +82,11 @@ def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: P
 
 
 def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
-    made = application(lab_version())
-    for count in (1, 2):
-        with served(made) as client:
-            client.post("/predict", json=LAB_HOUSE)
-            assert len(client.get("/predictions").json()["predictions"]) == count
+    with Application(Settings(data_dir=tmp_path, demo=True)) as made:
+        for count in (1, 2):
+            with served(made) as client:
+                client.post("/predict", json=LAB_HOUSE)
+            assert len(made.predict.recent(10)) == count
 
 
 def test_without_its_lifespan_it_says_what_is_amiss_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

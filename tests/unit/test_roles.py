@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from housepredict.domain.errors import UnusableSales
-from housepredict.domain.features import Kind
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.roles import ANSWER_FIELDS, Decision, assign_roles
 from housepredict.domain.sales import Cell, SalesTable
@@ -341,3 +341,16 @@ def test_a_field_of_the_answer_cannot_be_a_feature(name: str) -> None:
 def test_sales_in_which_nothing_varies_are_refused_with_the_reasons() -> None:
     with pytest.raises(UnusableSales, match=r"no column is left.*\(area: is the same in every sale\)"):
         decide({"area": cycle("1"), "price": PRICES})
+
+
+def test_only_a_category_can_be_closed() -> None:
+    table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "")
+    with pytest.raises(UnusableSales, match="--type COLUMN=category of 'size'"):
+        assign_roles(table, TrainingOptions(closed=("size",)))
+
+
+def test_nothing_can_be_said_of_the_columns_of_sales_with_a_schema_of_their_own() -> None:
+    schema = FeatureSchema((Feature("size", Kind.NUMBER),))
+    table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "", schema=schema)
+    with pytest.raises(UnusableSales, match="schema of their own"):
+        assign_roles(table, TrainingOptions(exclude=("size",)))

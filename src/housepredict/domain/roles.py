@@ -75,6 +75,9 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         _decide(column, options, price=price, sale_date=sale_date, house_id=house_id, sure=column.name in sure)
         for column in columns.values()
     ]
+    open_to_all = [name for name in options.closed if columns[name].kind is not Kind.CATEGORY]
+    if open_to_all:
+        raise UnusableSales(f"only a category can be closed: say --type COLUMN=category of {_listed(open_to_all)} too")
     features = tuple(decision.column for decision in decisions if decision.use in ("feature", "sale date"))
     if not features:
         reasons = "; ".join(
@@ -91,6 +94,8 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
     if unknown:
         lines = ", ".join(f"{name!r}{_hint(name, list(table.columns))}" for name in unknown)
         raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
+    if table.schema and asked:
+        raise UnusableSales("these sales bring a schema of their own: nothing can be said of their columns")
     taken = sorted(ANSWER_FIELDS.intersection(options.features))
     if taken:
         raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")

@@ -6,8 +6,8 @@ numbered from left to right, cleared where the cell's value turns right somewher
 house ends in the first leaf that all of its features leave standing. (Lucchese et al., QuickScorer, SIGIR 2015, with
 the masks of a feature combined beforehand.)
 
-Look-ups and bit-wise ands are all there is to it. A lone house takes some 30 µs for 500 trees, where walking them a level
-at a time takes over a millisecond, and no array, however damaged, can send it astray or keep it forever.
+Look-ups and bit-wise ands are all there is to it. A lone house takes some 30 µs for 500 trees, where walking them level
+after level takes over a millisecond, and no array, however damaged, can send it astray or keep it forever.
 """
 
 from __future__ import annotations

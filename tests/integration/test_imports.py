@@ -1,0 +1,71 @@
+"""What importing and using housepredict loads: as little as is needed, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import housepredict
+
+HEAVY = {"sklearn", "scipy", "joblib", "psycopg", "psycopg_pool", "yoyo", "starlette", "uvicorn", "pyarrow", "tqdm"}
+HOUSE = '{"size": 2500, "bedrooms": 3, "age": 10}'
+
+
+def loaded_by(code: str, folder: Path) -> set[str]:
+    """The packages that a program has loaded when it is done."""
+    program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_importing_the_package_loads_nothing_but_itself(tmp_path: Path) -> None:
+    assert loaded_by("import housepredict", tmp_path) & (HEAVY | {"numpy", "attrs", "cattrs", "sqlite3"}) == set()
+
+
+def test_importing_the_domain_loads_the_standard_library_and_attrs(tmp_path: Path) -> None:
+    code = "import housepredict.domain.usecases, housepredict.domain.ports, housepredict.domain.errors"
+    always = loaded_by("", tmp_path)
+    assert loaded_by(code, tmp_path) - always - sys.stdlib_module_names == {"housepredict", "attr", "attrs"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import housepredict\nwith housepredict.open('data', demo=True) as prices: prices.predict({HOUSE})",
+        "from housepredict.entrypoints.cli import main\n"
+        "main(['predict', '--demo', '--data-dir', 'data', 'size=2500', 'bedrooms=3', 'age=10'])",
+    ],
+    ids=["python", "command line"],
+)
+def test_predicting_loads_neither_scikit_learn_nor_a_driver_nor_a_web_framework(tmp_path: Path, code: str) -> None:
+    assert loaded_by(code, tmp_path) & HEAVY == set()
+
+
+def test_serving_loads_no_scikit_learn(tmp_path: Path) -> None:
+    code = "import asyncio, housepredict\nfrom housepredict.entrypoints import serve\n" + (
+        "from housepredict.entrypoints.settings import read_settings\n"
+        "app = housepredict.asgi_app(read_settings({}, data_dir='data', demo=True))\n"
+        "async def start():\n    async with app.router.lifespan_context(app): pass\n"
+        "asyncio.run(start())"
+    )
+    assert loaded_by(code, tmp_path) & (HEAVY - {"starlette", "uvicorn"}) == set()
+
+
+def test_training_does_load_it_so_that_the_tests_above_can_fail(tmp_path: Path) -> None:
+    code = "import housepredict\nwith housepredict.open('data') as prices: prices.train(None)"
+    assert {"sklearn", "joblib"} <= loaded_by(code, tmp_path)
+
+
+@pytest.mark.parametrize("name", housepredict.__all__)
+def test_every_public_name_can_be_had(name: str) -> None:
+    assert getattr(housepredict, name) is not None
+    assert name in dir(housepredict)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = housepredict.nonsense  # type: ignore[attr-defined]
