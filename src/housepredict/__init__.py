@@ -12,6 +12,8 @@ _HOMES = {
     "open": "housepredict.entrypoints.api",
     "Prices": "housepredict.entrypoints.api",
     "asgi_app": "housepredict.entrypoints.http.app",
+    "Settings": "housepredict.entrypoints.settings",
+    "read_settings": "housepredict.entrypoints.settings",
     "TrainingOptions": "housepredict.domain.models",
     "Kind": "housepredict.domain.features",
     "HousepredictError": "housepredict.domain.errors",
@@ -24,7 +26,23 @@ _HOMES = {
     "UnusableSales": "housepredict.domain.errors",
 }
 
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "HousepredictError",
+    "InvalidHouses",
+    "InvalidSettings",
+    "Kind",
+    "MissingExtra",
+    "NoModel",
+    "Prices",
+    "RefusedModel",
+    "RepositoryUnavailable",
+    "Settings",
+    "TrainingOptions",
+    "UnusableSales",
+    "asgi_app",
+    "open",
+    "read_settings",
+]
 
 if TYPE_CHECKING:
     from housepredict.domain.errors import (
@@ -41,6 +59,7 @@ if TYPE_CHECKING:
     from housepredict.domain.models import TrainingOptions
     from housepredict.entrypoints.api import Prices, open
     from housepredict.entrypoints.http.app import asgi_app
+    from housepredict.entrypoints.settings import Settings, read_settings
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -84,7 +85,7 @@ class Page:
                 return self._serve(*arguments)
             case ["export", *assignments]:
                 for name, _, value in (each.partition("=") for each in assignments):
-                    self.monkeypatch.setenv(name, self.stand_ins.get(name, value))
+                    self.monkeypatch.setenv(name, self.stand_ins.get(name, os.path.expandvars(value)))
                 return ""
         if ADDRESS in command and self._address is None:
             self._serve("--demo")

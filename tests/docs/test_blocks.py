@@ -35,7 +35,11 @@ def page(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page
     monkeypatch.syspath_prepend(tmp_path)
     for name in [each for each in os.environ if each.startswith(("HOUSEPREDICT_", "DB_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PATH", sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"])
+    folders = [sysconfig.get_path("scripts"), os.environ["PATH"], str(Path(__file__).with_name("stand_ins"))]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    # curl shows its progress where its output is no terminal
+    (tmp_path / ".curlrc").write_text("silent\nshow-error\n")
+    monkeypatch.setenv("CURL_HOME", str(tmp_path))
     return Page(monkeypatch, trained)
 
 

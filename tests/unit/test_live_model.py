@@ -30,7 +30,7 @@ class Loader:
     refused: set[str] = field(factory=set)
     loaded: list[str] = field(factory=list)
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> StubPredictor:  # noqa: ARG002  # the port names it
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> StubPredictor:
         self.loaded.append(version.name)
         if version.name in self.refused:
             raise RefusedModel("its digest is wrong")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from housepredict.domain.errors import InvalidSettings
 from housepredict.entrypoints.settings import IN_MEMORY, read_settings, variables
 
-PASSWORD = "p@ss/w:rd?#%"  # noqa: S105  # not a secret of anything
+PASSWORD = "p@ss/w:rd?#%"
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 
 
@@ -43,9 +43,7 @@ def test_a_project_folder_in_the_working_directory_is_where_data_is_kept(
         ({"DB_HOST": "::1"}, "postgresql://postgres@[::1]:5432/mldata"),
     ],
 )
-def test_any_of_the_labs_variables_selects_postgres_and_the_others_default(
-    variable: dict[str, str], url: str
-) -> None:
+def test_any_of_the_labs_variables_selects_postgres_and_the_others_default(variable: dict[str, str], url: str) -> None:
     assert read_settings(variable).database_url == url
 
 
@@ -86,7 +84,7 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
         "HOUSEPREDICT_DATABASE_URL": f"mysql://me:{PASSWORD}@there",
         "HOUSEPREDICT_LOG_LEVEL": "loud",
         "HOUSEPREDICT_MAX_BATCH": "0",
-        "HOUSEPREDICT_HOTS": "0.0.0.0",  # noqa: S104  # a typing error is what this is about
+        "HOUSEPREDICT_HOTS": "0.0.0.0",
         "DB_PORT": "many",
     }
     with pytest.raises(InvalidSettings) as caught:

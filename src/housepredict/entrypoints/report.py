@@ -68,9 +68,8 @@ def evaluation_text(evaluation: Evaluation) -> str:
         ("MAE", _number(measures.mae, 0), "mean error, in the currency of the prices"),
         ("RMSE", _number(measures.rmse, 0), "root of the mean squared error"),
     ]
-    return (
-        f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:\n"
-        + _table(("measure", "value", "meaning"), rows)
+    return f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:\n" + _table(
+        ("measure", "value", "meaning"), rows
     )
 
 
