@@ -155,7 +155,10 @@ def expect(expected: str, actual: str) -> None:
 
 def _commands(block: str) -> Iterator[tuple[str, str]]:
     """The commands of a console block, each with the output that is shown of it."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+    before, *parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
+    assert parts, "no command"
+    assert not before, "output without a command"
+    for part in parts:
         said = re.match(r"((?:.*\\\n)*.*)\n?", part)
         assert said
         yield said[1], part[said.end() :]

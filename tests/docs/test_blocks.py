@@ -82,6 +82,7 @@ BROKEN = {
     "print": "```python\nprint(1)  # 2\n```\n",
     "exception": "```python\n1 / 0\n```\n",
     "json": '```console\n$ echo \'{"a": 1, "b": 2}\'\n```\n\n```json\n{"a": 1}\n```\n',
+    "no command": "```console\nhousepredict models\n```\n",
     "target": "```console\n$ make coffee\n```\n",
     "language": "```cobol\nSTOP RUN.\n```\n",
 }
