@@ -78,7 +78,7 @@ def test_all_sales_of_a_house_are_on_one_side() -> None:
     assert not keys(found.training) & keys(found.held_out)
 
 
-def test_without_an_identifier_a_house_is_known_by_its_features_but_the_sale_date() -> None:
+def test_without_an_identifier_a_house_is_known_by_all_that_is_said_of_it_but_the_sale_date() -> None:
     columns = {name: [cell for cell in cells for _ in range(2)] for name, cells in COLUMNS.items()}
     columns["sold"] = [f"2014-{1 + row % 12:02}-15" for row in range(len(columns["sold"]))]
     found = prepared(columns, exclude=("parcel_id",), house_id="style", features=("sqft_living", "lat"))
@@ -86,6 +86,20 @@ def test_without_an_identifier_a_house_is_known_by_its_features_but_the_sale_dat
     del columns["parcel_id"]
     found = prepared(columns)
     assert len(keys(found.training)) + len(keys(found.held_out)) == 2 * ROWS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"exclude": ("style", "sold")},
+        {"features": ("lat",)},
+        {"kinds": {"sqft_living": Kind.CATEGORY, "lat": Kind.CATEGORY}},
+        {"sale_date": "sold", "price": "price"},
+    ],
+)
+def test_the_split_does_not_depend_on_which_columns_are_used(options: dict[str, Any]) -> None:
+    columns = {name: cells for name, cells in COLUMNS.items() if name != "parcel_id"}
+    assert keys(prepared(columns, **options).held_out) == keys(prepared(columns).held_out)
 
 
 @given(st.permutations(range(2 * ROWS)))

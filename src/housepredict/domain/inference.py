@@ -64,10 +64,11 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
     for row in usable:
         house = House({name: value for name, values in readings if (value := values[row]) is not None})
         identifier = house_ids.values[row] if house_ids else None
+        properties = {each.name: value for each in roles.identity if (value := each.values[row]) is not None}
         sale = Sale(
             house=house,
             price=float(prices[row] or 0),
-            house_key=key_of(house, without=schema.sale_date) if identifier is None else _plain(identifier),
+            house_key=key_of(properties) if identifier is None else _plain(identifier),
             sold_on=date.fromisoformat(str(sold_on.values[row])) if sold_on else None,
         )
         aside = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]

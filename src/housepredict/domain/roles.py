@@ -47,12 +47,16 @@ class Decision:
 
 @frozen
 class Roles:
-    """The columns of a file by what they are for; `features` are names, in the file's order."""
+    """The columns of a file by what they are for; `features` are names, in the file's order.
+
+    `identity` is what tells houses apart where no column names them: whatever the options, the same columns.
+    """
 
     columns: Mapping[str, Column] = field(repr=False)
     price: Column = field(repr=False)
     sale_date: Column | None = field(repr=False)
     house_id: Column | None = field(repr=False)
+    identity: tuple[Column, ...] = field(repr=False)
     features: tuple[str, ...]
     decisions: tuple[Decision, ...]
 
@@ -84,7 +88,15 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
             f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
         )
         raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
-    return Roles(columns, price, sale_date, house_id, features, tuple(decisions))
+    read_alone = [
+        _read(name, table.columns[name], None) if name in options.kinds else column for name, column in columns.items()
+    ]
+    identity = tuple(
+        column
+        for column in read_alone
+        if column.name != price_name and column.kind is not Kind.DATE and not _doubt(column)
+    )
+    return Roles(columns, price, sale_date, house_id, identity, features, tuple(decisions))
 
 
 def _check_names(table: SalesTable, options: TrainingOptions) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 
 from attrs import field, frozen
 
-from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.features import FeatureSchema, House, Value
 
 HELD_OUT_SHARE = 0.2
 
@@ -56,6 +56,6 @@ def is_held_out(house_key: str) -> bool:
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
-def key_of(house: House, without: str | None = None) -> str:
-    """The key of a house whose file names no identifier: its features, but for the one named (the sale date)."""
-    return json.dumps({name: value for name, value in sorted(house.values.items()) if name != without})
+def key_of(properties: Mapping[str, Value]) -> str:
+    """The key of a house whose file names no identifier: what the file says of the house itself."""
+    return json.dumps(properties, sort_keys=True)
