@@ -148,16 +148,16 @@ def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_mad
 
     service = application(lab_version("1"), load=load)
     service.models.add(*lab_version("2"))
-    with served(service) as client, ThreadPoolExecutor(1) as elsewhere:
+    with served(service) as client, ThreadPoolExecutor(2) as elsewhere:
         early = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
         assert made["1"].began.wait(10)
         service.models.promote("2")
         service.live_model.refresh()
         service.live_model.current()
         made["2"].may_end.set()
-        late = client.post("/predict", json=[LAB_HOUSE] * 3).json()["predictions"]
+        then = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
         made["1"].may_end.set()
-        before = early.result().json()["predictions"]
+        before, late = (each.result().json()["predictions"] for each in (early, then))
     assert [(each["model_version"], each["prediction"]) for each in before] == [("1", 1.0)] * 3
     assert [(each["model_version"], each["prediction"]) for each in late] == [("2", 2.0)] * 3
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from starlette.types import Message
 
@@ -288,7 +288,7 @@ def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
         return {"type": "http.request", "body": chunks.pop(), "more_body": True}
 
     with pytest.raises(Problem) as caught:
-        anyio.run(read_body, Request({"type": "http", "headers": []}, receive), 25)
+        anyio.run(read_body, Headers(), receive, 25)
     assert caught.value.status == 413
     assert len(chunks) == 1
 

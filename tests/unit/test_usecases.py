@@ -72,6 +72,9 @@ class Promoted:
             raise NoModel
         return self._predictors.pop(0)
 
+    def in_service(self) -> PricePerArea:
+        return self._predictors[0]
+
 
 @define
 class FullPredictions(InMemoryPredictions):

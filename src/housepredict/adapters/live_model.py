@@ -46,6 +46,10 @@ class LiveModel:
                 self._looked_at = self._monotonic()
             finally:
                 self._lock.release()
+        return self.in_service()
+
+    def in_service(self) -> Predictor:
+        """The predictor in service as of the last look; see `current`. Costs nothing."""
         if self._serving is None:
             # without the trace of the last time, which would grow with each
             raise self._refusal.with_traceback(None) if self._refusal else NoModel

@@ -25,7 +25,7 @@ class InMemoryPredictions:
         # reversed: of two with the same id the first counts, as in every other repository
         given = {each.id: each for each in reversed(predictions)}
         with self._lock:
-            for new in sorted(given.keys() - self._by_id.keys()):
+            for new in sorted(each for each in given if each not in self._by_id):
                 self._by_id[new] = given[new]
                 insort(self._ids, new)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 if TYPE_CHECKING:
     from housepredict.domain.validation import Violation
 
@@ -22,6 +24,10 @@ class InvalidHouses(HousepredictError):
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
         super().__init__("; ".join(violation.describe() for violation in self.violations))
+
+    def alone(self) -> InvalidHouses:
+        """The same of a batch of one: pointers begin at the house itself, `/size` for `/0/size`."""
+        return InvalidHouses([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
 
 
 class InvalidSettings(HousepredictError):

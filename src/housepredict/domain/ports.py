@@ -44,7 +44,10 @@ class PredictorSource(Protocol):
     """Where the predictor in service comes from."""
 
     def current(self) -> Predictor:
-        """The predictor in service. Raises NoModel if there is none."""
+        """The predictor in service, looked for if that is due. Raises NoModel, or why the version was refused."""
+
+    def in_service(self) -> Predictor:
+        """The predictor in service as of the last look: no I/O. Raises as `current` does."""
 
 
 class PredictorLoader(Protocol):

@@ -62,11 +62,17 @@ class Predict:
         Each of `given` maps feature names to values. Raises InvalidHouses with every violation (pointers begin with
         the house's position: `/3/size`), NoModel, or RepositoryUnavailable.
         """
-        if len(given) > self._max_batch:
-            message = f"must hold at most {self._max_batch} houses, not {len(given)}"
-            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
+        self._demand_few(given)
         predictor = self._models.current()
-        houses = predictor.version.schema.houses(given)
+        return self.record(predictor, self.check(predictor, given))
+
+    def check(self, predictor: Predictor, given: Sequence[object]) -> Sequence[House]:
+        """The houses given, if the predictor's schema has nothing against them; see above."""
+        self._demand_few(given)
+        return predictor.version.schema.houses(given)
+
+    def record(self, predictor: Predictor, houses: Sequence[House]) -> Sequence[Prediction]:
+        """Estimate houses that were checked for this predictor, and remember it; see above."""
         estimates = estimate(predictor, houses)
         now = self._clock.now()
         predictions = [
@@ -81,9 +87,12 @@ class Predict:
         try:
             return self([given])[0]
         except InvalidHouses as error:
-            raise InvalidHouses(
-                [evolve(violation, pointer=violation.pointer.removeprefix("/0")) for violation in error.violations]
-            ) from None
+            raise error.alone() from None
+
+    def _demand_few(self, given: Sequence[object]) -> None:
+        if len(given) > self._max_batch:
+            message = f"must hold at most {self._max_batch} houses, not {len(given)}"
+            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; see PredictionRepository."""

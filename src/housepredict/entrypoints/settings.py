@@ -37,6 +37,7 @@ class Settings:
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
     max_batch: most houses in one request. max_body: most bytes in a request's body.
+    max_waiting: most houses that wait to be estimated, before requests are told to come back later.
     """
 
     data_dir: Path
@@ -47,6 +48,7 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     max_batch: int = 1000
     max_body: int = 2 * 1024 * 1024
+    max_waiting: int = 10_000
     log_level: str = "info"
 
 
@@ -152,5 +154,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "token": _token,
     "max_batch": _whole(1, 100_000),
     "max_body": _whole(1024, 1024**3),
+    "max_waiting": _whole(1, 10_000_000),
     "log_level": _log_level,
 }

@@ -15,8 +15,8 @@ from housepredict.domain.features import Caveat, Feature, FeatureSchema, Kind, V
 
 LAB_EXAMPLE: Mapping[str, Value] = MappingProxyType({"size": 2500, "bedrooms": 3, "age": 10})
 
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+HEADERS: Mapping[str, str] = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def json_response(
@@ -26,18 +26,8 @@ def json_response(
     media_type: str = "application/json",
 ) -> Response:
     """A document as a response, in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
-    body = _encode(document).encode("utf-8", "replace")
-    return Response(body, status, {**_HEADERS, **(headers or {})}, media_type)
-
-
-def prediction_document(prediction: Prediction, given: object) -> dict[str, Any]:
-    """The answer to an estimate: `given` is the house just as it was sent."""
-    return {
-        "id": str(prediction.id),
-        "prediction": prediction.price,
-        "input": given,
-        **_origin(prediction),
-    }
+    body = encode(document).encode("utf-8", "replace")
+    return Response(body, status, {**HEADERS, **(headers or {})}, media_type)
 
 
 def recorded_document(prediction: Prediction) -> dict[str, Any]:
@@ -56,11 +46,12 @@ def _origin(prediction: Prediction) -> dict[str, Any]:
     return {
         "model_version": estimate.model_version,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
-        "warnings": [_warning(caveat) for caveat in estimate.caveats],
+        "warnings": [warning_document(caveat) for caveat in estimate.caveats],
     }
 
 
-def _warning(caveat: Caveat) -> dict[str, str]:
+def warning_document(caveat: Caveat) -> dict[str, str]:
+    """A caveat, as answers have it."""
     about = {} if caveat.feature is None else {"feature": caveat.feature}
     return {"code": caveat.code, "message": caveat.message, **about}
 

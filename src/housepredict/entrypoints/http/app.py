@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -13,13 +14,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from housepredict.domain.errors import HousepredictError
+from housepredict.domain.ports import PredictorSource
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.settings import Settings, read_settings
 
 _log = logging.getLogger(__name__)
+_LOOK_EVERY = 1.0  # seconds
 
 
 def asgi_app(
@@ -50,11 +54,18 @@ def asgi_app(
         with ExitStack() as resources:
             opened = application or resources.enter_context(Application(settings or read_settings()))
             await run_in_threadpool(_open, opened)
-            app.state.application = opened
+            settings_ = opened.settings
+            estimator = Estimator(
+                opened.live_model, opened.predict, settings_.max_body, settings_.max_batch, settings_.max_waiting
+            )
+            app.state.application, app.state.estimator = opened, estimator
+            following = asyncio.create_task(_follow(opened.live_model))
             try:
                 yield
             finally:
-                app.state.application = None
+                app.state.application = app.state.estimator = None
+                following.cancel()
+                await run_in_threadpool(estimator.close)
 
     app = Starlette(
         routes=ROUTES,
@@ -64,8 +75,17 @@ def asgi_app(
         middleware=[Middleware(ExceptionMiddleware, handlers={Exception: answer})],
     )
     app.router.redirect_slashes = False
-    app.state.application, app.state.embedded = None, embedded
+    app.state.application = app.state.estimator = None
+    app.state.embedded = embedded
     return app
+
+
+async def _follow(models: PredictorSource) -> None:
+    """Take a newly promoted version up, with no request waiting for it to be loaded."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        with suppress(HousepredictError):
+            await run_in_threadpool(models.current)
 
 
 def _open(application: Application) -> None:

@@ -56,6 +56,13 @@ class Problem(Exception):
         return json_response(document, self.status, self.headers, "application/problem+json")
 
 
+class NotStarted(RuntimeError):
+    """The app is used outside of its lifespan."""
+
+    def __init__(self) -> None:
+        super().__init__("the lifespan of housepredict's app was not entered: see housepredict.asgi_app")
+
+
 @frozen
 class _Kind:
     """How a domain error is told. An `internal` one names hosts or files: its message is for the log alone."""

@@ -6,13 +6,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from json import JSONDecodeError
 from typing import Any
 from uuid import UUID
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem, summary
@@ -41,18 +41,22 @@ def _is_json(content_type: str) -> bool:
     return (media_type == "application/json" or media_type.endswith("+json")) and set(charsets) <= {"utf-8", "utf8"}
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, of at most `limit` bytes. Raises a Problem as soon as it is known to be longer."""
-    announced = request.headers.get("content-length", "")
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """The body, of at most `limit` bytes. Raises a Problem as soon as it is known to be longer, or ClientDisconnect."""
+    announced = headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
         raise _too_large(limit)
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(limit)
-    return bytes(body)
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise _too_large(limit)
+    return body
 
 
 def _too_large(limit: int) -> Problem:

@@ -18,17 +18,17 @@ from starlette.routing import Route
 from housepredict import __version__
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     example,
     json_response,
-    prediction_document,
     recorded_document,
 )
-from housepredict.entrypoints.http.requests import decode, page, read_body, require_json
+from housepredict.entrypoints.http.predict import EstimateHouses
+from housepredict.entrypoints.http.problems import NotStarted
+from housepredict.entrypoints.http.requests import page, read_body
 from housepredict.entrypoints.report import evaluation_document
 
 _ENDPOINTS = {
@@ -83,22 +83,6 @@ def ready(request: Request) -> Response:
     return json_response({"status": "ready" if passed else "not ready", "checks": checks}, 200 if passed else 503)
 
 
-async def predict(request: Request) -> Response:
-    """Estimate a house, or all houses of a list, and remember it."""
-    application = _application(request)
-    require_json(request.headers)
-    body = await read_body(request, application.settings.max_body)
-    return await run_in_threadpool(_predict, application.predict, body)
-
-
-def _predict(use_case: Predict, body: bytes) -> Response:
-    given = decode(body)
-    if not isinstance(given, list):
-        return json_response(prediction_document(use_case.one(given), given))
-    pairs = zip(use_case(given), given, strict=True)
-    return json_response({"predictions": [prediction_document(prediction, house) for prediction, house in pairs]})
-
-
 def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
@@ -112,7 +96,7 @@ async def train(request: Request) -> Response:
     """Train the model in service anew, on the sales that it was trained on as they are now."""
     application = _application(request)
     require_access(request, application.settings.token, embedded=request.app.state.embedded)
-    await read_body(request, application.settings.max_body)
+    await read_body(request.headers, request.receive, application.settings.max_body)
     version = await run_in_threadpool(_train_again, application)
     return json_response(
         {
@@ -126,13 +110,14 @@ async def train(request: Request) -> Response:
 def _train_again(application: Application) -> ModelVersion:
     training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
     application.live_model.refresh()
+    application.live_model.current()  # now, so that the next request finds it in service
     return training.version
 
 
 def _application(request: Request) -> Application:
     application: Application | None = request.app.state.application
     if application is None:
-        raise RuntimeError("the lifespan of housepredict's app was not entered: see housepredict.asgi_app")
+        raise NotStarted
     return application
 
 
@@ -164,7 +149,7 @@ ROUTES = (
     Route("/health", health),
     Route("/health/live", live),
     Route("/health/ready", ready),
-    Route("/predict", predict, methods=["POST"]),
+    Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
 )

@@ -1,0 +1,168 @@
+"""POST /predict: the hot path, a plain ASGI callable from the bytes of a request to the bytes of its response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from functools import lru_cache
+
+from attrs import define, field, frozen
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Caveat, House
+from housepredict.domain.ports import Predictor, PredictorSource
+from housepredict.domain.usecases import Predict
+from housepredict.entrypoints.http.answers import HEADERS, encode, warning_document
+from housepredict.entrypoints.http.coalescer import Coalescer, Overloaded
+from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
+from housepredict.entrypoints.http.requests import decode, read_body, require_json
+
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_HEADERS.append((b"content-type", b"application/json"))
+
+
+_SHORT = 65_536
+"""Longer bodies, in bytes, are read and answered in a worker thread: the event loop has others to serve."""
+
+
+@frozen(eq=False)
+class Job:
+    """Houses that were checked, and the predictor that they were checked for."""
+
+    predictor: Predictor
+    houses: Sequence[House]
+
+
+@define(eq=False)
+class Estimator:
+    """What the requests of one running service share: the use case, and the coalescer in front of it."""
+
+    _models: PredictorSource
+    _predict: Predict
+    max_body: int
+    max_batch: int
+    max_waiting: int
+    _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
+
+    @_coalescer.default
+    def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
+        return Coalescer(self._estimate, self.max_batch, self.max_waiting)
+
+    def check(self, given: Sequence[object]) -> Job:
+        """Houses as a job, if the model in service has nothing against them. Raises InvalidHouses or NoModel."""
+        predictor = self._models.in_service()
+        return Job(predictor, self._predict.check(predictor, given))
+
+    async def estimate(self, job: Job) -> Sequence[Prediction]:
+        """Estimate and remember houses; see Predict. Raises a Problem where too many wait."""
+        try:
+            return await self._coalescer.submit(job, len(job.houses))
+        except Overloaded:
+            detail = "More requests wait than the service lets wait. Try again in a moment."
+            raise Problem("overloaded", 503, "Too many requests", detail, headers={"Retry-After": "1"}) from None
+
+    def close(self) -> None:
+        """Finish what is in flight."""
+        self._coalescer.close()
+
+    def _estimate(self, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
+        """One use-case call for each predictor among the jobs: two for the batch in which a model is swapped."""
+        outcomes: dict[int, Sequence[Prediction] | Exception] = {}
+        for predictor in {id(job.predictor): job.predictor for job in jobs}.values():
+            positions = [position for position, job in enumerate(jobs) if job.predictor is predictor]
+            houses = [house for position in positions for house in jobs[position].houses]
+            try:
+                predictions = self._predict.record(predictor, houses)
+            except RepositoryUnavailable as error:
+                outcomes.update(dict.fromkeys(positions, error))
+            except Exception as error:  # noqa: BLE001  # of one job or another: each is to hear of its own
+                alone = len(positions) == 1
+                outcomes.update({each: error if alone else self._estimate([jobs[each]])[0] for each in positions})
+            else:
+                first = 0
+                for position in positions:
+                    outcomes[position] = predictions[first : first + len(jobs[position].houses)]
+                    first += len(jobs[position].houses)
+        return [outcomes[position] for position in range(len(jobs))]
+
+
+class EstimateHouses:
+    """The ASGI callable: estimates a house, or all houses of a list, and remembers it before the response leaves."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        try:
+            content = await _content(scope["app"].state.estimator, scope, receive)
+        except Exception as error:  # noqa: BLE001  # every failure has its problem document
+            response = await answer(Request(scope, receive), error)
+            await response(scope, receive, send)
+            return
+        headers = [*_HEADERS, (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+async def _content(estimator: Estimator | None, scope: Scope, receive: Receive) -> bytes:
+    if estimator is None:
+        raise NotStarted
+    headers = Headers(scope=scope)
+    require_json(headers)
+    body = await read_body(headers, receive, estimator.max_body)
+    if len(body) <= _SHORT:
+        given, job = _read(estimator, body)
+        return _written(await _estimated(estimator, given, job), given, body)
+    given, job = await run_in_threadpool(_read, estimator, body)
+    return await run_in_threadpool(_written, await _estimated(estimator, given, job), given, body)
+
+
+async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[Prediction]:
+    try:
+        return await estimator.estimate(job)
+    except InvalidHouses as error:
+        raise error if isinstance(given, list) else error.alone() from None
+
+
+def _read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+    given = decode(body)
+    if isinstance(given, list):
+        return given, estimator.check(given)
+    try:
+        return given, estimator.check([given])
+    except InvalidHouses as error:
+        raise error.alone() from None
+
+
+def _written(predictions: Sequence[Prediction], given: object, body: bytes) -> bytes:
+    if isinstance(given, list):
+        pairs = zip(predictions, given, strict=True)
+        return b'{"predictions":[%b]}' % b",".join(_answer(each, encode(house).encode()) for each, house in pairs)
+    # the body was read as JSON without duplicates, NaN or unknown names: it is its own echo, to the last digit
+    return _answer(predictions[0], body)
+
+
+def _answer(prediction: Prediction, given: bytes) -> bytes:
+    estimate = prediction.estimate
+    origin = _origin(estimate.model_version, estimate.valued_on, estimate.caveats)
+    # a price is a float of whole cents, whose shortest form is a JSON number
+    return b'{"id":"%b","prediction":%b,"input":%b,%b' % (
+        str(prediction.id).encode(),
+        repr(estimate.price).encode(),
+        given,
+        origin,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _origin(model_version: str, valued_on: date | None, caveats: tuple[Caveat, ...]) -> bytes:
+    """The end of an answer, which many have in common."""
+    document = {
+        "model_version": model_version,
+        "valued_on": valued_on.isoformat() if valued_on else None,
+        "warnings": [warning_document(caveat) for caveat in caveats],
+    }
+    return encode(document).encode()[1:]

@@ -1,0 +1,125 @@
+"""The coalescer: one call for all that wait, each with its own outcome, bounded, and nobody waits for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+from threading import Event
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.entrypoints.http.coalescer import Coalescer, Overloaded
+
+
+@define
+class Work:
+    """Doubles numbers, refuses negative ones, remembers its batches, and can be held."""
+
+    batches: list[list[int]] = field(factory=list)
+    began: Event = field(factory=Event)
+    may_end: Event = field(factory=Event)
+
+    def __call__(self, jobs: Sequence[int]) -> Sequence[int | Exception]:
+        self.batches.append(list(jobs))
+        self.began.set()
+        assert self.may_end.wait(10)
+        return [ValueError(job) if job < 0 else 2 * job for job in jobs]
+
+
+def test_a_lone_job_is_a_batch_and_those_that_come_meanwhile_are_the_next() -> None:
+    work = Work()
+
+    async def scene() -> list[int]:
+        with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
+            first = coalescer.submit(1, 1)
+            await asyncio.to_thread(work.began.wait, 10)
+            rest = [coalescer.submit(job, 1) for job in (2, 3, 4)]
+            work.may_end.set()
+            return list(await asyncio.gather(first, *rest))
+
+    assert asyncio.run(scene()) == [2, 4, 6, 8]
+    assert work.batches == [[1], [2, 3, 4]]
+
+
+@given(st.lists(st.tuples(st.integers(-3, 50), st.integers(1, 7)), min_size=1, max_size=30), st.integers(1, 10))
+def test_every_job_gets_its_own_outcome_in_the_order_of_coming_and_batches_keep_their_weight(
+    jobs: list[tuple[int, int]], most: int
+) -> None:
+    work = Work()
+    work.may_end.set()
+
+    async def scene() -> list[int | BaseException]:
+        with closing(Coalescer[int, int](work, most, 1000)) as coalescer:
+            outcomes = [coalescer.submit(job, weight) for job, weight in jobs]
+            return list(await asyncio.gather(*outcomes, return_exceptions=True))
+
+    outcomes = asyncio.run(scene())
+    for (job, _), outcome in zip(jobs, outcomes, strict=True):
+        assert isinstance(outcome, ValueError) if job < 0 else outcome == 2 * job
+    assert [job for batch in work.batches for job in batch] == [job for job, _ in jobs]
+    weights = iter(weight for _, weight in jobs)
+    for batch in work.batches:
+        carried = [next(weights) for _ in batch]
+        assert len(batch) == 1 or sum(carried) <= most
+
+
+def test_past_the_bound_a_job_is_refused_at_once_and_taken_again_when_there_is_room() -> None:
+    work = Work()
+
+    async def scene() -> None:
+        with closing(Coalescer[int, int](work, 10, 2)) as coalescer:
+            first = coalescer.submit(1, 1)
+            waiting = [coalescer.submit(2, 1), coalescer.submit(3, 1)]
+            with pytest.raises(Overloaded):
+                coalescer.submit(4, 1)
+            work.may_end.set()
+            assert await asyncio.gather(first, *waiting) == [2, 4, 6]
+            assert await coalescer.submit(5, 1) == 10
+
+    asyncio.run(scene())
+
+
+def test_a_job_that_was_given_up_while_it_waited_is_not_worked_on() -> None:
+    work = Work()
+
+    async def scene() -> None:
+        with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
+            first, second, third = coalescer.submit(1, 1), coalescer.submit(2, 1), coalescer.submit(3, 1)
+            second.cancel()
+            work.may_end.set()
+            assert [await first, await third] == [2, 6]
+
+    asyncio.run(scene())
+    assert work.batches == [[1], [3]]
+
+
+def test_a_job_that_is_given_up_in_flight_disturbs_no_other() -> None:
+    work = Work()
+
+    async def scene() -> None:
+        with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
+            first = coalescer.submit(1, 1)
+            await asyncio.to_thread(work.began.wait, 10)
+            first.cancel()
+            second = coalescer.submit(2, 1)
+            work.may_end.set()
+            assert await second == 4
+
+    asyncio.run(scene())
+
+
+def test_work_that_fails_as_a_whole_fails_for_each_of_its_jobs() -> None:
+    def work(jobs: Sequence[int]) -> Sequence[int | Exception]:
+        raise ZeroDivisionError(len(jobs))
+
+    async def scene() -> None:
+        with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
+            for outcome in [coalescer.submit(job, 1) for job in range(3)]:
+                with pytest.raises(ZeroDivisionError):
+                    await outcome
+
+    asyncio.run(scene())

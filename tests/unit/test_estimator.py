@@ -1,0 +1,136 @@
+"""Requests that share a batch share nothing else: neither a failure nor a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from attrs import define, evolve, frozen
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.usecases import Predict
+from housepredict.entrypoints.http.predict import Estimator, Job
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.testing.versions import a_version
+
+
+@frozen
+class PricePerFoot:
+    """Has no price for 13 square feet, and fails at 666."""
+
+    version: ModelVersion
+    per_foot: float
+
+    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+        sizes = [float(house.values["size"]) for house in houses]
+        if 666 in sizes:
+            raise ZeroDivisionError
+        return [float("nan") if size == 13 else size * self.per_foot for size in sizes]
+
+
+def predictor(name: str = "one", per_foot: float = 100.0) -> PricePerFoot:
+    schema = FeatureSchema((Feature("size", Kind.NUMBER),))
+    return PricePerFoot(evolve(a_version(name)[0], schema=schema), per_foot)
+
+
+@define
+class InService:
+    """Whatever a test puts in service."""
+
+    predictor: PricePerFoot
+
+    def current(self) -> PricePerFoot:
+        return self.predictor
+
+    def in_service(self) -> PricePerFoot:
+        return self.predictor
+
+
+class Unavailable(InMemoryPredictions):
+    """A repository that counts how often it is asked, and keeps nothing."""
+
+    asked = 0
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        self.asked += 1
+        raise RepositoryUnavailable
+
+
+def outcomes(
+    sizes: Sequence[Sequence[float]],
+    into: PredictionRepository,
+    models: InService | None = None,
+    waiting: int = 100,
+    then: PricePerFoot | None = None,
+) -> list[Any]:
+    """What becomes of requests that come at once; `then` is put in service after the first half of them."""
+    models = models or InService(predictor())
+
+    async def scene() -> list[Any]:
+        estimator = Estimator(models, Predict(models, into, SystemClock()), 1000, 100, waiting)
+        jobs: list[Job] = []
+        for position, each in enumerate(sizes):
+            if then and position == len(sizes) // 2:
+                models.predictor = then
+            jobs.append(estimator.check([{"size": size} for size in each]))
+        try:
+            return await asyncio.gather(*map(estimator.estimate, jobs), return_exceptions=True)
+        finally:
+            estimator.close()
+
+    return asyncio.run(scene())
+
+
+def prices(outcome: Any) -> list[float]:
+    return [each.price for each in outcome]
+
+
+def recorded(predictions: InMemoryPredictions) -> set[UUID]:
+    return {each.id for each in predictions.recent(1000)}
+
+
+def test_a_request_that_fails_fails_alone_and_the_others_are_answered_and_recorded() -> None:
+    kept = InMemoryPredictions()
+    first, no_price, pair, broken, last = outcomes([[10], [13], [20, 30], [666], [40]], kept)
+    assert [prices(each) for each in (first, pair, last)] == [[1000.0], [2000.0, 3000.0], [4000.0]]
+    assert isinstance(no_price, InvalidHouses)
+    assert isinstance(broken, ZeroDivisionError)
+    assert recorded(kept) == {each.id for outcome in (first, pair, last) for each in outcome}
+
+
+def test_where_nothing_can_be_recorded_a_batch_is_not_tried_once_more_for_each_request() -> None:
+    into = Unavailable()
+    found = outcomes([[size] for size in range(20, 40)], into)
+    assert {type(each) for each in found} == {RepositoryUnavailable}
+    assert into.asked == 2  # the first request alone, and all that came meanwhile
+
+
+def test_each_request_is_estimated_by_the_model_that_it_was_checked_for() -> None:
+    kept = InMemoryPredictions()
+    found = outcomes([[10]] * 8, kept, then=predictor("two", 200.0))
+    assert [prices(each) for each in found] == [[1000.0]] * 4 + [[2000.0]] * 4
+    assert [each.estimate.model_version for (each,) in found] == ["one"] * 4 + ["two"] * 4
+    assert len(recorded(kept)) == 8
+
+
+def test_past_the_bound_requests_are_told_to_come_back() -> None:
+    found = outcomes([[10]] * 10, InMemoryPredictions(), waiting=3)
+    refused = [each for each in found if isinstance(each, Problem)]
+    assert len(refused) >= 5
+    assert {(each.status, each.headers["Retry-After"]) for each in refused} == {(503, "1")}
+    assert all(prices(each) == [1000.0] for each in found if each not in refused)
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_any_number_of_requests_is_answered_in_order(number: int) -> None:
+    found = outcomes([[size] for size in range(20, 20 + number)], InMemoryPredictions())
+    assert [prices(each) for each in found] == [[100.0 * size] for size in range(20, 20 + number)]
