@@ -32,6 +32,7 @@ from tests.doubles import a_batch
 from tests.integration.relay import Relay
 
 SOON = 20.0  # seconds: an upper bound for what takes milliseconds
+FIRST_FAILURE = settings(settings.get_profile("first-failure"), report_multiple_bugs=False)
 QUICK = Backoff(first=0.001, cap=0.02)
 
 
@@ -200,7 +201,7 @@ def test_whatever_happens_what_was_acknowledged_arrives_once_and_in_order() -> N
 
 def test_the_state_machine_finds_a_spool_that_loses_something() -> None:
     with pytest.raises(AssertionError, match="lost, twice"):
-        run_state_machine_as_test(ForgetfulOutages, settings=settings.get_profile("first-failure"))
+        run_state_machine_as_test(ForgetfulOutages, settings=FIRST_FAILURE)
 
 
 def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:

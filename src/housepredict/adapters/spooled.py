@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from random import SystemRandom
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +20,7 @@ from housepredict.domain.ports import Backlog, PredictionRepository
 _log = logging.getLogger(__name__)
 
 _BATCH = 500
+_chance = SystemRandom()  # whoever seeds the shared generator wants its numbers for themselves
 
 
 class ClosableRepository(PredictionRepository, Protocol):
@@ -58,7 +59,7 @@ class Backoff:
     def delay(self, failures: int) -> float:
         """The wait after so many failures in a row; after none, the time between looks at what others left behind."""
         longest = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
-        return longest * random.uniform(0.5, 1.0)
+        return longest * _chance.uniform(0.5, 1.0)
 
 
 @define
