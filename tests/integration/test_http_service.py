@@ -294,12 +294,21 @@ def test_storage_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> No
     assert "data" in line
 
 
-def test_a_database_that_is_down_is_told_in_one_line_without_its_password() -> None:
+def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
-    code, line = failing("--port", "0", HOUSEPREDICT_DATABASE_URL=f"postgresql://me:s3cret@127.0.0.1:{port}/mldata")
-    assert code == 5
-    assert "s3cret" not in line
+    url = f"postgresql://me:s3cret@127.0.0.1:{port}/mldata"
+    with running(tmp_path, "--demo", HOUSEPREDICT_DATABASE_URL=url) as service:
+        assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
+        read = httpx2.get(f"{service.url}/predictions").json()
+        assert read["predictions"][0]["predicted_price"] == LAB_PRICE
+        assert (read["behind"]["waiting"], read["behind"]["database"]) == (1, "unavailable")
+        ready = httpx2.get(f"{service.url}/health/ready")
+        assert ready.status_code == 200
+        assert f"127.0.0.1:{port}" in ready.json()["checks"]["predictions"]["behind"]["reason"]
+    log = service.log.read_text()
+    assert "predictions wait in the spool" in log
+    assert "s3cret" not in log
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])

@@ -11,18 +11,18 @@ whenever a writer is killed. The pointer is replaced the same way.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field
 
+from housepredict.adapters import file_lock
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, is_plain, verify
@@ -112,16 +112,12 @@ class DirectoryModels:
         """Held by whoever trains, in whatever process. Raises TrainingInProgress."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path / _TRAINING, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                # the system gives it back when a process ends, however it ends
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise TrainingInProgress from error
+        with ExitStack() as stack:
+            with self._available():
+                held = stack.enter_context(file_lock.held(self.path / _TRAINING))
+            if not held:
+                raise TrainingInProgress
             yield
-        finally:
-            os.close(descriptor)
 
     @property
     def _versions(self) -> Path:

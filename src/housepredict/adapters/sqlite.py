@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from uuid import UUID
 
 from attrs import define, field
@@ -22,7 +22,7 @@ from housepredict.domain.estimates import Prediction
 _SCHEMA_VERSION = 1
 
 # Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE predictions (
     id            TEXT PRIMARY KEY NOT NULL, -- UUIDv7
     created_at    TEXT NOT NULL,             -- ISO 8601, UTC
@@ -34,14 +34,12 @@ CREATE TABLE predictions (
 ) WITHOUT ROWID
 """
 
-_INSERT = """
+INSERT = """
 INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats)
 VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
-_RECENT = """
-SELECT id, created_at, model_version, features, price_cents, valued_on, caveats
-FROM predictions WHERE id < ? ORDER BY id DESC LIMIT ?
-"""
+SELECT = "SELECT id, created_at, model_version, features, price_cents, valued_on, caveats FROM predictions"
+_RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -50,6 +48,8 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 @define
 class SqlitePredictions:
     """A PredictionRepository in an SQLite file. Threads may share it, and processes its file."""
+
+    _tables: ClassVar[Sequence[str]] = (SCHEMA,)
 
     _path: Path
     _connection: sqlite3.Connection = field(repr=False)
@@ -69,7 +69,7 @@ class SqlitePredictions:
             # isolation_level=None: transactions begin where this module says so
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
             try:
-                _prepare(connection)
+                _prepare(connection, cls._tables)
             except BaseException:
                 connection.close()
                 raise
@@ -77,26 +77,23 @@ class SqlitePredictions:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch on disk, all or nothing; a prediction whose id is known already is ignored."""
-        rows = [_row(each) for each in predictions]
-        with self._lock, _translated(self._path), _transaction(self._connection):
-            self._connection.executemany(_INSERT, rows)
+        rows = [to_row(each) for each in predictions]
+        with self._writing() as connection:
+            connection.executemany(INSERT, rows)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
-        with self._lock, _translated(self._path):
-            end = _AFTER_EVERY_ID if before is None else str(before)
-            rows = self._connection.execute(_RECENT, (end, limit)).fetchall()
-        return [_prediction(*row) for row in rows]
+        return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""
-        with self._lock, _translated(self._path), _transaction(self._connection):
+        with self._writing():
             pass
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock, _translated(self._path):
-            self._connection.close()
+        with self._locked() as connection:
+            connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,15 +103,31 @@ class SqlitePredictions:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _locked(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(self._path):
+            yield self._connection
 
-def _prepare(connection: sqlite3.Connection) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._locked() as connection, _transaction(connection):
+            yield connection
+
+    def _read(self, query: str, *parameters: object) -> list[Prediction]:
+        with self._locked() as connection:
+            rows = connection.execute(query, parameters).fetchall()
+        return [_prediction(*row) for row in rows]
+
+
+def _prepare(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     if _schema_version(connection) < _SCHEMA_VERSION:
         with _transaction(connection):
             # asked again: another process may have been quicker
             if _schema_version(connection) < _SCHEMA_VERSION:
-                connection.execute(_SCHEMA)
+                for table in tables:
+                    connection.execute(table)
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
@@ -146,7 +159,8 @@ def _translated(path: Path) -> Iterator[None]:
         raise RepositoryUnavailable(f"the predictions in {path} cannot be recorded or read: {error}") from error
 
 
-def _row(recorded: Prediction) -> tuple[str | int | None, ...]:
+def to_row(recorded: Prediction) -> tuple[str | int | None, ...]:
+    """A prediction as its row, in the order of INSERT."""
     estimate = recorded.estimate
     return (
         str(recorded.id),

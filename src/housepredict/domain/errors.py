@@ -71,6 +71,14 @@ class RepositoryUnavailable(HousepredictError):
     """Predictions cannot be recorded or read at the moment."""
 
 
+class MisconfiguredRepository(RepositoryUnavailable):
+    """Where predictions are to be recorded was set up wrongly: waiting will not help."""
+
+
+class RefusedPredictions(RepositoryUnavailable):
+    """A batch that the repository will not take, however often it is tried: something in it is to blame."""
+
+
 class MissingExtra(HousepredictError):
     """A part of housepredict that this needs is not installed."""
 

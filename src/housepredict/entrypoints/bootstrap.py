@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,9 +17,12 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.serving.demonstration import load_demonstration
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import MissingExtra
-from housepredict.domain.ports import ModelStore, PredictionRepository, SalesSource, Trainer
+from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
 from housepredict.domain.usecases import Predict, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
+
+POSTGRES_PATIENCE = 1.0
+"""Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
 
 
 @define(slots=False)
@@ -56,7 +59,16 @@ class Application:
             from housepredict.adapters.postgres.repository import PostgresPredictions
         except ImportError as error:
             raise MissingExtra.named("postgres", "Keeping predictions in PostgreSQL") from error
-        return self._resources.enter_context(PostgresPredictions.open(self.settings.database_url))
+        from housepredict.adapters.spooled import SpooledPredictions
+        from housepredict.adapters.sqlite_spool import SqliteSpool
+
+        spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
+        behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
+        return self._resources.enter_context(SpooledPredictions.open(spool, behind))
+
+    def backlog(self) -> Backlog | None:
+        """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
+        return self.predictions.backlog() if isinstance(self.predictions, Backlogged) else None
 
     @cached_property
     def predict(self) -> Predict:

@@ -36,6 +36,7 @@ class Settings:
     database_url: a PostgreSQL URL; `memory:` keeps predictions in memory alone; None keeps them in SQLite in data_dir.
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
+    spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
     max_batch: most houses in one request. max_body: most bytes in a request's body.
     max_waiting: most houses that wait to be estimated, before requests are told to come back later.
     """
@@ -46,6 +47,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 5000
     token: str | None = field(default=None, repr=False)
+    spool_rows: int = 1_000_000
     max_batch: int = 1000
     max_body: int = 2 * 1024 * 1024
     max_waiting: int = 10_000
@@ -152,6 +154,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "host": str,
     "port": _whole(0, 65535),
     "token": _token,
+    "spool_rows": _whole(1, 10**9),
     "max_batch": _whole(1, 100_000),
     "max_body": _whole(1024, 1024**3),
     "max_waiting": _whole(1, 10_000_000),

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 
 RV = TypeVar("RV")
 
@@ -24,6 +24,10 @@ _DEFAULTS: dict[str, str | int | None] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
+
+
+# Classes of SQLSTATE: data exceptions, violated constraints, limits such as a row's size, and what a trigger raises.
+_THE_ROWS = ("22", "23", "54", "P0")
 
 
 class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -48,7 +52,7 @@ class Database:
     def at(cls, conninfo: str) -> Self:
         """The database that a URL or a `key=value` text of libpq names.
 
-        Raises RepositoryUnavailable if it cannot be read; what libpq says of it is left out, for it quotes passwords.
+        Raises MisconfiguredRepository if it cannot be read; what libpq says of it is left out, for it quotes passwords.
         """
         try:
             given = conninfo_to_dict(conninfo)
@@ -59,7 +63,7 @@ class Database:
         # A password with a bare / or @ makes libpq take its end for the host or the database, where it would be shown.
         misread = "://" in conninfo and ("@" in host + name or not port.replace(",", "").isdigit())
         if misread or (conninfo and not given):
-            raise RepositoryUnavailable(
+            raise MisconfiguredRepository(
                 "the database URL cannot be read: special characters in its user or password must be percent-encoded"
             )
         defaults = {key: value for key, value in _DEFAULTS.items() if key not in given}
@@ -67,10 +71,12 @@ class Database:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise RepositoryUnavailable for whatever the driver raises."""
+        """Raise RepositoryUnavailable for whatever the driver raises, RefusedPredictions if the rows are to blame."""
         try:
             yield
         except psycopg.Error as error:
             said = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
             reason = " ".join(" ".join(said).split())
-            raise RepositoryUnavailable(f"the predictions in PostgreSQL at {self.place}: {reason}") from error
+            refused = (error.sqlstate or "").startswith(_THE_ROWS)
+            kind = RefusedPredictions if refused else RepositoryUnavailable
+            raise kind(f"the predictions in PostgreSQL at {self.place}: {reason}") from error

@@ -6,25 +6,33 @@ from importlib import resources
 
 import psycopg
 
-from housepredict.adapters.postgres.connections import Database
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions
+
+_PATIENCE = 5.0
 
 
 def migrate(database: Database) -> None:
-    """Apply the migrations that the database lacks, all or none. Raises RepositoryUnavailable.
+    """Apply the migrations that the database lacks, all or none. Raises RepositoryUnavailable,
+    or MisconfiguredRepository for a database whose tables are somebody else's.
 
     Where nothing is to be done this takes one query, and no right but to read.
     """
-    with database.translated():
-        if _lacking(database):
-            # here, because most starts have no need of it
-            from housepredict.adapters.postgres.yoyo_backend import apply_migrations
+    try:
+        with database.translated():
+            if _lacking(database):
+                # here, because most starts have no need of it
+                from housepredict.adapters.postgres.yoyo_backend import apply_migrations
 
-            apply_migrations(database.conninfo)
+                apply_migrations(database.conninfo)
+    except RefusedPredictions as error:  # there are none: what a migration raises is about what it found
+        raise MisconfiguredRepository(str(error)) from error
 
 
 def _lacking(database: Database) -> bool:
     known = {each.name for each in resources.files(__package__).joinpath("sql").iterdir()}
-    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+    with ImpatientConnection.connect(database.conninfo, autocommit=True) as connection:
+        connection.patience = _PATIENCE
         try:
             applied = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
         except psycopg.errors.UndefinedTable:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Caveat, Feature, FeatureSchema, Kind, Value
+from housepredict.domain.ports import Backlog
 
 LAB_EXAMPLE: Mapping[str, Value] = MappingProxyType({"size": 2500, "bedrooms": 3, "age": 10})
 
@@ -38,6 +39,16 @@ def recorded_document(prediction: Prediction) -> dict[str, Any]:
         "predicted_price": prediction.price,
         "created_at": prediction.created_at.isoformat(),
         **_origin(prediction),
+    }
+
+
+def backlog_document(backlog: Backlog) -> dict[str, Any]:
+    """What has not reached the database, without where that is."""
+    return {
+        "waiting": backlog.waiting,
+        "oldest": backlog.oldest.isoformat() if backlog.oldest else None,
+        "set_aside": backlog.set_aside,
+        "database": "unavailable" if backlog.reason else "available",
     }
 
 

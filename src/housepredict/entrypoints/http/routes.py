@@ -7,6 +7,7 @@ use case in one as soon as they have read the body.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -16,12 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict import __version__
-from housepredict.domain.errors import HousepredictError
+from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
+    backlog_document,
     example,
     json_response,
     recorded_document,
@@ -89,7 +91,10 @@ def predictions(request: Request) -> Response:
     found = _application(request).predict.recent(limit, before)
     older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
-    return json_response({"predictions": [recorded_document(each) for each in found]}, headers=headers)
+    document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
+    if backlog := _application(request).backlog():
+        document["behind"] = backlog_document(backlog)
+    return json_response(document, headers=headers)
 
 
 async def train(request: Request) -> Response:
@@ -129,7 +134,11 @@ def _in_service(application: Application) -> ModelVersion | None:
 
 
 def _checks(application: Application) -> dict[str, dict[str, Any]]:
-    return {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
+    checks = {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
+    with suppress(RepositoryUnavailable):
+        if backlog := application.backlog():
+            checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}
+    return checks
 
 
 def _check(look: Callable[[], object]) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""A repository that survives the loss of the one behind it: what that one does not take waits on the local disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from random import SystemRandom
+from threading import Event, Lock, Thread
+from types import TracebackType
+from typing import Protocol, Self
+from uuid import UUID
+
+from attrs import define, evolve, field, frozen
+
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import Backlog, PredictionRepository
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+_chance = SystemRandom()  # whoever seeds the shared generator wants its numbers for themselves
+
+
+class ClosableRepository(PredictionRepository, Protocol):
+    """A repository that holds something open."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Spool(ClosableRepository, Protocol):
+    """A repository that can be emptied again, by one process at a time."""
+
+    def oldest(self, limit: int) -> Sequence[Prediction]:
+        """The oldest that wait, oldest first, at most `limit`."""
+
+    def remove(self, predictions: Sequence[Prediction]) -> None:
+        """Forget these, and no others."""
+
+    def set_aside(self, refused: Prediction, reason: str) -> None:
+        """Keep one, but among those that wait no longer."""
+
+    def backlog(self) -> Backlog:
+        """What is kept."""
+
+    def emptying(self) -> AbstractContextManager[bool]:
+        """Whether it is this process's turn."""
+
+
+@frozen
+class Backoff:
+    """How long to wait after a failure, in seconds: twice as long each time, up to `cap`, less some chance."""
+
+    first: float = 0.1
+    cap: float = 15.0
+
+    def delay(self, failures: int) -> float:
+        """The wait after so many failures in a row; after none, the time between looks at what others left behind."""
+        longest = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
+        return longest * _chance.uniform(0.5, 1.0)
+
+
+@define
+class SpooledPredictions:
+    """Appends to the repository behind while that takes what it is given, and to the spool from its first failure on.
+
+    A thread opens the repository behind and empties the spool into it, oldest first; once nothing waits, appends go
+    straight through again. Deadlines are the business of the repository behind: an append waits for it once in an
+    outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
+    """
+
+    _spool: Spool
+    _open_behind: Callable[[], ClosableRepository]
+    _backoff: Backoff = Backoff()
+    _behind: ClosableRepository | None = field(default=None, init=False)
+    _fault: RepositoryUnavailable | None = field(default=None, init=False)
+    # set: nothing waits, and appends go straight through. Cleared, and set again, under the lock, which an append to
+    # the spool holds too: none slips in between the look that finds the spool empty and the flag that says so.
+    _direct: Event = field(factory=Event, init=False, repr=False)
+    _turn: Lock = field(factory=Lock, init=False, repr=False)
+    _tried: Event = field(factory=Event, init=False, repr=False)
+    _wake: Event = field(factory=Event, init=False, repr=False)
+    _stopping: Event = field(factory=Event, init=False, repr=False)
+    _thread: Thread | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        spool: Spool,
+        open_behind: Callable[[], ClosableRepository],
+        *,
+        backoff: Backoff | None = None,
+        patience: float = 3.0,
+    ) -> Self:
+        """Start, waiting `patience` seconds at most for the repository behind; whether it is there or not."""
+        made = cls(spool, open_behind, backoff or Backoff())
+        made._thread = Thread(target=made._run, name="housepredict-spool", daemon=True)
+        made._thread.start()
+        made._tried.wait(patience)
+        return made
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch behind or, if that fails, in the spool. Raises RepositoryUnavailable if neither takes it."""
+        if self._direct.is_set() and self._behind:
+            try:
+                self._behind.append(predictions)
+            except RepositoryUnavailable as error:
+                self._note(error)
+            else:
+                return
+        with self._turn:
+            if self._direct.is_set():  # else the thread knows, and comes when its pause is over
+                self._direct.clear()
+                self._wake.set()
+            self._spool.append(predictions)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest of what is spooled and what is behind; the former alone if the latter cannot be read."""
+        # the spool first: what leaves it is behind already
+        spooled = self._spool.recent(limit, before)
+        found = {each.id: each for each in spooled}
+        if self._behind:
+            try:
+                found |= {each.id: each for each in self._behind.recent(limit, before)}
+            except RepositoryUnavailable as error:
+                self._note(error)
+        return sorted(found.values(), key=lambda each: each.id, reverse=True)[:limit]
+
+    def check(self) -> None:
+        """Return if a batch could be recorded somewhere now. Raises MisconfiguredRepository if nothing will mend."""
+        if self._direct.is_set() and self._behind:
+            try:
+                self._behind.check()
+            except RepositoryUnavailable as error:
+                self._note(error)
+                self._direct.clear()
+                self._wake.set()
+            else:
+                return
+        if isinstance(self._fault, MisconfiguredRepository):
+            raise self._fault.with_traceback(None)
+        self._spool.check()
+
+    def backlog(self) -> Backlog:
+        """What is in the spool, and why."""
+        return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
+
+    def drained(self, timeout: float) -> bool:
+        """Whether nothing waits and appends go straight through, within `timeout` seconds."""
+        return self._direct.wait(timeout)
+
+    def close(self, grace: float = 5.0) -> None:
+        """Try once more to empty the spool, for `grace` seconds at most, and close both; what is left is kept."""
+        self._stopping.set()
+        self._wake.set()
+        with ExitStack() as closing:
+            # a thread that is still busy then fails at the closed spool, in which its batch stays
+            closing.callback(self._spool.close)
+            if self._thread:
+                self._thread.join(grace)
+            if self._behind:
+                closing.callback(self._behind.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _note(self, error: RepositoryUnavailable) -> None:
+        if self._fault is None or str(self._fault) != str(error):
+            level = logging.ERROR if isinstance(error, MisconfiguredRepository) else logging.WARNING
+            _log.log(level, "predictions wait in the spool: %s", error)
+        self._fault = error
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            stopping = self._stopping.is_set()  # before the pass: the last one comes after the last append
+            try:
+                emptied = self._pass()
+            except RepositoryUnavailable as error:
+                self._note(error)
+                emptied = False
+            except Exception:  # noqa: BLE001  # the thread must outlive whatever a repository comes up with
+                _log.exception("emptying the spool failed unexpectedly")
+                emptied = False
+            self._tried.set()
+            if stopping:
+                return
+            failures = 0 if emptied else failures + 1
+            self._wake.wait(self._backoff.delay(failures))
+            self._wake.clear()
+
+    def _pass(self) -> bool:
+        """Hand over all that waits. Whether nothing does any more and the repository behind is well."""
+        if self._behind is None:
+            self._behind = self._open_behind()
+        self._tried.set()
+        moved = 0
+        with self._spool.emptying() as mine:
+            while mine and (batch := self._spool.oldest(_BATCH)):
+                self._hand_over(self._behind, batch)
+                moved += len(batch)
+        if moved:
+            _log.info("%d predictions left the spool", moved)
+        elif not self._direct.is_set():
+            self._behind.check()
+        with self._turn:
+            if self._spool.backlog().waiting:
+                self._direct.clear()
+            else:
+                self._fault = None
+                self._direct.set()
+        return self._direct.is_set()
+
+    def _hand_over(self, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
+        try:
+            behind.append(batch)
+        except RefusedPredictions as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._hand_over(behind, batch[:middle])
+                self._hand_over(behind, batch[middle:])
+                return
+            _log.error("prediction %s is set aside in the spool: %s", batch[0].id, error)
+            self._spool.set_aside(batch[0], str(error))
+        else:
+            self._spool.remove(batch)

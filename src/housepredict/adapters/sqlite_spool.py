@@ -1,0 +1,91 @@
+"""Predictions on this machine's disk on their way to elsewhere, in the table that keeps them for good where nothing is
+set up.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Self
+
+from attrs import define
+
+from housepredict.adapters import file_lock
+from housepredict.adapters.sqlite import INSERT, SCHEMA, SELECT, SqlitePredictions, to_row
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import Backlog
+
+_SET_ASIDE = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
+# counting a million rows takes too long to be done at each append
+_TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
+_COUNT = "UPDATE tally SET kept = kept + ? RETURNING kept"
+_WAITING = "id NOT IN (SELECT id FROM set_aside)"
+
+
+@define
+class SqliteSpool(SqlitePredictions):
+    """A repository that can be emptied again. Processes may share its file; one at a time should empty it."""
+
+    _tables: ClassVar[Sequence[str]] = (SCHEMA, _SET_ASIDE, _TALLY)
+
+    _max_rows: int = 1_000_000
+
+    @classmethod
+    def open(cls, path: Path, *, timeout: float = 5.0, max_rows: int = 1_000_000) -> Self:
+        """See SqlitePredictions.open; beyond `max_rows` predictions it takes no more."""
+        spool = super().open(path, timeout=timeout)
+        spool._max_rows = max_rows  # noqa: SLF001  # an object of this class
+        return spool
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch on disk, all or nothing. Raises RepositoryUnavailable where there is no room for it."""
+        rows = [to_row(each) for each in predictions]
+        with self._writing() as connection:
+            self._make_room(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
+
+    def check(self) -> None:
+        """Return if a row could be recorded now: there is room for it, and the disk takes what is written."""
+        with self._writing() as connection:
+            self._make_room(connection, 1)
+            connection.execute(_COUNT, (-1,))
+
+    def oldest(self, limit: int) -> Sequence[Prediction]:
+        """The oldest that wait, oldest first, at most `limit`."""
+        return self._read(f"{SELECT} WHERE {_WAITING} ORDER BY id LIMIT ?", limit)
+
+    def remove(self, predictions: Sequence[Prediction]) -> None:
+        """Forget these, and no others: one that is older may have come in meanwhile."""
+        ids = [(str(each.id),) for each in predictions]
+        with self._writing() as connection:
+            removed = connection.executemany("DELETE FROM predictions WHERE id = ?", ids).rowcount
+            connection.execute(_COUNT, (-removed,))
+
+    def set_aside(self, refused: Prediction, reason: str) -> None:
+        """Keep one, but among those that wait no longer."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO set_aside VALUES (?, ?)", (str(refused.id), reason))
+
+    def backlog(self) -> Backlog:
+        """How many there are, and since when."""
+        with self._locked() as connection:
+            found = connection.execute(
+                "SELECT (SELECT kept FROM tally), (SELECT count(*) FROM set_aside),"  # noqa: S608  # constants
+                f" (SELECT created_at FROM predictions WHERE {_WAITING} ORDER BY id LIMIT 1)"
+            )
+            kept, aside, oldest = found.fetchone()
+        return Backlog(kept - aside, datetime.fromisoformat(oldest) if oldest else None, aside)
+
+    @contextmanager
+    def emptying(self) -> Iterator[bool]:
+        """Whether it is this process's turn to empty it; for as long as that takes."""
+        with file_lock.held(self._path.with_suffix(".lock")) as held:
+            yield held
+
+    def _make_room(self, connection: sqlite3.Connection, rows: int) -> None:
+        (kept,) = connection.execute(_COUNT, (rows,)).fetchone()
+        if kept > self._max_rows:
+            raise RepositoryUnavailable(f"the spool {self._path} is full: it may hold {self._max_rows} predictions")
