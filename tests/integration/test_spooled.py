@@ -259,8 +259,10 @@ def test_a_disk_without_room_refuses_the_batch(path: Path) -> None:
 
 
 def test_readers_are_told_what_waits_since_when_and_why(path: Path) -> None:
-    behind = Behind(down=True)
+    behind = Behind()
     with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        behind.down = True
         batch = a_batch(2)
         predictions.append(batch)
         backlog = predictions.backlog()

@@ -103,14 +103,17 @@ class SpooledPredictions:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch behind or, if that fails, in the spool. Raises RepositoryUnavailable if neither takes it."""
+        fault = None
         if self._direct.is_set() and self._behind:
             try:
                 self._behind.append(predictions)
             except RepositoryUnavailable as error:
-                self._note(error)
+                fault = error
             else:
                 return
         with self._turn:
+            if fault:  # under the lock, so that no pass that ends now takes it for mended
+                self._note(fault)
             if self._direct.is_set():  # else the thread knows, and comes when its pause is over
                 self._direct.clear()
                 self._wake.set()
