@@ -14,16 +14,6 @@ from flask import Flask, jsonify, request
 
 from benchmarks.throughput.baselines.model import fitted
 
-TABLE = """
-CREATE TABLE IF NOT EXISTS predictions (
-    id SERIAL PRIMARY KEY,
-    size REAL NOT NULL,
-    bedrooms INTEGER NOT NULL,
-    age INTEGER NOT NULL,
-    predicted_price REAL NOT NULL,
-    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
-)
-"""
 INSERT = "INSERT INTO predictions (size, bedrooms, age, predicted_price) VALUES (%s, %s, %s, %s)"
 
 app = Flask(__name__)
