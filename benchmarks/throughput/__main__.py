@@ -45,7 +45,7 @@ def _profile(bench: Bench, effort: Effort, folder: Path) -> str:
     target = bench.durable()
     with serving(target.command, target.environment, target.port) as running:
         target.run(32, effort.warm_up)
-        return profiling.record(target, running, round(effort.seconds), folder)
+        return profiling.record(target, running, effort.seconds, folder)
 
 
 def _measure(bench: Bench, effort: Effort, folder: Path) -> None:
@@ -62,7 +62,7 @@ def _measure(bench: Bench, effort: Effort, folder: Path) -> None:
     outcomes: list[Outcome] = [*(each.outcome(rounds) for each in COMPARISONS), *alone, *away]
     [[version]] = postgres.execute(bench.server.conninfo, "SHOW server_version")
     about = report.facts(bench.python, sys.executable, str(version))
-    how = f"Medians of {effort.rounds} interleaved rounds of {effort.seconds:g} s."
+    how = f"Medians of {effort.rounds} interleaved rounds of {effort.seconds} s."
     report.write(folder, about, how, outcomes, rounds, outage_runs)
     print((folder / "throughput.md").read_text())
     print(f"written to {folder}")
@@ -82,7 +82,7 @@ def _say(line: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is put under load (5)")
-    parser.add_argument("--seconds", type=float, default=8, help="for how long each time (8)")
+    parser.add_argument("--seconds", type=int, default=8, help="for how long each time (8)")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s: shows that it runs, and little else")
     parser.add_argument("--profile", action="store_true", help="record where the time goes instead, with py-spy")
     parser.add_argument("--python", default=".venv/bin/python", help="what runs the service (.venv/bin/python)")

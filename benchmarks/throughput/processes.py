@@ -82,9 +82,7 @@ def serving(command: Sequence[str], environment: Mapping[str, str], port: int) -
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """This process's, without what would configure a service or its database."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DB_", "HOUSEPREDICT_", "PG"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DB_", "HOUSEPREDICT_", "PG"))}
     return kept | dict(more)
 
 
@@ -107,10 +105,10 @@ def wrk() -> str:
     return found
 
 
-def begin_load(port: int, bodies: Path, connections: int, seconds: float) -> subprocess.Popen[str]:
+def begin_load(port: int, bodies: Path, connections: int, seconds: int) -> subprocess.Popen[str]:
     """Start to post the bodies (a file, one a line) in turn. One thread: the other cores are the servers'."""
     command = [
-        wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{round(seconds)}s",
+        wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
         # a slow answer is slow, not failed
         "--timeout", "60s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}/predict", "--", str(bodies),
     ]  # fmt: skip

@@ -19,14 +19,15 @@ MARGIN = 5  # seconds that py-spy needs to begin and end
 def record(target: Target, server: Server, seconds: int, folder: Path) -> str:
     """Record twice under load, as a flame graph (profile.svg) and as stacks to count; gives the list (profile.txt)."""
     folder.mkdir(parents=True, exist_ok=True)
+    rates: list[float] = []
     stacks = target.bodies.with_suffix(".stacks")
     for form, path in (("flamegraph", folder / "profile.svg"), ("raw", stacks)):
         load = begin_load(server.port, target.bodies, TYPICAL, seconds + MARGIN)
         try:
             _py_spy(server.process.pid, form, path, seconds)
         finally:
-            rate = end_load(load).rate
-    listed = f"{target.name}, {TYPICAL} connections, {rate:,.0f} answers a second while it was watched\n\n"
+            rates.append(end_load(load).rate)
+    listed = f"{target.name}, {TYPICAL} connections, {min(rates):,.0f} answers a second while it was watched\n\n"
     listed += top(stacks.read_text().splitlines())
     (folder / "profile.txt").write_text(listed)
     return listed

@@ -49,7 +49,7 @@ def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome],
     lines = [
         "# Throughput",
         "",
-        f"{about['cores']} cores ({about['cpu']}, {about['system']}), shared by the load generator, the servers and "
+        f"{about['cores']} cores ({about['cpu']}, {about['system']}), shared by the load generator and all servers.",
         f"PostgreSQL {about['postgres']} with its default durability. {effort}",
         "",
         *(f"- {side}: " + ", ".join(f"{name} {version}" for name, version in about[side].items() if version)
@@ -65,7 +65,7 @@ def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome],
         "",
         "## All that was measured",
         "",
-        "Medians of the rounds. An answer is a 2xx; rows are counted in the database after each run, all rounds together.",
+        "Medians of the rounds; answers and rows are the sums. Rows are counted in the database after each run.",
         "",
         "| Target | Connections | Answers a second | p50 ms | p99 ms | 2xx answers | Rows stored | |",
         "|---|---|---|---|---|---|---|---|",

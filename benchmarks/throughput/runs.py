@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from attrs import asdict, field, frozen
+from attrs import asdict, frozen
 
 
 @frozen
@@ -76,7 +76,8 @@ Rounds = Mapping[Place, Sequence[Run]]
 
 def middle(runs: Iterable[Run], measure: str) -> float:
     """The median of `rate`, `p50_ms` or `p99_ms`."""
-    return median(getattr(run, measure) for run in runs)
+    value: float = median(getattr(run, measure) for run in runs)
+    return value
 
 
 @frozen
@@ -89,8 +90,8 @@ class Outcome:
     high: float | None = None
     at_least: float | None = None
     at_most: float | None = None
-    unit: str = "×"
-    notes: Sequence[str] = field(default=(), converter=tuple)
+    unit: str = "times"
+    notes: tuple[str, ...] = ()
     faulty: bool = False
 
     @property
@@ -124,12 +125,12 @@ class Comparison:
         missing = [f"{name} was not measured" for name in self.better_of if not candidates[name]]
         candidates = {name: runs for name, runs in candidates.items() if runs}
         if not candidates or not than:
-            return Outcome(self.claim, None, at_least=self.at_least, notes=missing)
+            return Outcome(self.claim, None, at_least=self.at_least, notes=tuple(missing))
         name = max(candidates, key=lambda each: self._ratio(candidates[each], than))
         best = candidates[name]
         singles = [self._ratio([ours], [theirs]) for ours, theirs in zip(best, than, strict=True)]
         faults = sorted({fault for run in (*best, *than) for fault in run.faults})
-        notes = [*([name] if len(self.better_of) > 1 else []), *missing, *faults]
+        notes = (*([name] if len(self.better_of) > 1 else []), *missing, *faults)
         return Outcome(
             self.claim, self._ratio(best, than), min(singles), max(singles), self.at_least, notes=notes,
             faulty=bool(faults),

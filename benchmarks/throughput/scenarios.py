@@ -1,4 +1,4 @@
-"""What is claimed, and how each figure is come by: comparisons of targets under load, and three that are measured alone."""
+"""What is claimed, and how each figure is come by: targets compared under load, and two things measured alone."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Effort:
     """How often and for how long each place is put under load; `warm_up` seconds go before, and are not counted."""
 
     rounds: int
-    seconds: float
-    warm_up: float = 2
+    seconds: int
+    warm_up: int = 2
 
 
 def measure_in_rounds(
@@ -94,9 +94,7 @@ def ready_in(target: Target, times: int) -> Outcome:
     for _ in range(times):
         with serving(target.command, target.environment, target.port) as server:
             took.append(server.seconds_to_ready)
-    return Outcome(
-        "ready after start, boosted model", median(took), min(took), max(took), at_most=1.0, unit="s"
-    )
+    return Outcome("ready after start, boosted model", median(took), min(took), max(took), at_most=1.0, unit="s")
 
 
 def memory_of(target: Target, effort: Effort) -> Outcome:
@@ -106,6 +104,4 @@ def memory_of(target: Target, effort: Effort) -> Outcome:
         with serving(target.command, target.environment, target.port) as server:
             target.run(TYPICAL, effort.warm_up)
             taken.append(server.pss_mb)
-    return Outcome(
-        "memory a process, linear model", median(taken), min(taken), max(taken), at_most=60.0, unit="MB PSS"
-    )
+    return Outcome("memory a process, linear model", median(taken), min(taken), max(taken), at_most=60.0, unit="MB PSS")

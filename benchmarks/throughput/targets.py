@@ -1,4 +1,4 @@
-"""What is put under load, each declared in a few lines: the service in several settings, and what it is compared with."""
+"""What is put under load, each declared in a few lines: the service as it may be set, and what it is compared with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from benchmarks.throughput import postgres
-from benchmarks.throughput.processes import begin_load, end_load
+from benchmarks.throughput.processes import begin_load, end_load, serving
 from benchmarks.throughput.runs import Run, read_run
 
 BASELINES = Path(__file__).with_name("baselines")
@@ -41,7 +41,7 @@ class Target:
     rows_an_answer: int = 1
     is_served: bool = True
 
-    def run(self, connections: int, seconds: float) -> Run:
+    def run(self, connections: int, seconds: int) -> Run:
         """Put it under load, then count what it stored."""
         if self.database:
             postgres.execute(self.database, f"TRUNCATE {self.table}")
@@ -57,10 +57,21 @@ class Target:
 
 
 @frozen
+class Fresh(Target):
+    """A server that is started anew for each run: what it keeps in memory would weigh on the next."""
+
+    def run(self, connections: int, seconds: int) -> Run:
+        """Start it, warm it up, put it under load."""
+        with serving(self.command, self.environment, self.port):
+            end_load(begin_load(self.port, self.bodies, connections, 1))
+            return super().run(connections, seconds)
+
+
+@frozen
 class BareInsert(Target):
     """No server: a loop in a process of its own, on a copy of the service's table."""
 
-    def run(self, connections: int, seconds: float) -> Run:
+    def run(self, _connections: int, seconds: int) -> Run:
         """Insert for so long; one connection, whatever is asked for."""
         assert self.database
         postgres.execute(self.database, f"CREATE TABLE IF NOT EXISTS {self.table} (LIKE predictions INCLUDING ALL)")
@@ -81,7 +92,9 @@ class Bench:
     server: postgres.Server
 
     def has_workers(self) -> bool:
-        said = subprocess.run([self.python, "-m", "housepredict", "serve", "--help"], capture_output=True, text=True)
+        said = subprocess.run(
+            [self.python, "-m", "housepredict", "serve", "--help"], check=False, capture_output=True, text=True
+        )
         return "--workers" in said.stdout
 
     def train(self, algorithm: str) -> Path:
@@ -105,7 +118,10 @@ class Bench:
         command += ["--data-dir", str(data or self.folder / label), *(() if data else ("--demo",))]
         command += ["--workers", str(workers)] if workers > 1 else []
         environment = {"HOUSEPREDICT_DATABASE_URL": database or "memory:"}
-        return Target(name, tuple(command), bodies, port, environment, database, rows_an_answer=rows)
+        kind = Fresh if memory else Target
+        return kind(
+            name, tuple(command), bodies, port, environment, database, rows_an_answer=rows, is_served=not memory
+        )
 
     def under_uvicorn(self, name: str, module: str, bodies: Path) -> Target:
         """A baseline, served as the service serves itself."""
@@ -151,7 +167,12 @@ class Bench:
             self.service(BOOSTED, "county_boosted", county, data=self.train("boosting")),
             in_batches,
             BareInsert(
-                INSERT, insert, batch, database=in_batches.database, table="bare_insert", rows_an_answer=BATCH_ROWS,
+                INSERT,
+                insert,
+                batch,
+                database=in_batches.database,
+                table="bare_insert",
+                rows_an_answer=BATCH_ROWS,
                 is_served=False,
             ),
         ]
