@@ -38,13 +38,18 @@ def measure(
         lost += _lost(target, sum(each[-1].succeeded for each in runs.values()), len(phases))
     failed = sum(_failed(run) for each in runs.values() for run in each)
     ratios = [stopped.rate / normal.rate for stopped, normal in zip(runs["stopped"], runs["normal"], strict=True)]
-    # a 503 leaves sooner than an estimate: only what succeeded is in the rate
-    return [
-        Outcome("failed requests while Postgres stops, is away and returns", failed, at_most=0, unit="", notes=tuple(lost),
-                faulty=bool(lost)),
-        Outcome("rate without Postgres ÷ the normal rate, 32 connections", median(ratios), min(ratios), max(ratios),
-                AT_LEAST),
-    ], runs  # fmt: skip
+    none_failed = Outcome(
+        "failed requests while Postgres stops, is away and returns",
+        failed,
+        at_most=0,
+        unit="",
+        notes=tuple(lost),
+        faulty=bool(lost),
+    )
+    as_fast = Outcome(
+        "rate without Postgres ÷ the normal rate, 32 connections", median(ratios), min(ratios), max(ratios), AT_LEAST
+    )
+    return [none_failed, as_fast], runs
 
 
 def _under_load(target: Target, seconds: int, happens: Callable[[], None] | None) -> Run:

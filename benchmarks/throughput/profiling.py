@@ -1,4 +1,7 @@
-"""Where the service spends its time under load, seen by py-spy."""
+"""Where the service spends its time under load, seen by py-spy.
+
+Only threads that hold the interpreter's lock are counted: those that wait would bury the rest.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def _py_spy(process: int, form: str, path: Path, seconds: int) -> None:
     program = Path(sys.executable).with_name("py-spy")
     subprocess.run(
         [
-            program, "record", "--pid", str(process), "--subprocesses", "--function", "--rate", "200",
+            program, "record", "--pid", str(process), "--subprocesses", "--gil", "--function", "--rate", "200",
             "--duration", str(seconds), "--format", form, "--output", path,
         ],
         check=True, capture_output=True,

@@ -1,6 +1,6 @@
 """The tutorial's design: Flask, scikit-learn for each request, a database connection for each request.
 
-For gunicorn with two synchronous workers. Like the tutorial's, it answers although the row was lost; the rows are counted.
+For gunicorn with two synchronous workers. Like the tutorial's, it answers even if the row was lost; rows are counted.
 """
 
 from __future__ import annotations
