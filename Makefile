@@ -52,10 +52,15 @@ build: .venv/.project ## make the wheel and the source distribution in dist/
 lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits; ARGS=--upgrade for the newest
 	$(compile) --all-extras --group dev --output-file requirements/dev.lock
 	$(compile) --extra all --group build --constraint requirements/dev.lock --output-file requirements/service.lock
+	$(compile) --extra all --group bench --constraint requirements/dev.lock --output-file requirements/bench.lock
 
 # --universal: one lock for every platform. fewest: and one version for every Python, so that all run what was tested.
 compile = build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --annotation-style line --custom-compile-command "make lock" $(ARGS)
+
+.PHONY: bench
+bench: build/bench/.bench .venv/.project ## measure the service beside others, a quarter of an hour; ARGS=--quick, ARGS=--profile
+	build/bench/bin/python -m benchmarks.throughput $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was made, and keep .housepredict, which is data
@@ -79,6 +84,13 @@ clean: ## remove what was made, and keep .housepredict, which is data
 
 .venv/.project: pyproject.toml .venv/.service
 	@$(pip) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+build/bench/.bench: requirements/bench.lock .venv/pyvenv.cfg
+	@echo "Installing what the benchmarks compare with (the first time takes a minute)"
+	@$(bin)/python -m venv build/bench
+	@build/bench/bin/python -m pip --disable-pip-version-check --quiet --retries 5 \
+		install --require-hashes --requirement requirements/bench.lock
 	@touch $@
 
 build/uv/bin/uv:
