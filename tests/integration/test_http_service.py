@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import socket
@@ -11,98 +10,29 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from attrs import frozen
 
-LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
-LAB_PRICE = 254206.02
-JSON = {"Content-Type": "application/json"}
-PREDICT = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-def environment(**more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_"))}
-    return clean | more
-
-
-@frozen
-class Service:
-    process: subprocess.Popen[str]
-    greeting: str
-    log: Path
-
-    @property
-    def url(self) -> str:
-        return self.greeting.split()[3]
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), timeout=30)
-
-    def stop(self, with_signal: int = signal.SIGTERM) -> int:
-        self.process.send_signal(with_signal)
-        return self.process.wait(30)
-
-
-@contextmanager
-def running(folder: Path, *options: str, **variables: str) -> Iterator[Service]:
-    """A service that greeted; stopped at the end, and whose log then holds no traceback."""
-    log = folder / "log"
-    command = [
-        sys.executable,
-        "-m",
-        "housepredict",
-        "serve",
-        "--port",
-        "0",
-        "--data-dir",
-        str(folder / "data"),
-        *options,
-    ]
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(**variables)
-        ) as process,
-    ):
-        try:
-            assert process.stdout
-            yield Service(process, greeting(process.stdout, log), log)
-        finally:
-            process.terminate()
-            process.wait(30)
-    assert "Traceback" not in log.read_text()
-
-
-def greeting(output: IO[str], log: Path) -> str:
-    lines = ""
-    while "curl " not in lines and "cannot estimate" not in lines:
-        line = output.readline()
-        assert line, f"it ended instead of greeting:\n{lines}{log.read_text()}"
-        lines += line
-    return lines
+from tests.integration.services import (
+    JSON,
+    LAB_HOUSE,
+    LAB_PRICE,
+    PREDICT,
+    Service,
+    answer_to,
+    environment,
+    read_answer,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running(tmp_path_factory.mktemp("service"), "--demo", HOUSEPREDICT_MAX_BODY="2048") as made:
         yield made
-
-
-def answer_to(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
-    connection.sendall(request)
-    return read_answer(connection.makefile("rb"))
-
-
-def read_answer(stream: IO[bytes]) -> tuple[int, bytes]:
-    status = int(stream.readline().split()[1])
-    headers = dict(line.strip().lower().split(b": ", 1) for line in iter(stream.readline, b"\r\n"))
-    return status, stream.read(int(headers[b"content-length"]))
 
 
 def test_the_request_that_it_prints_gets_the_tutorials_price(service: Service) -> None:
@@ -331,3 +261,9 @@ print(*({"sklearn", "scipy", "joblib", "psycopg", "pyarrow", "uvicorn"} & sys.mo
 """
     ended = finished("-c", script, HOUSEPREDICT_DEMO="1", HOUSEPREDICT_DATA_DIR=str(tmp_path))
     assert (ended.returncode, ended.stdout.split()) == (0, []), ended.stderr
+
+
+def test_the_service_that_is_to_be_noticed_by_the_tests_of_promises_does_forget(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", module="tests.integration.lossy_service") as service:
+        assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
+        assert httpx2.get(f"{service.url}/predictions").json()["predictions"] == []

@@ -39,7 +39,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
     """Run a command; the process's own arguments by default. Returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host=getattr(options, "host", None),
             port=getattr(options, "port", None),
         )
-        with Application(settings) as application:
+        with application(settings) as opened:
             command: Callable[[Application, argparse.Namespace], int] = options.command
-            return command(application, options)
+            return command(opened, options)
     except errors.InvalidHouses as error:
         for violation in error.violations:
             print(f"housepredict: {violation.describe()}", file=sys.stderr)
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(application: Application, _options: argparse.Namespace) -> int:
     from housepredict.entrypoints.serve import serve
 
-    return serve(application.settings)
+    return serve(application.settings, type(application))
 
 
 def _train(application: Application, options: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ except ImportError as error:
 _PATIENCE = 20  # seconds that requests have to finish in, once the service is told to stop
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, application: type[Application] = Application) -> int:
     """Serve until SIGINT or SIGTERM; requests that were accepted are answered first. Returns the exit code, 0.
 
     Raises RepositoryUnavailable, MissingExtra, or HousepredictError for an address that cannot be listened on.
@@ -34,11 +34,11 @@ def serve(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    with Application(settings) as application:
-        application.predict.recent(1)  # storage that cannot be reached is told before an address is taken
+    with application(settings) as opened:
+        opened.predict.recent(1)  # storage that cannot be reached is told before an address is taken
         listener = _listener(settings.host, settings.port)
         config = uvicorn.Config(
-            asgi_app(application=application, embedded=False),
+            asgi_app(application=opened, embedded=False),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -50,7 +50,7 @@ def serve(settings: Settings) -> int:
             workers=1,
             timeout_graceful_shutdown=_PATIENCE,
         )
-        _Server(config, application).run(sockets=[listener])
+        _Server(config, opened).run(sockets=[listener])
     return 0
 
 
