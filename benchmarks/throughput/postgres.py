@@ -81,7 +81,8 @@ def running() -> Iterator[Server]:
         port, name = free_port(), f"housepredict-bench-{os.getpid()}"
         _docker(
             "run", "--detach", "--name", name, "--env", "POSTGRES_HOST_AUTH_METHOD=trust",
-            "--publish", f"127.0.0.1:{port}:5432", IMAGE,
+            # the host's own network: a published port would put a proxy process between the two
+            "--network", "host", IMAGE, "-c", f"port={port}", "-c", "listen_addresses=127.0.0.1",
         )  # fmt: skip
         try:
             conninfo = f"postgresql://postgres@127.0.0.1:{port}/postgres"

@@ -30,14 +30,20 @@ class Work:
         return [ValueError(job) if job < 0 else 2 * job for job in jobs]
 
 
+def submitted(coalescer: Coalescer[int, int], job: int, weight: int) -> asyncio.Future[int]:
+    outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    coalescer.submit(job, weight, outcome)
+    return outcome
+
+
 def test_a_lone_job_is_a_batch_and_those_that_come_meanwhile_are_the_next() -> None:
     work = Work()
 
     async def scene() -> list[int]:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first = coalescer.submit(1, 1)
+            first = submitted(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
-            rest = [coalescer.submit(job, 1) for job in (2, 3, 4)]
+            rest = [submitted(coalescer, job, 1) for job in (2, 3, 4)]
             work.may_end.set()
             return list(await asyncio.gather(first, *rest))
 
@@ -54,7 +60,7 @@ def test_every_job_gets_its_own_outcome_in_the_order_of_coming_and_batches_keep_
 
     async def scene() -> list[int | BaseException]:
         with closing(Coalescer[int, int](work, most, 1000)) as coalescer:
-            outcomes = [coalescer.submit(job, weight) for job, weight in jobs]
+            outcomes = [submitted(coalescer, job, weight) for job, weight in jobs]
             return list(await asyncio.gather(*outcomes, return_exceptions=True))
 
     outcomes = asyncio.run(scene())
@@ -72,13 +78,13 @@ def test_past_the_bound_a_job_is_refused_at_once_and_taken_again_when_there_is_r
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 2)) as coalescer:
-            first = coalescer.submit(1, 1)
-            waiting = [coalescer.submit(2, 1), coalescer.submit(3, 1)]
+            first = submitted(coalescer, 1, 1)
+            waiting = [submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)]
             with pytest.raises(Overloaded):
-                coalescer.submit(4, 1)
+                submitted(coalescer, 4, 1)
             work.may_end.set()
             assert await asyncio.gather(first, *waiting) == [2, 4, 6]
-            assert await coalescer.submit(5, 1) == 10
+            assert await submitted(coalescer, 5, 1) == 10
 
     asyncio.run(scene())
 
@@ -88,7 +94,7 @@ def test_a_job_that_was_given_up_while_it_waited_is_not_worked_on() -> None:
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first, second, third = coalescer.submit(1, 1), coalescer.submit(2, 1), coalescer.submit(3, 1)
+            first, second, third = submitted(coalescer, 1, 1), submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)
             second.cancel()
             work.may_end.set()
             assert [await first, await third] == [2, 6]
@@ -102,10 +108,10 @@ def test_a_job_that_is_given_up_in_flight_disturbs_no_other() -> None:
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first = coalescer.submit(1, 1)
+            first = submitted(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
             first.cancel()
-            second = coalescer.submit(2, 1)
+            second = submitted(coalescer, 2, 1)
             work.may_end.set()
             assert await second == 4
 
@@ -118,7 +124,7 @@ def test_work_that_fails_as_a_whole_fails_for_each_of_its_jobs() -> None:
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            for outcome in [coalescer.submit(job, 1) for job in range(3)]:
+            for outcome in [submitted(coalescer, job, 1) for job in range(3)]:
                 with pytest.raises(ZeroDivisionError):
                     await outcome
 

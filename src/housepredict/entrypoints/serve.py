@@ -16,6 +16,7 @@ from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.http.app import asgi_app
+from housepredict.entrypoints.http.express import ExpressProtocol
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 try:
@@ -39,6 +40,7 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
         listener = _listener(settings.host, settings.port)
         config = uvicorn.Config(
             asgi_app(application=opened, embedded=False),
+            http=ExpressProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
@@ -17,16 +18,15 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Caveat, House
 from housepredict.domain.ports import Predictor, PredictorSource
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.answers import HEADERS, encode, warning_document
-from housepredict.entrypoints.http.coalescer import Coalescer, Overloaded
+from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
+from housepredict.entrypoints.http.answers import encode, warning_document
+from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
 from housepredict.entrypoints.http.requests import decode, read_body, require_json
 
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-_HEADERS.append((b"content-type", b"application/json"))
-
-
-_SHORT = 65_536
+HEADERS = [(name.lower().encode(), value.encode()) for name, value in COMMON_HEADERS.items()]
+HEADERS.append((b"content-type", b"application/json"))
+SHORT = 65_536
 """Longer bodies, in bytes, are read and answered in a worker thread: the event loop has others to serve."""
 
 
@@ -60,8 +60,14 @@ class Estimator:
 
     async def estimate(self, job: Job) -> Sequence[Prediction]:
         """Estimate and remember houses; see Predict. Raises a Problem where too many wait."""
+        outcome: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
+        self.submit(job, outcome)
+        return await outcome
+
+    def submit(self, job: Job, outcome: Outcome[Sequence[Prediction]]) -> None:
+        """As `estimate`, for who is told the outcome."""
         try:
-            return await self._coalescer.submit(job, len(job.houses))
+            self._coalescer.submit(job, len(job.houses), outcome)
         except Overloaded:
             detail = "More requests wait than the service lets wait. Try again in a moment."
             raise Problem("overloaded", 503, "Too many requests", detail, headers={"Retry-After": "1"}) from None
@@ -102,7 +108,7 @@ class EstimateHouses:
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
             return
-        headers = [*_HEADERS, (b"content-length", b"%d" % len(content))]
+        headers = [*HEADERS, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -113,11 +119,11 @@ async def _content(estimator: Estimator | None, scope: Scope, receive: Receive) 
     headers = Headers(scope=scope)
     require_json(headers)
     body = await read_body(headers, receive, estimator.max_body)
-    if len(body) <= _SHORT:
-        given, job = _read(estimator, body)
-        return _written(await _estimated(estimator, given, job), given, body)
-    given, job = await run_in_threadpool(_read, estimator, body)
-    return await run_in_threadpool(_written, await _estimated(estimator, given, job), given, body)
+    if len(body) <= SHORT:
+        given, job = read(estimator, body)
+        return written(await _estimated(estimator, given, job), given, body)
+    given, job = await run_in_threadpool(read, estimator, body)
+    return await run_in_threadpool(written, await _estimated(estimator, given, job), given, body)
 
 
 async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[Prediction]:
@@ -127,7 +133,8 @@ async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[
         raise error if isinstance(given, list) else error.alone() from None
 
 
-def _read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+    """What a body says, and the job that it makes. Raises a Problem, InvalidHouses or NoModel."""
     given = decode(body)
     if isinstance(given, list):
         return given, estimator.check(given)
@@ -137,7 +144,8 @@ def _read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
         raise error.alone() from None
 
 
-def _written(predictions: Sequence[Prediction], given: object, body: bytes) -> bytes:
+def written(predictions: Sequence[Prediction], given: object, body: bytes) -> bytes:
+    """The body of the answer."""
     if isinstance(given, list):
         pairs = zip(predictions, given, strict=True)
         return b'{"predictions":[%b]}' % b",".join(_answer(each, encode(house).encode()) for each, house in pairs)
