@@ -17,20 +17,20 @@ from attrs import define, field, frozen
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-Told = TypeVar("Told", contravariant=True)
+Told_contra = TypeVar("Told_contra", contravariant=True)
 
 
 class Overloaded(Exception):
     """As much waits as may wait."""
 
 
-class Outcome(Protocol[Told]):
+class Outcome(Protocol[Told_contra]):
     """Who waits for a job, told in the event loop. An asyncio.Future is one."""
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
 
-    def set_result(self, result: Told, /) -> None:
+    def set_result(self, result: Told_contra, /) -> None:
         """Tell what came of the job."""
 
     def set_exception(self, error: Exception, /) -> None:
