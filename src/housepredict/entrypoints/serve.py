@@ -16,11 +16,12 @@ from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.express import ExpressProtocol
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 try:
     import uvicorn
+
+    from housepredict.entrypoints.http.express import ExpressProtocol
 except ImportError as error:
     raise MissingExtra.named("serve", "Serving over HTTP") from error
 
