@@ -79,6 +79,7 @@ def test_past_the_bound_a_job_is_refused_at_once_and_taken_again_when_there_is_r
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 2)) as coalescer:
             first = submitted(coalescer, 1, 1)
+            await asyncio.to_thread(work.began.wait, 10)
             waiting = [submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)]
             with pytest.raises(Overloaded):
                 submitted(coalescer, 4, 1)
@@ -94,7 +95,9 @@ def test_a_job_that_was_given_up_while_it_waited_is_not_worked_on() -> None:
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first, second, third = submitted(coalescer, 1, 1), submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)
+            first = submitted(coalescer, 1, 1)
+            await asyncio.to_thread(work.began.wait, 10)
+            second, third = submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)
             second.cancel()
             work.may_end.set()
             assert [await first, await third] == [2, 6]

@@ -111,7 +111,7 @@ def test_where_nothing_can_be_recorded_a_batch_is_not_tried_once_more_for_each_r
     into = Unavailable()
     found = outcomes([[size] for size in range(20, 40)], into)
     assert {type(each) for each in found} == {RepositoryUnavailable}
-    assert into.asked == 2  # the first request alone, and all that came meanwhile
+    assert into.asked <= 2  # the first request, maybe alone, and all that came meanwhile
 
 
 def test_each_request_is_estimated_by_the_model_that_it_was_checked_for() -> None:

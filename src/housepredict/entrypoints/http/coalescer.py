@@ -7,7 +7,6 @@ timer: how large batches are follows from how long they take.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -56,60 +55,61 @@ class Coalescer(Generic[Job, Result]):
     _work: Callable[[Sequence[Job]], Sequence[Result | Exception]]
     _batch_weight: int
     _waiting_weight: int
-    _waiting: deque[_Waiting[Job, Result]] = field(factory=deque, init=False)
-    _weight: int = field(default=0, init=False)
-    _in_flight: bool = field(default=False, init=False)
+    # The thread helps itself to what waits: a busy event loop would be late to hand it the next batch.
+    _waiting: SimpleQueue[_Waiting[Job, Result] | None] = field(factory=SimpleQueue, init=False)
+    # Each is written by one thread alone; what waits weighs as much as lies between them.
+    _submitted: int = field(default=0, init=False)
+    _taken: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
-    _batches: SimpleQueue[Sequence[_Waiting[Job, Result]] | None] = field(factory=SimpleQueue, init=False)
     _thread: Thread = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # A thread and a queue instead of an executor, which takes four times as long to hand a batch over.
         self._thread = Thread(target=self._run, name="housepredict-batch", daemon=True)
         self._thread.start()
 
     def submit(self, job: Job, weight: int, outcome: Outcome[Result]) -> None:
         """Have a job done, and its outcome told; one that is done while it waits is left out. Raises Overloaded."""
-        if self._weight and self._weight + weight > self._waiting_weight:
+        waiting = self._submitted - self._taken
+        if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
-        self._waiting.append(_Waiting(job, weight, outcome))
-        self._weight += weight
-        if not self._in_flight:
-            self._start()
+        self._submitted += weight
+        self._waiting.put(_Waiting(job, weight, outcome))
 
     def close(self) -> None:
-        """Let the batch in flight finish, and end the thread."""
-        self._batches.put(None)
+        """Let what was submitted finish, and end the thread."""
+        self._waiting.put(None)
         self._thread.join()
 
-    def _start(self) -> None:
+    def _run(self) -> None:
         batch: list[_Waiting[Job, Result]] = []
         room = self._batch_weight
-        while self._waiting and (not batch or self._waiting[0].weight <= room):
-            entry = self._waiting.popleft()
-            self._weight -= entry.weight
+        while entry := self._waiting.get():
+            if batch and entry.weight > room:
+                self._finish(batch)
+                batch, room = [], self._batch_weight
+            self._taken += entry.weight
             if not entry.outcome.done():
-                room -= entry.weight
                 batch.append(entry)
-        self._in_flight = bool(batch)
+                room -= entry.weight
+            if batch and self._waiting.empty():
+                self._finish(batch)
+                batch, room = [], self._batch_weight
         if batch:
-            self._batches.put(batch)
+            self._finish(batch)
 
-    def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            try:
-                outcomes = self._work([entry.job for entry in batch])
-            except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits to hear of it
-                outcomes = [error] * len(batch)
-            self._loop.call_soon_threadsafe(self._deliver, batch, outcomes)
+    def _finish(self, batch: Sequence[_Waiting[Job, Result]]) -> None:
+        try:
+            outcomes = self._work([entry.job for entry in batch])
+        except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits to hear of it
+            outcomes = [error] * len(batch)
+        self._loop.call_soon_threadsafe(_tell, batch, outcomes)
 
-    def _deliver(self, batch: Sequence[_Waiting[Job, Result]], outcomes: Sequence[Result | Exception]) -> None:
-        # first, so that the next batch is under way while these are told
-        self._start()
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            if entry.outcome.done():
-                continue
-            if isinstance(outcome, Exception):
-                entry.outcome.set_exception(outcome)
-            else:
-                entry.outcome.set_result(outcome)
+
+def _tell(batch: Sequence[_Waiting[Job, Result]], outcomes: Sequence[Result | Exception]) -> None:
+    for entry, outcome in zip(batch, outcomes, strict=True):
+        if entry.outcome.done():
+            continue
+        if isinstance(outcome, Exception):
+            entry.outcome.set_exception(outcome)
+        else:
+            entry.outcome.set_result(outcome)
