@@ -124,3 +124,35 @@ def test_a_misconfigured_database_is_not_ready_and_still_loses_nothing(
             predictions.check()
         assert predictions.backlog().waiting == 1
     assert "percent-encoded" in caplog.text
+
+
+def test_readers_do_not_wait_for_a_database_that_is_known_to_be_away(path: Path) -> None:
+    behind, (first, second) = Behind(), a_batch(2)
+    with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append([first])
+        behind.down = True
+        assert predictions.recent(10) == []  # it is this reader that finds out
+        predictions.append([second])
+        assert predictions.recent(10) == [second]
+        assert predictions.backlog().reason == "down"
+        assert behind.reads == 1
+        behind.down = False
+        assert predictions.drained(SOON)
+        assert predictions.recent(10) == [second, first]
+
+
+def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path, tmp_path: Path) -> None:
+    behind, batch = Behind(), a_batch(2)
+    with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
+        assert predictions.drained(SOON)
+        predictions.append(batch[:1])
+        with elsewhere.emptying() as mine:
+            assert mine
+            behind.down = True
+            predictions.append(batch[1:])
+            behind.down = False
+            while predictions.backlog().reason:
+                predictions.drained(0.001)
+            assert predictions.backlog().waiting == 1
+            assert predictions.recent(10) == batch[::-1]

@@ -67,8 +67,8 @@ class SpooledPredictions:
     """Appends to the repository behind while that takes what it is given, and to the spool from its first failure on.
 
     A thread opens the repository behind and empties the spool into it, oldest first; once nothing waits, appends go
-    straight through again. Deadlines are the business of the repository behind: an append waits for it once in an
-    outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
+    straight through again. Deadlines are the business of the repository behind: an append or a read waits for it once
+    in an outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
     """
 
     _spool: Spool
@@ -117,11 +117,11 @@ class SpooledPredictions:
                 self._spool.append(predictions)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest of what is spooled and what is behind; the former alone if the latter cannot be read."""
+        """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
         # the spool first: what leaves it is behind already
         spooled = self._spool.recent(limit, before)
         found = {each.id: each for each in spooled}
-        if self._behind:
+        if self._behind and not self._fault:
             try:
                 found |= {each.id: each for each in self._behind.recent(limit, before)}
             except RepositoryUnavailable as error:
