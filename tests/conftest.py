@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 pytest.register_assert_rewrite("housepredict.testing")
 
 from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
+from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: E402
 
 settings.register_profile(
     "housepredict",
@@ -24,11 +25,13 @@ settings.load_profile("housepredict")
 settings.register_profile("first-failure", phases=[Phase.generate], database=None)
 
 POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
+SMALL_DISK = pytest.StashKey[type[SmallFileSystem | SmallFiles]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[POSTGRES_SERVER] = choose_server(os.environ.get("HOUSEPREDICT_TEST_POSTGRES"))
+    config.stash[SMALL_DISK] = choose_disk()
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    return f"postgres: {config.stash[POSTGRES_SERVER]}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [f"postgres: {config.stash[POSTGRES_SERVER]}", f"full disk: {config.stash[SMALL_DISK].TITLE}"]

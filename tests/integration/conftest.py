@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.conftest import POSTGRES_SERVER
-
-_numbers = count(1)
+from tests.integration.relay import Relay
+from tests.postgres_servers import Server, database
 
 
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> Iterator[str]:
     """The conninfo of a running server's administrator."""
-    with pytestconfig.stash[POSTGRES_SERVER].running() as conninfo:
-        yield conninfo
+    with pytestconfig.stash[POSTGRES_SERVER].running() as server:
+        yield server.conninfo
 
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
     """The conninfo of an empty database, the administrator's."""
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres_server, autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
-        yield make_conninfo(postgres_server, dbname=name)
-        administrator.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with database(postgres_server) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def relay(postgres: str) -> Iterator[Relay]:
+    """A relay in front of that database's server."""
+    with Relay.before(postgres).running() as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def another_server(pytestconfig: pytest.Config) -> Iterator[Server]:
+    """A server for tests that stop it."""
+    with pytestconfig.stash[POSTGRES_SERVER].running() as server:
+        yield server
+
+
+@pytest.fixture
+def stoppable(another_server: Server) -> Server:
+    """A running server to stop."""
+    another_server.start()
+    return another_server

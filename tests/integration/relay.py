@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
+from typing import Self
 
+import psycopg
 from attrs import define, field
 
 
@@ -19,13 +21,28 @@ class Relay:
     _passing: Event = field(factory=Event, init=False)
     _ends: list[socket.socket] = field(factory=list, init=False)
 
+    @classmethod
+    def before(cls, conninfo: str) -> Self:
+        """A relay in front of a PostgreSQL."""
+        with psycopg.connect(conninfo) as connection:
+            host, port = connection.info.host, connection.info.port
+
+        def connect() -> socket.socket:
+            if not host.startswith("/"):
+                return socket.create_connection((host, port))
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            return server
+
+        return cls(connect)
+
     @property
     def port(self) -> int:
         port: int = self._listener.getsockname()[1]
         return port
 
     @contextmanager
-    def running(self) -> Iterator[Relay]:
+    def running(self) -> Iterator[Self]:
         self.thaw()
         Thread(target=self._accept, daemon=True).start()
         try:
@@ -35,6 +52,8 @@ class Relay:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             for end in self._ends:
+                with suppress(OSError):  # most are closed at the other side
+                    end.shutdown(socket.SHUT_RDWR)
                 end.close()
 
     def freeze(self) -> None:
@@ -51,8 +70,14 @@ class Relay:
                 return
             server = self.connect()
             self._ends += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+            Thread(target=self._to_server, args=(client, server), daemon=True).start()
+            Thread(target=self._to_client, args=(server, client), daemon=True).start()
+
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        self._pass_on(client, server)
+
+    def _to_client(self, server: socket.socket, client: socket.socket) -> None:
+        self._pass_on(server, client)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         try:

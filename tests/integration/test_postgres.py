@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -92,22 +91,6 @@ def test_a_table_that_somebody_keeps_locked_is_unavailable_until_they_let_go(
             predictions.append(a_batch(1))
     predictions.append(a_batch(1))
     assert len(predictions.recent(10)) == 1
-
-
-@pytest.fixture
-def relay(postgres: str) -> Iterator[Relay]:
-    with psycopg.connect(postgres) as connection:
-        host, port = connection.info.host, connection.info.port
-
-    def connect() -> socket.socket:
-        if not host.startswith("/"):
-            return socket.create_connection((host, port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{host}/.s.PGSQL.{port}")
-        return server
-
-    with Relay(connect).running() as relay:
-        yield relay
 
 
 def test_a_server_that_falls_silent_is_unavailable_and_not_waited_for(postgres: str, relay: Relay) -> None:

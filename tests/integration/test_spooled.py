@@ -2,101 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from uuid import UUID
 
-import psycopg
 import pytest
-from attrs import define, evolve, field
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import Backoff, SpooledPredictions
+from housepredict.adapters.spooled import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
-from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
-from housepredict.domain.estimates import Estimate, Prediction
-from housepredict.domain.features import House
+from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.testing.predictions import PredictionRepositoryContract
 from tests.doubles import a_batch
-from tests.integration.relay import Relay
-
-SOON = 20.0  # seconds: an upper bound for what takes milliseconds
-QUICK = Backoff(first=0.001, cap=0.02)
-
-
-@define
-class Behind(InMemoryPredictions):
-    """A repository behind, and what befalls it."""
-
-    down: bool = False
-    unsure: bool = False
-    refused: set[UUID] = field(factory=set)
-    arrived: list[UUID] = field(factory=list)
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        if self.down:
-            raise RepositoryUnavailable("down")
-        if self.refused & {each.id for each in predictions}:
-            raise RefusedPredictions("one of them is poison")
-        self.arrived += [each.id for each in predictions if each.id not in self._by_id]
-        super().append(predictions)
-        if self.unsure:
-            self.unsure = False
-            raise RepositoryUnavailable("cut off after the commit")
-
-    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        if self.down:
-            raise RepositoryUnavailable("down")
-        return super().recent(limit, before)
-
-    def check(self) -> None:
-        if self.down:
-            raise RepositoryUnavailable("down")
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-@define
-class Forgetful(SqliteSpool):
-    """Lossy: of a batch it keeps all but one."""
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        super().append(predictions[1:])
-
-
-@define
-class Hasty(SqliteSpool):
-    """Lossy: forgets what is poison."""
-
-    def set_aside(self, refused: Prediction, reason: str) -> None:
-        self.remove([refused])
-
-
-@define
-class Bottomless(SqliteSpool):
-    """Lossy: when there is no room it says nothing."""
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        with suppress(RepositoryUnavailable):
-            super().append(predictions)
-
-
-def spooled(
-    path: Path, behind: Behind, kind: type[SqliteSpool] = SqliteSpool, max_rows: int = 10**6
-) -> SpooledPredictions:
-    return SpooledPredictions.open(kind.open(path, max_rows=max_rows), lambda: behind, backoff=QUICK)
+from tests.integration.spools import QUICK, SOON, Behind, Bottomless, Hasty, spooled
 
 
 @pytest.fixture
@@ -124,97 +43,6 @@ class TestSpooledBeforePostgres(PredictionRepositoryContract):
         with SpooledPredictions.open(SqliteSpool.open(path), partial(PostgresPredictions.open, postgres)) as repository:
             assert repository.drained(SOON)
             yield repository
-
-
-class Outages(RuleBasedStateMachine):
-    """What a service and its database go through."""
-
-    kind: type[SqliteSpool] = SqliteSpool
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.behind = Behind()
-        self.acknowledged: list[UUID] = []
-        self.open()
-
-    def open(self) -> None:
-        self.predictions = spooled(Path(self.folder.name) / "spool.sqlite", self.behind, self.kind)
-        assert self.behind.down or self.predictions.drained(SOON)
-
-    @rule(size=st.integers(1, 5))
-    def append(self, size: int) -> None:
-        batch = a_batch(size)
-        self.predictions.append(batch)
-        self.acknowledged += [each.id for each in batch]
-
-    @rule()
-    def outage(self) -> None:
-        self.behind.down = True
-
-    @rule()
-    def ambiguous_commit(self) -> None:
-        self.behind.unsure = True
-
-    @rule()
-    def restart_with_whatever_is_in_the_spool(self) -> None:
-        self.predictions.close()
-        self.open()
-
-    @rule()
-    def read(self) -> None:
-        before = self.spooled()
-        seen = [each.id for each in self.predictions.recent(10**6)]
-        if not self.behind.down:
-            assert seen == self.acknowledged[::-1]
-            return
-        # what got through right before the outage may leave the spool only now
-        assert set(self.spooled()) <= set(seen) <= set(before)
-        assert seen == sorted(seen, reverse=True)
-
-    def spooled(self) -> list[UUID]:
-        return [each.id for each in self.predictions._spool.recent(10**6)]
-
-    @precondition(lambda self: self.behind.down)
-    @rule()
-    def recovery(self) -> None:
-        self.behind.down = False
-        self.all_arrived()
-
-    def all_arrived(self) -> None:
-        assert self.predictions.drained(SOON)
-        assert self.behind.arrived == self.acknowledged, "lost, twice, or in another order"
-
-    def teardown(self) -> None:
-        self.behind.down = False
-        try:
-            self.predictions.append(a := a_batch(1))
-            self.acknowledged += [each.id for each in a]
-            self.all_arrived()
-        finally:
-            self.predictions.close()
-            self.folder.cleanup()
-
-
-class ForgetfulOutages(Outages):
-    kind = Forgetful
-
-
-def test_whatever_happens_what_was_acknowledged_arrives_once_and_in_order() -> None:
-    run_state_machine_as_test(Outages, settings=settings(max_examples=40, stateful_step_count=20))
-
-
-def test_the_state_machines_rules_notice_a_spool_that_loses_something() -> None:
-    # by hand: in a search, when the loss shows depends on the thread's pace, and Hypothesis wants the same each time
-    machine = ForgetfulOutages()
-    try:
-        machine.outage()
-        machine.append(2)
-        with pytest.raises(AssertionError, match="lost, twice, or in another order"):
-            machine.recovery()
-    finally:
-        machine.predictions.close()
-        machine.folder.cleanup()
 
 
 def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:
@@ -298,81 +126,33 @@ def test_a_misconfigured_database_is_not_ready_and_still_loses_nothing(
     assert "percent-encoded" in caplog.text
 
 
-@pytest.fixture
-def relay(postgres: str) -> Iterator[Relay]:
-    with psycopg.connect(postgres) as connection:
-        host, port = connection.info.host, connection.info.port
-
-    def connect() -> socket.socket:
-        if not host.startswith("/"):
-            return socket.create_connection((host, port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{host}/.s.PGSQL.{port}")
-        return server
-
-    with Relay(connect).running() as relay:
-        yield relay
-
-
-def test_a_database_that_falls_silent_holds_up_one_append_and_gets_everything_once(
-    path: Path, postgres: str, relay: Relay
-) -> None:
-    behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
-    batch = a_batch(30)
-    opened = partial(PostgresPredictions.open, behind, timeout=0.2)
-    with SpooledPredictions.open(SqliteSpool.open(path), opened, backoff=Backoff(0.01, 0.2)) as predictions:
-        assert predictions.drained(SOON)
-        predictions.append(batch[:1])
-        relay.freeze()
-        for each in batch[1:]:
-            predictions.append([each])
-        assert predictions.backlog().waiting == 29
-        relay.thaw()
-        assert predictions.drained(SOON)
-        assert not predictions.backlog()
-    with PostgresPredictions.open(postgres) as stored:
-        assert stored.recent(100) == batch[::-1]
-
-
-def test_what_postgresql_refuses_for_its_own_sake_is_set_aside(path: Path, postgres: str) -> None:
-    first, poison, last = a_batch(3)
-    poison = evolve(poison, estimate=Estimate(House({"text": "a\0b"}), 1.0, "a version"))
-    with SpooledPredictions.open(SqliteSpool.open(path), partial(PostgresPredictions.open, postgres)) as predictions:
-        assert predictions.drained(SOON)
-        predictions.append([first, poison, last])
-        assert predictions.drained(SOON)
-        assert predictions.backlog().set_aside == 1
-        with PostgresPredictions.open(postgres) as stored:
-            assert stored.recent(10) == [last, first]
-
-
-RECORDER = """
-import sys
-from pathlib import Path
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
-from tests.doubles import a_batch
-opened = lambda: PostgresPredictions.open("host=127.0.0.1 port=1 dbname=x")
-with SpooledPredictions.open(SqliteSpool.open(Path(sys.argv[1])), opened) as predictions:
-    while True:
-        batch = a_batch(5)
-        predictions.append(batch)
-        print(*(each.id for each in batch), flush=True)
-"""
-
-
-def test_a_process_killed_during_an_outage_leaves_everything_to_the_next_one(path: Path) -> None:
-    command = [sys.executable, "-c", RECORDER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as recorder:
-        assert recorder.stdout is not None
-        acknowledged = [recorder.stdout.readline() for _ in range(20)]
-        recorder.kill()
-        acknowledged += recorder.stdout.read().splitlines(keepends=True)
-    ids = {UUID(each) for line in acknowledged if line.endswith("\n") for each in line.split()}
-    behind = Behind()
+def test_readers_do_not_wait_for_a_database_that_is_known_to_be_away(path: Path) -> None:
+    behind, (first, second) = Behind(), a_batch(2)
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
-    assert len(ids) >= 100
-    assert ids <= set(behind.arrived)
-    assert behind.arrived == sorted(set(behind.arrived))
+        predictions.append([first])
+        behind.down = True
+        assert predictions.recent(10) == []  # it is this reader that finds out
+        predictions.append([second])
+        assert predictions.recent(10) == [second]
+        assert predictions.backlog().reason == "down"
+        assert behind.reads == 1
+        behind.down = False
+        assert predictions.drained(SOON)
+        assert predictions.recent(10) == [second, first]
+
+
+def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path, tmp_path: Path) -> None:
+    behind, batch = Behind(), a_batch(2)
+    with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
+        assert predictions.drained(SOON)
+        predictions.append(batch[:1])
+        with elsewhere.emptying() as mine:
+            assert mine
+            behind.down = True
+            predictions.append(batch[1:])
+            behind.down = False
+            while predictions.backlog().reason:
+                predictions.drained(0.001)
+            assert predictions.backlog().waiting == 1
+            assert predictions.recent(10) == batch[::-1]

@@ -67,17 +67,18 @@ class SpooledPredictions:
     """Appends to the repository behind while that takes what it is given, and to the spool from its first failure on.
 
     A thread opens the repository behind and empties the spool into it, oldest first; once nothing waits, appends go
-    straight through again. Deadlines are the business of the repository behind: an append waits for it once in an
-    outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
+    straight through again. Deadlines are the business of the repository behind: an append or a read waits for it once
+    in an outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
     """
 
     _spool: Spool
     _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff = Backoff()
     _behind: ClosableRepository | None = field(default=None, init=False)
+    # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
-    # set: nothing waits, and appends go straight through. Cleared, and set again, under the lock, which an append to
-    # the spool holds too: none slips in between the look that finds the spool empty and the flag that says so.
+    # set: nothing of this process waits, and appends go straight through. Cleared, and set again, under the lock, which
+    # an append to the spool holds too: none slips in between what is handed over last and the flag that says so.
     _direct: Event = field(factory=Event, init=False, repr=False)
     _turn: Lock = field(factory=Lock, init=False, repr=False)
     _tried: Event = field(factory=Event, init=False, repr=False)
@@ -103,32 +104,29 @@ class SpooledPredictions:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch behind or, if that fails, in the spool. Raises RepositoryUnavailable if neither takes it."""
-        fault = None
-        if self._direct.is_set() and self._behind:
-            try:
-                self._behind.append(predictions)
-            except RepositoryUnavailable as error:
-                fault = error
-            else:
-                return
         with self._turn:
-            if fault:  # under the lock, so that no pass that ends now takes it for mended
-                self._note(fault)
-            if self._direct.is_set():  # else the thread knows, and comes when its pause is over
-                self._direct.clear()
-                self._wake.set()
-            self._spool.append(predictions)
+            behind = self._behind if self._direct.is_set() else None
+            if behind is None:
+                self._spool.append(predictions)
+                return
+        try:
+            behind.append(predictions)
+        except RepositoryUnavailable as fault:
+            with self._turn:
+                self._lose(fault)
+                self._spool.append(predictions)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest of what is spooled and what is behind; the former alone if the latter cannot be read."""
+        """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
         # the spool first: what leaves it is behind already
         spooled = self._spool.recent(limit, before)
         found = {each.id: each for each in spooled}
-        if self._behind:
+        if self._behind and not self._fault:
             try:
                 found |= {each.id: each for each in self._behind.recent(limit, before)}
             except RepositoryUnavailable as error:
-                self._note(error)
+                with self._turn:
+                    self._lose(error)
         return sorted(found.values(), key=lambda each: each.id, reverse=True)[:limit]
 
     def check(self) -> None:
@@ -137,9 +135,8 @@ class SpooledPredictions:
             try:
                 self._behind.check()
             except RepositoryUnavailable as error:
-                self._note(error)
-                self._direct.clear()
-                self._wake.set()
+                with self._turn:
+                    self._lose(error)
             else:
                 return
         if isinstance(self._fault, MisconfiguredRepository):
@@ -151,7 +148,7 @@ class SpooledPredictions:
         return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
 
     def drained(self, timeout: float) -> bool:
-        """Whether nothing waits and appends go straight through, within `timeout` seconds."""
+        """Whether nothing of this process waits and appends go straight through, within `timeout` seconds."""
         return self._direct.wait(timeout)
 
     def close(self, grace: float = 5.0) -> None:
@@ -174,6 +171,13 @@ class SpooledPredictions:
     ) -> None:
         self.close()
 
+    def _lose(self, fault: RepositoryUnavailable) -> None:
+        """Called under the lock, so that no pass that ends now takes the fault for mended."""
+        self._note(fault)
+        if self._direct.is_set():  # else the thread knows, and comes when its pause is over
+            self._direct.clear()
+            self._wake.set()
+
     def _note(self, error: RepositoryUnavailable) -> None:
         if self._fault is None or str(self._fault) != str(error):
             level = logging.ERROR if isinstance(error, MisconfiguredRepository) else logging.WARNING
@@ -185,41 +189,51 @@ class SpooledPredictions:
         while True:
             stopping = self._stopping.is_set()  # before the pass: the last one comes after the last append
             try:
-                emptied = self._pass()
+                # neither emptied nor failed: another process has its turn, and is done soon
+                failures = 0 if self._pass() else 1
             except RepositoryUnavailable as error:
                 self._note(error)
-                emptied = False
+                failures += 1
             except Exception:  # noqa: BLE001  # the thread must outlive whatever a repository comes up with
                 _log.exception("emptying the spool failed unexpectedly")
-                emptied = False
+                failures += 1
             self._tried.set()
             if stopping:
                 return
-            failures = 0 if emptied else failures + 1
             self._wake.wait(self._backoff.delay(failures))
             self._wake.clear()
 
     def _pass(self) -> bool:
-        """Hand over all that waits. Whether nothing does any more and the repository behind is well."""
+        """Hand over what waits. Whether appends go straight through now."""
         if self._behind is None:
             self._behind = self._open_behind()
         self._tried.set()
-        moved = 0
         with self._spool.emptying() as mine:
-            while mine and (batch := self._spool.oldest(_BATCH)):
-                self._hand_over(self._behind, batch)
-                moved += len(batch)
+            moved = self._empty(self._behind) if mine else 0
+            if not moved and (self._fault or not self._direct.is_set()):
+                self._behind.check()
+                self._fault = None
+            # it is well, so appends may wait while it takes what came meanwhile: a busy service would leave no gap
+            with self._turn:
+                moved += self._empty(self._behind) if mine else 0
+                if not self._fault and (mine or not self._spool.backlog().waiting):
+                    self._direct.set()
+                else:
+                    self._direct.clear()
         if moved:
             _log.info("%d predictions left the spool", moved)
-        elif not self._direct.is_set():
-            self._behind.check()
-        with self._turn:
-            if self._spool.backlog().waiting:
-                self._direct.clear()
-            else:
-                self._fault = None
-                self._direct.set()
         return self._direct.is_set()
+
+    def _empty(self, behind: PredictionRepository) -> int:
+        """Hand over all that waits, but not what others append meanwhile. How many those were."""
+        moved = 0
+        while batch := self._spool.oldest(_BATCH):
+            self._hand_over(behind, batch)
+            self._fault = None
+            moved += len(batch)
+            if len(batch) < _BATCH:
+                break
+        return moved
 
     def _hand_over(self, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
         try:

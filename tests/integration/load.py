@@ -1,0 +1,122 @@
+"""Clients that post without a pause and remember what they were answered, to compare with what is stored."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import count
+from threading import Condition, Event
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx2
+import psycopg
+import pytest
+from attrs import define, field
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.integration.services import LAB_HOUSE, PREDICT, Service, read_answer
+
+T = TypeVar("T")
+
+SOON = 30.0  # seconds: an upper bound
+
+kept_and_seen_to_be_broken = pytest.mark.parametrize(
+    ("module", "outcome"),
+    [
+        ("housepredict", nullcontext()),
+        ("tests.integration.lossy_service", pytest.raises(AssertionError, match=r"^lost")),
+    ],
+    ids=["sound", "lossy"],
+)
+"""Runs the test of a promise with the service, and with one that forgets, which has to fail."""
+
+
+@define
+class Load:
+    """What was asked for and answered. No two houses are of one size: a row tells whose it is, answered or not."""
+
+    clients: int = 4
+    acknowledged: dict[str, int] = field(factory=dict, init=False)
+    """Sizes by id."""
+    unanswered: set[int] = field(factory=set, init=False)
+    statuses: Counter[int] = field(factory=Counter, init=False)
+    _sizes: Iterator[int] = field(factory=lambda: count(1), init=False)
+    _answered: Condition = field(factory=Condition, init=False)
+
+    @contextmanager
+    def on(self, service: Service) -> Iterator[None]:
+        """Post to the service until the block or the service ends."""
+        enough = Event()
+        with ThreadPoolExecutor(self.clients) as pool:
+            clients = [pool.submit(self._post, service, enough) for _ in range(self.clients)]
+            try:
+                yield
+            finally:
+                enough.set()
+        for client in clients:
+            client.result()
+
+    def wait_for(self, answers: int) -> None:
+        """Return when so many more have come."""
+        with self._answered:
+            wanted = self.statuses.total() + answers
+            assert self._answered.wait_for(lambda: self.statuses.total() >= wanted, SOON), "no answers any more"
+
+    def compare_with(self, rows: list[tuple[str, int]]) -> None:
+        """Whether what is stored is what was acknowledged, and maybe what got no answer."""
+        stored = dict(rows)
+        assert len(set(stored.values())) == len(rows), "stored twice"
+        assert self.acknowledged.items() <= stored.items(), "lost"
+        assert {stored[each] for each in stored.keys() - self.acknowledged.keys()} <= self.unanswered, (
+            "stored, and denied"
+        )
+
+    def _post(self, service: Service, enough: Event) -> None:
+        with service.connect() as connection, connection.makefile("rb") as stream:
+            while not enough.is_set():
+                size = next(self._sizes)
+                body = json.dumps({**LAB_HOUSE, "size": size}).encode()
+                try:
+                    connection.sendall(PREDICT + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                    status, answer = read_answer(stream)
+                    told = json.loads(answer)
+                except (OSError, IndexError, ValueError):  # it ended, before or within the answer
+                    self.unanswered.add(size)
+                    return
+                with self._answered:
+                    self.statuses[status] += 1
+                    if status == 200:
+                        self.acknowledged[told["id"]] = size
+                    self._answered.notify_all()
+
+
+def stored(conninfo: str) -> list[tuple[str, int]]:
+    """Ids and sizes in the order in which they came, transaction by transaction."""
+    with psycopg.connect(conninfo) as connection:
+        return connection.execute(
+            "SELECT id::text, (features->>'size')::int FROM predictions ORDER BY xmin::text::bigint, id"
+        ).fetchall()
+
+
+def url(conninfo: str, **more: str) -> str:
+    """The same as a URL, which is what the settings take."""
+    return f"postgresql://?{urlencode(conninfo_to_dict(conninfo, **more), quote_via=quote)}"
+
+
+def caught_up(service: Service) -> None:
+    """Return when the service says that nothing waits, and that the database is there."""
+    eventually(lambda: "behind" not in httpx2.get(f"{service.url}/predictions").json())
+
+
+def eventually(find: Callable[[], T]) -> T:
+    """What is found in the end; for what other processes tell only when they are asked."""
+    deadline = time.monotonic() + SOON
+    while not (found := find()):
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.02)
+    return found

@@ -1,0 +1,75 @@
+"""The service under load while its PostgreSQL is stopped and started, and while it is itself killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.integration.load import Load, caught_up, stored, url
+from tests.integration.services import running
+from tests.postgres_servers import Server, database
+
+
+def no_outage_loses_anything(folder: Path, server: Server, module: str, answers: int) -> None:
+    load = Load()
+    with database(server.conninfo) as conninfo:
+        with (
+            running(folder, "--demo", module=module, HOUSEPREDICT_DATABASE_URL=url(conninfo)) as service,
+            load.on(service),
+        ):
+            load.wait_for(answers)
+            server.stop()
+            load.wait_for(answers)
+            server.start()
+            caught_up(service)
+            load.wait_for(answers)
+        rows = stored(conninfo)
+        load.compare_with(rows)
+        assert rows == sorted(rows), "another order"
+        assert set(load.statuses) == {200}
+        assert not load.unanswered
+
+
+def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int) -> None:
+    load, chance = Load(), Random(kills)
+    with database(server.conninfo) as conninfo:
+        database_url = url(conninfo)
+        for number in range(kills):
+            with (
+                running(folder, "--demo", module=module, HOUSEPREDICT_DATABASE_URL=database_url) as service,
+                load.on(service),
+            ):
+                load.wait_for(chance.randint(1, 200))
+                # away for two rounds of four: lost, missing at the start, and found again
+                if number % 4 == 1:
+                    server.stop()
+                if number % 4 == 3:
+                    server.start()
+                load.wait_for(chance.randint(1, 200))
+                service.process.kill()
+        with running(folder, "--demo", HOUSEPREDICT_DATABASE_URL=database_url) as service:
+            caught_up(service)
+        load.compare_with(stored(conninfo))
+        assert set(load.statuses) == {200}
+        assert len(load.unanswered) <= kills * load.clients
+
+
+@pytest.mark.parametrize(
+    ("promise", "amount", "enough_to_see_it_broken"),
+    [(no_outage_loses_anything, 300, 1), (no_kill_loses_anything, 8, 1)],
+    ids=["outage", "kills"],
+)
+def test_a_service_keeps_its_promise_and_would_be_seen_to_break_it(
+    tmp_path: Path,
+    stoppable: Server,
+    promise: Callable[[Path, Server, str, int], None],
+    amount: int,
+    enough_to_see_it_broken: int,
+) -> None:
+    promise(tmp_path, stoppable, "housepredict", amount)
+    (tmp_path / "lossy").mkdir()
+    with pytest.raises(AssertionError, match=r"^lost"):
+        promise(tmp_path / "lossy", stoppable, "tests.integration.lossy_service", enough_to_see_it_broken)

@@ -1,0 +1,56 @@
+"""The spool before a real PostgreSQL that falls silent, or refuses."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from psycopg.conninfo import make_conninfo
+
+from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.spooled import Backoff, SpooledPredictions
+from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.estimates import Estimate
+from housepredict.domain.features import House
+from tests.doubles import a_batch
+from tests.integration.relay import Relay
+from tests.integration.spools import SOON
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
+
+
+def test_a_database_that_falls_silent_holds_up_one_append_and_gets_everything_once(
+    path: Path, postgres: str, relay: Relay
+) -> None:
+    behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
+    batch = a_batch(30)
+    opened = partial(PostgresPredictions.open, behind, timeout=0.2)
+    with SpooledPredictions.open(SqliteSpool.open(path), opened, backoff=Backoff(0.01, 0.2)) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append(batch[:1])
+        relay.freeze()
+        for each in batch[1:]:
+            predictions.append([each])
+        assert predictions.backlog().waiting == 29
+        relay.thaw()
+        assert predictions.drained(SOON)
+        assert not predictions.backlog()
+    with PostgresPredictions.open(postgres) as stored:
+        assert stored.recent(100) == batch[::-1]
+
+
+def test_what_postgresql_refuses_for_its_own_sake_is_set_aside(path: Path, postgres: str) -> None:
+    first, poison, last = a_batch(3)
+    poison = evolve(poison, estimate=Estimate(House({"text": "a\0b"}), 1.0, "a version"))
+    with SpooledPredictions.open(SqliteSpool.open(path), partial(PostgresPredictions.open, postgres)) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append([first, poison, last])
+        assert predictions.drained(SOON)
+        assert predictions.backlog().set_aside == 1
+        with PostgresPredictions.open(postgres) as stored:
+            assert stored.recent(10) == [last, first]

@@ -1,0 +1,93 @@
+"""A disk that gets full, for a service's data: a small file system, or where none can be mounted what comes close."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar
+
+from attrs import frozen
+
+
+@frozen
+class SmallFileSystem:
+    """Mounted in `folder`, of so many MiB."""
+
+    TITLE: ClassVar = "tmpfs"
+
+    folder: Path
+
+    def resize(self, process: int, size: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}m", str(self.folder)], check=True)
+
+    def take_the_rest(self, process: int) -> None:
+        """Leave room for not a single byte."""
+        with (self.folder / "rest").open("wb", buffering=0) as rest:
+            try:
+                while rest.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+    def relieve(self, process: int) -> None:
+        """Nothing: what has to get out of a full disk gets out of it."""
+
+
+@frozen
+class SmallFiles:
+    """None of a process's files may grow beyond so many MiB.
+
+    There is less to it than to a full disk: what one file gives up is of no use to another, so it has to be relieved.
+    """
+
+    TITLE: ClassVar = "RLIMIT_FSIZE AS A STAND-IN, for nothing can be mounted here"
+
+    folder: Path
+
+    def resize(self, process: int, size: int) -> None:
+        self._limit(process, size * 1024 * 1024)
+
+    def take_the_rest(self, process: int) -> None:
+        """There is no rest."""
+
+    def relieve(self, process: int) -> None:
+        self._limit(process, resource.RLIM_INFINITY)
+
+    def _limit(self, process: int, limit: int) -> None:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+
+Disk = SmallFileSystem | SmallFiles
+
+
+@contextmanager
+def small_disk(kind: type[Disk]) -> Iterator[Disk]:
+    with TemporaryDirectory(prefix="disk-") as folder:
+        if kind is SmallFiles:
+            yield SmallFiles(Path(folder))
+        else:
+            with _mounted(folder):
+                yield SmallFileSystem(Path(folder))
+
+
+def choose_disk() -> type[Disk]:
+    """The better of both that this machine allows."""
+    try:
+        with small_disk(SmallFileSystem):
+            return SmallFileSystem
+    except (OSError, subprocess.CalledProcessError):
+        return SmallFiles
+
+
+@contextmanager
+def _mounted(folder: str) -> Iterator[None]:
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
