@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Self
 from urllib.parse import urlsplit
 
 from attrs import frozen
+
+from housepredict.adapters.sqlite import SqlitePredictions
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 LAB_PRICE = 254206.02
@@ -36,8 +39,20 @@ class Service:
     def url(self) -> str:
         return self.greeting.split()[3]
 
+    @property
+    def address(self) -> tuple[str, int]:
+        url = urlsplit(self.url)
+        assert url.hostname
+        assert url.port
+        return url.hostname, url.port
+
     def connect(self) -> socket.socket:
-        return socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), timeout=30)
+        return socket.create_connection(self.address, timeout=30)
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers; Linux alone tells."""
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         self.process.send_signal(with_signal)
@@ -47,6 +62,7 @@ class Service:
 @contextmanager
 def running(folder: Path, *options: str, module: str = "housepredict", **variables: str) -> Iterator[Service]:
     """A service that greeted; stopped at the end, and whose log then holds no traceback."""
+    folder.mkdir(exist_ok=True)
     log = folder / "log"
     where = ["--port", "0", "--data-dir", str(folder / "data")]
     command = [sys.executable, "-m", module, "serve", *where, *options]
@@ -72,6 +88,87 @@ def greeting(output: IO[str], log: Path) -> str:
         assert line, f"it ended instead of greeting:\n{lines}{log.read_text()}"
         lines += line
     return lines
+
+
+def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=60,
+    )
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def failing(*options: str, **variables: str) -> tuple[int, str]:
+    """The exit code and the one line of a service that does not start."""
+    ended = finished("-m", "housepredict", "serve", *options, **variables)
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    return ended.returncode, line
+
+
+def stored(folder: Path) -> list[str]:
+    """The ids of all that a service in this folder remembers."""
+    with SqlitePredictions.open(folder / "data" / "predictions.sqlite") as predictions:
+        return sorted(str(each.id) for each in predictions.recent(10**6))
+
+
+def post(document: object, path: str = "/predict") -> bytes:
+    """A request to estimate, as its bytes."""
+    body = json.dumps(document).encode()
+    return PREDICT.replace(b"/predict", path.encode()) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def get(path: str) -> bytes:
+    return b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
+
+
+@frozen
+class Answer:
+    status: int
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def closes(self) -> bool:
+        return self.headers.get(b"connection") == b"close"
+
+    @classmethod
+    def read(cls, stream: IO[bytes]) -> Self | None:
+        """The next one, or None where the connection ends without."""
+        line = stream.readline()
+        if not line:
+            return None
+        lines = [each.rstrip() for each in iter(stream.readline, b"\r\n")]
+        headers = {name.lower(): value for name, _, value in (each.partition(b": ") for each in lines)}
+        assert len(headers) == len(lines), "a header came twice"
+        return cls(int(line.split()[1]), headers, stream.read(int(headers[b"content-length"])))
+
+
+def asked(service: Service, request: bytes) -> Answer:
+    """The answer to a request on a connection of its own."""
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(request)
+        answer = Answer.read(stream)
+    assert answer is not None
+    return answer
+
+
+def assert_refused(answer: Answer | None, status: int, problem: str) -> None:
+    assert answer is not None
+    assert (answer.status, answer.closes) == (status, True)
+    assert answer.headers[b"content-type"] == b"application/problem+json"
+    document = answer.document
+    assert (document["type"], document["status"]) == (f"urn:housepredict:problem:{problem}", status)
+    assert document["error"]
 
 
 def answer_to(connection: socket.socket, request: bytes) -> tuple[int, bytes]:

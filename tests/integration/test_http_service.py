@@ -7,8 +7,6 @@ import shlex
 import signal
 import socket
 import struct
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +21,8 @@ from tests.integration.services import (
     PREDICT,
     Service,
     answer_to,
-    environment,
+    failing,
+    finished,
     read_answer,
     running,
 )
@@ -188,26 +187,6 @@ def test_trained_anew_the_demonstration_is_the_same_model_and_stays_in_service(t
         assert (answer["prediction"], answer["model_version"]) == (LAB_PRICE, trained.json()["model_version"])
     with running(tmp_path) as service:
         assert trained.json()["model_version"] in service.greeting
-
-
-def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment(**variables),
-        timeout=60,
-    )
-    assert "Traceback" not in ended.stderr
-    return ended
-
-
-def failing(*options: str, **variables: str) -> tuple[int, str]:
-    ended = finished("-m", "housepredict", "serve", *options, **variables)
-    assert ended.stdout == ""
-    (line,) = ended.stderr.splitlines()
-    return ended.returncode, line
 
 
 def test_a_port_in_use_is_told_in_one_line(service: Service, tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ def test_predicting_loads_neither_scikit_learn_nor_a_driver_nor_a_web_framework(
     assert loaded_by(code, tmp_path) & HEAVY == set()
 
 
+def test_what_estimates_nothing_loads_no_numpy(tmp_path: Path) -> None:
+    code = 'import housepredict.entrypoints.serve, housepredict.entrypoints.cli as c; c.main(["models"])'
+    assert "numpy" not in loaded_by(code, tmp_path)
+
+
 def test_serving_loads_no_scikit_learn(tmp_path: Path) -> None:
     code = """
 import asyncio, housepredict, housepredict.entrypoints.serve

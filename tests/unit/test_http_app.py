@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -18,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
@@ -101,11 +103,12 @@ def test_it_does_not_start_on_storage_that_is_down(tmp_path: Path) -> None:
         pass
 
 
-def test_it_touches_neither_signals_nor_the_configuration_of_the_log() -> None:
+def test_it_touches_neither_signals_nor_the_interpreter_nor_the_configuration_of_the_log() -> None:
     def state() -> object:
         root, own = logging.getLogger(), logging.getLogger("housepredict")
         handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-        return handlers, list(root.handlers), root.level, list(own.handlers), own.level
+        process = sys.getswitchinterval(), dict(os.environ)
+        return handlers, process, list(root.handlers), root.level, list(own.handlers), own.level
 
     before = state()
     with served(application(lab_version())) as client:
@@ -173,17 +176,10 @@ def test_requests_at_once_each_get_their_own_answer() -> None:
     assert ids == sorted(ids, reverse=True)
 
 
-def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    app = asgi_app(application=application(lab_version()))
-    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+def predict(app: Starlette, receive: Receive, send: Send) -> None:
+    """Call it as a server does, whatever that server is."""
 
-    async def receive() -> Message:
-        return messages.pop(0)
-
-    async def send(message: Message) -> None:
-        assert message.get("status") != 500
-
-    async def leave() -> None:
+    async def call() -> None:
         scope: Scope = {
             "type": "http",
             "method": "POST",
@@ -194,6 +190,36 @@ def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptu
         async with app.router.lifespan_context(app):
             await app(scope, receive, send)
 
-    anyio.run(leave)
+    anyio.run(call)
+
+
+def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        assert message.get("status") != 500
+
+    predict(asgi_app(application=application(lab_version())), receive, send)
     assert not messages
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("begun", [b"", b"{"])
+def test_a_caller_who_never_ends_the_body_is_told_so_whatever_the_server(begun: bytes) -> None:
+    parts = [begun] if begun else []
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not parts:
+            await anyio.sleep_forever()
+        return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    predict(asgi_app(application=application(lab_version(), client_timeout=0.01)), receive, send)
+    assert sent[0]["status"] == 408
+    assert b"urn:housepredict:problem:request-timeout" in sent[1]["body"]

@@ -84,6 +84,10 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
         "HOUSEPREDICT_DATABASE_URL": f"mysql://me:{PASSWORD}@there",
         "HOUSEPREDICT_LOG_LEVEL": "loud",
         "HOUSEPREDICT_MAX_BATCH": "0",
+        "HOUSEPREDICT_WORKERS": "65",
+        "HOUSEPREDICT_CLIENT_TIMEOUT": "0",
+        "HOUSEPREDICT_IDLE_TIMEOUT": "nan",
+        "HOUSEPREDICT_DRAIN": "1_0",
         "HOUSEPREDICT_HOTS": "0.0.0.0",
         "DB_PORT": "many",
     }

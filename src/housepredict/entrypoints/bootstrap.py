@@ -14,8 +14,6 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.serving.demonstration import load_demonstration
-from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
 from housepredict.domain.usecases import Predict, Train
@@ -29,8 +27,8 @@ POSTGRES_PATIENCE = 1.0
 class Application:
     """The use cases, wired to the adapters that the settings ask for.
 
-    What is not used is neither opened nor imported: the database at the first prediction or at `predictions`,
-    scikit-learn at the first training.
+    What is not used is neither opened nor imported: numpy with the first model, the database at the first prediction
+    or at `predictions`, scikit-learn at the first training.
     """
 
     settings: Settings
@@ -44,6 +42,9 @@ class Application:
     @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
+        from housepredict.adapters.serving.demonstration import load_demonstration
+        from housepredict.adapters.serving.loader import load_predictor
+
         return LiveModel(self.models, load_predictor, load_demonstration() if self.settings.demo else None)
 
     @cached_property
@@ -78,6 +79,8 @@ class Application:
     @cached_property
     def train(self) -> Train:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
+        from housepredict.adapters.serving.loader import load_predictor
+
         return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock())
 
     def close(self) -> None:

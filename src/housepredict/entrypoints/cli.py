@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             demo=getattr(options, "demo", None) or None,
             host=getattr(options, "host", None),
             port=getattr(options, "port", None),
+            workers=getattr(options, "workers", None),
         )
         with application(settings) as opened:
             command: Callable[[Application, argparse.Namespace], int] = options.command
@@ -222,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = add("serve", _serve, "Serve estimates over HTTP.", demo)
     serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
     serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
+    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
 
     train = add("train", _train, "Train a model on sales, evaluate it on sales held out, and promote it.", as_json)
     sales = train.add_mutually_exclusive_group(required=True)

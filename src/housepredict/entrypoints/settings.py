@@ -39,6 +39,11 @@ class Settings:
     spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
     max_batch: most houses in one request. max_body: most bytes in a request's body.
     max_waiting: most houses that wait to be estimated, before requests are told to come back later.
+    workers: how many processes serve; each of them has the limits above and below.
+    max_connections: most connections that are open at a time.
+    client_timeout: seconds in which a client has sent its headers, its body, and read its answer, each.
+    idle_timeout: seconds for which a connection may stay open without a request.
+    drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
     """
 
     data_dir: Path
@@ -51,6 +56,11 @@ class Settings:
     max_batch: int = 1000
     max_body: int = 2 * 1024 * 1024
     max_waiting: int = 10_000
+    workers: int = 1
+    max_connections: int = 1000
+    client_timeout: float = 15.0
+    idle_timeout: float = 65.0
+    drain: float = 0.0
     log_level: str = "info"
 
 
@@ -83,6 +93,8 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
             values[name] = _READERS[name](str(value))
         except ValueError as error:
             problems.append(f"{name} {error}")
+    if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
+        problems.append(f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own")
     if problems:
         raise InvalidSettings(problems)
     settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
@@ -129,6 +141,15 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not (re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and low <= float(text) <= high):
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return float(text)
+
+    return read
+
+
 def _database_url(text: str) -> str:
     if text != IN_MEMORY and urlsplit(text).scheme not in ("postgresql", "postgres"):
         raise ValueError(f"must be a postgresql:// URL, or {IN_MEMORY}")
@@ -158,5 +179,10 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "max_batch": _whole(1, 100_000),
     "max_body": _whole(1024, 1024**3),
     "max_waiting": _whole(1, 10_000_000),
+    "workers": _whole(1, 64),
+    "max_connections": _whole(1, 1_000_000),
+    "client_timeout": _seconds(0.1, 3600),
+    "idle_timeout": _seconds(0.1, 3600),
+    "drain": _seconds(0, 3600),
     "log_level": _log_level,
 }

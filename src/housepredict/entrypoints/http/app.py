@@ -56,7 +56,13 @@ def asgi_app(
             await run_in_threadpool(_open, opened)
             settings_ = opened.settings
             estimator = Estimator(
-                opened.live_model, opened.predict, settings_.max_body, settings_.max_batch, settings_.max_waiting
+                opened.live_model,
+                opened.predict,
+                settings_.max_body,
+                settings_.max_batch,
+                settings_.max_waiting,
+                # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
+                settings_.client_timeout if embedded else None,
             )
             app.state.application, app.state.estimator = opened, estimator
             following = asyncio.create_task(_follow(opened.live_model))
@@ -77,6 +83,7 @@ def asgi_app(
     app.router.redirect_slashes = False
     app.state.application = app.state.estimator = None
     app.state.embedded = embedded
+    app.state.stopping = False
     return app
 
 

@@ -1,8 +1,8 @@
 """The express lane: `POST /predict` answered where its bytes arrive, below ASGI.
 
-A task, two calls of `send` and a router cost a request more than its estimate, validation and record together. So
-uvicorn's protocol hands requests of the usual form to the estimator by itself, and writes what comes of them. Whatever
-is not of that form goes the ordinary way, through the app.
+A task, a router and two calls of `send` cost a request more than its estimate, its validation and its record together.
+So the protocol hands requests of the usual form to the estimator by itself, and writes what comes of them. Whatever is
+not of that form goes the ordinary way, through the app, and what fails is answered as it would be there.
 """
 
 from __future__ import annotations
@@ -11,55 +11,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
-from starlette.applications import Starlette
 from starlette.requests import Request
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.predict import HEADERS, SHORT, Estimator, read, written
 from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
-_HEAD = b"".join(b"%b: %b\r\n" % each for each in HEADERS)
+_CLOSE = (b"connection", b"close")
 
 
-class ExpressProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with the express lane, for an app that is not mounted in another."""
+class ExpressProtocol(HttpProtocol):
+    """A connection with the express lane, for an app that is not mounted in another."""
 
     _boarding: RequestResponseCycle | None = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        estimator = self._estimator()
-        if (
-            estimator is None
-            or app is not self.app
-            or self.flow.write_paused
-            or not _is_usual(cycle.scope, estimator.max_body)
-        ):
+        if app is not self.app or self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
             super()._start_asgi_task(cycle, app)
-        elif cycle.more_body:
+            return
+        self._running = cycle
+        if cycle.more_body:
             self._boarding = cycle
         else:
-            self._estimate(cycle, estimator)
+            self._estimate(cycle)
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
         super().on_message_complete()
         cycle, self._boarding = self._boarding, None
-        estimator = self._estimator()
-        if cycle and estimator:
-            self._estimate(cycle, estimator)
+        if cycle:
+            self._estimate(cycle)
 
-    def _estimator(self) -> Estimator | None:
-        app = self.config.app
-        assert isinstance(app, Starlette)  # noqa: S101  # for the type checker: serve() gave it
-        estimator: Estimator | None = app.state.estimator
-        return estimator
-
-    def _estimate(self, cycle: RequestResponseCycle, estimator: Estimator) -> None:
+    def _estimate(self, cycle: RequestResponseCycle) -> None:
         body = bytes(cycle.body)
         try:
+            estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
             estimator.submit(job, _Passenger(self, cycle, given, body))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
@@ -76,11 +66,13 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def answer(self, cycle: RequestResponseCycle, content: bytes) -> None:
         """Answer with an estimate: what `send` would write, at once."""
-        head = [b"HTTP/1.1 200 OK\r\n", *(b"%b: %b\r\n" % each for each in self.server_state.default_headers), _HEAD]
-        close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (b"".join(head), close, len(content), content))
+        common = self.server_state.default_headers
+        keep_alive = cycle.keep_alive and _CLOSE not in common
+        headers = [*common, *HEADERS] if keep_alive or _CLOSE in common else [*common, *HEADERS, _CLOSE]
+        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
+        self.transport.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (lines, len(content), content))
         cycle.response_started = cycle.response_complete = True
-        if not cycle.keep_alive:
+        if not keep_alive:
             self.transport.close()
         self.on_response_complete()
 

@@ -47,6 +47,7 @@ class Estimator:
     max_body: int
     max_batch: int
     max_waiting: int
+    body_timeout: float | None = None
     _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
@@ -118,7 +119,7 @@ async def _content(estimator: Estimator | None, scope: Scope, receive: Receive) 
         raise NotStarted
     headers = Headers(scope=scope)
     require_json(headers)
-    body = await read_body(headers, receive, estimator.max_body)
+    body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
     if len(body) <= SHORT:
         given, job = read(estimator, body)
         return written(await _estimated(estimator, given, job), given, body)

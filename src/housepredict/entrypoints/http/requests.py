@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -41,8 +42,21 @@ def _is_json(content_type: str) -> bool:
     return (media_type == "application/json" or media_type.endswith("+json")) and set(charsets) <= {"utf-8", "utf8"}
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The body, of at most `limit` bytes. Raises a Problem as soon as it is known to be longer, or ClientDisconnect."""
+async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:
+    """The body, of at most `limit` bytes, within `seconds`, or None where the server sees to that.
+
+    Raises a Problem as soon as it is known to be longer or late, or ClientDisconnect.
+    """
+    if seconds is None:
+        return await _read_body(headers, receive, limit)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read_body(headers, receive, limit)
+    except TimeoutError:
+        raise too_late() from None
+
+
+async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     announced = headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
         raise _too_large(limit)
@@ -57,6 +71,12 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
     return body
+
+
+def too_late() -> Problem:
+    """What to say of a request that does not come to its end."""
+    detail = "Its headers, and then its body, have HOUSEPREDICT_CLIENT_TIMEOUT seconds to arrive."
+    return Problem("request-timeout", 408, "The request took too long", detail)
 
 
 def _too_large(limit: int) -> Problem:

@@ -79,10 +79,10 @@ async def live(_request: Request) -> Response:
 
 
 def ready(request: Request) -> Response:
-    """200 if an estimate could be given and remembered now, else 503 with the reason."""
+    """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
     checks = _checks(_application(request))
-    passed = _all_passed(checks)
-    return json_response({"status": "ready" if passed else "not ready", "checks": checks}, 200 if passed else 503)
+    status = "stopping" if request.app.state.stopping else "ready" if _all_passed(checks) else "not ready"
+    return json_response({"status": status, "checks": checks}, 200 if status == "ready" else 503)
 
 
 def predictions(request: Request) -> Response:
@@ -101,7 +101,8 @@ async def train(request: Request) -> Response:
     """Train the model in service anew, on the sales that it was trained on as they are now."""
     application = _application(request)
     require_access(request, application.settings.token, embedded=request.app.state.embedded)
-    await read_body(request.headers, request.receive, application.settings.max_body)
+    estimator = request.app.state.estimator
+    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     version = await run_in_threadpool(_train_again, application)
     return json_response(
         {

@@ -1,0 +1,170 @@
+"""The server's side of a connection: uvicorn's, with bounds on what a client may hold up, and for how long.
+
+uvicorn has none: a client that is silent, slow or endless keeps its connection, and what was read of it, for ever.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.requests import too_late
+from housepredict.entrypoints.settings import Settings
+
+MAX_HEADERS = 65_536
+"""Most bytes in the address and the headers of a request, and in whatever frames its body."""
+
+_MALFORMED = Problem("malformed-request", 400, "This is not HTTP", "The request cannot be read as HTTP/1.1.")
+_TOO_LONG = Problem("headers-too-large", 431, "The headers are too large", f"They may have {MAX_HEADERS} bytes in all.")
+_FULL = Problem(
+    "too-many-connections",
+    503,
+    "Too many connections",
+    "As many connections are open as may be. Try again in a moment.",
+    headers={"Retry-After": "1"},
+)
+
+
+class _Turn(Enum):
+    """Whose turn it is on a connection, and to do what."""
+
+    OURS = auto()
+    BEGIN = auto()  # the client's: to begin a request, the first or another
+    HEADERS = auto()  # to send the rest of them
+    BODY = auto()
+    READ = auto()  # to take what was sent to it
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """A connection.
+
+    Requests that come in one piece pay next to nothing for the deadlines: nothing is timed as they pass. `look` comes
+    by every second instead, and sees who has not moved on since.
+    """
+
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # as it is before the first request
+
+    def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
+        super().__init__(**of_uvicorn)
+        self._settings = settings
+        self._running: RequestResponseCycle | None = None  # the request that the app is at; `cycle` is the newest
+        self._fault = _MALFORMED
+        self._last_word: Problem | None = None
+        # the request of which only a part is here, and how many bytes of it have come since it was first seen so
+        self._part: object = None
+        self._more = 0
+        # what `look` saw last: whose turn, in which request, and since when
+        self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
+        self._since = 0.0
+
+    def look(self, now: float) -> None:
+        """End the connection if the client has had its turn for too long, however busy it looks."""
+        turn, request = self._turn()
+        if turn is not self._seen[0] or request is not self._seen[1]:
+            self._seen, self._since = (turn, request), now
+            return
+        waited = now - self._since
+        match turn:
+            case _Turn.BEGIN if waited >= self._settings.idle_timeout:
+                self.transport.close()
+            case _Turn.HEADERS | _Turn.BODY if waited >= self._settings.client_timeout:
+                self._refuse(too_late())
+            case _Turn.READ if waited >= self._settings.client_timeout:
+                self.transport.abort()  # closing would first wait for it to read
+
+    def _turn(self) -> tuple[_Turn, object]:
+        running = self._running
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            return _Turn.READ, running
+        if running is not None and not running.response_complete:
+            return _Turn.BODY if running.more_body else _Turn.OURS, running
+        part = self._unfinished()
+        return (_Turn.BEGIN, running) if part is None else (_Turn.HEADERS, part)
+
+    def _unfinished(self) -> object:
+        """The request that the client is sending: its scope up to the end of the headers, then its cycle."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            return self.scope
+        return cycle if cycle.more_body and not cycle.response_complete else None
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the connection, or refuse it where too many are open."""
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            self._refuse(_FULL)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the app; uvicorn would tell the newest request, which may stand in line."""
+        if self._running is not None:
+            self._running.disconnected = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends, unless it makes no sense or has no end."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request is answered in the protocol that it came in
+        except httptools.HttpParserError:
+            self._refuse(self._fault)
+            return
+        part = self._unfinished()
+        if part is None:
+            return
+        self._more = self._more + len(data) if part is self._part else 0
+        self._part = part
+        # the app sees to bodies that are too large: beyond twice that, it is chunks or trailers that have no end
+        if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._settings.max_body):
+            self._refuse(_TOO_LONG)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the app."""
+        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEADERS:
+            self._fault = _TOO_LONG
+            raise ValueError  # which ends the parsing
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to what the client has sent meanwhile. uvicorn would start a timer for each response here."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            if not (cycle.more_body and self._last_word):
+                self._start_asgi_task(cycle, app)
+                return
+        if self._last_word:
+            self._refuse(self._last_word)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        """End the connection, once what is on its way here is answered."""
+        self.loop.call_later(0.1, super().shutdown)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer instead of the app, and close."""
+        running = self._running
+        if running is not None and not running.response_complete:
+            if not running.more_body:
+                # it came before what is refused, and is answered first
+                self._last_word = problem
+                self.flow.pause_reading()
+                return
+            # the app is told that the client has left, and what it still says goes nowhere
+            running.disconnected = True
+            running.message_event.set()
+        response = problem.response()
+        headers = dict([*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")])
+        lines = [b"%b: %b\r\n" % header for header in headers.items()]
+        self.transport.write(b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", response.body]))
+        self.transport.close()

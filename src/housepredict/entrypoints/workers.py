@@ -1,0 +1,131 @@
+"""Several processes that serve as one: all accept on one socket, and one that dies is replaced.
+
+They are forked, so that what was loaded is loaded once. That is only sound while the supervisor has no thread, no event
+loop and no open database; so it opens nothing itself, and each worker opens its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+
+from attrs import define, field, frozen
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STEADY = 60.0  # seconds after which a death is no consequence of the one before
+_LONGEST_PAUSE = 15.0  # seconds
+
+
+@frozen
+class Ties:
+    """What a worker has of its supervisor."""
+
+    lifeline: int
+    """A descriptor to read from, which is at its end when the supervisor is."""
+    _greetings: int
+
+    def announce(self, greeting: str) -> None:
+        """Say that the worker is ready."""
+        with suppress(BrokenPipeError):  # nobody waits for the greeting of a replacement
+            os.write(self._greetings, greeting.encode())
+        os.close(self._greetings)
+
+
+@define(eq=False)
+class Supervisor:
+    """Keeps `count` processes at `work`, which all have the listener; it returns or raises as a program's main does.
+
+    In a worker, `run` ends as `work` does: with SystemExit and the code that it returns, or with what it raises.
+    """
+
+    _count: int
+    _listener: socket.socket
+    _work: Callable[[Ties], int]
+    _lifeline: int = field(init=False)
+    _alive: int = field(init=False)  # the other end, which nobody else has open
+    _began: dict[int, float] = field(factory=dict, init=False)  # when, by process
+    _deaths: int = field(default=0, init=False)  # in quick succession
+    _stopping: bool = field(default=False, init=False)
+
+    def run(self, greet: Callable[[str], None]) -> int:
+        """Work until SIGTERM or SIGINT. Returns 0, or the exit code of a worker that could not start."""
+        self._lifeline, self._alive = os.pipe()
+        for each in _SIGNALS:
+            signal.signal(each, self._stop)
+        greeting = ""
+        # the first alone: what keeps it from starting would keep the others too, and is to be told once
+        for several in (1, self._count - 1):
+            for ready in [self._start() for _ in range(several)]:
+                with os.fdopen(ready) as stream:
+                    greeting = stream.read()
+                if not greeting:
+                    return self._failed()
+        greet(greeting)
+        while self._began:
+            self._replace(*os.wait())
+        return 0
+
+    def _start(self, pause: float = 0.0) -> int:
+        """Fork a worker. Returns the descriptor from which its greeting can be read."""
+        ready, greetings = os.pipe()
+        # no signal comes between the fork and the worker's being known here, or its not being a supervisor there
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        worker = None if self._stopping else os.fork()
+        if worker == 0:
+            os.close(self._alive)
+            os.close(ready)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            # SIGINT stays blocked: a terminal sends it to all, and the supervisor says what it means
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+            abandoned, _, _ = select.select([self._lifeline], [], [], pause)
+            raise SystemExit(0 if abandoned else self._work(Ties(self._lifeline, greetings)))
+        if worker:
+            self._began[worker] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(greetings)
+        return ready
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        """Hand a signal on: once, however often it comes, but a second SIGINT is for those who wait no longer."""
+        forced = self._stopping and number == signal.SIGINT
+        if forced or not self._stopping:
+            self._stopping = True
+            self._listener.close()
+            for worker in self._began:
+                with suppress(ProcessLookupError):  # it ended in this very moment
+                    os.kill(worker, signal.SIGKILL if forced else signal.SIGTERM)
+
+    def _failed(self) -> int:
+        """A worker ended before it was ready: end with all others, as it did."""
+        told, codes = self._stopping, []
+        while self._began:
+            worker, status = os.wait()
+            del self._began[worker]
+            codes.append(os.waitstatus_to_exitcode(status))
+            self._stop(signal.SIGTERM, None)
+        return 0 if told else max(codes[0], 1)
+
+    def _replace(self, worker: int, status: int) -> None:
+        lived = time.monotonic() - self._began.pop(worker)
+        if self._stopping:
+            return
+        self._deaths = 0 if lived >= _STEADY else self._deaths + 1
+        pause = pause_after(self._deaths)
+        code = os.waitstatus_to_exitcode(status)
+        _log.error("worker %d ended with %d; another one starts in %.1f s", worker, code, pause)
+        os.close(self._start(pause))
+
+
+def pause_after(deaths: int) -> float:
+    """Seconds to wait before a worker is replaced, after so many in quick succession."""
+    return min(0.1 * 2.0 ** min(deaths - 2, 30), _LONGEST_PAUSE) if deaths > 1 else 0.0

@@ -1,0 +1,55 @@
+"""The threads of a process that serves: few, since estimates are small; a training in it has all that it wants."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.services import LAB_HOUSE, asked, finished, post, running
+
+CORES = len(os.sched_getaffinity(0))
+
+PROBE = """
+import json, sys
+from functools import cached_property
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main
+
+class Probe(Application):
+    @cached_property
+    def predictions(self):
+        import sklearn.ensemble, threadpoolctl
+        pools = {each["user_api"]: each["num_threads"] for each in threadpoolctl.threadpool_info()}
+        print(json.dumps({**pools, "switch": sys.getswitchinterval()}))
+        raise RepositoryUnavailable
+
+sys.exit(main(["serve", "--port", "0", "--data-dir", sys.argv[1]], application=Probe))
+"""
+
+
+def threads(folder: Path, **variables: str) -> int:
+    with running(folder, "--demo", **variables) as service:
+        assert asked(service, post(LAB_HOUSE)).status == 200
+        process = Path(f"/proc/{service.process.pid}")
+        loaded = process.joinpath("maps").read_text()
+        assert "numpy" in loaded
+        assert "sklearn" not in loaded
+        (count,) = re.findall(r"^Threads:\s+(\d+)$", process.joinpath("status").read_text(), re.MULTILINE)
+    return int(count)
+
+
+def test_numpy_starts_none_unless_the_user_wants_some(tmp_path: Path) -> None:
+    alone = threads(tmp_path / "default")
+    assert threads(tmp_path / "one", OPENBLAS_NUM_THREADS="1") == alone
+    assert threads(tmp_path / "several", OPENBLAS_NUM_THREADS="2") == alone + (CORES > 1)
+
+
+def test_a_training_has_one_for_each_core(tmp_path: Path) -> None:
+    found = json.loads(finished("-c", PROBE, str(tmp_path)).stdout)
+    assert (found["blas"], found["openmp"]) == (1, CORES)
+    assert found["switch"] == pytest.approx(0.0001)

@@ -1,0 +1,89 @@
+"""How the service stops: in good order, in its own time, and with nothing lost."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Semaphore
+
+import pytest
+
+from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, read_answer, running, stored
+
+CLIENTS = 8
+
+
+def asking_until_it_is_gone(service: Service, answered: Semaphore) -> list[Answer]:
+    """All that a client gets who takes an end without an answer for no answer, and comes again."""
+    answers = []
+    while True:
+        try:
+            with service.connect() as connection, connection.makefile("rb") as stream:
+                answer = None
+                while answer is None or not answer.closes:
+                    connection.sendall(post(LAB_HOUSE))
+                    answer = Answer.read(stream)
+                    if answer is None:
+                        break
+                    answers.append(answer)
+                    answered.release()
+        except ConnectionRefusedError:
+            return answers
+        except ConnectionError:
+            continue
+
+
+def what_is_accepted_is_answered_and_kept(folder: Path, module: str, workers: str, drain: str) -> None:
+    answered = Semaphore(0)
+    with (
+        ThreadPoolExecutor(CLIENTS) as threads,
+        running(folder, "--demo", "--workers", workers, module=module, HOUSEPREDICT_DRAIN=drain) as service,
+    ):
+        clients = [threads.submit(asking_until_it_is_gone, service, answered) for _ in range(CLIENTS)]
+        for _ in range(200):
+            assert answered.acquire(timeout=30)
+        assert service.stop() == 0
+        answers = [answer for client in clients for answer in client.result()]
+    assert {answer.status for answer in answers} == {200}
+    assert sum(answer.closes for answer in answers) >= CLIENTS, "busy clients are told that it stops"
+    assert sorted(answer.document["id"] for answer in answers) == stored(folder)
+
+
+@pytest.mark.parametrize(("workers", "drain"), [("1", "0"), ("2", "0"), ("2", "0.5")])
+def test_stopped_under_load_it_has_kept_what_it_acknowledged_and_nothing_else(
+    tmp_path: Path, workers: str, drain: str
+) -> None:
+    what_is_accepted_is_answered_and_kept(tmp_path / "sound", "housepredict", workers, drain)
+    with pytest.raises(AssertionError):
+        what_is_accepted_is_answered_and_kept(tmp_path / "lossy", "tests.integration.lossy_service", workers, drain)
+
+
+def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", HOUSEPREDICT_DRAIN="600") as service, service.connect() as connection:
+        assert not asked(service, get("/health/ready")).closes
+        service.process.send_signal(signal.SIGTERM)
+        while (ready := asked(service, get("/health/ready"))).status != 503:
+            pass
+        assert ready.document["status"] == "stopping"
+        assert asked(service, get("/health/live")).status == 200
+        with connection.makefile("rb") as stream:
+            connection.sendall(post(LAB_HOUSE))
+            answer = Answer.read(stream)
+            assert answer
+            assert (answer.status, answer.closes) == (200, True)
+            assert stream.read() == b""
+        service.process.send_signal(signal.SIGTERM)
+        assert asked(service, post(LAB_HOUSE)).status == 200, "a second SIGTERM forces nothing"
+        assert service.stop(signal.SIGINT) == 0
+
+
+def test_a_slow_client_holds_the_end_up_no_longer_than_its_own_deadline(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", HOUSEPREDICT_CLIENT_TIMEOUT="0.1") as service, service.connect() as connection:
+        connection.sendall(post(LAB_HOUSE) + post(LAB_HOUSE)[:-1])
+        with connection.makefile("rb") as stream:
+            assert read_answer(stream)[0] == 200
+            service.process.send_signal(signal.SIGTERM)
+            assert read_answer(stream)[0] == 408
+        assert service.process.wait(30) == 0
+    assert "Cancel" not in service.log.read_text()

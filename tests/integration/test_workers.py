@@ -1,0 +1,161 @@
+"""Several processes that serve as one, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from housepredict.entrypoints.workers import pause_after
+from tests.integration.services import (
+    LAB_HOUSE,
+    PREDICT,
+    Service,
+    answer_to,
+    asked,
+    failing,
+    get,
+    post,
+    read_answer,
+    running,
+)
+
+
+@contextmanager
+def stopped(workers: Sequence[int]) -> Iterator[None]:
+    """These are held up; what is answered meanwhile, others have answered."""
+    for each in workers:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in workers:
+            os.kill(each, signal.SIGCONT)
+
+
+class Watch(ExitStack):
+    """Processes, to wait for their end. They may be anybody's children."""
+
+    def __init__(self, processes: Sequence[int]) -> None:
+        super().__init__()
+        self._descriptors = [os.pidfd_open(each) for each in processes]
+        for each in self._descriptors:
+            self.callback(os.close, each)
+
+    def all_ended(self) -> bool:
+        return all(select.select([each], [], [], 30)[0] for each in self._descriptors)
+
+
+def asked_of_each(service: Service) -> list[str]:
+    """The id of an estimate by each of the workers."""
+    ids = []
+    for worker in service.workers():
+        with stopped([each for each in service.workers() if each != worker]):
+            ids.append(asked(service, post(LAB_HOUSE)).document["id"])
+    return ids
+
+
+@pytest.mark.parametrize("database", ["", "postgresql://me@127.0.0.1:1/nowhere"], ids=["SQLite", "spool"])
+def test_all_answer_and_they_share_what_they_remember(tmp_path: Path, database: str) -> None:
+    with running(tmp_path, "--demo", "--workers", "3", HOUSEPREDICT_DATABASE_URL=database) as service:
+        assert len(service.workers()) == 3
+        ids = asked_of_each(service)
+        assert len(ids) == 3
+        for _ in ids:
+            kept = asked(service, get("/predictions")).document["predictions"]
+            assert [each["id"] for each in kept] == ids[::-1]
+
+
+def test_one_is_the_process_itself(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo") as service:
+        assert service.workers() == []
+
+
+def test_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", "--workers", "2") as service:
+        victim, other = service.workers()
+        with Watch([victim]) as watch:
+            os.kill(victim, signal.SIGKILL)
+            assert watch.all_ended()
+        with stopped([other]):
+            assert asked(service, post(LAB_HOUSE)).status == 200
+        assert victim not in service.workers()
+        assert len(service.workers()) == 2
+        assert service.stop() == 0
+    assert f"worker {victim} ended with -9" in service.log.read_text()
+
+
+def test_one_that_keeps_dying_is_waited_for_ever_longer() -> None:
+    pauses = [pause_after(deaths) for deaths in range(1, 2000)]
+    assert pauses[:4] == [0.0, 0.1, 0.2, 0.4]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 15.0
+
+
+def test_what_keeps_them_from_starting_is_told_once_and_ends_the_service(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    code, line = failing("--port", "0", "--workers", "3", "--data-dir", str(tmp_path / "data"))
+    assert code == 5
+    assert "data" in line
+
+
+def test_that_they_cannot_share_memory_is_told_with_all_else_that_is_wrong(tmp_path: Path) -> None:
+    where = {"HOUSEPREDICT_DATABASE_URL": "memory:", "HOUSEPREDICT_DRAIN": "soon"}
+    code, line = failing("--data-dir", str(tmp_path), "--workers", "2", **where)
+    assert code == 2
+    assert "HOUSEPREDICT_WORKERS must be 1 with memory:" in line
+    assert "HOUSEPREDICT_DRAIN must be a number of seconds from 0 to 3600" in line
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_all_first_answer_what_they_have_accepted(tmp_path: Path, with_signal: int) -> None:
+    body = json.dumps(LAB_HOUSE).encode()
+    head = PREDICT + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with running(tmp_path, "--demo", "--workers", "2") as service, ExitStack() as open_ones:
+        workers = service.workers()
+        watch = open_ones.enter_context(Watch(workers))
+        streams = []
+        for each in workers:
+            with stopped([other for other in workers if other != each]):
+                connection = open_ones.enter_context(service.connect())
+                connection.sendall(head)
+                stream = open_ones.enter_context(connection.makefile("rb"))
+                assert stream.readline().startswith(b"HTTP/1.1 100")
+                assert stream.readline() == b"\r\n"
+                streams.append((connection, stream))
+        # as a terminal sends Ctrl-C: to every process of the group
+        for each in [service.process.pid, *(workers if with_signal == signal.SIGINT else ())]:
+            os.kill(each, with_signal)
+        for connection, stream in streams:
+            connection.sendall(body)
+            assert read_answer(stream)[0] == 200
+        assert service.process.wait(30) == 0
+        assert watch.all_ended()
+        assert service.process.stdout
+        assert service.process.stdout.read() == "", "one greeting is enough"
+
+
+def test_a_second_interrupt_waits_for_nobody(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, "--demo", "--workers", "2", HOUSEPREDICT_DRAIN="600") as service,
+        Watch(service.workers()) as watch,
+    ):
+        service.process.send_signal(signal.SIGINT)
+        while asked(service, get("/health/ready")).document["status"] != "stopping":
+            pass
+        assert service.stop(signal.SIGINT) == 0
+        assert watch.all_ended()
+
+
+def test_none_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", "--workers", "2") as service, service.connect() as connection:
+        assert answer_to(connection, post(LAB_HOUSE))[0] == 200
+        with Watch(service.workers()) as watch:
+            assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+            assert watch.all_ended()
