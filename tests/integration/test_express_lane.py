@@ -1,0 +1,138 @@
+"""The hot route exists twice, below ASGI and above: nobody can tell from its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from housepredict.entrypoints.http.express import ExpressProtocol
+from housepredict.entrypoints.http.predict import Estimator
+from housepredict.entrypoints.http.server import Server
+from housepredict.entrypoints.settings import Settings
+from tests.http_service import application, lab_version
+from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+
+TOLD_APART = re.compile(rb'"(id|created_at)":"[^"]*"|urn:uuid:[0-9a-f-]*')
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+BODIES = [
+    json.dumps(LAB_HOUSE).encode(),
+    b' {"age":10 ,"bedrooms":3,\n"size":2500.50}',
+    json.dumps([LAB_HOUSE, {"size": 900, "bedrooms": 1, "age": 0}]).encode(),
+    b'{"size": 2500, "bedrooms": 3, "age": 1e1}',
+    b'{"size": 2500, "bedrooms": 9, "age": 10}',
+    b'{"size": 2500, "bedrooms": 3}',
+    b'{"size": "2500", "bedrooms": true, "age": NaN, "pool": 1}',
+    b'{"size": 2500, "size": 2500, "bedrooms": 3, "age": 10}',
+    b'[{"size": 2500, "bedrooms": 3, "age": 10}, {"size": -1}]',
+    b'{"size": 1e15, "bedrooms": 3, "age": 10}',
+    b"[]",
+    b"7",
+    b"{",
+    b"\xff\xfe",
+    b" ",
+    b"[" * 30_000,
+]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("service"), "--demo") as made:
+        yield made
+
+
+def as_usual(body: bytes) -> bytes:
+    return HEAD + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def alike(answer: Answer) -> tuple[Any, ...]:
+    headers = {name: value for name, value in answer.headers.items() if name not in (b"date", b"content-length")}
+    return answer.status, headers, TOLD_APART.sub(b"", answer.body)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+def test_both_ways_have_the_same_answer(service: Service, body: bytes) -> None:
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1], body[1:]) if part)
+    chunked = HEAD + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    assert alike(asked(service, as_usual(body))) == alike(asked(service, chunked))
+
+
+def test_what_is_unusual_about_a_request_is_seen(service: Service) -> None:
+    body = json.dumps(LAB_HOUSE).encode()
+    length = b"Content-Length: %d\r\n" % len(body)
+    for headers, status in {
+        b"Content-Type: application/json; charset=utf-8\r\n": 200,
+        b"Content-Type: application/json\r\nExpect: 100-continue\r\n": 100,
+        b"Content-Type: application/json\r\nContent-Type: application/json\r\n": 415,
+        b"Content-Type: text/plain\r\n": 415,
+        b"": 415,
+    }.items():
+        with service.connect() as connection, connection.makefile("rb") as stream:
+            connection.sendall(HEAD + headers + length + b"\r\n" + body)
+            assert int(stream.readline().split()[1]) == status
+
+
+def test_requests_of_both_kinds_sent_at_once_are_answered_in_order(service: Service) -> None:
+    requests = [post({**LAB_HOUSE, "size": 1000 + number}) for number in range(6)]
+    requests[1::2] = [get("/health/live"), get("/nowhere"), post({})]
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"".join(requests))
+        answers = [Answer.read(stream) for _ in requests]
+    assert [answer.status for answer in answers if answer] == [200, 200, 200, 404, 200, 400]
+    assert [answer.document["input"]["size"] for answer in answers[::2] if answer] == [1000, 1002, 1004]
+
+
+def test_a_connection_closes_after_the_answer_if_the_client_says_so(service: Service) -> None:
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(post(LAB_HOUSE).replace(b"Host", b"Connection: close\r\nHost"))
+        answer = Answer.read(stream)
+        assert answer
+        assert (answer.status, answer.closes) == (200, True)
+        assert stream.read() == b""
+
+
+class Wire(asyncio.Transport):
+    """What a protocol writes, and when it first does."""
+
+    def __init__(self) -> None:
+        super().__init__({"sockname": ("127.0.0.1", 5000), "peername": ("127.0.0.1", 50000)})
+        self.written: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.set_result(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def resume_reading(self) -> None:
+        """It never pauses."""
+
+
+def test_a_usual_request_does_not_reach_the_app(tmp_path: Path) -> None:
+    async def scene() -> bytes:
+        made = application(lab_version())
+        settings = Settings(tmp_path)
+        app = Starlette()  # which has no routes
+        server = Server(app, settings, lambda: None)
+        server.config.load()
+        app.state.estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
+        made.live_model.current()
+        of_uvicorn = {"config": server.config, "server_state": server.server_state, "app_state": {}}
+        connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
+        connection.connection_made(wire)
+        connection.data_received(post(LAB_HOUSE))
+        try:
+            return await wire.written
+        finally:
+            await asyncio.to_thread(app.state.estimator.close)
+
+    assert asyncio.run(scene()).startswith(b"HTTP/1.1 200 OK\r\n")
