@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 from attrs import field, frozen
+from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -40,6 +41,15 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
         """Wait for what the server answers, at most `patience` if no `timeout` is given."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
+    def hung_up(self) -> bool:
+        """Whether the server has ended the connection since it was last used: seen without a round trip."""
+        try:
+            self.pgconn.consume_input()  # a goodbye
+            self.pgconn.consume_input()  # and that nothing comes after it
+        except psycopg.OperationalError:
+            return True
+        return self.pgconn.status != pq.ConnStatus.OK
+
 
 @frozen
 class Database:
@@ -68,6 +78,11 @@ class Database:
             )
         defaults = {key: value for key, value in _DEFAULTS.items() if key not in given}
         return cls(make_conninfo(conninfo, **defaults), f"{host}:{port}/{name}")
+
+    def prepare(self, connection: ImpatientConnection, timeout: float) -> None:
+        """Bound the wait for each answer, in seconds."""
+        connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
+        connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
 
     @contextmanager
     def translated(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from selectors import EVENT_READ, DefaultSelector
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
 from housepredict.adapters.postgres.migrations import migrate
+from housepredict.adapters.postgres.writer import Writer
 from housepredict.adapters.records import caveats_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
@@ -23,7 +24,7 @@ from housepredict.domain.estimates import Prediction
 # wait for each other rather than deadlock.
 _INSERT = """
 INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)
-SELECT given.* FROM jsonb_to_recordset(%s::jsonb) AS given (
+SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
     id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb
 )
 ORDER BY id
@@ -47,6 +48,7 @@ class PostgresPredictions:
 
     _database: Database
     _pool: ConnectionPool[ImpatientConnection]
+    _writer: Writer
 
     @classmethod
     def open(cls, conninfo: str, *, connections: int = 4, timeout: float = 5.0) -> Self:
@@ -59,11 +61,10 @@ class PostgresPredictions:
         migrate(database)
 
         def configure(connection: ImpatientConnection) -> None:
-            connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
-            connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
+            database.prepare(connection, timeout)
 
         def check(connection: ImpatientConnection) -> None:
-            if _hung_up(connection):
+            if connection.hung_up():
                 connection.close()
                 pool.drain()  # a server that restarts hangs up on all of them
                 raise psycopg.OperationalError("the server closed the connection")
@@ -82,26 +83,34 @@ class PostgresPredictions:
             reconnect_timeout=timeout,
             name="housepredict",
         )
-        with database.translated():
-            pool.wait(timeout)
-        return cls(database, pool)
+        writer = Writer(database, _INSERT, timeout)
+        try:
+            with database.translated():
+                writer.connect()
+        except RepositoryUnavailable:
+            pool.close()
+            raise
+        return cls(database, pool, writer)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
-        self._execute(_INSERT, _to_json([_row(each) for each in predictions]))
+        rows = _to_json([_row(each) for each in predictions])
+        with self._database.translated():
+            self._writer.execute(rows)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
-        return [prediction(*row) for row in self._execute(_RECENT, before or _AFTER_EVERY_ID, limit)]
+        return [prediction(*row) for row in self._read(_RECENT, before or _AFTER_EVERY_ID, limit)]
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the server answers, and lets this user write."""
-        [(writable,)] = self._execute(_CHECK)
+        [(writable,)] = self._read(_CHECK)
         if not writable:
             raise RepositoryUnavailable(f"the predictions in PostgreSQL at {self._database.place} are read-only")
 
     def close(self) -> None:
         """Close every connection."""
+        self._writer.close()
         self._pool.close()
 
     def __enter__(self) -> Self:
@@ -112,20 +121,9 @@ class PostgresPredictions:
     ) -> None:
         self.close()
 
-    def _execute(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._database.translated(), self._pool.connection() as connection:
-            cursor = connection.execute(query, parameters, prepare=True)
-            return cursor.fetchall() if cursor.description else []
-
-
-def _hung_up(connection: ImpatientConnection) -> bool:
-    """Whether the server has ended the connection since it was last used: seen without a round trip.
-
-    There is nothing to read from an idle connection but a goodbye. (Or a notice, and then a good one is replaced.)
-    """
-    with DefaultSelector() as selector:
-        selector.register(connection, EVENT_READ)
-        return bool(selector.select(timeout=0))
+            return connection.execute(query, parameters, prepare=True).fetchall()
 
 
 def _row(recorded: Prediction) -> dict[str, object]:
@@ -137,5 +135,9 @@ def _row(recorded: Prediction) -> dict[str, object]:
         "features": estimate.house.values,
         "price": estimate.price,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
-        "caveats": caveats_to_json(estimate.caveats),
+        "caveats": _caveats(estimate.caveats),
     }
+
+
+# most rows have one of a few sets
+_caveats = lru_cache(maxsize=1024)(caveats_to_json)

@@ -1,0 +1,105 @@
+"""The connection that predictions are written through: one a process, and one round trip a batch.
+
+It asks libpq itself. psycopg's way to execute a statement, and its pool's to lend a connection, let the interpreter's
+lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later.
+"""
+
+from __future__ import annotations
+
+import time
+from select import POLLIN, POLLOUT, poll
+from threading import Lock
+
+import psycopg
+from attrs import define, field
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+
+_NAME = b"housepredict"
+
+
+@define
+class Writer:
+    """Executes one statement with one parameter, in autocommit. Threads may share it and then wait for each other.
+
+    `timeout`, in seconds, bounds each wait for the server. All that goes wrong is a psycopg.Error; after a connection
+    is lost or silent the next call makes another one.
+    """
+
+    _database: Database
+    _statement: str
+    _timeout: float
+    _connection: ImpatientConnection | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    def connect(self) -> None:
+        """Connect, if that is not done yet."""
+        with self._lock:
+            self._connected()
+
+    def execute(self, parameter: str) -> None:
+        """Execute the statement; when this returns it is committed."""
+        with self._lock:
+            server = self._connected().pgconn
+            try:
+                server.send_query_prepared(_NAME, [parameter.encode()])
+                self._finish(server)
+            finally:
+                if server.transaction_status != pq.TransactionStatus.IDLE:
+                    self._disconnect()  # it is not known what became of the statement
+
+    def close(self) -> None:
+        """Close the connection, for good."""
+        with self._lock:
+            self._closed = True
+            self._disconnect()
+
+    def _connected(self) -> ImpatientConnection:
+        if self._closed:
+            raise psycopg.OperationalError("the connection is closed")
+        if self._connection and self._connection.hung_up():
+            self._disconnect()
+        if self._connection is None:
+            connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
+            try:
+                self._database.prepare(connection, self._timeout)
+                connection.pgconn.send_prepare(_NAME, self._statement.encode())
+                self._finish(connection.pgconn)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _finish(self, server: pq.abc.PGconn) -> None:
+        """Wait for the answer, and raise what it says."""
+        # a server that is alive keeps to its own timeout first, and says so
+        deadline = time.monotonic() + self._timeout + 1
+        while server.flush():
+            _wait(server, POLLIN | POLLOUT, deadline)
+        answered, fault = False, None
+        while not answered:
+            while server.is_busy():
+                _wait(server, POLLIN, deadline)
+            result = server.get_result()
+            answered = result is None
+            if result and result.status != pq.ExecStatus.COMMAND_OK:
+                fault = error_from_result(result)
+        if fault:
+            raise fault
+
+
+def _wait(server: pq.abc.PGconn, events: int, deadline: float) -> None:
+    ready = poll()
+    ready.register(server.socket, events)
+    if not ready.poll(1000 * max(0.0, deadline - time.monotonic())):
+        raise psycopg.OperationalError("the server does not answer")
+    server.consume_input()
