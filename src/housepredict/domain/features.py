@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from attrs import define, field, frozen
 
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
+from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to
 
 Value = str | int | float | bool
 """A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
@@ -101,6 +101,9 @@ class FeatureSchema:
         """
         if not given:
             raise InvalidHouses([Violation("", Rule.EMPTY, "must hold at least one house")])
+        houses = [self._plain_house(each) for each in given]
+        if None not in houses:
+            return tuple(houses)  # type: ignore[arg-type]  # there is no None among them
         violations = [violation for position, each in enumerate(given) for violation in self.violations(each, position)]
         if violations:
             raise InvalidHouses(violations)
@@ -153,6 +156,25 @@ class FeatureSchema:
         """The date that the estimate of a house is for; None for a model that knows no dates."""
         given = house.values.get(self.sale_date) if self.sale_date else None
         return date.fromisoformat(given) if isinstance(given, str) else self.valuation_date
+
+    @cached_property
+    def _plain_checks(self) -> Sequence[tuple[str, Callable[[object], bool], bool]]:
+        return [(feature.name, plain_check(feature), feature.required) for feature in self.features]
+
+    def _plain_house(self, given: object) -> House | None:
+        """A house of which it is seen at once that it breaks no rule; None for others, which may break none either."""
+        if type(given) is not dict:
+            return None
+        values = {}
+        for name, is_plain, required in self._plain_checks:
+            if name in given:
+                value = given[name]
+                if not is_plain(value):
+                    return None
+                values[name] = value
+            elif required:
+                return None
+        return House(values) if len(values) == len(given) else None
 
     def _house(self, given: Mapping[str, object]) -> House:
         return House(

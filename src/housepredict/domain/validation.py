@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from numbers import Integral, Real
@@ -63,6 +64,26 @@ def pointer_to(*path: str | int) -> str:
 def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
     """The rule that a present value breaks for a feature, with its message; None if it is fine."""
     return _CHECKS[feature.kind](feature, value)
+
+
+def plain_check(feature: Feature) -> Callable[[object], bool]:
+    """A quick test that most values pass: they break no rule, and are kept as they are.
+
+    Of one that fails it nothing is known; see check_value.
+    """
+    match feature.kind:
+        case "boolean":
+            return lambda value: value is True or value is False
+        case "category":
+            known = feature.known_categories
+            return lambda value: type(value) is str and value in known
+        case "date":
+            return lambda value: type(value) is str and _date(feature, value) is None
+    low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
+    high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
+    if feature.kind == "integer":
+        return lambda value: type(value) is int and low <= value <= high
+    return lambda value: (type(value) is int or type(value) is float) and low <= value <= high
 
 
 def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:

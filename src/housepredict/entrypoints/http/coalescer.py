@@ -55,8 +55,10 @@ class Coalescer(Generic[Job, Result]):
     _work: Callable[[Sequence[Job]], Sequence[Result | Exception]]
     _batch_weight: int
     _waiting_weight: int
+    # What came in this turn of the event loop: to wake a thread for each job takes longer than the job.
+    _arrived: list[_Waiting[Job, Result]] = field(factory=list, init=False)
     # The thread helps itself to what waits: a busy event loop would be late to hand it the next batch.
-    _waiting: SimpleQueue[_Waiting[Job, Result] | None] = field(factory=SimpleQueue, init=False)
+    _waiting: SimpleQueue[Sequence[_Waiting[Job, Result]]] = field(factory=SimpleQueue, init=False)
     # Each is written by one thread alone; what waits weighs as much as lies between them.
     _submitted: int = field(default=0, init=False)
     _taken: int = field(default=0, init=False)
@@ -73,24 +75,33 @@ class Coalescer(Generic[Job, Result]):
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
         self._submitted += weight
-        self._waiting.put(_Waiting(job, weight, outcome))
+        if not self._arrived:
+            self._loop.call_soon(self._hand_over)
+        self._arrived.append(_Waiting(job, weight, outcome))
 
     def close(self) -> None:
         """Let what was submitted finish, and end the thread."""
-        self._waiting.put(None)
+        self._hand_over()
+        self._waiting.put(())
         self._thread.join()
+
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if arrived:
+            self._waiting.put(arrived)
 
     def _run(self) -> None:
         batch: list[_Waiting[Job, Result]] = []
         room = self._batch_weight
-        while entry := self._waiting.get():
-            if batch and entry.weight > room:
-                self._finish(batch)
-                batch, room = [], self._batch_weight
-            self._taken += entry.weight
-            if not entry.outcome.done():
-                batch.append(entry)
-                room -= entry.weight
+        while arrived := self._waiting.get():
+            for entry in arrived:
+                if batch and entry.weight > room:
+                    self._finish(batch)
+                    batch, room = [], self._batch_weight
+                self._taken += entry.weight
+                if not entry.outcome.done():
+                    batch.append(entry)
+                    room -= entry.weight
             if batch and self._waiting.empty():
                 self._finish(batch)
                 batch, room = [], self._batch_weight

@@ -103,7 +103,7 @@ def decode(body: bytes) -> Any:
         raise _not_json(f"Byte {error.start} is not UTF-8.") from None
     try:
         try:
-            return json.loads(text, object_pairs_hook=_object)
+            return _DECODER.decode(text)
         except JSONDecodeError as error:
             raise _not_json(f"{error.msg}: line {error.lineno}, column {error.colno}.") from None
         except ValueError:
@@ -121,6 +121,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     repeating = RepeatingObject(values)
     repeating.repeated = [name for name, count in counts.items() if count > 1]
     return repeating
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: json.loads makes one for each call
 
 
 def _integer(digits: str) -> int | float:
