@@ -55,7 +55,8 @@ class Coalescer(Generic[Job, Result]):
     _work: Callable[[Sequence[Job]], Sequence[Result | Exception]]
     _batch_weight: int
     _waiting_weight: int
-    # What came in this turn of the event loop: to wake a thread for each job takes longer than the job.
+    _idle: bool = field(default=True, init=False)
+    # What came in this turn of the event loop, for an idle thread: to wake it for each job takes longer than the job.
     _arrived: list[_Waiting[Job, Result]] = field(factory=list, init=False)
     # The thread helps itself to what waits: a busy event loop would be late to hand it the next batch.
     _waiting: SimpleQueue[Sequence[_Waiting[Job, Result]]] = field(factory=SimpleQueue, init=False)
@@ -75,9 +76,11 @@ class Coalescer(Generic[Job, Result]):
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
         self._submitted += weight
-        if not self._arrived:
-            self._loop.call_soon(self._hand_over)
         self._arrived.append(_Waiting(job, weight, outcome))
+        if not self._idle:
+            self._hand_over()
+        elif len(self._arrived) == 1:
+            self._loop.call_soon(self._hand_over)
 
     def close(self) -> None:
         """Let what was submitted finish, and end the thread."""
@@ -93,7 +96,7 @@ class Coalescer(Generic[Job, Result]):
     def _run(self) -> None:
         batch: list[_Waiting[Job, Result]] = []
         room = self._batch_weight
-        while arrived := self._waiting.get():
+        while arrived := self._next():
             for entry in arrived:
                 if batch and entry.weight > room:
                     self._finish(batch)
@@ -107,6 +110,12 @@ class Coalescer(Generic[Job, Result]):
                 batch, room = [], self._batch_weight
         if batch:
             self._finish(batch)
+
+    def _next(self) -> Sequence[_Waiting[Job, Result]]:
+        self._idle = True
+        arrived = self._waiting.get()
+        self._idle = False
+        return arrived
 
     def _finish(self, batch: Sequence[_Waiting[Job, Result]]) -> None:
         try:

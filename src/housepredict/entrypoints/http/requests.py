@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from json import JSONDecodeError
@@ -97,6 +98,8 @@ def decode(body: bytes) -> Any:
     """
     if not body.strip():
         raise _not_json("The body is empty.")
+    if body.startswith(BOM_UTF8):
+        raise _not_json("It begins with a byte order mark (BOM), which JSON has not.")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
