@@ -137,20 +137,28 @@ class FeatureSchema:
     def caveats(self, house: House) -> tuple[Caveat, ...]:
         """What about a house lies outside what the model has seen."""
         found = []
-        for feature in self.features:
-            value = house.values.get(feature.name)
+        for name, known, low, high in self._seen:
+            value = house.values.get(name)
             if value is None:
                 continue
-            if feature.kind is Kind.CATEGORY:
-                if value not in feature.known_categories:
-                    message = f"{feature.name} {value!r} does not occur in what the model learned from"
-                    found.append(Caveat("unseen_category", message, feature.name))
-            elif feature.observed is not None:
-                low, high = feature.observed
-                if value < low or value > high:  # type: ignore[operator]  # a kind's values compare with its range
-                    message = f"{feature.name} {value} lies outside what the model learned from, {low} to {high}"
-                    found.append(Caveat("outside_observed_range", message, feature.name))
+            if known is not None:
+                if value not in known:
+                    message = f"{name} {value!r} does not occur in what the model learned from"
+                    found.append(Caveat("unseen_category", message, name))
+            elif not low <= value <= high:  # type: ignore[operator]  # a kind's values compare with its range
+                message = f"{name} {value} lies outside what the model learned from, {low} to {high}"
+                found.append(Caveat("outside_observed_range", message, name))
         return tuple(found)
+
+    @cached_property
+    def _seen(self) -> Sequence[tuple[str, frozenset[str] | None, Value, Value]]:
+        """What the model has seen of a feature: its categories, or its range."""
+        categories = Kind.CATEGORY
+        return [
+            (each.name, each.known_categories if each.kind is categories else None, *(each.observed or ("", "")))
+            for each in self.features
+            if each.kind is categories or each.observed
+        ]
 
     def valued_on(self, house: House) -> date | None:
         """The date that the estimate of a house is for; None for a model that knows no dates."""

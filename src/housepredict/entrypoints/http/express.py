@@ -28,6 +28,9 @@ class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
 
     _boarding: RequestResponseCycle | None = None
+    # the headers that all have in common, and the lines of an answer that they make
+    _common: Sequence[tuple[bytes, bytes]] = ()
+    _head: bytes = b""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if app is not self.app or self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
@@ -67,10 +70,15 @@ class ExpressProtocol(HttpProtocol):
     def answer(self, cycle: RequestResponseCycle, content: bytes) -> None:
         """Answer with an estimate: what `send` would write, at once."""
         common = self.server_state.default_headers
-        keep_alive = cycle.keep_alive and _CLOSE not in common
-        headers = [*common, *HEADERS] if keep_alive or _CLOSE in common else [*common, *HEADERS, _CLOSE]
-        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
-        self.transport.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (lines, len(content), content))
+        if common is not self._common:  # a new second has begun, or the drain period
+            self._common = common
+            self._head = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % each for each in (*common, *HEADERS)])
+        keep_alive = cycle.keep_alive
+        if _CLOSE in common:
+            keep_alive, close = False, b""
+        else:
+            close = b"" if keep_alive else b"connection: close\r\n"
+        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, close, len(content), content))
         cycle.response_started = cycle.response_complete = True
         if not keep_alive:
             self.transport.close()

@@ -57,6 +57,7 @@ class HttpProtocol(HttpToolsProtocol):
         # the request of which only a part is here, and how many bytes of it have come since it was first seen so
         self._part: object = None
         self._more = 0
+        self._chunk = 0  # bytes that came last
         # what `look` saw last: whose turn, in which request, and since when
         self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
         self._since = 0.0
@@ -106,6 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sends, unless it makes no sense or has no end."""
+        self._chunk = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -124,7 +126,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app."""
-        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEADERS:
+        # those of most requests come in one piece, which is short enough
+        may_be = self._chunk > MAX_HEADERS or self._part is self.scope
+        if may_be and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
             self._fault = _TOO_LONG
             raise ValueError  # which ends the parsing
         super().on_headers_complete()
