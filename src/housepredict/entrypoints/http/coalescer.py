@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Generic, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ class Outcome(Protocol[Told_contra]):
         """Tell why nothing came of it."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Waiting(Generic[Job, Result]):
     job: Job
     weight: int

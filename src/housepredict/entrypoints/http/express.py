@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -85,7 +85,7 @@ class ExpressProtocol(HttpProtocol):
         self.on_response_complete()
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Passenger:
     """A request that waits for its estimate; to the coalescer, an outcome."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 
-from attrs import define, field, frozen
+from attrs import define, field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -30,7 +30,7 @@ SHORT = 65_536
 """Longer bodies, in bytes, are read and answered in a worker thread: the event loop has others to serve."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Job:
     """Houses that were checked, and the predictor that they were checked for."""
 
@@ -79,23 +79,27 @@ class Estimator:
 
     def _estimate(self, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
         """One use-case call for each predictor among the jobs: two for the batch in which a model is swapped."""
+        predictor = jobs[0].predictor
+        if all(job.predictor is predictor for job in jobs):
+            return self._estimate_with(predictor, jobs)
         outcomes: dict[int, Sequence[Prediction] | Exception] = {}
         for predictor in {id(job.predictor): job.predictor for job in jobs}.values():
             positions = [position for position, job in enumerate(jobs) if job.predictor is predictor]
-            houses = [house for position in positions for house in jobs[position].houses]
-            try:
-                predictions = self._predict.record(predictor, houses)
-            except RepositoryUnavailable as error:
-                outcomes.update(dict.fromkeys(positions, error))
-            except Exception as error:  # noqa: BLE001  # of one job or another: each is to hear of its own
-                alone = len(positions) == 1
-                outcomes.update({each: error if alone else self._estimate([jobs[each]])[0] for each in positions})
-            else:
-                first = 0
-                for position in positions:
-                    outcomes[position] = predictions[first : first + len(jobs[position].houses)]
-                    first += len(jobs[position].houses)
+            found = self._estimate_with(predictor, [jobs[position] for position in positions])
+            outcomes.update(zip(positions, found, strict=True))
         return [outcomes[position] for position in range(len(jobs))]
+
+    def _estimate_with(self, predictor: Predictor, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
+        try:
+            predictions = self._predict.record(predictor, [house for job in jobs for house in job.houses])
+        except RepositoryUnavailable as error:
+            return [error] * len(jobs)
+        except Exception as error:  # noqa: BLE001  # of one job or another: each is to hear of its own
+            if len(jobs) == 1:
+                return [error]
+            return [outcome for job in jobs for outcome in self._estimate_with(predictor, [job])]
+        each = iter(predictions)
+        return [[next(each) for _ in job.houses] for job in jobs]
 
 
 class EstimateHouses:
