@@ -21,6 +21,7 @@ from housepredict.adapters.records import caveats_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Caveat
+from housepredict.domain.json_objects import encode_each
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
@@ -130,14 +131,16 @@ class PostgresPredictions:
 
 def _rows(predictions: Sequence[Prediction]) -> str:
     """A batch as the statement takes it. Put together by hand: most of what a row says, many rows have in common."""
-    return f"[{','.join([_row(each.id, each.created_at, each.estimate) for each in predictions])}]"
+    features = encode_each(_to_json, [each.estimate.house.values for each in predictions])
+    rows = [_row(each.id, each.created_at, each.estimate, own) for each, own in zip(predictions, features, strict=True)]
+    return f"[{','.join(rows)}]"
 
 
-def _row(identifier: UUID, created_at: datetime, estimate: Estimate) -> str:
+def _row(identifier: UUID, created_at: datetime, estimate: Estimate, features: str) -> str:
     valued_on = f'"{estimate.valued_on.isoformat()}"' if estimate.valued_on else "null"
     return (
         f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
-        f'"features":{_to_json(estimate.house.values)},"price":{estimate.price!r},"valued_on":{valued_on},'
+        f'"features":{features},"price":{estimate.price!r},"valued_on":{valued_on},'
         f'"caveats":{_caveats(estimate.caveats)}}}'
     )
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Caveat, House
+from housepredict.domain.json_objects import encode_each
 from housepredict.domain.ports import Predictor, PredictorSource
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
@@ -152,8 +153,8 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 def written(predictions: Sequence[Prediction], given: object, body: bytes) -> bytes:
     """The body of the answer."""
     if isinstance(given, list):
-        pairs = zip(predictions, given, strict=True)
-        return b'{"predictions":[%b]}' % b",".join(_answer(each, encode(house).encode()) for each, house in pairs)
+        pairs = zip(predictions, encode_each(encode, given), strict=True)
+        return b'{"predictions":[%b]}' % b",".join([_answer(each, house.encode()) for each, house in pairs])
     # the body was read as JSON without duplicates, NaN or unknown names: it is its own echo, to the last digit
     return _answer(predictions[0], body)
 

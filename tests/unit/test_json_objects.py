@@ -1,0 +1,23 @@
+"""Many objects are encoded as each would be, whatever is in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from housepredict.domain.json_objects import encode_each
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+TEXTS = st.text() | st.text(alphabet='},{[]":\\')
+VALUES = TEXTS | st.integers() | st.booleans() | st.dictionaries(TEXTS, TEXTS, max_size=2)
+
+
+@given(st.lists(st.dictionaries(TEXTS, VALUES, max_size=3), max_size=5))
+@example([{"a": "},{"}])
+@example([{}, {}])
+@example([{"a": [{}, {}]}])
+def test_each_is_encoded_as_it_would_be_alone(objects: list[dict[str, Any]]) -> None:
+    assert encode_each(encode, objects) == [encode(each) for each in objects]
