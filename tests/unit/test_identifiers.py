@@ -55,6 +55,14 @@ def test_a_clock_that_steps_back_is_not_followed() -> None:
     assert millisecond(after) == millisecond(before)
 
 
+def test_ids_rise_also_where_the_counter_carries_into_its_other_half() -> None:
+    sequence = IdSequence(millisecond=millisecond(IdSequence().take(1, NOON)[0]), counter=(1 << 62) - 3)
+    ids = list(sequence.take(5, NOON))
+    assert rises(ids)
+    assert {(each.version, each.variant) for each in ids} == {(7, RFC_4122)}
+    assert len({each.int >> 64 for each in ids}) == 2
+
+
 def test_threads_share_a_sequence() -> None:
     sequence = IdSequence()
     with ThreadPoolExecutor(8) as pool:

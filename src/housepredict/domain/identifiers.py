@@ -36,9 +36,12 @@ class IdSequence:
                 self._counter = secrets.randbits(_RANDOM_BITS - 1)
             first = self._counter + 1
             self._millisecond, self._counter = millisecond, self._counter + count
-        return [_uuid7(millisecond, number) for number in range(first, first + count)]
+        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # as nearly always: no bits to carry over the variant's
+            start = _uuid7(millisecond, first)
+            return [UUID(int=number) for number in range(start, start + count)]
+        return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
 
 
-def _uuid7(millisecond: int, number: int) -> UUID:
+def _uuid7(millisecond: int, number: int) -> int:
     high, low = number >> _LOW_BITS, number & ((1 << _LOW_BITS) - 1)
-    return UUID(int=millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+    return millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low
