@@ -40,8 +40,10 @@ def main() -> None:
         started = time.perf_counter()
         training = [sale for sale in sales if fold_of(sale) != fold]
         test = [sale for sale in sales if fold_of(sale) == fold]
-        fitted = SklearnTrainer().fit(prepared.schema, training, options.algorithm, 42, lambda _done, _total: None)
-        prices = [whole_cents(price) or 0.0 for price in fitted.predict([sale.house for sale in test])]
+        fitted = SklearnTrainer().fit(
+            prepared.schema, training, TrainingOptions(algorithm=options.algorithm), lambda _done, _total: None
+        )
+        prices = [whole_cents(price) or 0.0 for price in fitted.predict([sale.house for sale in test]).prices]
         folds.append(accuracy(prices, [sale.price for sale in test]))
         values = "".join(f"{getattr(folds[-1], name):13.4f}" for name in MEASURES)
         print(f"{fold:<6}{values}{time.perf_counter() - started:10.1f}", flush=True)

@@ -18,8 +18,8 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingSource
-from housepredict.domain.ports import Fitted, Progress
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
+from housepredict.domain.ports import Fitted, Progress, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
@@ -45,8 +45,8 @@ class LabModel:
     version: ModelVersion
     _artefact: Artefact = field(factory=dict)
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
-        return [_lab_price(**each.values) for each in houses]  # type: ignore[arg-type]
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
 
 
 def _lab_price(size: float = 0, bedrooms: int = 0, age: int = 0, **_others: object) -> float:
@@ -83,14 +83,14 @@ class FakeTrainer:
     may_end: Event | None = None
     seen: list[Sale] = field(factory=list)
 
-    def fit(
-        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
-    ) -> Fitted:
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         self.seen = list(sales)
         self.began.set()
         if self.may_end:
             assert self.may_end.wait(10)
-        return Fitted({"model.bin": b"trained"}, lambda houses: [100_000.0 for _ in houses], {})
+        return Fitted(
+            {"model.bin": b"trained"}, lambda houses: Valuation([100_000.0 for _ in houses]), Algorithm.LINEAR, {}
+        )
 
 
 @frozen

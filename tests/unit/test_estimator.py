@@ -16,7 +16,7 @@ from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.ports import PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.predict import Estimator, Job
 from housepredict.entrypoints.http.problems import Problem
@@ -30,11 +30,11 @@ class PricePerFoot:
     version: ModelVersion
     per_foot: float
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+    def predict(self, houses: Sequence[House]) -> Valuation:
         sizes = [float(house.values["size"]) for house in houses]
         if 666 in sizes:
             raise ZeroDivisionError
-        return [float("nan") if size == 13 else size * self.per_foot for size in sizes]
+        return Valuation([float("nan") if size == 13 else size * self.per_foot for size in sizes])
 
 
 def predictor(name: str = "one", per_foot: float = 100.0) -> PricePerFoot:

@@ -25,6 +25,7 @@ from starlette.types import Message, Receive, Scope, Send
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import Valuation
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.settings import Settings
@@ -137,10 +138,10 @@ class Held:
     began: Event = field(factory=Event)
     may_end: Event = field(factory=Event)
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
+    def predict(self, houses: Sequence[House]) -> Valuation:
         self.began.set()
         assert self.may_end.wait(10)
-        return [float(self.version.name) for _ in houses]
+        return Valuation([float(self.version.name) for _ in houses])
 
 
 def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_made() -> None:

@@ -12,6 +12,7 @@ from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import Valuation
 from housepredict.testing.versions import a_version
 
 
@@ -19,8 +20,8 @@ from housepredict.testing.versions import a_version
 class StubPredictor:
     version: ModelVersion
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
-        return [1.0 for _ in houses]
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([1.0 for _ in houses])
 
 
 @define

@@ -25,7 +25,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
-from housepredict.domain.ports import Fitted, Progress
+from housepredict.domain.ports import Fitted, Progress, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.usecases import DEMONSTRATION, SELF_TEST_ROWS, Predict, Train
 from housepredict.domain.validation import Rule
@@ -52,8 +52,8 @@ class PricePerArea:
     version: ModelVersion
     per_area: float = 1000.0
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
-        return [self.per_area * float(house.values["size"]) for house in houses]
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([self.per_area * float(house.values["size"]) for house in houses])
 
 
 def predictor(name: str = "one", *, location: str | None = "/sales.csv", per_area: float = 1000.0) -> PricePerArea:
@@ -232,18 +232,19 @@ class ListedTrainer:
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
 
-    def fit(
-        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
-    ) -> Fitted:
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         self.started.set()
         if self.waits_for:
             assert self.waits_for.wait(10)
         if self.fault:
             raise self.fault
         progress(1, 1)
-        self.seen.append((sales, algorithm, seed))
+        self.seen.append((sales, options.algorithm, options.seed))
         return Fitted(
-            {"model.bin": b"%d" % len(self.seen)}, lambda houses: [self.price(each) for each in houses], {"lib": "1.0"}
+            {"model.bin": b"%d" % len(self.seen)},
+            lambda houses: Valuation([self.price(each) for each in houses]),
+            Algorithm.LINEAR if options.algorithm is Algorithm.AUTO else options.algorithm,
+            {"lib": "1.0"},
         )
 
 

@@ -13,6 +13,9 @@ from housepredict.domain.features import Caveat, House
 MAX_PRICE = 1e13
 """Estimates end below this price: up to there a float holds every cent exactly."""
 
+MAX_LOG_FACTOR = 30.0
+"""Intervals are not wider than a factor of e^30 either way: a model that is less sure than that knows nothing."""
+
 
 def whole_cents(price: float) -> float | None:
     """A model's output as a price: rounded to the cent, never negative; None where it is no price at all."""
@@ -24,11 +27,50 @@ def whole_cents(price: float) -> float | None:
 
 
 @frozen
+class Interval:
+    """Between which prices a house sells with a probability of `level` percent; bounds are floats of whole cents."""
+
+    level: int
+    low: float
+    high: float
+
+
+@frozen
+class Calibration:
+    """How far sale prices were from estimates of houses that the model had not learned from.
+
+    The model has a spread for each house: how uncertain it is beside other houses. `within_80` and `within_90` are what
+    |ln(sale price / estimate)| / spread did not exceed for that share of the sales, None where there were too few to
+    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread.
+    (Split conformal prediction with normalised scores: Lei et al., JASA 113 (2018), section 5.2.)
+    """
+
+    within_80: float | None
+    within_90: float | None
+    deviation: float
+
+    def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
+        """The intervals around an estimate."""
+        found = []
+        for level, within in ((80, self.within_80), (90, self.within_90)):
+            if within is not None:
+                factor = math.exp(min(within * spread, MAX_LOG_FACTOR))
+                high = min(round(price * factor, 2), MAX_PRICE)
+                found.append(Interval(level, round(price / factor, 2), high))
+        return tuple(found)
+
+    def fsd(self, spread: float) -> float:
+        """The forecast standard deviation of an estimate, in percent of the price."""
+        return round(100 * math.expm1(min(self.deviation * spread, MAX_LOG_FACTOR)), 2)
+
+
+@frozen
 class Estimate:
     """What a model says a house would sell for.
 
     `price` is in the currency of the sales that the model learned from, a float of whole cents. `valued_on` is the
-    date that the price holds for, None for a model that knows no dates.
+    date that the price holds for, None for a model that knows no dates. `intervals` and `fsd`, the forecast standard
+    deviation in percent, say how sure the model is; a model that cannot tell has none.
     """
 
     house: House
@@ -36,6 +78,8 @@ class Estimate:
     model_version: str
     valued_on: date | None = None
     caveats: tuple[Caveat, ...] = ()
+    intervals: tuple[Interval, ...] = ()
+    fsd: float | None = None
 
 
 @frozen

@@ -12,14 +12,27 @@ from attrs import field, frozen
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
+from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 
 
 class Algorithm(StrEnum):
-    """How a model is fitted: least squares on the price, or gradient-boosted trees on its logarithm."""
+    """How a model is fitted: least squares on the price, ridge regression on its logarithm, gradient-boosted trees on
+    that or on what the ridge leaves; `auto` is whichever does best in cross-validation.
+    """
 
+    AUTO = "auto"
     LINEAR = "linear"
+    RIDGE = "ridge"
     BOOSTING = "boosting"
+
+
+class Effort(StrEnum):
+    """How much a search for the best model may cost, in fits."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
 
 
 @frozen
@@ -27,8 +40,8 @@ class TrainingOptions:
     """What a user may decide about a training; everything else is inferred from the sales.
 
     `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
-    the categories that are complete. `price`, `sale_date` and `house_id` name columns. Without an `algorithm`,
-    synthetic sales get a linear model, since they were made by one, and all others boosting.
+    the categories that are complete. `price`, `sale_date` and `house_id` name columns. For
+    synthetic sales `auto` is a linear model, since they were made by one.
     """
 
     price: str | None = None
@@ -38,7 +51,8 @@ class TrainingOptions:
     exclude: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(factory=dict)
     closed: tuple[str, ...] = ()
-    algorithm: Algorithm | None = None
+    algorithm: Algorithm = Algorithm.AUTO
+    effort: Effort = Effort.NORMAL
     seed: int = 42
 
 
@@ -77,6 +91,7 @@ class ModelVersion:
     """The manifest of a version: all there is to know of it but the numbers it computes with.
 
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
+    Without a `calibration`, estimates have no intervals.
     """
 
     name: str
@@ -89,6 +104,7 @@ class ModelVersion:
     self_test: tuple[SelfTest, ...]
     digests: Mapping[str, str]
     libraries: Mapping[str, str]
+    calibration: Calibration | None = None
 
     @property
     def valuation_date(self) -> date | None:

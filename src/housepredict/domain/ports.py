@@ -13,9 +13,9 @@ from uuid import UUID
 
 from attrs import frozen
 
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import FeatureSchema, House
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.sales import Sale, SalesTable
 
 Progress = Callable[[int, int], None]
@@ -29,6 +29,18 @@ class Clock(Protocol):
         """The time in UTC, with its zone."""
 
 
+@frozen
+class Valuation:
+    """What a model says of a batch: prices, one for each house in order, neither rounded nor cut off.
+
+    `spreads`, in the same order, say how uncertain each is beside the others (see Calibration); None if the model
+    cannot tell.
+    """
+
+    prices: Sequence[float]
+    spreads: Sequence[float] | None = None
+
+
 class Predictor(Protocol):
     """A model version that was loaded."""
 
@@ -36,8 +48,8 @@ class Predictor(Protocol):
     def version(self) -> ModelVersion:
         """The version that this is."""
 
-    def predict(self, houses: Sequence[House]) -> Sequence[float]:
-        """Prices, one for each house in order, neither rounded nor cut off; a house's does not depend on the others."""
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        """Prices, and how sure they are; a house's does not depend on the others."""
 
 
 class PredictorSource(Protocol):
@@ -59,22 +71,23 @@ class PredictorLoader(Protocol):
 
 @frozen
 class Fitted:
-    """What a training made: the artefact, the prices that its serving form predicts (see Predictor.predict), and the
-    versions of the libraries that made it.
+    """What a training made: the artefact, what its serving form predicts (see Predictor.predict), the algorithm that
+    was chosen, the versions of the libraries that made it, and how sure it is.
     """
 
     artefact: Artefact
-    predict: Callable[[Sequence[House]], Sequence[float]]
+    predict: Callable[[Sequence[House]], Valuation]
+    algorithm: Algorithm
     libraries: Mapping[str, str]
+    calibration: Calibration | None = None
 
 
 class Trainer(Protocol):
     """Fits models."""
 
-    def fit(
-        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
-    ) -> Fitted:
-        """Fit a model to sales, and prove that its serving form predicts as the model itself does.
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+        """Fit a model to sales with the options' algorithm, effort and seed, and prove that its serving form predicts
+        as the model itself does.
 
         Raises RefusedModel if it does not.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from uuid import UUID
 
 from attrs import define, evolve, field, frozen
@@ -102,7 +103,8 @@ class Predict:
 def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate]:
     """What a model says of houses that fit its schema. Raises InvalidHouses for one that it has no price for."""
     version, schema = predictor.version, predictor.version.schema
-    prices = [whole_cents(price) for price in predictor.predict(houses)]
+    valuation, calibration = predictor.predict(houses), predictor.version.calibration
+    prices = [whole_cents(price) for price in valuation.prices]
     beyond = "lies so far outside the sales that the model learned from that it has no price for it"
     violations = [
         Violation(pointer_to(row), Rule.EXTRAPOLATION, beyond) for row, price in enumerate(prices) if price is None
@@ -110,9 +112,18 @@ def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate
     if violations:
         raise InvalidHouses(violations)
     always = (DEMONSTRATION,) if version.source.synthetic else ()
+    spreads = valuation.spreads if calibration else None
     return [
-        Estimate(house, price, version.name, schema.valued_on(house), always + schema.caveats(house))
-        for house, price in zip(houses, prices, strict=True)
+        Estimate(
+            house,
+            price,
+            version.name,
+            schema.valued_on(house),
+            always + schema.caveats(house),
+            calibration.intervals(price, spread) if calibration and spread is not None else (),
+            calibration.fsd(spread) if calibration and spread is not None else None,
+        )
+        for house, price, spread in zip(houses, prices, spreads or repeat(None, len(prices)), strict=True)
         if price is not None
     ]
 
@@ -144,9 +155,10 @@ class Train:
             table = source.read()
             sales = prepare(table, options)
             origin = TrainingSource(source.location, table.digest)
-            algorithm = options.algorithm or (Algorithm.LINEAR if origin.synthetic else Algorithm.BOOSTING)
-            fitted = self._trainer.fit(sales.schema, sales.training, algorithm, options.seed, progress)
-            version = self._version(origin, evolve(options, algorithm=algorithm), algorithm, sales, fitted)
+            if origin.synthetic and options.algorithm is Algorithm.AUTO:
+                options = evolve(options, algorithm=Algorithm.LINEAR)
+            fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
+            version = self._version(origin, options, sales, fitted)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
             self._models.add(version, fitted.artefact)
@@ -161,18 +173,17 @@ class Train:
         self,
         source: TrainingSource,
         options: TrainingOptions,
-        algorithm: Algorithm,
         sales: PreparedSales,
         fitted: Fitted,
     ) -> ModelVersion:
-        prices = fitted.predict([sale.house for sale in sales.held_out])
+        prices = fitted.predict([sale.house for sale in sales.held_out]).prices
         if any(whole_cents(price) is None for price in prices):
             raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
         now = self._clock.now()
         return ModelVersion(
             name=version_name(now, fitted.artefact),
             created_at=now,
-            algorithm=algorithm,
+            algorithm=fitted.algorithm,
             schema=sales.schema,
             options=options,
             source=source,
@@ -187,4 +198,5 @@ class Train:
             ),
             digests=digests_of(fitted.artefact),
             libraries=fitted.libraries,
+            calibration=fitted.calibration,
         )

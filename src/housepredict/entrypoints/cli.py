@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
     )  # fmt: skip
     train.add_argument(
-        "--algorithm", type=Algorithm, choices=list(Algorithm), help="boosting for files, linear for --synthetic"
+        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO, help="auto: what does best"
     )
     train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
 

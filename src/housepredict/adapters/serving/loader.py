@@ -17,6 +17,7 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
+from housepredict.domain.ports import Valuation
 
 ServingForm = Linear | Trees
 
@@ -62,10 +63,9 @@ class ServingPredictor:
     _form: ServingForm
     _encode: Encoder
 
-    def predict(self, houses: Sequence[House]) -> list[float]:
+    def predict(self, houses: Sequence[House]) -> Valuation:
         """Prices, one for each house in order; see ports.Predictor."""
-        prices: list[float] = self._form.prices(self._encode(houses)).tolist()
-        return prices
+        return Valuation(self._form.prices(self._encode(houses)).tolist())
 
 
 def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredictor:
@@ -88,7 +88,7 @@ def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredicto
 
 def _self_test(predictor: ServingPredictor) -> None:
     tests = predictor.version.self_test
-    for test, price in zip(tests, predictor.predict([test.house for test in tests]), strict=True):
+    for test, price in zip(tests, predictor.predict([test.house for test in tests]).prices, strict=True):
         given, expected = whole_cents(price), whole_cents(test.price)
         # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
         if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):

@@ -19,8 +19,8 @@ from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, p
 from housepredict.adapters.sklearn_model.boosting import Boosting
 from housepredict.adapters.sklearn_model.linear import LeastSquares
 from housepredict.domain.features import FeatureSchema, House
-from housepredict.domain.models import Algorithm
-from housepredict.domain.ports import Fitted, Progress
+from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.domain.ports import Fitted, Progress, Valuation
 from housepredict.domain.sales import Sale
 
 _WORTH_THREADS = 100_000
@@ -53,26 +53,25 @@ class SklearnTrainer:
 
     _methods: Mapping[Algorithm, Method] = field(factory=_methods)
 
-    def fit(
-        self, schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm, seed: int, progress: Progress
-    ) -> Fitted:
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         """See ports.Trainer. What is proven is the serving form as it is read from its file."""
+        algorithm = Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm
         method, encode = self._methods[algorithm], Encoder(schema)
         matrix = encode([sale.house for sale in sales])
         sale_prices = np.array([sale.price for sale in sales], dtype=np.float64)
         with threadpool_limits(1 if len(sales) < _WORTH_THREADS else None, user_api="openmp"):
-            estimator = method.fit(schema, matrix, sale_prices, seed, progress)
+            estimator = method.fit(schema, matrix, sale_prices, options.seed, progress)
             serving = pack(method.form(schema, estimator))
             form = unpack(serving, algorithm)
             method.prove(schema, estimator, form, matrix)
 
-        def predict(houses: Sequence[House]) -> list[float]:
-            prices: list[float] = form.prices(encode(houses)).tolist()
-            return prices
+        def predict(houses: Sequence[House]) -> Valuation:
+            return Valuation(form.prices(encode(houses)).tolist())
 
         return Fitted(
             artefact={SERVING_FILE: serving, ESTIMATOR_FILE: _dump(estimator)},
             predict=predict,
+            algorithm=algorithm,
             libraries={
                 "python": platform.python_version(),
                 "numpy": np.__version__,
