@@ -58,3 +58,10 @@ class Linear:
         # cumsum adds from left to right whatever the number of rows, so a house's price is the same in every batch
         total: Matrix = self.terms(matrix).cumsum(axis=1)[:, -1]
         return total + self.intercept
+
+    def valuation(self, matrix: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prices and their spreads, both of shape (houses,): errors on the price itself are about as large whatever
+        the price, so in percent they are the smaller the dearer the house.
+        """
+        prices = self.prices(matrix)
+        return prices, 1 / np.maximum(prices, 1.0)

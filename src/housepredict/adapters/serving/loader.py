@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
 from attrs import define
 
-from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.columns import Columns
+from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import whole_cents
@@ -19,7 +21,7 @@ from housepredict.domain.features import House
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
 from housepredict.domain.ports import Valuation
 
-ServingForm = Linear | Trees
+ServingForm = Linear | LogPrices
 
 SERVING_FILE: Final = "serving.npz"
 """The serving form's place in an artefact."""
@@ -27,16 +29,51 @@ SERVING_FILE: Final = "serving.npz"
 ESTIMATOR_FILE: Final = "estimator.joblib"
 """The place of what was trained, as it was trained: to inspect, never opened to serve."""
 
-_FORMAT = 1
-_FORMS: Final[dict[Algorithm, type[ServingForm]]] = {Algorithm.LINEAR: Linear, Algorithm.BOOSTING: Trees}
+_FORMAT = 2
+_FORMS: Final[dict[Algorithm, type[ServingForm]]] = {
+    Algorithm.LINEAR: Linear,
+    Algorithm.RIDGE: LogPrices,
+    Algorithm.BOOSTING: LogPrices,
+}
+_PARTS: Final[dict[str, type]] = {
+    "columns": Columns,
+    "linear": Linear,
+    "squared": Trees,
+    "absolute": Trees,
+    "spread": Trees,
+}
 
 
 def pack(form: ServingForm) -> bytes:
     """A serving form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
     buffer = BytesIO()
-    arrays = attrs.asdict(form, recurse=False, filter=lambda attribute, _value: attribute.init)
-    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_arrays(form))
     return buffer.getvalue()
+
+
+def _arrays(form: ServingForm) -> dict[str, Any]:
+    """Those of a part of the form are named `part.array`."""
+    arrays = {}
+    for name, value in _given(form).items():
+        if attrs.has(type(value)):
+            arrays |= {f"{name}.{own}": array for own, array in _given(value).items()}
+        elif value is not None:
+            arrays[name] = value
+    return arrays
+
+
+def _given(form: Any) -> dict[str, Any]:
+    return attrs.asdict(form, recurse=False, filter=lambda attribute, _value: attribute.init)
+
+
+def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingForm:
+    given: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
+    of_parts = {name.partition(".")[0] for name in arrays if "." in name}
+    for part in of_parts:
+        own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{part}.")}
+        given[part] = _PARTS[part](**own)
+    absent = {field.name: None for field in attrs.fields(kind) if field.init and field.name in _PARTS} if of_parts else {}
+    return kind(**{**absent, **given})
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
@@ -47,12 +84,18 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
         number = int(arrays.pop("format"))
         if number != _FORMAT:
             raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
-        form: ServingForm = _FORMS[algorithm](**arrays)
+        form = _assembled(_FORMS[algorithm], arrays)
     except RefusedModel:
         raise
     except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
         raise RefusedModel(f"{SERVING_FILE} holds no {algorithm} model: {error}") from error
     return form
+
+
+def valuation(form: ServingForm, matrix: Matrix) -> Valuation:
+    """What a form says of encoded houses."""
+    prices, spreads = form.valuation(matrix)
+    return Valuation(prices.tolist(), spreads.tolist())
 
 
 @define
@@ -65,7 +108,7 @@ class ServingPredictor:
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         """Prices, one for each house in order; see ports.Predictor."""
-        return Valuation(self._form.prices(self._encode(houses)).tolist())
+        return valuation(self._form, self._encode(houses))
 
 
 def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredictor:

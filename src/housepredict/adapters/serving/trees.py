@@ -28,7 +28,7 @@ _CHUNK = 1 << 18
 
 @define(eq=False)
 class Trees:
-    """Boosted trees on the logarithm of the price.
+    """Boosted trees on the logarithm of a price, or of something else.
 
     `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
     `sizes`, of shape (features,), how many are its own: cell i is what lies above cut i - 1 and not above cut i, the
@@ -77,15 +77,10 @@ class Trees:
         return exits
 
     def log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """The natural logarithms of the prices, of shape (houses,)."""
+        """The sums of the leaves that houses end in, of shape (houses,)."""
         step = max(1, _CHUNK // (self.features * len(self.leaves)))
         chunks = [self._log_prices(matrix[start : start + step]) for start in range(0, len(matrix), step)]
         return np.concatenate(chunks) if chunks else np.empty(0)
-
-    def prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Prices, of shape (houses,)."""
-        with np.errstate(over="ignore"):  # beyond any price: infinite
-            return np.exp(self.log_prices(matrix))
 
     def _log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
         values = self.leaves.take(self.exits(matrix) + self._first_leaves)

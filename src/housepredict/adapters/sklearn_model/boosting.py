@@ -1,20 +1,18 @@
-"""Gradient-boosted trees on the logarithm of the price."""
+"""Gradient-boosted trees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from attrs import frozen
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no annotations
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
-from housepredict.adapters.sklearn_model.flattening import flatten, splits_of
-from housepredict.adapters.sklearn_model.proof import demand_equal, odd_rows
-from housepredict.domain.features import FeatureSchema, Kind
-from housepredict.domain.ports import Progress
+from housepredict.adapters.sklearn_model.flattening import splits_of
+from housepredict.adapters.sklearn_model.proof import demand_equal
 
 _MAX_CATEGORIES = 255
 """As many of a feature can scikit-learn tell apart; the rare ones beyond count as missing."""
@@ -22,52 +20,55 @@ _MAX_CATEGORIES = 255
 _ROWS_AT_ONCE = 256
 
 
-@frozen
-class Boosting:
-    """An estimator from encoded houses to the natural logarithms of their prices, and its serving form."""
+def boost(
+    categorical: Sequence[int],
+    columns: Matrix,
+    targets: NDArray[np.float64],
+    *,
+    loss: str,
+    leaves: int,
+    iterations: int,
+    seed: int,
+    least_leaf: int = 10,
+) -> HistGradientBoostingRegressor:
+    """A fitted estimator. Threads would wait for each other at every node of every tree: fits run side by side instead.
 
-    iterations: int = 500
+    Raises ValueError for more leaves than the serving form has bits.
+    """
+    if leaves > MAX_LEAVES:
+        raise ValueError(f"at most {MAX_LEAVES} leaves")
+    columns = columns.copy(order="F")
+    for column in categorical:
+        _keep_frequent(columns[:, column])
+    # scikit-learn cannot cut an axis without values; one value alone is never asked about
+    columns[:, np.isnan(columns).all(axis=0)] = 0.0
+    # many small steps, each split choosing among a few columns only: sound for hundreds of sales and for millions
+    estimator = HistGradientBoostingRegressor(
+        loss=loss,
+        learning_rate=0.05,
+        max_iter=iterations,
+        max_leaf_nodes=leaves,
+        min_samples_leaf=least_leaf,
+        l2_regularization=10.0,
+        max_features=0.3,
+        categorical_features=list(categorical),
+        early_stopping=False,
+        random_state=seed,
+    )
+    with threadpool_limits(1, user_api="openmp"):
+        return estimator.fit(columns, targets)
 
-    def fit(
-        self, schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int, progress: Progress
-    ) -> HistGradientBoostingRegressor:
-        """A fitted estimator."""
-        categorical = [column for column, feature in enumerate(schema.features) if feature.kind is Kind.CATEGORY]
-        matrix = matrix.copy(order="F")
-        for column in categorical:
-            _keep_frequent(matrix[:, column])
-        # scikit-learn cannot cut an axis without values; one value alone is never asked about
-        matrix[:, np.isnan(matrix).all(axis=0)] = 0.0
-        # many small steps, each split choosing among a few features only: sound for hundreds of sales and for millions
-        estimator = HistGradientBoostingRegressor(
-            learning_rate=0.05,
-            max_leaf_nodes=31,
-            min_samples_leaf=10,
-            l2_regularization=10.0,
-            max_features=0.3,
-            categorical_features=categorical,
-            early_stopping=False,
-            warm_start=True,
-            random_state=seed,
-        )
-        # a warm start goes on where the last one ended: the trees are those of a single fit
-        step = -(-self.iterations // 10)
-        for done in range(0, self.iterations, step):
-            progress(done, self.iterations)
-            estimator.set_params(max_iter=min(done + step, self.iterations)).fit(matrix, np.log(prices))
-        progress(self.iterations, self.iterations)
-        return estimator
 
-    def form(self, _schema: FeatureSchema, estimator: HistGradientBoostingRegressor) -> Trees:
-        """The serving form of a fitted estimator."""
-        return flatten(estimator)
+def prove_trees(estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix) -> None:
+    """Raise RefusedModel unless both give every house the same, to the last bit."""
+    for rows in (columns, *_rows_at_splits(estimator, form, columns)):
+        demand_equal(raw_predictions(estimator, rows), form.log_prices(rows))
 
-    def prove(
-        self, schema: FeatureSchema, estimator: HistGradientBoostingRegressor, form: Trees, matrix: Matrix
-    ) -> None:
-        """Raise RefusedModel unless both give every house the same logarithm of its price, to the last bit."""
-        for rows in (matrix, odd_rows(schema, matrix), *_rows_at_splits(estimator, form, matrix)):
-            demand_equal(estimator.predict(rows), form.log_prices(rows))
+
+def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:
+    """The sums of the leaves: what `predict` says, before its loss turns a logarithm into what it is of."""
+    raw: NDArray[np.float64] = estimator._raw_predict(columns)[:, 0]  # noqa: SLF001  # it has no public name
+    return raw
 
 
 def _keep_frequent(codes: NDArray[np.float64]) -> None:

@@ -55,7 +55,7 @@ class Split:
 
 
 def flatten(estimator: HistGradientBoostingRegressor) -> Trees:
-    """The serving form of an estimator that `Boosting` fitted."""
+    """The serving form of an estimator that `boost` fitted."""
     leaves = np.zeros((estimator.n_iter_, MAX_LEAVES))
     for tree, predictor in enumerate(_trees(estimator)):
         values = [node["value"] for node, *_ in _in_order(predictor.nodes) if node["is_leaf"]]

@@ -1,0 +1,69 @@
+"""What a model sees of an encoded house beside its features: columns that follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.checks import array_of
+from housepredict.adapters.serving.encoding import Matrix
+
+
+@define(eq=False)
+class Columns:
+    """Logarithms of amounts, the features themselves, and coordinates in turned axes, in this order.
+
+    A feature counts as `lowest` or `highest`, both of shape (features,), where it lies beyond: a model knows nothing
+    there, and a line would go anywhere. Of the features `logged`, of shape (logarithms,), ln(1 + amount) is a column
+    each. `turned`, of shape (axes, 2), names two features each, `weights`, of the same shape, what they count: trees
+    cut along axes alone, and a border between neighbourhoods rarely runs along a meridian.
+    """
+
+    lowest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
+    highest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
+    logged: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
+    turned: NDArray[np.int64] = field(validator=array_of(np.int64, 2))
+    weights: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
+
+    def __attrs_post_init__(self) -> None:
+        named = np.concatenate([self.logged, self.turned.ravel()])
+        if self.lowest.shape != self.highest.shape or not (self.lowest <= self.highest).all():
+            raise ValueError("there must be a lowest and a highest value for each feature, in this order")
+        if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:  # noqa: PLR2004  # latitude and longitude
+            raise ValueError("a turned axis must be of two features")
+        if ((named < 0) | (named >= self.features)).any():
+            raise ValueError("columns must follow from features that there are")
+
+    @property
+    def features(self) -> int:
+        """How many features a house has."""
+        return self.lowest.size
+
+    @property
+    def all(self) -> int:
+        """How many columns there are."""
+        return self.logged.size + self.features + len(self.turned)
+
+    @property
+    def for_lines(self) -> slice:
+        """The columns for a linear model: all but turned axes, which would tell it nothing new."""
+        return slice(0, self.logged.size + self.features)
+
+    @property
+    def for_trees(self) -> slice:
+        """The columns for trees: all but logarithms, which would tell them nothing new."""
+        return slice(self.logged.size, self.all)
+
+    def __call__(self, matrix: Matrix) -> Matrix:
+        """All columns of encoded houses."""
+        columns: Matrix = np.empty((len(matrix), self.all), order="F")
+        logs, axes = self.logged.size, self.logged.size + self.features
+        within = columns[:, logs:axes]
+        np.clip(matrix, self.lowest, self.highest, out=within)
+        columns[:, :logs] = np.log1p(within[:, self.logged])
+        for column, (first, second), (weight, other) in zip(
+            range(axes, self.all), self.turned.tolist(), self.weights.tolist(), strict=True
+        ):
+            columns[:, column] = weight * within[:, first] + other * within[:, second]
+        return columns

@@ -1,0 +1,73 @@
+"""Linear models: least squares on the price, and ridge regression on its logarithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from housepredict.adapters.serving.encoding import Matrix
+from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.sklearn_model.proof import demand_equal
+
+_MAX_CATEGORIES = 255
+"""As many of a feature have a column each; the rare ones beyond share one, and unseen ones go there too."""
+
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+_ENOUGH = 30_000
+"""More sales than this make a line no better, only slower to fit."""
+
+
+def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:
+    """A pipeline from encoded houses to prices. `categories` says how many each column has, 0 for a number."""
+    return _fitted(categories, matrix, prices, SimpleImputer(keep_empty_features=True), LinearRegression())
+
+
+def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.float64]) -> Pipeline:
+    """A pipeline from columns (see `serving.columns`) to logarithms of prices, its penalty chosen by leave-one-out."""
+    every = -(-len(matrix) // _ENOUGH)
+    number = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
+    return _fitted(categories, matrix[::every], log_prices[::every], number, RidgeCV(_PENALTIES))
+
+
+def _fitted(
+    categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64], number: object, regression: object
+) -> Pipeline:
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MAX_CATEGORIES, sparse_output=False)
+    columns = [(str(column), one_hot if count else number, [column]) for column, count in enumerate(categories)]
+    return Pipeline([("columns", ColumnTransformer(columns)), ("regression", regression)]).fit(matrix, targets)
+
+
+def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
+    """The serving form of a fitted pipeline."""
+    columns, regression = pipeline["columns"], pipeline["regression"]
+    means, coefficients = np.zeros((2, len(categories)))
+    intercept = float(regression.intercept_)
+    offsets = [np.empty(0)]
+    for column, count in enumerate(categories):
+        transformer = columns.named_transformers_[str(column)]
+        own = regression.coef_[columns.output_indices_[str(column)]]
+        if count:
+            codes = np.append(np.arange(count, dtype=np.float64), np.nan)
+            offsets.append(transformer.transform(codes[:, np.newaxis]) @ own)
+            continue
+        imputer, scaler = (transformer[0], transformer[1]) if isinstance(transformer, Pipeline) else (transformer, None)
+        means[column], coefficients[column] = imputer.statistics_[0], own[0]
+        if scaler:
+            coefficients[column] /= scaler.scale_[0]
+            intercept -= coefficients[column] * scaler.mean_[0]
+    # a category has a term more than it has codes: of a house without it
+    sizes = np.array([count + 1 if count else 0 for count in categories], dtype=np.int64)
+    return Linear(np.asarray(intercept), means, coefficients, sizes, np.concatenate(offsets))
+
+
+def prove_line(pipeline: Pipeline, form: Linear, matrix: Matrix) -> None:
+    """Raise RefusedModel unless both give every house the same, but for the order of their additions."""
+    size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept) + np.abs(form.means * form.coefficients).sum()
+    demand_equal(pipeline.predict(matrix), form.prices(matrix), 1e-12 * size)

@@ -1,0 +1,80 @@
+"""From encoded sales to the columns that a model of log prices learns from."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.columns import Columns
+from housepredict.adapters.serving.encoding import Matrix
+from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
+from housepredict.adapters.sklearn_model.search import score_of
+from housepredict.domain.features import FeatureSchema, Kind
+
+_LATITUDE = re.compile(r"^lat(t?itude)?$|[ _.]lat(itude)?$|^latt$", re.IGNORECASE)
+_LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longitude)$", re.IGNORECASE)
+_TURNS = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
+_YEAR = 365.0
+"""Days that a trend may go on for after the last sale."""
+_ORIGINS = (0.7, 0.8, 0.9)
+
+
+def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> Table:
+    """The sales as a model is to see them. A trend goes on for `days` after the last sale."""
+    features = schema.features
+    numeric = [feature.kind in (Kind.NUMBER, Kind.INTEGER) for feature in features]
+    ranged = [feature.kind is not Kind.CATEGORY for feature in features]
+    with np.errstate(invalid="ignore"):
+        lowest = np.where(ranged, np.fmin.reduce(matrix, axis=0), -np.inf)
+        highest = np.where(ranged, np.fmax.reduce(matrix, axis=0), np.inf)
+    # of a feature that no sale has nothing is known
+    lowest, highest = np.nan_to_num(lowest, nan=0.0), np.nan_to_num(highest, nan=0.0)
+    for column, feature in enumerate(features):
+        if feature.name == schema.sale_date:
+            highest[column] += days
+    logged = [column for column in range(len(features)) if numeric[column] and lowest[column] >= 0]
+    turned, weights = _turned(schema, matrix)
+    columns = Columns(lowest, highest, np.array(logged, dtype=np.int64), turned, weights)
+    categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in features]
+    return Table(columns, categories, columns(matrix), np.log(prices))
+
+
+def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int) -> float:
+    """How long the trend is to go on after the last sale: a year, or not at all.
+
+    Whichever would have estimated the sales after some earlier days better (rolling origin).
+    """
+    column = next((at for at, feature in enumerate(schema.features) if feature.name == schema.sale_date), None)
+    if column is None:
+        return 0.0
+    dates = matrix[:, column]
+    scores = {}
+    for days in (0.0, _YEAR):
+        errors = []
+        for origin in _ORIGINS:
+            first, last = np.quantile(dates, [origin, origin + 0.1])
+            past, future = dates < first, (dates >= first) & (dates <= last)
+            if past.sum() < 100 or not future.any():  # noqa: PLR2004  # too few to learn from
+                return 0.0
+            table = table_of(schema, matrix[past], prices[past], days)
+            ahead = Table(table.columns, table.categories, table.columns(matrix[future]), np.log(prices[future]))
+            recipe = Recipe(on_a_line=True, leaves=16, iterations=100, share=0.0)
+            errors.append(make(recipe, table, seed).predict(ahead) - ahead.log_prices)
+        scores[days] = score_of(np.concatenate(errors))
+    return min(scores, key=lambda days: (scores[days], days))
+
+
+def _turned(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Axes between a parallel and a meridian, for the one pair of coordinates that there is."""
+    latitudes, longitudes = (
+        [at for at, feature in enumerate(schema.features) if feature.kind is Kind.NUMBER and name.search(feature.name)]
+        for name in (_LATITUDE, _LONGITUDE)
+    )
+    if len(latitudes) != 1 or len(longitudes) != 1:
+        return np.empty((0, 2), dtype=np.int64), np.empty((0, 2))
+    # a degree of longitude is shorter, the further from the equator
+    shrunk = np.cos(np.radians(np.nanmean(matrix[:, latitudes[0]])))
+    turned = np.array([[latitudes[0], longitudes[0]]] * len(_TURNS), dtype=np.int64)
+    return turned, np.column_stack([np.cos(_TURNS), shrunk * np.sin(_TURNS)])

@@ -1,0 +1,103 @@
+"""The search for the recipe that does best on sales that were kept from it, all sales of a house together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, fit_trees, start
+from housepredict.domain.ports import Progress
+
+FOLDS = 5
+_ENOUGH = 40_000
+"""More sales than this tell recipes no better apart."""
+
+
+@frozen(eq=False)
+class Found:
+    """The best recipe, and what it says of the sales that each of its fits was kept from: `known` are the rows of the
+    table, `log_prices` the logarithms of its prices for them.
+    """
+
+    recipe: Recipe
+    score: float
+    known: NDArray[np.int64]
+    log_prices: NDArray[np.float64]
+
+
+def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
+    """The fold of each sale, by its house; it has nothing to do with which houses are held out for the evaluation."""
+    digests = (hashlib.sha256(f"search {key}".encode()).digest()[:8] for key in house_keys)
+    return np.array([int.from_bytes(digest, "big") % FOLDS for digest in digests])
+
+
+def score_of(errors: NDArray[np.float64]) -> float:
+    """How far logarithms of prices are off: the mean and the median alike, one for the spread and one for the usual."""
+    off = np.abs(errors)
+    return float((off.mean() + np.median(off)) / 2)
+
+
+def search(candidates: Sequence[Recipe], table: Table, folds: NDArray[np.int64], seed: int, progress: Progress) -> Found:
+    """Compare recipes, and all variants that their fits bring along; the simpler one wins a tie."""
+    known = np.arange(len(table))[:: -(-len(table) // _ENOUGH)]
+    table, folds = table.rows(known), folds[known]
+    tasks = [
+        (recipe, fold, loss)
+        for recipe in candidates
+        for fold in range(FOLDS)
+        for loss in (recipe.losses or (None,))
+    ]
+    # heavy ones first, so that no core is left with one in the end
+    order = sorted(range(len(tasks)), key=lambda task: -tasks[task][0].leaves * tasks[task][0].iterations)
+    kept: dict[tuple[Recipe, str | None], list[NDArray[np.float64]]] = {}
+    parallel = Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)
+    results = parallel(delayed(_kept_out)(*tasks[task], table, folds, seed) for task in order)
+    for done, (task, predicted) in enumerate(zip(order, results, strict=True), 1):
+        recipe, fold, loss = tasks[task]
+        whole = kept.setdefault((recipe, loss), [np.empty(len(table)) for _ in predicted])
+        for into, values in zip(whole, predicted, strict=True):
+            into[folds == fold] = values
+        progress(done, len(tasks))
+    best: Found | None = None
+    for recipe in candidates:
+        for variant in recipe.variants():
+            log_prices = _mixed(variant, recipe, kept)
+            score = score_of(log_prices - table.log_prices)
+            if best is None or score < best.score:
+                best = Found(variant, score, known, log_prices)
+    if best is None:
+        raise ValueError("there must be a recipe to choose")
+    return best
+
+
+def _kept_out(
+    recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int
+) -> list[NDArray[np.float64]]:
+    """The logarithms of prices of a fold's sales by each number of trees among the variants, most trees first."""
+    others, own = table.rows(folds != fold), table.rows(folds == fold)
+    line, base, left = start(recipe, others)
+    on = line.predict(own.for_lines) if line else np.full(len(own), base)
+    if loss is None:
+        return [on]
+    estimator: Any = fit_trees(recipe, others, left, loss, seed)
+    counts = sorted({variant.iterations for variant in recipe.variants()}, reverse=True)
+    staged = enumerate(estimator.staged_predict(own.for_trees), 1)
+    by_count = {number: on + predicted for number, predicted in staged if number in counts}
+    return [by_count[count] for count in counts]
+
+
+def _mixed(
+    variant: Recipe, recipe: Recipe, kept: dict[tuple[Recipe, str | None], list[NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    if not variant.iterations:
+        return kept[recipe, None][0]
+    counts = sorted({each.iterations for each in recipe.variants()}, reverse=True)
+    place = counts.index(variant.iterations)
+    mixed: NDArray[np.float64] = (1 - variant.share) * kept[recipe, SQUARED][place]
+    return mixed + variant.share * kept[recipe, ABSOLUTE][place]
