@@ -30,7 +30,7 @@ class Columns:
         named = np.concatenate([self.logged, self.turned.ravel()])
         if self.lowest.shape != self.highest.shape or not (self.lowest <= self.highest).all():
             raise ValueError("there must be a lowest and a highest value for each feature, in this order")
-        if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:  # noqa: PLR2004  # latitude and longitude
+        if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:
             raise ValueError("a turned axis must be of two features")
         if ((named < 0) | (named >= self.features)).any():
             raise ValueError("columns must follow from features that there are")

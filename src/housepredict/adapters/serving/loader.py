@@ -53,7 +53,7 @@ def pack(form: ServingForm) -> bytes:
 
 def _arrays(form: ServingForm) -> dict[str, Any]:
     """Those of a part of the form are named `part.array`."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, value in _given(form).items():
         if attrs.has(type(value)):
             arrays |= {f"{name}.{own}": array for own, array in _given(value).items()}
@@ -72,8 +72,7 @@ def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingFor
     for part in of_parts:
         own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{part}.")}
         given[part] = _PARTS[part](**own)
-    absent = {field.name: None for field in attrs.fields(kind) if field.init and field.name in _PARTS} if of_parts else {}
-    return kind(**{**absent, **given})
+    return kind(**given)
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:

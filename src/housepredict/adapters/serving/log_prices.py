@@ -24,10 +24,10 @@ class LogPrices:
 
     columns: Columns
     linear: Linear
-    squared: Trees | None
-    absolute: Trees | None
     share: NDArray[np.float64] = field(validator=array_of(np.float64, 0))
-    spread: Trees | None
+    squared: Trees | None = None
+    absolute: Trees | None = None
+    spread: Trees | None = None
 
     def __attrs_post_init__(self) -> None:
         for_trees = self.columns.for_trees.stop - self.columns.for_trees.start

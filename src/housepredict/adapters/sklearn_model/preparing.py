@@ -56,7 +56,7 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
         for origin in _ORIGINS:
             first, last = np.quantile(dates, [origin, origin + 0.1])
             past, future = dates < first, (dates >= first) & (dates <= last)
-            if past.sum() < 100 or not future.any():  # noqa: PLR2004  # too few to learn from
+            if past.sum() < 100 or not future.any():  # too few to learn from
                 return 0.0
             table = table_of(schema, matrix[past], prices[past], days)
             ahead = Table(table.columns, table.categories, table.columns(matrix[future]), np.log(prices[future]))

@@ -185,5 +185,3 @@ def _constant(table: Table, value: float) -> Linear:
     return Linear(
         np.asarray(value), np.zeros(features), np.zeros(features), np.zeros(features, dtype=np.int64), np.empty(0)
     )
-
-

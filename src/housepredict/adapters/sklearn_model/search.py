@@ -43,15 +43,14 @@ def score_of(errors: NDArray[np.float64]) -> float:
     return float((off.mean() + np.median(off)) / 2)
 
 
-def search(candidates: Sequence[Recipe], table: Table, folds: NDArray[np.int64], seed: int, progress: Progress) -> Found:
+def search(
+    candidates: Sequence[Recipe], table: Table, folds: NDArray[np.int64], seed: int, progress: Progress
+) -> Found:
     """Compare recipes, and all variants that their fits bring along; the simpler one wins a tie."""
     known = np.arange(len(table))[:: -(-len(table) // _ENOUGH)]
     table, folds = table.rows(known), folds[known]
     tasks = [
-        (recipe, fold, loss)
-        for recipe in candidates
-        for fold in range(FOLDS)
-        for loss in (recipe.losses or (None,))
+        (recipe, fold, loss) for recipe in candidates for fold in range(FOLDS) for loss in (recipe.losses or (None,))
     ]
     # heavy ones first, so that no core is left with one in the end
     order = sorted(range(len(tasks)), key=lambda task: -tasks[task][0].leaves * tasks[task][0].iterations)
@@ -79,7 +78,7 @@ def search(candidates: Sequence[Recipe], table: Table, folds: NDArray[np.int64],
 def _kept_out(
     recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int
 ) -> list[NDArray[np.float64]]:
-    """The logarithms of prices of a fold's sales by each number of trees among the variants, most trees first."""
+    """Logarithms of prices of a fold's sales by each number of trees among the variants, most trees first."""
     others, own = table.rows(folds != fold), table.rows(folds == fold)
     line, base, left = start(recipe, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)

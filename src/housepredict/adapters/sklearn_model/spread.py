@@ -1,4 +1,4 @@
-"""How sure a model is: trees for the error to be expected of a house, and how far off sale prices are in terms of it."""
+"""How sure a model is: trees for the error to be expected of a house, and how many such errors sale prices are off."""
 
 from __future__ import annotations
 

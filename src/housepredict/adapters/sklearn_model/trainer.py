@@ -49,9 +49,7 @@ class _Learned:
 class SklearnTrainer:
     """Fits models with scikit-learn."""
 
-    def fit(
-        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
-    ) -> Fitted:
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         """See ports.Trainer. What is proven is the serving form as it is read from its file."""
         encode = Encoder(schema)
         matrix = encode([sale.house for sale in sales])
@@ -130,7 +128,9 @@ def _log_prices(
         asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
         model.prove(form, asked)
         if spread:
-            prove_trees(spread, cast("Trees", form.spread), np.column_stack([asked.for_trees, form.log_prices(asked.values)]))
+            prove_trees(
+                spread, cast("Trees", form.spread), np.column_stack([asked.for_trees, form.log_prices(asked.values)])
+            )
     return _Learned(algorithm, {"model": model, "spread": spread}, serving, calibrate(errors, spreads))
 
 

@@ -1,0 +1,1 @@
+"""How far estimates are off, beside plain scikit-learn models of the same columns."""

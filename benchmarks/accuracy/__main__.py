@@ -1,0 +1,166 @@
+"""The default settings on sales that they have not learned from, beside plain scikit-learn models of the same columns.
+
+`python -m benchmarks.accuracy` measures all of it; a name, such as `folds`, measures that alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import numpy as np
+from attrs import evolve
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.plain import PLAIN, predictions
+from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.accuracy import accuracy
+from housepredict.domain.features import FeatureSchema
+from housepredict.domain.inference import prepare
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.sales import Cell, Sale, SalesTable
+
+KING_COUNTY, SARATOGA = "examples/king_county_sales.csv.gz", "examples/saratoga_sales.csv"
+FOLDS = 5
+MEASURES = ("mdape", "ppe10", "cod", "prd", "prb", "median_ratio", "r2")
+SPLIT = date(2015, 3, 1)
+BASELINES = tuple(PLAIN)
+BOOSTED = ("hist gradient boosting, log", "hist boosting, log, 1000 trees")
+
+Array = NDArray[np.float64]
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=list(MEASUREMENTS), help="measure this alone")
+    chosen = parser.parse_args().name
+    for name, measure in MEASUREMENTS.items():
+        if chosen in (None, name):
+            print(f"\n== {name}: {measure.__doc__}", flush=True)
+            measure()
+    used = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"\nmost memory: {used[0]:,.0f} MiB in this process, {used[1]:,.0f} MiB in one of those that it started")
+
+
+def folds() -> None:
+    """King County, five folds by house, all columns"""
+    _in_folds(*_sales(SalesFile(KING_COUNTY).read()), BOOSTED)
+
+
+def later() -> None:
+    """King County, trained on the sales before March 2015, tested on those after"""
+    schema, sales = _sales(SalesFile(KING_COUNTY).read())
+    past, future = ([sale for sale in sales if (sale.sold_on < SPLIT) == before] for before in (True, False))  # type: ignore[operator]  # each has a date
+    schema = evolve(schema, valuation_date=max(sale.sold_on for sale in past if sale.sold_on))
+    encode = Encoder(schema)
+    known, asked = (np.ascontiguousarray(encode([sale.house for sale in each])) for each in (past, future))
+    prices = _prices(future)
+    _head()
+    ours, _, _ = _default(schema, past, future)
+    _row("housepredict, default settings", ours, prices)
+    for name in BOOSTED:
+        _row(name, predictions(name, known, _prices(past), asked), prices)
+    months = np.array([sale.sold_on.month for sale in future if sale.sold_on])
+    levels = np.exp([np.median(np.log(prices / ours)[months == month]) for month in months])
+    _row("ceiling: the level of each month known", ours * levels, prices)
+
+
+def lab() -> None:
+    """King County, five folds by house, the tutorial's three features: size, bedrooms and age"""
+    columns = dict(SalesFile(KING_COUNTY).read().columns)
+    years = [int(str(sold)[:4]) for sold in columns["date"]]
+    ages: list[Cell] = [year - int(str(built)) for year, built in zip(years, columns["yr_built"], strict=True)]
+    kept = {name: columns[name] for name in ("id", "price", "sqft_living", "bedrooms")} | {"age": ages}
+    _in_folds(*_sales(SalesTable(kept, "0" * 64)), BOOSTED)
+
+
+def saratoga() -> None:
+    """Saratoga, five folds, all columns"""
+    _in_folds(*_sales(SalesFile(SARATOGA).read()), BASELINES)
+
+
+MEASUREMENTS: Mapping[str, Callable[[], None]] = {"folds": folds, "later": later, "lab": lab, "saratoga": saratoga}
+
+
+def _sales(table: SalesTable) -> tuple[FeatureSchema, list[Sale]]:
+    prepared = prepare(table, TrainingOptions(price="price"))
+    return prepared.schema, [*prepared.training, *prepared.held_out]
+
+
+def _fold_of(sale: Sale) -> int:
+    """The fold of a house; salted, so that it has nothing to do with which sales a training holds out."""
+    return int.from_bytes(hashlib.sha256(f"fold {sale.house_key}".encode()).digest()[:8], "big") % FOLDS
+
+
+def _prices(sales: Sequence[Sale]) -> Array:
+    return np.array([sale.price for sale in sales])
+
+
+def _default(
+    schema: FeatureSchema, training: Sequence[Sale], test: Sequence[Sale]
+) -> tuple[Array, dict[int, Array], float]:
+    """Prices, the factors that intervals reach up and down by, and the seconds that the training took."""
+    started = time.perf_counter()
+    fitted = SklearnTrainer().fit(schema, training, TrainingOptions(), lambda _done, _total: None)
+    seconds = time.perf_counter() - started
+    said = fitted.predict([sale.house for sale in test])
+    spreads, calibration = np.array(said.spreads), fitted.calibration
+    withins = {80: calibration and calibration.within_80, 90: calibration and calibration.within_90}
+    return np.array(said.prices), {each: np.exp((w or np.nan) * spreads) for each, w in withins.items()}, seconds
+
+
+def _in_folds(schema: FeatureSchema, sales: Sequence[Sale], baselines: Sequence[str]) -> None:
+    fold = np.array([_fold_of(sale) for sale in sales])
+    matrix, prices = np.ascontiguousarray(Encoder(schema)([sale.house for sale in sales])), _prices(sales)
+    ours, factors, took = np.empty(len(sales)), {80: np.empty(len(sales)), 90: np.empty(len(sales))}, []
+    _head()
+    for number in range(FOLDS):
+        test = fold == number
+        given, tested = ([sale for sale, inside in zip(sales, test, strict=True) if inside == side] for side in (0, 1))
+        ours[test], reach, seconds = _default(schema, given, tested)
+        took.append(seconds)
+        for level, values in reach.items():
+            factors[level][test] = values
+    _row("housepredict, default settings", ours, prices)
+    for name in baselines:
+        plain = np.empty(len(sales))
+        for number in range(FOLDS):
+            test = fold == number
+            plain[test] = predictions(name, matrix[~test], prices[~test], matrix[test])
+        _row(name, plain, prices)
+    print(f"trained in {np.median(took):.0f} s a fold (median; at most {max(took):.0f} s)")
+    _intervals(ours, prices, factors)
+
+
+def _intervals(estimates: Array, prices: Array, factors: Mapping[int, Array]) -> None:
+    fifths = {
+        name: np.argsort(np.argsort(by)) * 5 // len(by) for name, by in (("estimate", estimates), ("price", prices))
+    }
+    for level, factor in factors.items():
+        inside = (prices <= estimates * factor) & (prices >= estimates / factor)
+        line = f"{level} % intervals: {100 * inside.mean():.1f} % inside, median factor {np.median(factor):.3f}"
+        for name, fifth in fifths.items():
+            line += f"; by fifth of the {name} " + " ".join(
+                f"{100 * inside[fifth == at].mean():.1f}" for at in range(5)
+            )
+        print(line, flush=True)
+
+
+def _head() -> None:
+    print(f"{'':42}" + "".join(f"{name:>13}" for name in MEASURES))
+
+
+def _row(name: str, estimates: Array, prices: Array) -> None:
+    measured = accuracy(estimates.tolist(), prices.tolist())
+    print(f"{name:42}" + "".join(f"{getattr(measured, each):13.4f}" for each in MEASURES), flush=True)
+
+
+if __name__ == "__main__":
+    main()
