@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
+from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
+from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, digests_of
@@ -60,6 +62,22 @@ def a_trees_form() -> Trees:
         # up to 2000 sq ft, more, missing; up to 3 bedrooms, more, missing; any age, missing
         masks=np.array([[3, 3], [2, 3], [2, 3], [3, 3], [3, 2], [3, 3], [3, 3], [3, 3]], dtype=np.uint32),
         leaves=np.array([[12.0, 13.0], [0.0, 1.0]]),
+    )
+
+
+def a_log_form() -> LogPrices:
+    """For the tutorial's features: what `a_trees_form` says."""
+    return LogPrices(
+        columns=Columns(
+            lowest=np.full(3, -np.inf),
+            highest=np.full(3, np.inf),
+            logged=np.empty(0, dtype=np.int64),
+            turned=np.empty((0, 2), dtype=np.int64),
+            weights=np.empty((0, 2)),
+        ),
+        linear=Linear(np.array(0.0), np.zeros(3), np.zeros(3), np.zeros(3, dtype=np.int64), np.empty(0)),
+        share=np.array(0.0),
+        squared=a_trees_form(),
     )
 
 

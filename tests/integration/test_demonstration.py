@@ -25,8 +25,8 @@ def test_the_demonstration_is_what_training_makes(tmp_path: Path) -> None:
     # processors differ in the last bit of a sum
     assert asdict(trained.evaluation.accuracy) == pytest.approx(asdict(shipped.evaluation.accuracy))
     houses = [House({"size": float(size), "bedrooms": size % 5 + 1, "age": size % 50}) for size in range(400, 4000, 7)]
-    ours = [whole_cents(price) for price in load_predictor(trained, artefact).predict(houses)]
-    assert ours == [whole_cents(price) for price in load_demonstration().predict(houses)]
+    ours = [whole_cents(price) for price in load_predictor(trained, artefact).predict(houses).prices]
+    assert ours == [whole_cents(price) for price in load_demonstration().predict(houses).prices]
     assert SERVING_FILE in artefact
 
 
@@ -38,5 +38,5 @@ def test_the_error_is_the_tutorials() -> None:
     ("size", "bedrooms", "age", "price"), [(2500, 3, 10, 254206.02), (1800, 2, 5, 184364.58), (3000, 4, 15, 304136.71)]
 )
 def test_the_prices_are_the_tutorials(size: int, bedrooms: int, age: int, price: float) -> None:
-    (estimate,) = load_demonstration().predict([House({"size": size, "bedrooms": bedrooms, "age": age})])
+    (estimate,) = load_demonstration().predict([House({"size": size, "bedrooms": bedrooms, "age": age})]).prices
     assert whole_cents(estimate) == price

@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.trees import Trees
-from tests.factories import a_linear_form, a_trees_form
+from tests.factories import a_linear_form, a_log_form, a_trees_form
 
 NAN = math.nan
 
@@ -49,12 +51,35 @@ def test_a_house_on_a_threshold_turns_left_and_right_above_it(size: float, bedro
     assert a_trees_form().log_prices(np.array([[size, bedrooms, 1.0]])).tolist() == [expected]
 
 
-def test_a_price_is_the_inverse_of_its_logarithm_and_infinite_beyond_all_numbers() -> None:
-    form = a_trees_form()
-    huge = Trees(form.cuts, form.sizes, form.masks, form.leaves * 100)
-    house = np.array([[1.0, 1, 1]])
-    assert form.prices(house).tolist() == [pytest.approx(math.exp(12))]
-    assert huge.prices(house).tolist() == [math.inf]
+def test_a_price_is_the_inverse_of_its_logarithm_and_its_spread_is_one_where_nothing_is_known_of_it() -> None:
+    prices, spreads = a_log_form().valuation(np.array([[1.0, 1, 1], [2500, 4, NAN]]))
+    assert prices.tolist() == [pytest.approx(math.exp(12)), pytest.approx(math.exp(14))]
+    assert spreads.tolist() == [1, 1]
+
+
+def test_means_and_medians_count_as_the_share_says_and_the_line_goes_below_them() -> None:
+    medians = evolve(a_trees_form(), leaves=a_trees_form().leaves + 1)
+    form = evolve(
+        a_log_form(),
+        share=np.array(0.25),
+        absolute=medians,
+        linear=evolve(a_log_form().linear, intercept=np.array(0.5)),
+    )
+    assert form.log_prices(np.array([[1.0, 1, 1]])).tolist() == [0.5 + 0.75 * 12 + 0.25 * 14]
+
+
+def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes() -> None:
+    columns = Columns(
+        lowest=np.array([0.0, 45.0, -np.inf]),
+        highest=np.array([10.0, 50.0, np.inf]),
+        logged=np.array([0]),
+        turned=np.array([[1, 0]]),
+        weights=np.array([[2.0, 0.5]]),
+    )
+    found = columns(np.array([[4.0, 46, 7], [-3, 60, 1e15], [NAN, NAN, NAN]]))
+    assert found[:2].tolist() == [[math.log(5), 4, 46, 7, 94], [0, 0, 50, 1e15, 100]]
+    assert np.isnan(found[2]).all()
+    assert (columns.for_lines, columns.for_trees) == (slice(0, 4), slice(1, 5))
 
 
 _numbers = st.floats(-1e15, 1e15) | st.just(NAN)
@@ -79,9 +104,9 @@ def test_a_price_of_trees_does_not_depend_on_the_batch(matrix: np.ndarray, seed:
     small = a_trees_form()
     leaves = random.normal(size=(200, 2))
     form = Trees(small.cuts, small.sizes, small.masks[:, random.integers(0, 2, 200)], leaves)
-    alone = [form.prices(row[np.newaxis]).item() for row in matrix]
-    assert form.prices(matrix).tolist() == alone
-    assert form.prices(np.asfortranarray(matrix)).tolist() == alone
+    alone = [form.log_prices(row[np.newaxis]).item() for row in matrix]
+    assert form.log_prices(matrix).tolist() == alone
+    assert form.log_prices(np.asfortranarray(matrix)).tolist() == alone
 
 
 def test_a_batch_is_looked_up_in_chunks_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,18 +19,18 @@ from housepredict.adapters.serving.loader import ServingForm, load_predictor, pa
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, SelfTest, digests_of
-from tests.factories import a_house, a_linear_form, a_trees_form, a_version
+from tests.factories import a_house, a_linear_form, a_log_form, a_trees_form, a_version
 
 LAB = a_house(size=2500, bedrooms=3, age=10)
-FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algorithm.BOOSTING: a_trees_form()}
+FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algorithm.BOOSTING: a_log_form()}
 
 
 def test_a_version_is_loaded_and_predicts() -> None:
     version, artefact = a_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artefact)
     assert predictor.version is version
-    assert predictor.predict([LAB, a_house()]) == [325_000.0, 267_500.0]
-    assert predictor.predict([]) == []
+    assert predictor.predict([LAB, a_house()]).prices == [325_000.0, 267_500.0]
+    assert predictor.predict([]).prices == []
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -73,22 +73,22 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algor
         predictor = load_predictor(*_with(version, damaged))
     except RefusedModel:
         return
-    assert len(predictor.predict([LAB])) == 1
+    assert len(predictor.predict([LAB]).prices) == 1
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PK", pickle.dumps({"format": 1}), pack(a_trees_form())[:-30]],
+    [b"", b"PK", pickle.dumps({"format": 1}), pack(a_log_form())[:-30]],
     ids=["empty", "no archive", "a pickle", "cut off"],
 )
 def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
     with pytest.raises(RefusedModel, match=r"serving\.npz holds no boosting model"):
-        load_predictor(*_with(a_version(a_trees_form())[0], content))
+        load_predictor(*_with(a_version(a_log_form())[0], content))
 
 
 def test_a_pickle_inside_the_archive_is_never_opened() -> None:
     with pytest.raises(RefusedModel, match="allow_pickle"):
-        unpack(_npz(a_trees_form(), leaves=np.array([_Bomb()], dtype=object)), Algorithm.BOOSTING)
+        unpack(_npz(a_log_form(), **{"squared.leaves": np.array([_Bomb()], dtype=object)}), Algorithm.BOOSTING)
 
 
 class _Bomb:
@@ -104,8 +104,8 @@ def test_one_array_alone_is_refused() -> None:
 
 
 def test_another_format_is_refused_by_its_number() -> None:
-    with pytest.raises(RefusedModel, match="of format 2"):
-        unpack(_npz(a_linear_form(), format=np.int64(2)), Algorithm.LINEAR)
+    with pytest.raises(RefusedModel, match="of format 3"):
+        unpack(_npz(a_linear_form(), format=np.int64(3)), Algorithm.LINEAR)
 
 
 def test_the_form_of_another_algorithm_is_refused() -> None:
@@ -113,7 +113,7 @@ def test_the_form_of_another_algorithm_is_refused() -> None:
         unpack(pack(a_linear_form()), Algorithm.BOOSTING)
 
 
-_TREES, _LINEAR = a_trees_form(), a_linear_form()
+_TREES, _LOG, _LINEAR = a_trees_form(), a_log_form(), a_linear_form()
 
 
 @pytest.mark.parametrize(
@@ -126,23 +126,35 @@ _TREES, _LINEAR = a_trees_form(), a_linear_form()
         (_LINEAR, {"sizes": np.array([0, 0, 2])}),
         (_LINEAR, {"sizes": np.array([1, -1, 0])}),
         (_LINEAR, {"offsets": np.zeros((0, 1))}),
-        (_TREES, {"cuts": np.array([2000.0, 2000.0, 3.0, np.inf, np.inf])}),
-        (_TREES, {"cuts": np.array([math.nan, np.inf, 3.0, np.inf, np.inf])}),
-        (_TREES, {"cuts": np.array([np.inf, 2000.0, 3.0, np.inf, np.inf])}),
-        (_TREES, {"sizes": np.array([2, 2, 2])}),
-        (_TREES, {"sizes": np.array([5, -1, 1])}),
-        (_TREES, {"sizes": np.array([2**63 - 1, 2**63 - 1, 7])}),
-        (_TREES, {"sizes": np.zeros(0, dtype=np.int64), "cuts": np.zeros(0)}),
-        (_TREES, {"masks": _TREES.masks[:-1]}),
-        (_TREES, {"masks": _TREES.masks[:, :1]}),
-        (_TREES, {"masks": _TREES.masks.astype(np.int64)}),
-        (_TREES, {"masks": _TREES.masks & 1}),
-        (_TREES, {"masks": _TREES.masks << 2}),
-        (_TREES, {"leaves": np.zeros((2, 33))}),
-        (_TREES, {"leaves": np.zeros((2, 0))}),
-        (_TREES, {"leaves": np.full((2, 2), math.nan)}),
-        (_TREES, {"masks": np.zeros((8, 0), dtype=np.uint32), "leaves": np.zeros((0, 2))}),
-        (_TREES, {"more": np.zeros(1)}),
+        (_LOG, {"squared.cuts": np.array([2000.0, 2000.0, 3.0, np.inf, np.inf])}),
+        (_LOG, {"squared.cuts": np.array([math.nan, np.inf, 3.0, np.inf, np.inf])}),
+        (_LOG, {"squared.cuts": np.array([np.inf, 2000.0, 3.0, np.inf, np.inf])}),
+        (_LOG, {"squared.sizes": np.array([2, 2, 2])}),
+        (_LOG, {"squared.sizes": np.array([5, -1, 1])}),
+        (_LOG, {"squared.sizes": np.array([2**63 - 1, 2**63 - 1, 7])}),
+        (_LOG, {"squared.sizes": np.zeros(0, dtype=np.int64), "squared.cuts": np.zeros(0)}),
+        (_LOG, {"squared.masks": _TREES.masks[:-1]}),
+        (_LOG, {"squared.masks": _TREES.masks[:, :1]}),
+        (_LOG, {"squared.masks": _TREES.masks.astype(np.int64)}),
+        (_LOG, {"squared.masks": _TREES.masks & 1}),
+        (_LOG, {"squared.masks": _TREES.masks << 2}),
+        (_LOG, {"squared.leaves": np.zeros((2, 33))}),
+        (_LOG, {"squared.leaves": np.zeros((2, 0))}),
+        (_LOG, {"squared.leaves": np.full((2, 2), math.nan)}),
+        (_LOG, {"squared.masks": np.zeros((8, 0), dtype=np.uint32), "squared.leaves": np.zeros((0, 2))}),
+        (_LOG, {"squared.more": np.zeros(1)}),
+        (_LOG, {"more.cuts": np.zeros(1)}),
+        (_LOG, {"share": np.array(math.nan)}),
+        (_LOG, {"linear.sizes": np.zeros(4, dtype=np.int64)}),
+        (_LOG, {f"linear.{name}": np.zeros(2) for name in ("means", "coefficients")}),
+        (_LOG, {"columns.lowest": np.zeros(2)}),
+        (_LOG, {"columns.lowest": np.array([0.0, 0.0, math.nan])}),
+        (_LOG, {"columns.highest": np.full(3, -math.inf), "columns.lowest": np.zeros(3)}),
+        (_LOG, {"columns.logged": np.array([3])}),
+        (_LOG, {"columns.logged": np.array([-1])}),
+        (_LOG, {"columns.logged": np.array([0])}),
+        (_LOG, {"columns.turned": np.zeros((1, 3), dtype=np.int64), "columns.weights": np.zeros((1, 3))}),
+        (_LOG, {"columns.turned": np.array([[0, 1]]), "columns.weights": np.zeros((1, 2))}),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(form: ServingForm, damage: dict[str, np.ndarray]) -> None:
@@ -165,11 +177,11 @@ def test_a_failing_self_test_refuses_the_version(price: float) -> None:
 def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:
     price = math.exp(13.0)
     for expected in (round(price, 2), price * (1 + 1e-15)):
-        load_predictor(*a_version(a_trees_form(), self_test=(SelfTest(LAB, expected),)))
+        load_predictor(*a_version(a_log_form(), self_test=(SelfTest(LAB, expected),)))
 
 
 def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() -> None:
-    form = evolve(a_trees_form(), leaves=np.full((2, 2), 1000.0))
+    form = evolve(a_log_form(), squared=evolve(a_trees_form(), leaves=np.full((2, 2), 1000.0)))
     with pytest.raises(RefusedModel, match="says inf"):
         load_predictor(*a_version(form, self_test=(SelfTest(LAB, 1.0),)))
 
@@ -179,7 +191,7 @@ def test_serving_loads_neither_scikit_learn_nor_scipy_nor_joblib() -> None:
 import sys
 from housepredict.adapters.serving.loader import load_predictor
 from tests.factories import *
-for form in (a_linear_form(), a_trees_form()):
+for form in (a_linear_form(), a_log_form()):
     load_predictor(*a_version(form)).predict([a_house(size=1)])
 print({"sklearn", "scipy", "joblib"} & set(sys.modules))
 """

@@ -298,7 +298,7 @@ class TestTrain:
     def test_the_manifest_says_how_the_version_came_about(self) -> None:
         version = training()(ListedSales("/sales.csv"), OPTIONS, ignore).version
         assert version.created_at == NOON
-        assert version.algorithm is Algorithm.BOOSTING
+        assert version.algorithm is Algorithm.LINEAR
         assert version.options == evolve(OPTIONS, algorithm=Algorithm.BOOSTING)
         assert version.source == TrainingSource("/sales.csv", "d" * 64)
         assert version.libraries == {"lib": "1.0"}
@@ -326,18 +326,19 @@ class TestTrain:
     @pytest.mark.parametrize(
         ("location", "asked", "expected"),
         [
-            (None, None, Algorithm.LINEAR),
-            ("/sales.csv", None, Algorithm.BOOSTING),
+            (None, Algorithm.AUTO, Algorithm.LINEAR),
+            ("/sales.csv", Algorithm.AUTO, Algorithm.AUTO),
             (None, Algorithm.BOOSTING, Algorithm.BOOSTING),
             ("/sales.csv", Algorithm.LINEAR, Algorithm.LINEAR),
         ],
     )
-    def test_the_algorithm_is_the_one_asked_for_or_follows_from_the_sales(
-        self, location: str | None, asked: Algorithm | None, expected: Algorithm
+    def test_the_algorithm_is_the_one_asked_for_but_a_line_for_synthetic_sales(
+        self, location: str | None, asked: Algorithm, expected: Algorithm
     ) -> None:
         trainer = ListedTrainer()
         made = training(trainer=trainer)(ListedSales(location), evolve(OPTIONS, algorithm=asked), ignore)
-        assert made.version.algorithm is trainer.seen[0][1] is expected
+        assert trainer.seen[0][1] is made.version.options.algorithm is expected
+        assert made.version.algorithm is (Algorithm.LINEAR if expected is Algorithm.AUTO else expected)
         assert made.version.source.synthetic is (location is None)
 
     def test_progress_is_told(self) -> None:

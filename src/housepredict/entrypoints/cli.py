@@ -12,7 +12,7 @@ from uuid import UUID
 from housepredict import __version__
 from housepredict.domain import errors
 from housepredict.domain.features import FeatureSchema, Kind
-from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.entrypoints import report
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
@@ -84,6 +84,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         kinds=dict(options.type),
         closed=tuple(options.closed),
         algorithm=options.algorithm,
+        effort=options.effort,
         seed=options.seed,
     )
     source = sales_at(None if options.synthetic else options.sales)
@@ -247,7 +248,11 @@ def _parser() -> argparse.ArgumentParser:
         help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
     )  # fmt: skip
     train.add_argument(
-        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO, help="auto: what does best"
+        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO,
+        help="auto (what does best in cross-validation; a line for --synthetic), or one of the others",
+    )  # fmt: skip
+    train.add_argument(
+        "--effort", type=Effort, choices=list(Effort), default=Effort.NORMAL, help="how much to search (normal)"
     )
     train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
 

@@ -8,10 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import (
     Algorithm,
     Artefact,
+    Effort,
     Evaluation,
     ModelVersion,
     SelfTest,
@@ -56,7 +58,8 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
             TrainingOptions,
             exclude=st.lists(_TEXTS, max_size=2).map(tuple),
             kinds=st.dictionaries(_TEXTS, st.sampled_from(Kind), max_size=2),
-            algorithm=st.none() | st.sampled_from(Algorithm),
+            algorithm=st.sampled_from(Algorithm),
+            effort=st.sampled_from(Effort),
         ),
         source=st.builds(TrainingSource, st.none() | _TEXTS, _TEXTS),
         evaluation=st.builds(
@@ -75,6 +78,7 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         ).map(tuple),
         digests=st.just(digests_of(artefact)),
         libraries=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
+        calibration=st.none() | st.builds(Calibration, st.none() | _NUMBERS, st.none() | _NUMBERS, deviation=_NUMBERS),
     )
 
 

@@ -55,7 +55,8 @@ class LogPrices:
         """Prices and their spreads, both of shape (houses,)."""
         columns = self.columns(matrix)
         log_prices = self.log_prices(columns)
-        return np.exp(log_prices), self.spreads(columns, log_prices)
+        with np.errstate(over="ignore"):  # beyond any price: infinite
+            return np.exp(log_prices), self.spreads(columns, log_prices)
 
     def spreads(self, columns: Matrix, log_prices: NDArray[np.float64]) -> NDArray[np.float64]:
         """The errors to be expected, of shape (houses,), from all columns; 1 where nothing is known of them."""

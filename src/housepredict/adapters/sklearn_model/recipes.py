@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -23,6 +23,7 @@ from housepredict.domain.models import Algorithm, Effort
 
 SQUARED, ABSOLUTE = "squared_error", "absolute_error"
 _MAX_ITERATIONS = {Effort.LOW: 500, Effort.NORMAL: 1000, Effort.HIGH: 2000}
+_MIN_ITERATIONS = 256
 
 
 @frozen
@@ -56,10 +57,11 @@ class Recipe:
         return [evolve(self, iterations=count, share=share) for count in counts for share in (0.5, 1.0, 0.0)]
 
 
-def recipes(algorithm: Algorithm, effort: Effort) -> list[Recipe]:
-    """What a search compares, simplest first."""
+def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
+    """What a search compares for so many sales, simplest first."""
     line = Recipe(on_a_line=True)
-    most = _MAX_ITERATIONS[effort]
+    # few sales have told all they can after few trees
+    most = min(_MAX_ITERATIONS[effort], max(_MIN_ITERATIONS, sales // 8))
     shapes = [(True, 31)]
     if effort is not Effort.LOW:
         shapes = [(True, 6), (False, 6), (True, 31)]
@@ -140,6 +142,10 @@ class Model:
             weight = self.recipe.share if loss == ABSOLUTE else 1 - self.recipe.share
             total = total + weight * estimator.predict(table.for_trees)
         return total
+
+    def parts(self) -> dict[str, Any]:
+        """What scikit-learn made, to inspect."""
+        return {"recipe": asdict(self.recipe), "line": self.line, "base": self.base, "trees": self.trees}
 
     def prove(self, form: LogPrices, table: Table) -> None:
         """Raise RefusedModel unless the form and its parts predict as this does."""

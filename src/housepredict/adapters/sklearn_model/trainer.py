@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,12 +20,12 @@ from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
 from housepredict.adapters.sklearn_model.preparing import table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
-from housepredict.adapters.sklearn_model.recipes import make, recipes
+from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
 from housepredict.adapters.sklearn_model.search import FOLDS, folds_of, search
 from housepredict.adapters.sklearn_model.spread import calibrate, fit_spread, spreads_out_of_fold
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.ports import Fitted, Progress, Valuation
 from housepredict.domain.sales import Sale
 
@@ -47,7 +47,9 @@ class _Learned:
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn."""
+    """Fits models with scikit-learn. `recipes` says what a search compares."""
+
+    _recipes: Callable[[Algorithm, Effort, int], Sequence[Recipe]] = recipes
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         """See ports.Trainer. What is proven is the serving form as it is read from its file."""
@@ -58,7 +60,8 @@ class SklearnTrainer:
         if options.algorithm is Algorithm.LINEAR:
             learned = _linear(schema, matrix, prices, folds, progress)
         else:
-            learned = _log_prices(schema, matrix, prices, folds, options, progress)
+            candidates = self._recipes(options.algorithm, options.effort, len(sales))
+            learned = _log_prices(schema, matrix, prices, folds, options.seed, candidates, progress)
         form = unpack(learned.serving, learned.algorithm)
 
         def predict(houses: Sequence[House]) -> Valuation:
@@ -109,18 +112,19 @@ def _log_prices(
     matrix: Matrix,
     prices: NDArray[np.float64],
     folds: NDArray[np.int64],
-    options: TrainingOptions,
+    seed: int,
+    candidates: Sequence[Recipe],
     progress: Progress,
 ) -> _Learned:
-    days = trend_days(schema, matrix, prices, options.seed)
+    days = trend_days(schema, matrix, prices, seed)
     table = table_of(schema, matrix, prices, days)
-    found = search(recipes(options.algorithm, options.effort), table, folds, options.seed, progress)
-    model = make(found.recipe, table, options.seed)
+    found = search(candidates, table, folds, seed, progress)
+    model = make(found.recipe, table, seed)
     known = table.rows(found.known)
     errors = known.log_prices - found.log_prices
     seen = np.column_stack([known.for_trees, found.log_prices])
-    spreads = spreads_out_of_fold(table.categorical, seen, errors, folds[found.known], options.seed)
-    spread = fit_spread(table.categorical, seen, errors, options.seed)
+    spreads = spreads_out_of_fold(table.categorical, seen, errors, folds[found.known], seed)
+    spread = fit_spread(table.categorical, seen, errors, seed)
     algorithm = found.recipe.algorithm
     serving = pack(model.form(table, flatten(spread) if spread else None))
     form = cast("LogPrices", unpack(serving, algorithm))
@@ -131,7 +135,7 @@ def _log_prices(
             prove_trees(
                 spread, cast("Trees", form.spread), np.column_stack([asked.for_trees, form.log_prices(asked.values)])
             )
-    return _Learned(algorithm, {"model": model, "spread": spread}, serving, calibrate(errors, spreads))
+    return _Learned(algorithm, {**model.parts(), "spread": spread}, serving, calibrate(errors, spreads))
 
 
 def _dump(estimator: Any) -> bytes:
