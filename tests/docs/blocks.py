@@ -100,7 +100,7 @@ class Page:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=200,
+            timeout=900,
         )
         assert done.returncode == 0, f"{command}\nended with {done.returncode}:\n{done.stdout}"
         return self._shown(done.stdout)

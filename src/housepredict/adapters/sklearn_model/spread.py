@@ -48,6 +48,6 @@ def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Cali
 
 def _within(scores: NDArray[np.float64], level: float) -> float | None:
     """The conformal quantile: the smallest score that at least level · (n + 1) do not exceed."""
-    if len(scores) * (1 - level) < _BEYOND:
+    if round(len(scores) * (1 - level), 9) < _BEYOND:
         return None
     return float(scores[int(np.ceil(level * (len(scores) + 1))) - 1])

@@ -1,0 +1,182 @@
+"""What a search prefers, what it sees of the sales, and how sure it says that it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from random import Random
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.sklearn_model.preparing import table_of, trend_days
+from housepredict.adapters.sklearn_model.recipes import Recipe, Table, recipes
+from housepredict.adapters.sklearn_model.search import FOLDS, folds_of, search
+from housepredict.adapters.sklearn_model.spread import calibrate
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.models import Algorithm, Effort, TrainingOptions
+from housepredict.domain.sales import Sale
+from tests.factories import TUTORIAL, a_house
+
+LINE, TREES = Recipe(on_a_line=True), Recipe(on_a_line=False, leaves=8, iterations=80)
+DATED = FeatureSchema((Feature("size", Kind.NUMBER), Feature("sold", Kind.DATE)), sale_date="sold")
+PLACED = FeatureSchema((Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER), Feature("zip", Kind.CATEGORY)))
+FIRST = date(2024, 1, 1)
+
+
+def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> Table:
+    return table_of(schema, Encoder(schema)([sale.house for sale in sales]), prices_of(sales), 0.0)
+
+
+def prices_of(sales: Sequence[Sale]) -> np.ndarray:
+    return np.array([sale.price for sale in sales])
+
+
+def sales_by(price: Callable[..., float], count: int = 400, noise: float = 0.05) -> list[Sale]:
+    random = Random(1)
+    sales = []
+    for number in range(count):
+        house = {"size": random.uniform(500, 4000), "bedrooms": random.randrange(1, 6), "age": random.uniform(0, 90)}
+        value = price(**house) * np.exp(random.gauss(0, noise))
+        sales.append(Sale(a_house(**house), float(value), house_key=str(number)))
+    return sales
+
+
+def smooth(size: float, bedrooms: int, age: float) -> float:
+    return 1e5 * math.exp(size / 2000 - age / 100 + bedrooms / 20)
+
+
+def stepped(size: float, bedrooms: int, age: float) -> float:
+    return 1e5 * (1 + 2 * (bedrooms == 3) + 4 * (40 < age < 60))
+
+
+@pytest.mark.parametrize(("price", "expected"), [(smooth, LINE), (stepped, TREES)])
+def test_a_line_is_found_where_prices_slope_and_trees_where_they_step(
+    price: Callable[..., float], expected: Recipe
+) -> None:
+    sales = sales_by(price)
+    steps: list[tuple[int, int]] = []
+    folds = folds_of([sale.house_key for sale in sales])
+    found = search([LINE, TREES], a_table(TUTORIAL, sales), folds, 1, lambda *step: steps.append(step))
+    assert found.recipe in expected.variants()
+    assert found.known.tolist() == list(range(400))
+    assert np.abs(found.log_prices - np.log(prices_of(sales))).mean() < 0.3
+    assert steps == [(done, 3 * FOLDS) for done in range(1, 3 * FOLDS + 1)]
+
+
+def test_no_sale_is_estimated_by_trees_that_have_seen_its_house() -> None:
+    """Each house has a price of its own that nothing tells: who has seen one of its sales knows the others."""
+    random = Random(1)
+    sales = []
+    for number in range(20):
+        house, price = a_house(size=float(number), bedrooms=1, age=1.0), random.choice([1e5, 1e6])
+        sales += [Sale(house, price, house_key=str(number))] * 40
+    folds = folds_of([sale.house_key for sale in sales])
+    table = a_table(TUTORIAL, sales)
+    deep = Recipe(on_a_line=False, leaves=31, iterations=160)
+    honest = search([deep], table, folds, 1, lambda _done, _total: None)
+    leaking = search([deep], table, np.arange(len(sales)) % FOLDS, 1, lambda _done, _total: None)
+    assert leaking.score < 0.8 * honest.score
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=50))
+def test_all_sales_of_a_house_are_in_one_fold(keys: list[str]) -> None:
+    folds = folds_of([*keys, *keys])
+    assert folds[: len(keys)].tolist() == folds[len(keys) :].tolist()
+    assert all(0 <= fold < FOLDS for fold in folds)
+
+
+def test_more_effort_compares_more_and_few_sales_need_fewer_trees() -> None:
+    low, normal, high = (
+        recipes(Algorithm.AUTO, effort, 100_000) for effort in (Effort.LOW, Effort.NORMAL, Effort.HIGH)
+    )
+    assert len(low) < len(normal) < len(high)
+    assert max(each.iterations for each in low) < max(each.iterations for each in high)
+    assert max(each.iterations for each in recipes(Algorithm.AUTO, Effort.NORMAL, 100)) < 300
+    assert {each.algorithm for each in recipes(Algorithm.BOOSTING, Effort.HIGH, 100)} == {Algorithm.BOOSTING}
+
+
+def dated(rate: float, turn: float = 0.0) -> list[Sale]:
+    random = Random(1)
+    sales = []
+    for number in range(2000):
+        day, size = random.randrange(700), random.uniform(500, 4000)
+        level = rate * min(day, 700 - turn) / 365
+        price = 200 * size * np.exp(level + random.gauss(0, 0.05))
+        house = a_house(size=size, sold=(FIRST + timedelta(day)).isoformat())
+        sales.append(Sale(house, float(price), str(number), FIRST + timedelta(day)))
+    return sales
+
+
+@pytest.mark.parametrize(
+    ("sales", "days"), [(dated(0.3), 365.0), (dated(0.6, turn=350), 0.0)], ids=["goes on", "ended"]
+)
+def test_a_trend_goes_on_only_if_it_would_have_done_well_before(sales: list[Sale], days: float) -> None:
+    matrix = Encoder(DATED)([sale.house for sale in sales])
+    assert trend_days(DATED, matrix, prices_of(sales), 1) == days
+    assert trend_days(evolve(DATED, sale_date=None), matrix, prices_of(sales), 1) == 0
+
+
+def test_a_trend_that_goes_on_stops_after_a_year() -> None:
+    sales = dated(0.3)
+    fitted = SklearnTrainer(lambda *_: [LINE]).fit(DATED, sales, TrainingOptions(), lambda _done, _total: None)
+    last = FIRST + timedelta(699)
+    then, in_a_year, in_ten = fitted.predict(
+        [a_house(size=2000.0, sold=(last + timedelta(days)).isoformat()) for days in (0, 365, 3650)]
+    ).prices
+    assert in_a_year / then == pytest.approx(np.exp(0.3), rel=0.05)
+    assert in_ten == in_a_year
+
+
+def test_coordinates_get_turned_axes_and_amounts_logarithms() -> None:
+    sales = [Sale(a_house(lat=47.0 + n / 100, long=-122.0 + n % 7 / 10, zip="1"), 1e5, str(n)) for n in range(50)]
+    columns = a_table(PLACED, sales).columns
+    assert columns.turned.tolist() == [[0, 1]] * 6
+    assert columns.logged.tolist() == [0]  # a longitude below zero has none
+    assert a_table(TUTORIAL, sales_by(smooth, 50)).columns.turned.size == 0
+
+
+@given(st.integers(0, 10**6), st.integers(10, 400))
+def test_calibration_is_what_conformal_prediction_asks_for(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    errors, spreads = random.normal(0, 0.1, count), random.uniform(0.5, 2, count)
+    calibration = calibrate(errors, spreads)
+    for within, level, enough in ((calibration.within_80, 0.8, 50), (calibration.within_90, 0.9, 100)):
+        assert (within is None) == (count < enough)
+        if within is not None:
+            scores = np.abs(errors) / spreads
+            assert (scores <= within).sum() >= level * (count + 1)
+            assert (scores < within).sum() < level * (count + 1)
+
+
+def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_as_often_as_they_say() -> None:
+    def scattered(count: int, seed: int) -> list[Sale]:
+        random = Random(seed)
+        sales = []
+        for number in range(count):
+            old = number % 2
+            price = 3e5 * np.exp(random.gauss(0, 0.3 if old else 0.05))
+            sales.append(
+                Sale(a_house(size=1000.0, bedrooms=2, age=80.0 if old else 5.0), float(price), f"{seed}-{number}")
+            )
+        return sales
+
+    fitted = SklearnTrainer(lambda *_: [LINE]).fit(
+        TUTORIAL, scattered(2000, 1), TrainingOptions(), lambda _done, _total: None
+    )
+    test = scattered(2000, 2)
+    said, calibration = fitted.predict([sale.house for sale in test]), fitted.calibration
+    assert calibration
+    assert said.spreads
+    inside: dict[int, list[bool]] = {0: [], 1: []}
+    for number, (sale, price, spread) in enumerate(zip(test, said.prices, said.spreads, strict=True)):
+        (_, ninety) = calibration.intervals(price, spread)
+        inside[number % 2].append(ninety.low <= sale.price <= ninety.high)
+    assert said.spreads[1] > 3 * said.spreads[0]
+    assert all(0.86 <= sum(each) / len(each) <= 0.94 for each in inside.values())
