@@ -16,7 +16,7 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
 from housepredict.domain.ports import Fitted, Progress, Valuation
@@ -49,6 +49,14 @@ class LabModel:
         return Valuation([_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
 
 
+@frozen
+class SureModel(LabModel):
+    """Also says how sure it is: equally, of every house."""
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation(super().predict(houses).prices, [1.0] * len(houses))
+
+
 def _lab_price(size: float = 0, bedrooms: int = 0, age: int = 0, **_others: object) -> float:
     return -39.87534722441342 + 99.55371357310399 * size + 5053.934788592946 * bedrooms - 980.0193982903763 * age
 
@@ -58,6 +66,12 @@ def lab_version(
 ) -> tuple[ModelVersion, Artefact]:
     version, artefact = a_version(name)
     return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artefact
+
+
+def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25) -> tuple[ModelVersion, Artefact]:
+    """A version that knows how far its estimates are off."""
+    version, artefact = lab_version("sure")
+    return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artefact
 
 
 @define

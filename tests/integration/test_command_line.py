@@ -80,6 +80,7 @@ def test_an_estimate_as_json_is_one_document(run: Run) -> None:
     assert document["prediction"] == 254206.02
     assert document["model_version"] == "demonstration"
     assert [each["code"] for each in document["warnings"]] == ["demonstration"]
+    assert {"interval", "fsd"} <= document.keys()
 
 
 def test_predictions_can_be_paged(run: Run) -> None:

@@ -10,11 +10,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import psycopg
 import pytest
+from attrs import evolve
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.estimates import Estimate
+from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House
 from tests.doubles import a_batch
 
@@ -198,6 +200,28 @@ def test_a_process_killed_while_it_migrates_leaves_everything_as_it_was(postgres
         killed.communicate()
     with PostgresPredictions.open(postgres) as predictions:
         assert len(predictions.recent(10)) == 3
+
+
+def test_rows_from_before_there_were_intervals_are_kept_and_replicas_from_then_go_on_writing(postgres: str) -> None:
+    earlier, meanwhile, now = a_batch(3)
+    sure = evolve(now, estimate=evolve(now.estimate, intervals=(Interval(80, 231000.5, 279000.0),), fsd=12.5))
+    PostgresPredictions.open(postgres).close()
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("ALTER TABLE predictions DROP COLUMN intervals, DROP COLUMN fsd")
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = 'housepredict-0003-intervals'")
+        insert_as_before(connection, earlier)
+        with PostgresPredictions.open(postgres) as predictions:
+            insert_as_before(connection, meanwhile)
+            predictions.append([sure])
+            assert predictions.recent(10) == [sure, meanwhile, earlier]
+
+
+def insert_as_before(connection: psycopg.Connection, prediction: Prediction) -> None:
+    connection.execute(
+        "INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)"
+        " VALUES (%s, %s, 'a version', %s, 254206.02, NULL, '[]')",
+        (prediction.id, prediction.created_at, Jsonb(dict(prediction.estimate.house.values))),
+    )
 
 
 def test_a_start_with_nothing_to_migrate_does_not_load_the_migrations_library(postgres: str) -> None:

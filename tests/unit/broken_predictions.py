@@ -52,6 +52,26 @@ class Uncritical(Changing):
         return evolve(estimate, caveats=())
 
 
+class Cocksure(Changing):
+    def change(self, estimate: Estimate) -> Estimate:
+        return evolve(estimate, fsd=None)
+
+
+class Narrow(Changing):
+    """Keeps one interval at most."""
+
+    def change(self, estimate: Estimate) -> Estimate:
+        return evolve(estimate, intervals=estimate.intervals[:1])
+
+
+class WholeBounds(Changing):
+    """Makes of bounds without cents whole numbers, which are equal and not the same JSON."""
+
+    def change(self, estimate: Estimate) -> Estimate:
+        intervals = [evolve(each, low=int(each.low)) if each.low.is_integer() else each for each in estimate.intervals]
+        return evolve(estimate, intervals=tuple(intervals))
+
+
 class Losing(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(newest_first(predictions)[:-1])
@@ -120,6 +140,9 @@ TestUnready = suite_of(Unready)
 TestRounding = suite_of(Rounding)
 TestFloating = suite_of(Floating)
 TestUncritical = suite_of(Uncritical)
+TestCocksure = suite_of(Cocksure)
+TestNarrow = suite_of(Narrow)
+TestWholeBounds = suite_of(WholeBounds)
 TestLosing = suite_of(Losing)
 TestOldestFirst = suite_of(OldestFirst)
 TestGenerous = suite_of(Generous)

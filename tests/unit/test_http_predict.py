@@ -8,24 +8,31 @@ from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.entrypoints.http.answers import recorded_document
+from housepredict.entrypoints.http.predict import written
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import read_body
+from housepredict.testing import predictions
 from tests.http_service import (
     LAB_HOUSE,
     LAB_PRICE,
+    SureModel,
     application,
     assert_problem,
     broken,
     lab_version,
     post,
     served,
+    sure_version,
 )
 
 MAX_BODY = 20_000
@@ -48,6 +55,8 @@ def test_the_tutorials_request_gets_the_tutorials_price_and_more(client: TestCli
     assert document == {
         "prediction": LAB_PRICE,
         "input": LAB_HOUSE,
+        "interval": None,
+        "fsd": None,
         "model_version": "lab",
         "valued_on": None,
         "warnings": [],
@@ -74,6 +83,57 @@ def test_a_warning_about_the_model_names_no_feature() -> None:
         (warning,) = client.post("/predict", json=LAB_HOUSE).json()["warnings"]
     assert warning.keys() == {"code", "message"}
     assert warning["code"] == "demonstration"
+
+
+def test_a_model_that_knows_how_sure_it_is_says_so_in_the_answer_and_in_what_is_remembered() -> None:
+    with served(application(sure_version(), load=SureModel)) as client:
+        answer = client.post("/predict", json=LAB_HOUSE).json()
+        (remembered,) = client.get("/predictions").json()["predictions"]
+    for document in (answer, remembered):
+        # 254206.02 by and times e^0.125 and e^0.25; 100 (e^0.1 - 1)
+        assert document["interval"] == {
+            "80": {"low": 224336.03, "high": 288053.16},
+            "90": {"low": 197975.85, "high": 326406.99},
+        }
+        assert document["fsd"] == 10.52
+
+
+def test_an_interval_that_the_model_cannot_tell_is_left_out() -> None:
+    with served(application(sure_version(within_90=None), load=SureModel)) as client:
+        assert client.post("/predict", json=LAB_HOUSE).json()["interval"].keys() == {"80"}
+    with served(application(sure_version(None, None), load=SureModel)) as client:
+        answer = client.post("/predict", json=LAB_HOUSE).json()
+    assert (answer["interval"], answer["fsd"]) == (None, 10.52)
+
+
+# without features of the house, which might have a field's name
+bare = predictions.estimates.map(lambda estimate: evolve(estimate, house=House({})))
+
+
+@given(predictions.batches(bare, min_size=1))
+def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
+    house: dict[str, object] = {"sent": 1}
+    answers = json.loads(written(batch, [house] * len(batch), b""))["predictions"]
+    assert json.loads(written(batch[:1], house, b'{"sent":1}')) == answers[0]
+    for answer, each in zip(answers, batch, strict=True):
+        assert list(answer) == [
+            "id",
+            "prediction",
+            "input",
+            "interval",
+            "fsd",
+            "model_version",
+            "valued_on",
+            "warnings",
+        ]
+        assert answer["interval"] == (
+            {str(known.level): {"low": known.low, "high": known.high} for known in each.estimate.intervals} or None
+        )
+        assert (answer["prediction"], answer["fsd"]) == (each.price, each.estimate.fsd)
+        listed = recorded_document(each)
+        assert {name: listed[name] for name in answer.keys() - {"prediction", "input"}} == {
+            name: value for name, value in answer.items() if name not in ("prediction", "input")
+        }
 
 
 houses = st.fixed_dictionaries(

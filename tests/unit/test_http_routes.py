@@ -173,6 +173,8 @@ class TestPredictions:
             "id": first["id"],
             **LAB_HOUSE,
             "predicted_price": LAB_PRICE,
+            "interval": None,
+            "fsd": None,
             "model_version": "lab",
             "valued_on": None,
             "warnings": [],

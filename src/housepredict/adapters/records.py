@@ -6,17 +6,22 @@ written as long as no exponent is needed, which the bound on magnitudes in `hous
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
-from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import Caveat, House, Value
 
 
 def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, str | None]]:
     """Caveats as JSON values."""
     return [{"code": each.code, "message": each.message, "feature": each.feature} for each in caveats]
+
+
+def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
+    """Intervals as a JSON value, the bounds by level; None where there are none."""
+    return {str(each.level): [each.low, each.high] for each in intervals} or None
 
 
 def prediction(
@@ -27,8 +32,18 @@ def prediction(
     price: float,
     valued_on: date | None,
     caveats: Iterable[Mapping[str, str]],
+    intervals: Mapping[str, Sequence[float]] | None = None,
+    fsd: float | None = None,
 ) -> Prediction:
     """A prediction from the columns of its row, JSON decoded."""
     house = House(features)
-    estimate = Estimate(house, price, model_version, valued_on, tuple(Caveat(**caveat) for caveat in caveats))
+    estimate = Estimate(
+        house,
+        price,
+        model_version,
+        valued_on,
+        tuple(Caveat(**caveat) for caveat in caveats),
+        tuple(Interval(int(level), *bounds) for level, bounds in (intervals or {}).items()),
+        fsd,
+    )
     return Prediction(id, created_at.astimezone(UTC), estimate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -15,11 +15,11 @@ from uuid import UUID
 
 from attrs import define, field
 
-from housepredict.adapters.records import caveats_to_json, prediction
+from housepredict.adapters.records import caveats_to_json, intervals_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 
 # Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
 SCHEMA = """
@@ -30,15 +30,23 @@ CREATE TABLE predictions (
     features      TEXT NOT NULL,             -- JSON
     price_cents   INTEGER NOT NULL,
     valued_on     TEXT,                      -- ISO 8601
-    caveats       TEXT NOT NULL              -- JSON
+    caveats       TEXT NOT NULL,             -- JSON
+    intervals     TEXT,                      -- JSON
+    fsd           REAL
 ) WITHOUT ROWID
 """
+_UPGRADES: Mapping[int, Sequence[str]] = {
+    1: ("ALTER TABLE predictions ADD COLUMN intervals TEXT", "ALTER TABLE predictions ADD COLUMN fsd REAL"),
+}
+"""What makes of a file of a version one of the next; the tables of new files have it from the start."""
 
 INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
-SELECT = "SELECT id, created_at, model_version, features, price_cents, valued_on, caveats FROM predictions"
+SELECT = """
+SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd FROM predictions
+"""
 _RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
 
@@ -126,9 +134,15 @@ def _prepare(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
         with _transaction(connection):
             # asked again: another process may have been quicker
             if _schema_version(connection) < _SCHEMA_VERSION:
-                for table in tables:
-                    connection.execute(table)
+                for statement in _lacking(_schema_version(connection), tables):
+                    connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+def _lacking(version: int, tables: Sequence[str]) -> Sequence[str]:
+    if version == 0:  # a new file
+        return tables
+    return [statement for each in range(version, _SCHEMA_VERSION) for statement in _UPGRADES[each]]
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:
@@ -159,9 +173,10 @@ def _translated(path: Path) -> Iterator[None]:
         raise RepositoryUnavailable(f"the predictions in {path} cannot be recorded or read: {error}") from error
 
 
-def to_row(recorded: Prediction) -> tuple[str | int | None, ...]:
+def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:
     """A prediction as its row, in the order of INSERT."""
     estimate = recorded.estimate
+    intervals = intervals_to_json(estimate.intervals)
     return (
         str(recorded.id),
         recorded.created_at.isoformat(),
@@ -170,6 +185,8 @@ def to_row(recorded: Prediction) -> tuple[str | int | None, ...]:
         round(estimate.price * 100),
         estimate.valued_on.isoformat() if estimate.valued_on else None,
         _to_json(caveats_to_json(estimate.caveats)),
+        _to_json(intervals) if intervals else None,
+        estimate.fsd,
     )
 
 
@@ -181,6 +198,8 @@ def _prediction(
     price_cents: int,
     valued_on: str | None,
     caveats: str,
+    intervals: str | None,
+    fsd: float | None,
 ) -> Prediction:
     return prediction(
         UUID(id),
@@ -190,4 +209,6 @@ def _prediction(
         price_cents / 100,
         date.fromisoformat(valued_on) if valued_on else None,
         json.loads(caveats),
+        json.loads(intervals) if intervals else None,
+        fsd,
     )

@@ -14,7 +14,9 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Cell, SalesTable
 
-ANSWER_FIELDS = frozenset({"id", "created_at", "predicted_price", "model_version", "valued_on", "warnings"})
+ANSWER_FIELDS = frozenset(
+    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "valued_on", "warnings"}
+)
 """Fields that an answer has beside the features: no feature may have such a name."""
 
 _PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from attrs import asdict
 
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.models import Evaluation, ModelVersion
 from housepredict.domain.ports import Progress
 from housepredict.domain.usecases import Training
@@ -132,11 +132,18 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "id": str(prediction.id),
         "prediction": estimate.price,
         "input": dict(estimate.house.values),
+        "interval": interval_document(estimate.intervals),
+        "fsd": estimate.fsd,
         "model_version": estimate.model_version,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "created_at": prediction.created_at.isoformat(),
         "warnings": [asdict(caveat) for caveat in estimate.caveats],
     }
+
+
+def interval_document(intervals: Iterable[Interval]) -> dict[str, dict[str, float]] | None:
+    """Intervals as JSON, by level; None where there are none."""
+    return {str(each.level): {"low": each.low, "high": each.high} for each in intervals} or None
 
 
 def predictions_text(predictions: Sequence[Prediction]) -> str:

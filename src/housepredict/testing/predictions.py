@@ -11,6 +11,7 @@ Add `pytest.register_assert_rewrite("housepredict.testing")` to your conftest.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from housepredict.domain.estimates import MAX_PRICE, Estimate, Prediction
+from housepredict.domain.estimates import MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
 from housepredict.domain.features import Caveat, House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import PredictionRepository
@@ -47,13 +48,26 @@ values = st.one_of(
 )
 """Every value of a feature that validation lets through."""
 
+_prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
+_bounds = _prices | st.just(MAX_PRICE)
+
+intervals = st.dictionaries(st.integers(1, 99), st.tuples(_bounds, _bounds), max_size=3).map(
+    lambda found: tuple(Interval(level, min(bounds), max(bounds)) for level, bounds in sorted(found.items()))
+)
+"""Intervals of different levels, lowest level first, as models give them."""
+
+deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
+"""Every forecast standard deviation that a model may give, in percent."""
+
 estimates = st.builds(
     Estimate,
     house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
-    price=st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100),
+    price=_prices,
     model_version=texts,
     valued_on=st.none() | st.dates(),
     caveats=st.lists(st.builds(Caveat, code=texts, message=texts, feature=st.none() | texts), max_size=3).map(tuple),
+    intervals=intervals,
+    fsd=st.none() | deviations,
 )
 """Estimates with everything that a model may say of a house."""
 
@@ -76,6 +90,14 @@ def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
     """The order in which a repository gives predictions."""
     return sorted(predictions, key=lambda each: each.id, reverse=True)
+
+
+def kinds(prediction: Prediction) -> list[type]:
+    """The types of all values of a prediction that are numbers, or might be."""
+    estimate = prediction.estimate
+    values = [value for _, value in sorted(estimate.house.values.items())]
+    bounds = [value for each in estimate.intervals for value in (each.level, each.low, each.high)]
+    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd)]
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
@@ -125,8 +147,7 @@ class PredictionRepositoryContract:
         assert list(read) == newest_first(batch)
         for each, original in zip(read, newest_first(batch), strict=True):
             # 1 == 1.0 == True, but they are not the same JSON
-            kinds = {name: type(value) for name, value in each.estimate.house.values.items()}
-            assert kinds == {name: type(value) for name, value in original.estimate.house.values.items()}
+            assert kinds(each) == kinds(original)
             assert each.created_at.utcoffset() == original.created_at.utcoffset()
 
     @shared

@@ -19,23 +19,24 @@ from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
 from housepredict.adapters.records import caveats_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import Caveat
 from housepredict.domain.json_objects import encode_each
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
 _INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)
+INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd)
 SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
-    id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb
+    id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb,
+    intervals jsonb, fsd float8
 )
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
 
 _RECENT = """
-SELECT id, created_at, model_version, features, price::float8, valued_on, caveats
+SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd
 FROM predictions WHERE id < %s ORDER BY id DESC LIMIT %s
 """
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
@@ -141,8 +142,19 @@ def _row(identifier: UUID, created_at: datetime, estimate: Estimate, features: s
     return (
         f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
         f'"features":{features},"price":{estimate.price!r},"valued_on":{valued_on},'
-        f'"caveats":{_caveats(estimate.caveats)}}}'
+        f'"caveats":{_caveats(estimate.caveats)}{_certainty(estimate.intervals, estimate.fsd)}}}'
     )
+
+
+def _certainty(intervals: Sequence[Interval], fsd: float | None) -> str:
+    # what is left out is null in the row
+    parts = ""
+    if intervals:
+        bounds = ",".join([f'"{each.level}":[{each.low!r},{each.high!r}]' for each in intervals])
+        parts += f',"intervals":{{{bounds}}}'
+    if fsd is not None:
+        parts += f',"fsd":{fsd!r}'
+    return parts
 
 
 @lru_cache(maxsize=1024)

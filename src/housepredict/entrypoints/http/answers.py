@@ -13,6 +13,7 @@ from starlette.responses import Response
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Caveat, Feature, FeatureSchema, Kind, Value
 from housepredict.domain.ports import Backlog
+from housepredict.entrypoints.report import interval_document
 
 LAB_EXAMPLE: Mapping[str, Value] = MappingProxyType({"size": 2500, "bedrooms": 3, "age": 10})
 
@@ -55,6 +56,8 @@ def backlog_document(backlog: Backlog) -> dict[str, Any]:
 def _origin(prediction: Prediction) -> dict[str, Any]:
     estimate = prediction.estimate
     return {
+        "interval": interval_document(estimate.intervals),
+        "fsd": estimate.fsd,
         "model_version": estimate.model_version,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "warnings": [warning_document(caveat) for caveat in estimate.caveats],

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.features import Caveat, House
 from housepredict.domain.json_objects import encode_each
 from housepredict.domain.ports import Predictor, PredictorSource
@@ -162,13 +162,22 @@ def written(predictions: Sequence[Prediction], given: object, body: bytes) -> by
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
     origin = _origin(estimate.model_version, estimate.valued_on, estimate.caveats)
-    # a price is a float of whole cents, whose shortest form is a JSON number
-    return b'{"id":"%b","prediction":%b,"input":%b,%b' % (
+    # prices are floats of whole cents, whose shortest form is a JSON number
+    return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
         str(prediction.id).encode(),
         repr(estimate.price).encode(),
         given,
+        _interval(estimate.intervals),
+        b"null" if estimate.fsd is None else repr(estimate.fsd).encode(),
         origin,
     )
+
+
+def _interval(intervals: Sequence[Interval]) -> bytes:
+    if not intervals:
+        return b"null"
+    parts = [f'"{each.level}":{{"low":{each.low!r},"high":{each.high!r}}}' for each in intervals]
+    return f"{{{','.join(parts)}}}".encode()
 
 
 @lru_cache(maxsize=1024)

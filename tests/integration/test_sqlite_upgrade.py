@@ -1,0 +1,140 @@
+"""Files that were written before estimates had intervals."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.estimates import Estimate, Interval, Prediction
+from housepredict.domain.features import Caveat, House
+from tests.doubles import a_batch
+from tests.integration.spools import SOON, Behind, spooled
+
+TABLE = """
+CREATE TABLE predictions (
+    id            TEXT PRIMARY KEY NOT NULL,
+    created_at    TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    features      TEXT NOT NULL,
+    price_cents   INTEGER NOT NULL,
+    valued_on     TEXT,
+    caveats       TEXT NOT NULL
+) WITHOUT ROWID
+"""
+INSERT = """
+INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats)
+VALUES (?, ?, 'a version', ?, 25420602, '2015-05-27', ?) ON CONFLICT (id) DO NOTHING
+"""
+SET_ASIDE = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
+TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
+
+HOUSE = {"size": 2500, "age": 10.0}
+CAVEAT = {"code": "demonstration", "message": "made up", "feature": None}
+ESTIMATE = Estimate(House(HOUSE), 254206.02, "a version", date(2015, 5, 27), (Caveat("demonstration", "made up"),))
+
+
+def some(count: int, estimate: Estimate = ESTIMATE) -> list[Prediction]:
+    return [evolve(each, estimate=estimate) for each in a_batch(count)]
+
+
+def sure(count: int) -> list[Prediction]:
+    intervals = (Interval(80, 231000.5, 279000.0), Interval(90, 0.0, 1e13))
+    return some(count, evolve(ESTIMATE, intervals=intervals, fsd=12.34))
+
+
+def write(file: sqlite3.Connection, predictions: list[Prediction]) -> None:
+    """Write as it was done then."""
+    house, caveats = json.dumps(HOUSE), json.dumps([CAVEAT])
+    with file:
+        file.executemany(INSERT, [(str(each.id), each.created_at.isoformat(), house, caveats) for each in predictions])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "predictions.sqlite"
+
+
+@pytest.fixture
+def old(path: Path) -> Iterator[sqlite3.Connection]:
+    """An empty file of then, opened as it was then."""
+    file = sqlite3.connect(path)
+    file.execute("PRAGMA journal_mode = WAL")
+    file.execute(TABLE)
+    file.execute("PRAGMA user_version = 1")
+    file.commit()
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def old_spool(old: sqlite3.Connection) -> sqlite3.Connection:
+    old.execute(SET_ASIDE)
+    old.execute(TALLY)
+    old.commit()
+    return old
+
+
+def test_every_row_is_kept_and_new_ones_have_intervals(path: Path, old: sqlite3.Connection) -> None:
+    before, after = some(1000), sure(2)
+    write(old, before)
+    with SqlitePredictions.open(path) as predictions:
+        predictions.append([*before, *after])
+    with SqlitePredictions.open(path) as predictions:
+        assert predictions.recent(2000) == [*reversed(after), *reversed(before)]
+
+
+def test_a_process_from_then_goes_on_with_the_file_that_it_has_open(path: Path, old: sqlite3.Connection) -> None:
+    before, between, after = some(1), sure(1), some(1)
+    write(old, before)
+    with SqlitePredictions.open(path) as predictions:
+        predictions.append(between)
+        write(old, after)
+        assert predictions.recent(10) == [*after, *between, *before]
+
+
+@pytest.mark.parametrize("kind", [SqlitePredictions, SqliteSpool])
+def test_an_old_file_becomes_what_a_new_one_is(
+    kind: type[SqlitePredictions], path: Path, old_spool: sqlite3.Connection
+) -> None:
+    new = path.with_name("new.sqlite")
+    for each in (path, new):
+        kind.open(each).close()
+    assert columns(path) == columns(new)
+
+
+def columns(path: Path) -> tuple[object, ...]:
+    file = sqlite3.connect(path)
+    try:
+        return (*file.execute("PRAGMA user_version"), *file.execute("PRAGMA table_info(predictions)"))
+    finally:
+        file.close()
+
+
+def test_what_an_old_spool_holds_reaches_the_database_and_what_was_set_aside_stays(
+    path: Path, old_spool: sqlite3.Connection
+) -> None:
+    waiting, poison, new = some(5), some(1), sure(3)
+    write(old_spool, [*waiting, *poison])
+    with old_spool:
+        old_spool.execute("INSERT INTO set_aside VALUES (?, 'poison')", (str(poison[0].id),))
+        old_spool.execute("UPDATE tally SET kept = 6")
+    with SqliteSpool.open(path) as spool:
+        assert (spool.backlog().waiting, spool.backlog().set_aside) == (5, 1)
+        assert spool.oldest(10) == waiting
+        spool.append(new)
+        assert spool.oldest(10) == [*waiting, *new]
+        spool.remove(waiting[:2])
+        assert (spool.backlog().waiting, spool.backlog().set_aside) == (6, 1)
+    behind = Behind()
+    with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        assert predictions.backlog().set_aside == 1
+    assert list(behind.recent(20)) == [*reversed(new), *reversed(waiting[2:])]
