@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Sequence
 from itertools import combinations
 from statistics import median
 
@@ -20,9 +21,10 @@ _FEWEST = 30
 _GLANCE = 120  # rows that tell nearly all pairs from those worth a closer look
 _GLANCE_CORRELATION = 0.97
 _GAIN = 4  # alone, either column leaves at least this many times more unexplained: else it is no matter of two
+_NOTHING = 1e-6
 _CLEARLY = 0.3
 _MORE = 1.25
-_MOST_DECIMALS = 12
+_MOST_DIGITS = 12
 _ROUND_SCALE = 0.01
 
 
@@ -54,7 +56,7 @@ def find_leaking_pairs(
     """The column to blame in each pair that gives the price away, and how; in doubt it is none of the `measures`."""
     columns = [column for column in columns if len(column.distinct) > 2]
     target = _Logs.of([math.log(float(price.values[row] or 1)) for row in rows])
-    logs = [_Logs.of(_logarithms(column, rows)) for column in columns]
+    logs = [_Logs.of([_logarithm(column.values[row]) for row in rows]) for column in columns]
     glance = evenly(range(len(rows)), _GLANCE)
     near_target, *near = (_Logs.of([each.values[place] for place in glance]) for each in (target, *logs))
     pairs = []
@@ -75,9 +77,8 @@ def find_leaking_pairs(
     return blamed
 
 
-def _logarithms(column: Column, rows: Iterable[int]) -> list[float | None]:
-    known = {value: math.log(float(value)) for value in column.distinct if float(value) > 0}
-    return [None if (value := column.values[row]) is None else known.get(value) for row in rows]
+def _logarithm(value: Value | None) -> float | None:
+    return None if value is None or float(value) <= 0 else math.log(float(value))
 
 
 def _compare(left: _Logs, right: _Logs, target: _Logs) -> tuple[float, float, float, float] | None:
@@ -95,7 +96,7 @@ def _pair(left: Column, right: Column, found: tuple[float, float, float, float])
     powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
     together = product if abs(product) >= abs(ratio) else ratio
     left_alone = 1 - max(map(abs, alone)) ** 2
-    if abs(together) < PAIR_CORRELATION or left_alone < _GAIN * (1 - together**2):
+    if abs(together) < PAIR_CORRELATION or left_alone < max(_GAIN * (1 - together**2), _NOTHING):
         return None
     return _Pair(abs(together), (left, right), powers if together > 0 else (-powers[0], -powers[1]))
 
@@ -104,7 +105,7 @@ def _guilty(pair: _Pair, price: Column, rows: Sequence[int], measures: Collectio
     """Which of the two to blame, 0 or 1.
 
     Either follows from the price and the other, so what tells is how they are written: the one that was computed is
-    what rounding makes of the others, and hardly ever the same in two sales.
+    what rounding makes of the others, hardly ever the same in two sales, and long or with decimals.
     """
     left, right = pair.columns
     fits = _computed_share(pair, 0, price, rows) - _computed_share(pair, 1, price, rows)
@@ -113,6 +114,8 @@ def _guilty(pair: _Pair, price: Column, rows: Sequence[int], measures: Collectio
     more = len(left.distinct) * right.present / (len(right.distinct) * left.present)
     if not 1 / _MORE < more < _MORE:
         return 0 if more > 1 else 1
+    if (written := (not left.is_whole, _digits(left))) != (written_too := (not right.is_whole, _digits(right))):
+        return 0 if written > written_too else 1
     # of two that are alike in that, the one whose name measures nothing; else the latter: it tends to be derived
     return 0 if right.name in measures and left.name not in measures else 1
 
@@ -141,5 +144,11 @@ def _decimals(value: Value) -> int:
     """How many decimals a number is written with."""
     text = repr(value)
     if isinstance(value, int) or "e" in text or text.endswith(".0"):
-        return 0 if "e-" not in text else _MOST_DECIMALS
-    return min(len(text.partition(".")[2]), _MOST_DECIMALS)
+        return 0 if "e-" not in text else _MOST_DIGITS
+    return min(len(text.partition(".")[2]), _MOST_DIGITS)
+
+
+def _digits(column: Column) -> float:
+    """How many significant digits the column's numbers tend to have, within reason."""
+    lengths = (len(re.sub(r"e.*|\.0$|[-.]", "", repr(value)).strip("0")) for value in column.distinct)
+    return median(min(length, _MOST_DIGITS) for length in lengths)

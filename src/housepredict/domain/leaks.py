@@ -30,13 +30,15 @@ _AFTER_SALE = re.compile(
     r"c?dom|.*\b(days|time) on (the )?market\b.*|.*\b(commissions?|closing costs?|concessions?)\b.*"
 )
 _MEASURE_TOO = re.compile(r"\b(surface|acres?|acreage|m2|feet|ft|width|depth|height|length)\b")
-_MONEY = re.compile(r"pric|val(ue|uation)?\b|cost|amount|worth|rate\b|\bper\b|\b(log|ln)|tax|paid|dollar|usd|eur\b")
+_MONEY = re.compile(r"pric|val(ue|uation)?\b|cost|amount|worth|rate\b|\bper\b|assess|apprais|tax|paid|dollar|usd|eur\b")
 _PLAIN = re.compile(r"[\w.%+#-]+")
 
 
 def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
     """The columns that give the price away, and how each does; the order of the rows does not matter."""
     rows = [row for row, value in enumerate(price.values) if value is not None and float(value) > 0]
+    if len(rows) < _FEWEST:
+        return {}
     rows.sort(key=lambda row: float(price.values[row] or 0))
     found = {column.name: how for column in columns if (how := _alone(column, price, rows))}
     numeric = [column for column in columns if column.name not in found and _is_numeric(column)]

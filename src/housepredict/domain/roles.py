@@ -73,22 +73,20 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
         columns[months.date.name] = sale_date = months.date
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
-    # neither depends on what the user allows or leaves out: the split must stay the same
-    sure_of = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
-    leaks = {} if table.schema else find_leaks(price, sure_of)
-    not_of_the_house = {*leaks, *((months.year, months.month) if months else ())}
-    identity = tuple(each for each in sure_of if each.kind is not Kind.DATE and each.name not in not_of_the_house)
-    doubts = {name: why for name, why in leaks.items() if name not in options.features}
+    # what tells houses apart depends on no option, and so neither does the split of the sales
+    accepted = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
+    leaks = {} if table.schema else find_leaks(price, accepted)
+    of_the_sale = {*leaks, *((months.year, months.month) if months else ())}
+    identity = tuple(each for each in accepted if each.kind is not Kind.DATE and each.name not in of_the_sale)
+    allowed = {*options.features, *options.allow}
+    doubts = {name: why for name, why in leaks.items() if name not in allowed}
     if months and sale_date is months.date:
         doubts |= dict.fromkeys((months.year, months.month), f"is in {sale_date.name}")
-    for column in columns.values():
-        if column.name not in {*options.features, *kinds} and (why := doubt(column)):
-            doubts[column.name] = why
-    doubts = {name: why for name, why in doubts.items() if name not in options.allow}
-    decisions = [
-        _decide(column, options, price=price, sale_date=sale_date, house_id=house_id, doubt=doubts.get(column.name))
-        for column in columns.values()
-    ]
+    doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := doubt(each))}
+    decisions = tuple(
+        _decide(each, options, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
+        for name, each in columns.items()
+    )
     open_to_all = [name for name in options.closed if columns[name].kind is not Kind.CATEGORY]
     if open_to_all:
         raise UnusableSales(f"only a category can be closed: say --type COLUMN=category of {_listed(open_to_all)} too")
@@ -98,7 +96,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
             f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
         )
         raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
-    return Roles(columns, price, sale_date, house_id, identity, features, tuple(decisions))
+    return Roles(columns, price, sale_date, house_id, identity, features, decisions)
 
 
 def _check_names(table: SalesTable, options: TrainingOptions) -> None:
@@ -161,7 +159,7 @@ def _read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
 
 def _decide(
     column: Column, options: TrainingOptions, *, price: Column, sale_date: Column | None, house_id: Column | None,
-    doubt: str | None,
+    against: str | None,
 ) -> Decision:  # fmt: skip
     name, kind = column.name, column.kind
     if column is price:
@@ -178,7 +176,7 @@ def _decide(
         return Decision(name, "left out", _why_not_varying(column))
     if column is sale_date:
         return Decision(name, "sale date", f"{column.why}; {min(column.distinct)} to {max(column.distinct)}", kind)
-    return Decision(name, "left out", doubt) if doubt else Decision(name, "feature", _description(column), kind)
+    return Decision(name, "left out", against) if against else Decision(name, "feature", _description(column), kind)
 
 
 def _why_not_varying(column: Column) -> str:

@@ -17,11 +17,9 @@ MONTH_OF_SALE = "sale_date"
 
 _SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
 _NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
-_PARTS = {
-    part: re.compile(rf"({part}) ?(of )?({when})|({when}) ?({part})")
-    for when in ("sale|sold",)
-    for part in ("year|yr", "month|mo|mth")
-}
+_YEAR_SOLD, _MONTH_SOLD = (
+    re.compile(rf"({part}) ?(of )?(sale|sold)|(sales?|sold) ?({part})") for part in ("year|yr", "month|mo|mth")
+)
 
 
 @frozen
@@ -51,7 +49,7 @@ def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> 
 
 def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     """The year and the month of sale, if the file has exactly one of each, and no column of the name that they make."""
-    years, months = ([name for name in columns if part.fullmatch(words_of(name))] for part in _PARTS.values())
+    years, months = ([name for name in columns if part.fullmatch(words_of(name))] for part in (_YEAR_SOLD, _MONTH_SOLD))
     if len(years) != 1 or len(months) != 1 or MONTH_OF_SALE in columns:
         return None
     year, month = columns[years[0]], columns[months[0]]
