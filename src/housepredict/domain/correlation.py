@@ -8,6 +8,8 @@ from collections.abc import Hashable, Sequence
 from itertools import groupby
 from operator import mul
 
+_NO_SPREAD = 1e-12  # what rounding leaves of the squares of a column that does not vary
+
 
 def evenly(items: Sequence[int], most: int) -> Sequence[int]:
     """At most so many of the items, evenly spread over them."""
@@ -43,7 +45,7 @@ def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> floa
     for group, value in zip(groups, away, strict=True):
         members[group].append(value)
     total = dot(away, away)
-    return math.fsum(sum(each) ** 2 / len(each) for each in members.values()) / total if total > 0 else 0.0
+    return math.fsum(sum(each) ** 2 / len(each) for each in members.values()) / total if total > _NO_SPREAD else 0.0
 
 
 def combined_correlations(
@@ -72,6 +74,5 @@ def dot(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def _coefficient(together: float, left: float, right: float) -> float:
-    # what rounding leaves of a column that does not vary is no variance
     spread = math.sqrt(max(left, 0.0)) * math.sqrt(max(right, 0.0))
-    return max(-1.0, min(1.0, together / spread)) if spread > 1e-12 else 0.0
+    return max(-1.0, min(1.0, together / spread)) if spread > _NO_SPREAD else 0.0

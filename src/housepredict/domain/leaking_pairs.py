@@ -72,8 +72,8 @@ def find_leaking_pairs(
         if blamed.keys().isdisjoint(column.name for column in pair.columns):
             guilty = _guilty(pair, price, rows, measures)
             other = pair.columns[1 - guilty]
-            how = "times" if pair.powers[0] == pair.powers[1] else "over"
-            blamed[pair.columns[guilty].name] = f"{how} {other.name} it has a correlation of {pair.strength:.3f}"
+            how = "product with" if pair.powers[0] == pair.powers[1] else "ratio to"
+            blamed[pair.columns[guilty].name] = f"correlation {pair.strength:.3f} of its {how} {other.name}"
     return blamed
 
 
