@@ -127,6 +127,20 @@ def test_columns_can_be_excluded_typed_named_and_closed(run: Run, sales: str) ->
     assert "pool" not in [each["name"] for each in only["features"]]
 
 
+def test_a_column_that_gives_the_price_away_is_left_out_unless_it_is_allowed(
+    run: Run, sales: str, tmp_path: Path
+) -> None:
+    header, *lines = Path(sales).read_text().splitlines()
+    place = header.split(",").index("price")
+    leaking = tmp_path / "leaking.csv"
+    leaking.write_text("\n".join([f"{header},quote", *(f"{line},{line.split(',')[place]}" for line in lines)]))
+    assert "gives the price away: rank correlation 1.000; allow it with --allow quote" in run("train", str(leaking)).out
+    document = run("train", str(leaking), "--json", "--allow", "quote").document
+    assert "quote" in [each["name"] for each in document["features"]]
+    refused = run("train", str(leaking), "--allow", "quota")
+    assert (refused.code, "did you mean 'quote'?" in refused.err) == (3, True)
+
+
 def test_synthetic_sales_give_the_tutorials_error(run: Run) -> None:
     assert "MSE: 89841841.26" in run("train", "--synthetic").out
     assert run("predict", *LAB_HOUSE).out == "254206.02\n"

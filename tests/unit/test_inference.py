@@ -20,7 +20,7 @@ ROWS = 80
 COLUMNS: dict[str, list[Cell]] = {
     "parcel_id": [f"P{row // 2}" for row in range(2 * ROWS)],  # each house is sold twice
     "sold": [f"2014-{1 + row % 12:02}-15" for row in range(2 * ROWS)],
-    "price": [f"${200_000 + 1_111 * row:,}" for row in range(2 * ROWS)],
+    "price": [f"${200_000 + 1_111 * (row * 37 % 160):,}" for row in range(2 * ROWS)],
     "sqft_living": [900 + 7 * row for row in range(2 * ROWS)],
     "style": [("villa", "flat", "flat")[row % 3] for row in range(2 * ROWS)],
     "lat": [47 + row / 1000 for row in range(2 * ROWS)],

@@ -16,6 +16,9 @@ from housepredict.domain.sales import Cell
 READABLE_SHARE = 0.95
 """A column has a kind if at least this share of its cells can be read as that kind; the others count as unreadable."""
 
+MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
+"""Words of names that stand for something measured or counted of a house."""
+
 _CODE = re.compile(r"0\d+", re.ASCII)
 _DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
 _YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)

@@ -9,7 +9,7 @@ from datetime import date
 
 from attrs import field, frozen
 
-from housepredict.domain.columns import Column, words_of
+from housepredict.domain.columns import MEASURE, Column, words_of
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
@@ -20,7 +20,6 @@ from housepredict.domain.sales import Sale, SalesTable, is_held_out, key_of
 MIN_SALES = 30
 """Fewer sales than this are no basis for a model."""
 
-_MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
 _BOUNDS = (
     (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
     (re.compile(r"^(lon|long|lng|longt?itude)$"), -180.0, 180.0),
@@ -145,7 +144,7 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
     for pattern, minimum, maximum in _BOUNDS:
         if pattern.search(words_of(name)) and minimum <= low and high <= maximum:
             return minimum, maximum
-    return (0.0 if low >= 0 and _MEASURE.search(words_of(name)) else None), None
+    return (0.0 if low >= 0 and MEASURE.search(words_of(name)) else None), None
 
 
 def _plain(identifier: Value) -> str:

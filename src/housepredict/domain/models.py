@@ -40,8 +40,8 @@ class TrainingOptions:
     """What a user may decide about a training; everything else is inferred from the sales.
 
     `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
-    the categories that are complete. `price`, `sale_date` and `house_id` name columns. For
-    synthetic sales `auto` is a linear model, since they were made by one.
+    the categories that are complete, `allow` columns that are used though they seem to give the price away. `price`,
+    `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
     """
 
     price: str | None = None
@@ -51,6 +51,7 @@ class TrainingOptions:
     exclude: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(factory=dict)
     closed: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     algorithm: Algorithm = Algorithm.AUTO
     effort: Effort = Effort.NORMAL
     seed: int = 42

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from attrs import evolve, field, frozen
 
-from housepredict.domain.columns import READABLE_SHARE, Column, read_column, words_of
+from housepredict.domain.columns import Column, read_column, words_of
+from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
+from housepredict.domain.leaks import find_leaks
 from housepredict.domain.models import TrainingOptions
+from housepredict.domain.sale_dates import find_sale_date, find_sale_months
 from housepredict.domain.sales import Cell, SalesTable
 
 ANSWER_FIELDS = frozenset(
@@ -21,20 +24,12 @@ ANSWER_FIELDS = frozenset(
 
 _PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",
                 "price paid", "purchase price", "house price", "sale amount", "median house value")  # fmt: skip
-_PRICE_WORD = re.compile(r"\bprices?\b|\bppsf\b|\b(log\d*|ln)price")
-_EARLIER_PRICE = re.compile(r"\b(prev|previous|prior|index)\b")
 _DERIVED_PRICE = re.compile(r"\b(list|listing|ask|asking|original|per|ppsf|range|change|(log\d*|ln)(price)?)\b")
-_ROW_NAME = re.compile(r"unnamed \d+|index|row|")
-_ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
 _NO_HOUSE_ID_NAME = re.compile(r"sale|sold|transaction|deed|document|listing|mls|record|agent|owner|buyer|seller")
 _CODE_NAME = re.compile(
     r"zip|post ?(al|code)|pin ?code|fips|tract|district|borough|municipality|neighbou?rhood"
     r"|\b(id|code|class|subclass|zone)$"
 )
-_SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
-_NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
-_MOSTLY_DISTINCT = 0.5
-_SELDOM_REPEATED = 0.2  # a house comes up for sale again, now and then
 
 
 @frozen
@@ -74,13 +69,26 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
     columns = {name: _read(name, cells, kinds.get(name)) for name, cells in table.columns.items()}
     price = columns[price_name]
-    sale_date = columns[options.sale_date] if options.sale_date else _find_sale_date(columns, options)
+    read_alone = columns | {name: _read(name, table.columns[name], None) for name in options.kinds}
+    months = find_sale_months(read_alone)
+    sale_date = columns[options.sale_date] if options.sale_date else find_sale_date(columns, options.exclude)
+    if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
+        columns[months.date.name] = sale_date = months.date
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
-    sure = {*options.features, *kinds}
-    decisions = [
-        _decide(column, options, price=price, sale_date=sale_date, house_id=house_id, sure=column.name in sure)
-        for column in columns.values()
-    ]
+    # what tells houses apart depends on no option, and so neither does the split of the sales
+    accepted = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
+    leaks = {} if table.schema else find_leaks(price, accepted)
+    of_the_sale = {*leaks, *((months.year, months.month) if months else ())}
+    identity = tuple(each for each in accepted if each.kind is not Kind.DATE and each.name not in of_the_sale)
+    allowed = {*options.features, *options.allow}
+    doubts = {name: why for name, why in leaks.items() if name not in allowed}
+    if months and sale_date is months.date:
+        doubts |= dict.fromkeys((months.year, months.month), f"is in {sale_date.name}")
+    doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := doubt(each))}
+    decisions = tuple(
+        _decide(each, options, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
+        for name, each in columns.items()
+    )
     open_to_all = [name for name in options.closed if columns[name].kind is not Kind.CATEGORY]
     if open_to_all:
         raise UnusableSales(f"only a category can be closed: say --type COLUMN=category of {_listed(open_to_all)} too")
@@ -90,21 +98,12 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
             f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
         )
         raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
-    read_alone = [
-        _read(name, table.columns[name], None) if name in options.kinds else column for name, column in columns.items()
-    ]
-    identity = tuple(
-        column
-        for column in read_alone
-        if column.name != price_name and column.kind is not Kind.DATE and not _doubt(column)
-    )
-    return Roles(columns, price, sale_date, house_id, identity, features, tuple(decisions))
+    return Roles(columns, price, sale_date, house_id, identity, features, decisions)
 
 
 def _check_names(table: SalesTable, options: TrainingOptions) -> None:
-    single = [name for name in (options.price, options.sale_date, options.house_id) if name]
-    asked = [*single, *options.features, *options.exclude, *options.kinds, *options.closed]
-    unknown = dict.fromkeys(name for name in asked if name not in table.columns)
+    asked = _named(options)
+    unknown = [name for name in asked if name not in table.columns]
     if unknown:
         lines = ", ".join(f"{name!r}{_hint(name, list(table.columns))}" for name in unknown)
         raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
@@ -113,6 +112,13 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
     taken = sorted(ANSWER_FIELDS.intersection(options.features))
     if taken:
         raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")
+
+
+def _named(options: TrainingOptions) -> list[str]:
+    """The columns that the options speak of, in that order."""
+    single = [name for name in (options.price, options.sale_date, options.house_id) if name]
+    several = [*options.features, *options.exclude, *options.kinds, *options.closed, *options.allow]
+    return list(dict.fromkeys([*single, *several]))
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
@@ -126,30 +132,10 @@ def _find_price(names: Mapping[str, object]) -> str:
             if words_of(name) == wanted:
                 return name
     # such as "Price (USD)", where no other column comes into question
-    alike = [name for name in names if _tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
+    alike = [name for name in names if tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
     if len(alike) == 1:
         return alike[0]
     raise UnusableSales(f"which column is the price? Name it with --price COLUMN; the columns are {_listed(names)}")
-
-
-def _tells_price(name: str) -> bool:
-    words = words_of(name)
-    return name.startswith("$/") or bool(_PRICE_WORD.search(words) and not _EARLIER_PRICE.search(words))
-
-
-def _find_sale_date(columns: Mapping[str, Column], options: TrainingOptions) -> Column | None:
-    dates = [
-        column
-        for column in columns.values()
-        if column.kind is Kind.DATE
-        and column.name not in options.exclude
-        and len(column.distinct) > 1
-        # sales without a date are rejected: a guess must not cost many of them
-        and column.present >= READABLE_SHARE * len(column.values)
-        and not _NOT_SOLD_NAME.search(words_of(column.name))
-    ]
-    rank: tuple[Callable[[str], object], ...] = (_SOLD_NAME.search, lambda _: True)
-    return next((column for fits in rank for column in dates if fits(words_of(column.name))), None)
 
 
 def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | None:
@@ -157,7 +143,7 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
         (
             column
             for column in columns.values()
-            if column is not price and _is_identifier(column)
+            if column is not price and is_identifier(column)
             and not _NO_HOUSE_ID_NAME.search(words_of(column.name))
             and not column.is_row_number and (column.is_whole or column.kind is Kind.CATEGORY)
         ),
@@ -168,14 +154,14 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
 def _read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
     column = read_column(name, cells, kind)
     is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
-    if not is_code or _is_identifier(column):
+    if not is_code or is_identifier(column):
         return column
     return evolve(read_column(name, cells, Kind.CATEGORY), why="the name says that the numbers are no quantities")
 
 
 def _decide(
     column: Column, options: TrainingOptions, *, price: Column, sale_date: Column | None, house_id: Column | None,
-    sure: bool,
+    against: str | None,
 ) -> Decision:  # fmt: skip
     name, kind = column.name, column.kind
     if column is price:
@@ -192,28 +178,13 @@ def _decide(
         return Decision(name, "left out", _why_not_varying(column))
     if column is sale_date:
         return Decision(name, "sale date", f"{column.why}; {min(column.distinct)} to {max(column.distinct)}", kind)
-    doubt = None if sure else _doubt(column)
-    return Decision(name, "left out", doubt) if doubt else Decision(name, "feature", _description(column), kind)
+    return Decision(name, "left out", against) if against else Decision(name, "feature", _description(column), kind)
 
 
 def _why_not_varying(column: Column) -> str:
     if column.distinct:
         return "is the same in every sale"
     return "holds nothing that can be read" if column.unreadable else "holds nothing"
-
-
-def _doubt(column: Column) -> str | None:
-    """Why a column that varies is no feature, unless the user says that it is one."""
-    if column.is_row_number or (_ROW_NAME.fullmatch(words_of(column.name)) and _is_key(column)):
-        return "counts the rows"
-    if _is_identifier(column):
-        return "an identifier: nearly every value differs"
-    if _tells_price(column.name):
-        return "goes with the price, which nobody knows before the sale"
-    unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)
-    if column.kind is Kind.CATEGORY and (unread or _differ(column, _MOSTLY_DISTINCT)):
-        return "free text: nearly every value differs"
-    return None
 
 
 def _description(column: Column) -> str:
@@ -225,19 +196,6 @@ def _description(column: Column) -> str:
         extent = f"{min(column.distinct)} to {max(column.distinct)}"
     missing = len(column.values) - column.present
     return f"{column.why}; {extent}" + (f"; {missing} missing" if missing else "")
-
-
-def _is_identifier(column: Column) -> bool:
-    return _ID_NAME.search(words_of(column.name)) is not None and _differ(column, _SELDOM_REPEATED)
-
-
-def _is_key(column: Column) -> bool:
-    return column.is_whole and len(column.distinct) == len(column.values)
-
-
-def _differ(column: Column, share: float) -> bool:
-    """Whether a column has a different value in more than this share of its rows."""
-    return len(column.distinct) > share * max(column.present, 1)
 
 
 def _listed(names: Mapping[str, object] | Sequence[str]) -> str:

@@ -83,6 +83,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         exclude=tuple(options.exclude),
         kinds=dict(options.type),
         closed=tuple(options.closed),
+        allow=tuple(options.allow),
         algorithm=options.algorithm,
         effort=options.effort,
         seed=options.seed,
@@ -246,6 +247,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--closed", action="append", default=[], metavar="COLUMN",
         help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
+    )  # fmt: skip
+    train.add_argument(
+        "--allow", action="append", default=[], metavar="COLUMN",
+        help="use this column though it seems to give the price away (repeatable)",
     )  # fmt: skip
     train.add_argument(
         "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO,

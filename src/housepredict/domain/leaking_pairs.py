@@ -1,0 +1,154 @@
+"""Columns that give the price away together with another: a price per square foot does, where the area is known."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from itertools import combinations
+from statistics import median
+
+from attrs import field, frozen
+
+from housepredict.domain.columns import Column
+from housepredict.domain.correlation import centred, combined_correlations, evenly
+from housepredict.domain.features import Value
+
+PAIR_CORRELATION = 0.995
+"""From this on, up or down, the product or the ratio of two columns tells the price, by their logarithms."""
+
+_FEWEST = 30
+_GLANCE = 120  # rows that tell nearly all pairs from those worth a closer look
+_GLANCE_CORRELATION = 0.97
+_GAIN = 4  # alone, either column leaves at least this many times more unexplained: else it is no matter of two
+_NOTHING = 1e-6
+_CLEARLY = 0.3
+_MORE = 1.25
+_MOST_DIGITS = 12
+_ROUND_SCALE = 0.01
+
+
+@frozen
+class _Logs:
+    """Logarithms in the rows looked at, None where there is none; and centred, where none is missing."""
+
+    values: Sequence[float | None] = field(repr=False)
+    centred: Sequence[float] | None = field(repr=False)
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> _Logs:
+        known = [value for value in values if value is not None]
+        return cls(values, centred(known) if len(known) == len(values) else None)
+
+
+@frozen
+class _Pair:
+    """Two columns that make the price when they are raised to these powers, 1 or -1, and multiplied."""
+
+    strength: float
+    columns: tuple[Column, Column]
+    powers: tuple[int, int]
+
+
+def find_leaking_pairs(
+    price: Column, columns: Sequence[Column], rows: Sequence[int], measures: Collection[str]
+) -> dict[str, str]:
+    """The column to blame in each pair that gives the price away, and how; in doubt it is none of the `measures`."""
+    columns = [column for column in columns if len(column.distinct) > 2]
+    target = _Logs.of([math.log(float(price.values[row] or 1)) for row in rows])
+    logs = [_Logs.of([_logarithm(column.values[row]) for row in rows]) for column in columns]
+    glance = evenly(range(len(rows)), _GLANCE)
+    near_target, *near = (_Logs.of([each.values[place] for place in glance]) for each in (target, *logs))
+    pairs = []
+    for first, second in combinations(range(len(columns)), 2):
+        glimpse = _compare(near[first], near[second], near_target)
+        if glimpse and max(map(abs, glimpse[:2])) < _GLANCE_CORRELATION:
+            continue
+        found = _compare(logs[first], logs[second], target)
+        if found and (pair := _pair(columns[first], columns[second], found)):
+            pairs.append(pair)
+    blamed: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda each: -each.strength):
+        if blamed.keys().isdisjoint(column.name for column in pair.columns):
+            guilty = _guilty(pair, price, rows, measures)
+            other = pair.columns[1 - guilty]
+            how = "product with" if pair.powers[0] == pair.powers[1] else "ratio to"
+            blamed[pair.columns[guilty].name] = f"correlation {pair.strength:.3f} of its {how} {other.name}"
+    return blamed
+
+
+def _logarithm(value: Value | None) -> float | None:
+    return None if value is None or float(value) <= 0 else math.log(float(value))
+
+
+def _compare(left: _Logs, right: _Logs, target: _Logs) -> tuple[float, float, float, float] | None:
+    if left.centred and right.centred and target.centred:
+        return combined_correlations(left.centred, right.centred, target.centred)
+    complete = [values for values in zip(left.values, right.values, target.values, strict=True) if None not in values]
+    if len(complete) < _FEWEST:
+        return None
+    return combined_correlations(*(centred([each or 0.0 for each in values]) for values in zip(*complete, strict=True)))
+
+
+def _pair(left: Column, right: Column, found: tuple[float, float, float, float]) -> _Pair | None:
+    """The two as a pair, if their product or ratio tells the price and neither does alone."""
+    product, ratio, *alone = found
+    powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
+    together = product if abs(product) >= abs(ratio) else ratio
+    left_alone = 1 - max(map(abs, alone)) ** 2
+    if abs(together) < PAIR_CORRELATION or left_alone < max(_GAIN * (1 - together**2), _NOTHING):
+        return None
+    return _Pair(abs(together), (left, right), powers if together > 0 else (-powers[0], -powers[1]))
+
+
+def _guilty(pair: _Pair, price: Column, rows: Sequence[int], measures: Collection[str]) -> int:
+    """Which of the two to blame, 0 or 1.
+
+    Either follows from the price and the other, so what tells is how they are written: the one that was computed is
+    what rounding makes of the others, hardly ever the same in two sales, and long or with decimals.
+    """
+    left, right = pair.columns
+    fits = _computed_share(pair, 0, price, rows) - _computed_share(pair, 1, price, rows)
+    if abs(fits) >= _CLEARLY:
+        return 0 if fits > 0 else 1
+    more = len(left.distinct) * right.present / (len(right.distinct) * left.present)
+    if not 1 / _MORE < more < _MORE:
+        return 0 if more > 1 else 1
+    if (written := (not left.is_whole, _digits(left))) != (written_too := (not right.is_whole, _digits(right))):
+        return 0 if written > written_too else 1
+    # of two that are alike in that, the one whose name measures nothing; else the latter: it tends to be derived
+    return 0 if right.name in measures and left.name not in measures else 1
+
+
+def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int]) -> float:
+    """The share of rows in which a column of a pair is exactly what the price and the other make, once rounded."""
+    made, given = pair.columns[which], pair.columns[1 - which]
+    power, other_power = pair.powers[which], pair.powers[1 - which]
+    known = []
+    for row in rows:
+        value, other, amount = (float(each.values[row] or 0) for each in (made, given, price))
+        if value > 0 and other > 0:
+            known.append((value, amount / other**other_power))
+    if not known:
+        return 0.0
+    scale = median(rest / value**power for value, rest in known)
+    tens = round(math.log10(scale))
+    if abs(scale / 10.0**tens - 1) < _ROUND_SCALE:
+        scale = 10.0**tens
+    half = 0.5 * 10.0 ** -max(map(_decimals, made.distinct))
+    exact = sum(abs((rest / scale) ** power - value) <= half * 1.001 + 1e-9 * value for value, rest in known)
+    return exact / len(known)
+
+
+def _decimals(value: Value) -> int:
+    """How many decimals a number is written with."""
+    text = repr(value)
+    if isinstance(value, int) or "e" in text or text.endswith(".0"):
+        return 0 if "e-" not in text else _MOST_DIGITS
+    return min(len(text.partition(".")[2]), _MOST_DIGITS)
+
+
+def _digits(column: Column) -> float:
+    """How many significant digits the column's numbers tend to have, within reason."""
+    lengths = (len(re.sub(r"e.*|\.0$|[-.]", "", repr(value)).strip("0")) for value in column.distinct)
+    return median(min(length, _MOST_DIGITS) for length in lengths)

@@ -1,0 +1,76 @@
+"""The statistics of columns, against their definitions."""
+
+from __future__ import annotations
+
+import statistics
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from housepredict.domain.correlation import (
+    centred,
+    combined_correlations,
+    correlation,
+    evenly,
+    explained_share,
+    rank_correlation,
+    ranks,
+)
+
+amounts = st.one_of(st.integers(-5, 5), st.integers(-1_000_000, 1_000_000)).map(float)
+triples = st.lists(st.tuples(amounts, amounts, amounts), min_size=3, max_size=60)
+
+
+@given(st.lists(amounts, max_size=60))
+def test_a_rank_counts_the_smaller_and_half_of_the_equal_ones(values: list[float]) -> None:
+    expected = [sum(other < each for other in values) + (values.count(each) - 1) / 2 for each in values]
+    assert ranks(values) == expected
+
+
+@given(triples)
+def test_correlations_are_pearsons_of_the_values_or_their_ranks(rows: list[tuple[float, float, float]]) -> None:
+    left, right, _ = zip(*rows, strict=True)
+    assume(len(set(left)) > 1 and len(set(right)) > 1)
+    assert correlation(left, right) == pytest.approx(statistics.correlation(left, right), abs=1e-9)
+    expected = statistics.correlation(ranks(left), ranks(right))
+    assert rank_correlation(left, right) == pytest.approx(expected, abs=1e-9)
+
+
+@given(triples)
+def test_a_combination_correlates_as_if_it_were_a_column(rows: list[tuple[float, float, float]]) -> None:
+    left, right, target = zip(*rows, strict=True)
+    combined = combined_correlations(centred(left), centred(right), centred(target))
+    total = [a + b for a, b in zip(left, right, strict=True)]
+    ratio = [a - b for a, b in zip(left, right, strict=True)]
+    for found, column in zip(combined, (total, ratio, left, right), strict=True):
+        assume(len(set(column)) > 1)
+        assert found == pytest.approx(correlation(column, target), abs=1e-6)
+
+
+@given(st.lists(amounts, min_size=2, max_size=30))
+def test_what_does_not_vary_correlates_with_nothing(values: list[float]) -> None:
+    assert correlation(values, [0.1] * len(values)) == pytest.approx(0, abs=1e-9)
+    assert rank_correlation([7.0] * len(values), values) == 0
+    assert explained_share(range(len(values)), [0.1] * len(values)) == 0
+
+
+@given(st.lists(amounts, min_size=2, max_size=60))
+def test_groups_explain_all_nothing_or_a_part(values: list[float]) -> None:
+    assume(len(set(values)) > 1)
+    assert explained_share(values, values) == pytest.approx(1)
+    assert explained_share([0] * len(values), values) == pytest.approx(0, abs=1e-9)
+    assert explained_share([value > 0 for value in values], values) <= 1 + 1e-9
+
+
+def test_the_explained_share_is_that_of_the_variance_between_the_groups() -> None:
+    assert explained_share("aabb", [1.0, 3.0, 5.0, 7.0]) == pytest.approx(0.8)
+
+
+@given(st.integers(0, 500), st.integers(1, 50))
+def test_a_sample_is_spread_evenly(count: int, most: int) -> None:
+    found = evenly(range(count), most)
+    steps = {after - before for before, after in pairwise(found)}
+    assert len(found) == min(count, most)
+    assert not steps or max(steps) - min(steps) <= 1
