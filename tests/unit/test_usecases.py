@@ -299,7 +299,7 @@ class TestTrain:
         version = training()(ListedSales("/sales.csv"), OPTIONS, ignore).version
         assert version.created_at == NOON
         assert version.algorithm is Algorithm.LINEAR
-        assert version.options == evolve(OPTIONS, algorithm=Algorithm.BOOSTING)
+        assert version.options == OPTIONS
         assert version.source == TrainingSource("/sales.csv", "d" * 64)
         assert version.libraries == {"lib": "1.0"}
         assert [each.name for each in version.schema.features] == ["size"]
