@@ -142,6 +142,31 @@ def test_of_two_that_are_written_alike_the_one_that_measures_nothing_is_blamed()
     assert leaks({"area": [*area], "rate": [*rate], "price": price}).keys() == {"rate"}
 
 
+def test_of_two_that_are_written_alike_the_one_that_repeats_is_not_blamed() -> None:
+    draw = random.Random(3)
+    sold = [draw.choice([1203.41, 1587.77, 2250.13, 2811.59]) for _ in range(300)]
+    price = [round(each * draw.uniform(101, 299)) for each in sold]
+    made = [round(each / area, 3) for each, area in zip(price, sold, strict=True)]
+    assert leaks({"lot_size": [*made], "x": [*sold], "price": [*price]}).keys() == {"lot_size"}
+
+
+@given(seeds, st.floats(0, 5000))
+def test_two_measures_of_a_size_that_explains_it_all_are_not_a_pair(seed: int, noise: float) -> None:
+    draw = random.Random(seed)
+    size = [draw.uniform(1000, 3000) for _ in range(200)]
+    price: list[Cell] = [100 * each + draw.gauss(0, noise) for each in size]
+    metres: list[Cell] = [each * 0.0929 for each in size]
+    assert leaks({"size": [*size], "area_m2": metres, "age": [draw.randint(1, 9) for _ in size], "price": price}) == {}
+
+
+def test_two_columns_that_make_most_of_the_price_are_none_either() -> None:
+    columns = houses()
+    pairs = zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
+    exact: list[Cell] = [round(price / area) for price, area in pairs]
+    assert leaks({**columns, "quality": noisy(exact, 0.02)}).keys() == {"quality"}
+    assert leaks({**columns, "quality": noisy(exact, 0.08)}) == {}
+
+
 def test_a_pair_is_found_where_values_are_missing() -> None:
     columns = houses(rows=900)
     pairs = zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
@@ -156,7 +181,7 @@ def test_a_pair_is_found_where_values_are_missing() -> None:
 )  # fmt: skip
 def test_a_value_that_somebody_set_is_left_out_if_it_follows_the_price(name: str) -> None:
     columns = houses()
-    close, far = ({**columns, name: noisy(columns["price"], spread)} for spread in (0.15, 0.8))
+    close, far = ({**columns, name: noisy(columns["price"], spread)} for spread in (0.15, 0.4))
     decision = decisions(close)[name]
     assert (decision.use, decision.why.startswith("a value that may have been set after the sale: ")) == (
         "left out",
