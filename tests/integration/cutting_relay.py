@@ -67,14 +67,17 @@ class CuttingRelay(Relay):
                 answer += message
                 if message.startswith(b"Z"):
                     middle = len(answer) // 2 if self._doomed[server] is Cut.MID_ANSWER else 0
-                    client.sendall(answer[:middle])
+                    with suppress(OSError):  # a client that lost patience is cut off, too
+                        client.sendall(answer[:middle])
                     self._hang_up(client, server, answer[middle:])
             client.shutdown(socket.SHUT_WR)
 
     def _hang_up(self, client: socket.socket, server: socket.socket, withheld: bytes) -> None:
-        for end in (client, server):
-            end.shutdown(socket.SHUT_RDWR)
+        # noted first: once it is cut off, the client goes on
         self.answers.append(withheld)
+        for end in (client, server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         self._done.set()
 
 
