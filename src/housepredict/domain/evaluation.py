@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from attrs import frozen
@@ -35,9 +36,9 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
     found = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
         if whole_cents(price) is not None:
-            price = max(price, 0.0)
-            intervals = calibration.intervals(price, spreads[row]) if calibration and spreads is not None else ()
-            found.append(Valued(sale, price, intervals))
+            estimate = max(price, 0.0)
+            intervals = calibration.intervals(estimate, spreads[row]) if calibration and spreads is not None else ()
+            found.append(Valued(sale, estimate, intervals))
     return found
 
 
@@ -82,7 +83,7 @@ def _price_tenths(rows: Sequence[Valued]) -> tuple[Segment, ...]:
     ordered = sorted(rows, key=lambda row: row.sale.price)
     groups = min(PRICE_GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)]
-    tenths = [ordered[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    tenths = [ordered[start:end] for start, end in pairwise(cuts)]
     return tuple(_segment(f"{each[0].sale.price:.0f} to {each[-1].sale.price:.0f}", each) for each in tenths)
 
 

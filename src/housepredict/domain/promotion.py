@@ -18,10 +18,11 @@ from housepredict.domain.sales import Sale
 ENOUGH_BETTER = 95.0
 """In this share of resamples, in percent, a challenger must be closer to the prices."""
 
-ACCEPTABLE = {"COD": (5.0, 15.0), "PRD": (0.98, 1.03), "|PRB|": (0.0, 0.05), "coverage of the 90 % intervals": (85, 95)}
-"""The first three are those of the IAAO's Standard on Ratio Studies (2013) for houses."""
-
-_DIGITS = {"COD": 1, "PRD": 3, "|PRB|": 3, "coverage of the 90 % intervals": 1}
+COVERAGE = "coverage of the 90 % intervals"
+ACCEPTABLE = {"COD": (5.0, 15.0), "PRD": (0.98, 1.03), "|PRB|": (0.0, 0.05), COVERAGE: (85.0, 95.0)}
+"""What is acceptable of the measures that a promotion must not worsen. The first three ranges are those for houses of
+the International Association of Assessing Officers, Standard on Ratio Studies (2013).
+"""
 
 
 class PromotionPolicy(StrEnum):
@@ -94,29 +95,27 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
 def judge(comparison: Comparison) -> Verdict:
     """The rule: better beyond the luck of the draw, and no worse in what is not acceptable."""
     challenger, incumbent, name = comparison.challenger, comparison.incumbent, comparison.champion
-    errors = f"{_percent(challenger.error)} from the price on average, those of {name} {_percent(incumbent.error)}"
     beside = (
-        f"its estimates of {comparison.sales} held-out sales are {errors}: "
-        f"it is closer in {comparison.better:.1f} % of the resamples"
+        f"On {comparison.sales} held-out sales it is off by {_percent(challenger.error)} on average, "
+        f"{name} by {_percent(incumbent.error)}; it is closer in {comparison.better:.1f} % of the resamples"
     )
     against = []
     if comparison.better < ENOUGH_BETTER:
-        against.append(f"{beside}, and {ENOUGH_BETTER:.0f} % are due")
-    new, old = _guarded(challenger), _guarded(incumbent)
-    for guard, (low, high) in ACCEPTABLE.items():
-        value, before = new[guard], old[guard]
-        if value is not None and _outside(value, low, high) > (0 if before is None else _outside(before, low, high)):
-            digits = _DIGITS[guard]
-            beside_it = f"{name} has {before:.{digits}f}" if before is not None else f"{name} has none"
+        against.append(f"{beside}, where {ENOUGH_BETTER:.0f} % are due.")
+    before = _guarded(incumbent)
+    for guard, value in _guarded(challenger).items():
+        if value is not None and _outside(guard, value) > _outside(guard, before[guard]):
+            low, high = ACCEPTABLE[guard]
             against.append(
-                f"its {guard} is {value:.{digits}f}, outside {low:g} to {high:g} by more than before: {beside_it}"
+                f"Its {guard} is {_figure(guard, value)}, outside {low:g} to {high:g}; "
+                f"that of {name} is {_figure(guard, before[guard])}."
             )
     if challenger.refused > incumbent.refused:
         against.append(
-            f"it has no price for {challenger.refused:.1f} % of the held-out houses, "
-            f"and {name} has none for {incumbent.refused:.1f} %"
+            f"It has no price for {challenger.refused:.1f} % of the held-out houses, "
+            f"{name} for {incumbent.refused:.1f} %."
         )
-    return Verdict(not against, tuple(against) or (beside,), comparison)
+    return Verdict(not against, tuple(against) or (f"{beside}.",), comparison)
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
@@ -131,9 +130,9 @@ def is_same(version: ModelVersion, other: ModelVersion) -> bool:
 def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
     """Why two versions can be compared on nothing, as far as their manifests tell; None if they may be compared."""
     if version.source.synthetic and not champion.source.synthetic:
-        return f"made-up sales say nothing about {champion.name}, which learned from real ones"
+        return f"Made-up sales say nothing about {champion.name}, which learned from real ones."
     if version.schema.names != champion.schema.names:
-        return f"{champion.name} has other features, so that the two can be compared on no house"
+        return f"{champion.name} has other features: the two can be compared on no house."
     return None
 
 
@@ -155,11 +154,17 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], given: int, sa
 def _guarded(performance: Performance) -> dict[str, float | None]:
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
-    return dict(zip(ACCEPTABLE, (measured.cod, measured.prd, prb, performance.coverage), strict=True))
+    return {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
 
 
-def _outside(value: float, low: float, high: float) -> float:
-    return max(low - value, value - high, 0.0)
+def _outside(guard: str, value: float | None) -> float:
+    """How far a measure is from what is acceptable; what is not defined, or not promised, is not outside."""
+    low, high = ACCEPTABLE[guard]
+    return 0.0 if value is None else max(low - value, value - high, 0.0)
+
+
+def _figure(guard: str, value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.{3 if guard.strip('|').startswith('PR') else 1}f}"
 
 
 def _percent(error: float) -> str:

@@ -131,20 +131,20 @@ class Train:
         if_incomparable: bool,
     ) -> Verdict:
         if policy is not PromotionPolicy.IF_BETTER:
-            return Verdict(policy is PromotionPolicy.ALWAYS, (f"as you said: {policy}",))
+            return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
         champion = self._champion()
         if isinstance(champion, str):
             return Verdict(promoted=True, reasons=(champion,))
         incumbent = champion.version
         if incumbent.source.synthetic and not version.source.synthetic:
-            return Verdict(promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this does not",))
+            return Verdict(promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this one on real sales.",))
         if is_same(version, incumbent):
-            reason = f"it is identical to {incumbent.name}: the same options made the same files of the same sales"
+            reason = f"It is identical to {incumbent.name}: the same options made the same files of the same sales."
             return Verdict(promoted=False, reasons=(reason,))
         why_not = incomparable(version, incumbent)
         comparison = None if why_not else compare(rows, champion, sales.held_out)
         if comparison is None:
-            reason = why_not or f"{incumbent.name} has a price for none of the held-out houses, under its own rules"
+            reason = why_not or f"{incumbent.name} takes none of the held-out houses: the two can be compared on none."
             return Verdict(if_incomparable, (reason,))
         return judge(comparison)
 
@@ -152,8 +152,8 @@ class Train:
         """The promoted version, or why there is none to compare with."""
         name = self._models.promoted()
         if name is None:
-            return "no version was promoted before"
+            return "No version was promoted before."
         try:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
-            return f"the promoted version {name} cannot be loaded, and counts as none: {error}"
+            return f"The promoted version {name} cannot be loaded, and counts as none: {error}"

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from housepredict import __version__
 from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
 from housepredict.domain.models import ModelVersion
+from housepredict.domain.usecases import Training
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
@@ -98,26 +99,28 @@ def predictions(request: Request) -> Response:
 
 
 async def train(request: Request) -> Response:
-    """Train the model in service anew, on the sales that it was trained on as they are now."""
+    """Train the model in service anew, on the sales that it was trained on as they are now; promote it if it is better."""
     application = _application(request)
     require_access(request, application.settings.token, embedded=request.app.state.embedded)
     estimator = request.app.state.estimator
     await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    version = await run_in_threadpool(_train_again, application)
+    training = await run_in_threadpool(_train_again, application)
     return json_response(
         {
             "message": "Model retrained successfully",
-            "model_version": version.name,
-            "evaluation": evaluation_document(version.evaluation),
+            "model_version": training.version.name,
+            "promoted": training.verdict.promoted,
+            "reasons": training.verdict.reasons,
+            "evaluation": evaluation_document(training.version.evaluation),
         }
     )
 
 
-def _train_again(application: Application) -> ModelVersion:
+def _train_again(application: Application) -> Training:
     training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
     application.live_model.refresh()
     application.live_model.current()  # now, so that the next request finds it in service
-    return training.version
+    return training
 
 
 def _application(request: Request) -> Application:
