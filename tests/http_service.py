@@ -90,7 +90,10 @@ class FakeTrainer:
         if self.may_end:
             assert self.may_end.wait(10)
         return Fitted(
-            {"model.bin": b"trained"}, lambda houses: Valuation([self.per_area * float(each.values["size"]) for each in houses]), Algorithm.LINEAR, {}
+            {"model.bin": b"trained"},
+            lambda houses: Valuation([self.per_area * float(each.values["size"]) for each in houses]),
+            Algorithm.LINEAR,
+            {},
         )
 
 

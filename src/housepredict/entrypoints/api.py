@@ -92,8 +92,9 @@ class Prices:
         return version
 
     def rollback(self) -> ModelVersion:
-        """Go back to the version that was promoted before, further with each call. Raises UnknownModel if there is none,
-        or RefusedModel.
+        """Go back to the version that was promoted before, further with each call.
+
+        Raises UnknownModel if there was none, or RefusedModel.
         """
         version = self._application.promote.rollback()
         self._application.live_model.refresh()

@@ -137,7 +137,9 @@ class Train:
             return Verdict(promoted=True, reasons=(champion,))
         incumbent = champion.version
         if incumbent.source.synthetic and not version.source.synthetic:
-            return Verdict(promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this one on real sales.",))
+            return Verdict(
+                promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this one on real sales.",)
+            )
         if is_same(version, incumbent):
             reason = f"It is identical to {incumbent.name}: the same options made the same files of the same sales."
             return Verdict(promoted=False, reasons=(reason,))

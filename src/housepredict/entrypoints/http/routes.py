@@ -32,7 +32,7 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.problems import NotStarted
 from housepredict.entrypoints.http.requests import page, read_body
-from housepredict.entrypoints.report import evaluation_document
+from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
     "GET /": "API documentation",
@@ -99,7 +99,7 @@ def predictions(request: Request) -> Response:
 
 
 async def train(request: Request) -> Response:
-    """Train the model in service anew, on the sales that it was trained on as they are now; promote it if it is better."""
+    """Train the model in service anew, on the sales that it was trained on as they are now."""
     application = _application(request)
     require_access(request, application.settings.token, embedded=request.app.state.embedded)
     estimator = request.app.state.estimator
