@@ -152,19 +152,30 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], given: int, sa
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
+    """The guarded measures, rounded as they are told: what looks the same is no worse."""
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
-    return {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
+    figures = {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
+    return {guard: None if value is None else round(value, _digits(guard)) for guard, value in figures.items()}
 
 
 def _outside(guard: str, value: float | None) -> float:
-    """How far a measure is from what is acceptable; what is not defined, or not promised, is not outside."""
+    """How far a measure is from what is acceptable.
+
+    Without intervals nothing is promised; the other measures are undefined for estimates of nothing.
+    """
     low, high = ACCEPTABLE[guard]
-    return 0.0 if value is None else max(low - value, value - high, 0.0)
+    if value is None:
+        return 0.0 if guard == COVERAGE else math.inf
+    return round(max(low - value, value - high, 0.0), _digits(guard))
+
+
+def _digits(guard: str) -> int:
+    return 3 if guard in ("PRD", "|PRB|") else 1
 
 
 def _figure(guard: str, value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.{3 if guard.strip('|').startswith('PR') else 1}f}"
+    return "not defined" if value is None else f"{value:.{_digits(guard)}f}"
 
 
 def _percent(error: float) -> str:
