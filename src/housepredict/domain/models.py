@@ -164,8 +164,10 @@ def digests_of(artefact: Artefact) -> dict[str, str]:
 
 
 def version_name(created_at: datetime, artefact: Artefact) -> str:
-    """A name that sorts by time and tells two trainings of the same second apart by what they made."""
-    content = "".join(f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items()))
+    """A name that sorts by time; trainings of the same second have names of their own, even if they made the same."""
+    content = created_at.isoformat() + "".join(
+        f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items())
+    )
     return f"{created_at:%Y%m%d-%H%M%S}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
