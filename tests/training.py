@@ -100,11 +100,11 @@ class ListedTrainer:
         )
 
 
-def load(version: ModelVersion, _artefact: Artefact) -> PricePerArea:
+def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:
     return PricePerArea(version)
 
 
-def refuse(_version: ModelVersion, _artefact: Artefact) -> PricePerArea:
+def refuse(version: ModelVersion, artefact: Artefact) -> PricePerArea:
     raise RefusedModel
 
 

@@ -46,7 +46,7 @@ class LoadsAs:
 
     champion: float
 
-    def __call__(self, version: ModelVersion, _artefact: Artefact) -> PricePerArea:
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> PricePerArea:
         return PricePerArea(version, self.champion if version.name == "champion" else 1000.0)
 
 
@@ -129,7 +129,7 @@ class TestPromotionOfWhatWasTrained:
         assert said in made.verdict.reasons[0]
 
     def test_a_champion_that_cannot_be_loaded_counts_as_none(self) -> None:
-        def damaged(version: ModelVersion, _artefact: Artefact) -> PricePerArea:
+        def damaged(version: ModelVersion, artefact: Artefact) -> PricePerArea:
             if version.name == "champion":
                 raise RefusedModel("it is damaged")
             return PricePerArea(version)
@@ -186,9 +186,10 @@ class TestPromote:
         models = self.models("a", "b", "c")
         for name in "ab":
             models.promote(name)
-        for call in (lambda: Promote(refuse, models)("c"), Promote(refuse, models).rollback):
-            with pytest.raises(RefusedModel):
-                call()
+        with pytest.raises(RefusedModel):
+            Promote(refuse, models)("c")
+        with pytest.raises(RefusedModel):
+            Promote(refuse, models).rollback()
         with pytest.raises(UnknownModel):
             Promote(load, models)("z")
         assert list(models.history()) == ["b", "a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from attrs import evolve, frozen
@@ -23,7 +24,7 @@ SOUND = Performance(error=0.1, accuracy=MEASURES, coverage=90.0, refused=0.0)
 VERSION, _ = a_version("champion")
 
 
-def performance(**changes: float | None) -> Performance:
+def performance(**changes: Any) -> Performance:
     measures = {name: changes.pop(name) for name in ("cod", "prd", "prb") if name in changes}
     return evolve(SOUND, accuracy=evolve(MEASURES, **measures), **changes)
 

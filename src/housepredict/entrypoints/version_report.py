@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import Attribute, Factory, asdict
+from attrs import asdict
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.features import Feature
-from housepredict.domain.models import Bounds, Evaluation, ModelVersion
+from housepredict.domain.models import Bounds, Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.promotion import Verdict
 
 
@@ -121,7 +121,8 @@ def version_document(version: ModelVersion, promoted: str | None) -> dict[str, A
 def version_text(version: ModelVersion, promoted: str | None) -> str:
     """A version for people: how it came about, what it must know of a house, and how good it is."""
     source = "synthetic" if version.source.synthetic else str(version.source.location)
-    given = asdict(version.options, filter=lambda attribute, value: value != _default(attribute))
+    usual = asdict(TrainingOptions())
+    given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
     facts = [
         ("version", version.name),
         ("promoted", "yes" if version.name == promoted else "no"),
@@ -164,12 +165,6 @@ def models_text(versions: Sequence[ModelVersion], promoted: str | None) -> str:
         for version in versions
     ]
     return table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows) + "\n* promoted"
-
-
-def _default(attribute: Attribute[Any]) -> object:
-    """What an option is if nothing is said."""
-    default = attribute.default
-    return default.factory() if isinstance(default, Factory) else default  # type: ignore[arg-type]
 
 
 def _known(feature: Feature) -> str:
