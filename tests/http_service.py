@@ -91,10 +91,11 @@ class Faulty(InMemoryPredictions):
 
 @define
 class FakeTrainer:
-    """Fits nothing, and can be held up while it does."""
+    """Fits a price per area, which the sales' prices are near, and can be held up while it does."""
 
     began: Event = field(factory=Event)
     may_end: Event | None = None
+    per_area: float = 150.0
     seen: list[Sale] = field(factory=list)
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
@@ -103,23 +104,26 @@ class FakeTrainer:
         if self.may_end:
             assert self.may_end.wait(10)
         return Fitted(
-            {"model.bin": b"trained"}, lambda houses: Valuation([100_000.0 for _ in houses]), Algorithm.LINEAR, {}
+            {"model.bin": b"trained"},
+            lambda houses: Valuation([self.per_area * float(each.values["size"]) for each in houses]),
+            Algorithm.LINEAR,
+            {},
         )
 
 
 @frozen
 class FakeSales:
-    """Forty sales of the lab's houses, at any location."""
+    """Forty sales of the lab's houses, at any location; their prices are not the lab's."""
 
     location: str | None
 
     def read(self) -> SalesTable:
         rows = range(40)
         columns: dict[str, list[Any]] = {
-            "size": [1000.5 + row for row in rows],
+            "size": [1000.5 + 100 * row for row in rows],
             "bedrooms": [1 + row % 5 for row in rows],
             "age": list(rows),
-            "price": [100_000.0 + 100 * row for row in rows],
+            "price": [(138 if row % 2 else 162) * (1000.5 + 100 * row) for row in rows],
         }
         return SalesTable(columns, "1" * 64, schema=LAB_SCHEMA, held_out=[row % 5 == 0 for row in rows])
 

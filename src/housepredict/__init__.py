@@ -23,6 +23,7 @@ _HOMES = {
     "NoModel": "housepredict.domain.errors",
     "RefusedModel": "housepredict.domain.errors",
     "RepositoryUnavailable": "housepredict.domain.errors",
+    "UnknownModel": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
@@ -38,6 +39,7 @@ __all__ = [
     "RepositoryUnavailable",
     "Settings",
     "TrainingOptions",
+    "UnknownModel",
     "UnusableSales",
     "asgi_app",
     "open",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         NoModel,
         RefusedModel,
         RepositoryUnavailable,
+        UnknownModel,
         UnusableSales,
     )
     from housepredict.domain.features import Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from attrs import fields
 
 import housepredict
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.models import ModelVersion, TrainingOptions
+from housepredict.domain.models import Coverage, Evaluation, ModelVersion, Segment, TrainingOptions
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.api import Prices
 from housepredict.entrypoints.cli import EXIT_CODES, _parser
@@ -67,8 +67,16 @@ def test_every_route_is_documented() -> None:
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (choices,) = (each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction))
-    return dict(choices.choices)
+    """The commands by name, those below another too."""
+
+    def below(parser: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, command in action.choices.items():
+                    yield " ".join((*path, name)), command
+                    yield from below(command, *path, name)
+
+    return dict(below(_parser()))
 
 
 def test_every_command_is_documented() -> None:
@@ -119,6 +127,9 @@ def test_every_member_of_prices_is_documented() -> None:
     ("kind", "page"),
     [
         (Accuracy, "explanation/accuracy.md"),
+        (Coverage, "explanation/accuracy.md"),
+        (Segment, "explanation/accuracy.md"),
+        (Evaluation, "reference/model-versions.md"),
         (TrainingOptions, "reference/python.md"),
         (ModelVersion, "reference/model-versions.md"),
     ],

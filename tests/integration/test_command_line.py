@@ -109,6 +109,71 @@ def test_a_training_as_json_has_its_measures_as_numbers(run: Run, sales: str) ->
     assert (model["model_version"], model["promoted"]) == (document["model_version"], True)
 
 
+def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(run: Run, sales: str) -> None:
+    first = run("train", sales, "--json", "--seed", "1").document
+    assert (first["promoted"], first["reasons"], first["comparison"]) == (
+        True,
+        ["No version was promoted before."],
+        None,
+    )
+    same = run("train", sales, "--json", "--seed", "1").document
+    assert (same["promoted"], "identical" in same["reasons"][0]) == (False, True)
+    kept = run("train", sales, "--seed", "2", "--promote", "never")
+    assert "Kept, and not promoted" in kept.out
+    compared = run("train", sales, "--json", "--seed", "3", "--algorithm", "boosting").document
+    assert compared["comparison"]["champion"] == first["model_version"]
+    assert compared["comparison"]["sales"] == compared["evaluation"]["held_out"]
+    assert not compared["promoted"] or compared["comparison"]["better"] >= 95
+    assert run("train", sales, "--json", "--seed", "4", "--promote", "always").document["promoted"]
+    assert [each["promoted"] for each in run("models", "--json").document["models"]] == [False] * 4 + [True]
+
+
+def test_a_version_of_other_features_is_promoted_and_says_that_it_was_compared_on_nothing(run: Run, sales: str) -> None:
+    run("train", sales)
+    other = run("train", sales, "--exclude", "pool")
+    assert "can be compared on no house" in other.out
+    assert "\nPromoted" in other.out
+
+
+def test_a_version_can_be_shown_promoted_and_taken_back(run: Run, sales: str) -> None:
+    names = [run("train", sales, "--json", "--exclude", each).document["model_version"] for each in ("pool", "zip")]
+    shown = run("models", "show", names[0])
+    for said in (names[0], "SHA-256", "exclude=('pool',)", "sqft", "95 % bounds", "in 90 % interval", "zip", "98101"):
+        assert said in shown.out
+    document = run("models", "show", names[0], "--json").document
+    assert (document["model_version"], document["promoted"]) == (names[0], False)
+    assert document["options"]["exclude"] == ["pool"]
+    low, high = (document["evaluation"]["bounds"]["mdape"][name] for name in ("low", "high"))
+    assert low <= document["evaluation"]["mdape"] <= high
+    assert [each["name"] for each in document["evaluation"]["categories"]]
+
+    assert names[0] in run("models", "promote", names[0]).out
+    assert run("models", "rollback", "--json").document["model_version"] == names[1]
+    assert run("models", "rollback", "--json").document["model_version"] == names[0]
+    assert run("models", "--json", "show", names[0]).document["promoted"]
+    refused = run("models", "rollback")
+    assert refused.code == 4
+    assert "nothing to go back to" in refused.err
+
+
+def test_a_folder_is_taken_before_the_command_below_models_and_after_it(run: Run, sales: str) -> None:
+    name = run("train", sales, "--json", "--data-dir", "other").document["model_version"]
+    assert run("models", "show", name).code == 4
+    assert run("models", "show", name, "--data-dir", "other").code == 0
+    assert run("models", "--data-dir", "other", "show", name).code == 0
+
+
+def test_a_version_that_is_damaged_is_not_promoted(run: Run, sales: str, tmp_path: Path) -> None:
+    names = [run("train", sales, "--json", "--exclude", each).document["model_version"] for each in ("pool", "zip")]
+    (serving,) = (tmp_path / ".housepredict" / "models" / "versions" / names[0]).glob("serving.npz")
+    serving.write_bytes(serving.read_bytes()[:-1])
+    for refused in (run("models", "promote", names[0]), run("models", "rollback")):
+        assert refused.code == 4
+        assert "damaged" in refused.err
+    assert [each["promoted"] for each in run("models", "--json").document["models"]] == [False, True]
+    assert run("models", "promote", "nosuch").code == 4
+
+
 def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -> None:
     run("train", sales)
     assert run("predict", "sqft=2000", "zip=98101", "pool=true").code == 0
@@ -215,6 +280,9 @@ def test_sales_that_no_model_can_be_trained_on_are_refused_with_advice(
         ("train",),
         ("train", "sales.csv", "--synthetic"),
         ("train", "sales.csv", "--type", "zip=colour"),
+        ("train", "sales.csv", "--promote", "perhaps"),
+        ("models", "show"),
+        ("models", "demote"),
         ("predictions", "--limit", "0"),
         ("predictions", "--before", "yesterday"),
         ("serve", "--port", "70000"),
@@ -250,3 +318,4 @@ def test_help_explains_each_command_and_exit_code(run: Run) -> None:
     for command in ("serve", "train", "predict", "models", "predictions"):
         assert command in shown
         assert run(command, "--help").code == 0
+    assert run("models", "rollback", "--help").code == 0

@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_what_is_kept_is_for_its_owner_alone_and_nothing_else_is_left(store: Dir
     kept = {path.relative_to(store.path): oct(path.stat().st_mode & 0o777) for path in store.path.rglob("*")}
     assert {str(path): mode for path, mode in kept.items() if "b" not in path.parts} == {
         "promoted": "0o600",
+        "promotion.lock": "0o600",
         "versions": "0o700",
         "versions/a": "0o700",
         "versions/a/manifest.json": "0o600",
@@ -139,6 +141,35 @@ def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
         store.promoted()
     store.promote("a")
     assert store.promoted() == "a"
+
+
+def test_a_pointer_without_a_history_is_read_and_goes_on_from_there(store: DirectoryModels, folder: Path) -> None:
+    (store.path / "promoted").write_text("a\n")
+    assert (store.promoted(), list(store.history())) == ("a", ["a"])
+    store.promote("b")
+    assert list(store.history()) == ["b", "a"]
+    assert (store.path / "promoted").read_text() == "b\na\n"
+
+
+def test_the_history_is_no_longer_than_it_has_to_be(store: DirectoryModels, folder: Path) -> None:
+    (store.path / "promoted").write_text("a\nb\n" * 1000)
+    store.promote("b")
+    assert list(store.history()) == ["b", "a"] * 500
+
+
+def test_a_damaged_history_leads_nowhere(store: DirectoryModels, folder: Path) -> None:
+    (store.path / "promoted").write_text("a\n../b\n")
+    for call in store.promoted, store.history, lambda: store.rollback("a"):
+        with pytest.raises(ModelStoreUnavailable, match="is damaged"):
+            call()
+
+
+def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: Path) -> None:
+    for number in range(20):
+        store.add(*a_version(f"v{number}"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: DirectoryModels(store.path).promote(f"v{number}"), range(20)))
+    assert sorted(store.history()) == sorted(f"v{number}" for number in range(20))
 
 
 def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from threading import Event
 import pytest
 
 from housepredict.domain.errors import MissingExtra, UnusableSales
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Fitted
 from tests.http_service import (
     LAB_HOUSE,
@@ -36,12 +38,47 @@ def test_it_retrains_the_version_in_service_on_its_own_sales_and_serves_the_new_
         assert answer.status_code == 200
         document = answer.json()
         assert document["message"] == "Model retrained successfully"
+        assert document["promoted"] is True
+        assert "closer in 100.0 % of the resamples" in document["reasons"][0]
         assert document["evaluation"]["trained_on"] == len(trainer.seen) == 32
         assert document["evaluation"]["held_out"] == 8
         assert isinstance(document["evaluation"]["mdape"], float)
         assert read_from == ["/sales.csv"]
         assert document["model_version"] != "lab"
         assert client.post("/predict", json=LAB_HOUSE).json()["model_version"] == document["model_version"]
+
+
+@pytest.mark.parametrize(
+    ("champion", "per_area", "said"),
+    [
+        (lab_version(), 30.0, "95 % are due"),
+        (lab_version(schema=FeatureSchema((Feature("area", Kind.NUMBER),))), 150.0, "other features"),
+    ],
+    ids=["worse", "incomparable"],
+)
+def test_a_version_that_is_no_better_is_kept_and_does_not_serve(
+    champion: tuple[ModelVersion, Artefact], per_area: float, said: str
+) -> None:
+    made = trainable(application(champion), FakeTrainer(per_area=per_area))
+    with served(made) as client:
+        answer = client.post("/train")
+        assert answer.status_code == 200
+        document = answer.json()
+        assert document["message"] == "Model retrained successfully"
+        assert document["promoted"] is False
+        assert said in document["reasons"][0]
+        assert client.get("/health").json()["model_version"] == "lab"
+    assert document["model_version"] in [each.name for each in made.models.versions()]
+
+
+def test_synthetic_sales_again_make_the_same_model_which_stays() -> None:
+    with served(trainable(application(lab_version(location=None)), FakeTrainer())) as client:
+        first, second = client.post("/train").json(), client.post("/train")
+        assert first["promoted"] is True
+        assert second.status_code == 200
+        assert second.json()["promoted"] is False
+        assert "identical" in second.json()["reasons"][0]
+        assert client.get("/health").json()["model_version"] == first["model_version"]
 
 
 def test_a_body_is_no_matter_unless_it_is_too_large() -> None:

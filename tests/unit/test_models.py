@@ -59,6 +59,7 @@ def test_a_versions_name_sorts_by_time_and_tells_what_was_made() -> None:
     one, other = ({"model.bin": content} for content in (b"one", b"other"))
     assert is_plain(version_name(NOON, one))
     assert version_name(NOON, one) != version_name(NOON, other)
+    assert version_name(NOON, one) != version_name(NOON + timedelta(microseconds=1), one)
     assert max(version_name(NOON, one), version_name(NOON, other)) < version_name(NOON + timedelta(seconds=1), one)
     assert version_name(NOON, {"a": b"1", "b": b"2"}) == version_name(NOON, {"b": b"2", "a": b"1"})
 

@@ -107,18 +107,41 @@ class PromotesTheNewest(InMemoryModels):
 
 class PromotesWhatIsNotThere(InMemoryModels):
     def promote(self, name: str) -> None:
-        self._promoted = name
+        self._history.insert(0, name)
 
 
 class MovesThePointerBeforeItLooks(InMemoryModels):
     def promote(self, name: str) -> None:
-        self._promoted = name
+        self._history.insert(0, name)
         super().promote(name)
 
 
 class NeverGoesBack(InMemoryModels):
     def promote(self, name: str) -> None:
         super().promote(max(name, self.promoted() or name) if name in self._kept else name)
+
+
+class RemembersNothing(InMemoryModels):
+    def history(self) -> Sequence[str]:
+        return tuple(super().history()[:1])
+
+
+class CountsARepeatedPromotion(InMemoryModels):
+    def promote(self, name: str) -> None:
+        super().promote(name)
+        self._history.insert(0, name)
+
+
+class RemembersWhatWasTakenBack(InMemoryModels):
+    def rollback(self, name: str) -> None:
+        if name not in self._history:
+            raise UnknownModel
+        self._history.insert(0, name)
+
+
+class GoesBackToAnything(InMemoryModels):
+    def rollback(self, name: str) -> None:
+        self.promote(name)
 
 
 class LosesWhatOthersAdd(InMemoryModels):
@@ -166,6 +189,10 @@ class TrainsOnce(InMemoryModels):
         (PromotesWhatIsNotThere, "a_promotion_that_fails_leaves_the_pointer"),
         (MovesThePointerBeforeItLooks, "a_promotion_that_fails_leaves_the_pointer"),
         (NeverGoesBack, "any_version_can_be_promoted_an_earlier_one_too"),
+        (RemembersNothing, "what_was_promoted_before_is_remembered"),
+        (CountsARepeatedPromotion, "what_was_promoted_before_is_remembered"),
+        (RemembersWhatWasTakenBack, "a_rollback_forgets_what_was_promoted_since"),
+        (GoesBackToAnything, "there_is_no_going_back_to_what_was_not_promoted"),
         (LosesWhatOthersAdd, "versions_that_are_added_at_once_are_all_kept"),
         *[
             (broken, "no_sequence_of_calls_breaks_a_promise")
@@ -190,6 +217,8 @@ class Forgets(ModelStoreContract):
     [
         "values_keep_their_types",
         "any_version_can_be_promoted_an_earlier_one_too",
+        "what_was_promoted_before_is_remembered",
+        "a_rollback_forgets_what_was_promoted_since",
         "versions_that_are_added_at_once_are_all_kept",
         "no_sequence_of_calls_breaks_a_promise",
     ],

@@ -1,59 +1,31 @@
-"""The use cases, over the in-memory adapters and doubles that fail, change and wait when told to."""
+"""The use case of estimating, over the in-memory adapters and doubles that fail, change and wait when told to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from threading import Event, Thread
-from typing import Any
+from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve
 
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.errors import (
-    HousepredictError,
     InvalidHouses,
-    ModelStoreUnavailable,
     NoModel,
-    RefusedModel,
     RepositoryUnavailable,
-    TrainingInProgress,
-    UnusableSales,
 )
 from housepredict.domain.estimates import MAX_PRICE, Prediction
-from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
-from housepredict.domain.ports import Fitted, Progress, Valuation
-from housepredict.domain.sales import Sale, SalesTable
-from housepredict.domain.usecases import DEMONSTRATION, SELF_TEST_ROWS, Predict, Train
+from housepredict.domain.features import House
+from housepredict.domain.models import TrainingSource
+from housepredict.domain.usecases import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
 from housepredict.testing.versions import a_version
-
-NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
-SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER, observed=(50, 200)),))
-
-
-@define
-class FrozenClock:
-    """Stands still until it is moved."""
-
-    time: datetime = NOON
-
-    def now(self) -> datetime:
-        return self.time
-
-
-@frozen
-class PricePerArea:
-    """Prices a house by its size alone."""
-
-    version: ModelVersion
-    per_area: float = 1000.0
-
-    def predict(self, houses: Sequence[House]) -> Valuation:
-        return Valuation([self.per_area * float(house.values["size"]) for house in houses])
+from tests.training import (
+    NOON,
+    SCHEMA,
+    FrozenClock,
+    PricePerArea,
+)
 
 
 def predictor(name: str = "one", *, location: str | None = "/sales.csv", per_area: float = 1000.0) -> PricePerArea:
@@ -192,213 +164,3 @@ class TestPredict:
         given = use_case([{"size": 100}, {"size": 60}, {"size": 80}])
         assert use_case.recent(2) == [given[2], given[1]]
         assert use_case.recent(2, before=given[1].id) == [given[0]]
-
-
-ROWS = 60
-OPTIONS = TrainingOptions(price="price", house_id="house", seed=7)
-
-
-def table() -> SalesTable:
-    return SalesTable(
-        {
-            "house": [f"H{row}" for row in range(ROWS)],
-            "size": [100 + row / 2 for row in range(ROWS)],
-            "price": [1100 * (100 + row / 2) for row in range(ROWS)],
-        },
-        digest="d" * 64,
-    )
-
-
-@define
-class ListedSales:
-    """Sales at a location, which may be unreadable."""
-
-    location: str | None
-    fault: HousepredictError | None = None
-
-    def read(self) -> SalesTable:
-        if self.fault:
-            raise self.fault
-        return table()
-
-
-@define
-class ListedTrainer:
-    """Fits a price per area, and notes what it was given; it fails or waits when told to."""
-
-    fault: HousepredictError | None = None
-    price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
-    waits_for: Event | None = None
-    started: Event = field(factory=Event)
-    seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
-
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        self.started.set()
-        if self.waits_for:
-            assert self.waits_for.wait(10)
-        if self.fault:
-            raise self.fault
-        progress(1, 1)
-        self.seen.append((sales, options.algorithm, options.seed))
-        return Fitted(
-            {"model.bin": b"%d" % len(self.seen)},
-            lambda houses: Valuation([self.price(each) for each in houses]),
-            Algorithm.LINEAR if options.algorithm is Algorithm.AUTO else options.algorithm,
-            {"lib": "1.0"},
-        )
-
-
-def load(version: ModelVersion, _artefact: Artefact) -> PricePerArea:
-    return PricePerArea(version)
-
-
-def refuse(_version: ModelVersion, _artefact: Artefact) -> PricePerArea:
-    raise RefusedModel
-
-
-@define
-class FaultyModels(InMemoryModels):
-    """A model store that fails at one of its verbs."""
-
-    fails_at: str = ""
-
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        if self.fails_at == "add":
-            raise ModelStoreUnavailable
-        super().add(version, artefact)
-
-    def promote(self, name: str) -> None:
-        if self.fails_at == "promote":
-            raise ModelStoreUnavailable
-        super().promote(name)
-
-
-def training(**parts: Any) -> Train:
-    usual: dict[str, Any] = {
-        "trainer": ListedTrainer(),
-        "load": load,
-        "models": InMemoryModels(),
-        "sources": ListedSales,
-    }
-    return Train(**(usual | {"clock": FrozenClock()} | parts))
-
-
-def ignore(_done: int, _total: int) -> None:
-    """No progress is shown."""
-
-
-class TestTrain:
-    def test_a_version_is_kept_and_promoted(self) -> None:
-        models = InMemoryModels()
-        made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
-        assert models.promoted() == made.version.name
-        assert models.get(made.version.name) == (made.version, {"model.bin": b"1"})
-        assert made.version.name.startswith("20250601-120000-")
-
-    def test_the_manifest_says_how_the_version_came_about(self) -> None:
-        version = training()(ListedSales("/sales.csv"), OPTIONS, ignore).version
-        assert version.created_at == NOON
-        assert version.algorithm is Algorithm.LINEAR
-        assert version.options == OPTIONS
-        assert version.source == TrainingSource("/sales.csv", "d" * 64)
-        assert version.libraries == {"lib": "1.0"}
-        assert [each.name for each in version.schema.features] == ["size"]
-        assert version.valuation_date is None
-
-    def test_it_is_evaluated_on_sales_that_it_has_not_learned_from(self) -> None:
-        trainer = ListedTrainer()
-        made = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore)
-        [(learned, _, seed)] = trainer.seen
-        assert learned == made.sales.training
-        assert seed == 7
-        assert not {sale.house_key for sale in learned} & {sale.house_key for sale in made.sales.held_out}
-        evaluation = made.version.evaluation
-        assert (evaluation.trained_on, evaluation.held_out) == (len(learned), ROWS - len(learned))
-        assert evaluation.accuracy.n == evaluation.held_out
-        assert evaluation.accuracy.median_ratio == pytest.approx(1000 / 1100)
-
-    def test_the_self_test_holds_the_models_own_prices_of_a_few_houses(self) -> None:
-        made = training()(ListedSales("/sales.csv"), OPTIONS, ignore)
-        assert [(each.house, each.price) for each in made.version.self_test] == [
-            (sale.house, 1000.0 * float(sale.house.values["size"])) for sale in made.sales.held_out[:SELF_TEST_ROWS]
-        ]
-
-    @pytest.mark.parametrize(
-        ("location", "asked", "expected"),
-        [
-            (None, Algorithm.AUTO, Algorithm.LINEAR),
-            ("/sales.csv", Algorithm.AUTO, Algorithm.AUTO),
-            (None, Algorithm.BOOSTING, Algorithm.BOOSTING),
-            ("/sales.csv", Algorithm.LINEAR, Algorithm.LINEAR),
-        ],
-    )
-    def test_the_algorithm_is_the_one_asked_for_but_a_line_for_synthetic_sales(
-        self, location: str | None, asked: Algorithm, expected: Algorithm
-    ) -> None:
-        trainer = ListedTrainer()
-        made = training(trainer=trainer)(ListedSales(location), evolve(OPTIONS, algorithm=asked), ignore)
-        assert trainer.seen[0][1] is made.version.options.algorithm is expected
-        assert made.version.algorithm is (Algorithm.LINEAR if expected is Algorithm.AUTO else expected)
-        assert made.version.source.synthetic is (location is None)
-
-    def test_progress_is_told(self) -> None:
-        steps: list[tuple[int, int]] = []
-        training()(ListedSales("/sales.csv"), OPTIONS, lambda done, total: steps.append((done, total)))
-        assert steps == [(1, 1)]
-
-    @pytest.mark.parametrize(
-        ("parts", "source", "error"),
-        [
-            ({"trainer": ListedTrainer(fault=RefusedModel("forms differ"))}, ListedSales("/x"), RefusedModel),
-            ({"trainer": ListedTrainer(price=lambda _: float("nan"))}, ListedSales("/x"), RefusedModel),
-            ({"trainer": ListedTrainer(price=lambda _: MAX_PRICE)}, ListedSales("/x"), RefusedModel),
-            ({"load": refuse}, ListedSales("/x"), RefusedModel),
-            ({}, ListedSales("/x", UnusableSales("gone")), UnusableSales),
-            ({"models": FaultyModels(fails_at="add")}, ListedSales("/x"), ModelStoreUnavailable),
-            ({"models": FaultyModels(fails_at="promote")}, ListedSales("/x"), ModelStoreUnavailable),
-        ],
-        ids=["trainer", "no price", "endless price", "loader", "source", "store", "pointer"],
-    )
-    def test_a_training_that_fails_leaves_the_pointer_and_lets_the_next_one_in(
-        self, parts: dict[str, Any], source: ListedSales, error: type[HousepredictError]
-    ) -> None:
-        models = parts.get("models", InMemoryModels())
-        version, artefact = a_version("champion")
-        InMemoryModels.add(models, version, artefact)
-        InMemoryModels.promote(models, "champion")
-        train = training(**{"models": models, **parts})
-        for _ in range(2):
-            with pytest.raises(error):
-                train(source, OPTIONS, ignore)
-        assert models.promoted() == "champion"
-        if "promote" not in getattr(models, "fails_at", ""):
-            assert models.versions() == [version]
-
-    def test_there_is_one_training_at_a_time(self) -> None:
-        trainer = ListedTrainer(waits_for=Event())
-        train = training(trainer=trainer)
-        first = Thread(target=train, args=(ListedSales("/sales.csv"), OPTIONS, ignore))
-        first.start()
-        try:
-            assert trainer.started.wait(10)
-            with pytest.raises(TrainingInProgress, match="try again"):
-                train(ListedSales("/sales.csv"), OPTIONS, ignore)
-        finally:
-            assert trainer.waits_for
-            trainer.waits_for.set()
-            first.join(10)
-        assert train(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
-
-    def test_training_again_reads_the_same_sales_with_the_same_options(self) -> None:
-        asked: list[str | None] = []
-
-        def sources(location: str | None) -> ListedSales:
-            asked.append(location)
-            return ListedSales(location)
-
-        train = training(sources=sources)
-        first = train(ListedSales(None), evolve(OPTIONS, exclude=()), ignore).version
-        again = train.again(first, ignore).version
-        assert asked == [None]
-        assert (again.source, again.options, again.algorithm) == (first.source, first.options, Algorithm.LINEAR)
-        assert again.name != first.name

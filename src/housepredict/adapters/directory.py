@@ -1,12 +1,13 @@
 """A model store in a folder: nothing to install, and it can be copied, backed up and looked into.
 
     versions/NAME/manifest.json   and the artefact's files beside it
-    promoted                      the name of the promoted version
+    promoted                      the name of the promoted version; below it those that were promoted before
     training.lock                 locked by whoever trains
+    promotion.lock                locked by whoever moves the pointer
     .tmp-*                        what is being written
 
 A version is written under .tmp-*, flushed to disk and renamed into place: whoever reads sees all of it or nothing,
-whenever a writer is killed. The pointer is replaced the same way.
+whenever a writer is killed. The pointer and its history are one file, which is replaced the same way.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, is_
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 2**24
 _TRAINING = "training.lock"
+_PROMOTION = "promotion.lock"
+_LONGEST_HISTORY = 1000
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
 
@@ -90,22 +93,38 @@ class DirectoryModels:
         """Point at a version, on disk when this returns. Raises UnknownModel, and then leaves the pointer."""
         with self._available():
             self._folder(name)
-            with self._workspace() as workspace:
-                pointer = workspace / self._pointer.name
-                _write(pointer, f"{name}\n".encode())
-                pointer.replace(self._pointer)
-                _flush_folder(self.path)
+            with self._moving() as workspace:
+                try:
+                    history = self.history()
+                except ModelStoreUnavailable:  # damaged: this is what mends it
+                    history = ()
+                if history[:1] != (name,):
+                    self._point(workspace, (name, *history))
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again, on disk when this returns; see ModelStore."""
+        with self._available():
+            self._folder(name)
+            with self._moving() as workspace:
+                history = self.history()
+                if name not in history:
+                    raise UnknownModel(f"Model version {name!r} was not promoted before")
+                self._point(workspace, history[history.index(name) :])
+
+    def history(self) -> tuple[str, ...]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        with self._available():
+            try:
+                names = tuple(self._pointer.read_text(encoding="ascii", errors="replace").splitlines())
+            except FileNotFoundError:
+                return ()
+        if not names or not all(map(is_plain, names)):
+            raise ModelStoreUnavailable(f"{self._pointer} is damaged: promote a model version again")
+        return names
 
     def promoted(self) -> str | None:
         """The name of the promoted version; None before the first promotion."""
-        with self._available():
-            try:
-                name = self._pointer.read_text(encoding="ascii", errors="replace").strip()
-            except FileNotFoundError:
-                return None
-        if not is_plain(name):
-            raise ModelStoreUnavailable(f"{self._pointer} is damaged: promote a model version again")
-        return name
+        return next(iter(self.history()), None)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -150,6 +169,18 @@ class DirectoryModels:
         if version.name != name:
             raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
         return version
+
+    @contextmanager
+    def _moving(self) -> Iterator[Path]:
+        """A folder to write in, while nobody else moves the pointer."""
+        with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
+            yield workspace
+
+    def _point(self, workspace: Path, names: Sequence[str]) -> None:
+        pointer = workspace / self._pointer.name
+        _write(pointer, "".join(f"{name}\n" for name in names[:_LONGEST_HISTORY]).encode())
+        pointer.replace(self._pointer)
+        _flush_folder(self.path)
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:

@@ -18,7 +18,7 @@ class InMemoryModels:
     """Keeps model versions in memory, for any number of threads."""
 
     _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
-    _promoted: str | None = field(init=False, default=None)
+    _history: list[str] = field(init=False, factory=list)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
     _training: Lock = field(init=False, factory=Lock, repr=False)
 
@@ -46,11 +46,25 @@ class InMemoryModels:
         with self._lock:
             if name not in self._kept:
                 raise UnknownModel(f"There is no model version {name!r}")
-            self._promoted = name
+            if self._history[:1] != [name]:
+                self._history.insert(0, name)
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._history:
+                raise UnknownModel(f"Model version {name!r} was not promoted before")
+            del self._history[: self._history.index(name)]
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        with self._lock:
+            return tuple(self._history)
 
     def promoted(self) -> str | None:
         """The name of the promoted version; None before the first promotion."""
-        return self._promoted
+        with self._lock:
+            return next(iter(self._history), None)
 
     @contextmanager
     def training(self) -> Iterator[None]:

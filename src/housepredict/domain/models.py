@@ -71,12 +71,49 @@ class TrainingSource:
 
 
 @frozen
+class Bounds:
+    """Between what a measure lies with a probability of 95 percent (see bootstrap)."""
+
+    low: float
+    high: float
+
+
+@frozen
+class Coverage:
+    """How often the intervals of a level held the sale price, in percent, and the median of high / estimate."""
+
+    level: int
+    share: float
+    width: float | None
+
+
+@frozen
+class Segment:
+    """Accuracy on some of the sales: n of them. `coverage`, in percent, is that of the 90 % intervals."""
+
+    name: str
+    n: int
+    median_ratio: float
+    mdape: float
+    coverage: float | None
+
+
+@frozen
 class Evaluation:
-    """How far a version was off on sales that it had not learned from."""
+    """How far a version was off on sales that it had not learned from.
+
+    `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
+    cheapest first; `categories` by the commonest values of the feature that `category` names.
+    """
 
     trained_on: int
     held_out: int
     accuracy: Accuracy
+    bounds: Mapping[str, Bounds] = field(factory=dict)
+    coverage: tuple[Coverage, ...] = ()
+    price_tenths: tuple[Segment, ...] = ()
+    category: str | None = None
+    categories: tuple[Segment, ...] = ()
 
 
 @frozen
@@ -128,8 +165,10 @@ def digests_of(artefact: Artefact) -> dict[str, str]:
 
 
 def version_name(created_at: datetime, artefact: Artefact) -> str:
-    """A name that sorts by time and tells two trainings of the same second apart by what they made."""
-    content = "".join(f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items()))
+    """A name that sorts by time; trainings of the same second have names of their own, even if they made the same."""
+    content = created_at.isoformat() + "".join(
+        f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items())
+    )
     return f"{created_at:%Y%m%d-%H%M%S}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 

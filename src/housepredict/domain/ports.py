@@ -130,7 +130,19 @@ class ModelStore(Protocol):
         """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel, and then leaves the pointer."""
+        """Point at a version, and remember the one before. Raises UnknownModel, and then leaves the pointer.
+
+        Promoting the promoted version changes nothing.
+        """
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again, and forget those that were promoted after it.
+
+        Raises UnknownModel, and then leaves the pointer, if it is not in the history or not kept.
+        """
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on: at least a hundred, if so many were."""
 
     def promoted(self) -> str | None:
         """The name of the promoted version; None before the first promotion."""

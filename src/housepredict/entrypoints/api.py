@@ -15,6 +15,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Progress
+from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import Training
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
@@ -70,17 +71,34 @@ class Prices:
         sales: str | PathLike[str] | None,
         options: TrainingOptions | None = None,
         *,
+        promote: PromotionPolicy | str = PromotionPolicy.IF_BETTER,
         progress: Progress | None = None,
     ) -> Training:
-        """Train on a CSV or Parquet file, or on the synthetic sales (None); keep the version and promote it.
+        """Train on a CSV or Parquet file, or on the synthetic sales (None); keep the version, and promote it if it is
+        better than the promoted one, `"always"` or `"never"`. The `verdict` of what comes back says what was decided.
 
         `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel or
         MissingExtra; what was promoted before then stays so.
         """
-        source = sales_at(None if sales is None else fspath(sales))
-        training = self._application.train(source, options or TrainingOptions(), progress or _silent)
+        source, policy = sales_at(None if sales is None else fspath(sales)), PromotionPolicy(promote)
+        training = self._application.train(source, options or TrainingOptions(), progress or _silent, policy)
         self._application.live_model.refresh()
         return training
+
+    def promote(self, name: str) -> ModelVersion:
+        """Let another version serve, which is loaded first. Raises UnknownModel, or RefusedModel if it is damaged."""
+        version = self._application.promote(name)
+        self._application.live_model.refresh()
+        return version
+
+    def rollback(self) -> ModelVersion:
+        """Go back to the version that was promoted before, further with each call.
+
+        Raises UnknownModel if there was none, or RefusedModel.
+        """
+        version = self._application.promote.rollback()
+        self._application.live_model.refresh()
+        return version
 
     @property
     def model(self) -> ModelVersion:

@@ -16,7 +16,7 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
-from housepredict.domain.usecases import Predict, Train
+from housepredict.domain.usecases import Predict, Promote, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 POSTGRES_PATIENCE = 1.0
@@ -82,6 +82,13 @@ class Application:
         from housepredict.adapters.serving.loader import load_predictor
 
         return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock())
+
+    @cached_property
+    def promote(self) -> Promote:
+        """The use case behind every decision about which version serves."""
+        from housepredict.adapters.serving.loader import load_predictor
+
+        return Promote(load_predictor, self.models)
 
     def close(self) -> None:
         """Close whatever was opened."""

@@ -5,27 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from uuid import UUID
+from collections.abc import Sequence
 
-from housepredict import __version__
 from housepredict.domain import errors
 from housepredict.domain.features import FeatureSchema, Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.entrypoints import report
+from housepredict.domain.models import ModelVersion, TrainingOptions
+from housepredict.entrypoints import report, version_report
+from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
 
-EXIT_CODES = {
-    0: "done",
-    1: "an unexpected error, or an address that cannot be served on",
-    2: "a command line or a setting that cannot be read",
-    3: "houses or sales that break a rule; each violation is named",
-    4: "no such model, none promoted, or one that was refused",
-    5: "storage that cannot be reached",
-    6: "a part of housepredict that is not installed",
-}
+__all__ = ["EXIT_CODES", "main"]
+
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
     (errors.InvalidHouses, 3),
@@ -51,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             workers=getattr(options, "workers", None),
         )
         with application(settings) as opened:
-            command: Callable[[Application, argparse.Namespace], int] = options.command
+            command: Command = options.command
             return command(opened, options)
     except errors.InvalidHouses as error:
         for violation in error.violations:
@@ -89,7 +80,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     source = sales_at(None if options.synthetic else options.sales)
-    training = application.train(source, training_options, report.progress_bar(sys.stderr))
+    training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
     if options.json:
         _print_json(report.training_document(training))
     else:
@@ -112,9 +103,35 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 def _models(application: Application, options: argparse.Namespace) -> int:
     versions, promoted = application.models.versions(), application.models.promoted()
     if options.json:
-        _print_json({"models": [report.model_document(each, promoted) for each in versions]})
+        _print_json({"models": [version_report.model_document(each, promoted) for each in versions]})
     else:
-        print(report.models_text(versions, promoted))
+        print(version_report.models_text(versions, promoted))
+    return 0
+
+
+def _show_model(application: Application, options: argparse.Namespace) -> int:
+    version, _ = application.models.get(options.version)
+    promoted = application.models.promoted()
+    if options.json:
+        _print_json(version_report.version_document(version, promoted))
+    else:
+        print(version_report.version_text(version, promoted))
+    return 0
+
+
+def _promote_model(application: Application, options: argparse.Namespace) -> int:
+    return _say_promoted(application.promote(options.version), options)
+
+
+def _rollback_model(application: Application, options: argparse.Namespace) -> int:
+    return _say_promoted(application.promote.rollback(), options)
+
+
+def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
+    if options.json:
+        _print_json(version_report.model_document(version, version.name))
+    else:
+        print(f"Promoted {version.name} ({version.algorithm}).")
     return 0
 
 
@@ -159,114 +176,16 @@ def _print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=") if text.count("=") > 1 else text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-    return name, value
-
-
-def _typed(text: str) -> tuple[str, Kind]:
-    name, kind = _pair(text)
-    if kind not in list(Kind):
-        raise argparse.ArgumentTypeError(f"{kind!r} is no kind: choose from {', '.join(Kind)}")
-    return name, Kind(kind)
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
-    codes = "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
-    parser = argparse.ArgumentParser(
-        prog="housepredict",
-        description="Estimates what houses sell for, and remembers what it said.",
-        epilog="to begin:\n"
-        "  housepredict serve --demo                           a service with the demonstration model\n"
-        "  housepredict train sales.csv --price price          a model of your own sales\n"
-        "  housepredict predict size=2500 bedrooms=3 age=10    an estimate\n\n"
-        f"exit codes:\n{codes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return parser(
+        {
+            "serve": _serve,
+            "train": _train,
+            "predict": _predict,
+            "models": _models,
+            "models show": _show_model,
+            "models promote": _promote_model,
+            "models rollback": _rollback_model,
+            "predictions": _predictions,
+        }
     )
-    parser.add_argument("--version", action="version", version=f"housepredict {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="FOLDER",
-        help="where models and predictions are kept: .housepredict here if it exists, else the user's data folder",
-    )
-    demo = argparse.ArgumentParser(add_help=False)
-    demo.add_argument(
-        "--demo",
-        action="store_true",
-        help="while no model is promoted, let the demonstration model serve: it rests on synthetic data",
-    )
-    as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-
-    def add(
-        name: str, run: Callable[[Application, argparse.Namespace], int], about: str, *parents: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=about, description=about, parents=[common, *parents])
-        command.set_defaults(command=run)
-        return command
-
-    serve = add("serve", _serve, "Serve estimates over HTTP.", demo)
-    serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
-    serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
-    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
-
-    train = add("train", _train, "Train a model on sales, evaluate it on sales held out, and promote it.", as_json)
-    sales = train.add_mutually_exclusive_group(required=True)
-    sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
-    sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
-    train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
-    train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
-    train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")
-    train.add_argument(
-        "--feature", action="append", default=[], metavar="COLUMN", help="use these columns alone (repeatable)"
-    )
-    train.add_argument(
-        "--exclude", action="append", default=[], metavar="COLUMN", help="use no such column (repeatable)"
-    )
-    train.add_argument(
-        "--type", action="append", default=[], type=_typed, metavar="COLUMN=KIND",
-        help=f"what a column is: {', '.join(Kind)} (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--closed", action="append", default=[], metavar="COLUMN",
-        help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--allow", action="append", default=[], metavar="COLUMN",
-        help="use this column though it seems to give the price away (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO,
-        help="auto (what does best in cross-validation; a line for --synthetic), or one of the others",
-    )  # fmt: skip
-    train.add_argument(
-        "--effort", type=Effort, choices=list(Effort), default=Effort.NORMAL, help="how much to search (normal)"
-    )
-    train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
-
-    predict = add("predict", _predict, "Estimate one house, and remember the estimate.", as_json, demo)
-    predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")
-
-    add("models", _models, "List the model versions, oldest first.", as_json)
-
-    predictions = add("predictions", _predictions, "List what was estimated, newest first.", as_json)
-    predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
-    predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
-    return parser

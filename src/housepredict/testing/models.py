@@ -47,6 +47,7 @@ class ModelStoreContract:
         store = new_store()
         assert list(store.versions()) == []
         assert store.promoted() is None
+        assert list(store.history()) == []
 
     def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
         @settings(max_examples=30, deadline=None)
@@ -151,6 +152,34 @@ class ModelStoreContract:
             store.promote(name)
             assert self.reopen(store).promoted() == name
 
+    def test_what_was_promoted_before_is_remembered(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+        for name in "abbca":
+            store.promote(name)
+        assert list(self.reopen(store).history()) == ["a", "c", "b", "a"]
+
+    def test_a_rollback_forgets_what_was_promoted_since(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+            store.promote(name)
+        store.rollback("a")
+        assert self.reopen(store).promoted() == "a"
+        assert list(self.reopen(store).history()) == ["a"]
+
+    def test_there_is_no_going_back_to_what_was_not_promoted(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+        for name in "ab":
+            store.promote(name)
+        for name in "cd":
+            with pytest.raises(UnknownModel):
+                store.rollback(name)
+        assert list(store.history()) == ["b", "a"]
+
     def test_versions_that_are_added_at_once_are_all_kept(self, new_store: NewStore) -> None:
         store = new_store()
         names = [f"v{number}" for number in range(8)]
@@ -176,7 +205,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
         self.store = store
         self._reopen = reopen
         self.kept: dict[str, tuple[ModelVersion, Artefact]] = {}
-        self.pointer: str | None = None
+        self.promotions: list[str] = []
 
     @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
     def add(self, name: str, day: int, content: bytes) -> None:
@@ -203,10 +232,20 @@ class ModelStoreMachine(RuleBasedStateMachine):
     def promote(self, name: str) -> None:
         if name in self.kept:
             self.store.promote(name)
-            self.pointer = name
+            if self.promotions[:1] != [name]:
+                self.promotions.insert(0, name)
         else:
             with pytest.raises(UnknownModel):
                 self.store.promote(name)
+
+    @rule(name=names)
+    def rollback(self, name: str) -> None:
+        if name in self.promotions:
+            self.store.rollback(name)
+            del self.promotions[: self.promotions.index(name)]
+        else:
+            with pytest.raises(UnknownModel):
+                self.store.rollback(name)
 
     @rule()
     def reopen(self) -> None:
@@ -219,4 +258,8 @@ class ModelStoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def points_where_it_was_told(self) -> None:
-        assert self.store.promoted() == self.pointer
+        assert self.store.promoted() == next(iter(self.promotions), None)
+
+    @invariant()
+    def remembers_where_it_pointed(self) -> None:
+        assert list(self.store.history()) == self.promotions

@@ -13,9 +13,12 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import (
     Algorithm,
     Artefact,
+    Bounds,
+    Coverage,
     Effort,
     Evaluation,
     ModelVersion,
+    Segment,
     SelfTest,
     TrainingOptions,
     TrainingSource,
@@ -28,6 +31,9 @@ _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 _COUNTS = st.integers(0, 2**40)
 _NUMBERS = st.floats(-1e15, 1e15)
+_SEGMENTS = st.lists(st.builds(Segment, _TEXTS, _COUNTS, _NUMBERS, _NUMBERS, st.none() | _NUMBERS), max_size=2).map(
+    tuple
+)
 _VALUES = st.one_of(_TEXTS, st.integers(-(10**15), 10**15), _NUMBERS, st.booleans())
 
 artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_size=40), max_size=3)
@@ -72,6 +78,13 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
                 **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
                 **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
             ),
+            bounds=st.dictionaries(_TEXTS, st.builds(Bounds, _NUMBERS, _NUMBERS), max_size=2),
+            coverage=st.lists(
+                st.builds(Coverage, st.sampled_from((80, 90)), _NUMBERS, st.none() | _NUMBERS), max_size=2
+            ).map(tuple),
+            price_tenths=_SEGMENTS,
+            category=st.none() | _TEXTS,
+            categories=_SEGMENTS,
         ),
         self_test=st.lists(
             st.builds(SelfTest, st.builds(House, st.dictionaries(_TEXTS, _VALUES, max_size=3)), _NUMBERS), max_size=2

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from housepredict import __version__
 from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
 from housepredict.domain.models import ModelVersion
+from housepredict.domain.usecases import Training
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
@@ -31,7 +32,7 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.problems import NotStarted
 from housepredict.entrypoints.http.requests import page, read_body
-from housepredict.entrypoints.report import evaluation_document
+from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
     "GET /": "API documentation",
@@ -103,21 +104,23 @@ async def train(request: Request) -> Response:
     require_access(request, application.settings.token, embedded=request.app.state.embedded)
     estimator = request.app.state.estimator
     await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    version = await run_in_threadpool(_train_again, application)
+    training = await run_in_threadpool(_train_again, application)
     return json_response(
         {
             "message": "Model retrained successfully",
-            "model_version": version.name,
-            "evaluation": evaluation_document(version.evaluation),
+            "model_version": training.version.name,
+            "promoted": training.verdict.promoted,
+            "reasons": training.verdict.reasons,
+            "evaluation": evaluation_document(training.version.evaluation),
         }
     )
 
 
-def _train_again(application: Application) -> ModelVersion:
+def _train_again(application: Application) -> Training:
     training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
     application.live_model.refresh()
     application.live_model.current()  # now, so that the next request finds it in service
-    return training.version
+    return training
 
 
 def _application(request: Request) -> Application:

@@ -1,4 +1,4 @@
-"""What housepredict does, in terms of its ports."""
+"""Estimates, and the memory of them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,14 @@ from collections.abc import Sequence
 from itertools import repeat
 from uuid import UUID
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field
 
-from housepredict.domain.accuracy import accuracy
-from housepredict.domain.errors import InvalidHouses, RefusedModel
+from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
 from housepredict.domain.features import Caveat, House
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.inference import PreparedSales, prepare
-from housepredict.domain.models import (
-    Algorithm,
-    Evaluation,
-    ModelVersion,
-    SelfTest,
-    TrainingOptions,
-    TrainingSource,
-    digests_of,
-    version_name,
-)
-from housepredict.domain.ports import (
-    Clock,
-    Fitted,
-    ModelStore,
-    PredictionRepository,
-    Predictor,
-    PredictorLoader,
-    PredictorSource,
-    Progress,
-    SalesSource,
-    SalesSources,
-    Trainer,
-)
+from housepredict.domain.ports import Clock, PredictionRepository, Predictor, PredictorSource
 from housepredict.domain.validation import Rule, Violation, pointer_to
-
-SELF_TEST_ROWS = 5
 
 DEMONSTRATION = Caveat(
     "demonstration",
@@ -126,77 +100,3 @@ def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate
         for house, price, spread in zip(houses, prices, spreads or repeat(None, len(prices)), strict=True)
         if price is not None
     ]
-
-
-@frozen
-class Training:
-    """What a training did: the version that it made and promoted, and what became of the sales."""
-
-    version: ModelVersion
-    sales: PreparedSales
-
-
-@define
-class Train:
-    """Train a model version on sales, evaluate it on sales held out, keep it and promote it."""
-
-    _trainer: Trainer
-    _load: PredictorLoader
-    _models: ModelStore
-    _sources: SalesSources
-    _clock: Clock
-
-    def __call__(self, source: SalesSource, options: TrainingOptions, progress: Progress) -> Training:
-        """One training at a time.
-
-        Raises UnusableSales, RefusedModel, TrainingInProgress or ModelStoreUnavailable.
-        """
-        with self._models.training():
-            table = source.read()
-            sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest)
-            if origin.synthetic and options.algorithm is Algorithm.AUTO:
-                options = evolve(options, algorithm=Algorithm.LINEAR)
-            fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
-            version = self._version(origin, options, sales, fitted)
-            # nothing is kept that could not be loaded again
-            self._load(version, fitted.artefact)
-            self._models.add(version, fitted.artefact)
-            self._models.promote(version.name)
-            return Training(version, sales)
-
-    def again(self, version: ModelVersion, progress: Progress) -> Training:
-        """Train on the sales that a version was trained on, as they are now, and with its options; see above."""
-        return self(self._sources(version.source.location), version.options, progress)
-
-    def _version(
-        self,
-        source: TrainingSource,
-        options: TrainingOptions,
-        sales: PreparedSales,
-        fitted: Fitted,
-    ) -> ModelVersion:
-        prices = fitted.predict([sale.house for sale in sales.held_out]).prices
-        if any(whole_cents(price) is None for price in prices):
-            raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
-        now = self._clock.now()
-        return ModelVersion(
-            name=version_name(now, fitted.artefact),
-            created_at=now,
-            algorithm=fitted.algorithm,
-            schema=sales.schema,
-            options=options,
-            source=source,
-            evaluation=Evaluation(
-                trained_on=len(sales.training),
-                held_out=len(sales.held_out),
-                accuracy=accuracy([max(price, 0.0) for price in prices], [sale.price for sale in sales.held_out]),
-            ),
-            self_test=tuple(
-                SelfTest(sale.house, price)
-                for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
-            ),
-            digests=digests_of(fitted.artefact),
-            libraries=fitted.libraries,
-            calibration=fitted.calibration,
-        )

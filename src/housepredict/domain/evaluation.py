@@ -1,0 +1,101 @@
+"""How far a model is off on sales that it has not learned from, as a whole and by kinds of houses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+from attrs import frozen
+
+from housepredict.domain.accuracy import Accuracy, accuracy
+from housepredict.domain.bootstrap import bounds
+from housepredict.domain.estimates import Calibration, Interval, whole_cents
+from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.models import Coverage, Evaluation, Segment
+from housepredict.domain.ports import Valuation
+from housepredict.domain.sales import Sale
+
+PRICE_GROUPS = 10
+MOST_CATEGORIES = 10
+
+
+@frozen
+class Valued:
+    """A sale, what a model said of it, and between what prices."""
+
+    sale: Sale
+    estimate: float
+    intervals: tuple[Interval, ...] = ()
+
+
+def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
+    """Sales with what a model says of their houses; those that it has no price for are left out."""
+    spreads = valuation.spreads if calibration else None
+    found = []
+    for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
+        if whole_cents(price) is not None:
+            estimate = max(price, 0.0)
+            intervals = calibration.intervals(estimate, spreads[row]) if calibration and spreads is not None else ()
+            found.append(Valued(sale, estimate, intervals))
+    return found
+
+
+def measure(rows: Sequence[Valued]) -> Accuracy:
+    """The measures of sales, of which there is at least one."""
+    return accuracy([row.estimate for row in rows], [row.sale.price for row in rows])
+
+
+def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
+    """How often, and how widely, intervals held the price; None for a model without such intervals."""
+    pairs = [(row, each) for row in rows for each in row.intervals if each.level == level]
+    if not pairs:
+        return None
+    held = sum(each.low <= row.sale.price <= each.high for row, each in pairs)
+    factors = [each.high / row.estimate for row, each in pairs if row.estimate]
+    return Coverage(level, 100 * held / len(pairs), median(factors) if factors else None)
+
+
+def evaluate(rows: Sequence[Valued], schema: FeatureSchema, trained_on: int) -> Evaluation:
+    """All that is measured of a version."""
+    measured = measure(rows)
+    category = _broadest_category(schema)
+    return Evaluation(
+        trained_on=trained_on,
+        held_out=len(rows),
+        accuracy=measured,
+        bounds=bounds([row.estimate for row in rows], [row.sale.price for row in rows], measured),
+        coverage=tuple(found for level in (80, 90) if (found := coverage(rows, level))),
+        price_tenths=_price_tenths(rows),
+        category=category,
+        categories=_by_category(rows, category) if category else (),
+    )
+
+
+def _segment(name: str, rows: Sequence[Valued]) -> Segment:
+    measured, held = measure(rows), coverage(rows, 90)
+    return Segment(name, len(rows), measured.median_ratio, measured.mdape, held.share if held else None)
+
+
+def _price_tenths(rows: Sequence[Valued]) -> tuple[Segment, ...]:
+    """Cheapest first, as equal in size as can be; fewer than ten where there are fewer sales."""
+    ordered = sorted(rows, key=lambda row: row.sale.price)
+    groups = min(PRICE_GROUPS, len(ordered))
+    cuts = [len(ordered) * group // groups for group in range(groups + 1)]
+    tenths = [ordered[start:end] for start, end in pairwise(cuts)]
+    return tuple(_segment(f"{each[0].sale.price:.0f} to {each[-1].sale.price:.0f}", each) for each in tenths)
+
+
+def _broadest_category(schema: FeatureSchema) -> str | None:
+    features = [each for each in schema.features if each.kind is Kind.CATEGORY]
+    return max(features, key=lambda each: len(each.categories)).name if features else None
+
+
+def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
+    """The commonest values, most sales first."""
+    counts = Counter(str(value) for row in rows if (value := row.sale.house.values.get(feature)) is not None)
+    commonest = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_CATEGORIES]
+    return tuple(
+        _segment(name, [row for row in rows if str(row.sale.house.values.get(feature)) == name]) for name in commonest
+    )

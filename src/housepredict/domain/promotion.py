@@ -1,0 +1,183 @@
+"""When a new version takes the place of the promoted one: the promotion rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+from attrs import frozen
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.bootstrap import share_better
+from housepredict.domain.evaluation import Valued, coverage, measure, valued
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.ports import Predictor
+from housepredict.domain.sales import Sale
+
+ENOUGH_BETTER = 95.0
+"""In this share of resamples, in percent, a challenger must be closer to the prices."""
+
+COVERAGE = "coverage of the 90 % intervals"
+ACCEPTABLE = {"COD": (5.0, 15.0), "PRD": (0.98, 1.03), "|PRB|": (0.0, 0.05), COVERAGE: (85.0, 95.0)}
+"""What is acceptable of the measures that a promotion must not worsen. The first three ranges are those for houses of
+the International Association of Assessing Officers, Standard on Ratio Studies (2013).
+"""
+
+
+class PromotionPolicy(StrEnum):
+    """Whether a version that was trained takes the place of the promoted one."""
+
+    ALWAYS = "always"
+    IF_BETTER = "if-better"
+    NEVER = "never"
+
+
+@frozen
+class Performance:
+    """What a model did on the sales of a comparison.
+
+    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90 % intervals, None without
+    any; `refused` is the share of all held-out houses, in percent, that the model gives no price for.
+    """
+
+    error: float
+    accuracy: Accuracy
+    coverage: float | None
+    refused: float
+
+
+@frozen
+class Comparison:
+    """Two versions on the same sales: those that were held out, and that both have a price for.
+
+    `better` is the share of resamples, in percent, in which the challenger's error was below the champion's.
+    """
+
+    champion: str
+    sales: int
+    better: float
+    challenger: Performance
+    incumbent: Performance
+
+
+@frozen
+class Verdict:
+    """Whether a version was promoted, and why or why not, in sentences."""
+
+    promoted: bool
+    reasons: tuple[str, ...]
+    comparison: Comparison | None = None
+
+
+def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[Sale]) -> Comparison | None:
+    """A version's estimates of held-out sales beside the champion's of the same; None if it can be compared on none."""
+    schema = champion.version.schema
+    known = [sale for sale in sales if not schema.violations(sale.house.values)]
+    if not known:
+        return None
+    incumbent = valued(known, champion.predict([sale.house for sale in known]), champion.version.calibration)
+    # by place: two sales may be equal
+    theirs, ours = {id(row.sale): row for row in incumbent}, {id(row.sale): row for row in challenger}
+    both = [(ours[place], theirs[place]) for place in map(id, sales) if place in ours and place in theirs]
+    if not both:
+        return None
+    losses = [[_loss(row) for row in rows] for rows in zip(*both, strict=True)]
+    return Comparison(
+        champion=champion.version.name,
+        sales=len(both),
+        better=share_better(*losses),
+        challenger=_performance([row for row, _ in both], losses[0], len(challenger), len(sales)),
+        incumbent=_performance([row for _, row in both], losses[1], len(incumbent), len(sales)),
+    )
+
+
+def judge(comparison: Comparison) -> Verdict:
+    """The rule: better beyond the luck of the draw, and no worse in what is not acceptable."""
+    challenger, incumbent, name = comparison.challenger, comparison.incumbent, comparison.champion
+    beside = (
+        f"On {comparison.sales} held-out sales it is off by {_percent(challenger.error)} on average, "
+        f"{name} by {_percent(incumbent.error)}; it is closer in {comparison.better:.1f} % of the resamples"
+    )
+    against = []
+    if comparison.better < ENOUGH_BETTER:
+        against.append(f"{beside}, where {ENOUGH_BETTER:.0f} % are due.")
+    before = _guarded(incumbent)
+    for guard, value in _guarded(challenger).items():
+        if value is not None and _outside(guard, value) > _outside(guard, before[guard]):
+            low, high = ACCEPTABLE[guard]
+            against.append(
+                f"Its {guard} is {_figure(guard, value)}, outside {low:g} to {high:g}; "
+                f"that of {name} is {_figure(guard, before[guard])}."
+            )
+    if challenger.refused > incumbent.refused:
+        against.append(
+            f"It has no price for {challenger.refused:.1f} % of the held-out houses, "
+            f"{name} for {incumbent.refused:.1f} %."
+        )
+    return Verdict(not against, tuple(against) or (f"{beside}.",), comparison)
+
+
+def is_same(version: ModelVersion, other: ModelVersion) -> bool:
+    """Whether the same options made the same files of the same sales."""
+    return (
+        version.options == other.options
+        and version.source.digest == other.source.digest
+        and version.digests == other.digests
+    )
+
+
+def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
+    """Why two versions can be compared on nothing, as far as their manifests tell; None if they may be compared."""
+    if version.source.synthetic and not champion.source.synthetic:
+        return f"Made-up sales say nothing about {champion.name}, which learned from real ones."
+    if version.schema.names != champion.schema.names:
+        return f"{champion.name} has other features: the two can be compared on no house."
+    return None
+
+
+def _loss(row: Valued) -> float:
+    # an estimate of nothing is off by much, and not by infinitely much
+    return abs(math.log(max(row.estimate, 0.01) / row.sale.price))
+
+
+def _performance(rows: Sequence[Valued], losses: Sequence[float], given: int, sales: int) -> Performance:
+    held = coverage(rows, 90)
+    return Performance(
+        error=math.fsum(losses) / len(losses),
+        accuracy=measure(rows),
+        coverage=held.share if held else None,
+        refused=100 * (sales - given) / sales,
+    )
+
+
+def _guarded(performance: Performance) -> dict[str, float | None]:
+    """The guarded measures, rounded as they are told: what looks the same is no worse."""
+    measured = performance.accuracy
+    prb = None if measured.prb is None else abs(measured.prb)
+    figures = {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
+    return {guard: None if value is None else round(value, _digits(guard)) for guard, value in figures.items()}
+
+
+def _outside(guard: str, value: float | None) -> float:
+    """How far a measure is from what is acceptable.
+
+    Without intervals nothing is promised; the other measures are undefined for estimates of nothing.
+    """
+    low, high = ACCEPTABLE[guard]
+    if value is None:
+        return 0.0 if guard == COVERAGE else math.inf
+    return round(max(low - value, value - high, 0.0), _digits(guard))
+
+
+def _digits(guard: str) -> int:
+    return 3 if guard in ("PRD", "|PRB|") else 1
+
+
+def _figure(guard: str, value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.{_digits(guard)}f}"
+
+
+def _percent(error: float) -> str:
+    """A mean of logarithms as a share of the price."""
+    return f"{100 * math.expm1(error):.2f} %"

@@ -1,0 +1,161 @@
+"""Training: from a file of sales to a version that is kept, and promoted if it deserves it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, evolve, frozen
+
+from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.evaluation import Valued, evaluate, valued
+from housepredict.domain.inference import PreparedSales, prepare
+from housepredict.domain.models import (
+    Algorithm,
+    ModelVersion,
+    SelfTest,
+    TrainingOptions,
+    TrainingSource,
+    digests_of,
+    version_name,
+)
+from housepredict.domain.ports import (
+    Clock,
+    Fitted,
+    ModelStore,
+    Predictor,
+    PredictorLoader,
+    Progress,
+    SalesSource,
+    SalesSources,
+    Trainer,
+)
+from housepredict.domain.promotion import PromotionPolicy, Verdict, compare, incomparable, is_same, judge
+
+SELF_TEST_ROWS = 5
+
+
+@frozen
+class Training:
+    """What a training did: the version that it made, what became of the sales, and whether it was promoted."""
+
+    version: ModelVersion
+    sales: PreparedSales
+    verdict: Verdict
+
+
+@define
+class Train:
+    """Train a model version on sales, evaluate it on sales held out, keep it, and promote it if it deserves it."""
+
+    _trainer: Trainer
+    _load: PredictorLoader
+    _models: ModelStore
+    _sources: SalesSources
+    _clock: Clock
+
+    def __call__(
+        self,
+        source: SalesSource,
+        options: TrainingOptions,
+        progress: Progress,
+        policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
+        *,
+        if_incomparable: bool = True,
+    ) -> Training:
+        """One training at a time. A version that is not promoted is kept all the same.
+
+        `if_incomparable` is whether a version is promoted that can be compared with the promoted one on nothing.
+        Raises UnusableSales, RefusedModel, TrainingInProgress or ModelStoreUnavailable.
+        """
+        with self._models.training():
+            table = source.read()
+            sales = prepare(table, options)
+            origin = TrainingSource(source.location, table.digest)
+            if origin.synthetic and options.algorithm is Algorithm.AUTO:
+                options = evolve(options, algorithm=Algorithm.LINEAR)
+            fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
+            prices = fitted.predict([sale.house for sale in sales.held_out])
+            rows = valued(sales.held_out, prices, fitted.calibration)
+            if len(rows) < len(sales.held_out):
+                raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
+            version = self._version(origin, options, sales, fitted, prices.prices, rows)
+            # nothing is kept that could not be loaded again
+            self._load(version, fitted.artefact)
+            self._models.add(version, fitted.artefact)
+            verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
+            if verdict.promoted:
+                self._models.promote(version.name)
+            return Training(version, sales, verdict)
+
+    def again(self, version: ModelVersion, progress: Progress) -> Training:
+        """Train on the sales that a version was trained on, as they are now, and with its options; see above.
+
+        Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
+        """
+        return self(self._sources(version.source.location), version.options, progress, if_incomparable=False)
+
+    def _version(
+        self,
+        source: TrainingSource,
+        options: TrainingOptions,
+        sales: PreparedSales,
+        fitted: Fitted,
+        prices: Sequence[float],
+        rows: Sequence[Valued],
+    ) -> ModelVersion:
+        now = self._clock.now()
+        return ModelVersion(
+            name=version_name(now, fitted.artefact),
+            created_at=now,
+            algorithm=fitted.algorithm,
+            schema=sales.schema,
+            options=options,
+            source=source,
+            evaluation=evaluate(rows, sales.schema, len(sales.training)),
+            self_test=tuple(
+                SelfTest(sale.house, price)
+                for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
+            ),
+            digests=digests_of(fitted.artefact),
+            libraries=fitted.libraries,
+            calibration=fitted.calibration,
+        )
+
+    def _verdict(
+        self,
+        version: ModelVersion,
+        rows: Sequence[Valued],
+        sales: PreparedSales,
+        policy: PromotionPolicy,
+        *,
+        if_incomparable: bool,
+    ) -> Verdict:
+        if policy is not PromotionPolicy.IF_BETTER:
+            return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+        champion = self._champion()
+        if isinstance(champion, str):
+            return Verdict(promoted=True, reasons=(champion,))
+        incumbent = champion.version
+        if incumbent.source.synthetic and not version.source.synthetic:
+            return Verdict(
+                promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this one on real sales.",)
+            )
+        if is_same(version, incumbent):
+            reason = f"It is identical to {incumbent.name}: the same options made the same files of the same sales."
+            return Verdict(promoted=False, reasons=(reason,))
+        why_not = incomparable(version, incumbent)
+        comparison = None if why_not else compare(rows, champion, sales.held_out)
+        if comparison is None:
+            reason = why_not or f"{incumbent.name} takes none of the held-out houses: the two can be compared on none."
+            return Verdict(if_incomparable, (reason,))
+        return judge(comparison)
+
+    def _champion(self) -> Predictor | str:
+        """The promoted version, or why there is none to compare with."""
+        name = self._models.promoted()
+        if name is None:
+            return "No version was promoted before."
+        try:
+            return self._load(*self._models.get(name))
+        except (RefusedModel, UnknownModel) as error:
+            return f"The promoted version {name} cannot be loaded, and counts as none: {error}"

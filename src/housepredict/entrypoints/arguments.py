@@ -1,0 +1,170 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from housepredict import __version__
+from housepredict.domain.features import Kind
+from housepredict.domain.models import Algorithm, Effort
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.entrypoints.bootstrap import Application
+
+Command = Callable[[Application, argparse.Namespace], int]
+
+EXIT_CODES = {
+    0: "done",
+    1: "an unexpected error, or an address that cannot be served on",
+    2: "a command line or a setting that cannot be read",
+    3: "houses or sales that break a rule; each violation is named",
+    4: "no such model, none promoted, or one that was refused",
+    5: "storage that cannot be reached",
+    6: "a part of housepredict that is not installed",
+}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=") if text.count("=") > 1 else text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def _typed(text: str) -> tuple[str, Kind]:
+    name, kind = _pair(text)
+    if kind not in list(Kind):
+        raise argparse.ArgumentTypeError(f"{kind!r} is no kind: choose from {', '.join(Kind)}")
+    return name, Kind(kind)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
+    return int(text)
+
+
+def _data_dir(**default: Any) -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="where models and predictions are kept: .housepredict here if it exists, else the user's data folder",
+        **default,
+    )
+    return options
+
+
+def _json(**default: Any) -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--json", action="store_true", help="print one JSON document instead of text", **default)
+    return options
+
+
+def _add_models(added: Any, commands: Mapping[str, Command]) -> None:
+    """The commands below `models`. What is said before their name stays said: their own options have no default."""
+    parents = [_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)]
+    for name, about in (
+        ("show", "Show a version: how it came about, and how good it is."),
+        ("promote", "Let a version serve. It is loaded and tested first."),
+        ("rollback", "Go back to the version that was promoted before; further with each time."),
+    ):
+        command = added.add_parser(name, help=about, description=about, parents=parents)
+        command.set_defaults(command=commands[f"models {name}"])
+        if name != "rollback":
+            command.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
+
+
+def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """The parser of the command line; `commands` are what runs, by name."""
+    codes = "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
+    made = argparse.ArgumentParser(
+        prog="housepredict",
+        description="Estimates what houses sell for, and remembers what it said.",
+        epilog="to begin:\n"
+        "  housepredict serve --demo                           a service with the demonstration model\n"
+        "  housepredict train sales.csv --price price          a model of your own sales\n"
+        "  housepredict predict size=2500 bedrooms=3 age=10    an estimate\n\n"
+        f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"housepredict {__version__}")
+    common, as_json = _data_dir(), _json()
+    demo = argparse.ArgumentParser(add_help=False)
+    demo.add_argument(
+        "--demo",
+        action="store_true",
+        help="while no model is promoted, let the demonstration model serve: it rests on synthetic data",
+    )
+    added = made.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def add(name: str, about: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command = added.add_parser(name, help=about, description=about, parents=[common, *parents])
+        command.set_defaults(command=commands[name])
+        return command
+
+    serve = add("serve", "Serve estimates over HTTP.", demo)
+    serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
+    serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
+    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
+
+    train = add(
+        "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json
+    )
+    sales = train.add_mutually_exclusive_group(required=True)
+    sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
+    sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
+    train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
+    train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
+    train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")
+    train.add_argument(
+        "--feature", action="append", default=[], metavar="COLUMN", help="use these columns alone (repeatable)"
+    )
+    train.add_argument(
+        "--exclude", action="append", default=[], metavar="COLUMN", help="use no such column (repeatable)"
+    )
+    train.add_argument(
+        "--type", action="append", default=[], type=_typed, metavar="COLUMN=KIND",
+        help=f"what a column is: {', '.join(Kind)} (repeatable)",
+    )  # fmt: skip
+    train.add_argument(
+        "--closed", action="append", default=[], metavar="COLUMN",
+        help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
+    )  # fmt: skip
+    train.add_argument(
+        "--allow", action="append", default=[], metavar="COLUMN",
+        help="use this column though it seems to give the price away (repeatable)",
+    )  # fmt: skip
+    train.add_argument(
+        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO,
+        help="auto (what does best in cross-validation; a line for --synthetic), or one of the others",
+    )  # fmt: skip
+    train.add_argument(
+        "--effort", type=Effort, choices=list(Effort), default=Effort.NORMAL, help="how much to search (normal)"
+    )
+    train.add_argument(
+        "--promote", type=PromotionPolicy, choices=list(PromotionPolicy), default=PromotionPolicy.IF_BETTER,
+        help="whether the version is to serve: if-better compares it with the promoted one on the sales held out",
+    )  # fmt: skip
+    train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
+
+    predict = add("predict", "Estimate one house, and remember the estimate.", as_json, demo)
+    predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")
+
+    models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)
+    _add_models(models.add_subparsers(metavar="COMMAND", title="commands"), commands)
+
+    predictions = add("predictions", "List what was estimated, newest first.", as_json)
+    predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
+    predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+    return made

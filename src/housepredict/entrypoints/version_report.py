@@ -1,0 +1,191 @@
+"""What is printed of model versions: text for people, documents for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import asdict
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.features import Feature
+from housepredict.domain.models import Bounds, Evaluation, ModelVersion, TrainingOptions
+from housepredict.domain.promotion import Verdict
+
+
+def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
+    """Whether a version was promoted, and why."""
+    said = "Promoted" if verdict.promoted else "Kept, and not promoted:"
+    return [*verdict.reasons, f"{said} {version.name} ({version.algorithm})."]
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """The measures, each with what it means."""
+    measures: Accuracy = evaluation.accuracy
+    rows = [
+        ("MdAPE", "mdape", measures.mdape, 1, " %", "half of the estimates are off by less"),
+        ("PPE10", "ppe10", measures.ppe10, 1, " %", "estimates within 10 % of the price"),
+        ("PPE20", "ppe20", measures.ppe20, 1, " %", "estimates within 20 % of the price"),
+        ("median ratio", "median_ratio", measures.median_ratio, 3, "", "estimate / price; acceptable: 0.90 to 1.10"),
+        ("COD", "cod", measures.cod, 1, "", "spread of the ratios; acceptable: 5 to 15"),
+        ("PRD", "prd", measures.prd, 3, "", "above 1: dear houses estimated too low; acceptable: 0.98 to 1.03"),
+        ("PRB", "prb", measures.prb, 3, "", "change of the ratio as value doubles; acceptable: -0.05 to 0.05"),
+        ("FSD", "fsd", measures.fsd, 1, " %", "standard deviation of the errors in percent"),
+        ("R²", "r2", measures.r2, 3, "", "share of the prices' variance explained"),
+        ("MAE", "mae", measures.mae, 0, "", "mean error, in the currency of the prices"),
+        ("RMSE", "rmse", measures.rmse, 0, "", "root of the mean squared error"),
+    ]
+    lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
+    lines.append(
+        table(
+            ("measure", "value", "95 % bounds", "meaning"),
+            [
+                (title, _number(value, digits, unit), _range(evaluation.bounds.get(name), digits), meaning)
+                for title, name, value, digits, unit, meaning in rows
+            ],
+        )
+    )
+    for each in evaluation.coverage:
+        width = f"; half of them end below {each.width:.2f} times the estimate" if each.width else ""
+        lines.append(f"{each.share:.1f} % of the prices lie in their {each.level} % interval{width}")
+    return "\n".join(lines)
+
+
+def segments_text(evaluation: Evaluation) -> str:
+    """The measures by price, and by category."""
+    parts = []
+    for title, segments in (("price", evaluation.price_tenths), (evaluation.category or "", evaluation.categories)):
+        if segments:
+            rows = [
+                (
+                    each.name,
+                    str(each.n),
+                    _number(each.median_ratio, 3),
+                    _number(each.mdape, 1, " %"),
+                    _number(each.coverage, 1, " %"),
+                )
+                for each in segments
+            ]
+            parts.append(table((title, "sales", "median ratio", "MdAPE", "in 90 % interval"), rows))
+    return "\n\n".join(parts)
+
+
+def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any]:
+    """A version as JSON: what a program wants to know of it."""
+    return {
+        "model_version": version.name,
+        "promoted": version.name == promoted,
+        "created_at": version.created_at.isoformat(),
+        "algorithm": version.algorithm,
+        "source": version.source.location,
+        "synthetic": version.source.synthetic,
+        "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
+        "features": [
+            {"name": each.name, "kind": each.kind, "unit": each.unit, "required": each.required}
+            for each in version.schema.features
+        ],
+        "evaluation": evaluation_document(version.evaluation),
+    }
+
+
+def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON: the measures as numbers, null where one is not defined."""
+    return {
+        "trained_on": evaluation.trained_on,
+        "held_out": evaluation.held_out,
+        **asdict(evaluation.accuracy),
+        "bounds": {name: asdict(each) for name, each in evaluation.bounds.items()},
+        "coverage": [asdict(each) for each in evaluation.coverage],
+        "price_tenths": [asdict(each) for each in evaluation.price_tenths],
+        "category": evaluation.category,
+        "categories": [asdict(each) for each in evaluation.categories],
+    }
+
+
+def version_document(version: ModelVersion, promoted: str | None) -> dict[str, Any]:
+    """A version as JSON, with how it came about."""
+    schema = version.schema
+    return {
+        **model_document(version, promoted),
+        "features": [asdict(each) for each in schema.features],
+        "sale_date": schema.sale_date,
+        "options": asdict(version.options),
+        "source_digest": version.source.digest,
+        "digests": dict(version.digests),
+        "libraries": dict(version.libraries),
+        "calibration": asdict(version.calibration) if version.calibration else None,
+        "self_test": [{"house": dict(each.house.values), "price": each.price} for each in version.self_test],
+    }
+
+
+def version_text(version: ModelVersion, promoted: str | None) -> str:
+    """A version for people: how it came about, what it must know of a house, and how good it is."""
+    source = "synthetic" if version.source.synthetic else str(version.source.location)
+    usual = asdict(TrainingOptions())
+    given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
+    facts = [
+        ("version", version.name),
+        ("promoted", "yes" if version.name == promoted else "no"),
+        ("trained", f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("algorithm", str(version.algorithm)),
+        ("sales", f"{source}, SHA-256 {version.source.digest}"),
+        ("options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
+        ("estimates for", str(version.valuation_date or "no date")),
+        *[("file", f"{name}, SHA-256 {digest}") for name, digest in sorted(version.digests.items())],
+        *[("library", f"{name} {number}") for name, number in sorted(version.libraries.items())],
+    ]
+    width = max(len(name) for name, _ in facts)
+    features = [
+        (each.name, each.kind, each.unit or "", "yes" if each.required else "no", _known(each))
+        for each in version.schema.features
+    ]
+    parts = [
+        "\n".join(f"{name:<{width}}  {value}" for name, value in facts),
+        table(("feature", "kind", "unit", "required", "learned from"), features) if features else "",
+        evaluation_text(version.evaluation),
+        segments_text(version.evaluation),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def models_text(versions: Sequence[ModelVersion], promoted: str | None) -> str:
+    """The versions as a table; the promoted one is marked."""
+    if not versions:
+        return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
+    rows = [
+        (
+            "*" if version.name == promoted else "",
+            version.name,
+            version.algorithm,
+            "synthetic" if version.source.synthetic else str(version.source.location),
+            _number(version.evaluation.accuracy.mdape, 1, " %"),
+            _number(version.evaluation.accuracy.ppe10, 1, " %"),
+            _number(version.evaluation.accuracy.cod, 1),
+        )
+        for version in versions
+    ]
+    return table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows) + "\n* promoted"
+
+
+def _known(feature: Feature) -> str:
+    if feature.observed:
+        return f"{feature.observed[0]} to {feature.observed[1]}"
+    names = ", ".join(feature.categories[:5])
+    return f"{names}, and {len(feature.categories) - 5} more" if len(feature.categories) > 5 else names
+
+
+def _range(bounds: Bounds | None, digits: int) -> str:
+    return f"{bounds.low:,.{digits}f} to {bounds.high:,.{digits}f}" if bounds else ""
+
+
+def _number(value: float | None, digits: int, unit: str = "") -> str:
+    return "-" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side, under their names."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, [width * "-" for width in widths], *rows)
+    )

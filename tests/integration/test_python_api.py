@@ -1,0 +1,50 @@
+"""The Python API chooses which version serves, as the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import housepredict
+from housepredict import Prices, UnknownModel
+
+HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Iterator[Prices]:
+    with housepredict.open(tmp_path, database_url="memory:", environment={}) as opened:
+        yield opened
+
+
+def test_a_training_says_whether_its_version_serves(prices: Prices) -> None:
+    first = prices.train(None)
+    assert first.verdict.promoted
+    assert prices.predict(HOUSE).price == 254206.02
+    again = prices.train(None)
+    assert not again.verdict.promoted
+    assert "identical" in again.verdict.reasons[0]
+    assert prices.model == first.version
+    always = prices.train(None, promote="always")
+    assert prices.model == always.version
+
+
+def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) -> None:
+    first = prices.train(None).version
+    second = prices.train(None, promote="never").version
+    assert prices.model == first
+    assert prices.promote(second.name) == prices.model == second
+    assert prices.rollback() == prices.model == first
+    with pytest.raises(UnknownModel, match="nothing to go back to"):
+        prices.rollback()
+    with pytest.raises(UnknownModel):
+        prices.promote("nosuch")
+    assert prices.model == first
+
+
+def test_a_policy_that_is_none_is_refused_before_anything_is_trained(prices: Prices) -> None:
+    with pytest.raises(ValueError, match="perhaps"):
+        prices.train(None, promote="perhaps")
+    assert list(prices.models()) == []

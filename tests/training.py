@@ -1,0 +1,139 @@
+"""Doubles for the use cases: sales that are listed, a trainer of a price per area, and a store that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any
+
+from attrs import define, field, frozen
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.errors import (
+    HousepredictError,
+    ModelStoreUnavailable,
+    RefusedModel,
+)
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
+from housepredict.domain.ports import Fitted, Progress, Valuation
+from housepredict.domain.sales import Sale, SalesTable
+from housepredict.domain.usecases import Train
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER, observed=(50, 200)),))
+
+
+@define
+class FrozenClock:
+    """Stands still until it is moved."""
+
+    time: datetime = NOON
+
+    def now(self) -> datetime:
+        return self.time
+
+
+@frozen
+class PricePerArea:
+    """Prices a house by its size alone."""
+
+    version: ModelVersion
+    per_area: float = 1000.0
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([self.per_area * float(house.values["size"]) for house in houses])
+
+
+ROWS = 60
+OPTIONS = TrainingOptions(price="price", house_id="house", seed=7)
+
+
+def table() -> SalesTable:
+    return SalesTable(
+        {
+            "house": [f"H{row}" for row in range(ROWS)],
+            "size": [100 + row / 2 for row in range(ROWS)],
+            "price": [1100 * (100 + row / 2) for row in range(ROWS)],
+        },
+        digest="d" * 64,
+    )
+
+
+@define
+class ListedSales:
+    """Sales at a location, which may be unreadable."""
+
+    location: str | None
+    fault: HousepredictError | None = None
+
+    def read(self) -> SalesTable:
+        if self.fault:
+            raise self.fault
+        return table()
+
+
+@define
+class ListedTrainer:
+    """Fits a price per area, and notes what it was given; it fails or waits when told to."""
+
+    fault: HousepredictError | None = None
+    price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
+    waits_for: Event | None = None
+    started: Event = field(factory=Event)
+    seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
+
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+        self.started.set()
+        if self.waits_for:
+            assert self.waits_for.wait(10)
+        if self.fault:
+            raise self.fault
+        progress(1, 1)
+        self.seen.append((sales, options.algorithm, options.seed))
+        return Fitted(
+            {"model.bin": b"%d" % len(self.seen)},
+            lambda houses: Valuation([self.price(each) for each in houses]),
+            Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
+            {"lib": "1.0"},
+        )
+
+
+def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+    return PricePerArea(version)
+
+
+def refuse(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+    raise RefusedModel
+
+
+@define
+class FaultyModels(InMemoryModels):
+    """A model store that fails at one of its verbs."""
+
+    fails_at: str = ""
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        if self.fails_at == "add":
+            raise ModelStoreUnavailable
+        super().add(version, artefact)
+
+    def promote(self, name: str) -> None:
+        if self.fails_at == "promote":
+            raise ModelStoreUnavailable
+        super().promote(name)
+
+
+def training(**parts: Any) -> Train:
+    usual: dict[str, Any] = {
+        "trainer": ListedTrainer(),
+        "load": load,
+        "models": InMemoryModels(),
+        "sources": ListedSales,
+    }
+    return Train(**(usual | {"clock": FrozenClock()} | parts))
+
+
+def ignore(_done: int, _total: int) -> None:
+    """No progress is shown."""

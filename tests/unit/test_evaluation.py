@@ -1,0 +1,108 @@
+"""The evaluation of a version: intervals, and accuracy by price and by category."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.adapters.manifests import from_json, to_json
+from housepredict.domain.bootstrap import MEASURES
+from housepredict.domain.estimates import Calibration
+from housepredict.domain.evaluation import coverage, evaluate, valued
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import Coverage
+from housepredict.domain.ports import Valuation
+from housepredict.domain.sales import Sale
+from housepredict.testing.versions import a_version
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("size", Kind.NUMBER),
+        Feature("heating", Kind.CATEGORY, categories=("gas", "oil")),
+        Feature("zip", Kind.CATEGORY, categories=tuple(f"Z{number}" for number in range(14))),
+    )
+)
+SURE = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
+
+
+def sale(price: float, **values: str | float) -> Sale:
+    return Sale(House(values), price, house_key=str(price))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(1e4, 1e7), st.floats(1e4, 1e7), st.integers(0, 13)), min_size=1, max_size=60))
+def test_every_sale_is_in_one_price_tenth_and_in_one_category_at_most(rows: list[tuple[float, float, int]]) -> None:
+    sales = [sale(price, zip=f"Z{number}") for price, _, number in rows]
+    found = evaluate(valued(sales, Valuation([each for _, each, _ in rows]), None), SCHEMA, trained_on=7)
+    assert (found.trained_on, found.held_out, found.coverage) == (7, len(rows), ())
+    assert len(found.price_tenths) == min(10, len(rows))
+    assert sum(each.n for each in found.price_tenths) == len(rows)
+    sizes = [each.n for each in found.price_tenths]
+    assert max(sizes) - min(sizes) <= 1
+    assert found.category == "zip"
+    counts = sorted(
+        (sum(other == number for *_, other in rows) for number in {each for *_, each in rows}), reverse=True
+    )
+    assert [each.n for each in found.categories] == counts[:10]
+    assert found.bounds.keys() <= set(MEASURES)
+
+
+def test_a_tenth_tells_its_prices_and_its_own_error() -> None:
+    sales = [sale(100_000.0 + 1000 * row) for row in range(20)]
+    estimates = [each.price * (2 if row < 2 else 1) for row, each in enumerate(sales)]
+    cheapest, *others = evaluate(valued(sales, Valuation(estimates), None), SCHEMA, 0).price_tenths
+    assert (cheapest.name, cheapest.median_ratio, cheapest.mdape) == ("100000 to 101000", 2.0, 100.0)
+    assert all((each.median_ratio, each.mdape) == (1.0, 0.0) for each in others)
+
+
+def test_without_categories_there_is_nothing_to_tell_apart() -> None:
+    found = evaluate(valued([sale(1e5)], Valuation([1e5]), None), FeatureSchema((Feature("size", Kind.NUMBER),)), 0)
+    assert (found.category, found.categories) == (None, ())
+
+
+def test_coverage_counts_the_prices_inside_and_tells_the_usual_width() -> None:
+    # the 90 % intervals reach a factor of e^0.2 either way, the 80 % ones e^0.1
+    sales = [sale(100_000 * factor) for factor in (0.85, 0.95, 1.05, 1.15, 1.25)]
+    rows = valued(sales, Valuation([100_000.0] * 5, [0.1] * 5), SURE)
+    inner, outer = coverage(rows, 80), coverage(rows, 90)
+    assert inner == Coverage(80, 40.0, round(100_000 * math.exp(0.1), 2) / 100_000)
+    assert outer == Coverage(90, 80.0, round(100_000 * math.exp(0.2), 2) / 100_000)
+    found = evaluate(rows, SCHEMA, 0)
+    assert found.coverage == (inner, outer)
+    assert [each.coverage for each in found.price_tenths] == [100.0, 100.0, 100.0, 100.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("spreads", "calibration", "levels"),
+    [
+        ([0.1], SURE, [80, 90]),
+        ([0.1], evolve(SURE, within_90=None), [80]),
+        ([0.1], None, []),
+        (None, SURE, []),
+    ],
+)
+def test_what_a_model_cannot_tell_is_not_measured(
+    spreads: list[float] | None, calibration: Calibration | None, levels: list[int]
+) -> None:
+    found = evaluate(valued([sale(1e5)], Valuation([1e5], spreads), calibration), SCHEMA, 0)
+    assert [each.level for each in found.coverage] == levels
+    assert (found.price_tenths[0].coverage is None) is (90 not in levels)
+
+
+def test_a_house_without_a_price_is_left_out_and_one_below_nothing_is_worth_nothing() -> None:
+    rows = valued([sale(1.0), sale(2.0), sale(3.0)], Valuation([float("nan"), -5.0, 3.0], [0.1] * 3), SURE)
+    assert [(row.sale.price, row.estimate) for row in rows] == [(2.0, 0.0), (3.0, 3.0)]
+    assert coverage(rows, 90) == Coverage(90, 50.0, round(3 * math.exp(0.2), 2) / 3)
+
+
+def test_a_manifest_from_before_these_were_measured_is_read() -> None:
+    version, _ = a_version()
+    document = json.loads(to_json(version))
+    for added in ("bounds", "coverage", "price_tenths", "category", "categories"):
+        del document["evaluation"][added]
+    assert from_json(json.dumps(document)) == version

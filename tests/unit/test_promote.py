@@ -1,0 +1,195 @@
+"""What a training promotes, and what a person does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.errors import (
+    RefusedModel,
+    UnknownModel,
+)
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.models import Artefact, ModelVersion, TrainingSource
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.usecases import Promote, Training
+from housepredict.testing.versions import a_version
+from tests.training import (
+    OPTIONS,
+    FrozenClock,
+    ListedSales,
+    ListedTrainer,
+    PricePerArea,
+    ignore,
+    load,
+    refuse,
+    training,
+)
+
+
+def champion_of(models: InMemoryModels, **changes: Any) -> ModelVersion:
+    """A promoted version that knows the size of a house."""
+    version, artefact = a_version("champion")
+    version = evolve(version, **changes)
+    models.add(version, artefact)
+    models.promote(version.name)
+    return version
+
+
+@frozen
+class LoadsAs:
+    """Loads the champion as a model of its own, and whatever else as the trainer's."""
+
+    champion: float
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> PricePerArea:
+        return PricePerArea(version, self.champion if version.name == "champion" else 1000.0)
+
+
+class TestPromotionOfWhatWasTrained:
+    """The listed prices are 1,100 an area; a perfect model has a COD of 0, no worse than the champion's."""
+
+    def trained(
+        self,
+        models: InMemoryModels,
+        *,
+        per_area: float,
+        champion: float,
+        location: str | None = "/sales.csv",
+        **how: Any,
+    ) -> Training:
+        train = training(
+            models=models,
+            trainer=ListedTrainer(price=lambda house: per_area * float(house.values["size"])),
+            load=LoadsAs(champion),
+        )
+        return train(ListedSales(location), OPTIONS, ignore, **how)
+
+    def test_the_first_version_is_promoted_and_says_why(self) -> None:
+        made = self.trained(InMemoryModels(), per_area=500, champion=0, location=None)
+        assert made.verdict.promoted
+        assert made.verdict.reasons == ("No version was promoted before.",)
+
+    @pytest.mark.parametrize(("challenger", "champion", "promoted"), [(1100, 900, True), (900, 1100, False)])
+    def test_the_better_of_two_versions_serves_and_both_are_kept(
+        self, challenger: float, champion: float, promoted: bool
+    ) -> None:
+        models = InMemoryModels()
+        champion_of(models)
+        made = self.trained(models, per_area=challenger, champion=champion)
+        assert made.verdict.promoted is promoted
+        assert made.verdict.comparison is not None
+        assert made.verdict.comparison.champion == "champion"
+        assert made.verdict.comparison.sales == len(made.sales.held_out)
+        assert models.promoted() == (made.version.name if promoted else "champion")
+        assert len(models.versions()) == 2
+
+    @pytest.mark.parametrize(("policy", "challenger"), [(PromotionPolicy.ALWAYS, 500), (PromotionPolicy.NEVER, 1100)])
+    def test_what_somebody_decided_is_not_judged(self, policy: PromotionPolicy, challenger: float) -> None:
+        models = InMemoryModels()
+        champion_of(models)
+        made = self.trained(models, per_area=challenger, champion=900, policy=policy)
+        assert made.verdict.promoted is (policy is PromotionPolicy.ALWAYS)
+        assert (models.promoted() == made.version.name) is made.verdict.promoted
+        assert policy in made.verdict.reasons[0]
+
+    def test_a_first_version_that_is_never_to_be_promoted_is_not(self) -> None:
+        models = InMemoryModels()
+        self.trained(models, per_area=1100, champion=0, policy=PromotionPolicy.NEVER)
+        assert models.promoted() is None
+
+    def test_a_demonstration_is_replaced_by_whatever_rests_on_real_sales(self) -> None:
+        models = InMemoryModels()
+        champion_of(models, source=TrainingSource(None, "0" * 64))
+        made = self.trained(models, per_area=500, champion=1100, if_incomparable=False)
+        assert made.verdict.promoted
+        assert "synthetic" in made.verdict.reasons[0]
+
+    @pytest.mark.parametrize("if_incomparable", [True, False])
+    @pytest.mark.parametrize(
+        ("changes", "location", "said"),
+        [
+            ({"schema": FeatureSchema((Feature("area", Kind.NUMBER),))}, "/sales.csv", "other features"),
+            ({"schema": FeatureSchema((Feature("size", Kind.NUMBER, maximum=1),))}, "/sales.csv", "none of the held"),
+            ({}, None, "Made-up sales"),
+        ],
+        ids=["other features", "no house", "synthetic challenger"],
+    )
+    def test_what_can_be_compared_on_nothing_is_promoted_if_that_was_said(
+        self, changes: dict[str, Any], location: str | None, said: str, if_incomparable: bool
+    ) -> None:
+        models = InMemoryModels()
+        champion_of(models, **changes)
+        made = self.trained(models, per_area=500, champion=1100, location=location, if_incomparable=if_incomparable)
+        assert made.verdict.promoted is if_incomparable
+        assert said in made.verdict.reasons[0]
+
+    def test_a_champion_that_cannot_be_loaded_counts_as_none(self) -> None:
+        def damaged(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+            if version.name == "champion":
+                raise RefusedModel("it is damaged")
+            return PricePerArea(version)
+
+        models = InMemoryModels()
+        champion_of(models)
+        made = training(models=models, load=damaged)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        assert made.verdict.promoted
+        assert "champion cannot be loaded" in made.verdict.reasons[0]
+        assert "it is damaged" in made.verdict.reasons[0]
+
+    def test_the_same_training_again_changes_nothing(self) -> None:
+        models, clock = InMemoryModels(), FrozenClock()
+        first = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore).version
+        clock.time += timedelta(hours=1)
+        again = training(models=models, clock=clock).again(first, ignore)
+        assert not again.verdict.promoted
+        assert "identical" in again.verdict.reasons[0]
+        assert models.promoted() == first.name
+        assert models.versions() == [first, again.version]
+
+    def test_training_again_leaves_a_champion_that_it_cannot_be_compared_with(self) -> None:
+        models = InMemoryModels()
+        older, _ = a_version("older")
+        champion_of(models, schema=FeatureSchema((Feature("area", Kind.NUMBER),)))
+        again = training(models=models).again(evolve(older, options=OPTIONS), ignore)
+        assert not again.verdict.promoted
+        assert models.promoted() == "champion"
+
+
+class TestPromote:
+    def models(self, *names: str) -> InMemoryModels:
+        models = InMemoryModels()
+        for name in names:
+            models.add(*a_version(name))
+        return models
+
+    def test_a_version_that_loads_is_promoted_and_can_be_taken_back(self) -> None:
+        models = self.models("a", "b", "c")
+        promote = Promote(load, models)
+        for name in "abc":
+            assert promote(name).name == models.promoted() == name
+        for name in "ba":
+            assert promote.rollback().name == models.promoted() == name
+        with pytest.raises(UnknownModel, match="nothing to go back to"):
+            promote.rollback()
+        assert models.promoted() == "a"
+
+    def test_without_any_promotion_there_is_nothing_to_go_back_to(self) -> None:
+        with pytest.raises(UnknownModel, match="nothing to go back to"):
+            Promote(load, self.models("a")).rollback()
+
+    def test_a_version_that_is_refused_or_unknown_leaves_the_pointer(self) -> None:
+        models = self.models("a", "b", "c")
+        for name in "ab":
+            models.promote(name)
+        with pytest.raises(RefusedModel):
+            Promote(refuse, models)("c")
+        with pytest.raises(RefusedModel):
+            Promote(refuse, models).rollback()
+        with pytest.raises(UnknownModel):
+            Promote(load, models)("z")
+        assert list(models.history()) == ["b", "a"]

@@ -1,0 +1,202 @@
+"""The promotion rule: who is compared with whom, and what it takes to be promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.evaluation import valued
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.models import ModelVersion, TrainingSource
+from housepredict.domain.ports import Valuation
+from housepredict.domain.promotion import Comparison, Performance, compare, incomparable, is_same, judge
+from housepredict.domain.sales import Sale
+from housepredict.testing.versions import a_version
+
+MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)
+SOUND = Performance(error=0.1, accuracy=MEASURES, coverage=90.0, refused=0.0)
+VERSION, _ = a_version("champion")
+
+
+def performance(**changes: Any) -> Performance:
+    measures = {name: changes.pop(name) for name in ("cod", "prd", "prb") if name in changes}
+    return evolve(SOUND, accuracy=evolve(MEASURES, **measures), **changes)
+
+
+def comparison(challenger: Performance = SOUND, incumbent: Performance = SOUND, better: float = 99.0) -> Comparison:
+    return Comparison("champion", 100, better, challenger, incumbent)
+
+
+_MAYBE = st.none() | st.floats(-100, 200)
+performances = st.builds(
+    performance,
+    error=st.floats(0, 2),
+    cod=_MAYBE,
+    prd=st.none() | st.floats(0.5, 1.5),
+    prb=st.none() | st.floats(-1, 1),
+    coverage=st.none() | st.floats(0, 100),
+    refused=st.floats(0, 100),
+)
+comparisons = st.builds(comparison, performances, performances, st.floats(0, 100))
+
+
+@given(comparisons)
+def test_a_verdict_is_a_promotion_exactly_if_nothing_is_against_it_and_always_has_a_reason(given_: Comparison) -> None:
+    verdict = judge(given_)
+    assert verdict.comparison == given_
+    assert verdict.reasons
+    assert all(reason[0].isupper() and reason.endswith(".") for reason in verdict.reasons)
+    assert all("champion" in reason for reason in verdict.reasons)
+    if verdict.promoted:
+        assert given_.better >= 95
+        assert given_.challenger.refused <= given_.incumbent.refused
+
+
+@given(performances, st.floats(95, 100))
+def test_a_challenger_that_is_closer_and_otherwise_the_same_is_promoted(each: Performance, better: float) -> None:
+    assert judge(comparison(each, each, better)).promoted
+
+
+@given(comparisons.filter(lambda each: each.better < 95))
+def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Comparison) -> None:
+    verdict = judge(given_)
+    assert not verdict.promoted
+    assert f"{given_.better:.1f} % of the resamples" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("challenger", "incumbent", "said"),
+    [
+        ({"cod": 15.1}, {"cod": 15.0}, ["Its COD is 15.1, outside 5 to 15; that of champion is 15.0."]),
+        ({"cod": 15.0}, {"cod": 5.0}, []),
+        ({"cod": 16.0}, {"cod": 17.0}, []),
+        ({"cod": 3.0}, {"cod": 8.0}, ["Its COD is 3.0, outside 5 to 15; that of champion is 8.0."]),
+        ({"prd": 1.031}, {}, ["Its PRD is 1.031, outside 0.98 to 1.03; that of champion is 1.000."]),
+        ({"prd": 0.97}, {}, ["Its PRD is 0.970, outside 0.98 to 1.03; that of champion is 1.000."]),
+        ({"prd": 1.04}, {"prd": 0.96}, []),
+        ({"prb": -0.06}, {"prb": 0.055}, ["Its |PRB| is 0.060, outside 0 to 0.05; that of champion is 0.055."]),
+        ({"prb": -0.06}, {"prb": 0.07}, []),
+        (
+            {"coverage": 84.0},
+            {"coverage": None},
+            ["Its coverage of the 90 % intervals is 84.0, outside 85 to 95; that of champion is not defined."],
+        ),
+        ({"coverage": 96.0}, {"coverage": 99.0}, []),
+        ({"cod": 15.04}, {}, []),
+        ({"cod": 20.04}, {"cod": 20.01}, []),
+        ({"cod": 20.0}, {"cod": None}, []),
+        ({"cod": None}, {}, []),
+        ({"coverage": None}, {}, []),
+        (
+            {"refused": 2.0},
+            {"refused": 1.0},
+            ["It has no price for 2.0 % of the held-out houses, champion for 1.0 %."],
+        ),
+        ({"refused": 1.0}, {"refused": 1.0}, []),
+        ({"cod": 20.0, "prd": 1.2}, {}, [
+            "Its COD is 20.0, outside 5 to 15; that of champion is 10.0.",
+            "Its PRD is 1.200, outside 0.98 to 1.03; that of champion is 1.000.",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_guard_is_broken_by_what_is_not_acceptable_and_worse_than_before(
+    challenger: dict[str, float], incumbent: dict[str, float], said: list[str]
+) -> None:
+    verdict = judge(comparison(performance(**challenger), performance(**incumbent)))
+    assert verdict.promoted is (not said)
+    if said:
+        assert list(verdict.reasons) == said
+
+
+@frozen
+class PerArea:
+    """Says so much an area."""
+
+    per_area: float
+    version: ModelVersion = VERSION
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([self.per_area * float(house.values["size"]) for house in houses])
+
+
+def sales(number: int = 60) -> list[Sale]:
+    """Sales at about 1,000 an area, some of them over and some under it."""
+    factor = (0.9, 1.0, 1.1)
+    return [Sale(House({"size": 100 + row}), 1000.0 * (100 + row) * factor[row % 3], str(row)) for row in range(number)]
+
+
+def beside(per_area: float, champion: PerArea, given_: Sequence[Sale]) -> Comparison | None:
+    houses = [each.house for each in given_]
+    return compare(valued(given_, PerArea(per_area).predict(houses), None), champion, given_)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(300, 3000), st.floats(300, 3000))
+def test_the_comparison_is_the_same_from_both_sides(one: float, other: float) -> None:
+    forth, back = beside(one, PerArea(other), sales()), beside(other, PerArea(one), sales())
+    assert forth is not None
+    assert back is not None
+    assert (forth.challenger, forth.incumbent) == (back.incumbent, back.challenger)
+    assert forth.sales == 60
+    assert forth.better + back.better <= 100.0001
+    assert not (judge(forth).promoted and judge(back).promoted)
+
+
+def test_a_much_closer_model_is_promoted_and_one_that_says_the_same_is_not() -> None:
+    better, same = beside(1000, PerArea(700), sales()), beside(1000, PerArea(1000), sales())
+    assert better is not None
+    assert same is not None
+    assert judge(better).promoted
+    assert not judge(same).promoted
+    assert same.better == 0
+
+
+def test_only_the_sales_that_both_have_a_price_for_are_compared() -> None:
+    closed = FeatureSchema((Feature("size", Kind.NUMBER, maximum=129),))
+    found = beside(1000, PerArea(700, evolve(VERSION, schema=closed)), sales())
+    assert found is not None
+    assert found.sales == found.challenger.accuracy.n == found.incumbent.accuracy.n == 30
+    assert (found.challenger.refused, found.incumbent.refused) == (0.0, 50.0)
+
+
+@pytest.mark.parametrize("champion", [
+    PerArea(1000, evolve(VERSION, schema=FeatureSchema((Feature("area", Kind.NUMBER),)))),
+    PerArea(1000, evolve(VERSION, schema=FeatureSchema((Feature("size", Kind.CATEGORY, categories=("big",)),)))),
+    PerArea(1000, evolve(VERSION, schema=FeatureSchema((Feature("size", Kind.NUMBER, maximum=1),)))),
+    PerArea(float("nan")),
+])  # fmt: skip
+def test_a_champion_that_has_a_price_for_no_house_is_compared_on_nothing(champion: PerArea) -> None:
+    if champion.version.schema.features[0].kind is Kind.CATEGORY:
+        odd = [evolve(each, house=House({"size": float(each.house.values["size"]) + 0.5})) for each in sales()]
+        assert beside(1000, champion, odd) is None
+    else:
+        assert beside(1000, champion, sales()) is None
+
+
+def test_an_estimate_of_nothing_is_off_by_much_and_not_by_infinitely_much() -> None:
+    found = beside(1000, PerArea(-1), sales())
+    assert found is not None
+    assert 10 < found.incumbent.error < 30
+    assert judge(found).promoted
+
+
+def test_versions_are_the_same_if_options_sales_and_files_are() -> None:
+    other = evolve(VERSION, name="other")
+    assert is_same(VERSION, other)
+    assert not is_same(VERSION, evolve(other, options=evolve(other.options, seed=1)))
+    assert not is_same(VERSION, evolve(other, source=TrainingSource("/sales.csv", "1" * 64)))
+    assert not is_same(VERSION, evolve(other, digests={"model.bin": "1" * 64}))
+
+
+def test_versions_are_comparable_if_they_know_the_same_features_of_real_houses() -> None:
+    synthetic = evolve(VERSION, source=TrainingSource(None, "0" * 64))
+    other = evolve(VERSION, schema=FeatureSchema((*VERSION.schema.features, Feature("zip", Kind.CATEGORY))))
+    assert incomparable(VERSION, VERSION) is incomparable(synthetic, synthetic) is None
+    assert "other features" in (incomparable(other, VERSION) or "")
+    assert "real" in (incomparable(synthetic, VERSION) or "")

@@ -1,0 +1,150 @@
+"""The use case of training, over the in-memory adapters and doubles that fail, change and wait when told to."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.errors import (
+    HousepredictError,
+    ModelStoreUnavailable,
+    RefusedModel,
+    TrainingInProgress,
+    UnusableSales,
+)
+from housepredict.domain.estimates import MAX_PRICE
+from housepredict.domain.models import Algorithm, TrainingSource
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.usecases import SELF_TEST_ROWS
+from housepredict.testing.versions import a_version
+from tests.training import (
+    NOON,
+    OPTIONS,
+    ROWS,
+    FaultyModels,
+    ListedSales,
+    ListedTrainer,
+    ignore,
+    refuse,
+    training,
+)
+
+
+class TestTrain:
+    def test_a_version_is_kept_and_promoted(self) -> None:
+        models = InMemoryModels()
+        made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        assert models.promoted() == made.version.name
+        assert models.get(made.version.name) == (made.version, {"model.bin": b"1"})
+        assert made.version.name.startswith("20250601-120000-")
+
+    def test_the_manifest_says_how_the_version_came_about(self) -> None:
+        version = training()(ListedSales("/sales.csv"), OPTIONS, ignore).version
+        assert version.created_at == NOON
+        assert version.algorithm is Algorithm.BOOSTING
+        assert version.options == OPTIONS
+        assert version.source == TrainingSource("/sales.csv", "d" * 64)
+        assert version.libraries == {"lib": "1.0"}
+        assert [each.name for each in version.schema.features] == ["size"]
+        assert version.valuation_date is None
+
+    def test_it_is_evaluated_on_sales_that_it_has_not_learned_from(self) -> None:
+        trainer = ListedTrainer()
+        made = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        [(learned, _, seed)] = trainer.seen
+        assert learned == made.sales.training
+        assert seed == 7
+        assert not {sale.house_key for sale in learned} & {sale.house_key for sale in made.sales.held_out}
+        evaluation = made.version.evaluation
+        assert (evaluation.trained_on, evaluation.held_out) == (len(learned), ROWS - len(learned))
+        assert evaluation.accuracy.n == evaluation.held_out
+        assert evaluation.accuracy.median_ratio == pytest.approx(1000 / 1100)
+
+    def test_the_self_test_holds_the_models_own_prices_of_a_few_houses(self) -> None:
+        made = training()(ListedSales("/sales.csv"), OPTIONS, ignore)
+        assert [(each.house, each.price) for each in made.version.self_test] == [
+            (sale.house, 1000.0 * float(sale.house.values["size"])) for sale in made.sales.held_out[:SELF_TEST_ROWS]
+        ]
+
+    @pytest.mark.parametrize(
+        ("location", "asked", "expected"),
+        [
+            (None, Algorithm.AUTO, Algorithm.LINEAR),
+            ("/sales.csv", Algorithm.AUTO, Algorithm.BOOSTING),
+            (None, Algorithm.BOOSTING, Algorithm.BOOSTING),
+            ("/sales.csv", Algorithm.LINEAR, Algorithm.LINEAR),
+        ],
+    )
+    def test_the_algorithm_is_the_one_asked_for_or_follows_from_the_sales(
+        self, location: str | None, asked: Algorithm, expected: Algorithm
+    ) -> None:
+        trainer = ListedTrainer()
+        made = training(trainer=trainer)(ListedSales(location), evolve(OPTIONS, algorithm=asked), ignore)
+        assert made.version.algorithm is expected
+        assert made.version.source.synthetic is (location is None)
+
+    def test_progress_is_told(self) -> None:
+        steps: list[tuple[int, int]] = []
+        training()(ListedSales("/sales.csv"), OPTIONS, lambda done, total: steps.append((done, total)))
+        assert steps == [(1, 1)]
+
+    @pytest.mark.parametrize(
+        ("parts", "source", "error"),
+        [
+            ({"trainer": ListedTrainer(fault=RefusedModel("forms differ"))}, ListedSales("/x"), RefusedModel),
+            ({"trainer": ListedTrainer(price=lambda _: float("nan"))}, ListedSales("/x"), RefusedModel),
+            ({"trainer": ListedTrainer(price=lambda _: MAX_PRICE)}, ListedSales("/x"), RefusedModel),
+            ({"load": refuse}, ListedSales("/x"), RefusedModel),
+            ({}, ListedSales("/x", UnusableSales("gone")), UnusableSales),
+            ({"models": FaultyModels(fails_at="add")}, ListedSales("/x"), ModelStoreUnavailable),
+            ({"models": FaultyModels(fails_at="promote")}, ListedSales("/x"), ModelStoreUnavailable),
+        ],
+        ids=["trainer", "no price", "endless price", "loader", "source", "store", "pointer"],
+    )
+    def test_a_training_that_fails_leaves_the_pointer_and_lets_the_next_one_in(
+        self, parts: dict[str, Any], source: ListedSales, error: type[HousepredictError]
+    ) -> None:
+        models = parts.get("models", InMemoryModels())
+        version, artefact = a_version("champion")
+        InMemoryModels.add(models, version, artefact)
+        InMemoryModels.promote(models, "champion")
+        train = training(**{"models": models, **parts})
+        for _ in range(2):
+            with pytest.raises(error):
+                train(source, OPTIONS, ignore, PromotionPolicy.ALWAYS)
+        assert models.promoted() == "champion"
+        if "promote" not in getattr(models, "fails_at", ""):
+            assert models.versions() == [version]
+
+    def test_there_is_one_training_at_a_time(self) -> None:
+        trainer = ListedTrainer(waits_for=Event())
+        train = training(trainer=trainer)
+        first = Thread(target=train, args=(ListedSales("/sales.csv"), OPTIONS, ignore))
+        first.start()
+        try:
+            assert trainer.started.wait(10)
+            with pytest.raises(TrainingInProgress, match="try again"):
+                train(ListedSales("/sales.csv"), OPTIONS, ignore)
+        finally:
+            assert trainer.waits_for
+            trainer.waits_for.set()
+            first.join(10)
+        assert train(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
+
+    def test_training_again_reads_the_same_sales_with_the_same_options(self) -> None:
+        asked: list[str | None] = []
+
+        def sources(location: str | None) -> ListedSales:
+            asked.append(location)
+            return ListedSales(location)
+
+        train = training(sources=sources)
+        first = train(ListedSales(None), evolve(OPTIONS, exclude=()), ignore).version
+        again = train.again(first, ignore).version
+        assert asked == [None]
+        assert (again.source, again.options, again.algorithm) == (first.source, first.options, Algorithm.LINEAR)
+        assert again.name != first.name
