@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.estimates import MAX_PRICE, Estimate, Prediction, whole_cents
+from housepredict.domain.estimates import MAX_PRICE, Calibration, Estimate, Prediction, whole_cents
 from housepredict.domain.features import House
 
 
@@ -42,3 +42,19 @@ def test_a_prediction_has_the_price_of_its_estimate() -> None:
 def test_the_limit_is_a_number_of_cents_that_floats_can_tell_apart() -> None:
     assert MAX_PRICE - 0.01 != MAX_PRICE
     assert whole_cents(MAX_PRICE - 0.01) == pytest.approx(MAX_PRICE - 0.01, abs=0.001)
+
+
+@given(price=st.integers(0, 10**12).map(lambda cents: cents / 100), spread=st.floats(0, 1e6))
+def test_an_interval_holds_the_estimate_and_a_surer_one_lies_inside_it(price: float, spread: float) -> None:
+    calibration = Calibration(within_80=1.3, within_90=1.7, deviation=1.0)
+    inner, outer = calibration.intervals(price, spread)
+    assert (inner.level, outer.level) == (80, 90)
+    assert 0 <= outer.low <= inner.low <= price <= inner.high <= outer.high <= MAX_PRICE
+    assert calibration.fsd(spread) >= 0
+
+
+def test_an_interval_reaches_as_many_spreads_either_way_as_the_calibration_says() -> None:
+    calibration = Calibration(within_80=None, within_90=2.0, deviation=1.5)
+    [interval] = calibration.intervals(100_000.0, 0.1)
+    assert (interval.level, interval.low, interval.high) == (90, 81873.08, 122140.28)
+    assert calibration.fsd(0.1) == 16.18
