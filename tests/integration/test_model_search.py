@@ -85,11 +85,18 @@ def test_no_sale_is_estimated_by_trees_that_have_seen_its_house() -> None:
     assert leaking.score < 0.8 * honest.score
 
 
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=50))
-def test_all_sales_of_a_house_are_in_one_fold(keys: list[str]) -> None:
+@given(st.lists(st.text(max_size=5), min_size=FOLDS, max_size=50, unique=True))
+def test_all_sales_of_a_house_are_in_one_fold_and_folds_are_alike(keys: list[str]) -> None:
     folds = folds_of([*keys, *keys])
     assert folds[: len(keys)].tolist() == folds[len(keys) :].tolist()
-    assert all(0 <= fold < FOLDS for fold in folds)
+    sizes = np.bincount(folds, minlength=FOLDS)
+    assert sizes.size == FOLDS
+    assert sizes.max() - sizes.min() <= 2
+    assert folds_of(list(reversed(keys))).tolist() == folds[: len(keys)][::-1].tolist()
+
+
+def test_sales_of_fewer_houses_than_folds_are_told_apart_all_the_same() -> None:
+    assert set(folds_of(["one"] * 20 + ["other"] * 20).tolist()) == set(range(FOLDS))
 
 
 def test_more_effort_compares_more_and_few_sales_need_fewer_trees() -> None:
@@ -155,7 +162,7 @@ def test_calibration_is_what_conformal_prediction_asks_for(seed: int, count: int
             assert (scores < within).sum() < level * (count + 1)
 
 
-def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_as_often_as_they_say() -> None:
+def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_about_as_often_as_they_say() -> None:
     def scattered(count: int, seed: int) -> list[Sale]:
         random = Random(seed)
         sales = []
@@ -179,4 +186,4 @@ def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_as_o
         (_, ninety) = calibration.intervals(price, spread)
         inside[number % 2].append(ninety.low <= sale.price <= ninety.high)
     assert said.spreads[1] > 3 * said.spreads[0]
-    assert all(0.86 <= sum(each) / len(each) <= 0.94 for each in inside.values())
+    assert all(0.85 <= sum(each) / len(each) <= 0.97 for each in inside.values())

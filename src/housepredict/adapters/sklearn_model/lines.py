@@ -20,6 +20,7 @@ _MAX_CATEGORIES = 255
 """As many of a feature have a column each; the rare ones beyond share one, and unseen ones go there too."""
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+_AT_ONCE = 20_000
 _ENOUGH = 30_000
 """More sales than this make a line no better, only slower to fit."""
 
@@ -42,6 +43,12 @@ def _fitted(
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MAX_CATEGORIES, sparse_output=False)
     columns = [(str(column), one_hot if count else number, [column]) for column, count in enumerate(categories)]
     return Pipeline([("columns", ColumnTransformer(columns)), ("regression", regression)]).fit(matrix, targets)
+
+
+def predicted(pipeline: Pipeline, matrix: Matrix) -> NDArray[np.float64]:
+    """What a pipeline says of each house. Some at a time: each category of each house is a number in between."""
+    starts = range(0, max(len(matrix), 1), _AT_ONCE)
+    return np.concatenate([pipeline.predict(matrix[start : start + _AT_ONCE]) for start in starts])
 
 
 def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
@@ -70,4 +77,4 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
 def prove_line(pipeline: Pipeline, form: Linear, matrix: Matrix) -> None:
     """Raise RefusedModel unless both give every house the same, but for the order of their additions."""
     size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept) + np.abs(form.means * form.coefficients).sum()
-    demand_equal(pipeline.predict(matrix), form.prices(matrix), 1e-12 * size)
+    demand_equal(predicted(pipeline, matrix), form.prices(matrix), 1e-12 * size)

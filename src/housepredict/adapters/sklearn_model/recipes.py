@@ -17,7 +17,7 @@ from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
 from housepredict.adapters.sklearn_model.boosting import boost, prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
-from housepredict.adapters.sklearn_model.lines import linear_form, prove_line, ridge
+from housepredict.adapters.sklearn_model.lines import linear_form, predicted, prove_line, ridge
 from housepredict.adapters.sklearn_model.proof import demand_equal
 from housepredict.domain.models import Algorithm, Effort
 
@@ -137,7 +137,7 @@ class Model:
 
     def predict(self, table: Table) -> NDArray[np.float64]:
         """Logarithms of prices."""
-        total = self.line.predict(table.for_lines) if self.line else np.full(len(table), self.base)
+        total = predicted(self.line, table.for_lines) if self.line else np.full(len(table), self.base)
         for loss, estimator in self.trees.items():
             weight = self.recipe.share if loss == ABSOLUTE else 1 - self.recipe.share
             total = total + weight * estimator.predict(table.for_trees)
@@ -170,7 +170,7 @@ def start(recipe: Recipe, table: Table) -> tuple[Pipeline | None, float, NDArray
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base
     line = ridge(table.line_categories, table.for_lines, table.log_prices)
-    return line, 0.0, table.log_prices - line.predict(table.for_lines)
+    return line, 0.0, table.log_prices - predicted(line, table.for_lines)
 
 
 def fit_trees(recipe: Recipe, table: Table, left: NDArray[np.float64], loss: str, seed: int) -> Any:
