@@ -289,3 +289,16 @@ def test_a_large_file_takes_about_a_second() -> None:
     begun = process_time()
     assert find_leaks(read.pop("price"), [*read.values()]).keys() == {"quote"}
     assert process_time() - begun < 5  # a slow machine's second
+
+
+def test_a_rate_in_another_currency_and_two_rates_of_one_area_are_blamed() -> None:
+    draw = random.Random(3)
+    area = [draw.randint(400, 4000) for _ in range(300)]
+    price = [round(each * draw.uniform(50, 400)) for each in area]
+    foreign = [round(value / each / 2.37, 4) for value, each in zip(price, area, strict=True)]
+    per_yard = [round(9 * value / each, 2) for value, each in zip(price, area, strict=True)]
+    columns: Columns = {"area": [*area], "foreign": [*foreign], "per_yard": [*per_yard], "price": [*price]}
+    assert leaks({name: columns[name] for name in ("area", "foreign", "price")}).keys() == {"foreign"}
+    assert leaks(columns).keys() == {"foreign", "per_yard"}
+    columns["metres"] = [round(0.0929 * each, 1) for each in area]
+    assert leaks(columns).keys() == {"foreign", "per_yard"}

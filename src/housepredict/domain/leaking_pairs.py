@@ -129,8 +129,6 @@ def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int])
         value, other, amount = (float(each.values[row] or 0) for each in (made, given, price))
         if value > 0 and other > 0:
             known.append((value, amount / other**other_power))
-    if not known:
-        return 0.0
     scale = median(rest / value**power for value, rest in known)
     tens = round(math.log10(scale))
     if abs(scale / 10.0**tens - 1) < _ROUND_SCALE:
