@@ -5,6 +5,7 @@ Only threads that hold the interpreter's lock are counted: those that wait would
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -33,6 +34,8 @@ def record(target: Target, server: Server, seconds: int, folder: Path) -> str:
     listed = f"{target.name}, {TYPICAL} connections, {min(rates):,.0f} answers a second while it was watched\n\n"
     listed += top(stacks.read_text().splitlines())
     (folder / "profile.txt").write_text(listed)
+    graph = folder / "profile.svg"
+    graph.write_text(without_commands(graph.read_text()))
     return listed
 
 
@@ -45,6 +48,12 @@ def _py_spy(process: int, form: str, path: Path, seconds: int) -> None:
         ],
         check=True, capture_output=True,
     )  # fmt: skip
+
+
+def without_commands(graph: str) -> str:
+    """A flame graph without the command lines of py-spy and of the service, which name folders of the machine."""
+    graph = re.sub(r'(<text id="title"[^>]*>)[^<]*', r"\1housepredict under load", graph)
+    return re.sub(r"(process \d+):[^<(]*", r"\1 ", graph)
 
 
 def top(stacks: Iterable[str]) -> str:

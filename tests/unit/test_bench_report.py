@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.throughput.profiling import top
+from benchmarks.throughput.profiling import top, without_commands
 from benchmarks.throughput.report import markdown
 from benchmarks.throughput.runs import Comparison, Outcome, Place, Run, read_run
 
@@ -117,3 +117,14 @@ def test_the_table_has_each_claim_with_its_target_and_its_verdict() -> None:
 def test_a_profile_counts_a_recursive_function_once_a_sample() -> None:
     listed = top(["serve;walk;walk 3", "serve;commit 1"])
     assert listed.splitlines()[1:] == [" 75.0 %  75.0 %  walk", " 25.0 %  25.0 %  commit"]
+
+
+def test_a_flame_graph_names_no_folder_of_the_machine() -> None:
+    graph = (
+        '<text id="title" fill="rgb(0,0,0)">/opt/bin/py-spy record</text>'
+        "<title>process 7:&quot;python serve --data-dir /tmp/x&quot; (704 samples, 100%)</title><title>serve (a.py:1)</title>"
+    )
+    assert without_commands(graph) == (
+        '<text id="title" fill="rgb(0,0,0)">housepredict under load</text>'
+        "<title>process 7 (704 samples, 100%)</title><title>serve (a.py:1)</title>"
+    )
