@@ -18,6 +18,9 @@ FOLDS = 5
 _ENOUGH = 40_000
 """More sales than this tell recipes no better apart."""
 
+_Kept = tuple[Recipe, str | None, int]
+"""A recipe, one of its losses if it has any, and a number of trees."""
+
 
 @frozen(eq=False)
 class Found:
@@ -60,14 +63,13 @@ def search(
     ]
     # heavy ones first, so that no core is left with one in the end
     order = sorted(range(len(tasks)), key=lambda task: -tasks[task][0].leaves * tasks[task][0].iterations)
-    kept: dict[tuple[Recipe, str | None], list[NDArray[np.float64]]] = {}
+    kept: dict[_Kept, NDArray[np.float64]] = {}
     parallel = Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)
     results = parallel(delayed(_kept_out)(*tasks[task], table, folds, seed) for task in order)
     for done, (task, predicted) in enumerate(zip(order, results, strict=True), 1):
         recipe, fold, loss = tasks[task]
-        whole = kept.setdefault((recipe, loss), [np.empty(len(table)) for _ in predicted])
-        for into, values in zip(whole, predicted, strict=True):
-            into[folds == fold] = values
+        for trees, values in predicted.items():
+            kept.setdefault((recipe, loss, trees), np.empty(len(table)))[folds == fold] = values
         progress(done, len(tasks))
     best: Found | None = None
     for recipe in candidates:
@@ -83,26 +85,21 @@ def search(
 
 def _kept_out(
     recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int
-) -> list[NDArray[np.float64]]:
-    """Logarithms of prices of a fold's sales by each number of trees among the variants, most trees first."""
+) -> dict[int, NDArray[np.float64]]:
+    """Logarithms of prices of a fold's sales, by each number of trees among the variants."""
     others, own = table.rows(folds != fold), table.rows(folds == fold)
     line, base, left = start(recipe, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)
     if loss is None:
-        return [on]
+        return {0: on}
     estimator: Any = fit_trees(recipe, others, left, loss, seed)
-    counts = sorted({variant.iterations for variant in recipe.variants()}, reverse=True)
+    counts = {variant.iterations for variant in recipe.variants()}
     staged = enumerate(estimator.staged_predict(own.for_trees), 1)
-    by_count = {number: on + predicted for number, predicted in staged if number in counts}
-    return [by_count[count] for count in counts]
+    return {trees: on + predicted for trees, predicted in staged if trees in counts}
 
 
-def _mixed(
-    variant: Recipe, recipe: Recipe, kept: dict[tuple[Recipe, str | None], list[NDArray[np.float64]]]
-) -> NDArray[np.float64]:
-    if not variant.iterations:
-        return kept[recipe, None][0]
-    counts = sorted({each.iterations for each in recipe.variants()}, reverse=True)
-    place = counts.index(variant.iterations)
-    mixed: NDArray[np.float64] = (1 - variant.share) * kept[recipe, SQUARED][place]
-    return mixed + variant.share * kept[recipe, ABSOLUTE][place]
+def _mixed(variant: Recipe, recipe: Recipe, kept: dict[_Kept, NDArray[np.float64]]) -> NDArray[np.float64]:
+    trees = variant.iterations
+    if not trees:
+        return kept[recipe, None, 0]
+    return (1 - variant.share) * kept[recipe, SQUARED, trees] + variant.share * kept[recipe, ABSOLUTE, trees]

@@ -93,9 +93,8 @@ def _linear(
     for fold in range(FOLDS):
         progress(fold, FOLDS + 1)
         own = folds == fold
-        if own.any():
-            form = linear_form(categories, least_squares(categories, matrix[~own], prices[~own]))
-            kept_out[own], spreads[own] = form.valuation(matrix[own])
+        form = linear_form(categories, least_squares(categories, matrix[~own], prices[~own]))
+        kept_out[own], spreads[own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
     serving = pack(linear_form(categories, pipeline))
     served = cast("Linear", unpack(serving, Algorithm.LINEAR))
