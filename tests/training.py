@@ -15,6 +15,7 @@ from housepredict.domain.errors import (
     ModelStoreUnavailable,
     RefusedModel,
 )
+from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Fitted, Progress, Valuation
@@ -83,6 +84,7 @@ class ListedTrainer:
     waits_for: Event | None = None
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
+    calibration: Calibration | None = None
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         self.started.set()
@@ -97,6 +99,7 @@ class ListedTrainer:
             lambda houses: Valuation([self.price(each) for each in houses]),
             Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
             {"lib": "1.0"},
+            self.calibration,
         )
 
 

@@ -68,7 +68,7 @@ class WholeBounds(Changing):
     """Makes of bounds without cents whole numbers, which are equal and not the same JSON."""
 
     def change(self, estimate: Estimate) -> Estimate:
-        intervals = [evolve(each, low=int(each.low)) if each.low.is_integer() else each for each in estimate.intervals]
+        intervals = [each._replace(low=int(each.low)) if each.low.is_integer() else each for each in estimate.intervals]
         return evolve(estimate, intervals=tuple(intervals))
 
 

@@ -16,7 +16,7 @@ from housepredict.domain.errors import (
     TrainingInProgress,
     UnusableSales,
 )
-from housepredict.domain.estimates import MAX_PRICE
+from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.models import Algorithm, TrainingSource
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import SELF_TEST_ROWS
@@ -86,6 +86,14 @@ class TestTrain:
         made = training(trainer=trainer)(ListedSales(location), evolve(OPTIONS, algorithm=asked), ignore)
         assert made.version.algorithm is expected
         assert made.version.source.synthetic is (location is None)
+
+    @pytest.mark.parametrize(("location", "is_kept"), [(None, False), ("/sales.csv", True)])
+    def test_how_sure_a_model_is_of_houses_that_were_made_up_is_not_told(
+        self, location: str | None, is_kept: bool
+    ) -> None:
+        calibration = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
+        made = training(trainer=ListedTrainer(calibration=calibration))(ListedSales(location), OPTIONS, ignore)
+        assert made.version.calibration == (calibration if is_kept else None)
 
     def test_progress_is_told(self) -> None:
         steps: list[tuple[int, int]] = []

@@ -150,7 +150,7 @@ def _certainty(intervals: Sequence[Interval], fsd: float | None) -> str:
     # what is left out is null in the row
     parts = ""
     if intervals:
-        bounds = ",".join([f'"{each.level}":[{each.low!r},{each.high!r}]' for each in intervals])
+        bounds = ",".join([f'"{level}":[{low!r},{high!r}]' for level, low, high in intervals])
         parts += f',"intervals":{{{bounds}}}'
     if fsd is not None:
         parts += f',"fsd":{fsd!r}'

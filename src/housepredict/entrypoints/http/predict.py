@@ -176,7 +176,7 @@ def _answer(prediction: Prediction, given: bytes) -> bytes:
 def _interval(intervals: Sequence[Interval]) -> bytes:
     if not intervals:
         return b"null"
-    parts = [f'"{each.level}":{{"low":{each.low!r},"high":{each.high!r}}}' for each in intervals]
+    parts = [f'"{level}":{{"low":{low!r},"high":{high!r}}}' for level, low, high in intervals]
     return f"{{{','.join(parts)}}}".encode()
 
 
