@@ -202,7 +202,7 @@ class TrainsOnce(InMemoryModels):
 )
 def test_the_contract_finds_a_store_that_breaks_a_promise(broken: NewStore, promise: str) -> None:
     # a search that comes upon several faults raises a group of them
-    faults = (AssertionError, LookupError, TrainingInProgress, pytest.fail.Exception, ExceptionGroup)
+    faults = (AssertionError, LookupError, TrainingInProgress, pytest.fail.Exception, BaseExceptionGroup)
     with pytest.raises(faults):
         getattr(ModelStoreContract(), f"test_{promise}")(broken)
 
@@ -226,5 +226,5 @@ class Forgets(ModelStoreContract):
     ],
 )
 def test_the_contract_finds_a_store_that_forgets(promise: str) -> None:
-    with pytest.raises((AssertionError, UnknownModel, ExceptionGroup)):
+    with pytest.raises((AssertionError, UnknownModel, BaseExceptionGroup)):
         getattr(Forgets(), f"test_{promise}")(InMemoryModels)
