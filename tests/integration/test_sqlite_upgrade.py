@@ -13,8 +13,9 @@ from attrs import evolve
 
 from housepredict.adapters.sqlite import SqlitePredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import House
 from tests.doubles import a_batch
 from tests.integration.spools import SOON, Behind, spooled
 

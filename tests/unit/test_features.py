@@ -12,9 +12,9 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 
 SCHEMA = FeatureSchema(
     (
-        Feature("area", Kind.NUMBER, observed=(50, 200.5), required=False),
+        Feature("area", Kind.NUMBER, observed=(50, 200.5), usual=(60, 180), required=False),
         Feature("sold", Kind.DATE, observed=("2014-05-02", "2015-05-27"), required=False),
-        Feature("zip", Kind.CATEGORY, categories=("98178",), required=False),
+        Feature("zip", Kind.CATEGORY, categories=("98178", "98039"), rare=("98039",), required=False),
         Feature("pool", Kind.BOOLEAN, required=False),
         Feature("untold", Kind.NUMBER, required=False),
     ),
@@ -31,15 +31,20 @@ def codes(values: dict[str, Value]) -> list[tuple[str, str | None]]:
     ("values", "expected"),
     [
         ({}, []),
-        ({"area": 50, "sold": "2015-05-27", "zip": "98178", "pool": True, "untold": -1e9}, []),
-        ({"area": 200.5}, []),
+        ({"area": 60, "sold": "2015-05-27", "zip": "98178", "pool": True, "untold": -1e9}, []),
+        ({"area": 180}, []),
+        ({"sold": "2016-05-26"}, []),
+        ({"area": 59.9}, [("rare_value", "area")]),
+        ({"area": 200.5}, [("rare_value", "area")]),
+        ({"zip": "98039"}, [("rare_category", "zip")]),
+        ({"sold": "2016-05-27"}, [("long_after_sales", "sold")]),
         ({"area": 49.9}, [("outside_observed_range", "area")]),
         ({"area": 201}, [("outside_observed_range", "area")]),
         ({"sold": "2014-05-01"}, [("outside_observed_range", "sold")]),
         ({"zip": "elsewhere"}, [("unseen_category", "zip")]),
         (
             {"area": 0, "sold": "2030-01-01", "zip": ""},
-            [("outside_observed_range", "area"), ("outside_observed_range", "sold"), ("unseen_category", "zip")],
+            [("outside_observed_range", "area"), ("long_after_sales", "sold"), ("unseen_category", "zip")],
         ),
     ],
 )
@@ -48,13 +53,29 @@ def test_what_was_not_seen_in_training_gets_a_caveat(values: dict[str, Value], e
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_gets_a_caveat_exactly_outside_the_observed_range(area: float) -> None:
-    assert bool(codes({"area": area})) == (not 50 <= area <= 200.5)
+def test_a_number_gets_a_caveat_exactly_outside_the_usual_range(area: float) -> None:
+    assert bool(codes({"area": area})) == (not 60 <= area <= 180)
 
 
-def test_a_caveat_says_what_was_given_and_what_was_seen() -> None:
-    [caveat] = SCHEMA.caveats(House({"area": 999}))
-    assert caveat.message == "area 999 lies outside what the model learned from, 50 to 200.5"
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"area": 999}, "area 999 lies outside what the model learned from, 50 to 200.5"),
+        ({"area": 190}, "area 190 is rare: few sales that the model learned from lie outside 60 to 180"),
+        ({"zip": "98039"}, "few sales that the model learned from have zip '98039'"),
+        (
+            {"sold": "2016-05-27"},
+            "sold 2016-05-27 is more than a year after the last sale that the model learned from, 2015-05-27",
+        ),
+    ],
+)
+def test_a_caveat_says_what_was_given_and_what_was_seen(values: dict[str, Value], message: str) -> None:
+    assert [caveat.message for caveat in SCHEMA.caveats(House(values))] == [message]
+
+
+def test_a_year_after_the_last_date_there_is_does_not_matter() -> None:
+    sold = Feature("sold", Kind.DATE, observed=("2014-05-02", "9999-12-31"), required=False)
+    assert FeatureSchema((sold,), sale_date="sold").caveats(House({"sold": "9999-12-31"})) == ()
 
 
 def test_a_house_is_valued_on_its_sale_date_or_else_on_the_schemas() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -70,6 +70,29 @@ def test_rows_are_rejected_by_reason_and_cells_counted_by_column() -> None:
     assert found.unreadable == {"price": 1, "sold": 1, "sqft_living": 1}
     [feature] = [each for each in found.schema.features if each.name == "sqft_living"]
     assert not feature.required
+
+
+@given(st.lists(st.integers(1, 9), min_size=3, max_size=20), st.integers(0, 19), st.integers(150, 1200))
+def test_beyond_the_usual_range_lie_fewer_than_five_sales_or_half_a_percent(
+    occurrences: list[int], commonest: int, often: int
+) -> None:
+    occurrences[commonest % len(occurrences)] = often
+    rooms = [number for number, count in enumerate(occurrences) for _ in range(count)]
+    columns: dict[str, list[Cell]] = {
+        "price": [200_000 + row * 7919 % 100_003 for row in range(len(rooms))],
+        "rooms": list(rooms),
+        "style": [f"style {number}" for number in rooms],
+    }
+    few = min(5, len(rooms) // 200)
+    of = {feature.name: feature for feature in prepared(columns).schema.features}
+    low, high = cast("tuple[int, int]", of["rooms"].usual or of["rooms"].observed)
+    assert sum(number < low for number in rooms) < max(few, 1) <= sum(number <= low for number in rooms)
+    assert sum(number > high for number in rooms) < max(few, 1) <= sum(number >= high for number in rooms)
+    assert set(of["style"].rare) == {f"style {number}" for number, count in enumerate(occurrences) if count < few}
+
+
+def test_nothing_is_rare_among_few_sales() -> None:
+    assert all(feature.usual is None and not feature.rare for feature in prepared().schema.features)
 
 
 def test_all_sales_of_a_house_are_on_one_side() -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat, House, Value
+from housepredict.domain.features import House, Value
 
 
 def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, str | None]]:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.caveats import Caveat
+from housepredict.domain.features import House
 
 MAX_PRICE = 1e13
 """Estimates end below this price: up to there a float holds every cent exactly."""

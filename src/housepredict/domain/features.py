@@ -10,6 +10,7 @@ from numbers import Integral, Real
 
 from attrs import define, field, frozen
 
+from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to
 
@@ -34,7 +35,8 @@ class Feature:
 
     `minimum` and `maximum` (inclusive, in `unit`) are declared: a value outside them is refused. `observed` is
     the range seen in training (numbers, or dates as text) and `categories` the categories seen: both are open,
-    a value outside gets an estimate with a caveat, unless `closed` declares the categories complete.
+    a value outside gets an estimate with a caveat, unless `closed` declares the categories complete. So do values
+    outside the `usual` range, and the categories that are `rare`: few of the sales had them.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Feature:
     observed: tuple[Value, Value] | None = None
     categories: tuple[str, ...] = ()
     closed: bool = False
+    usual: tuple[Value, Value] | None = None
+    rare: tuple[str, ...] = ()
 
     @cached_property
     def known_categories(self) -> frozenset[str]:
@@ -58,15 +62,6 @@ class House:
     """A house that was checked against a schema: feature name to value, with missing features left out."""
 
     values: Mapping[str, Value] = field(hash=False)
-
-
-@frozen
-class Caveat:
-    """Why an estimate deserves less trust. `code` is for programs, `message` for people."""
-
-    code: str
-    message: str
-    feature: str | None = None
 
 
 @define(frozen=True, slots=False)
@@ -135,30 +130,27 @@ class FeatureSchema:
         return found
 
     def caveats(self, house: House) -> tuple[Caveat, ...]:
-        """What about a house lies outside what the model has seen."""
+        """What about a house lies outside what the model has seen, or has seen rarely."""
         found = []
-        for name, known, low, high in self._seen:
-            value = house.values.get(name)
+        for feature, known, low, high in self._usual:
+            value = house.values.get(feature.name)
             if value is None:
                 continue
-            if known is not None:
-                if value not in known:
-                    message = f"{name} {value!r} does not occur in what the model learned from"
-                    found.append(Caveat("unseen_category", message, name))
-            elif not low <= value <= high:  # type: ignore[operator]  # a kind's values compare with its range
-                message = f"{name} {value} lies outside what the model learned from, {low} to {high}"
-                found.append(Caveat("outside_observed_range", message, name))
+            # a kind's values compare with its range
+            if value not in known if known is not None else not low <= value <= high:  # type: ignore[operator]
+                found.append(why_unusual(feature, value, is_sale_date=feature.name == self.sale_date))
         return tuple(found)
 
     @cached_property
-    def _seen(self) -> Sequence[tuple[str, frozenset[str] | None, Value, Value]]:
-        """What the model has seen of a feature: its categories, or its range."""
-        categories = Kind.CATEGORY
-        return [
-            (each.name, each.known_categories if each.kind is categories else None, *(each.observed or ("", "")))
-            for each in self.features
-            if each.kind is categories or each.observed
-        ]
+    def _usual(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
+        """What is usual of a feature: some categories, or a range."""
+        found: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
+        for feature in self.features:
+            if feature.kind is Kind.CATEGORY:
+                found.append((feature, feature.known_categories.difference(feature.rare), "", ""))
+            elif usual := usual_range(feature, is_sale_date=feature.name == self.sale_date):
+                found.append((feature, None, *usual))
+        return found
 
     def valued_on(self, house: House) -> date | None:
         """The date that the estimate of a house is for; None for a model that knows no dates."""

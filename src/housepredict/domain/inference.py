@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import accumulate
 
 from attrs import field, frozen
 
@@ -19,6 +20,9 @@ from housepredict.domain.sales import Sale, SalesTable, is_held_out, key_of
 
 MIN_SALES = 30
 """Fewer sales than this are no basis for a model."""
+
+_FEW = 5
+"""What fewer sales than this have is rare, or fewer than half a percent of them where those are fewer."""
 
 _BOUNDS = (
     (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
@@ -122,6 +126,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
     ranged = numeric or column.kind is Kind.DATE
     observed: tuple[Value, Value] | None = (min(counts), max(counts)) if ranged and counts else None
     minimum, maximum = _physical_bounds(column.name, observed) if numeric and observed else (None, None)
+    few = min(_FEW, len(usable) // 200)
     return Feature(
         name=column.name,
         kind=column.kind,
@@ -135,7 +140,24 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
         if column.kind is Kind.CATEGORY
         else (),
         closed=closed,
+        usual=_usual(counts, few) if numeric and 0 < few <= counts.total() else None,
+        rare=tuple(sorted(str(value) for value in counts if counts[value] < few))
+        if column.kind is Kind.CATEGORY
+        else (),
     )
+
+
+def _usual(counts: Mapping[Value, int], few: int) -> tuple[Value, Value] | None:
+    """The range beyond which fewer than `few` sales lie at either end; None if that is all there is."""
+
+    def reached(values: Sequence[Value]) -> Value:
+        so_far = accumulate(counts[value] for value in values)
+        return next(value for value, sales in zip(values, so_far, strict=True) if sales >= few)
+
+    ascending = sorted(counts, key=float)
+    low, high = reached(ascending), reached(ascending[::-1])
+    everything = (low, high) == (ascending[0], ascending[-1])
+    return None if everything or float(low) > float(high) else (low, high)
 
 
 def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:

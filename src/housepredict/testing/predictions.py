@@ -25,8 +25,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import PredictionRepository
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT

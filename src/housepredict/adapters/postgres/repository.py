@@ -18,9 +18,9 @@ from housepredict.adapters.postgres.connections import Database, ImpatientConnec
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
 from housepredict.adapters.records import caveats_to_json, prediction
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat
 from housepredict.domain.json_objects import encode_each
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows

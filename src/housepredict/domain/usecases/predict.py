@@ -8,9 +8,10 @@ from uuid import UUID
 
 from attrs import define, field
 
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Clock, PredictionRepository, Predictor, PredictorSource
 from housepredict.domain.validation import Rule, Violation, pointer_to

@@ -10,8 +10,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.features import Caveat, Feature, FeatureSchema, Kind, Value
+from housepredict.domain.features import Feature, FeatureSchema, Kind, Value
 from housepredict.domain.ports import Backlog
 from housepredict.entrypoints.report import interval_document
 

@@ -13,9 +13,10 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Interval, Prediction
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import House
 from housepredict.domain.json_objects import encode_each
 from housepredict.domain.ports import Predictor, PredictorSource
 from housepredict.domain.usecases import Predict
