@@ -90,8 +90,12 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            said = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
-            reason = " ".join(" ".join(said).split())
             refused = (error.sqlstate or "").startswith(_THE_ROWS)
             kind = RefusedPredictions if refused else RepositoryUnavailable
-            raise kind(f"the predictions in PostgreSQL at {self.place}: {reason}") from error
+            raise kind(f"the predictions in PostgreSQL at {self.place}: {reason_of(error)}") from error
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """What went wrong, in one line."""
+    said = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
+    return " ".join(" ".join(said).split())

@@ -1,0 +1,191 @@
+"""Model versions in PostgreSQL: every service on the database has the same ones, and follows the same pointer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from threading import Lock
+
+import psycopg
+from attrs import define, field
+
+from housepredict.adapters.manifests import from_json, to_json
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
+from housepredict.adapters.postgres.migrations import migrate
+from housepredict.domain.errors import (
+    ModelStoreUnavailable,
+    RefusedModel,
+    RepositoryUnavailable,
+    TrainingInProgress,
+    UnknownModel,
+)
+from housepredict.domain.models import Artefact, ModelVersion, is_plain, verify
+
+_LONGEST_HISTORY = 1000
+_LONG_PATIENCE = 60.0
+"""Seconds that it has to take or to give the files of a version."""
+_TRAINING = int.from_bytes(b"training")
+"""The key of the advisory lock that is held by whoever trains."""
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class PostgresModels:
+    """A ModelStore in PostgreSQL. Threads may share it; a process that forks opens its own.
+
+    `patience`, in seconds, bounds the wait for each answer but those with the files of a version. It connects, and
+    brings the database's tables up to date, when it is first used: who can serve without it does.
+    """
+
+    _database: Database
+    _patience: float = 5.0
+    _migrated: bool = field(default=False, init=False)
+    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version, durably when this returns; see ModelStore."""
+        verify(version, artefact)
+        manifest = to_json(version).decode()
+        with self._connected(_LONG_PATIENCE) as connection, connection.transaction():
+            added = connection.execute(
+                "INSERT INTO model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+                (version.name, manifest),
+            )
+            if added.rowcount:
+                for name, content in artefact.items():
+                    connection.execute(
+                        "INSERT INTO model_files (version, name, content) VALUES (%s, %s, %b)",
+                        (version.name, name, content),
+                    )
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
+        with self._kept() as connection:
+            rows = connection.execute("SELECT name, manifest FROM model_versions").fetchall()
+        found = []
+        for name, manifest in rows:
+            try:
+                found.append(_version(name, manifest))
+            except RefusedModel as error:
+                _log.warning("Model version %s is left out: %s", name, error)
+        return sorted(found, key=lambda version: (version.created_at, version.name))
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
+        with self._connected(_LONG_PATIENCE) as connection:
+            version = _version(name, self._manifest(connection, name))
+            rows = connection.execute(
+                "SELECT name, content FROM model_files WHERE version = %s", (name,), binary=True
+            ).fetchall()
+        artefact = dict(rows)
+        verify(version, artefact)
+        return version, artefact
+
+    def promote(self, name: str) -> None:
+        """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
+        with self._kept() as connection:
+            self._manifest(connection, name)
+            connection.execute(
+                "UPDATE model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
+                " WHERE history[1] IS DISTINCT FROM %s",
+                ([name], _LONGEST_HISTORY, name),
+            )
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again, durably when this returns; see ModelStore."""
+        with self._kept() as connection:
+            self._manifest(connection, name)
+            moved = connection.execute(
+                "UPDATE model_pointer SET history = history[array_position(history, %(name)s):],"
+                " generation = generation + (history[1] <> %(name)s)::int WHERE %(name)s = ANY (history)",
+                {"name": name},
+            )
+        if not moved.rowcount:
+            raise UnknownModel(f"Model version {name!r} was not promoted before")
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        with self._kept() as connection:
+            [(names,)] = connection.execute("SELECT history FROM model_pointer")
+        return tuple(names)
+
+    def promoted(self) -> str | None:
+        """The name of the promoted version; None before the first promotion."""
+        with self._kept() as connection:
+            [(name,)] = connection.execute("SELECT history[1] FROM model_pointer", prepare=True)
+        return name  # type: ignore[no-any-return]  # text
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Held by whoever trains, on whatever machine. Raises TrainingInProgress."""
+        with self._translated():
+            connection = self._connect(self._patience)
+        with closing(connection):  # which ends the lock, as the end of this process would
+            with self._translated():
+                [(held,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
+            if not held:
+                raise TrainingInProgress
+            yield
+
+    def close(self) -> None:
+        """Close the connection; another one is made if the store is used again."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            self._connection = None
+
+    def _manifest(self, connection: ImpatientConnection, name: str) -> str:
+        row = (
+            is_plain(name)
+            and connection.execute("SELECT manifest FROM model_versions WHERE name = %s", (name,)).fetchone()
+        )
+        if not row:
+            raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._database.place}")
+        return str(row[0])
+
+    @contextmanager
+    def _kept(self) -> Iterator[ImpatientConnection]:
+        """The connection for small questions, one thread at a time."""
+        with self._lock, self._translated():
+            if self._connection is None or self._connection.hung_up():
+                self._connection = self._connect(self._patience)
+            try:
+                yield self._connection
+            except psycopg.OperationalError:
+                self._connection.close()
+                self._connection = None
+                raise
+
+    @contextmanager
+    def _connected(self, patience: float) -> Iterator[ImpatientConnection]:
+        """A connection of one's own."""
+        with self._translated(), closing(self._connect(patience)) as connection:
+            yield connection
+
+    def _connect(self, patience: float) -> ImpatientConnection:
+        if not self._migrated:
+            migrate(self._database)
+            self._migrated = True
+        connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
+        self._database.prepare(connection, patience)
+        return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            place = f"the model versions in PostgreSQL at {self._database.place}"
+            raise ModelStoreUnavailable(f"{place}: {reason_of(error)}") from error
+        except RepositoryUnavailable as error:
+            raise ModelStoreUnavailable(str(error)) from error
+
+
+def _version(name: str, manifest: str) -> ModelVersion:
+    version = from_json(manifest)
+    if version.name != name:
+        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+    return version

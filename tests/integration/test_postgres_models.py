@@ -1,0 +1,142 @@
+"""Model versions in PostgreSQL: the contract, what other connections see, and what is said of damage and outages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from housepredict.adapters.postgres.connections import Database
+from housepredict.adapters.postgres.models import PostgresModels
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.versions import a_version
+from tests.integration.relay import Relay
+from tests.postgres_servers import Server
+
+Execute = Callable[[str], psycopg.Cursor[tuple[object, ...]]]
+
+
+@pytest.fixture
+def execute(postgres: str) -> Iterator[Execute]:
+    """Executes a statement on the database, beside the store."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        yield connection.execute
+
+
+@pytest.fixture
+def store(postgres: str) -> Iterator[PostgresModels]:
+    store = PostgresModels(Database.at(postgres))
+    yield store
+    store.close()
+
+
+class TestPostgresModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self, store: PostgresModels, execute: Execute) -> NewStore:
+        def emptied() -> PostgresModels:
+            store.versions()  # makes the tables
+            execute("TRUNCATE model_files, model_versions")
+            execute("UPDATE model_pointer SET history = '{}'")
+            return store
+
+        return emptied
+
+    @pytest.fixture(autouse=True)
+    def other(self, postgres: str) -> Iterator[None]:
+        self._other = PostgresModels(Database.at(postgres))
+        yield
+        self._other.close()
+
+    def reopen(self, store: ModelStore) -> ModelStore:
+        self._other.close()
+        self._other = PostgresModels(self._other._database)
+        return self._other
+
+
+def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModels, execute: Execute) -> None:
+    for name in "ab":
+        store.add(*a_version(name))
+    generations = []
+    for move, name in ((store.promote, "a"), (store.promote, "b"), (store.rollback, "a")):
+        for _ in range(2):  # the second time it stays where it is
+            move(name)
+            generations.append(execute("SELECT generation FROM model_pointer").fetchone())
+    assert generations == [(1,), (1,), (2,), (2,), (3,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE model_files SET content = 'other' WHERE version = 'a'", "model.bin was changed"),
+        ("DELETE FROM model_files WHERE version = 'a'", "its files are none"),
+        ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "its files are model.bin, more.bin"),
+        ("UPDATE model_versions SET manifest = '{' WHERE name = 'a'", "manifest is damaged"),
+        (
+            "UPDATE model_versions a SET manifest = b.manifest FROM model_versions b WHERE (a.name, b.name) = ('a', 'b')",
+            "its manifest is that of b",
+        ),
+    ],
+)
+def test_a_damaged_version_is_refused_and_says_why(
+    store: PostgresModels, execute: Execute, damage: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.add(*a_version("a"))
+    store.add(*a_version("b"))
+    execute(damage)
+    with pytest.raises(RefusedModel, match=said):
+        store.get("a")
+    with caplog.at_level(logging.WARNING):
+        listed = [version.name for version in store.versions()]
+    assert listed == (["b"] if "manifest" in damage else ["a", "b"])
+    assert ("a is left out" in caplog.text) == ("manifest" in damage)
+    assert store.get("b") == a_version("b")
+
+
+def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: Execute) -> None:
+    store.versions()
+    execute("ALTER TABLE model_files ADD CHECK (name <> 'model.bin')")
+    with pytest.raises(ModelStoreUnavailable):
+        store.add(*a_version("a"))
+    assert store.versions() == []
+
+
+def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(stoppable: Server) -> None:
+    store = PostgresModels(Database.at(stoppable.conninfo))
+    store.add(*a_version("outlives-a-restart"))
+    stoppable.stop()
+    for ask in store.promoted, store.versions, store.history, lambda: store.get("a"), lambda: store.promote("a"):
+        with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
+            ask()
+    stoppable.start()
+    assert "outlives-a-restart" in [version.name for version in store.versions()]
+    store.close()
+
+
+def test_a_server_that_says_nothing_is_unavailable(postgres: str, relay: Relay) -> None:
+    store = PostgresModels(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
+    assert store.promoted() is None
+    relay.freeze()
+    with pytest.raises(ModelStoreUnavailable):
+        store.promoted()
+    relay.thaw()
+    assert store.promoted() is None
+    store.close()
+
+
+def test_whoever_loses_the_connection_while_training_keeps_nobody_from_it(
+    store: PostgresModels, execute: Execute
+) -> None:
+    with store.training():
+        execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
+        with store.training(), pytest.raises(TrainingInProgress), store.training():
+            pytest.fail("two trained at once")
+
+
+def test_a_version_of_no_name_is_unknown(store: PostgresModels) -> None:
+    with pytest.raises(UnknownModel, match="in PostgreSQL at"):
+        store.promote("a")
