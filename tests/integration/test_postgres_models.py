@@ -77,7 +77,7 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
         ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "its files are model.bin, more.bin"),
         ("UPDATE model_versions SET manifest = '{' WHERE name = 'a'", "manifest is damaged"),
         (
-            "UPDATE model_versions a SET manifest = b.manifest FROM model_versions b WHERE (a.name, b.name) = ('a', 'b')",
+            "UPDATE model_versions SET manifest = b.manifest FROM model_versions AS b WHERE b.name = 'b'",
             "its manifest is that of b",
         ),
     ],

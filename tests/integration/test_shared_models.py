@@ -1,0 +1,141 @@
+"""A model store that others share: the contract, outages of it, and how it takes over from a folder."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.shared_models import SharedModels
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.versions import a_version
+
+
+class TestSharedModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self, tmp_path: Path) -> NewStore:
+        def opened(shared: ModelStore) -> SharedModels:
+            return SharedModels(shared, DirectoryModels(Path(tempfile.mkdtemp(dir=tmp_path))))
+
+        self._opened = opened
+        return lambda: opened(InMemoryModels())
+
+    def reopen(self, store: ModelStore) -> ModelStore:
+        assert isinstance(store, SharedModels)
+        return self._opened(store._shared)
+
+
+@define
+class Reachable(InMemoryModels):
+    """A store in memory that can be cut off."""
+
+    up: bool = True
+
+    def promoted(self) -> str | None:
+        self._demand()
+        return super().promoted()
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        self._demand()
+        return super().get(name)
+
+    def versions(self) -> Sequence[ModelVersion]:
+        self._demand()
+        return super().versions()
+
+    def _demand(self) -> None:
+        if not self.up:
+            raise ModelStoreUnavailable("the cable was pulled")
+
+
+@pytest.fixture
+def shared() -> Reachable:
+    return Reachable()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> DirectoryModels:
+    return DirectoryModels(tmp_path / "models")
+
+
+def served(store: ModelStore) -> str | None:
+    """What a service does when it looks at the pointer."""
+    name = store.promoted()
+    return store.get(name)[0].name if name else None
+
+
+def test_what_was_served_last_is_served_without_the_shared_store_also_after_a_restart(
+    shared: Reachable, own: DirectoryModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        shared.add(*a_version(name))
+    before = SharedModels(shared, own)
+    for name in "abca":
+        shared.promote(name)
+        assert served(before) == name
+    shared.up = False
+    after = SharedModels(shared, own)
+    for store in before, after:
+        assert [served(store), served(store)] == ["a", "a"]
+        with pytest.raises(ModelStoreUnavailable):
+            store.versions()
+    assert caplog.text.count("the cable was pulled") == 2
+    shared.up = True
+    shared.promote("b")
+    assert [served(before), served(after)] == ["b", "b"]
+
+
+def test_what_was_never_served_needs_the_shared_store(shared: Reachable, own: DirectoryModels) -> None:
+    shared.add(*a_version("a"))
+    shared.promote("a")
+    shared.up = False
+    with pytest.raises(ModelStoreUnavailable, match="the cable was pulled"):
+        SharedModels(shared, own).promoted()
+
+
+def test_the_model_in_service_is_handed_over_to_a_shared_store_that_has_none(
+    shared: Reachable, own: DirectoryModels
+) -> None:
+    own.add(*a_version("a"))
+    own.promote("a")
+    assert served(SharedModels(shared, own)) == "a"
+    assert (shared.promoted(), shared.get("a")) == ("a", a_version("a"))
+
+
+def test_a_model_in_service_here_is_not_forced_on_others(shared: Reachable, own: DirectoryModels) -> None:
+    own.add(*a_version("a"))
+    own.promote("a")
+    shared.add(*a_version("b"))
+    shared.promote("b")
+    assert served(SharedModels(shared, own)) == "b"
+    assert list(shared.history()) == ["b"]
+
+
+def test_a_damaged_copy_is_passed_over(shared: Reachable, own: DirectoryModels) -> None:
+    shared.add(*a_version("a"))
+    store = SharedModels(shared, own)
+    store.get("a")
+    (own.path / "versions" / "a" / "model.bin").write_bytes(b"other")
+    with pytest.raises(RefusedModel):
+        own.get("a")
+    assert store.get("a") == a_version("a")
+
+
+def test_a_full_or_read_only_disk_costs_the_copy_alone(
+    shared: Reachable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.add(*a_version("a"))
+    shared.promote("a")
+    (tmp_path / "models").write_text("a file where the folder would be")
+    with caplog.at_level(logging.WARNING):
+        assert served(SharedModels(shared, DirectoryModels(tmp_path / "models"))) == "a"
+    assert "a is not kept here" in caplog.text
