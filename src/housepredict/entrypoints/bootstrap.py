@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,14 @@ class Application:
     @cached_property
     def models(self) -> ModelStore:
         """Where model versions are kept."""
-        return DirectoryModels(self.settings.data_dir / "models")
+        own = DirectoryModels(self.settings.data_dir / "models")
+        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+            return own
+        with _needing("postgres", "Keeping model versions in PostgreSQL"):
+            from housepredict.adapters.postgres.models import PostgresModels
+        from housepredict.adapters.shared_models import SharedModels
+
+        return SharedModels(self._resources.enter_context(closing(PostgresModels.at(self.settings.database_url))), own)
 
     @cached_property
     def live_model(self) -> LiveModel:
@@ -56,10 +64,8 @@ class Application:
             from housepredict.adapters.sqlite import SqlitePredictions
 
             return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
-        try:
+        with _needing("postgres", "Keeping predictions in PostgreSQL"):
             from housepredict.adapters.postgres.repository import PostgresPredictions
-        except ImportError as error:
-            raise MissingExtra.named("postgres", "Keeping predictions in PostgreSQL") from error
         from housepredict.adapters.spooled import SpooledPredictions
         from housepredict.adapters.sqlite_spool import SqliteSpool
 
@@ -115,8 +121,14 @@ def sales_at(location: str | None) -> SalesSource:
 
 
 def _trainer() -> Trainer:
-    try:
+    with _needing("train", "Training"):
         from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
-    except ImportError as error:
-        raise MissingExtra.named("train", "Training") from error
     return SklearnTrainer()
+
+
+@contextmanager
+def _needing(extra: str, purpose: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra.named(extra, purpose) from error

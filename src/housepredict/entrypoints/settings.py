@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _LAB = {"DB_HOST": "localhost", "DB_PORT": "5432", "DB_NAME": "mldata", "DB_USER
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_MODEL_STORES = ("database", "folder")
 
 
 @frozen
@@ -34,6 +35,7 @@ class Settings:
 
     data_dir: where models, and predictions without a database, are kept.
     database_url: a PostgreSQL URL; `memory:` keeps predictions in memory alone; None keeps them in SQLite in data_dir.
+    models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
     spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
@@ -48,6 +50,7 @@ class Settings:
 
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
+    models: str = "database"
     demo: bool = False
     host: str = "127.0.0.1"
     port: int = 5000
@@ -162,15 +165,19 @@ def _token(text: str) -> str:
     return text
 
 
-def _log_level(text: str) -> str:
-    if text.lower() not in _LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
-    return text.lower()
+def _one_of(known: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return text.lower()
+
+    return read
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "database_url": _database_url,
+    "models": _one_of(_MODEL_STORES),
     "demo": _flag,
     "host": str,
     "port": _whole(0, 65535),
@@ -184,5 +191,5 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "client_timeout": _seconds(0.1, 3600),
     "idle_timeout": _seconds(0.1, 3600),
     "drain": _seconds(0, 3600),
-    "log_level": _log_level,
+    "log_level": _one_of(_LOG_LEVELS),
 }

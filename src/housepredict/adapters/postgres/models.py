@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from threading import Lock
+from typing import Self
 
 import psycopg
 from attrs import define, field
@@ -44,6 +45,11 @@ class PostgresModels:
     _migrated: bool = field(default=False, init=False)
     _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    @classmethod
+    def at(cls, conninfo: str) -> Self:
+        """The store in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
+        return cls(Database.at(conninfo))
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Keep a version, durably when this returns; see ModelStore."""
