@@ -207,7 +207,7 @@ def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_t
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     url = f"postgresql://me:s3cret@127.0.0.1:{port}/mldata"
-    with running(tmp_path, "--demo", HOUSEPREDICT_DATABASE_URL=url) as service:
+    with running(tmp_path, "--demo", HOUSEPREDICT_DATABASE_URL=url, HOUSEPREDICT_MODELS="folder") as service:
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
         read = httpx2.get(f"{service.url}/predictions").json()
         assert read["predictions"][0]["predicted_price"] == LAB_PRICE

@@ -36,10 +36,11 @@ def no_outage_loses_anything(folder: Path, server: Server, module: str, answers:
 def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int) -> None:
     load, chance = Load(), Random(kills)
     with database(server.conninfo) as conninfo:
-        database_url = url(conninfo)
+        # the demonstration serves only where it is known that nothing else was promoted
+        variables = {"HOUSEPREDICT_DATABASE_URL": url(conninfo), "HOUSEPREDICT_MODELS": "folder"}
         for number in range(kills):
             with (
-                running(folder, "--demo", module=module, HOUSEPREDICT_DATABASE_URL=database_url) as service,
+                running(folder, "--demo", module=module, **variables) as service,
                 load.on(service),
             ):
                 load.wait_for(chance.randint(1, 200))
@@ -50,7 +51,7 @@ def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int
                     server.start()
                 load.wait_for(chance.randint(1, 200))
                 service.process.kill()
-        with running(folder, "--demo", HOUSEPREDICT_DATABASE_URL=database_url) as service:
+        with running(folder, "--demo", **variables) as service:
             caught_up(service)
         load.compare_with(stored(conninfo))
         assert set(load.statuses) == {200}

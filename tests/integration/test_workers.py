@@ -63,7 +63,8 @@ def asked_of_each(service: Service) -> list[str]:
 
 @pytest.mark.parametrize("database", ["", "postgresql://me@127.0.0.1:1/nowhere"], ids=["SQLite", "spool"])
 def test_all_answer_and_they_share_what_they_remember(tmp_path: Path, database: str) -> None:
-    with running(tmp_path, "--demo", "--workers", "3", HOUSEPREDICT_DATABASE_URL=database) as service:
+    variables = {"HOUSEPREDICT_DATABASE_URL": database, "HOUSEPREDICT_MODELS": "folder"}
+    with running(tmp_path, "--demo", "--workers", "3", **variables) as service:
         assert len(service.workers()) == 3
         ids = asked_of_each(service)
         assert len(ids) == 3
