@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
+import psycopg
 
 from tests.integration.load import url
 from tests.integration.services import Service, finished, running
 from tests.postgres_servers import Server, database
+
+T = TypeVar("T")
 
 
 def train(folder: Path, a_square_foot: int, **variables: str) -> str:
@@ -28,17 +34,35 @@ def train(folder: Path, a_square_foot: int, **variables: str) -> str:
     return name
 
 
+def roll_back(folder: Path, **variables: str) -> None:
+    back = finished("-m", "housepredict", "models", "rollback", "--data-dir", str(folder / "data"), **variables)
+    assert back.returncode == 0, back.stderr
+
+
 def price(service: Service) -> tuple[str, float]:
     """The version that answers, and what it says."""
     answer = httpx2.post(f"{service.url}/predict", json={"sqft": 600, "rooms": 1}).json()
     return answer["model_version"], answer["prediction"]
 
 
+def eventually(ask: Callable[[], T | None]) -> T:
+    """What is said once it is something."""
+    deadline = time.monotonic() + 60
+    while not (said := ask()):
+        assert time.monotonic() < deadline, "it never was"
+    return said
+
+
+def refusal(service: Service) -> str | None:
+    """Why the promoted version is not in service, if it is not."""
+    model = httpx2.get(f"{service.url}/health/ready").json()["checks"]["model"]
+    assert model["ok"]
+    return str(model["refused"]) if "refused" in model else None
+
+
 def taken_up(service: Service, version: str) -> float:
     """The price that a service says once the version answers there."""
-    deadline = time.monotonic() + 60
-    while httpx2.get(f"{service.url}/health").json().get("model_version") != version:
-        assert time.monotonic() < deadline, f"{version} was not taken up"
+    eventually(lambda: httpx2.get(f"{service.url}/health").json()["model_version"] == version)
     answering, said = price(service)
     assert answering == version
     return said
@@ -54,8 +78,7 @@ def test_a_version_that_one_promotes_is_taken_up_by_all_and_outlives_the_databas
             assert price(one) == price(two) == (first, 70_000)
             second = train(tmp_path / "second", 200, **where)
             assert taken_up(one, second) == taken_up(two, second) == 130_000
-            back = finished("-m", "housepredict", "models", "rollback", "--data-dir", str(tmp_path / "third"), **where)
-            assert back.returncode == 0, back.stderr
+            roll_back(tmp_path, **where)
             assert taken_up(one, first) == taken_up(two, first) == 70_000
             stoppable.stop()
             assert price(one) == price(two) == (first, 70_000)
@@ -63,6 +86,23 @@ def test_a_version_that_one_promotes_is_taken_up_by_all_and_outlives_the_databas
             assert price(again) == (first, 70_000)
             assert httpx2.get(f"{again.url}/health/ready").status_code == 200
         stoppable.start()
+
+
+def test_a_damaged_version_is_refused_by_all_and_what_was_in_service_stays(tmp_path: Path, postgres: str) -> None:
+    where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
+    good = train(tmp_path / "good", 100, **where)
+    with running(tmp_path / "one", **where) as one, running(tmp_path / "two", **where) as two:
+        with psycopg.connect(postgres) as connection:  # both in one transaction: nobody sees it whole
+            bad = "copy-of-" + good
+            connection.execute("INSERT INTO model_versions SELECT %s, manifest FROM model_versions", (bad,))
+            connection.execute("INSERT INTO model_files SELECT %s, name, content FROM model_files", (bad,))
+            connection.execute("UPDATE model_pointer SET history = %s || history", ([bad],))
+        for service in one, two:
+            assert "damaged" in eventually(partial(refusal, service))
+            assert price(service) == (good, 70_000)
+        roll_back(tmp_path, **where)
+        eventually(lambda: refusal(one) is refusal(two) is None)
+        assert price(one) == price(two) == (good, 70_000)
 
 
 def test_the_versions_of_a_folder_go_on_when_a_database_is_set_up(tmp_path: Path, postgres: str) -> None:

@@ -113,10 +113,38 @@ def test_a_refused_version_leaves_what_is_in_service_and_is_not_tried_again(scen
     for _ in range(3):
         scene.seconds += LOOK_EVERY
         assert live.current().version.name == "v1"
+        assert str(live.refusal) == "its digest is wrong"
     assert scene.load.loaded == ["v1", "bad"]
     scene.promote("v3")
     scene.seconds += LOOK_EVERY
     assert live.current().version.name == "v3"
+    assert live.refusal is None
+
+
+def test_a_rollback_from_a_refused_version_leaves_no_trace_of_it(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    live.current()
+    scene.load.refused.add("bad")
+    scene.promote("bad")
+    scene.seconds += LOOK_EVERY
+    live.current()
+    scene.models.rollback("v1")
+    scene.seconds += LOOK_EVERY
+    assert live.current().version.name == "v1"
+    assert live.refusal is None
+    assert scene.load.loaded == ["v1", "bad"]
+
+
+def test_a_store_that_is_back_is_not_held_against_what_is_in_service(scene: Scene) -> None:
+    live = scene.live()
+    scene.promote("v1")
+    live.current()
+    for cut, told in ((True, "the disk is gone"), (False, "None")):
+        scene.models.cut = cut
+        scene.seconds += LOOK_EVERY
+        assert live.current().version.name == "v1"
+        assert str(live.refusal) == told
 
 
 def test_the_demonstration_never_stands_in_for_a_refused_version(scene: Scene) -> None:

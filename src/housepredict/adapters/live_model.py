@@ -55,6 +55,11 @@ class LiveModel:
             raise self._refusal.with_traceback(None) if self._refusal else NoModel
         return self._serving
 
+    @property
+    def refusal(self) -> HousepredictError | None:
+        """Why what is in service may not be what is promoted, as of the last look; None if it is."""
+        return self._refusal
+
     def refresh(self) -> None:
         """Look at the pointer at the next call, however recent the last look was."""
         self._looked_at = -math.inf
@@ -68,7 +73,9 @@ class LiveModel:
             return
         if name is None:
             self._serving = self._serving or self._demonstration
-        elif name != self._refused and (self._serving is None or self._serving.version.name != name):
+        elif self._serving is not None and self._serving.version.name == name:
+            self._refused, self._refusal = None, None
+        elif name != self._refused:
             try:
                 self._serving = self._load(*self._models.get(name))
             except HousepredictError as error:

@@ -139,6 +139,8 @@ def _in_service(application: Application) -> ModelVersion | None:
 
 def _checks(application: Application) -> dict[str, dict[str, Any]]:
     checks = {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
+    if checks["model"]["ok"] and (refusal := application.live_model.refusal):
+        checks["model"]["refused"] = str(refusal)
     with suppress(RepositoryUnavailable):
         if backlog := application.backlog():
             checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}
