@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from attrs import define
 
+from housepredict.adapters.serving.archive import arrays_in
 from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear
@@ -76,10 +77,9 @@ def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingFor
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """The serving form that a file holds. Raises RefusedModel if it is anything else."""
+    """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
     try:
-        with np.load(BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = arrays_in(content)
         number = int(arrays.pop("format"))
         if number != _FORMAT:
             raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
