@@ -76,9 +76,9 @@ def of_one_member_many_times() -> bytes:
 
 
 def that_lies() -> bytes:
-    """It declares a kilobyte, and has 64 MiB."""
+    """It declares 64 KiB, and has 64 MiB."""
     size = struct.pack("<L", 64 * MIB + 128)
-    return of_zeros(64 * MIB).replace(size, struct.pack("<L", 1024))
+    return of_zeros(64 * MIB).replace(size, struct.pack("<L", 2**16))
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
