@@ -174,6 +174,16 @@ def test_a_failing_self_test_refuses_the_version(price: float) -> None:
         load_predictor(*a_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
 
 
+@pytest.mark.parametrize(
+    "values", [{"size": "large"}, {"size": 10**400}, {"sold": "2015-02-30"}], ids=["text", "too large", "no date"]
+)
+def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[str, Any]) -> None:
+    schema = FeatureSchema((*a_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
+    version = a_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
+    with pytest.raises(RefusedModel, match="cannot value the houses of its self-test"):
+        load_predictor(*version)
+
+
 def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:
     price = math.exp(13.0)
     for expected in (round(price, 2), price * (1 + 1e-15)):

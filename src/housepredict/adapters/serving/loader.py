@@ -130,7 +130,13 @@ def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredicto
 
 def _self_test(predictor: ServingPredictor) -> None:
     tests = predictor.version.self_test
-    for test, price in zip(tests, predictor.predict([test.house for test in tests]).prices, strict=True):
+    try:
+        prices = predictor.predict([test.house for test in tests]).prices
+    except (ArithmeticError, ValueError) as error:
+        raise RefusedModel(
+            f"Model version {predictor.version.name} cannot value the houses of its self-test: {error}"
+        ) from error
+    for test, price in zip(tests, prices, strict=True):
         given, expected = whole_cents(price), whole_cents(test.price)
         # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
         if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):
