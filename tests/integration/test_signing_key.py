@@ -27,7 +27,7 @@ def test_what_one_key_signed_serves_with_it_and_without_any_and_with_no_other(tm
     for key in KEY, f"{OTHER} {KEY}", "":
         with opened(tmp_path, key) as prices:
             assert prices.promote(version.name).name == version.name
-            assert prices.predict(HOUSE).model_version == version.name
+            assert prices.predict(HOUSE).estimate.model_version == version.name
             assert len(prices.models()) == 1
     with opened(tmp_path, OTHER, demo=True) as prices:
         for call in lambda: prices.predict(HOUSE), lambda: prices.model, lambda: prices.promote(version.name):
@@ -48,12 +48,12 @@ def test_a_training_replaces_what_was_not_signed(tmp_path: Path) -> None:
         assert prices.model == training.version
         with pytest.raises(RefusedModel, match="is not signed"):
             prices.rollback()
-        assert prices.predict(HOUSE).model_version == training.version.name
+        assert prices.predict(HOUSE).estimate.model_version == training.version.name
 
 
 def test_the_demonstration_is_part_of_the_package_and_needs_no_signature(tmp_path: Path) -> None:
     with opened(tmp_path, KEY, demo=True) as prices:
-        assert prices.predict(HOUSE).model_version == "demonstration"
+        assert prices.predict(HOUSE).estimate.model_version == "demonstration"
 
 
 def test_a_model_store_of_ones_own_is_trusted_no_more_than_the_folder(tmp_path: Path) -> None:
