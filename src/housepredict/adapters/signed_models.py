@@ -32,7 +32,7 @@ class SignedModels:
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Sign a version and keep it; see ModelStore."""
-        self._models.add(evolve(version, signature=_signature(version, self._keys[0])), artefact)
+        self._models.add(evolve(version, signature=_signature(canonical(version), self._keys[0])), artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
         """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
@@ -77,8 +77,8 @@ class SignedModels:
                 f"Model version {version.name} is not signed, and HOUSEPREDICT_SIGNING_KEY demands it: train again"
             )
         # as bytes, of whatever a damaged manifest has for a signature: compare_digest takes no text beyond ASCII
-        found = version.signature.encode(errors="replace")
-        if not any(hmac.compare_digest(found, _signature(version, key).encode()) for key in self._keys):
+        found, manifest = version.signature.encode(errors="replace"), canonical(version)
+        if not any(hmac.compare_digest(found, _signature(manifest, key).encode()) for key in self._keys):
             raise RefusedModel(
                 f"Model version {version.name} was changed, or signed with a key that is none of "
                 "HOUSEPREDICT_SIGNING_KEY: add that key behind your own, or train again"
@@ -86,5 +86,5 @@ class SignedModels:
         return evolve(version, signature=None)
 
 
-def _signature(version: ModelVersion, key: bytes) -> str:
-    return hmac.new(key, canonical(version), hashlib.sha256).hexdigest()
+def _signature(manifest: bytes, key: bytes) -> str:
+    return hmac.new(key, manifest, hashlib.sha256).hexdigest()
