@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.models import PostgresModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.models import MAX_FILE
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.models import ModelStoreContract, NewStore
 from housepredict.testing.versions import a_version
@@ -73,6 +74,10 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
     ("damage", "said"),
     [
         ("UPDATE model_files SET content = 'other' WHERE version = 'a'", "model.bin was changed"),
+        (
+            f"UPDATE model_files SET content = decode(repeat('00', {MAX_FILE + 1}), 'hex') WHERE version = 'a'",
+            "too large",
+        ),
         ("DELETE FROM model_files WHERE version = 'a'", "its files are none"),
         ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "its files are model.bin, more.bin"),
         ("UPDATE model_versions SET manifest = '{' WHERE name = 'a'", "manifest is damaged"),

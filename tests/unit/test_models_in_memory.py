@@ -11,9 +11,9 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
-from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.models import ModelStoreContract, NewStore
 from housepredict.testing.versions import a_version
@@ -23,19 +23,6 @@ class TestInMemoryModels(ModelStoreContract):
     @pytest.fixture
     def new_store(self) -> NewStore:
         return InMemoryModels
-
-
-class Huge(bytes):
-    """As long as no test would want to make it."""
-
-    def __len__(self) -> int:
-        return MAX_ARTEFACT + 1
-
-
-def test_files_that_are_too_large_together_are_refused() -> None:
-    version, _ = a_version()
-    with pytest.raises(RefusedModel, match="are over 536870912 bytes together"):
-        InMemoryModels().add(version, {"model.bin": Huge(b"content")})
 
 
 class IsNeverNew(InMemoryModels):
@@ -92,6 +79,11 @@ class KeepsAnyName(InMemoryModels):
 class KeepsAnyFiles(InMemoryModels):
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         super().add(evolve(version, digests=digests_of(artefact)), artefact)
+
+
+class LosesSignatures(InMemoryModels):
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().add(evolve(version, signature=None), artefact)
 
 
 class RaisesItsOwnError(InMemoryModels):
@@ -184,6 +176,8 @@ class TrainsOnce(InMemoryModels):
         (KeepsTheCallersFiles, "what_was_added_does_not_change_with_what_it_was_added_from"),
         (KeepsAnyName, "a_name_that_could_be_a_path_is_refused"),
         (KeepsAnyFiles, "files_that_are_not_those_of_the_manifest_are_refused"),
+        (KeepsTheCallersFiles, "files_that_are_too_large_are_refused"),
+        (LosesSignatures, "a_signature_is_kept"),
         (RaisesItsOwnError, "a_version_that_is_not_there_is_unknown"),
         (PromotesTheNewest, "nothing_is_promoted_until_it_is_asked_for"),
         (PromotesWhatIsNotThere, "a_promotion_that_fails_leaves_the_pointer"),

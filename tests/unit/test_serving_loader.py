@@ -87,7 +87,7 @@ def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
 
 
 def test_a_pickle_inside_the_archive_is_never_opened() -> None:
-    with pytest.raises(RefusedModel, match="allow_pickle"):
+    with pytest.raises(RefusedModel, match="must hold numbers, not object"):
         unpack(_npz(a_log_form(), **{"squared.leaves": np.array([_Bomb()], dtype=object)}), Algorithm.BOOSTING)
 
 
@@ -172,6 +172,16 @@ def test_a_schema_with_other_features_is_refused() -> None:
 def test_a_failing_self_test_refuses_the_version(price: float) -> None:
     with pytest.raises(RefusedModel, match=f"says 325000.0 where {price} is due"):
         load_predictor(*a_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
+
+
+@pytest.mark.parametrize(
+    "values", [{"size": "large"}, {"size": 10**400}, {"sold": "2015-02-30"}], ids=["text", "too large", "no date"]
+)
+def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[str, Any]) -> None:
+    schema = FeatureSchema((*a_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
+    version = a_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
+    with pytest.raises(RefusedModel, match="cannot value the houses of its self-test"):
+        load_predictor(*version)
 
 
 def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:

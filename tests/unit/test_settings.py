@@ -120,5 +120,66 @@ def test_predictions_can_be_kept_in_memory_alone() -> None:
     assert read_settings({"HOUSEPREDICT_DATABASE_URL": IN_MEMORY}).database_url == IN_MEMORY
 
 
+KEY, OTHER = bytes(range(32)), bytes(range(40, 80))
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (KEY.hex(), (KEY,)),
+        (KEY.hex().upper(), (KEY,)),
+        (f"{OTHER.hex()},{KEY.hex()}", (OTHER, KEY)),
+        (f" {OTHER.hex()} ,\n{KEY.hex()}\n", (OTHER, KEY)),
+    ],
+    ids=["one", "capitals", "a comma", "lines"],
+)
+def test_signing_keys_come_from_a_variable_or_a_file(tmp_path: Path, text: str, keys: tuple[bytes, ...]) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    for environment in {"HOUSEPREDICT_SIGNING_KEY": text}, {"HOUSEPREDICT_SIGNING_KEY_FILE": str(file)}:
+        assert read_settings(environment).signing_key == keys
+        assert not any(key.hex() in repr(read_settings(environment)) for key in keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        ",",
+        KEY.hex()[:-2],
+        KEY.hex() + "0",
+        f"{KEY.hex()} {OTHER.hex()[:20]}",
+        "g" * 64,
+        "\u0661" * 64,
+        "\xff" * 64,
+    ],
+)
+def test_what_is_no_signing_key_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text, encoding="utf-8")
+    for name, value in (("HOUSEPREDICT_SIGNING_KEY", text), ("HOUSEPREDICT_SIGNING_KEY_FILE", str(file))):
+        with pytest.raises(InvalidSettings, match=f"^{name} must hold 64 hexadecimal digits or more") as caught:
+            read_settings({name: value})
+        assert len(text) < 8 or text[:8] not in str(caught.value)
+
+
+def test_an_empty_file_is_no_signing_key_and_neither_is_one_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for name, reason in (
+        ("empty", "must hold 64"),
+        ("nosuch", "cannot be read: No such file"),
+        (".", "cannot be read"),
+    ):
+        with pytest.raises(InvalidSettings, match=f"^HOUSEPREDICT_SIGNING_KEY_FILE {reason}"):
+            read_settings({"HOUSEPREDICT_SIGNING_KEY_FILE": str(tmp_path / name)})
+
+
+def test_a_signing_key_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY.hex())
+    with pytest.raises(InvalidSettings, match="KEY_FILE must not be set beside HOUSEPREDICT_SIGNING_KEY"):
+        read_settings({"HOUSEPREDICT_SIGNING_KEY": KEY.hex(), "HOUSEPREDICT_SIGNING_KEY_FILE": str(file)})
+
+
 def test_each_setting_has_a_variable() -> None:
     assert {"HOUSEPREDICT_DATABASE_URL", "HOUSEPREDICT_DEMO", "DB_PASSWORD"} < set(variables())

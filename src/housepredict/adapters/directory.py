@@ -24,12 +24,11 @@ from pathlib import Path
 from attrs import define, field
 
 from housepredict.adapters import file_lock
-from housepredict.adapters.manifests import from_json, to_json
+from housepredict.adapters.manifests import MAX_MANIFEST, from_json, to_json
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, Artefact, ModelVersion, is_plain, verify
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, is_plain, verify
 
 _MANIFEST = "manifest.json"
-_MAX_MANIFEST = 2**24
 _TRAINING = "training.lock"
 _PROMOTION = "promotion.lock"
 _LONGEST_HISTORY = 1000
@@ -85,7 +84,8 @@ class DirectoryModels:
             artefact: dict[str, bytes] = {}
             for file in self._folder(name).iterdir():
                 if file.name != _MANIFEST:
-                    artefact[file.name] = _read(file, MAX_ARTEFACT - sum(map(len, artefact.values())))
+                    left = MAX_ARTEFACT - sum(map(len, artefact.values()))
+                    artefact[file.name] = _read(file, min(MAX_FILE, left))
         verify(version, artefact)
         return version, artefact
 
@@ -157,12 +157,14 @@ class DirectoryModels:
         folder = self._versions / name
         if not is_plain(name) or not folder.is_dir():
             raise UnknownModel(f"There is no model version {name!r} in {self.path}")
+        if folder.is_symlink():
+            raise RefusedModel(f"Model version {name} is a link to another folder, which may be anybody's")
         return folder
 
     def _manifest(self, name: str) -> ModelVersion:
         with self._available():
             try:
-                manifest = _read(self._folder(name) / _MANIFEST, _MAX_MANIFEST)
+                manifest = _read(self._folder(name) / _MANIFEST, MAX_MANIFEST)
             except FileNotFoundError as error:
                 raise RefusedModel(f"Model version {name} is damaged: it has no {_MANIFEST}") from error
         version = from_json(manifest)

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from attrs import evolve
 from cattrs import BaseValidationError, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.preconf.json import make_converter
@@ -17,6 +18,9 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import ModelVersion
 
 FORMAT = 1
+
+MAX_MANIFEST = 2**22
+"""The largest manifest, in bytes. One of twenty features has 16 KiB; thousands of categories make it grow."""
 
 
 def to_json(version: ModelVersion) -> bytes:
@@ -32,6 +36,8 @@ def to_json(version: ModelVersion) -> bytes:
 
 def from_json(manifest: bytes | str) -> ModelVersion:
     """The version that a manifest describes. Raises RefusedModel, saying where, for anything that is none."""
+    if len(manifest) > MAX_MANIFEST:
+        raise RefusedModel(f"The manifest is too large: {len(manifest)} bytes, where {MAX_MANIFEST} are the most")
     try:
         document = json.loads(manifest, parse_float=_finite, parse_constant=_finite)
     except (RecursionError, ValueError) as error:
@@ -47,6 +53,16 @@ def from_json(manifest: bytes | str) -> ModelVersion:
         raise RefusedModel(f"The manifest is damaged: {'; '.join(transform_error(error))}") from error
 
 
+def canonical(version: ModelVersion) -> bytes:
+    """What a signature is over: everything in the manifest but the signature, whatever a store made of its text.
+
+    A field with its default value is left out: the bytes of a version stay what they are when a later release knows of
+    more fields. Raises RefusedModel if the manifest could not be written.
+    """
+    document = _without_defaults.unstructure(from_json(to_json(evolve(version, signature=None))))
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
@@ -55,6 +71,7 @@ def _finite(number: str) -> float:
 
 
 _converter = make_converter(forbid_extra_keys=True)
+_without_defaults = make_converter(omit_if_default=True)
 
 
 # cattrs alone would convert what it finds: "3" to 3, 1 to True, "abc" to ("a", "b", "c")

@@ -129,7 +129,7 @@ class ModelVersion:
     """The manifest of a version: all there is to know of it but the numbers it computes with.
 
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
-    Without a `calibration`, estimates have no intervals.
+    Without a `calibration`, estimates have no intervals. The `signature` is over all the rest; None if nobody signed.
     """
 
     name: str
@@ -143,6 +143,7 @@ class ModelVersion:
     digests: Mapping[str, str]
     libraries: Mapping[str, str]
     calibration: Calibration | None = None
+    signature: str | None = None
 
     @property
     def valuation_date(self) -> date | None:
@@ -153,8 +154,11 @@ class ModelVersion:
 Artefact = Mapping[str, bytes]
 """The files of a version: file name to content."""
 
+MAX_FILE = 2**28
+"""The largest file of a version, in bytes; those of 20,000 sales have under 2 MiB."""
+
 MAX_ARTEFACT = 2**29
-"""The largest artefact, in bytes."""
+"""The largest artefact, in bytes: that of all its files."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -185,6 +189,9 @@ def verify(version: ModelVersion, artefact: Artefact) -> None:
     if artefact.keys() != version.digests.keys():
         expected, found = (", ".join(sorted(names)) or "none" for names in (version.digests, artefact))
         raise RefusedModel(f"Model version {version.name} is damaged: its files are {found}, not {expected}")
+    for name, content in artefact.items():
+        if len(content) > MAX_FILE:
+            raise RefusedModel(f"{name} of model version {version.name} is too large: over {MAX_FILE} bytes")
     if sum(map(len, artefact.values())) > MAX_ARTEFACT:
         raise RefusedModel(f"The files of model version {version.name} are over {MAX_ARTEFACT} bytes together")
     changed = [name for name, digest in digests_of(artefact).items() if digest != version.digests[name]]

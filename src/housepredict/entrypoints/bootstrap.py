@@ -15,6 +15,7 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
 from housepredict.domain.usecases import Predict, Promote, Train
@@ -36,8 +37,8 @@ class Application:
     _resources: ExitStack = field(factory=ExitStack, repr=False)
 
     @cached_property
-    def models(self) -> ModelStore:
-        """Where model versions are kept."""
+    def model_store(self) -> ModelStore:
+        """Where model versions are kept, whoever made them."""
         own = DirectoryModels(self.settings.data_dir / "models")
         if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
             return own
@@ -46,6 +47,12 @@ class Application:
         from housepredict.adapters.shared_models import SharedModels
 
         return SharedModels(self._resources.enter_context(closing(PostgresModels.at(self.settings.database_url))), own)
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The model versions that are trusted: with a signing key, those that it signed."""
+        keys = self.settings.signing_key
+        return SignedModels(self.model_store, keys) if keys else self.model_store
 
     @cached_property
     def live_model(self) -> LiveModel:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from attrs import evolve, field, fields, frozen
+from attrs import evolve, field, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
@@ -38,6 +38,8 @@ class Settings:
     models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
+    signing_key: keys for model versions. The first signs, and a version that none of them signed is refused; without
+        any, nothing is signed and no signature is looked at.
     spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
     max_batch: most houses in one request. max_body: most bytes in a request's body.
     max_waiting: most houses that wait to be estimated, before requests are told to come back later.
@@ -55,6 +57,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 5000
     token: str | None = field(default=None, repr=False)
+    signing_key: tuple[bytes, ...] = field(default=(), repr=False)
     spool_rows: int = 1_000_000
     max_batch: int = 1000
     max_body: int = 2 * 1024 * 1024
@@ -96,17 +99,17 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
             values[name] = _READERS[name](str(value))
         except ValueError as error:
             problems.append(f"{name} {error}")
-    if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
-        problems.append(f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own")
+    problems += _contradictions(values)
     if problems:
         raise InvalidSettings(problems)
+    values["signing_key"] = values.pop("signing_key_file", values.get("signing_key", ()))
     settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
     return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
 
 
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
-    return [PREFIX + each.name.upper() for each in fields(Settings)] + list(_LAB)
+    return [PREFIX + name.upper() for name in _READERS] + list(_LAB)
 
 
 def _is_from_kubernetes(name: str, value: str) -> bool:
@@ -126,6 +129,13 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
     password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
     user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
     return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"
+
+
+def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+    if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
+        yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own"
+    if "signing_key" in values and "signing_key_file" in values:
+        yield f"{PREFIX}SIGNING_KEY_FILE must not be set beside {PREFIX}SIGNING_KEY"
 
 
 def _flag(text: str) -> bool:
@@ -165,6 +175,21 @@ def _token(text: str) -> str:
     return text
 
 
+def _signing_key(text: str) -> tuple[bytes, ...]:
+    keys = text.replace(",", " ").split()
+    if not keys or not all(re.fullmatch("([0-9A-Fa-f]{2}){32,}", key) for key in keys):
+        raise ValueError("must hold 64 hexadecimal digits or more: a key of 32 bytes, or several with spaces between")
+    return tuple(map(bytes.fromhex, keys))
+
+
+def _signing_key_file(path: str) -> tuple[bytes, ...]:
+    try:
+        # what is not ASCII is no key, and the error of a decoder would show it
+        return _signing_key(Path(path).read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.lower() not in known:
@@ -182,6 +207,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "host": str,
     "port": _whole(0, 65535),
     "token": _token,
+    "signing_key": _signing_key,
+    "signing_key_file": _signing_key_file,
     "spool_rows": _whole(1, 10**9),
     "max_batch": _whole(1, 100_000),
     "max_body": _whole(1024, 1024**3),

@@ -21,7 +21,7 @@ from housepredict.domain.errors import (
     TrainingInProgress,
     UnknownModel,
 )
-from housepredict.domain.models import Artefact, ModelVersion, is_plain, verify
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, is_plain, verify
 
 _LONGEST_HISTORY = 1000
 _LONG_PATIENCE = 60.0
@@ -83,6 +83,12 @@ class PostgresModels:
         """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
         with self._connected(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
+            [(largest, together)] = connection.execute(
+                "SELECT max(octet_length(content)), sum(octet_length(content)) FROM model_files WHERE version = %s",
+                (name,),
+            )
+            if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTEFACT:
+                raise RefusedModel(f"Model version {name} is damaged: its files are too large")
             rows = connection.execute(
                 "SELECT name, content FROM model_files WHERE version = %s", (name,), binary=True
             ).fetchall()

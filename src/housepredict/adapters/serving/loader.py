@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from attrs import define
 
+from housepredict.adapters.serving.archive import arrays_in
 from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear
@@ -76,10 +77,9 @@ def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingFor
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """The serving form that a file holds. Raises RefusedModel if it is anything else."""
+    """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
     try:
-        with np.load(BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
+        arrays = arrays_in(content)
         number = int(arrays.pop("format"))
         if number != _FORMAT:
             raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
@@ -130,7 +130,13 @@ def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredicto
 
 def _self_test(predictor: ServingPredictor) -> None:
     tests = predictor.version.self_test
-    for test, price in zip(tests, predictor.predict([test.house for test in tests]).prices, strict=True):
+    try:
+        prices = predictor.predict([test.house for test in tests]).prices
+    except (ArithmeticError, ValueError) as error:
+        raise RefusedModel(
+            f"Model version {predictor.version.name} cannot value the houses of its self-test: {error}"
+        ) from error
+    for test, price in zip(tests, prices, strict=True):
         given, expected = whole_cents(price), whole_cents(test.price)
         # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
         if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):

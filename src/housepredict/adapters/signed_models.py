@@ -1,0 +1,90 @@
+"""A trust policy for any model store: versions that somebody else made, or changed, are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from attrs import define, evolve, field
+
+from housepredict.adapters.manifests import canonical
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import ModelStore
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class SignedModels:
+    """A ModelStore over another, which keeps the signatures with the manifests and knows nothing of keys.
+
+    A signature is the HMAC-SHA256 of a manifest, in hexadecimal; the manifest has the digests of the files. The first
+    of the keys signs what is added, any of them may have signed what is read. What comes out is what went in: without
+    signature. The pointer is not signed: whoever can write to the store can let another signed version serve.
+    """
+
+    _models: ModelStore
+    _keys: Sequence[bytes] = field(repr=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Sign a version and keep it; see ModelStore."""
+        self._models.add(evolve(version, signature=_signature(canonical(version), self._keys[0])), artefact)
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
+        found = []
+        for version in self._models.versions():
+            try:
+                found.append(self._trusted(version))
+            except RefusedModel as error:
+                _log.warning("Model version %s is left out: %s", version.name, error)
+        return found
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged or was not signed."""
+        version, artefact = self._models.get(name)
+        return self._trusted(version), artefact
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
+        self.get(name)
+        self._models.promote(name)
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
+        self.get(name)
+        self._models.rollback(name)
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        return self._models.history()
+
+    def promoted(self) -> str | None:
+        """The name of the promoted version; None before the first promotion."""
+        return self._models.promoted()
+
+    def training(self) -> AbstractContextManager[None]:
+        """Held by whoever trains. Raises TrainingInProgress."""
+        return self._models.training()
+
+    def _trusted(self, version: ModelVersion) -> ModelVersion:
+        if version.signature is None:
+            raise RefusedModel(
+                f"Model version {version.name} is not signed, and HOUSEPREDICT_SIGNING_KEY demands it: train again"
+            )
+        # as bytes, of whatever a damaged manifest has for a signature: compare_digest takes no text beyond ASCII
+        found, manifest = version.signature.encode(errors="replace"), canonical(version)
+        if not any(hmac.compare_digest(found, _signature(manifest, key).encode()) for key in self._keys):
+            raise RefusedModel(
+                f"Model version {version.name} was changed, or signed with a key that is none of "
+                "HOUSEPREDICT_SIGNING_KEY: add that key behind your own, or train again"
+            )
+        return evolve(version, signature=None)
+
+
+def _signature(manifest: bytes, key: bytes) -> str:
+    return hmac.new(key, manifest, hashlib.sha256).hexdigest()

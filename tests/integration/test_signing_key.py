@@ -1,0 +1,83 @@
+"""A signing key from the settings reaches whatever trains, lists, promotes and serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import housepredict
+from housepredict import Prices, RefusedModel
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.settings import read_settings
+
+HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+KEY, OTHER = bytes(range(32)).hex(), bytes(range(32, 64)).hex()
+
+
+def opened(data_dir: Path, key: str = "", *, demo: bool = False) -> Prices:
+    return housepredict.open(data_dir, database_url="memory:", demo=demo, environment={"HOUSEPREDICT_SIGNING_KEY": key})
+
+
+def test_what_one_key_signed_serves_with_it_and_without_any_and_with_no_other(tmp_path: Path) -> None:
+    with opened(tmp_path, KEY) as prices:
+        version = prices.train(None).version
+        assert prices.predict(HOUSE).price == 254206.02
+    for key in KEY, f"{OTHER} {KEY}", "":
+        with opened(tmp_path, key) as prices:
+            assert prices.promote(version.name).name == version.name
+            assert prices.predict(HOUSE).estimate.model_version == version.name
+            assert len(prices.models()) == 1
+    with opened(tmp_path, OTHER, demo=True) as prices:
+        for call in lambda: prices.predict(HOUSE), lambda: prices.model, lambda: prices.promote(version.name):
+            with pytest.raises(RefusedModel, match="add that key behind your own, or train again"):
+                call()
+        assert prices.models() == []
+
+
+def test_a_training_replaces_what_was_not_signed(tmp_path: Path) -> None:
+    with opened(tmp_path) as prices:
+        unsigned = prices.train(None).version
+    with opened(tmp_path, KEY) as prices:
+        with pytest.raises(RefusedModel, match=f"{unsigned.name} is not signed"):
+            prices.predict(HOUSE)
+        training = prices.train(None)
+        assert training.verdict.promoted
+        assert "is not signed" in training.verdict.reasons[0]
+        assert prices.model == training.version
+        with pytest.raises(RefusedModel, match="is not signed"):
+            prices.rollback()
+        assert prices.predict(HOUSE).estimate.model_version == training.version.name
+
+
+def test_the_demonstration_is_part_of_the_package_and_needs_no_signature(tmp_path: Path) -> None:
+    with opened(tmp_path, KEY, demo=True) as prices:
+        assert prices.predict(HOUSE).estimate.model_version == "demonstration"
+
+
+def test_a_model_store_of_ones_own_is_trusted_no_more_than_the_folder(tmp_path: Path) -> None:
+    kept = InMemoryModels()
+    for key in "", KEY:
+        settings = read_settings({"HOUSEPREDICT_SIGNING_KEY": key}, data_dir=tmp_path, database_url="memory:")
+        with Application(settings) as application:
+            application.model_store = kept
+            prices = Prices(application)
+            if key:
+                with pytest.raises(RefusedModel, match="is not signed"):
+                    prices.predict(HOUSE)
+            prices.train(None)
+            assert len(prices.models()) == 1
+    assert len(kept.versions()) == 2
+
+
+def test_the_key_is_kept_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(tmp_path, KEY) as prices:
+        prices.train(None)
+        prices.predict(HOUSE)
+        assert KEY not in repr(prices)
+    files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(b'"signature": "' in content for content in files)
+    for content in *files, caplog.text.encode():
+        assert KEY.encode() not in content
+        assert bytes.fromhex(KEY) not in content

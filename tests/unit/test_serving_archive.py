@@ -1,0 +1,134 @@
+"""Archives of arrays: what is good comes back, and what would fill the memory never gets to."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+from collections.abc import Callable
+from io import BytesIO
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from housepredict.adapters.serving.archive import MAX_ARRAYS, MAX_UNPACKED, arrays_in
+from housepredict.adapters.serving.loader import load_predictor
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.models import digests_of
+from tests.factories import a_log_form, a_version
+
+MIB = 2**20
+NUMBERS = arrays.arrays(
+    st.sampled_from([np.float64, np.float32, np.int64, np.int8, np.uint32]),
+    arrays.array_shapes(min_dims=0, min_side=0, max_dims=3),
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True), NUMBERS, max_size=5), st.data())
+def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
+    if data.draw(st.booleans(), label="by columns"):
+        given_arrays = {name: np.asfortranarray(array) for name, array in given_arrays.items()}
+    buffer = BytesIO()
+    save = data.draw(st.sampled_from([np.savez, np.savez_compressed]))
+    save(buffer, allow_pickle=False, **given_arrays)
+    found = arrays_in(buffer.getvalue())
+    assert list(found) == list(given_arrays)
+    for name, array in given_arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def an_array(*, shape: tuple[int, ...] = (4,), dtype: str = "<f8", content: bytes = bytes(32)) -> bytes:
+    """A member of an archive, whose header claims what it likes."""
+    buffer = BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"shape": shape, "fortran_order": False, "descr": dtype})
+    return buffer.getvalue() + content
+
+
+def archive(*members: bytes, method: int = ZIP_DEFLATED) -> bytes:
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", method) as file:
+        for number, member in enumerate(members):
+            file.writestr(f"{number}.npy", member)
+    return buffer.getvalue()
+
+
+def of_zeros(size: int) -> bytes:
+    """An archive of one array of zeros, which takes so many bytes."""
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=1) as file, file.open("0.npy", "w") as member:
+        member.write(an_array(shape=(size // 8,), content=b""))
+        for _ in range(size // MIB):
+            member.write(bytes(MIB))
+    return buffer.getvalue()
+
+
+def of_one_member_many_times() -> bytes:
+    """Its table of contents names the same 30 MiB of zeros over and over."""
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED) as file:
+        file.writestr("0.npy", an_array(shape=(30 * MIB // 8,), content=bytes(30 * MIB)))
+        file.filelist *= 20
+    return buffer.getvalue()
+
+
+def that_lies() -> bytes:
+    """It declares 64 KiB, and has 64 MiB."""
+    size = struct.pack("<L", 64 * MIB + 128)
+    return of_zeros(64 * MIB).replace(size, struct.pack("<L", 2**16))
+
+
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "unpacked it would have 536871040 bytes"),
+    "the same many times": (of_one_member_many_times, "unpacked it would have 629148160 bytes"),
+    "more than is declared": (that_lies, "Bad CRC-32"),
+    "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,))), "cannot reshape array of size 4"),
+    "a shape of nothing": (lambda: archive(an_array(shape=(10**12, 0, 10**9))), "cannot reshape array of size 4"),
+    "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "100 arrays at most"),
+    "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "100 arrays at most"),
+    "a method without bounds": (lambda: archive(an_array(), method=ZIP_LZMA), "packed by method 14"),
+    "another": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2), "packed by method 12"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason: str) -> None:
+    content = make()
+    version, _ = a_version(a_log_form())
+    artefact = {"serving.npz": content}
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedModel, match=reason):
+            load_predictor(evolve(version, digests=digests_of(artefact)), artefact)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * MIB
+
+
+@pytest.mark.parametrize("dtype", ["|O", "|S8", "<U2", "|V8", "|b1", "<c16", "<M8[s]"])
+def test_what_is_no_number_is_refused(dtype: str) -> None:
+    with pytest.raises(ValueError, match="must hold numbers"):
+        arrays_in(archive(an_array(dtype=dtype)))
+
+
+def test_what_is_no_array_is_refused() -> None:
+    with pytest.raises(ValueError, match="magic"):
+        arrays_in(archive(b"text"))
+    later_version = an_array().replace(b"\x93NUMPY\1", b"\x93NUMPY\2")
+    with pytest.raises(ValueError, match="first version of numpy's format"):
+        arrays_in(archive(later_version))
+
+
+@pytest.mark.parametrize("content", [bytes(31), bytes(33), bytes(40)])
+def test_an_array_that_is_too_short_or_too_long_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"buffer size|reshape"):
+        arrays_in(archive(an_array(content=content)))
+
+
+def test_a_changed_number_does_not_fit_the_checksum() -> None:
+    with pytest.raises(BadZipFile, match="CRC"):
+        arrays_in(archive(an_array(content=b"0" * 32), method=ZIP_STORED).replace(b"0" * 32, b"1" * 32))

@@ -1,0 +1,163 @@
+"""What was not signed, or not so, is refused wherever it could come in; and nobody is told the key."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve, fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.manifests import canonical
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.signed_models import SignedModels
+from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.models import Algorithm, ModelVersion
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.versions import a_version, exactly, model_versions
+
+KEY, OTHER = bytes(range(32)), bytes(range(32, 64))
+
+
+class TestSignedModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self) -> NewStore:
+        return lambda: SignedModels(InMemoryModels(), [KEY])
+
+    def test_a_signature_is_kept(self, new_store: NewStore) -> None:
+        """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
+        store = new_store()
+        version, artefact = a_version()
+        store.add(evolve(version, signature="somebody's"), artefact)
+        assert store.get("a") == (version, artefact)
+        assert list(store.versions()) == [version]
+
+
+def signed_by(key: bytes) -> InMemoryModels:
+    """A store with the versions `a` and `b`, both promoted."""
+    kept = InMemoryModels()
+    for name in "ab":
+        SignedModels(kept, [key]).add(*a_version(name))
+        kept.promote(name)
+    return kept
+
+
+def with_signature(signature: Callable[[str], str | None]) -> InMemoryModels:
+    """The same with another signature of `a`."""
+    kept = signed_by(KEY)
+    version, artefact = kept._kept["a"]
+    kept._kept["a"] = evolve(version, signature=signature(version.signature or "")), artefact
+    return kept
+
+
+def with_manifest(**changes: Any) -> InMemoryModels:
+    """The same with another manifest of `a`."""
+    kept = signed_by(KEY)
+    version, artefact = kept._kept["a"]
+    kept._kept["a"] = evolve(version, **changes), artefact
+    return kept
+
+
+UNTRUSTED: dict[str, tuple[InMemoryModels, str]] = {
+    "no signature": (with_signature(lambda _own: None), "a is not signed, and HOUSEPREDICT_SIGNING_KEY demands it"),
+    "an empty signature": (with_signature(lambda _own: ""), "add that key"),
+    "half a signature": (with_signature(lambda own: own[:32]), "add that key"),
+    "more than a signature": (with_signature(lambda own: own + "0"), "add that key"),
+    "a signature in capitals": (with_signature(str.upper), "add that key"),
+    "a signature beyond ASCII": (with_signature(lambda own: "é" + own[1:]), "add that key"),
+    "a signature beyond Unicode": (with_signature(lambda own: "\ud800" + own[1:]), "add that key"),
+    "the signature of b": (with_signature(lambda _own: signed_by(KEY).get("b")[0].signature), "add that key"),
+    "another algorithm": (with_manifest(algorithm=Algorithm.RIDGE), "a was changed"),
+    "another library": (with_manifest(libraries={}), "a was changed"),
+    "a manifest that none can write": (with_manifest(name="\ud800"), "cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("kept", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
+def test_what_was_not_signed_so_is_refused_and_the_pointer_stays(kept: InMemoryModels, reason: str) -> None:
+    store = SignedModels(kept, [KEY])
+    for call in store.get, store.promote, store.rollback:
+        with pytest.raises(RefusedModel, match=reason):
+            call("a")
+    assert list(store.history()) == ["b", "a"]
+
+
+@pytest.mark.parametrize(("kept", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
+def test_what_was_not_signed_so_is_left_out_of_the_list_and_the_log_says_so(
+    kept: InMemoryModels, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert list(SignedModels(kept, [KEY]).versions()) == [a_version("b")[0]]
+    (message,) = caplog.messages
+    assert reason in message
+
+
+def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> None:
+    store = SignedModels(signed_by(KEY), [OTHER])
+    assert list(store.versions()) == []
+    for name in "ab":
+        with pytest.raises(RefusedModel, match="signed with a key that is none of HOUSEPREDICT_SIGNING_KEY"):
+            store.get(name)
+
+
+def test_the_first_key_signs_and_all_verify() -> None:
+    kept = signed_by(OTHER)
+    store = SignedModels(kept, [KEY, OTHER])
+    store.add(*a_version("c"))
+    assert [version.name for version in store.versions()] == ["a", "b", "c"]
+    assert [version.name for version in SignedModels(kept, [KEY]).versions()] == ["c"]
+
+
+def test_without_a_key_a_signed_version_is_as_any_other() -> None:
+    version, artefact = signed_by(KEY).get("a")
+    assert (evolve(version, signature=None), artefact) == a_version("a")
+
+
+def test_a_version_that_is_not_there_is_still_unknown() -> None:
+    store = SignedModels(InMemoryModels(), [KEY])
+    for call in store.get, store.promote, store.rollback:
+        with pytest.raises(UnknownModel):
+            call("a")
+
+
+def test_a_signature_of_today_is_valid_tomorrow() -> None:
+    """It may change with none but the manifest's format: whatever was signed before would be refused."""
+    assert signed_by(KEY).get("a")[0].signature == "4a3a5c0826d79f45797f99813d38208032bee3f065ee379f3193a472239e85e8"
+
+
+def test_no_error_and_no_repr_shows_a_key() -> None:
+    store: ModelStore = SignedModels(signed_by(OTHER), [KEY])
+    with pytest.raises(RefusedModel) as raised:
+        store.get("a")
+    for text in repr(store), str(raised.value):
+        assert not any(form in text for form in (KEY.hex(), repr(KEY)[2:-1]))
+
+
+@given(model_versions({}), model_versions({}), st.sampled_from([each.name for each in fields(ModelVersion)]))
+def test_a_signature_is_over_every_field(version: ModelVersion, other: ModelVersion, field: str) -> None:
+    changed = evolve(version, **{field: getattr(other, field)})
+    assert canonical(changed) != canonical(version) or exactly(changed) == exactly(version)
+
+
+@given(model_versions({"model.bin": b"content"}), st.text())
+def test_what_a_store_makes_of_the_text_changes_no_signature(version: ModelVersion, signature: str) -> None:
+    """A database may put the names of a mapping in an order of its own."""
+    backwards = evolve(
+        version,
+        signature=signature,
+        libraries=dict([*version.libraries.items()][::-1]),
+        options=evolve(version.options, kinds=dict([*version.options.kinds.items()][::-1])),
+    )
+    assert canonical(backwards) == canonical(version)
+
+
+def test_a_whole_number_where_there_may_be_fractions_is_signed_as_it_is_read() -> None:
+    version, _ = a_version()
+    whole, fractional = (
+        evolve(version, self_test=(evolve(version.self_test[0], price=price),)) for price in (250_000, 250_000.0)
+    )
+    assert canonical(whole) == canonical(fractional)
