@@ -74,8 +74,12 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
     ("damage", "said"),
     [
         ("UPDATE model_files SET content = 'other' WHERE version = 'a'", "model.bin was changed"),
+        # compressed, so that it is large for whoever reads it alone
         (
-            f"UPDATE model_files SET content = decode(repeat('00', {MAX_FILE + 1}), 'hex') WHERE version = 'a'",
+            (
+                "ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTENDED;"
+                f"UPDATE model_files SET content = convert_to(repeat(' ', {MAX_FILE + 1}), 'UTF8') WHERE version = 'a'"
+            ),
             "too large",
         ),
         ("DELETE FROM model_files WHERE version = 'a'", "its files are none"),

@@ -84,7 +84,7 @@ class PostgresModels:
         with self._connected(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
-                "SELECT max(octet_length(content)), sum(octet_length(content)) FROM model_files WHERE version = %s",
+                "SELECT max(length(content)), sum(length(content)) FROM model_files WHERE version = %s",
                 (name,),
             )
             if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTEFACT:
