@@ -18,7 +18,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
-from housepredict.domain.ports import Fitted, Progress, Valuation
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.usecases import Train
 
@@ -85,6 +85,8 @@ class ListedTrainer:
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
     calibration: Calibration | None = None
+    irreproducible: str | None = None
+    seen_again: list[Sequence[Sale]] = field(factory=list)
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         self.started.set()
@@ -95,12 +97,21 @@ class ListedTrainer:
         progress(1, 1)
         self.seen.append((sales, options.algorithm, options.seed))
         return Fitted(
-            {"model.bin": b"%d" % len(self.seen)},
-            lambda houses: Valuation([self.price(each) for each in houses]),
-            Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
-            {"lib": "1.0"},
-            self.calibration,
+            predict=self._predict,
+            calibration=self.calibration,
+            artefact={"model.bin": b"%d" % len(self.seen)},
+            algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
+            libraries={"lib": "1.0"},
+            again=self._again,
+            irreproducible=self.irreproducible,
         )
+
+    def _predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
+
+    def _again(self, sales: Sequence[Sale]) -> Learned:
+        self.seen_again.append(sales)
+        return Learned(self._predict, self.calibration)
 
 
 def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:
