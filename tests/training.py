@@ -19,7 +19,7 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Sale, SalesTable
+from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.usecases import Train
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -51,12 +51,13 @@ ROWS = 60
 OPTIONS = TrainingOptions(price="price", house_id="house", seed=7)
 
 
-def table() -> SalesTable:
+def table(rows: int = ROWS, **more: Sequence[Cell]) -> SalesTable:
     return SalesTable(
         {
-            "house": [f"H{row}" for row in range(ROWS)],
-            "size": [100 + row / 2 for row in range(ROWS)],
-            "price": [1100 * (100 + row / 2) for row in range(ROWS)],
+            "house": [f"H{row}" for row in range(rows)],
+            "size": [100 + row / 2 for row in range(rows)],
+            "price": [1100 * (100 + row / 2) for row in range(rows)],
+            **more,
         },
         digest="d" * 64,
     )
@@ -68,11 +69,12 @@ class ListedSales:
 
     location: str | None
     fault: HousepredictError | None = None
+    sales: SalesTable = field(factory=table)
 
     def read(self) -> SalesTable:
         if self.fault:
             raise self.fault
-        return table()
+        return self.sales
 
 
 @define
