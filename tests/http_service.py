@@ -19,7 +19,7 @@ from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
-from housepredict.domain.ports import Fitted, Progress, Valuation
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
@@ -103,11 +103,17 @@ class FakeTrainer:
         self.began.set()
         if self.may_end:
             assert self.may_end.wait(10)
+
+        def predict(houses: Sequence[House]) -> Valuation:
+            return Valuation([self.per_area * float(each.values["size"]) for each in houses])
+
         return Fitted(
-            {"model.bin": b"trained"},
-            lambda houses: Valuation([self.per_area * float(each.values["size"]) for each in houses]),
-            Algorithm.LINEAR,
-            {},
+            predict=predict,
+            calibration=None,
+            artefact={"model.bin": b"trained"},
+            algorithm=Algorithm.LINEAR,
+            libraries={},
+            again=lambda _sales: Learned(predict, None),
         )
 
 

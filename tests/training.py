@@ -18,8 +18,8 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
-from housepredict.domain.ports import Fitted, Progress, Valuation
-from housepredict.domain.sales import Sale, SalesTable
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
+from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.usecases import Train
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -51,12 +51,13 @@ ROWS = 60
 OPTIONS = TrainingOptions(price="price", house_id="house", seed=7)
 
 
-def table() -> SalesTable:
+def table(rows: int = ROWS, **more: Sequence[Cell]) -> SalesTable:
     return SalesTable(
         {
-            "house": [f"H{row}" for row in range(ROWS)],
-            "size": [100 + row / 2 for row in range(ROWS)],
-            "price": [1100 * (100 + row / 2) for row in range(ROWS)],
+            "house": [f"H{row}" for row in range(rows)],
+            "size": [100 + row / 2 for row in range(rows)],
+            "price": [1100 * (100 + row / 2) for row in range(rows)],
+            **more,
         },
         digest="d" * 64,
     )
@@ -68,11 +69,12 @@ class ListedSales:
 
     location: str | None
     fault: HousepredictError | None = None
+    sales: SalesTable = field(factory=table)
 
     def read(self) -> SalesTable:
         if self.fault:
             raise self.fault
-        return table()
+        return self.sales
 
 
 @define
@@ -85,6 +87,8 @@ class ListedTrainer:
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
     calibration: Calibration | None = None
+    irreproducible: str | None = None
+    seen_again: list[Sequence[Sale]] = field(factory=list)
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         self.started.set()
@@ -95,12 +99,21 @@ class ListedTrainer:
         progress(1, 1)
         self.seen.append((sales, options.algorithm, options.seed))
         return Fitted(
-            {"model.bin": b"%d" % len(self.seen)},
-            lambda houses: Valuation([self.price(each) for each in houses]),
-            Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
-            {"lib": "1.0"},
-            self.calibration,
+            predict=self._predict,
+            calibration=self.calibration,
+            artefact={"model.bin": b"%d" % len(self.seen)},
+            algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
+            libraries={"lib": "1.0"},
+            again=self._again,
+            irreproducible=self.irreproducible,
         )
+
+    def _predict(self, houses: Sequence[House]) -> Valuation:
+        return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
+
+    def _again(self, sales: Sequence[Sale]) -> Learned:
+        self.seen_again.append(sales)
+        return Learned(self._predict, self.calibration)
 
 
 def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:

@@ -12,7 +12,7 @@ from attrs import fields
 
 import housepredict
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.models import Coverage, Evaluation, ModelVersion, Segment, TrainingOptions
+from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, ModelVersion, Segment, TrainingOptions
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.api import Prices
 from housepredict.entrypoints.cli import EXIT_CODES, _parser
@@ -130,6 +130,7 @@ def test_every_member_of_prices_is_documented() -> None:
         (Coverage, "explanation/accuracy.md"),
         (Segment, "explanation/accuracy.md"),
         (Evaluation, "reference/model-versions.md"),
+        (LaterEvaluation, "reference/model-versions.md"),
         (TrainingOptions, "reference/python.md"),
         (ModelVersion, "reference/model-versions.md"),
     ],

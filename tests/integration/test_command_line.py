@@ -99,6 +99,40 @@ def test_training_says_what_it_decided_and_how_good_the_model_is(run: Run, sales
     assert "*" in run("models").out
 
 
+def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run, sales: str) -> None:
+    trained = run("train", sales, "--algorithm", "linear")
+    told = "On the latest sales (32 since 2024-11-03, the same recipe having learned from 168 before): MdAPE"
+    assert told in trained.out
+    (model,) = run("models", "--json").document["models"]
+    assert told in run("models", "show", model["model_version"]).out
+    later = model["evaluation"]["later"]
+    assert (later["since"], later["trained_on"], later["held_out"]) == ("2024-11-03", 168, 32)
+    assert later["mdape"] < 20
+    assert [each["level"] for each in later["coverage"]] == [80, 90]
+    undated = run("train", sales, "--exclude", "sold", "--algorithm", "linear")
+    assert "Not evaluated on the latest sales: they have no dates." in undated.out
+
+
+def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> None:
+    ended = run("train", sales, "--time-limit", "0.000001", "--promote", "never")
+    why = "the time limit of 1e-06 s ended the search when 1 of 4 recipes were compared"
+    assert f"Training again may make another model: {why}." in ended.out
+    assert "(ridge)" in ended.out
+    (model,) = run("models", "--json").document["models"]
+    assert (model["reproducible"], model["irreproducible"]) == (False, why)
+    shown = run("models", "show", model["model_version"]).out
+    assert f"no: {why}" in shown
+    assert "time_limit=1e-06" in shown
+    enough = run("train", sales, "--json", "--time-limit", "1e6", "--algorithm", "ridge").document
+    assert (enough["reproducible"], enough["irreproducible"]) == (True, None)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_limit_is_a_number_of_seconds(run: Run, sales: str, limit: str) -> None:
+    refused = run("train", sales, f"--time-limit={limit}")
+    assert (refused.code, "seconds above 0" in refused.err) == (2, True)
+
+
 def test_a_training_as_json_has_its_measures_as_numbers(run: Run, sales: str) -> None:
     document = run("train", sales, "--json").document
     measures = ("mdape", "ppe10", "cod", "prd", "prb", "r2")

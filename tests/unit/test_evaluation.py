@@ -27,6 +27,7 @@ SCHEMA = FeatureSchema(
         Feature("zip", Kind.CATEGORY, categories=tuple(f"Z{number}" for number in range(14))),
     )
 )
+NO_DATES = "they have no dates"
 SURE = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
 
 
@@ -38,7 +39,7 @@ def sale(price: float, **values: str | float) -> Sale:
 @given(st.lists(st.tuples(st.floats(1e4, 1e7), st.floats(1e4, 1e7), st.integers(0, 13)), min_size=1, max_size=60))
 def test_every_sale_is_in_one_price_tenth_and_in_one_category_at_most(rows: list[tuple[float, float, int]]) -> None:
     sales = [sale(price, zip=f"Z{number}") for price, _, number in rows]
-    found = evaluate(valued(sales, Valuation([each for _, each, _ in rows]), None), SCHEMA, trained_on=7)
+    found = evaluate(valued(sales, Valuation([each for _, each, _ in rows]), None), SCHEMA, 7, NO_DATES)
     assert (found.trained_on, found.held_out, found.coverage) == (7, len(rows), ())
     assert len(found.price_tenths) == min(10, len(rows))
     assert sum(each.n for each in found.price_tenths) == len(rows)
@@ -55,13 +56,15 @@ def test_every_sale_is_in_one_price_tenth_and_in_one_category_at_most(rows: list
 def test_a_tenth_tells_its_prices_and_its_own_error() -> None:
     sales = [sale(100_000.0 + 1000 * row) for row in range(20)]
     estimates = [each.price * (2 if row < 2 else 1) for row, each in enumerate(sales)]
-    cheapest, *others = evaluate(valued(sales, Valuation(estimates), None), SCHEMA, 0).price_tenths
+    cheapest, *others = evaluate(valued(sales, Valuation(estimates), None), SCHEMA, 0, NO_DATES).price_tenths
     assert (cheapest.name, cheapest.median_ratio, cheapest.mdape) == ("100000 to 101000", 2.0, 100.0)
     assert all((each.median_ratio, each.mdape) == (1.0, 0.0) for each in others)
 
 
 def test_without_categories_there_is_nothing_to_tell_apart() -> None:
-    found = evaluate(valued([sale(1e5)], Valuation([1e5]), None), FeatureSchema((Feature("size", Kind.NUMBER),)), 0)
+    found = evaluate(
+        valued([sale(1e5)], Valuation([1e5]), None), FeatureSchema((Feature("size", Kind.NUMBER),)), 0, NO_DATES
+    )
     assert (found.category, found.categories) == (None, ())
 
 
@@ -72,7 +75,7 @@ def test_coverage_counts_the_prices_inside_and_tells_the_usual_width() -> None:
     inner, outer = coverage(rows, 80), coverage(rows, 90)
     assert inner == Coverage(80, 40.0, round(100_000 * math.exp(0.1), 2) / 100_000)
     assert outer == Coverage(90, 80.0, round(100_000 * math.exp(0.2), 2) / 100_000)
-    found = evaluate(rows, SCHEMA, 0)
+    found = evaluate(rows, SCHEMA, 0, NO_DATES)
     assert found.coverage == (inner, outer)
     assert [each.coverage for each in found.price_tenths] == [100.0, 100.0, 100.0, 100.0, 0.0]
 
@@ -89,7 +92,7 @@ def test_coverage_counts_the_prices_inside_and_tells_the_usual_width() -> None:
 def test_what_a_model_cannot_tell_is_not_measured(
     spreads: list[float] | None, calibration: Calibration | None, levels: list[int]
 ) -> None:
-    found = evaluate(valued([sale(1e5)], Valuation([1e5], spreads), calibration), SCHEMA, 0)
+    found = evaluate(valued([sale(1e5)], Valuation([1e5], spreads), calibration), SCHEMA, 0, NO_DATES)
     assert [each.level for each in found.coverage] == levels
     assert (found.price_tenths[0].coverage is None) is (90 not in levels)
 
@@ -103,6 +106,7 @@ def test_a_house_without_a_price_is_left_out_and_one_below_nothing_is_worth_noth
 def test_a_manifest_from_before_these_were_measured_is_read() -> None:
     version, _ = a_version()
     document = json.loads(to_json(version))
-    for added in ("bounds", "coverage", "price_tenths", "category", "categories"):
+    for added in ("bounds", "coverage", "price_tenths", "category", "categories", "later", "why_no_later"):
         del document["evaluation"][added]
+    del document["options"]["time_limit"], document["irreproducible"]
     assert from_json(json.dumps(document)) == version

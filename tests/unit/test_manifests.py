@@ -69,6 +69,7 @@ def changed(value: Any, *path: str | int) -> bytes:
         ("800", ("evaluation", "trained_on")),
         (800.5, ("evaluation", "trained_on")),
         (True, ("self_test", 0, "price")),
+        ("60", ("options", "time_limit")),
         (10**400, ("self_test", 0, "price")),
         (None, ("self_test", 0, "house", "values", "size")),
         ([1], ("self_test", 0, "house", "values", "size")),

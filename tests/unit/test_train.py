@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -17,6 +18,7 @@ from housepredict.domain.errors import (
     UnusableSales,
 )
 from housepredict.domain.estimates import MAX_PRICE, Calibration
+from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import Algorithm, TrainingSource
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import SELF_TEST_ROWS
@@ -30,7 +32,12 @@ from tests.training import (
     ListedTrainer,
     ignore,
     refuse,
+    table,
     training,
+)
+
+DATED = ListedSales(
+    "/sales.csv", sales=table(200, sold=[(date(2024, 1, 1) + timedelta(day)).isoformat() for day in range(200)])
 )
 
 
@@ -63,6 +70,33 @@ class TestTrain:
         assert (evaluation.trained_on, evaluation.held_out) == (len(learned), ROWS - len(learned))
         assert evaluation.accuracy.n == evaluation.held_out
         assert evaluation.accuracy.median_ratio == pytest.approx(1000 / 1100)
+
+    def test_it_is_evaluated_on_the_latest_sales_by_what_the_earlier_ones_teach(self) -> None:
+        calibration = Calibration(within_80=0.5, within_90=1.0, deviation=1.0)
+        trainer = ListedTrainer(calibration=calibration)
+        made = training(trainer=trainer)(DATED, OPTIONS, ignore)
+        later = made.version.evaluation.later
+        assert later
+        split = latest_sales([*made.sales.training, *made.sales.held_out])
+        assert isinstance(split, LatestSales)
+        assert trainer.seen_again == [split.earlier]
+        assert (later.since, later.trained_on, later.held_out) == (split.since, 160, 40)
+        assert later.accuracy.n == 40
+        assert later.accuracy.median_ratio == pytest.approx(1000 / 1100)
+        # an estimate is off by a factor of 1.1; the intervals reach e^0.05 and e^0.1 up, which is 1.105
+        assert [(each.level, each.share) for each in later.coverage] == [(80, 0.0), (90, 100.0)]
+        assert made.version.evaluation.why_no_later is None
+
+    def test_without_sales_that_are_later_than_others_it_says_why(self) -> None:
+        trainer = ListedTrainer()
+        evaluation = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.evaluation
+        assert (evaluation.later, evaluation.why_no_later) == (None, "they have no dates")
+        assert trainer.seen_again == []
+
+    @pytest.mark.parametrize("why", [None, "there was no time"])
+    def test_a_version_says_whether_it_can_be_made_again(self, why: str | None) -> None:
+        trainer = ListedTrainer(irreproducible=why)
+        assert training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.irreproducible == why
 
     def test_the_self_test_holds_the_models_own_prices_of_a_few_houses(self) -> None:
         made = training()(ListedSales("/sales.csv"), OPTIONS, ignore)

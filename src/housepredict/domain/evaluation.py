@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from itertools import pairwise
 from statistics import median
 
@@ -13,7 +14,7 @@ from housepredict.domain.accuracy import Accuracy, accuracy
 from housepredict.domain.bootstrap import bounds
 from housepredict.domain.estimates import Calibration, Interval, whole_cents
 from housepredict.domain.features import FeatureSchema, Kind
-from housepredict.domain.models import Coverage, Evaluation, Segment
+from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, Segment
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
 
@@ -57,8 +58,10 @@ def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
     return Coverage(level, 100 * held / len(pairs), median(factors) if factors else None)
 
 
-def evaluate(rows: Sequence[Valued], schema: FeatureSchema, trained_on: int) -> Evaluation:
-    """All that is measured of a version."""
+def evaluate(
+    rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, later: LaterEvaluation | str
+) -> Evaluation:
+    """All that is measured of a version. `later` is the evaluation on the latest sales, or why there is none."""
     measured = measure(rows)
     category = _broadest_category(schema)
     return Evaluation(
@@ -66,11 +69,22 @@ def evaluate(rows: Sequence[Valued], schema: FeatureSchema, trained_on: int) -> 
         held_out=len(rows),
         accuracy=measured,
         bounds=bounds([row.estimate for row in rows], [row.sale.price for row in rows], measured),
-        coverage=tuple(found for level in (80, 90) if (found := coverage(rows, level))),
+        coverage=_coverages(rows),
         price_tenths=_price_tenths(rows),
         category=category,
         categories=_by_category(rows, category) if category else (),
+        later=None if isinstance(later, str) else later,
+        why_no_later=later if isinstance(later, str) else None,
     )
+
+
+def evaluate_later(rows: Sequence[Valued], since: date, trained_on: int) -> LaterEvaluation:
+    """What is measured on the latest sales."""
+    return LaterEvaluation(since, trained_on, len(rows), measure(rows), _coverages(rows))
+
+
+def _coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
+    return tuple(found for level in (80, 90) if (found := coverage(rows, level)))
 
 
 def _segment(name: str, rows: Sequence[Valued]) -> Segment:

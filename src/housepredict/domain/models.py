@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 
 from attrs import field, frozen
+from attrs.validators import and_, gt, lt, optional
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
@@ -42,6 +44,7 @@ class TrainingOptions:
     `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
     the categories that are complete, `allow` columns that are used though they seem to give the price away. `price`,
     `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
+    `time_limit` is for the search, in seconds; where it ends one, the same options may make another model next time.
     """
 
     price: str | None = None
@@ -55,6 +58,7 @@ class TrainingOptions:
     algorithm: Algorithm = Algorithm.AUTO
     effort: Effort = Effort.NORMAL
     seed: int = 42
+    time_limit: float | None = field(default=None, validator=optional(and_(gt(0), lt(math.inf))))
 
 
 @frozen
@@ -99,11 +103,25 @@ class Segment:
 
 
 @frozen
+class LaterEvaluation:
+    """How far the same recipe was off on the latest sales, those of `since` and after, having learned from earlier ones
+    of other houses.
+    """
+
+    since: date
+    trained_on: int
+    held_out: int
+    accuracy: Accuracy
+    coverage: tuple[Coverage, ...] = ()
+
+
+@frozen
 class Evaluation:
     """How far a version was off on sales that it had not learned from.
 
     `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
-    cheapest first; `categories` by the commonest values of the feature that `category` names.
+    cheapest first; `categories` by the commonest values of the feature that `category` names. Where there is no
+    `later`, `why_no_later` says why not.
     """
 
     trained_on: int
@@ -114,6 +132,8 @@ class Evaluation:
     price_tenths: tuple[Segment, ...] = ()
     category: str | None = None
     categories: tuple[Segment, ...] = ()
+    later: LaterEvaluation | None = None
+    why_no_later: str | None = None
 
 
 @frozen
@@ -129,7 +149,8 @@ class ModelVersion:
     """The manifest of a version: all there is to know of it but the numbers it computes with.
 
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
-    Without a `calibration`, estimates have no intervals. The `signature` is over all the rest; None if nobody signed.
+    Without a `calibration`, estimates have no intervals. `irreproducible` is why the same sales and options may make
+    another version; None if they make the same. The `signature` is over all the rest; None if nobody signed.
     """
 
     name: str
@@ -143,6 +164,7 @@ class ModelVersion:
     digests: Mapping[str, str]
     libraries: Mapping[str, str]
     calibration: Calibration | None = None
+    irreproducible: str | None = None
     signature: str | None = None
 
     @property

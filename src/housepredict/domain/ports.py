@@ -70,24 +70,34 @@ class PredictorLoader(Protocol):
 
 
 @frozen
-class Fitted:
-    """What a training made: the artefact, what its serving form predicts (see Predictor.predict), the algorithm that
-    was chosen, the versions of the libraries that made it, and how sure it is.
+class Learned:
+    """What a serving form predicts (see Predictor.predict), and how sure it is."""
+
+    predict: Callable[[Sequence[House]], Valuation]
+    calibration: Calibration | None
+
+
+@frozen
+class Fitted(Learned):
+    """What a training made: the artefact, the algorithm that was chosen, and the versions of the libraries.
+
+    `again` learns from other sales of the same schema, and from these nothing but the recipe that the search found.
+    `irreproducible` is as in ModelVersion.
     """
 
     artefact: Artefact
-    predict: Callable[[Sequence[House]], Valuation]
     algorithm: Algorithm
     libraries: Mapping[str, str]
-    calibration: Calibration | None = None
+    again: Callable[[Sequence[Sale]], Learned]
+    irreproducible: str | None = None
 
 
 class Trainer(Protocol):
     """Fits models."""
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        """Fit a model to sales with the options' algorithm, effort and seed, and prove that its serving form predicts
-        as the model itself does.
+        """Fit a model to sales with the options' algorithm, effort, seed and time limit, and prove that its serving
+        form predicts as the model itself does.
 
         Raises RefusedModel if it does not.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return seconds
 
 
 def _port(text: str) -> int:
@@ -157,6 +168,10 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="whether the version is to serve: if-better compares it with the promoted one on the sales held out",
     )  # fmt: skip
     train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
+    train.add_argument(
+        "--time-limit", type=_seconds, metavar="SECONDS",
+        help="end the search after so long, with the best of what was compared; the result depends on the machine then",
+    )  # fmt: skip
 
     predict = add("predict", "Estimate one house, and remember the estimate.", as_json, demo)
     predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")

@@ -78,6 +78,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         algorithm=options.algorithm,
         effort=options.effort,
         seed=options.seed,
+        time_limit=options.time_limit,
     )
     source = sales_at(None if options.synthetic else options.sales)
     training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)

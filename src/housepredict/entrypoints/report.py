@@ -45,6 +45,8 @@ def training_text(training: Training) -> str:
         parts.append(f"Estimates are for {version.valuation_date}, the latest sale, unless a house says otherwise.")
     if version.source.synthetic:
         parts.append("These sales are synthetic: the model says nothing about real houses.")
+    if version.irreproducible:
+        parts.append(f"Training again may make another model: {version.irreproducible}.")
     parts += ["", evaluation_text(version.evaluation), ""]
     parts.append(f"Model trained successfully. MSE: {version.evaluation.accuracy.mse:.2f}")
     parts += verdict_lines(version, training.verdict)

@@ -9,7 +9,7 @@ from attrs import asdict
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.features import Feature
-from housepredict.domain.models import Bounds, Evaluation, ModelVersion, TrainingOptions
+from housepredict.domain.models import Bounds, Evaluation, LaterEvaluation, ModelVersion, TrainingOptions
 from housepredict.domain.promotion import Verdict
 
 
@@ -48,7 +48,19 @@ def evaluation_text(evaluation: Evaluation) -> str:
     for each in evaluation.coverage:
         width = f"; half of them end below {each.width:.2f} times the estimate" if each.width else ""
         lines.append(f"{each.share:.1f} % of the prices lie in their {each.level} % interval{width}")
+    if evaluation.later:
+        lines.append(_later_text(evaluation.later))
+    elif evaluation.why_no_later:
+        lines.append(f"Not evaluated on the latest sales: {evaluation.why_no_later}.")
     return "\n".join(lines)
+
+
+def _later_text(later: LaterEvaluation) -> str:
+    measures = later.accuracy
+    told = [f"MdAPE {measures.mdape:.1f} %", f"median ratio {measures.median_ratio:.3f}"]
+    told += [f"{each.level} % coverage {each.share:.1f} %" for each in later.coverage]
+    sales = f"{later.held_out} since {later.since}, the same recipe having learned from {later.trained_on} before"
+    return f"On the latest sales ({sales}): {', '.join(told)}"
 
 
 def segments_text(evaluation: Evaluation) -> str:
@@ -80,6 +92,8 @@ def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any
         "source": version.source.location,
         "synthetic": version.source.synthetic,
         "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
+        "reproducible": version.irreproducible is None,
+        "irreproducible": version.irreproducible,
         "features": [
             {"name": each.name, "kind": each.kind, "unit": each.unit, "required": each.required}
             for each in version.schema.features
@@ -99,6 +113,18 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "price_tenths": [asdict(each) for each in evaluation.price_tenths],
         "category": evaluation.category,
         "categories": [asdict(each) for each in evaluation.categories],
+        "later": _later_document(evaluation.later) if evaluation.later else None,
+        "why_no_later": evaluation.why_no_later,
+    }
+
+
+def _later_document(later: LaterEvaluation) -> dict[str, Any]:
+    return {
+        "since": later.since.isoformat(),
+        "trained_on": later.trained_on,
+        "held_out": later.held_out,
+        **asdict(later.accuracy),
+        "coverage": [asdict(each) for each in later.coverage],
     }
 
 
@@ -130,6 +156,7 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         ("algorithm", str(version.algorithm)),
         ("sales", f"{source}, SHA-256 {version.source.digest}"),
         ("options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
+        ("reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
         ("estimates for", str(version.valuation_date or "no date")),
         *[("file", f"{name}, SHA-256 {digest}") for name, digest in sorted(version.digests.items())],
         *[("library", f"{name} {number}") for name, number in sorted(version.libraries.items())],

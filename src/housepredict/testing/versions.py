@@ -17,6 +17,7 @@ from housepredict.domain.models import (
     Coverage,
     Effort,
     Evaluation,
+    LaterEvaluation,
     ModelVersion,
     Segment,
     SelfTest,
@@ -32,6 +33,15 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 _COUNTS = st.integers(0, 2**40)
 _NUMBERS = st.floats(-1e15, 1e15)
 _SEGMENTS = st.lists(st.builds(Segment, _TEXTS, _COUNTS, _NUMBERS, _NUMBERS, st.none() | _NUMBERS), max_size=2).map(
+    tuple
+)
+_ACCURACIES = st.builds(
+    Accuracy,
+    n=_COUNTS,
+    **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
+    **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
+)
+_COVERAGES = st.lists(st.builds(Coverage, st.sampled_from((80, 90)), _NUMBERS, st.none() | _NUMBERS), max_size=2).map(
     tuple
 )
 _VALUES = st.one_of(_TEXTS, st.integers(-(10**15), 10**15), _NUMBERS, st.booleans())
@@ -66,25 +76,21 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
             kinds=st.dictionaries(_TEXTS, st.sampled_from(Kind), max_size=2),
             algorithm=st.sampled_from(Algorithm),
             effort=st.sampled_from(Effort),
+            time_limit=st.none() | st.floats(1e-3, 1e9),
         ),
         source=st.builds(TrainingSource, st.none() | _TEXTS, _TEXTS),
         evaluation=st.builds(
             Evaluation,
             trained_on=_COUNTS,
             held_out=_COUNTS,
-            accuracy=st.builds(
-                Accuracy,
-                n=_COUNTS,
-                **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
-                **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
-            ),
+            accuracy=_ACCURACIES,
             bounds=st.dictionaries(_TEXTS, st.builds(Bounds, _NUMBERS, _NUMBERS), max_size=2),
-            coverage=st.lists(
-                st.builds(Coverage, st.sampled_from((80, 90)), _NUMBERS, st.none() | _NUMBERS), max_size=2
-            ).map(tuple),
+            coverage=_COVERAGES,
             price_tenths=_SEGMENTS,
             category=st.none() | _TEXTS,
             categories=_SEGMENTS,
+            later=st.none() | st.builds(LaterEvaluation, st.dates(), _COUNTS, _COUNTS, _ACCURACIES, _COVERAGES),
+            why_no_later=st.none() | _TEXTS,
         ),
         self_test=st.lists(
             st.builds(SelfTest, st.builds(House, st.dictionaries(_TEXTS, _VALUES, max_size=3)), _NUMBERS), max_size=2
@@ -92,6 +98,7 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         digests=st.just(digests_of(artefact)),
         libraries=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
         calibration=st.none() | st.builds(Calibration, st.none() | _NUMBERS, st.none() | _NUMBERS, deviation=_NUMBERS),
+        irreproducible=st.none() | _TEXTS,
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.columns import Columns
-from housepredict.adapters.serving.encoding import Matrix
+from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
-from housepredict.adapters.sklearn_model.search import score_of
+from housepredict.adapters.sklearn_model.search import folds_of, score_of
 from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.sales import Sale
 
 _LATITUDE = re.compile(r"^lat(t?itude)?$|[ _.]lat(itude)?$|^latt$", re.IGNORECASE)
 _LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longitude)$", re.IGNORECASE)
@@ -19,6 +21,12 @@ _TURNS = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR = 365.0
 """Days that a trend may go on for after the last sale."""
 _ORIGINS = (0.7, 0.8, 0.9)
+
+
+def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:
+    """The houses, their prices, and their folds in a search."""
+    prices = np.array([sale.price for sale in sales], dtype=np.float64)
+    return Encoder(schema)([sale.house for sale in sales]), prices, folds_of([sale.house_key for sale in sales])
 
 
 def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> Table:

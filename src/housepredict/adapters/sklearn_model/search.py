@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ _Kept = tuple[Recipe, str | None, int]
 
 @frozen(eq=False)
 class Found:
-    """The best recipe, and what it says of the sales that each of its fits was kept from: `known` are the rows of the
-    table, `log_prices` the logarithms of its prices for them.
+    """The best of the recipes that were `compared`, and what it says of the sales that each of its fits was kept from:
+    `known` are the rows of the table, `log_prices` the logarithms of its prices for them.
     """
 
+    compared: int
     recipe: Recipe
     score: float
     known: NDArray[np.int64]
@@ -46,6 +48,11 @@ def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
     return np.array([places[key] for key in house_keys])
 
 
+def enough_of(count: int) -> NDArray[np.int64]:
+    """Which of so many sales are looked at to tell how far recipes are off."""
+    return np.arange(count)[:: -(-count // _ENOUGH)]
+
+
 def score_of(errors: NDArray[np.float64]) -> float:
     """How far logarithms of prices are off: the mean and the median alike, one for the spread and one for the usual."""
     off = np.abs(errors)
@@ -53,31 +60,46 @@ def score_of(errors: NDArray[np.float64]) -> float:
 
 
 def search(
-    candidates: Sequence[Recipe], table: Table, folds: NDArray[np.int64], seed: int, progress: Progress
+    candidates: Sequence[Recipe],
+    table: Table,
+    folds: NDArray[np.int64],
+    seed: int,
+    progress: Progress,
+    is_over: Callable[[], bool] | None = None,
 ) -> Found:
-    """Compare recipes, and all variants that their fits bring along; the simpler one wins a tie."""
-    known = np.arange(len(table))[:: -(-len(table) // _ENOUGH)]
+    """Compare recipes, simplest first, and all variants that their fits bring along; the simpler one wins a tie.
+
+    `is_over` is asked before each fit: from then on no other is begun but those of the first recipe.
+    """
+    known = enough_of(len(table))
     table, folds = table.rows(known), folds[known]
     tasks = [
         (recipe, fold, loss) for recipe in candidates for fold in range(FOLDS) for loss in (recipe.losses or (None,))
     ]
-    # heavy ones first, so that no core is left with one in the end
-    order = sorted(range(len(tasks)), key=lambda task: -tasks[task][0].leaves * tasks[task][0].iterations)
+    # heavy ones first, so that no core is left with one in the end, unless that end may never come
+    order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
+    begun = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
     kept: dict[_Kept, NDArray[np.float64]] = {}
-    parallel = Parallel(n_jobs=-1, return_as="generator", max_nbytes=None)
-    results = parallel(delayed(_kept_out)(*tasks[task], table, folds, seed) for task in order)
-    for done, (task, predicted) in enumerate(zip(order, results, strict=True), 1):
-        recipe, fold, loss = tasks[task]
+    parallel = Parallel(n_jobs=-1, return_as="generator", pre_dispatch="n_jobs", max_nbytes=None)
+    results = parallel(delayed(_kept_out)(*task, table, folds, seed) for task in begun)
+    done = 0
+    # fewer results than tasks if it was over
+    for (recipe, fold, loss), predicted in zip(order, results, strict=False):
+        done += 1
         for trees, values in predicted.items():
             kept.setdefault((recipe, loss, trees), np.empty(len(table)))[folds == fold] = values
         progress(done, len(tasks))
+    if done < len(tasks):
+        progress(done, done)  # there will be no more
+    unfinished = {recipe for recipe, *_ in order[done:]}
+    compared = [recipe for recipe in candidates if recipe not in unfinished]
     best: Found | None = None
-    for recipe in candidates:
+    for recipe in compared:
         for variant in recipe.variants():
             log_prices = _mixed(variant, recipe, kept)
             score = score_of(log_prices - table.log_prices)
             if best is None or score < best.score:
-                best = Found(variant, score, known, log_prices)
+                best = Found(len(compared), variant, score, known, log_prices)
     if best is None:
         raise ValueError("there must be a recipe to choose")
     return best

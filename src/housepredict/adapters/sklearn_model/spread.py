@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.sklearn_model.boosting import boost
+from housepredict.adapters.sklearn_model.recipes import Table
 from housepredict.domain.estimates import Calibration
 
 _LEAST_ERROR = 1e-3
@@ -16,6 +17,18 @@ _LEAST_ERROR = 1e-3
 _ENOUGH_TO_TELL_HOUSES_APART = 400
 _BEYOND = 10
 """So many sales must lie outside an interval, or where it ends is anyone's guess."""
+
+
+def how_sure(
+    sales: Table, log_prices: NDArray[np.float64], folds: NDArray[np.int64], seed: int
+) -> tuple[Any, Calibration]:
+    """The trees of `fit_spread`, and the calibration to them, from what models said of sales that they were kept from:
+    `log_prices`. `folds` are those of the sales.
+    """
+    errors = sales.log_prices - log_prices
+    seen = np.column_stack([sales.for_trees, log_prices])
+    spreads = spreads_out_of_fold(sales.categorical, seen, errors, folds, seed)
+    return fit_spread(sales.categorical, seen, errors, seed), calibrate(errors, spreads)
 
 
 def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float64], seed: int) -> Any:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import joblib
 import numpy as np
 import sklearn
 from attrs import define, evolve, frozen
-from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
-from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, pack, unpack, valuation
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, ServingForm, pack, unpack, valuation
+from housepredict.adapters.sklearn_model.again import again
 from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
-from housepredict.adapters.sklearn_model.preparing import table_of, trend_days
+from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
-from housepredict.adapters.sklearn_model.search import FOLDS, folds_of, search
-from housepredict.adapters.sklearn_model.spread import calibrate, fit_spread, spreads_out_of_fold
+from housepredict.adapters.sklearn_model.search import FOLDS, search
+from housepredict.adapters.sklearn_model.spread import calibrate, how_sure
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.ports import Fitted, Progress, Valuation
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale
 
 if TYPE_CHECKING:
@@ -36,58 +39,104 @@ if TYPE_CHECKING:
 
 
 @frozen(eq=False)
-class _Learned:
-    """A model in its two forms: as scikit-learn has it, and packed to serve."""
+class _Made:
+    """A model in its two forms, as scikit-learn has it and packed to serve, and how it is made again of other sales."""
 
     algorithm: Algorithm
     estimator: Any
     serving: bytes
     calibration: Calibration
+    again: Callable[[Sequence[Sale]], tuple[ServingForm, Calibration]]
+    irreproducible: str | None = None
 
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn. `recipes` says what a search compares."""
+    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` what time it is for its limit."""
 
     _recipes: Callable[[Algorithm, Effort, int], Sequence[Recipe]] = recipes
+    _seconds: Callable[[], float] = monotonic
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         """See ports.Trainer. What is proven is the serving form as it is read from its file."""
-        encode = Encoder(schema)
-        matrix = encode([sale.house for sale in sales])
-        prices = np.array([sale.price for sale in sales], dtype=np.float64)
-        folds = folds_of([sale.house_key for sale in sales])
         if options.algorithm is Algorithm.LINEAR:
-            learned = _linear(schema, matrix, prices, folds, progress)
+            made = _linear(schema, sales, progress)
         else:
-            candidates = self._recipes(options.algorithm, options.effort, len(sales))
-            learned = _log_prices(schema, matrix, prices, folds, options.seed, candidates, progress)
-        form = unpack(learned.serving, learned.algorithm)
+            made = self._log_prices(schema, sales, options, progress)
+        encode = Encoder(schema)
 
-        def predict(houses: Sequence[House]) -> Valuation:
-            return valuation(form, encode(houses))
+        def learned(form: ServingForm, calibration: Calibration) -> Learned:
+            def predict(houses: Sequence[House]) -> Valuation:
+                return valuation(form, encode(houses))
+
+            return Learned(predict, calibration)
 
         return Fitted(
-            artefact={SERVING_FILE: learned.serving, ESTIMATOR_FILE: _dump(learned.estimator)},
-            predict=predict,
-            algorithm=learned.algorithm,
+            predict=learned(unpack(made.serving, made.algorithm), made.calibration).predict,
+            calibration=made.calibration,
+            artefact={SERVING_FILE: made.serving, ESTIMATOR_FILE: _dump(made.estimator)},
+            algorithm=made.algorithm,
             libraries={
                 "python": platform.python_version(),
                 "numpy": np.__version__,
                 "scikit-learn": sklearn.__version__,
                 "joblib": joblib.__version__,
             },
-            calibration=learned.calibration,
+            again=lambda others: learned(*made.again(others)),
+            irreproducible=made.irreproducible,
+        )
+
+    def _log_prices(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> _Made:
+        started, limit, seed = self._seconds(), options.time_limit, options.seed
+        candidates = self._recipes(options.algorithm, options.effort, len(sales))
+        matrix, prices, folds = encoded(schema, sales)
+        table = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
+        is_over = None if limit is None else lambda: self._seconds() - started >= limit
+        found = search(candidates, table, folds, seed, progress, is_over)
+        model = make(found.recipe, table, seed)
+        spread, calibration = how_sure(table.rows(found.known), found.log_prices, folds[found.known], seed)
+        algorithm = found.recipe.algorithm
+        serving = pack(model.form(table, flatten(spread) if spread else None))
+        form = cast("LogPrices", unpack(serving, algorithm))
+        for rows in (matrix, odd_rows(schema, matrix)):
+            asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
+            model.prove(form, asked)
+            if spread:
+                seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
+                prove_trees(spread, cast("Trees", form.spread), seen)
+        return _Made(
+            algorithm=algorithm,
+            estimator={**model.parts(), "spread": spread},
+            serving=serving,
+            calibration=calibration,
+            again=partial(again, schema, recipe=found.recipe, seed=seed),
+            irreproducible=None
+            if found.compared == len(candidates)
+            else f"the time limit of {limit:g} s ended the search when {found.compared} of {len(candidates)} recipes "
+            "were compared",
         )
 
 
-def _linear(
-    schema: FeatureSchema,
-    matrix: Matrix,
-    prices: NDArray[np.float64],
-    folds: NDArray[np.int64],
-    progress: Progress,
-) -> _Learned:
+def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> _Made:
+    pipeline, form, calibration = _line(schema, sales, progress)
+    serving = pack(form)
+    served = cast("Linear", unpack(serving, Algorithm.LINEAR))
+    matrix, *_ = encoded(schema, sales)
+    for rows in (matrix, odd_rows(schema, matrix)):
+        prove_line(pipeline, served, rows)
+    progress(FOLDS + 1, FOLDS + 1)
+
+    def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
+        _, form, calibration = _line(schema, others, lambda _done, _total: None)
+        return form, calibration
+
+    return _Made(Algorithm.LINEAR, pipeline, serving, calibration, line_again)
+
+
+def _line(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> tuple[Pipeline, Linear, Calibration]:
+    matrix, prices, folds = encoded(schema, sales)
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
     kept_out, spreads = np.empty((2, len(prices)))
     for fold in range(FOLDS):
@@ -96,45 +145,9 @@ def _linear(
         form = linear_form(categories, least_squares(categories, matrix[~own], prices[~own]))
         kept_out[own], spreads[own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
-    serving = pack(linear_form(categories, pipeline))
-    served = cast("Linear", unpack(serving, Algorithm.LINEAR))
-    for rows in (matrix, odd_rows(schema, matrix)):
-        prove_line(pipeline, served, rows)
-    progress(FOLDS + 1, FOLDS + 1)
     # a line may say that a house costs nothing; its logarithm would be infinite
     errors = np.log(prices) - np.log(np.maximum(kept_out, prices.min() / 2))
-    return _Learned(Algorithm.LINEAR, pipeline, serving, calibrate(errors, spreads))
-
-
-def _log_prices(
-    schema: FeatureSchema,
-    matrix: Matrix,
-    prices: NDArray[np.float64],
-    folds: NDArray[np.int64],
-    seed: int,
-    candidates: Sequence[Recipe],
-    progress: Progress,
-) -> _Learned:
-    days = trend_days(schema, matrix, prices, seed)
-    table = table_of(schema, matrix, prices, days)
-    found = search(candidates, table, folds, seed, progress)
-    model = make(found.recipe, table, seed)
-    known = table.rows(found.known)
-    errors = known.log_prices - found.log_prices
-    seen = np.column_stack([known.for_trees, found.log_prices])
-    spreads = spreads_out_of_fold(table.categorical, seen, errors, folds[found.known], seed)
-    spread = fit_spread(table.categorical, seen, errors, seed)
-    algorithm = found.recipe.algorithm
-    serving = pack(model.form(table, flatten(spread) if spread else None))
-    form = cast("LogPrices", unpack(serving, algorithm))
-    for rows in (matrix, odd_rows(schema, matrix)):
-        asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
-        model.prove(form, asked)
-        if spread:
-            prove_trees(
-                spread, cast("Trees", form.spread), np.column_stack([asked.for_trees, form.log_prices(asked.values)])
-            )
-    return _Learned(algorithm, {**model.parts(), "spread": spread}, serving, calibrate(errors, spreads))
+    return pipeline, linear_form(categories, pipeline), calibrate(errors, spreads)
 
 
 def _dump(estimator: Any) -> bytes:

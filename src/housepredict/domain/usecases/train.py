@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
-from housepredict.domain.evaluation import Valued, evaluate, valued
+from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.inference import PreparedSales, prepare
+from housepredict.domain.latest import latest_sales
 from housepredict.domain.models import (
     Algorithm,
+    LaterEvaluation,
     ModelVersion,
     SelfTest,
     TrainingOptions,
@@ -21,6 +23,7 @@ from housepredict.domain.models import (
 from housepredict.domain.ports import (
     Clock,
     Fitted,
+    Learned,
     ModelStore,
     Predictor,
     PredictorLoader,
@@ -30,6 +33,7 @@ from housepredict.domain.ports import (
     Trainer,
 )
 from housepredict.domain.promotion import PromotionPolicy, Verdict, compare, incomparable, is_same, judge
+from housepredict.domain.sales import Sale
 
 SELF_TEST_ROWS = 5
 
@@ -77,11 +81,8 @@ class Train:
             if origin.synthetic:
                 # how sure it is of houses that were made up says nothing of how sure it may be of real ones
                 fitted = evolve(fitted, calibration=None)
-            prices = fitted.predict([sale.house for sale in sales.held_out])
-            rows = valued(sales.held_out, prices, fitted.calibration)
-            if len(rows) < len(sales.held_out):
-                raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
-            version = self._version(origin, options, sales, fitted, prices.prices, rows)
+            rows = _estimated(sales.held_out, fitted)
+            version = self._version(origin, options, sales, fitted, rows)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
             self._models.add(version, fitted.artefact)
@@ -103,7 +104,6 @@ class Train:
         options: TrainingOptions,
         sales: PreparedSales,
         fitted: Fitted,
-        prices: Sequence[float],
         rows: Sequence[Valued],
     ) -> ModelVersion:
         now = self._clock.now()
@@ -114,14 +114,12 @@ class Train:
             schema=sales.schema,
             options=options,
             source=source,
-            evaluation=evaluate(rows, sales.schema, len(sales.training)),
-            self_test=tuple(
-                SelfTest(sale.house, price)
-                for sale, price in zip(sales.held_out[:SELF_TEST_ROWS], prices, strict=False)
-            ),
+            evaluation=evaluate(rows, sales.schema, len(sales.training), _later(sales, fitted)),
+            self_test=tuple(SelfTest(row.sale.house, row.estimate) for row in rows[:SELF_TEST_ROWS]),
             digests=digests_of(fitted.artefact),
             libraries=fitted.libraries,
             calibration=fitted.calibration,
+            irreproducible=fitted.irreproducible,
         )
 
     def _verdict(
@@ -162,3 +160,19 @@ class Train:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
             return f"The promoted version {name} cannot be loaded, and counts as none: {error}"
+
+
+def _estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
+    rows = valued(sales, model.predict([sale.house for sale in sales]), model.calibration)
+    if len(rows) < len(sales):
+        raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
+    return rows
+
+
+def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:
+    """The evaluation on the latest sales, or why there is none."""
+    split = latest_sales([*sales.training, *sales.held_out])
+    if isinstance(split, str):
+        return split
+    rows = _estimated(split.latest, fitted.again(split.earlier))
+    return evaluate_later(rows, split.since, len(split.earlier))

@@ -1,0 +1,86 @@
+"""A search that a limit of time ends, and a recipe that is followed again on other sales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import valuation
+from housepredict.adapters.sklearn_model.again import again
+from housepredict.adapters.sklearn_model.recipes import Recipe
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.evaluation import coverage, valued
+from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.domain.ports import Fitted
+from housepredict.domain.sales import Sale
+from tests.factories import MIXED, some_sales
+
+LINE = Recipe(on_a_line=True)
+FEW, MANY = (Recipe(on_a_line=on_a_line, leaves=4, iterations=16) for on_a_line in (False, True))
+CANDIDATES = [LINE, FEW, MANY]
+SALES = some_sales(MIXED, 150)
+
+
+def fit(
+    candidates: Sequence[Recipe] = CANDIDATES,
+    time_limit: float | None = None,
+    sales: Sequence[Sale] = SALES,
+    steps: list[tuple[int, int]] | None = None,
+    algorithm: Algorithm = Algorithm.AUTO,
+) -> Fitted:
+    """Fit by a clock that is a second later each time it is looked at: when it starts, and before each fit of trees."""
+    trainer = SklearnTrainer(lambda *_: candidates, count().__next__)
+    options = TrainingOptions(algorithm=algorithm, time_limit=time_limit)
+    return trainer.fit(MIXED, sales, options, lambda *step: None if steps is None else steps.append(step))
+
+
+@pytest.mark.parametrize(
+    ("limit", "compared", "fits"), [(1, 1, 5), (10, 1, 14), (11, 2, 15), (20, 2, 24)], ids="{} s".format
+)
+def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: int, fits: int) -> None:
+    """The line has five fits, for which there is always time; either kind of trees has ten, looked at one by one."""
+    steps: list[tuple[int, int]] = []
+    ended = fit(time_limit=limit, steps=steps)
+    assert ended.artefact == fit(CANDIDATES[:compared]).artefact
+    assert ended.irreproducible == (
+        f"the time limit of {limit} s ended the search when {compared} of 3 recipes were compared"
+    )
+    assert steps[-1] == (fits, fits)
+
+
+def test_a_limit_that_was_not_reached_changes_nothing() -> None:
+    limited, unlimited = fit(time_limit=21), fit()
+    assert limited.artefact == unlimited.artefact
+    assert limited.calibration == unlimited.calibration
+    assert (limited.irreproducible, unlimited.irreproducible) == (None, None)
+
+
+def test_a_line_alone_has_nothing_to_search_for() -> None:
+    assert fit(time_limit=1e-9, algorithm=Algorithm.LINEAR).irreproducible is None
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.LINEAR, Algorithm.RIDGE, Algorithm.BOOSTING])
+def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm) -> None:
+    """Whoever still knew of sales at ten times the price, would estimate more."""
+    recipe = LINE if algorithm is Algorithm.RIDGE else MANY
+    dear = [evolve(sale, price=10 * sale.price) for sale in SALES]
+    others = some_sales(MIXED, 600, seed=3)
+    houses = [sale.house for sale in SALES]
+    first, second = (fit([recipe], sales=sales, algorithm=algorithm).again(others) for sales in (SALES, dear))
+    assert first.predict(houses) == second.predict(houses)
+    assert first.calibration == second.calibration
+
+
+def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
+    """So many trees know the sales that they have learned from by heart."""
+    deep = Recipe(on_a_line=True, leaves=31, iterations=320)
+    form, calibration = again(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1)
+    asked = some_sales(MIXED, 500, seed=4)
+    said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
+    held = coverage(valued(asked, said, calibration), 90)
+    assert held
+    assert 80 <= held.share <= 97

@@ -1,0 +1,55 @@
+"""What a training makes depends on the sales, the options and the seed, and on nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.services import environment
+
+
+def some_file(path: Path) -> Path:
+    """Sales with every kind of feature, dates among them."""
+    draw = random.Random(1)
+    with path.open("w", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["parcel_id", "sold", "price", "sqft", "rooms", "zip", "heating", "pool"])
+        for row in range(400):
+            sqft, pool, sold = draw.randint(600, 4000), draw.random() < 0.2, date(2024, 1, 1) + timedelta(row % 350)
+            town, heating = draw.choice(["98101", "98102", "98103"]), draw.choice(["gas", "oil", "wood", ""])
+            price = round(sqft * 150 + 40000 * pool + draw.gauss(0, 9000))
+            rows.writerow([7000 + row * 13, sold, price, sqft, draw.randint(1, 6), town, heating, pool])
+    return path
+
+
+def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tuple[dict[str, bytes], Any]:
+    """The artefact's files, and the manifest without what tells one training from another: its name and its time."""
+    command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
+    subprocess.run(
+        command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=300
+    )
+    files = {path.name: path.read_bytes() for path in folder.glob("models/versions/*/*")}
+    manifest = json.loads(files.pop("manifest.json"))
+    del manifest["name"], manifest["created_at"]
+    return files, manifest
+
+
+@pytest.mark.parametrize("algorithm", ["linear", "boosting"])
+def test_processes_that_hash_differently_make_the_same_files(tmp_path: Path, algorithm: str) -> None:
+    sales = some_file(tmp_path / "sales.csv")
+    first, second = (
+        trained(sales, tmp_path / seed, "--effort", "low", "--algorithm", algorithm, seed_of_hashes=seed)
+        for seed in ("1", "2")
+    )
+    assert first == second
+    files, manifest = first
+    assert files.keys() == manifest["digests"].keys() == {"serving.npz", "estimator.joblib"}
+    assert manifest["evaluation"]["later"]

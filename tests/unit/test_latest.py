@@ -1,0 +1,69 @@
+"""Which sales are the latest, and which of the others a model may learn from to be evaluated on them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.features import House
+from housepredict.domain.inference import MIN_SALES
+from housepredict.domain.latest import LATEST_SHARE, LatestSales, latest_sales
+from housepredict.domain.sales import Sale
+
+FIRST = date(2024, 1, 1)
+
+
+def sales_on(days: list[int], houses: list[int] | None = None) -> list[Sale]:
+    keys = houses or list(range(len(days)))
+    return [Sale(House({}), 1.0, str(key), FIRST + timedelta(day)) for day, key in zip(days, keys, strict=True)]
+
+
+def distance(sales: list[Sale], since: date) -> float:
+    """How far the share of the sales since a day is from a fifth."""
+    return abs(sum(sale.sold_on >= since for sale in sales if sale.sold_on) / len(sales) - LATEST_SHARE)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 120)), min_size=150, max_size=250),
+    st.sampled_from([1, 30, 60]),
+)
+def test_the_latest_are_a_fifth_as_near_as_days_come_and_no_house_of_theirs_is_learned_from(
+    rows: list[tuple[int, int]], days_at_once: int
+) -> None:
+    """Months stand for many days: they come less near."""
+    sales = sales_on([day // days_at_once * days_at_once for day, _ in rows], [house for _, house in rows])
+    found = latest_sales(sales)
+    if isinstance(found, str):
+        return
+    assert list(found.latest) == [sale for sale in sales if sale.sold_on and sale.sold_on >= found.since]
+    houses = {sale.house_key for sale in found.latest}
+    earlier = [sale for sale in sales if sale not in found.latest]
+    assert list(found.earlier) == [sale for sale in earlier if sale.house_key not in houses]
+    assert min(len(found.latest), len(found.earlier)) >= MIN_SALES
+    days = {sale.sold_on for sale in sales if sale.sold_on} - {min(sale.sold_on for sale in sales if sale.sold_on)}
+    assert distance(sales, found.since) == pytest.approx(min(distance(sales, day) for day in days))
+
+
+def test_where_each_sale_has_a_day_it_is_a_fifth() -> None:
+    found = latest_sales(sales_on(list(range(200))))
+    assert isinstance(found, LatestSales)
+    assert (found.since, len(found.latest), len(found.earlier)) == (FIRST + timedelta(160), 40, 160)
+
+
+@pytest.mark.parametrize(
+    ("sales", "why"),
+    [
+        ([Sale(House({}), 1.0, "a")] * 200, "they have no dates"),
+        (sales_on([0] * 200), "they are all of one date"),
+        (sales_on(list(range(100))), "20 are since 2024-03-21 and 80 of other houses before: 30 are needed of each"),
+        (sales_on(list(range(100)), [day % 20 for day in range(100)]), "20 are since 2024-03-21 and 0 of other"),
+        (sales_on([0] * 20 + [1] * 180), "180 are since 2024-01-02 and 20 of other houses before"),
+    ],
+)
+def test_where_there_are_none_to_tell_it_says_why(sales: list[Sale], why: str) -> None:
+    found = latest_sales(sales)
+    assert isinstance(found, str)
+    assert found.startswith(why)
