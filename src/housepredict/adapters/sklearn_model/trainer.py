@@ -13,8 +13,20 @@ import sklearn
 from attrs import define, evolve, frozen
 from numpy.typing import NDArray
 
+from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, pack, unpack, valuation
+from housepredict.adapters.serving.explainer import demand_sums
+from housepredict.adapters.serving.loader import (
+    ESTIMATOR_FILE,
+    EXPLANATION_FILE,
+    SERVING_FILE,
+    ServingForm,
+    pack,
+    unpack,
+    unpack_attribution,
+    valuation,
+)
+from housepredict.adapters.sklearn_model.attributing import attribution
 from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
@@ -34,14 +46,18 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.log_prices import LogPrices
     from housepredict.adapters.serving.trees import Trees
 
+_PROVEN = 100
+"""Houses whose explanations are proven: each takes as long as a hundred estimates."""
+
 
 @frozen(eq=False)
 class _Learned:
-    """A model in its two forms: as scikit-learn has it, and packed to serve."""
+    """A model in its two forms: as scikit-learn has it, and packed to serve and to explain."""
 
     algorithm: Algorithm
     estimator: Any
     serving: bytes
+    explanation: bytes
     calibration: Calibration
 
 
@@ -68,7 +84,11 @@ class SklearnTrainer:
             return valuation(form, encode(houses))
 
         return Fitted(
-            artefact={SERVING_FILE: learned.serving, ESTIMATOR_FILE: _dump(learned.estimator)},
+            artefact={
+                SERVING_FILE: learned.serving,
+                EXPLANATION_FILE: learned.explanation,
+                ESTIMATOR_FILE: _dump(learned.estimator),
+            },
             predict=predict,
             algorithm=learned.algorithm,
             libraries={
@@ -100,10 +120,12 @@ def _linear(
     served = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
         prove_line(pipeline, served, rows)
+    explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
+    _prove_explanation(schema, served, explanation, matrix)
     progress(FOLDS + 1, FOLDS + 1)
     # a line may say that a house costs nothing; its logarithm would be infinite
     errors = np.log(prices) - np.log(np.maximum(kept_out, prices.min() / 2))
-    return _Learned(Algorithm.LINEAR, pipeline, serving, calibrate(errors, spreads))
+    return _Learned(Algorithm.LINEAR, pipeline, serving, explanation, calibrate(errors, spreads))
 
 
 def _log_prices(
@@ -134,7 +156,17 @@ def _log_prices(
             prove_trees(
                 spread, cast("Trees", form.spread), np.column_stack([asked.for_trees, form.log_prices(asked.values)])
             )
-    return _Learned(algorithm, {**model.parts(), "spread": spread}, serving, calibrate(errors, spreads))
+    explanation = pack(attribution(model, form, table))
+    _prove_explanation(schema, form, explanation, matrix)
+    parts = {**model.parts(), "spread": spread}
+    return _Learned(algorithm, parts, serving, explanation, calibrate(errors, spreads))
+
+
+def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
+    """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
+    contributions = Contributions(form, unpack_attribution(explanation))
+    for rows in (matrix, odd_rows(schema, matrix)):
+        demand_sums(contributions, rows[:: -(-len(rows) // _PROVEN)])
 
 
 def _dump(estimator: Any) -> bytes:

@@ -1,0 +1,67 @@
+"""From the files of a model version to what moved its estimates, or to the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import define
+
+from housepredict.adapters.serving.attribution import Contributions
+from housepredict.adapters.serving.encoding import Encoder, Matrix
+from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, unpack, unpack_attribution
+from housepredict.domain.errors import NoExplanation, RefusedModel
+from housepredict.domain.explanations import Contribution, Explanation, Unit
+from housepredict.domain.features import House
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
+
+_SLACK = 1e-9
+
+
+@define
+class ServingExplainer:
+    """Explains with a version's serving form and the file beside it."""
+
+    version: ModelVersion
+    _contributions: Contributions
+    _encode: Encoder
+
+    def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
+        """An explanation for each house, in order; see ports.Explainer."""
+        unit = Unit.PRICE if self.version.algorithm is Algorithm.LINEAR else Unit.LOG_PRICE
+        players = self._contributions.players
+        names = [
+            tuple(feature.name for feature, own in zip(self.version.schema.features, players, strict=True) if own == player)
+            for player in range(players.max(initial=-1) + 1)
+        ]
+        return [
+            Explanation(unit, self._contributions.base, tuple(map(Contribution, names, amounts)))
+            for amounts in self._contributions(self._encode(houses)).tolist()
+        ]
+
+
+def load_explainer(version: ModelVersion, artefact: Artefact) -> ServingExplainer:
+    """The explainer of a version.
+
+    Raises NoExplanation if it has none, and RefusedModel unless the files are those of the manifest, fit each other, and
+    explain the houses of the self-test.
+    """
+    verify(version, artefact)
+    if EXPLANATION_FILE not in artefact:
+        raise NoExplanation
+    form = unpack(artefact[SERVING_FILE], version.algorithm)
+    try:
+        contributions = Contributions(form, unpack_attribution(artefact[EXPLANATION_FILE]))
+    except ValueError as error:
+        raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
+    encode = Encoder(version.schema)
+    demand_sums(contributions, encode([test.house for test in version.self_test]))
+    return ServingExplainer(version, contributions, encode)
+
+
+def demand_sums(contributions: Contributions, matrix: Matrix) -> None:
+    """Raise RefusedModel unless the contributions add up to what the model says of encoded houses."""
+    amounts = contributions(matrix)
+    off = np.abs(contributions.base + amounts.sum(axis=1) - contributions.told(matrix))
+    if not (off <= _SLACK * np.maximum(1, np.abs(amounts).sum(axis=1))).all():
+        raise RefusedModel(f"Contributions do not add up to what the model says: they are off by {off.max()}")
