@@ -9,6 +9,9 @@ from attrs import frozen
 
 from housepredict.domain.estimates import Prediction
 
+_BEYOND = 700.0
+"""No price changes by this much, and a float could not hold its inverse."""
+
 
 class Unit(StrEnum):
     """What contributions are amounts of: the price, in the currency of the sales, or its natural logarithm."""
@@ -32,7 +35,7 @@ class Contribution:
     @property
     def percent(self) -> float:
         """What an amount of a logarithm makes of a price, in percent of it; such percentages multiply."""
-        return 100 * math.expm1(self.amount)
+        return 100 * math.expm1(min(self.amount, _BEYOND))
 
 
 @frozen

@@ -28,8 +28,8 @@ class Attribution:
 class Contributions:
     """What each player adds to what a form says: from `base` on, in prices for a Linear and in logarithms else.
 
-    `players`, of shape (features,), is the player of each feature; see Columns. A term of the line adds what it is above
-    its mean. Raises ValueError if the attribution is of another form.
+    `players`, of shape (features,), is the player of each feature; see Columns. A term of the line adds what it is
+    above its mean. Raises ValueError if the attribution is of another form.
     """
 
     _form: Linear | LogPrices
@@ -51,7 +51,7 @@ class Contributions:
         self.players = columns.players[columns.logged.size : columns.for_lines.stop]
         sets = ((form.squared, attribution.squared), (form.absolute, attribution.absolute))
         for (trees, paths), weight in zip(sets, form.weights, strict=True):
-            if trees and paths and paths.fit(trees, self.players.max() + 1):
+            if trees and paths and paths.are_of(trees, self.players.max() + 1):
                 self.base += weight * float(paths.mean)
                 self._trees.append((weight, TreeContributions(trees, paths, columns.players[columns.for_trees])))
             elif trees or paths:

@@ -44,8 +44,8 @@ class Columns:
     def players(self) -> NDArray[np.int64]:
         """Which player each column belongs to, of shape (columns,), numbered in the order of their features.
 
-        A player is what contributes to a price as one: a feature, or all features that turned axes connect. What a turned
-        axis says cannot be told from any of its features without the others.
+        A player is what contributes to a price as one: a feature, or all features that turned axes connect, since what
+        such an axis says takes all of them to tell.
         """
         own = np.arange(self.features)
         for first, second in self.turned:

@@ -31,7 +31,11 @@ class ServingExplainer:
         unit = Unit.PRICE if self.version.algorithm is Algorithm.LINEAR else Unit.LOG_PRICE
         players = self._contributions.players
         names = [
-            tuple(feature.name for feature, own in zip(self.version.schema.features, players, strict=True) if own == player)
+            tuple(
+                feature.name
+                for feature, own in zip(self.version.schema.features, players, strict=True)
+                if own == player
+            )
             for player in range(players.max(initial=-1) + 1)
         ]
         return [
@@ -43,8 +47,8 @@ class ServingExplainer:
 def load_explainer(version: ModelVersion, artefact: Artefact) -> ServingExplainer:
     """The explainer of a version.
 
-    Raises NoExplanation if it has none, and RefusedModel unless the files are those of the manifest, fit each other, and
-    explain the houses of the self-test.
+    Raises NoExplanation if it has none, and RefusedModel unless the files are those of the manifest, fit each other,
+    and explain the houses of the self-test.
     """
     verify(version, artefact)
     if EXPLANATION_FILE not in artefact:

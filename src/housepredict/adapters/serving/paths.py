@@ -1,14 +1,14 @@
 """What each player contributes to what trees say: Shapley values by the paths to the leaves.
 
-What trees say of a house of which some players alone are known is the mean over the leaves that it may end in: at a split
-on a player that is not known a house goes both ways, as often as the houses of the training did. (The path-dependent
-expectation of Lundberg et al., Nature Machine Intelligence 2, 2020, here for players of several columns.) So a leaf
-counts as the product of a factor for each player on its path: 1 or 0 for one that is known, whether the house agrees with
-all of the path's splits on its columns or not; the share of the training's houses that went along them for another.
+What trees say of a house of which some players alone are known is the mean over the leaves that it may end in: at a
+split on any other player it goes both ways, as often as the houses of the training did. (The path-dependent expectation
+of Lundberg et al., Nature Machine Intelligence 2, 2020, here for players of several columns.) So a leaf counts as a
+product with a factor for each player on its path: of one that is known, 1 or 0, whether the house agrees with all of
+the path's splits on its columns or not; of another, the share of the training's houses that went along them.
 
 Let each player be known with probability t, and the mean is a polynomial in t. A player's Shapley value is the integral
-of its derivative by that player's probability, t from 0 to 1 (Owen, Management Science 18, 1972). Its degree is below the
-number of players on the path, so Gauss-Legendre quadrature with half as many nodes integrates it exactly.
+of its derivative by the player's own probability, t from 0 to 1 (Owen, Management Science 18, 1972). The degree is
+below the number of players on the path, so Gauss-Legendre quadrature with half as many nodes is exact.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from housepredict.adapters.serving.checks import array_of
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.trees import Trees
 
-_CHUNK = 1 << 18
-"""Factors that are computed at once."""
+_CHUNK = 1 << 17
+"""Leaves that are gone through at once."""
 
 
 @define(eq=False)
 class Paths:
     """The paths to the leaves of trees.
 
-    `masks`, of the trees' shape (cells, trees), have a bit for each leaf: whether the cell agrees with all of the path's
-    splits on its column. `ratios`, of shape (players, trees, leaves), are the shares of houses that go along the path's
-    splits on a player, 1 where there are none. `mean` is what the trees say where no player is known. Raises ValueError
-    for ratios that are none.
+    `masks`, of the trees' shape (cells, trees), have a bit for each leaf: whether the cell agrees with all of the
+    path's splits on its column. `ratios`, of shape (players, trees, leaves), are the shares of the training's houses
+    that went along the path's splits on a player, 1 where there are none. `mean` is what the trees say where no player
+    is known. Raises ValueError for ratios that are none.
     """
 
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
@@ -43,8 +43,8 @@ class Paths:
         if ((self.ratios <= 0) | (self.ratios > 1)).any():
             raise ValueError("ratios must be shares of houses, and none of them 0")
 
-    def fit(self, trees: Trees, players: int) -> bool:
-        """Whether these are of such trees, with so many players."""
+    def are_of(self, trees: Trees, players: int) -> bool:
+        """Whether these can be the paths through the trees, with so many players on them."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
@@ -57,12 +57,17 @@ class _SameLength:
     leaves: NDArray[np.int64]
     players: NDArray[np.int64]
     ratios: NDArray[np.float64]
+    _quadrature: list[tuple[float, float]] = field(init=False)
+
+    @_quadrature.default
+    def _nodes_and_weights(self) -> list[tuple[float, float]]:
+        nodes, weights = np.polynomial.legendre.leggauss(-(-len(self.players) // 2))
+        return list(zip((nodes + 1) / 2, weights / 2, strict=True))
 
     def contributions(self, values: NDArray[np.float64], agrees: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of each player on each path, of shape (houses, length, paths), as is `agrees`."""
         slopes = np.zeros_like(agrees)
-        nodes, weights = np.polynomial.legendre.leggauss(-(-len(self.players) // 2))
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        for node, weight in self._quadrature:
             factors = node * agrees + (1 - node) * self.ratios
             slopes += weight * factors.prod(axis=1, keepdims=True) / factors
         return slopes * (agrees - self.ratios) * values

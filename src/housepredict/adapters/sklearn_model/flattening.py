@@ -116,8 +116,8 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
 
 
 def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
-    """The nodes below one, from left to right, and then itself, each with the first leaf below it, the first that is not
-    below its left child, and the first that is not below it. Returns the last of these.
+    """The nodes below one, from left to right, and then itself, each with the first leaf below it, the first that is
+    not below its left child, and the first that is not below it. Returns the last of these.
     """
     node = nodes[index]
     middle = last = first + 1
