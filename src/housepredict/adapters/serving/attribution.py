@@ -45,6 +45,8 @@ class Contributions:
             raise ValueError("there must be a mean for each term of the line")
         self.base = float(line.intercept + attribution.means.sum())
         if isinstance(form, Linear):
+            if attribution.squared or attribution.absolute:
+                raise ValueError("there must be no paths, a line having no trees")
             self.players = np.arange(form.features)
             return
         columns = form.columns
