@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.sales_files import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.explainer import demand_sums, load_explainer
+from housepredict.adapters.serving.explainer import load_explainer
 from housepredict.adapters.serving.loader import load_predictor, pack, unpack_attribution
 from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.sklearn_model.attributing import attribution
@@ -48,7 +48,7 @@ def contributions_of(model: Model, table: Table) -> Contributions:
     return Contributions(form, unpack_attribution(pack(attribution(model, form, table))))
 
 
-def brute_force(players: int, value: Callable[[Collection[int]], float]) -> list[float]:
+def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
     """Shapley values from the worth of every coalition, by their definition."""
     found = []
     for player in range(players):
@@ -56,7 +56,7 @@ def brute_force(players: int, value: Callable[[Collection[int]], float]) -> list
         coalitions = chain.from_iterable(combinations(others, size) for size in range(players))
         found.append(
             sum(
-                (value({*coalition, player}) - value(set(coalition)))
+                (value[frozenset({*coalition, player})] - value[frozenset(coalition)])
                 / (players * math.comb(players - 1, len(coalition)))
                 for coalition in coalitions
             )
@@ -88,7 +88,8 @@ def trees_say(estimator: Any, row: Matrix, owners: Sequence[int], known: Collect
             turns_left = value <= node["num_threshold"]
         return say(predictor, node["left"] if turns_left else node["right"])
 
-    return estimator._baseline_prediction.item() + sum(say(predictor, 0) for (predictor,) in estimator._predictors)
+    baseline = float(estimator._baseline_prediction.item())
+    return baseline + sum(say(predictor, 0) for (predictor,) in estimator._predictors)
 
 
 def line_adds(model: Model, table: Table, row: Matrix, owners: Sequence[int], player: int) -> float:
@@ -133,11 +134,11 @@ def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_lin
         expected = np.array(line, dtype=float)
         for loss, estimator in model.trees.items():
             say = {
-                known: trees_say(estimator, row[columns.for_trees], for_trees, known)
+                frozenset(known): trees_say(estimator, row[columns.for_trees], for_trees, known)
                 for size in range(players + 1)
-                for known in map(frozenset, combinations(range(players), size))
+                for known in combinations(range(players), size)
             }
-            expected += weights[loss] * np.array(brute_force(players, lambda known, say=say: say[frozenset(known)]))
+            expected = expected + weights[loss] * np.array(brute_force(players, say), dtype=float)
             base += weights[loss] * say[frozenset()]
         assert found == pytest.approx(expected, abs=1e-9)
         assert contributions.base == pytest.approx(base, abs=1e-9)
@@ -218,10 +219,10 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
     form = model.form(table, None)
     right = attribution(model, form, table)
     matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
-    demand_sums(Contributions(form, right), matrix)
+    Contributions(form, right).prove(matrix)
     assert right.squared
     with pytest.raises(RefusedModel, match="do not add up"):
-        demand_sums(Contributions(form, evolve(right, squared=damage(right.squared))), matrix)
+        Contributions(form, evolve(right, squared=damage(right.squared))).prove(matrix)
 
 
 def test_a_house_is_explained_alike_in_every_batch() -> None:
@@ -237,7 +238,7 @@ def test_a_model_that_is_the_same_for_every_house_has_contributions_of_nothing()
     model, table = a_model(schema, 1, 1.0, evolve(BOTH, on_a_line=False))
     contributions = contributions_of(model, table)
     assert contributions(np.array([[math.nan], [3.0]])).tolist() == [[0.0], [0.0]]
-    demand_sums(contributions, np.array([[3.0]]))
+    contributions.prove(np.array([[3.0]]))
 
 
 def test_an_attribution_of_another_model_is_refused() -> None:

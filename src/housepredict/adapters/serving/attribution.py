@@ -11,6 +11,7 @@ from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.paths import Paths, TreeContributions
+from housepredict.domain.errors import RefusedModel
 
 
 @define(eq=False)
@@ -72,7 +73,12 @@ class Contributions:
             found += weight * trees(columns[:, form.columns.for_trees])
         return found
 
-    def told(self, matrix: Matrix) -> NDArray[np.float64]:
-        """What the form says of encoded houses in the unit of the contributions, of shape (houses,)."""
-        form = self._form
-        return form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))
+    def prove(self, matrix: Matrix) -> None:
+        """Raise RefusedModel unless they add up to what the form says of encoded houses."""
+        form, amounts = self._form, self(matrix)
+        says = form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))
+        off = np.abs(self.base + amounts.sum(axis=1) - says)
+        # what is added up may be large, a date's term say, and the sum small
+        size = np.abs(amounts).sum(axis=1) + np.abs(self._attribution.means).sum() + abs(self.base)
+        if not (off <= 1e-9 + 1e-12 * size).all():
+            raise RefusedModel(f"Contributions do not add up to what the model says: they are off by {off.max()}")

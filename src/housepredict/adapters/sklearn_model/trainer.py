@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.explainer import demand_sums
 from housepredict.adapters.serving.loader import (
     ESTIMATOR_FILE,
     EXPLANATION_FILE,
@@ -166,7 +165,7 @@ def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: by
     """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
     contributions = Contributions(form, unpack_attribution(explanation))
     for rows in (matrix, odd_rows(schema, matrix)):
-        demand_sums(contributions, rows[:: -(-len(rows) // _PROVEN)])
+        contributions.prove(rows[:: -(-len(rows) // _PROVEN)])
 
 
 def _dump(estimator: Any) -> bytes:
