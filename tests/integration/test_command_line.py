@@ -81,6 +81,51 @@ def test_an_estimate_as_json_is_one_document(run: Run) -> None:
     assert document["model_version"] == "demonstration"
     assert [each["code"] for each in document["warnings"]] == ["demonstration"]
     assert {"interval", "fsd"} <= document.keys()
+    assert "explanation" not in document
+
+
+def test_an_estimate_is_explained_for_people_and_for_programs(run: Run) -> None:
+    explained = run("predict", "--demo", "--explain", *LAB_HOUSE)
+    price, _, _, *rows = explained.out.splitlines()
+    assert price == "254206.02"
+    # the largest first, in the currency of the price: the model is a line
+    assert [row.split()[0] for row in rows] == ["(base)", "size", "age", "bedrooms"]
+    amounts = [float(row.split()[1].replace(",", "")) for row in rows]
+    assert sum(amounts) == pytest.approx(254206.02, abs=0.03)
+    explanation = run("predict", "--demo", "--explain", "--json", *LAB_HOUSE).document["explanation"]
+    assert explanation["unit"] == "price"
+    assert explanation["base"] + sum(each["contribution"] for each in explanation["contributions"]) == pytest.approx(
+        254206.02, abs=0.005
+    )
+    assert {each["percent"] for each in explanation["contributions"]} == {None}
+
+
+def test_contributions_to_a_logarithm_are_told_in_percent(run: Run, sales: str) -> None:
+    run("train", sales, "--algorithm", "ridge")
+    house = ("sqft=2000", "zip=98101", "pool=true")
+    explained = run("predict", "--explain", *house)
+    assert explained.code == 0
+    assert explained.out.count(" %\n") == 4
+    explanation = run("predict", "--explain", "--json", *house).document["explanation"]
+    assert explanation["unit"] == "log_price"
+    price = explanation["base_price"]
+    for each in explanation["contributions"]:
+        price *= 1 + each["percent"] / 100
+    assert price == pytest.approx(float(explained.out.splitlines()[0]), rel=1e-3)
+
+
+def test_a_version_without_an_explanation_estimates_and_does_not_explain(run: Run, tmp_path: Path) -> None:
+    run("train", "--synthetic")
+    (folder,) = (tmp_path / ".housepredict/models/versions").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["digests"]["explanation.npz"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "explanation.npz").unlink()
+    assert run("predict", *LAB_HOUSE).out == "254206.02\n"
+    refused = run("predict", "--explain", *LAB_HOUSE)
+    assert (refused.code, refused.out) == (4, "")
+    assert "Train again" in refused.err
+    assert len(run("predictions", "--json").document["predictions"]) == 1
 
 
 def test_predictions_can_be_paged(run: Run) -> None:

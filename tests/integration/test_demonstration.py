@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from attrs import asdict
 
-from housepredict.adapters.serving.demonstration import load_demonstration
+from housepredict.adapters.serving.demonstration import load_demonstration, load_demonstration_explainer
+from housepredict.adapters.serving.explainer import load_explainer
 from housepredict.adapters.serving.loader import SERVING_FILE, load_predictor
 from housepredict.domain.estimates import whole_cents
 from housepredict.domain.features import House
@@ -28,6 +29,12 @@ def test_the_demonstration_is_what_training_makes(tmp_path: Path) -> None:
     ours = [whole_cents(price) for price in load_predictor(trained, artefact).predict(houses).prices]
     assert ours == [whole_cents(price) for price in load_demonstration().predict(houses).prices]
     assert SERVING_FILE in artefact
+    theirs, own = load_explainer(trained, artefact).explain(houses), load_demonstration_explainer().explain(houses)
+    for told, expected in zip(own, theirs, strict=True):
+        assert told.base == pytest.approx(expected.base)
+        assert [each.amount for each in told.contributions] == pytest.approx(
+            [each.amount for each in expected.contributions], abs=1e-6
+        )
 
 
 def test_the_error_is_the_tutorials() -> None:
@@ -40,3 +47,10 @@ def test_the_error_is_the_tutorials() -> None:
 def test_the_prices_are_the_tutorials(size: int, bedrooms: int, age: int, price: float) -> None:
     (estimate,) = load_demonstration().predict([House({"size": size, "bedrooms": bedrooms, "age": age})]).prices
     assert whole_cents(estimate) == price
+
+
+def test_its_contributions_add_up_to_the_tutorials_price() -> None:
+    (explanation,) = load_demonstration_explainer().explain([House({"size": 2500, "bedrooms": 3, "age": 10})])
+    assert [each.features for each in explanation.contributions] == [("size",), ("bedrooms",), ("age",)]
+    total = explanation.base + sum(each.amount for each in explanation.contributions)
+    assert whole_cents(total) == 254206.02

@@ -63,6 +63,14 @@ def test_both_ways_have_the_same_answer(service: Service, body: bytes) -> None:
     assert alike(asked(service, as_usual(body))) == alike(asked(service, chunked))
 
 
+def test_a_request_for_an_explanation_leaves_the_lane_and_is_explained(service: Service) -> None:
+    usual = as_usual(BODIES[0])
+    for query, explained in ((b"", False), (b"?", False), (b"?explain=false", False), (b"?explain=true", True)):
+        answer = asked(service, usual.replace(b"/predict", b"/predict" + query, 1))
+        assert answer.status == 200
+        assert ("explanation" in json.loads(answer.body)) is explained
+
+
 def test_what_is_unusual_about_a_request_is_seen(service: Service) -> None:
     body = json.dumps(LAB_HOUSE).encode()
     length = b"Content-Length: %d\r\n" % len(body)

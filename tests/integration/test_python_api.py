@@ -44,6 +44,17 @@ def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) ->
     assert prices.model == first
 
 
+def test_an_estimate_is_explained_where_that_is_asked_for(prices: Prices) -> None:
+    prices.train(None)
+    explained = prices.predict(HOUSE, explain=True)
+    (also,) = prices.predict_many([HOUSE], explain=True)
+    assert explained.explanation == also.explanation
+    total = explained.explanation.base + sum(each.amount for each in explained.explanation.contributions)
+    assert total == pytest.approx(explained.price, abs=0.005)
+    assert not hasattr(prices.predict(HOUSE), "explanation")
+    assert [each.id for each in prices.predictions(3)][1:] == [also.id, explained.id]
+
+
 def test_a_policy_that_is_none_is_refused_before_anything_is_trained(prices: Prices) -> None:
     with pytest.raises(ValueError, match="perhaps"):
         prices.train(None, promote="perhaps")

@@ -59,6 +59,10 @@ class RefusedModel(HousepredictError):
     """A model version failed a check and was not loaded."""
 
 
+class NoExplanation(HousepredictError):
+    """This model version cannot say what moved its estimates: it was trained before versions could. Train again."""
+
+
 class ModelStoreUnavailable(HousepredictError):
     """The model store cannot be read or written."""
 

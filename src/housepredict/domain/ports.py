@@ -14,6 +14,7 @@ from uuid import UUID
 from attrs import frozen
 
 from housepredict.domain.estimates import Calibration, Prediction
+from housepredict.domain.explanations import Explanation
 from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.sales import Sale, SalesTable
@@ -67,6 +68,33 @@ class PredictorLoader(Protocol):
 
     def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
         """Load a version's serving form. Raises RefusedModel if anything about it is not as the manifest says."""
+
+
+class Explainer(Protocol):
+    """Says what moved the estimates of a model version."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version whose estimates these are."""
+
+    def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
+        """An explanation for each house, in order."""
+
+
+class ExplainerSource(Protocol):
+    """Where explainers come from."""
+
+    def of(self, version: ModelVersion) -> Explainer:
+        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
+        ModelStoreUnavailable.
+        """
+
+
+class ExplainerLoader(Protocol):
+    """Makes explainers of what a model store keeps."""
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> Explainer:
+        """Load what explains a version. Raises NoExplanation, or RefusedModel if it is not as the manifest says."""
 
 
 @frozen

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, overload
 from uuid import UUID
 
 from attrs import define
 
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
-from housepredict.domain.usecases import Training
+from housepredict.domain.usecases import Predict, Training
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
 
@@ -54,17 +55,33 @@ class Prices:
 
     _application: Application
 
-    def predict(self, house: Mapping[str, object]) -> Prediction:
+    @overload
+    def predict(self, house: Mapping[str, object], *, explain: Literal[True]) -> ExplainedPrediction: ...
+    @overload
+    def predict(self, house: Mapping[str, object], *, explain: bool = False) -> Prediction: ...
+    def predict(self, house: Mapping[str, object], *, explain: bool = False) -> Prediction:
         """Estimate one house and remember it: `prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price`.
 
-        Raises InvalidHouses with every violation, NoModel, RefusedModel, or RepositoryUnavailable if the estimate
-        could not be recorded.
+        With `explain`, the prediction has an `explanation`, too: what moved the estimate. Raises InvalidHouses with
+        every violation, NoModel, RefusedModel, RepositoryUnavailable if the estimate could not be recorded, or
+        NoExplanation for a version that cannot explain.
         """
-        return self._application.predict.one(house)
+        return self._estimating(explain).one(house)
 
-    def predict_many(self, houses: Sequence[Mapping[str, object]]) -> Sequence[Prediction]:
+    @overload
+    def predict_many(
+        self, houses: Sequence[Mapping[str, object]], *, explain: Literal[True]
+    ) -> Sequence[ExplainedPrediction]: ...
+    @overload
+    def predict_many(
+        self, houses: Sequence[Mapping[str, object]], *, explain: bool = False
+    ) -> Sequence[Prediction]: ...
+    def predict_many(self, houses: Sequence[Mapping[str, object]], *, explain: bool = False) -> Sequence[Prediction]:
         """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`."""
-        return self._application.predict(houses)
+        return self._estimating(explain)(houses)
+
+    def _estimating(self, explain: bool) -> Predict:
+        return self._application.explain if explain else self._application.predict
 
     def train(
         self,

@@ -22,7 +22,7 @@ EXIT_CODES = {
     1: "an unexpected error, or an address that cannot be served on",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model, none promoted, or one that was refused",
+    4: "no such model, none promoted, one that was refused, or one that cannot explain",
     5: "storage that cannot be reached",
     6: "a part of housepredict that is not installed",
 }
@@ -175,6 +175,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     predict = add("predict", "Estimate one house, and remember the estimate.", as_json, demo)
     predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")
+    predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)
     _add_models(models.add_subparsers(metavar="COMMAND", title="commands"), commands)

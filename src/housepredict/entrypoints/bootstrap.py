@@ -17,8 +17,9 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
+from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
-from housepredict.domain.usecases import Predict, Promote, Train
+from housepredict.domain.usecases import Explain, Predict, Promote, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 POSTGRES_PATIENCE = 1.0
@@ -35,6 +36,7 @@ class Application:
 
     settings: Settings
     _resources: ExitStack = field(factory=ExitStack, repr=False)
+    _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @cached_property
     def model_store(self) -> ModelStore:
@@ -87,7 +89,25 @@ class Application:
     @cached_property
     def predict(self) -> Predict:
         """The use case behind every estimate."""
-        return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch)
+        return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+
+    @cached_property
+    def explain(self) -> Explain:
+        """The use case behind every estimate that is to be explained."""
+        from housepredict.adapters.serving.demonstration import load_demonstration_explainer
+        from housepredict.adapters.serving.explainer import load_explainer
+        from housepredict.adapters.stored_explainers import StoredExplainers
+
+        demonstration = load_demonstration_explainer() if self.settings.demo else None
+        explainers = StoredExplainers(self.models, load_explainer, demonstration)
+        return Explain(
+            self.live_model,
+            self.predictions,
+            SystemClock(),
+            self.settings.max_batch,
+            self._ids,
+            explainers=explainers,
+        )
 
     @cached_property
     def train(self) -> Train:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from housepredict.domain import errors
+from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion, TrainingOptions
 from housepredict.entrypoints import report, version_report
@@ -24,6 +25,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
     (errors.RefusedModel, 4),
+    (errors.NoExplanation, 4),
     (errors.RepositoryUnavailable, 5),
     (errors.ModelStoreUnavailable, 5),
     (errors.MissingExtra, 6),
@@ -91,13 +93,16 @@ def _train(application: Application, options: argparse.Namespace) -> int:
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
     schema = application.live_model.current().version.schema
-    prediction = application.predict.one(_house(schema, options.features))
+    estimating = application.explain if options.explain else application.predict
+    prediction = estimating.one(_house(schema, options.features))
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
     if options.json:
         _print_json(report.prediction_document(prediction))
     else:
         print(f"{prediction.price:.2f}")
+        if isinstance(prediction, ExplainedPrediction):
+            print(report.explanation_text(prediction.explanation))
     return 0
 
 

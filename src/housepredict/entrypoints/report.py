@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from attrs import asdict
 
 from housepredict.domain.estimates import Interval, Prediction
+from housepredict.domain.explanations import ExplainedPrediction, Explanation, Unit
 from housepredict.domain.ports import Progress
 from housepredict.domain.usecases import Training
 from housepredict.entrypoints.version_report import evaluation_text, model_document, table, verdict_lines
@@ -66,9 +67,9 @@ def training_document(training: Training) -> dict[str, Any]:
 
 
 def prediction_document(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as JSON."""
+    """A prediction as JSON, with its explanation if it has one."""
     estimate = prediction.estimate
-    return {
+    document = {
         "id": str(prediction.id),
         "prediction": estimate.price,
         "input": dict(estimate.house.values),
@@ -79,6 +80,37 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "created_at": prediction.created_at.isoformat(),
         "warnings": [asdict(caveat) for caveat in estimate.caveats],
     }
+    if isinstance(prediction, ExplainedPrediction):
+        document["explanation"] = explanation_document(prediction.explanation)
+    return document
+
+
+def explanation_document(explanation: Explanation) -> dict[str, Any]:
+    """An explanation as JSON; a percentage for each contribution to a logarithm."""
+    in_logarithms = explanation.unit is Unit.LOG_PRICE
+    return {
+        "unit": explanation.unit,
+        "base": explanation.base,
+        "base_price": round(explanation.base_price, 2),
+        "contributions": [
+            {
+                "features": each.features,
+                "contribution": each.amount,
+                "percent": round(each.percent, 2) if in_logarithms else None,
+            }
+            for each in explanation.contributions
+        ],
+    }
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """An explanation as a table, the largest contributions first."""
+    in_logarithms = explanation.unit is Unit.LOG_PRICE
+    largest_first = sorted(explanation.contributions, key=lambda each: -abs(each.amount))
+    rows = [
+        (each.name, f"{each.percent:+.1f} %" if in_logarithms else f"{each.amount:+,.2f}") for each in largest_first
+    ]
+    return table(("feature", "contribution"), [("(base)", f"{explanation.base_price:,.2f}"), *rows])
 
 
 def interval_document(intervals: Iterable[Interval]) -> dict[str, dict[str, float]] | None:

@@ -41,6 +41,19 @@ class Columns:
         return self.lowest.size
 
     @property
+    def players(self) -> NDArray[np.int64]:
+        """Which player each column belongs to, of shape (columns,), numbered in the order of their features.
+
+        A player is what contributes to a price as one: a feature, or all features that turned axes connect, since what
+        such an axis says takes all of them to tell.
+        """
+        own = np.arange(self.features)
+        for first, second in self.turned:
+            own[np.isin(own, own[[first, second]])] = own[[first, second]].min()
+        own = np.unique(own, return_inverse=True)[1]
+        return np.concatenate([own[self.logged], own, own[self.turned[:, 0]]])
+
+    @property
     def all(self) -> int:
         """How many columns there are."""
         return self.logged.size + self.features + len(self.turned)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
 from attrs import define
 
 from housepredict.adapters.serving.archive import arrays_in
+from housepredict.adapters.serving.attribution import Attribution
 from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.log_prices import LogPrices
+from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import whole_cents
@@ -26,6 +28,9 @@ ServingForm = Linear | LogPrices
 
 SERVING_FILE: Final = "serving.npz"
 """The serving form's place in an artefact."""
+
+EXPLANATION_FILE: Final = "explanation.npz"
+"""The place of what explains estimates: opened when that is asked for."""
 
 ESTIMATOR_FILE: Final = "estimator.joblib"
 """The place of what was trained, as it was trained: to inspect, never opened to serve."""
@@ -43,16 +48,19 @@ _PARTS: Final[dict[str, type]] = {
     "absolute": Trees,
     "spread": Trees,
 }
+_PATHS: Final[dict[str, type]] = {"squared": Paths, "absolute": Paths}
+
+Form = TypeVar("Form")
 
 
-def pack(form: ServingForm) -> bytes:
-    """A serving form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
+def pack(form: ServingForm | Attribution) -> bytes:
+    """A form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
     buffer = BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_arrays(form))
     return buffer.getvalue()
 
 
-def _arrays(form: ServingForm) -> dict[str, Any]:
+def _arrays(form: object) -> dict[str, Any]:
     """Those of a part of the form are named `part.array`."""
     arrays: dict[str, Any] = {}
     for name, value in _given(form).items():
@@ -67,28 +75,36 @@ def _given(form: Any) -> dict[str, Any]:
     return attrs.asdict(form, recurse=False, filter=lambda attribute, _value: attribute.init)
 
 
-def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingForm:
+def _assembled(kind: type[Form], parts: Mapping[str, type], arrays: Mapping[str, Any]) -> Form:
     given: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
     of_parts = {name.partition(".")[0] for name in arrays if "." in name}
     for part in of_parts:
         own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{part}.")}
-        given[part] = _PARTS[part](**own)
+        given[part] = parts[part](**own)
     return kind(**given)
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
     """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
+    return _unpacked(content, SERVING_FILE, f"{algorithm} model", _FORMS[algorithm], _PARTS)
+
+
+def unpack_attribution(content: bytes) -> Attribution:
+    """The attribution that a file holds. Raises RefusedModel if it is anything else."""
+    return _unpacked(content, EXPLANATION_FILE, "explanation", Attribution, _PATHS)
+
+
+def _unpacked(content: bytes, file: str, what: str, kind: type[Form], parts: Mapping[str, type]) -> Form:
     try:
         arrays = arrays_in(content)
         number = int(arrays.pop("format"))
         if number != _FORMAT:
-            raise RefusedModel(f"{SERVING_FILE} is of format {number}, and this is made for format {_FORMAT}")
-        form = _assembled(_FORMS[algorithm], arrays)
+            raise RefusedModel(f"{file} is of format {number}, and this is made for format {_FORMAT}")
+        return _assembled(kind, parts, arrays)
     except RefusedModel:
         raise
     except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
-        raise RefusedModel(f"{SERVING_FILE} holds no {algorithm} model: {error}") from error
-    return form
+        raise RefusedModel(f"{file} holds no {what}: {error}") from error
 
 
 def valuation(form: ServingForm, matrix: Matrix) -> Valuation:

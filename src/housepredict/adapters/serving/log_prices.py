@@ -42,11 +42,16 @@ class LogPrices:
         """How many features the model takes."""
         return self.columns.features
 
+    @property
+    def weights(self) -> tuple[float, float]:
+        """How much the squared and the absolute trees count."""
+        return 1 - float(self.share), float(self.share)
+
     def log_prices(self, columns: Matrix) -> NDArray[np.float64]:
         """The natural logarithms of the prices, of shape (houses,), from all columns."""
         total = self.linear.prices(columns[:, self.columns.for_lines])
-        share, for_trees = float(self.share), columns[:, self.columns.for_trees]
-        for trees, weight in ((self.squared, 1 - share), (self.absolute, share)):
+        for_trees = columns[:, self.columns.for_trees]
+        for trees, weight in zip((self.squared, self.absolute), self.weights, strict=True):
             if trees:
                 total = total + weight * trees.log_prices(for_trees)
         return total

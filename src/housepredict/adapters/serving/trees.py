@@ -68,10 +68,14 @@ class Trees:
         """How many features the model takes."""
         return self.sizes.size
 
+    def cells(self, matrix: Matrix) -> NDArray[np.int64]:
+        """The cells that houses lie in, as rows of `masks`, of shape (houses, features)."""
+        cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
+        return cells.T + self._first_cells
+
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
         """The number of the leaf that each house ends in, of shape (houses, trees). For some hundred houses at once."""
-        cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
-        standing = np.bitwise_and.reduce(self.masks.take(cells.T + self._first_cells, axis=0), axis=1)
+        standing = np.bitwise_and.reduce(self.masks.take(self.cells(matrix), axis=0), axis=1)
         # the zeros below the lowest bit that is set
         exits: NDArray[np.uint8] = np.bitwise_count(~standing & (standing - 1))
         return exits

@@ -21,7 +21,8 @@ class Split:
 
     Numbers up to `threshold` turn left. For a category `threshold` is None: its codes `left` turn left, its codes
     `right` turn right. All else turns where what is missing turns. Below the left child are the leaves from `first` to
-    before `middle`, counted from the left.
+    before `middle`, counted from the left, below the right child those from there to before `last`. Of the houses that
+    came to it in the training, `left_share` turned left.
     """
 
     tree: int
@@ -32,6 +33,8 @@ class Split:
     missing_left: bool
     first: int
     middle: int
+    last: int
+    left_share: float
 
     def turns_right(self, cuts: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each cell of the feature's axis turns right, the missing one last; see Trees."""
@@ -46,6 +49,10 @@ class Split:
     def left_leaves(self) -> int:
         """The leaves below the left child, as bits."""
         return (1 << self.middle) - (1 << self.first)
+
+    def right_leaves(self) -> int:
+        """The leaves below the right child, as bits."""
+        return (1 << self.last) - (1 << self.middle)
 
     def probes(self) -> list[float]:
         """Values next to where the turn changes, and none at all (NaN)."""
@@ -79,7 +86,8 @@ def splits_of(estimator: HistGradientBoostingRegressor) -> Iterator[Split]:
     # scikit-learn puts the categories first
     columns = sorted(range(estimator.n_features_in_), key=lambda column: column not in codes)
     for tree, predictor in enumerate(_trees(estimator)):
-        for node, first, middle in _in_order(predictor.nodes):
+        nodes = predictor.nodes
+        for node, first, middle, last in _in_order(nodes):
             if node["is_leaf"]:
                 continue
             feature = columns[node["feature_idx"]]
@@ -98,6 +106,8 @@ def splits_of(estimator: HistGradientBoostingRegressor) -> Iterator[Split]:
                 missing_left=bool(node["missing_go_to_left"]),
                 first=first,
                 middle=middle,
+                last=last,
+                left_share=float(nodes[node["left"]]["count"] / node["count"]),
             )
 
 
@@ -105,17 +115,17 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
     return (predictor for (predictor,) in estimator._predictors)  # noqa: SLF001  # the trees have no public name
 
 
-def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int], None, int]:
-    """The nodes at and below one, from left to right, each with the first leaf below it and the first that is not below
-    its left child. Returns the number of the next leaf.
+def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
+    """The nodes below one, from left to right, and then itself, each with the first leaf below it, the first that is
+    not below its left child, and the first that is not below it. Returns the last of these.
     """
     node = nodes[index]
-    if node["is_leaf"]:
-        yield node, first, first + 1
-        return first + 1
-    middle = yield from _in_order(nodes, node["left"], first)
-    yield node, first, middle
-    return (yield from _in_order(nodes, node["right"], middle))
+    middle = last = first + 1
+    if not node["is_leaf"]:
+        middle = yield from _in_order(nodes, node["left"], first)
+        last = yield from _in_order(nodes, node["right"], middle)
+    yield node, first, middle, last
+    return last
 
 
 def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.float64]]:

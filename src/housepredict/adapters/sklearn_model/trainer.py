@@ -15,9 +15,20 @@ import sklearn
 from attrs import define, evolve, frozen
 from sklearn.pipeline import Pipeline
 
-from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, ServingForm, pack, unpack, valuation
+from housepredict.adapters.serving.attribution import Attribution, Contributions
+from housepredict.adapters.serving.encoding import Encoder, Matrix
+from housepredict.adapters.serving.loader import (
+    ESTIMATOR_FILE,
+    EXPLANATION_FILE,
+    SERVING_FILE,
+    ServingForm,
+    pack,
+    unpack,
+    unpack_attribution,
+    valuation,
+)
 from housepredict.adapters.sklearn_model.again import again
+from housepredict.adapters.sklearn_model.attributing import attribution
 from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
@@ -37,14 +48,20 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.log_prices import LogPrices
     from housepredict.adapters.serving.trees import Trees
 
+_PROVEN = 100
+"""Houses whose explanations are proven: each takes as long as a hundred estimates."""
+
 
 @frozen(eq=False)
 class _Made:
-    """A model in its two forms, as scikit-learn has it and packed to serve, and how it is made again of other sales."""
+    """A model in its two forms, as scikit-learn has it and packed to serve and to explain, and how it is made again of
+    other sales.
+    """
 
     algorithm: Algorithm
     estimator: Any
     serving: bytes
+    explanation: bytes
     calibration: Calibration
     again: Callable[[Sequence[Sale]], tuple[ServingForm, Calibration]]
     irreproducible: str | None = None
@@ -74,7 +91,11 @@ class SklearnTrainer:
         return Fitted(
             predict=learned(unpack(made.serving, made.algorithm), made.calibration).predict,
             calibration=made.calibration,
-            artefact={SERVING_FILE: made.serving, ESTIMATOR_FILE: _dump(made.estimator)},
+            artefact={
+                SERVING_FILE: made.serving,
+                EXPLANATION_FILE: made.explanation,
+                ESTIMATOR_FILE: _dump(made.estimator),
+            },
             algorithm=made.algorithm,
             libraries={
                 "python": platform.python_version(),
@@ -106,10 +127,13 @@ class SklearnTrainer:
             if spread:
                 seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
                 prove_trees(spread, cast("Trees", form.spread), seen)
+        explanation = pack(attribution(model, form, table))
+        _prove_explanation(schema, form, explanation, matrix)
         return _Made(
             algorithm=algorithm,
             estimator={**model.parts(), "spread": spread},
             serving=serving,
+            explanation=explanation,
             calibration=calibration,
             again=partial(again, schema, recipe=found.recipe, seed=seed),
             irreproducible=None
@@ -126,13 +150,15 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     matrix, *_ = encoded(schema, sales)
     for rows in (matrix, odd_rows(schema, matrix)):
         prove_line(pipeline, served, rows)
+    explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
+    _prove_explanation(schema, served, explanation, matrix)
     progress(FOLDS + 1, FOLDS + 1)
 
     def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
         _, form, calibration = _line(schema, others, lambda _done, _total: None)
         return form, calibration
 
-    return _Made(Algorithm.LINEAR, pipeline, serving, calibration, line_again)
+    return _Made(Algorithm.LINEAR, pipeline, serving, explanation, calibration, line_again)
 
 
 def _line(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> tuple[Pipeline, Linear, Calibration]:
@@ -148,6 +174,13 @@ def _line(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> t
     # a line may say that a house costs nothing; its logarithm would be infinite
     errors = np.log(prices) - np.log(np.maximum(kept_out, prices.min() / 2))
     return pipeline, linear_form(categories, pipeline), calibrate(errors, spreads)
+
+
+def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
+    """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
+    contributions = Contributions(form, unpack_attribution(explanation))
+    for rows in (matrix, odd_rows(schema, matrix)):
+        contributions.prove(rows[:: -(-len(rows) // _PROVEN)])
 
 
 def _dump(estimator: Any) -> bytes:

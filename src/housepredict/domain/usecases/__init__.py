@@ -1,7 +1,8 @@
 """What housepredict does, in terms of its ports."""
 
+from housepredict.domain.usecases.explain import Explain
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
 from housepredict.domain.usecases.promote import Promote
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
 
-__all__ = ["DEMONSTRATION", "SELF_TEST_ROWS", "Predict", "Promote", "Train", "Training", "estimate"]
+__all__ = ["DEMONSTRATION", "SELF_TEST_ROWS", "Explain", "Predict", "Promote", "Train", "Training", "estimate"]

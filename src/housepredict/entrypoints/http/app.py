@@ -55,23 +55,29 @@ def asgi_app(
             opened = application or resources.enter_context(Application(settings or read_settings()))
             await run_in_threadpool(_open, opened)
             settings_ = opened.settings
-            estimator = Estimator(
-                opened.live_model,
-                opened.predict,
-                settings_.max_body,
-                settings_.max_batch,
-                settings_.max_waiting,
-                # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
-                settings_.client_timeout if embedded else None,
-            )
-            app.state.application, app.state.estimator = opened, estimator
+            # one for each use case: who asks for no explanation does not wait for those of others
+            estimators = [
+                Estimator(
+                    opened.live_model,
+                    estimate,
+                    settings_.max_body,
+                    settings_.max_batch,
+                    settings_.max_waiting,
+                    # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
+                    settings_.client_timeout if embedded else None,
+                )
+                for estimate in (opened.predict, opened.explain)
+            ]
+            app.state.application = opened
+            app.state.estimator, app.state.explaining_estimator = estimators
             following = asyncio.create_task(_follow(opened.live_model))
             try:
                 yield
             finally:
-                app.state.application = app.state.estimator = None
+                app.state.application = app.state.estimator = app.state.explaining_estimator = None
                 following.cancel()
-                await run_in_threadpool(estimator.close)
+                for estimator in estimators:
+                    await run_in_threadpool(estimator.close)
 
     app = Starlette(
         routes=ROUTES,
@@ -81,7 +87,7 @@ def asgi_app(
         middleware=[Middleware(ExceptionMiddleware, handlers={Exception: answer})],
     )
     app.router.redirect_slashes = False
-    app.state.application = app.state.estimator = None
+    app.state.application = app.state.estimator = app.state.explaining_estimator = None
     app.state.embedded = embedded
     app.state.stopping = False
     return app

@@ -112,8 +112,8 @@ class _Passenger:
 
 
 def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
-    """Whether a request is one to `/predict` whose short JSON body comes in one piece."""
-    if scope["path"] != _PATH or scope["method"] != "POST":
+    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece."""
+    if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
     length, types = 0, 0
     for name, value in scope["headers"]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
+from typing import Any
 
 from attrs import define, field
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Interval, Prediction
+from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import House
 from housepredict.domain.json_objects import encode_each
 from housepredict.domain.ports import Predictor, PredictorSource
@@ -24,7 +26,8 @@ from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
-from housepredict.entrypoints.http.requests import decode, read_body, require_json
+from housepredict.entrypoints.http.requests import decode, read_body, require_json, wants_explanation
+from housepredict.entrypoints.report import explanation_document
 
 HEADERS = [(name.lower().encode(), value.encode()) for name, value in COMMON_HEADERS.items()]
 HEADERS.append((b"content-type", b"application/json"))
@@ -110,7 +113,7 @@ class EstimateHouses:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
-            content = await _content(scope["app"].state.estimator, scope, receive)
+            content = await _content(scope, receive)
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
@@ -120,17 +123,21 @@ class EstimateHouses:
         await send({"type": "http.response.body", "body": content})
 
 
-async def _content(estimator: Estimator | None, scope: Scope, receive: Receive) -> bytes:
+async def _content(scope: Scope, receive: Receive) -> bytes:
+    explain = wants_explanation(QueryParams(scope["query_string"]))
+    state = scope["app"].state
+    estimator: Estimator | None = state.explaining_estimator if explain else state.estimator
     if estimator is None:
         raise NotStarted
     headers = Headers(scope=scope)
     require_json(headers)
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
+    answer = _explained_answer if explain else _answer
     if len(body) <= SHORT:
         given, job = read(estimator, body)
-        return written(await _estimated(estimator, given, job), given, body)
+        return written(await _estimated(estimator, given, job), given, body, answer)
     given, job = await run_in_threadpool(read, estimator, body)
-    return await run_in_threadpool(written, await _estimated(estimator, given, job), given, body)
+    return await run_in_threadpool(written, await _estimated(estimator, given, job), given, body, answer)
 
 
 async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[Prediction]:
@@ -151,15 +158,6 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
         raise error.alone() from None
 
 
-def written(predictions: Sequence[Prediction], given: object, body: bytes) -> bytes:
-    """The body of the answer."""
-    if isinstance(given, list):
-        pairs = zip(predictions, encode_each(encode, given), strict=True)
-        return b'{"predictions":[%b]}' % b",".join([_answer(each, house.encode()) for each, house in pairs])
-    # the body was read as JSON without duplicates, NaN or unknown names: it is its own echo, to the last digit
-    return _answer(predictions[0], body)
-
-
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
     origin = _origin(estimate.model_version, estimate.valued_on, estimate.caveats)
@@ -172,6 +170,22 @@ def _answer(prediction: Prediction, given: bytes) -> bytes:
         b"null" if estimate.fsd is None else repr(estimate.fsd).encode(),
         origin,
     )
+
+
+def _explained_answer(prediction: ExplainedPrediction, given: bytes) -> bytes:
+    explanation = encode(explanation_document(prediction.explanation)).encode()
+    return b'%b,"explanation":%b}' % (_answer(prediction, given)[:-1], explanation)
+
+
+def written(
+    predictions: Sequence[Prediction], given: object, body: bytes, answer: Callable[[Any, bytes], bytes] = _answer
+) -> bytes:
+    """The body of the answer; `answer` makes it of a prediction and the house as it was sent."""
+    if isinstance(given, list):
+        pairs = zip(predictions, encode_each(encode, given), strict=True)
+        return b'{"predictions":[%b]}' % b",".join([answer(each, house.encode()) for each, house in pairs])
+    # the body was read as JSON without duplicates, NaN or unknown names: it is its own echo, to the last digit
+    return answer(predictions[0], body)
 
 
 def _interval(intervals: Sequence[Interval]) -> bytes:

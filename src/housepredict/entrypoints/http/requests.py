@@ -139,25 +139,37 @@ def _not_json(detail: str) -> Problem:
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
     """How many predictions to list, and before which one. Raises a Problem with every violation."""
+    values = _parameters(query, _PAGE)
+    return values.get("limit", DEFAULT_LIMIT), values.get("before")
+
+
+def wants_explanation(query: QueryParams) -> bool:
+    """Whether estimates are to be explained. Raises a Problem with every violation."""
+    return bool(_parameters(query, _PREDICT).get("explain"))
+
+
+# What a parameter looks like, how it is read, and what to say where it is something else.
+_Parameters = Mapping[str, tuple[re.Pattern[str], Callable[[str], object], str]]
+_PAGE: _Parameters = {
+    "limit": (re.compile(r"[1-9]\d{0,2}|1000", re.ASCII), int, "must be a whole number from 1 to 1000"),
+    "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
+}
+_PREDICT: _Parameters = {"explain": (re.compile("true|false"), json.loads, "must be true or false")}
+
+
+def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:
     values: dict[str, Any] = {}
     violations = []
     for name, text in query.multi_items():
-        if name not in _PARAMETERS:
+        if name not in known:
             violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
         elif name in values:
             violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
         else:
-            form, read, message = _PARAMETERS[name]
+            form, read, message = known[name]
             values[name] = read(text) if form.fullmatch(text) else None
             if values[name] is None:
                 violations.append(Violation(pointer_to(name), Rule.TYPE, message, text))
     if violations:
         raise Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
-    return values.get("limit", DEFAULT_LIMIT), values.get("before")
-
-
-# What a parameter looks like, how it is read, and what to say where it is something else.
-_PARAMETERS: Mapping[str, tuple[re.Pattern[str], Callable[[str], object], str]] = {
-    "limit": (re.compile(r"[1-9]\d{0,2}|1000", re.ASCII), int, "must be a whole number from 1 to 1000"),
-    "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
-}
+    return values

@@ -1,7 +1,7 @@
 """The demonstration model: an intercept and three coefficients, to try housepredict with.
 
-`manifest.json` and `serving.npz` are what `housepredict train --synthetic` makes, but for the version's name and the
-estimator, which is left out; `tests/integration/test_demonstration.py` holds them against a training.
+Its files are what `housepredict train --synthetic` makes, but for the version's name and the estimator, which is left
+out; `tests/integration/test_demonstration.py` holds them against a training.
 """
 
 from __future__ import annotations
@@ -9,11 +9,22 @@ from __future__ import annotations
 from importlib.resources import files
 
 from housepredict.adapters.manifests import from_json
-from housepredict.adapters.serving.loader import SERVING_FILE, ServingPredictor, load_predictor
+from housepredict.adapters.serving.explainer import ServingExplainer, load_explainer
+from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, ServingPredictor, load_predictor
+from housepredict.domain.models import Artefact, ModelVersion
 
 
 def load_demonstration() -> ServingPredictor:
     """The demonstration model, checked as every other."""
+    return load_predictor(*_read())
+
+
+def load_demonstration_explainer() -> ServingExplainer:
+    """What explains its estimates."""
+    return load_explainer(*_read())
+
+
+def _read() -> tuple[ModelVersion, Artefact]:
     folder = files(__package__)
     manifest = from_json(folder.joinpath("manifest.json").read_bytes())
-    return load_predictor(manifest, {SERVING_FILE: folder.joinpath(SERVING_FILE).read_bytes()})
+    return manifest, {name: folder.joinpath(name).read_bytes() for name in (SERVING_FILE, EXPLANATION_FILE)}

@@ -1,0 +1,28 @@
+"""Estimates with what moved them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from housepredict.domain.explanations import ExplainedPrediction
+from housepredict.domain.features import House
+from housepredict.domain.ports import ExplainerSource, Predictor
+from housepredict.domain.usecases.predict import Predict
+
+
+@define
+class Explain(Predict):
+    """Estimate houses, remember having done so, and say what moved each estimate."""
+
+    _explainers: ExplainerSource = field(kw_only=True)
+
+    def record(self, predictor: Predictor, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
+        """As of Predict. What cannot be explained is not recorded either: see ExplainerSource for what it raises."""
+        explanations = self._explainers.of(predictor.version).explain(houses)
+        predictions = super().record(predictor, houses)
+        return [
+            ExplainedPrediction(each.id, each.created_at, each.estimate, explanation)
+            for each, explanation in zip(predictions, explanations, strict=True)
+        ]

@@ -1,0 +1,252 @@
+"""Contributions are the Shapley values that scikit-learn's own trees and lines come to, and add up to the estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.serving.attribution import Attribution, Contributions
+from housepredict.adapters.serving.encoding import Encoder, Matrix
+from housepredict.adapters.serving.explainer import load_explainer
+from housepredict.adapters.serving.loader import load_predictor, pack, unpack_attribution
+from housepredict.adapters.serving.paths import Paths
+from housepredict.adapters.sklearn_model.attributing import attribution
+from housepredict.adapters.sklearn_model.lines import predicted
+from housepredict.adapters.sklearn_model.preparing import table_of
+from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Model, Recipe, Table, make
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.explanations import Unit
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.inference import prepare
+from housepredict.domain.models import Algorithm, SelfTest, TrainingOptions, digests_of
+from tests.factories import MIXED, a_house, a_log_form, a_version, some_sales
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BOTH = Recipe(on_a_line=True, leaves=8, iterations=8, share=0.25)
+
+
+def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Recipe) -> tuple[Model, Table]:
+    sales = some_sales(schema, 120, seed, missing)
+    matrix = Encoder(schema)([sale.house for sale in sales])
+    table = table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
+    return make(recipe, table, seed), table
+
+
+def contributions_of(model: Model, table: Table) -> Contributions:
+    form = model.form(table, None)
+    return Contributions(form, unpack_attribution(pack(attribution(model, form, table))))
+
+
+def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
+    """Shapley values from the worth of every coalition, by their definition."""
+    found = []
+    for player in range(players):
+        others = [other for other in range(players) if other != player]
+        coalitions = chain.from_iterable(combinations(others, size) for size in range(players))
+        found.append(
+            sum(
+                (value[frozenset({*coalition, player})] - value[frozenset(coalition)])
+                / (players * math.comb(players - 1, len(coalition)))
+                for coalition in coalitions
+            )
+        )
+    return found
+
+
+def trees_say(estimator: Any, row: Matrix, owners: Sequence[int], known: Collection[int]) -> float:
+    """What scikit-learn's trees say where these players alone are known, from its own tables of nodes."""
+    columns = list(range(len(owners)))
+    if estimator.is_categorical_ is not None:  # which it puts first, and gives codes of its own
+        columns.sort(key=lambda column: not estimator.is_categorical_[column])
+        row = estimator._preprocessor.transform(row[np.newaxis])[0]
+
+    def say(predictor: Any, index: int) -> float:
+        node = predictor.nodes[index]
+        if node["is_leaf"]:
+            return float(node["value"])
+        left, right = predictor.nodes[node["left"]], predictor.nodes[node["right"]]
+        if owners[columns[node["feature_idx"]]] not in known:
+            shares = (left["count"] / node["count"], right["count"] / node["count"])
+            return float(shares[0] * say(predictor, node["left"]) + shares[1] * say(predictor, node["right"]))
+        value = row[node["feature_idx"]]
+        if np.isnan(value):
+            turns_left = node["missing_go_to_left"]
+        elif node["is_categorical"]:
+            turns_left = predictor.raw_left_cat_bitsets[node["bitset_idx"]][int(value) // 32] >> (int(value) % 32) & 1
+        else:
+            turns_left = value <= node["num_threshold"]
+        return say(predictor, node["left"] if turns_left else node["right"])
+
+    baseline = float(estimator._baseline_prediction.item())
+    return baseline + sum(say(predictor, 0) for (predictor,) in estimator._predictors)
+
+
+def line_adds(model: Model, table: Table, row: Matrix, owners: Sequence[int], player: int) -> float:
+    """What the line says on average of the sales with a player's columns as the house has them, above what it says."""
+    changed = table.for_lines.copy()
+    own = np.array(owners) == player
+    changed[:, own] = row[own]
+    return float((predicted(model.line, changed) - predicted(model.line, table.for_lines)).mean()) if model.line else 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(Kind), min_size=1, max_size=4),
+    coordinates=st.booleans(),
+    missing=st.sampled_from([0.0, 0.3]),
+    on_a_line=st.booleans(),
+    share=st.sampled_from([0.0, 0.25, 1.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_line(
+    kinds: list[Kind], coordinates: bool, missing: float, on_a_line: bool, share: float, seed: int
+) -> None:
+    features = [
+        Feature(f"f{number}", kind, categories=("a", "b", "c", "d") if kind is Kind.CATEGORY else ())
+        for number, kind in enumerate(kinds)
+    ]
+    if coordinates:
+        features[1:1] = [Feature("lat", Kind.NUMBER)]
+        features.append(Feature("long", Kind.NUMBER))
+    schema = FeatureSchema(tuple(features))
+    model, table = a_model(schema, seed, missing, evolve(BOTH, on_a_line=on_a_line, share=share))
+    contributions = contributions_of(model, table)
+    columns, players = table.columns, contributions.players.max() + 1
+    houses = [*(sale.house for sale in some_sales(schema, 2, seed + 1, missing)), a_house(f0="unseen"), a_house()]
+    houses = [each for each in houses if kinds[0] is Kind.CATEGORY or each.values.get("f0") != "unseen"]
+    matrix = Encoder(schema)(houses)
+    for_lines, for_trees = (columns.players[part].tolist() for part in (columns.for_lines, columns.for_trees))
+    weights = {SQUARED: 1 - share, ABSOLUTE: share}
+    for row, found in zip(columns(matrix), contributions(matrix), strict=True):
+        line = [line_adds(model, table, row[columns.for_lines], for_lines, player) for player in range(players)]
+        base = model.base if model.line is None else predicted(model.line, table.for_lines).mean()
+        expected = np.array(line, dtype=float)
+        for loss, estimator in model.trees.items():
+            say = {
+                frozenset(known): trees_say(estimator, row[columns.for_trees], for_trees, known)
+                for size in range(players + 1)
+                for known in combinations(range(players), size)
+            }
+            expected = expected + weights[loss] * np.array(brute_force(players, say), dtype=float)
+            base += weights[loss] * say[frozenset()]
+        assert found == pytest.approx(expected, abs=1e-9)
+        assert contributions.base == pytest.approx(base, abs=1e-9)
+
+
+def test_features_that_turned_axes_connect_are_one_player_named_after_them() -> None:
+    schema = FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in ("size", "lat", "age", "long")))
+    sales = some_sales(schema, 150)
+    fitted = SklearnTrainer(lambda *_: [BOTH]).fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
+    version, _ = a_version(a_log_form(), schema=schema, algorithm=fitted.algorithm, digests=digests_of(fitted.artefact))
+    (explanation,) = load_explainer(version, fitted.artefact).explain([sales[0].house])
+    assert [each.name for each in explanation.contributions] == ["size", "lat, long", "age"]
+
+
+@pytest.mark.parametrize(
+    ("file", "algorithm"),
+    [
+        ("saratoga_sales.csv", Algorithm.LINEAR),
+        ("saratoga_sales.csv", Algorithm.RIDGE),
+        ("saratoga_sales.csv", Algorithm.BOOSTING),
+        ("king_county_sales.csv.gz", Algorithm.BOOSTING),
+    ],
+)
+def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorithm: Algorithm) -> None:
+    options = TrainingOptions(price="price")
+    sales = prepare(SalesFile(EXAMPLES / file).read(), options)
+    recipe = evolve(BOTH, leaves=31, iterations=40 if algorithm is Algorithm.BOOSTING else 0)
+    fitted = SklearnTrainer(lambda *_: [recipe]).fit(
+        sales.schema, sales.training[:3000], evolve(options, algorithm=algorithm), lambda _done, _total: None
+    )
+    houses = [sale.house for sale in sales.held_out[:50]]
+    prices = fitted.predict(houses).prices
+    version, _ = a_version(
+        a_log_form(),
+        schema=sales.schema,
+        algorithm=fitted.algorithm,
+        digests=digests_of(fitted.artefact),
+        self_test=(SelfTest(houses[0], prices[0]),),
+    )
+    assert load_predictor(version, fitted.artefact).predict(houses).prices == prices
+    for explanation, price in zip(load_explainer(version, fitted.artefact).explain(houses), prices, strict=True):
+        total = explanation.base + sum(each.amount for each in explanation.contributions)
+        if algorithm is Algorithm.LINEAR:
+            assert explanation.unit is Unit.PRICE
+            assert total == pytest.approx(price, rel=1e-9)
+        else:
+            assert explanation.unit is Unit.LOG_PRICE
+            assert total == pytest.approx(math.log(price), abs=1e-9)
+        assert {name for each in explanation.contributions for name in each.features} == sales.schema.names
+
+
+def test_the_contributions_of_a_linear_model_are_its_terms_above_their_mean() -> None:
+    sales = some_sales(MIXED, 200)
+    options = TrainingOptions(algorithm=Algorithm.LINEAR)
+    fitted = SklearnTrainer().fit(MIXED, sales, options, lambda _done, _total: None)
+    version, _ = a_version(a_log_form(), schema=MIXED, algorithm=Algorithm.LINEAR, digests=digests_of(fitted.artefact))
+    explanations = load_explainer(version, fitted.artefact).explain([sale.house for sale in sales])
+    assert explanations[0].base == pytest.approx(np.mean([sale.price for sale in sales]))
+    amounts = np.array([[each.amount for each in explanation.contributions] for explanation in explanations])
+    assert amounts.mean(axis=0) == pytest.approx(np.zeros(6), abs=1e-6)
+
+
+def _a_mean_off(paths: Paths) -> Paths:
+    return evolve(paths, mean=paths.mean + 1e-6)
+
+
+def _a_ratio_off(paths: Paths) -> Paths:
+    return evolve(paths, ratios=np.where(paths.ratios < 1, paths.ratios * 0.999, 1.0))
+
+
+def _a_side_that_agrees_with_nothing(paths: Paths) -> Paths:
+    return evolve(paths, masks=paths.masks & ~np.uint32(1))
+
+
+@pytest.mark.parametrize("damage", [_a_mean_off, _a_ratio_off, _a_side_that_agrees_with_nothing])
+def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Paths], Paths]) -> None:
+    model, table = a_model(MIXED, 1, 0.2, BOTH)
+    form = model.form(table, None)
+    right = attribution(model, form, table)
+    matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
+    Contributions(form, right).prove(matrix)
+    assert right.squared
+    with pytest.raises(RefusedModel, match="do not add up"):
+        Contributions(form, evolve(right, squared=damage(right.squared))).prove(matrix)
+
+
+def test_a_house_is_explained_alike_in_every_batch() -> None:
+    model, table = a_model(MIXED, 1, 0.2, BOTH)
+    contributions = contributions_of(model, table)
+    matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 700)])
+    assert contributions(matrix).tolist() == [contributions(row[np.newaxis])[0].tolist() for row in matrix]
+    assert contributions(matrix[:0]).shape == (0, 6)
+
+
+def test_a_model_that_is_the_same_for_every_house_has_contributions_of_nothing() -> None:
+    schema = FeatureSchema((Feature("size", Kind.NUMBER),))
+    model, table = a_model(schema, 1, 1.0, evolve(BOTH, on_a_line=False))
+    contributions = contributions_of(model, table)
+    assert contributions(np.array([[math.nan], [3.0]])).tolist() == [[0.0], [0.0]]
+    contributions.prove(np.array([[3.0]]))
+
+
+def test_an_attribution_of_another_model_is_refused() -> None:
+    model, table = a_model(MIXED, 1, 0.2, BOTH)
+    other, _ = a_model(MIXED, 2, 0.2, evolve(BOTH, iterations=5))
+    form = model.form(table, None)
+    right, wrong = attribution(model, form, table), attribution(other, other.form(table, None), table)
+    unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
+    for each in unlike:
+        with pytest.raises(ValueError, match="must be"):
+            Contributions(form, each)

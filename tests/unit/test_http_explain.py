@@ -1,0 +1,128 @@
+"""`POST /predict?explain=true`: the same answer with what moved the estimate, by a way of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import define
+from starlette.testclient import TestClient
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.domain.errors import NoExplanation
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.usecases import Explain
+from housepredict.entrypoints.bootstrap import Application
+from tests.explaining import ExplainedBySize
+from tests.http_service import (
+    LAB_HOUSE,
+    LAB_PRICE,
+    Faulty,
+    application,
+    assert_problem,
+    broken,
+    lab_version,
+    served,
+)
+
+
+@define
+class Explainers:
+    """Explains every version, or raises what it is told to."""
+
+    fault: Exception | None = None
+
+    def of(self, version: ModelVersion) -> ExplainedBySize:
+        if self.fault:
+            raise self.fault
+        return ExplainedBySize(version)
+
+
+def explaining(explainers: Explainers | None = None, **settings: Any) -> Application:
+    made = application(lab_version(), **settings)
+    made.explain = Explain(made.live_model, made.predictions, SystemClock(), 20, explainers=explainers or Explainers())
+    return made
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with served(explaining()) as made:
+        yield made
+
+
+EXPLANATION = {
+    "unit": "price",
+    "base": 0.0,
+    "base_price": 0.0,
+    "contributions": [{"features": ["size"], "contribution": 2_500_000.0, "percent": None}],
+}
+
+
+def test_an_explained_answer_is_the_usual_one_and_its_explanation(client: TestClient) -> None:
+    usual = client.post("/predict", json=LAB_HOUSE).json()
+    answer = client.post("/predict?explain=true", json=LAB_HOUSE)
+    assert answer.status_code == 200
+    document = answer.json()
+    assert document.pop("explanation") == EXPLANATION
+    assert document.pop("id") > usual.pop("id")
+    assert document == usual
+
+
+def test_every_house_of_a_list_is_explained(client: TestClient) -> None:
+    answers = client.post("/predict?explain=true", json=[LAB_HOUSE, {**LAB_HOUSE, "size": 100}]).json()["predictions"]
+    assert [each["explanation"]["contributions"][0]["contribution"] for each in answers] == [2_500_000.0, 100_000.0]
+
+
+def test_an_explained_estimate_is_recorded_as_every_other(client: TestClient) -> None:
+    answer = client.post("/predict?explain=true", json=LAB_HOUSE).json()
+    (recorded,) = client.get("/predictions?limit=1").json()["predictions"]
+    assert (recorded["id"], recorded["predicted_price"]) == (answer["id"], LAB_PRICE)
+    assert "explanation" not in recorded
+
+
+def test_false_is_the_usual_answer(client: TestClient) -> None:
+    assert "explanation" not in client.post("/predict?explain=false", json=LAB_HOUSE).json()
+
+
+@pytest.mark.parametrize(
+    ("query", "violations"),
+    [
+        ("explain=yes", [("/explain", "type")]),
+        ("explain=", [("/explain", "type")]),
+        ("explain=True", [("/explain", "type")]),
+        ("explain=true&explain=true", [("/explain", "duplicate")]),
+        ("expalin=true", [("/expalin", "unknown")]),
+        ("limit=1&explain=1", [("/limit", "unknown"), ("/explain", "type")]),
+    ],
+)
+def test_every_violation_of_a_query_is_named(client: TestClient, query: str, violations: list[tuple[str, str]]) -> None:
+    answer = client.post(f"/predict?{query}", json=LAB_HOUSE)
+    assert broken(assert_problem(answer, 422, "invalid-query")) == violations
+
+
+def test_what_is_wrong_with_a_house_is_said_as_usual(client: TestClient) -> None:
+    problem = assert_problem(client.post("/predict?explain=true", json={"size": 1, "age": 1}), 400, "missing-feature")
+    assert broken(problem) == [("/bedrooms", "missing")]
+
+
+def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_recorded() -> None:
+    with served(explaining(Explainers(NoExplanation()))) as client:
+        problem = assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 409, "no-explanation")
+        assert "Train again" in problem["detail"]
+        assert client.get("/predictions").json()["predictions"] == []
+        assert client.post("/predict", json=LAB_HOUSE).status_code == 200
+
+
+def test_a_version_of_before_there_were_explanations_cannot_explain() -> None:
+    with served(application(lab_version())) as client:
+        assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 409, "no-explanation")
+
+
+def test_what_cannot_be_recorded_is_not_answered() -> None:
+    made = application(lab_version())
+    made.predictions = Faulty()
+    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainers=Explainers())
+    with served(made) as client:
+        made.predictions.fault = ZeroDivisionError()
+        assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 500, "internal-error")

@@ -1,0 +1,132 @@
+"""What explains a version is loaded with the care that the version is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.serving.attribution import Attribution
+from housepredict.adapters.serving.columns import Columns
+from housepredict.adapters.serving.explainer import load_explainer
+from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
+from housepredict.adapters.serving.paths import Paths
+from housepredict.domain.errors import NoExplanation, RefusedModel
+from housepredict.domain.explanations import Unit
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from tests.factories import a_house, a_linear_form, a_log_form, a_version
+
+LAB = a_house(size=2500, bedrooms=3, age=10)
+
+
+def of_a_line() -> Attribution:
+    """Houses of 2,000 sq ft, 3 bedrooms and 25 years."""
+    return Attribution(np.array([200_000.0, 30_000, -12_500]))
+
+
+def of_trees() -> Attribution:
+    """Of `a_trees_form`: a quarter of the houses up to 2,000 sq ft, and a half up to 3 bedrooms."""
+    ratios = np.ones((3, 2, 2))
+    ratios[0, 0], ratios[1, 1] = (0.25, 0.75), (0.5, 0.5)
+    # up to 2000 sq ft, more, missing; up to 3 bedrooms, more, missing; any age, missing
+    masks = np.array([[1, 3], [2, 3], [2, 3], [3, 1], [3, 2], [3, 1], [3, 3], [3, 3]], dtype=np.uint32)
+    return Attribution(np.zeros(3), squared=Paths(masks, ratios, np.asarray(12.75 + 0.5)))
+
+
+def explained_by(attribution: Attribution, form: ServingForm, **overrides: object) -> tuple[ModelVersion, Artefact]:
+    version, artefact = a_version(form, **overrides)
+    return _with(version, artefact, pack(attribution))
+
+
+def _with(version: ModelVersion, artefact: Artefact, content: bytes) -> tuple[ModelVersion, Artefact]:
+    files = {**artefact, "explanation.npz": content}
+    return evolve(version, digests=digests_of(files)), files
+
+
+def test_a_line_adds_what_its_terms_are_above_their_mean() -> None:
+    explainer = load_explainer(*explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),)))
+    known, unknown = explainer.explain([LAB, a_house()])
+    assert known.unit is Unit.PRICE
+    assert known.base == unknown.base == 267_500
+    assert [(each.features, each.amount) for each in known.contributions] == [
+        (("size",), 50_000),
+        (("bedrooms",), 0),
+        (("age",), 7_500),
+    ]
+    assert [each.amount for each in unknown.contributions] == [0, 0, 0]
+
+
+def test_trees_add_what_the_way_of_a_house_is_above_that_of_all() -> None:
+    explainer = load_explainer(*explained_by(of_trees(), a_log_form()))
+    large, nothing = explainer.explain([a_house(size=2500, bedrooms=4, age=1), a_house()])
+    assert large.unit is Unit.LOG_PRICE
+    assert large.base == 13.25
+    assert [each.amount for each in large.contributions] == pytest.approx([0.25, 0.5, 0])
+    # a missing size turns right, missing bedrooms left
+    assert [each.amount for each in nothing.contributions] == pytest.approx([0.25, -0.5, 0])
+    assert list(explainer.explain([])) == []
+
+
+def test_features_that_axes_connect_are_one_player() -> None:
+    columns = Columns(
+        lowest=np.full(6, -np.inf),
+        highest=np.full(6, np.inf),
+        logged=np.array([4, 1]),
+        turned=np.array([[5, 3], [3, 5], [1, 3]]),
+        weights=np.ones((3, 2)),
+    )
+    own = [0, 1, 2, 1, 3, 1]
+    assert columns.players.tolist() == [3, 1, *own, 1, 1, 1]
+
+
+def test_a_version_of_before_has_no_explanation() -> None:
+    with pytest.raises(NoExplanation):
+        load_explainer(*a_version(a_linear_form()))
+
+
+def test_files_that_were_changed_are_refused() -> None:
+    version, artefact = explained_by(of_a_line(), a_linear_form())
+    for file in ("explanation.npz", SERVING_FILE):
+        with pytest.raises(RefusedModel, match="was changed"):
+            load_explainer(version, {**artefact, file: b"changed"})
+
+
+@pytest.mark.parametrize("attribution", [of_trees(), Attribution(np.zeros(2))], ids=["trees", "a feature less"])
+def test_what_explains_another_model_is_refused(attribution: Attribution) -> None:
+    with pytest.raises(RefusedModel, match=r"explanation\.npz"):
+        load_explainer(*explained_by(attribution, a_linear_form()))
+
+
+def test_what_does_not_add_up_for_the_self_test_is_refused() -> None:
+    right = of_trees()
+    assert right.squared
+    wrong = evolve(right, squared=evolve(right.squared, mean=np.asarray(13.5)))
+    with pytest.raises(RefusedModel, match="do not add up"):
+        load_explainer(*explained_by(wrong, a_log_form(), self_test=(SelfTest(LAB, math.exp(13)),)))
+
+
+@pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, math.nan])
+def test_ratios_that_are_none_are_refused(ratio: float) -> None:
+    paths = of_trees().squared
+    assert paths
+    with pytest.raises(ValueError, match="ratios"):
+        evolve(paths, ratios=np.full_like(paths.ratios, ratio))
+
+
+@given(data=st.data())
+def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(data: st.DataObject) -> None:
+    """Whatever stands in the file, loading ends with RefusedModel or an explainer that explains."""
+    content = pack(of_trees())
+    place = data.draw(st.integers(0, len(content) - 1))
+    damaged = data.draw(
+        st.sampled_from([content[:place], content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]])
+    )
+    try:
+        explainer = load_explainer(*_with(*a_version(a_log_form()), damaged))
+    except RefusedModel:
+        return
+    assert len(explainer.explain([LAB])) == 1
