@@ -17,6 +17,7 @@ from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, pack, unpack, valuation
 from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
+from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
 from housepredict.adapters.sklearn_model.preparing import table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
@@ -118,6 +119,7 @@ def _log_prices(
     days = trend_days(schema, matrix, prices, seed)
     table = table_of(schema, matrix, prices, days)
     found = search(candidates, table, folds, seed, progress)
+    table = with_levels(table, folds)
     model = make(found.recipe, table, seed)
     known = table.rows(found.known)
     errors = known.log_prices - found.log_prices
