@@ -18,10 +18,11 @@ class Columns:
 
     A feature counts as `lowest` or `highest`, both of shape (features,), where it lies beyond: a model knows nothing
     there, and a line would go anywhere. Of the features `logged`, of shape (logarithms,), ln(1 + amount) is a column
-    each. The categories `grouped`, of shape (levels,), are too many for a column each; `levels`, of shape (levels,
-    codes + 1), holds what each code says about the price, and last what a house without a known one gets. Both are None
-    where there is no such feature. `turned`, of shape (axes, 2), names two features each, `weights`, of the same shape, what they count: trees
-    cut along axes alone, and a border between neighbourhoods rarely runs along a meridian.
+    each. The features `grouped`, of shape (groups,), have too many categories to tell all apart: `levels`, of shape
+    (groups, codes + 1), holds how much dearer houses of a code are, and last what those without a known one get; both
+    are None where there is no such feature. `turned`, of shape (axes, 2), names two features each, `weights`, of the
+    same shape, what they count: trees cut along axes alone, and a border between neighbourhoods rarely runs along a
+    meridian.
     """
 
     lowest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -53,7 +54,7 @@ class Columns:
     @property
     def all(self) -> int:
         """How many columns there are."""
-        return self.for_levels.stop + len(self.turned)
+        return self.logged.size + self.features + self._groups + len(self.turned)
 
     @property
     def for_features(self) -> slice:
@@ -63,13 +64,17 @@ class Columns:
     @property
     def for_levels(self) -> slice:
         """The columns that are levels of categories."""
-        start = self.for_features.stop
-        return slice(start, start if self.grouped is None else start + self.grouped.size)
+        start = self.logged.size + self.features
+        return slice(start, start + self._groups)
+
+    @property
+    def _groups(self) -> int:
+        return 0 if self.grouped is None else self.grouped.size
 
     @property
     def for_lines(self) -> slice:
         """The columns for a linear model: all but turned axes, which would tell it nothing new."""
-        return slice(0, self.for_levels.stop)
+        return slice(0, self.logged.size + self.features + self._groups)
 
     @property
     def for_trees(self) -> slice:

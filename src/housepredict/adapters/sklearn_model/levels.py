@@ -1,4 +1,4 @@
-"""What categories say about the price that are too many for a column each."""
+"""What categories say of the price that are too many for a column each."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ def _levels(codes: Matrix, left: NDArray[np.float64], width: int) -> NDArray[np.
 def _shrunk_means(codes: NDArray[np.float64], left: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """For each code λ · (its mean - the mean of all), with λ = n / (n + σ² / τ²) for the n sales that have it.
 
-    σ² is the variance within the codes, τ² between them: 0, the mean of all, is for what no sale has, and what few have
-    is near it. (Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, SIGKDD Explorations
-    2001; scikit-learn's TargetEncoder, with one σ² for all codes, for one sale alone has none.)
+    σ² is the variance within the codes, τ² between them: what few sales have is near the mean of all, 0, and what none
+    has is there. (Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, SIGKDD
+    Explorations 2001; scikit-learn's TargetEncoder with `smooth` = σ² / τ². Its "auto" has a σ² for each code, and so
+    believes all that one sale says of one.)
     """
     known = ~np.isnan(codes)
     places, values = codes[known].astype(np.int64), left[known]
