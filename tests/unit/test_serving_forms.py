@@ -82,6 +82,21 @@ def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes(
     assert (columns.for_lines, columns.for_trees) == (slice(0, 4), slice(1, 5))
 
 
+def test_levels_of_categories_come_after_the_features_and_the_last_is_of_houses_without_a_known_one() -> None:
+    columns = Columns(
+        lowest=np.array([0.0, -np.inf, -np.inf]),
+        highest=np.array([10.0, np.inf, np.inf]),
+        logged=np.array([0]),
+        turned=np.array([[0, 0]]),
+        weights=np.array([[2.0, 1.0]]),
+        grouped=np.array([2, 1]),
+        levels=np.array([[0.25, -0.5, 0.0], [1.0, 2.0, 3.0]]),
+    )
+    found = columns(np.array([[1.0, 0, 1], [1, 1, NAN], [1, 7, 2]]))
+    assert found[:, 4:].tolist() == [[-0.5, 1, 3], [0, 2, 3], [0, 3, 3]]
+    assert (columns.for_lines, columns.for_trees) == (slice(0, 6), slice(1, 7))
+
+
 _numbers = st.floats(-1e15, 1e15) | st.just(NAN)
 
 

@@ -15,6 +15,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import ServingForm, load_predictor, pack, unpack
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
@@ -114,6 +115,12 @@ def test_the_form_of_another_algorithm_is_refused() -> None:
 
 
 _TREES, _LOG, _LINEAR = a_trees_form(), a_log_form(), a_linear_form()
+_LEVELS = evolve(
+    _LOG,
+    columns=evolve(_LOG.columns, grouped=np.array([2]), levels=np.array([[0.1, 0.0]])),
+    linear=Linear(np.array(0.0), np.zeros(4), np.zeros(4), np.zeros(4, dtype=np.int64), np.empty(0)),
+    squared=None,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +162,25 @@ _TREES, _LOG, _LINEAR = a_trees_form(), a_log_form(), a_linear_form()
         (_LOG, {"columns.logged": np.array([0])}),
         (_LOG, {"columns.turned": np.zeros((1, 3), dtype=np.int64), "columns.weights": np.zeros((1, 3))}),
         (_LOG, {"columns.turned": np.array([[0, 1]]), "columns.weights": np.zeros((1, 2))}),
+        (_LOG, {"columns.grouped": np.array([2])}),
+        (_LOG, {"columns.levels": np.zeros((1, 2))}),
+        (_LOG, {"columns.grouped": np.array([2]), "columns.levels": np.zeros((1, 2))}),
+        (_LEVELS, {"columns.grouped": np.array([3])}),
+        (_LEVELS, {"columns.levels": np.zeros((1, 0))}),
+        (_LEVELS, {"columns.levels": np.array([[0.1, math.nan]])}),
+        (_LEVELS, {"columns.levels": np.zeros((2, 2))}),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(form: ServingForm, damage: dict[str, np.ndarray]) -> None:
     with pytest.raises(RefusedModel, match="model: "):
         unpack(_npz(form, **damage), next(algorithm for algorithm in FORMS if type(FORMS[algorithm]) is type(form)))
+
+
+def test_levels_come_back_as_they_were() -> None:
+    content = pack(_LEVELS)
+    assert pack(unpack(content, Algorithm.RIDGE)) == content
+    assert {"columns.grouped", "columns.levels"} <= np.load(BytesIO(content)).keys()
+    assert not {"columns.grouped", "columns.levels"} & np.load(BytesIO(pack(_LOG))).keys()
 
 
 def test_a_schema_with_other_features_is_refused() -> None:
@@ -199,6 +220,7 @@ def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() ->
 def test_serving_loads_neither_scikit_learn_nor_scipy_nor_joblib() -> None:
     script = """
 import sys
+from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import load_predictor
 from tests.factories import *
 for form in (a_linear_form(), a_log_form()):

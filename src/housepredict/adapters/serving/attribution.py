@@ -51,7 +51,7 @@ class Contributions:
             self.players = np.arange(form.features)
             return
         columns = form.columns
-        self.players = columns.players[columns.logged.size : columns.for_lines.stop]
+        self.players = columns.players[columns.for_features]
         sets = ((form.squared, attribution.squared), (form.absolute, attribution.absolute))
         for (trees, paths), weight in zip(sets, form.weights, strict=True):
             if trees and paths and paths.are_of(trees, self.players.max() + 1):

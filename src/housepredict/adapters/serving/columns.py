@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from attrs import define, field
+from attrs.validators import optional
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.checks import array_of
@@ -12,12 +13,16 @@ from housepredict.adapters.serving.encoding import Matrix
 
 @define(eq=False)
 class Columns:
-    """Logarithms of amounts, the features themselves, and coordinates in turned axes, in this order.
+    """Logarithms of amounts, the features themselves, levels of categories, and coordinates in turned axes, in this
+    order.
 
     A feature counts as `lowest` or `highest`, both of shape (features,), where it lies beyond: a model knows nothing
     there, and a line would go anywhere. Of the features `logged`, of shape (logarithms,), ln(1 + amount) is a column
-    each. `turned`, of shape (axes, 2), names two features each, `weights`, of the same shape, what they count: trees
-    cut along axes alone, and a border between neighbourhoods rarely runs along a meridian.
+    each. The features `grouped`, of shape (groups,), have too many categories to tell all apart: `levels`, of shape
+    (groups, codes + 1), holds how much dearer houses of a code are, and last what those without a known one get; both
+    are None where there is no such feature. `turned`, of shape (axes, 2), names two features each, `weights`, of the
+    same shape, what they count: trees cut along axes alone, and a border between neighbourhoods rarely runs along a
+    meridian.
     """
 
     lowest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -25,13 +30,19 @@ class Columns:
     logged: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
     turned: NDArray[np.int64] = field(validator=array_of(np.int64, 2))
     weights: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
+    grouped: NDArray[np.int64] | None = field(default=None, validator=optional(array_of(np.int64, 1)))
+    levels: NDArray[np.float64] | None = field(default=None, validator=optional(array_of(np.float64, 2)))
 
     def __attrs_post_init__(self) -> None:
-        named = np.concatenate([self.logged, self.turned.ravel()])
+        grouped = np.empty(0, dtype=np.int64) if self.grouped is None else self.grouped
+        levels = np.empty((0, 1)) if self.levels is None else self.levels
+        named = np.concatenate([self.logged, self.turned.ravel(), grouped])
         if self.lowest.shape != self.highest.shape or not (self.lowest <= self.highest).all():
             raise ValueError("there must be a lowest and a highest value for each feature, in this order")
         if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:
             raise ValueError("a turned axis must be of two features")
+        if len(levels) != grouped.size or not levels.shape[1]:
+            raise ValueError("there must be levels for each feature that has them, one at least")
         if ((named < 0) | (named >= self.features)).any():
             raise ValueError("columns must follow from features that there are")
 
@@ -51,17 +62,33 @@ class Columns:
         for first, second in self.turned:
             own[np.isin(own, own[[first, second]])] = own[[first, second]].min()
         own = np.unique(own, return_inverse=True)[1]
-        return np.concatenate([own[self.logged], own, own[self.turned[:, 0]]])
+        grouped = np.empty(0, dtype=np.int64) if self.grouped is None else self.grouped
+        return np.concatenate([own[self.logged], own, own[grouped], own[self.turned[:, 0]]])
 
     @property
     def all(self) -> int:
         """How many columns there are."""
-        return self.logged.size + self.features + len(self.turned)
+        return self.logged.size + self.features + self._groups + len(self.turned)
+
+    @property
+    def for_features(self) -> slice:
+        """The columns that are the features themselves."""
+        return slice(self.logged.size, self.logged.size + self.features)
+
+    @property
+    def for_levels(self) -> slice:
+        """The columns that are levels of categories."""
+        start = self.logged.size + self.features
+        return slice(start, start + self._groups)
+
+    @property
+    def _groups(self) -> int:
+        return 0 if self.grouped is None else self.grouped.size
 
     @property
     def for_lines(self) -> slice:
         """The columns for a linear model: all but turned axes, which would tell it nothing new."""
-        return slice(0, self.logged.size + self.features)
+        return slice(0, self.logged.size + self.features + self._groups)
 
     @property
     def for_trees(self) -> slice:
@@ -71,12 +98,15 @@ class Columns:
     def __call__(self, matrix: Matrix) -> Matrix:
         """All columns of encoded houses."""
         columns: Matrix = np.empty((len(matrix), self.all), order="F")
-        logs, axes = self.logged.size, self.logged.size + self.features
-        within = columns[:, logs:axes]
+        within = columns[:, self.for_features]
         np.clip(matrix, self.lowest, self.highest, out=within)
-        columns[:, :logs] = np.log1p(within[:, self.logged])
+        columns[:, : self.logged.size] = np.log1p(within[:, self.logged])
+        if self.grouped is not None and self.levels is not None:
+            # fmin takes the number where the other is NaN: what is missing or beyond the codes gets the last level
+            codes = np.fmin(within[:, self.grouped], self.levels.shape[1] - 1).astype(np.int64)
+            columns[:, self.for_levels] = self.levels[np.arange(len(self.levels)), codes]
         for column, (first, second), (weight, other) in zip(
-            range(axes, self.all), self.turned.tolist(), self.weights.tolist(), strict=True
+            range(self.for_levels.stop, self.all), self.turned.tolist(), self.weights.tolist(), strict=True
         ):
             columns[:, column] = weight * within[:, first] + other * within[:, second]
         return columns

@@ -66,13 +66,13 @@ def _arrays(form: object) -> dict[str, Any]:
     for name, value in _given(form).items():
         if attrs.has(type(value)):
             arrays |= {f"{name}.{own}": array for own, array in _given(value).items()}
-        elif value is not None:
+        else:
             arrays[name] = value
     return arrays
 
 
 def _given(form: Any) -> dict[str, Any]:
-    return attrs.asdict(form, recurse=False, filter=lambda attribute, _value: attribute.init)
+    return attrs.asdict(form, recurse=False, filter=lambda attribute, value: attribute.init and value is not None)
 
 
 def _assembled(kind: type[Form], parts: Mapping[str, type], arrays: Mapping[str, Any]) -> Form:

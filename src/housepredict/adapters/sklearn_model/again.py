@@ -8,6 +8,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.sklearn_model.flattening import flatten
+from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.recipes import Recipe, make
 from housepredict.adapters.sklearn_model.search import enough_of, folds_of
@@ -23,13 +24,13 @@ def again(schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: in
     All but the recipe is learned from these sales. The five folds of a search would tell as much, and cost five fits.
     """
     matrix, prices, folds = encoded(schema, sales)
-    table = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
-    known = enough_of(len(table))
+    plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
+    known = enough_of(len(plain))
     kept, others = known[folds[known] == 0], known[folds[known] != 0]
-    parts = [table, table.rows(others)]
+    table, blind_table = parts = [with_levels(plain, folds), with_levels(plain.rows(others), folds[others])]
     fits = Parallel(n_jobs=min(len(parts), cpu_count()), max_nbytes=None)
     model, blind = fits(delayed(make)(recipe, part, seed) for part in parts)
-    asked = table.rows(kept)
+    log_prices = blind.predict(plain.rows(kept).seen_by(blind_table.columns))
     own_folds = folds_of([sales[row].house_key for row in kept.tolist()])
-    spread, calibration = how_sure(asked, blind.predict(asked), own_folds, seed)
+    spread, calibration = how_sure(table.rows(kept), log_prices, own_folds, seed)
     return model.form(table, flatten(spread) if spread else None), calibration

@@ -16,7 +16,7 @@ from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.sklearn_model.proof import demand_equal
 
-_MAX_CATEGORIES = 255
+MAX_CATEGORIES = 255
 """As many of a feature have a column each; the rare ones beyond share one, and unseen ones go there too."""
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -40,7 +40,7 @@ def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.floa
 def _fitted(
     categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64], number: object, regression: object
 ) -> Pipeline:
-    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=_MAX_CATEGORIES, sparse_output=False)
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
     columns = [(str(column), one_hot if count else number, [column]) for column, count in enumerate(categories)]
     return Pipeline([("columns", ColumnTransformer(columns)), ("regression", regression)]).fit(matrix, targets)
 

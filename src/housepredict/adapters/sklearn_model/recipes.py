@@ -93,6 +93,15 @@ class Table:
         """Some of the sales."""
         return evolve(self, values=self.values[which], log_prices=self.log_prices[which])
 
+    def seen_by(self, columns: Columns) -> Table:
+        """The same sales in other columns of the same features."""
+        return evolve(self, columns=columns, values=columns(self.features))
+
+    @property
+    def features(self) -> Matrix:
+        """The features themselves."""
+        return self.values[:, self.columns.for_features]
+
     @property
     def for_lines(self) -> Matrix:
         """The columns for a linear model."""
@@ -106,7 +115,9 @@ class Table:
     @property
     def line_categories(self) -> list[int]:
         """How many categories each column for a linear model has."""
-        return [0] * self.columns.logged.size + list(self.categories)
+        counts = [0] * self.columns.for_lines.stop
+        counts[self.columns.for_features] = self.categories
+        return counts
 
     @property
     def categorical(self) -> list[int]:

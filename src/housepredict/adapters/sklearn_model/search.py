@@ -12,6 +12,7 @@ from attrs import frozen
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, fit_trees, start
 from housepredict.domain.ports import Progress
 
@@ -109,7 +110,8 @@ def _kept_out(
     recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int
 ) -> dict[int, NDArray[np.float64]]:
     """Logarithms of prices of a fold's sales, by each number of trees among the variants."""
-    others, own = table.rows(folds != fold), table.rows(folds == fold)
+    others = with_levels(table.rows(folds != fold), folds[folds != fold])
+    own = table.rows(folds == fold).seen_by(others.columns)
     line, base, left = start(recipe, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)
     if loss is None:

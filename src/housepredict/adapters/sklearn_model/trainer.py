@@ -31,6 +31,7 @@ from housepredict.adapters.sklearn_model.again import again
 from housepredict.adapters.sklearn_model.attributing import attribution
 from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
+from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
@@ -116,6 +117,7 @@ class SklearnTrainer:
         table = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
         is_over = None if limit is None else lambda: self._seconds() - started >= limit
         found = search(candidates, table, folds, seed, progress, is_over)
+        table = with_levels(table, folds)
         model = make(found.recipe, table, seed)
         spread, calibration = how_sure(table.rows(found.known), found.log_prices, folds[found.known], seed)
         algorithm = found.recipe.algorithm

@@ -1,0 +1,194 @@
+"""What serves says what was trained, also of rows made to tell them apart, and the proof of it finds what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import pack, unpack
+from housepredict.adapters.serving.log_prices import LogPrices
+from housepredict.adapters.serving.trees import Trees
+from housepredict.adapters.sklearn_model.boosting import boost, prove_trees, raw_predictions
+from housepredict.adapters.sklearn_model.flattening import flatten
+from housepredict.adapters.sklearn_model.preparing import table_of
+from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, make
+from housepredict.adapters.sklearn_model.spread import fit_spread
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from tests.factories import MIXED, some_sales
+
+RIDGE = Recipe(on_a_line=True)
+MEANS, MEDIANS, BOTH = (Recipe(on_a_line=False, leaves=8, iterations=12, share=share) for share in (0.0, 1.0, 0.25))
+ALL = Recipe(on_a_line=True, leaves=32, iterations=12, share=0.5)
+TINY = 5e-324
+
+
+def a_table(schema: FeatureSchema, count: int, seed: int, missing: float = 0.2) -> Table:
+    sales = some_sales(schema, count, seed, missing)
+    matrix = Encoder(schema)([sale.house for sale in sales])
+    return table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
+
+
+def a_schema(kinds: list[Kind], categories: int) -> FeatureSchema:
+    names = tuple(f"c{number}" for number in range(categories))
+    features = [
+        Feature(f"f{number}", kind, categories=names if kind is Kind.CATEGORY else ())
+        for number, kind in enumerate(kinds)
+    ]
+    # coordinates have turned axes
+    return FeatureSchema((*features, Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER)))
+
+
+def adversaries(estimator: Any, columns: np.ndarray, seed: int, count: int = 300) -> np.ndarray:
+    """Rows of values that trees could tell apart: on each threshold and next to it, on both sides of zero, without a
+    bound, missing, and of categories that there are not. Some rows have one of them, some are made of nothing else.
+    """
+    random = np.random.default_rng(seed)
+    odd: list[set[float]] = [{0.0, np.inf, -np.inf, TINY, -TINY} for _ in range(columns.shape[1])]
+    categorical = np.zeros(columns.shape[1], bool) if estimator.is_categorical_ is None else estimator.is_categorical_
+    order = np.argsort(~categorical, kind="stable")  # scikit-learn puts the categories first
+    for (predictor,) in estimator._predictors:
+        for node in predictor.nodes[predictor.nodes["is_leaf"] == 0]:
+            threshold = node["num_threshold"]
+            odd[order[node["feature_idx"]]] |= {threshold, *np.nextafter(threshold, [-np.inf, np.inf])}
+    choices = [
+        [*range(300), np.nan] if is_category else [*values, -0.0, np.nan]
+        for values, is_category in zip(odd, categorical, strict=True)
+    ]
+    rows: np.ndarray = columns[random.integers(0, len(columns), count)]
+    for number, row in enumerate(rows):
+        changed = range(len(row)) if number % 2 else random.integers(0, len(row), 1)
+        for column in changed:
+            row[column] = random.choice(choices[column])
+    return rows
+
+
+def served(form: LogPrices, recipe: Recipe) -> LogPrices:
+    return cast("LogPrices", unpack(pack(form), recipe.algorithm))
+
+
+@settings(max_examples=12)
+@given(
+    kinds=st.lists(st.sampled_from(Kind), max_size=4),
+    categories=st.sampled_from([1, 3, 40]),
+    missing=st.sampled_from([0.0, 0.3]),
+    recipe=st.sampled_from([RIDGE, MEANS, MEDIANS, BOTH, ALL]),
+    seed=st.integers(0, 10**6),
+)
+def test_rows_made_to_tell_them_apart_get_the_same_from_both(
+    kinds: list[Kind], categories: int, missing: float, recipe: Recipe, seed: int
+) -> None:
+    schema = a_schema(kinds, categories)
+    table = a_table(schema, 150, seed, missing)
+    model = make(recipe, table, seed)
+    form = served(model.form(table, None), recipe)
+    for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
+        assert (trees is None) == (loss not in recipe.losses)
+        if trees:
+            rows = adversaries(model.trees[loss], table.for_trees, seed)
+            assert trees.log_prices(rows).tolist() == raw_predictions(model.trees[loss], rows).tolist()
+    random = np.random.default_rng(seed)
+    houses = table.features[random.integers(0, len(table), 200)]
+    houses[random.random(houses.shape) < 0.2] = np.nan
+    # what is infinite counts as what lies furthest
+    ranged = np.array(table.categories) == 0
+    for end in (-np.inf, np.inf):
+        houses[ranged & (random.random(houses.shape) < 0.1)] = end
+    model.prove(form, evolve(table, values=table.columns(houses), log_prices=np.zeros(200)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_made_to_tell_them_apart_get_the_same_spread(seed: int) -> None:
+    table = a_table(MIXED, 500, seed)
+    columns = np.column_stack([table.for_trees, table.log_prices])
+    spread = fit_spread(table.categorical, columns, np.random.default_rng(seed).normal(0, 0.2, 500), seed)
+    rows = adversaries(spread, columns, seed)
+    assert flatten(spread).log_prices(rows).tolist() == raw_predictions(spread, rows).tolist()
+
+
+@cache
+def _trained() -> tuple[Any, Table]:
+    table = a_table(MIXED, 200, 1)
+    return boost(
+        table.categorical, table.for_trees, table.log_prices, loss=SQUARED, leaves=8, iterations=6, seed=1
+    ), table
+
+
+def _splits(estimator: Any) -> Iterator[tuple[Any, int]]:
+    for (predictor,) in estimator._predictors:
+        yield from ((predictor, int(node)) for node in np.flatnonzero(predictor.nodes["is_leaf"] == 0))
+
+
+def _thresholds_down(estimator: Any) -> Iterator[Trees]:
+    return _thresholds_towards(-np.inf, estimator)
+
+
+def _thresholds_up(estimator: Any) -> Iterator[Trees]:
+    return _thresholds_towards(np.inf, estimator)
+
+
+def _thresholds_towards(end: float, estimator: Any) -> Iterator[Trees]:
+    for predictor, node in _splits(estimator):
+        if not predictor.nodes["is_categorical"][node]:
+            right = predictor.nodes["num_threshold"][node]
+            predictor.nodes["num_threshold"][node] = np.nextafter(right, end)
+            yield flatten(estimator)
+            predictor.nodes["num_threshold"][node] = right
+
+
+def _missing_turned(estimator: Any) -> Iterator[Trees]:
+    for predictor, node in _splits(estimator):
+        predictor.nodes["missing_go_to_left"][node] ^= 1
+        yield flatten(estimator)
+        predictor.nodes["missing_go_to_left"][node] ^= 1
+
+
+def _categories_turned(estimator: Any) -> Iterator[Trees]:
+    for (predictor,) in estimator._predictors:
+        for bits in predictor.raw_left_cat_bitsets:
+            for code in range(4):
+                bits[0] ^= 1 << code
+                yield flatten(estimator)
+                bits[0] ^= 1 << code
+
+
+def _leaves_up(estimator: Any) -> Iterator[Trees]:
+    form = flatten(estimator)
+    # the first tree has the baseline: the last bit of a leaf without it is beyond the last bit of a sum with it
+    for leaf in range(int(estimator._predictors[0][0].nodes["is_leaf"].sum())):
+        leaves = form.leaves.copy()
+        leaves[0, leaf] = np.nextafter(leaves[0, leaf], np.inf)
+        yield evolve(form, leaves=leaves)
+
+
+@pytest.mark.parametrize("damages", [_thresholds_down, _thresholds_up, _missing_turned, _categories_turned, _leaves_up])
+def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[Any], Iterator[Trees]]) -> None:
+    estimator, table = _trained()
+    prove_trees(estimator, flatten(estimator), table.for_trees)
+    rows = adversaries(estimator, table.for_trees, 1, 1000)
+    right = raw_predictions(estimator, rows)
+    found, told = 0, 0
+    for form in damages(deepcopy(estimator)):
+        told += (tells := (form.log_prices(rows) != right).any())
+        if _refused(estimator, form, table):
+            found += 1
+        else:
+            assert not tells
+    assert found >= told > 0
+
+
+def _refused(estimator: Any, form: Trees, table: Table) -> bool:
+    try:
+        prove_trees(estimator, form, table.for_trees)
+    except RefusedModel:
+        return True
+    return False
