@@ -8,8 +8,8 @@ import pytest
 from attrs import evolve
 
 from housepredict.domain.errors import HousepredictError, InvalidSettings, MissingExtra, RefusedModel
-from housepredict.domain.models import MAX_ARTEFACT, digests_of, is_plain, verify, version_name
-from housepredict.testing.versions import NOON, a_version
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, digests_of, is_plain, verify, version_name
+from housepredict.testing.versions import NOON, OfSize, a_version
 
 
 def test_the_files_of_the_manifest_are_accepted() -> None:
@@ -29,20 +29,21 @@ def test_other_files_than_those_of_the_manifest_are_refused(files: dict[str, byt
         verify(version, files)
 
 
-class Large(bytes):
-    """A file that says it is half of what is allowed, and a byte more."""
+def verify_sizes(*sizes: int) -> None:
+    files = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
+    verify(evolve(a_version()[0], digests=digests_of(files)), files)
 
-    def __len__(self) -> int:
-        return MAX_ARTEFACT // 2 + 1
+
+def test_a_file_that_is_too_large_is_refused() -> None:
+    verify_sizes(MAX_FILE)
+    with pytest.raises(RefusedModel, match=rf"1\.bin of model version a is too large: over {MAX_FILE} bytes"):
+        verify_sizes(1, MAX_FILE + 1)
 
 
 def test_files_that_are_too_large_together_are_refused() -> None:
-    version, _ = a_version()
-    large = Large(b"content")
-    verify(version, {"model.bin": large})
-    files = {"model.bin": large, "other.bin": large}
-    with pytest.raises(RefusedModel, match=f"over {MAX_ARTEFACT} bytes"):
-        verify(evolve(version, digests=digests_of(files)), files)
+    verify_sizes(MAX_FILE, MAX_ARTEFACT - MAX_FILE)
+    with pytest.raises(RefusedModel, match=f"over {MAX_ARTEFACT} bytes together"):
+        verify_sizes(MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "-a", "a\n", "a b", "ä", "a" * 101])

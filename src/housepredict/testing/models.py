@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Self
 
 import pytest
 from attrs import evolve
@@ -25,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, digests_of
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.versions import NOON, a_version, artefacts, exactly, model_versions
+from housepredict.testing.versions import NOON, OfSize, a_version, artefacts, exactly, model_versions
 
 NewStore = Callable[[], ModelStore]
 
@@ -114,7 +113,7 @@ class ModelStoreContract:
     def test_files_that_are_too_large_are_refused(self, new_store: NewStore) -> None:
         store = new_store()
         for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1]):
-            artefact = {f"{number}.bin": _Sized(size) for number, size in enumerate(sizes)}
+            artefact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
                 store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
         assert list(store.versions()) == []
@@ -209,19 +208,6 @@ class ModelStoreContract:
             lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
         )
-
-
-class _Sized(bytes):
-    """Says that it is of a size, which no test would want to make."""
-
-    def __new__(cls, size: int) -> Self:
-        return super().__new__(cls, size % 256)
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
 
 
 class ModelStoreMachine(RuleBasedStateMachine):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from hypothesis import strategies as st
 
@@ -121,6 +121,19 @@ def a_version(
         libraries={"scikit-learn": "1.9.1"},
     )
     return version, artefact
+
+
+class OfSize(bytes):
+    """Content that says it has so many bytes, which nobody would want to make."""
+
+    def __new__(cls, _size: int) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
 
 
 def exactly(version: ModelVersion) -> tuple[Any, ...]:
