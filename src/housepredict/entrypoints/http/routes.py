@@ -39,7 +39,7 @@ _ENDPOINTS = {
     "GET /health": "Health check",
     "GET /health/live": "Whether the service is alive",
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
-    "POST /predict": "Predict house price (requires: {required}), or those of a list of houses",
+    "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
