@@ -1,0 +1,110 @@
+"""The serving form of a King County model beside scikit-learn's `predict` of the same estimators.
+
+Both are given the same columns, so encoding houses and deriving columns count on neither side, and both say prices and
+spreads. One process, one thread; the two take turns, and a ratio is of the medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no annotations
+
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, unpack
+from housepredict.adapters.serving.log_prices import LogPrices
+from housepredict.adapters.sklearn_model.recipes import ABSOLUTE
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.features import FeatureSchema
+from housepredict.domain.inference import prepare
+from housepredict.domain.models import Algorithm, Artefact, TrainingOptions
+from housepredict.domain.sales import Sale
+
+KING_COUNTY = "examples/king_county_sales.csv.gz"
+ROUNDS = 30
+LONE = 20
+"""Houses asked for one by one in a round."""
+
+Array = NDArray[np.float64]
+Predict = Callable[[Array], tuple[Array, Array]]
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--version", type=Path, metavar="FOLDER", help="a version of such a model, instead of training")
+    folder = parser.parse_args().version
+    prepared = prepare(SalesFile(KING_COUNTY).read(), TrainingOptions(price="price"))
+    schema, algorithm, artefact = _kept(folder) if folder else _trained(prepared.schema, prepared.training)
+    form = cast("LogPrices", unpack(artefact[SERVING_FILE], algorithm))
+    columns = form.columns(Encoder(schema)([sale.house for sale in prepared.held_out]))
+    with threadpool_limits(1):
+        _measure(_serving(form), _estimators(form, joblib.load(BytesIO(artefact[ESTIMATOR_FILE]))), columns)
+
+
+def _kept(folder: Path) -> tuple[FeatureSchema, Algorithm, Artefact]:
+    version, artefact = DirectoryModels(folder.resolve().parents[1]).get(folder.resolve().name)
+    return version.schema, version.algorithm, artefact
+
+
+def _trained(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[FeatureSchema, Algorithm, Artefact]:
+    fitted = SklearnTrainer().fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
+    return schema, fitted.algorithm, fitted.artefact
+
+
+def _serving(form: LogPrices) -> Predict:
+    def predict(columns: Array) -> tuple[Array, Array]:
+        log_prices = form.log_prices(columns)
+        return log_prices, form.spreads(columns, log_prices)
+
+    return predict
+
+
+def _estimators(form: LogPrices, parts: dict[str, Any]) -> Predict:
+    def predict(columns: Array) -> tuple[Array, Array]:
+        for_trees, share = columns[:, form.columns.for_trees], parts["recipe"]["share"]
+        log_prices: Array = np.full(len(columns), parts["base"])
+        if parts["line"]:
+            log_prices = log_prices + parts["line"].predict(columns[:, form.columns.for_lines])
+        for loss, trees in parts["trees"].items():
+            log_prices = log_prices + (share if loss == ABSOLUTE else 1 - share) * trees.predict(for_trees)
+        return log_prices, parts["spread"].predict(np.column_stack([for_trees, log_prices]))
+
+    return predict
+
+
+def _measure(serving: Predict, estimators: Predict, columns: Array) -> None:
+    for ours, theirs in zip(serving(columns), estimators(columns), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    thousand = columns[:1000]
+    lone: dict[Predict, list[float]] = {serving: [], estimators: []}
+    batch: dict[Predict, list[float]] = {serving: [], estimators: []}
+    for number in range(ROUNDS):
+        for predict in (serving, estimators) if number % 2 else (estimators, serving):
+            rows = columns[number * LONE :]
+            lone[predict] += [_seconds(predict, rows[row : row + 1]) for row in range(LONE)]
+            batch[predict].append(_seconds(predict, thousand))
+    for name, times in (("a lone house", lone), ("1,000 houses", batch)):
+        own, other = median(times[serving]), median(times[estimators])
+        print(f"{name}: {own * 1e3:.2f} ms, scikit-learn {other * 1e3:.2f} ms, {other / own:.2f} times as fast")
+
+
+def _seconds(predict: Predict, columns: Array) -> float:
+    started = time.perf_counter()
+    predict(columns)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
