@@ -14,6 +14,7 @@ from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
+from housepredict.domain.verdicts import Verdict
 
 
 class Algorithm(StrEnum):
@@ -129,7 +130,8 @@ class ModelVersion:
     """The manifest of a version: all there is to know of it but the numbers it computes with.
 
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
-    Without a `calibration`, estimates have no intervals.
+    Without a `calibration`, estimates have no intervals. `verdict` is what the promotion rule said when the version was
+    trained; promotions by hand change nothing of it.
     """
 
     name: str
@@ -143,6 +145,7 @@ class ModelVersion:
     digests: Mapping[str, str]
     libraries: Mapping[str, str]
     calibration: Calibration | None = None
+    verdict: Verdict | None = None
 
     @property
     def valuation_date(self) -> date | None:

@@ -10,7 +10,7 @@ from attrs import asdict
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.features import Feature
 from housepredict.domain.models import Bounds, Evaluation, ModelVersion, TrainingOptions
-from housepredict.domain.promotion import Verdict
+from housepredict.domain.verdicts import Verdict
 
 
 def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:

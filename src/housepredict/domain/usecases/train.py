@@ -8,6 +8,7 @@ from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.evaluation import Valued, evaluate, valued
+from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
 from housepredict.domain.inference import PreparedSales, prepare
 from housepredict.domain.models import (
     Algorithm,
@@ -29,7 +30,8 @@ from housepredict.domain.ports import (
     SalesSources,
     Trainer,
 )
-from housepredict.domain.promotion import PromotionPolicy, Verdict, compare, incomparable, is_same, judge
+from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge
+from housepredict.domain.verdicts import Verdict
 
 SELF_TEST_ROWS = 5
 
@@ -81,11 +83,14 @@ class Train:
             rows = valued(sales.held_out, prices, fitted.calibration)
             if len(rows) < len(sales.held_out):
                 raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
+            kept = to_json(held_out(rows, sales.schema))
+            fitted = evolve(fitted, artefact={**fitted.artefact, HELD_OUT_FILE: kept})
             version = self._version(origin, options, sales, fitted, prices.prices, rows)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
-            self._models.add(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
+            version = evolve(version, verdict=verdict)
+            self._models.add(version, fitted.artefact)
             if verdict.promoted:
                 self._models.promote(version.name)
             return Training(version, sales, verdict)
