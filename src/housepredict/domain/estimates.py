@@ -41,8 +41,8 @@ class Calibration:
 
     The model has a spread for each house: how uncertain it is beside other houses. `within_80` and `within_90` are what
     |ln(sale price / estimate)| / spread did not exceed for that share of the sales, None where there were too few to
-    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread. `within_tenths` are the same for 10,
-    20, … 90 % of the sales, as far as there were enough.
+    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread. `within_tenths` are as the first
+    two, for 10, 20, … 90 % of the sales, as far as there were enough.
     (Split conformal prediction with normalised scores: Lei et al., JASA 113 (2018), section 5.2.)
     """
 

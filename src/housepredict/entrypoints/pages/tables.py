@@ -1,0 +1,39 @@
+"""Sections and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from housepredict.entrypoints.pages.markup import Markup, tag
+
+
+def section(title: str, *content: Markup | None) -> Markup:
+    """A part of a page, under its heading."""
+    return tag("section", tag("h2", title), *content)
+
+
+def table(
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: frozenset[int] = frozenset()
+) -> Markup:
+    """A table that can be scrolled sideways where there is no room. The first column names the rows; the others have
+    numbers, those of the places `words` excepted.
+    """
+
+    def kind(at: int) -> str | None:
+        return None if at == 0 or at in words else "number"
+
+    head = tag("tr", *(tag("th", each, scope="col", class_=kind(at)) for at, each in enumerate(header)))
+    body = (
+        tag(
+            "tr",
+            *(tag("td", each, class_=kind(at)) if at else tag("th", each, scope="row") for at, each in enumerate(row)),
+        )
+        for row in rows
+    )
+    content = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> Markup:
+    """Names and what stands behind them."""
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows))
