@@ -32,7 +32,7 @@ def actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
     """How many prices lie in intervals of 10, 20, … percent."""
     shares = [(10.0 * at, coverage(kept.sales, each)) for at, each in enumerate(calibration.within_tenths, start=1)]
     x, y = horizontal(0, 100), vertical(0, 100, 300)
-    marks = [(at, percent(at, 0)) for at in range(0, 101, 20)]
+    marks = [(at, number(at)) for at in range(0, 101, 20)]
     figure = Figure(
         "actual-by-nominal",
         "Coverage of the intervals, promised and actual",
@@ -59,12 +59,12 @@ def coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
     y = vertical(min(*shares, promised - luck, 60) - 2, 100)
     figure = Figure(
         "coverage-by-estimate",
-        f"Coverage of the {promised} % intervals by estimate",
+        f"Coverage of the {percent(promised, 0)} intervals by estimate",
         f"Coverage by tenth of the estimate, lowest first: {', '.join(percent(share) for share in shares)}.",
         f"Each dot is a tenth of the sales, {number(len(groups[0]))} or so, from the lowest estimates to the highest; "
-        f"inside the shaded band a difference from {promised} % may be luck, as it is 95 times in 100.",
+        f"inside the shaded band a difference from {percent(promised, 0)} may be luck, as it is 95 times in 100.",
         Axis(x, [(at, number(at)) for at in range(1, len(groups) + 1)], "Tenth of the sales by estimate"),
-        Axis(y, [(at, percent(at, 0)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the prices)"),
+        Axis(y, [(at, number(at)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the prices)"),
     )
     places = [(x(at), y(share)) for at, share in enumerate(shares, start=1)]
     return drawn(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 
 from attrs import frozen
 
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.scales import Scale
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 14.0, 30.0, 40.0
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 42.0, 16.0, 30.0, 40.0
 """Of a plot and of its margins, in the units of its text's height: 12. It is drawn as wide as there is room."""
 
-_LEGEND = 22.0
+_LEGEND, _SWATCH, _LETTER = 22.0, 26.0, 6.5
 
 
 @frozen
@@ -119,17 +119,17 @@ def _grid(x: Axis, y: Axis) -> Markup:
 
 
 def _legend(entries: Sequence[tuple[str, str]], height: float) -> Markup | None:
-    """Entries in columns of equal width."""
+    """Entries in a row, each with room for its label."""
     if not entries:
         return None
-    step = (WIDTH - RIGHT - 2) / len(entries)
+    starts = accumulate((_SWATCH + _LETTER * len(label) for _, label in entries), initial=2.0)
     return tag(
         "g",
         *(
             join(
-                tag("circle", cx=7 + at * step, cy=height - 4, r=4, class_=class_),
-                tag("text", label, x=15 + at * step, y=height),
+                tag("circle", cx=start + 4, cy=height - 4, r=4, class_=class_),
+                tag("text", label, x=start + 12, y=height),
             )
-            for at, (class_, label) in enumerate(entries)
+            for start, (class_, label) in zip(starts, entries, strict=False)
         ),
     )

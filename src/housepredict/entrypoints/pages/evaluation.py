@@ -19,11 +19,11 @@ def key_figures(evaluation: Evaluation) -> Markup:
     measured = evaluation.accuracy
     figures = [
         (percent(measured.mdape), "median error (MdAPE)"),
-        (percent(measured.ppe10), "of the estimates within 10 % of the price"),
+        (percent(measured.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
         (number(measured.cod, 1), "coefficient of dispersion (COD)"),
         (number(measured.r2, 3), "of the variance of prices explained (R²)"),
         *(
-            (percent(each.share), f"of the prices in their {each.level} % interval")
+            (percent(each.share), f"of the prices in their {percent(each.level, 0)} interval")
             for each in evaluation.coverage[-1:]
         ),
     ]
@@ -39,14 +39,14 @@ def accuracy_section(evaluation: Evaluation) -> Markup:
         "Standard on Ratio Studies (2013)."
     )
     lines = [
-        f"{percent(each.share)} of the prices lie in their {each.level} % interval"
+        f"{percent(each.share)} of the prices lie in their {percent(each.level, 0)} interval"
         + (f"; half of these intervals end below {number(each.width, 2)} times the estimate." if each.width else ".")
         for each in evaluation.coverage
     ]
     return section(
         "Accuracy",
         tag("p", said),
-        table("Measures on the held-out sales", ("Measure", "Value", "95 % bounds", "Acceptable"), rows),
+        table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
         *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
     )
 
@@ -56,8 +56,7 @@ def _measured(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
     between = f"{number(bounds.low, measure.digits)} to {number(bounds.high, measure.digits)}" if bounds else ""
     return (
         join(measure.title, tag("small", measure.meaning)),
-        number(value, measure.digits, measure.unit.strip()),
-        between,
+        join(number(value, measure.digits, measure.unit.strip()), tag("small", between) if between else None),
         _judged(measure, value),
     )
 

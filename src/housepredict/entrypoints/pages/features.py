@@ -30,13 +30,13 @@ def features_section(schema: FeatureSchema) -> Markup | None:
     return section(
         "Features",
         tag("p", said),
-        table("What the version must know of a house", header, rows, words=frozenset(range(6))),
+        table("What the version must know of a house", header, rows, of_words=True),
     )
 
 
 def _learned_from(feature: Feature) -> str:
     if feature.observed:
-        low, high = map(_told, feature.observed)
+        low, high = (_told(feature, each) for each in feature.observed)
         return f"{low} to {high}"
     names = ", ".join(feature.categories[:_NAMED])
     more = len(feature.categories) - _NAMED
@@ -47,22 +47,17 @@ def _accepted(feature: Feature) -> str:
     if feature.closed:
         return "these categories"
     match feature.minimum, feature.maximum:
-        case None, None:
-            return "any"
         case float(low), None:
             return f"from {short(low)}"
         case None, float(high):
             return f"up to {short(high)}"
-        case low, high:
+        case float(low), float(high):
             return f"{short(low)} to {short(high)}"
+    return "any"
 
 
-def _told(value: Value) -> str:
-    # years and codes are numbers, too: no commas
-    return (
-        value
-        if isinstance(value, str)
-        else f"{value:g}"
-        if isinstance(value, float) and abs(value) < 1e5
-        else str(value)
-    )
+def _told(feature: Feature, value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    # what has no unit may be a year or a code
+    return short(value) if feature.unit else short(value).replace(",", "")

@@ -19,8 +19,8 @@ from housepredict.entrypoints.pages.charts import (
     vertical,
 )
 from housepredict.entrypoints.pages.markup import Markup
-from housepredict.entrypoints.pages.numbers import number, percent, short
-from housepredict.entrypoints.pages.plots import MOST_DRAWN
+from housepredict.entrypoints.pages.numbers import alike, percent
+from housepredict.entrypoints.pages.plots import MOST_DRAWN, how_many
 from housepredict.entrypoints.pages.scales import ticks
 
 _CUTS = (0.8, 0.9, 1.1, 1.25)
@@ -50,7 +50,7 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
     degree = min(height / (north - south), width / ((east - west) * shrunk))
     x = horizontal(*_centred(west, east, width / degree / shrunk))
     y = vertical(*_centred(south, north, height / degree), height)
-    drawn_ones = sample(placed, MOST_DRAWN)
+    chosen = sample(placed, MOST_DRAWN)
     figure = Figure(
         "ratio-on-map",
         "Sales ratio on the map",
@@ -59,14 +59,12 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
         + ".",
         "Each dot is a sale, north above: blue houses were estimated too low, orange ones too high, and a patch of one "
         "colour is a neighbourhood that the model does not know well enough. "
-        f"{number(len(drawn_ones))} of {number(kept.of)} held-out sales are drawn.",
-        Axis(x, [(at, short(at)) for at in ticks(x.low, x.high, 5)], "Longitude (degrees)"),
-        Axis(y, [(at, short(at)) for at in ticks(y.low, y.high, 5)], "Latitude (degrees)"),
+        f"{how_many(len(chosen), kept.of)}.",
+        Axis(x, alike(ticks(x.low, x.high, 5)), "Longitude (degrees)"),
+        Axis(y, alike(ticks(y.low, y.high, 5)), "Latitude (degrees)"),
         _CLASSES,
     )
-    return drawn(
-        figure, coloured((x(east_), y(north_), _CLASSES[bisect(_CUTS, r)][0]) for east_, north_, r in drawn_ones)
-    )
+    return drawn(figure, coloured((x(east_), y(north_), _CLASSES[bisect(_CUTS, r)][0]) for east_, north_, r in chosen))
 
 
 def _room(values: list[float]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ def text(value: str) -> Markup:
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
-    """An element; None is left out. `class_` is the attribute class, `aria_label` aria-label. Numbers have a decimal."""
+    """An element; None is left out. `class_` is the attribute class, `aria_label` aria-label."""
     given = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items() if value is not None)
     if name in _EMPTY:
         return Markup(f"<{name}{given}/>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 NBSP = "\u00a0"
@@ -24,14 +25,23 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def difference(value: float, digits: int = 1) -> str:
     """In percent, with its sign unless it is nothing."""
-    rounded = round(value, digits)
-    sign = "+" if rounded > 0 else MINUS if rounded < 0 else ""
-    return sign + percent(abs(rounded), digits)
+    return f"{signed(value, digits)}{NBSP}%"
+
+
+def signed(value: float, digits: int = 0) -> str:
+    """With its sign unless it is nothing."""
+    return f"+{number(value, digits)}" if round(value, digits) > 0 else number(value, digits)
 
 
 def short(value: float) -> str:
     """As many digits as it takes: 0.5, 1,000."""
     return f"{value:,.10g}".replace("-", MINUS)
+
+
+def alike(values: Sequence[float]) -> Sequence[tuple[float, str]]:
+    """Each value with as many decimals as any of them takes."""
+    digits = max((len(short(value).partition(".")[2]) for value in values), default=0)
+    return [(value, number(value, digits)) for value in values]
 
 
 def day(value: date) -> str:

@@ -10,7 +10,7 @@ from housepredict.domain.evaluation import tenths
 from housepredict.domain.held_out import HeldOut, HeldOutSale, sample
 from housepredict.entrypoints.pages.charts import Axis, Figure, band, dots, drawn, horizontal, level, line, vertical
 from housepredict.entrypoints.pages.markup import Markup
-from housepredict.entrypoints.pages.numbers import difference, month, number, percent, short
+from housepredict.entrypoints.pages.numbers import difference, month, number, percent, short, signed
 from housepredict.entrypoints.pages.scales import Scale, day_ticks, log_ticks, ticks
 
 MOST_DRAWN = 2000
@@ -58,8 +58,8 @@ def ratio_by_price(kept: HeldOut) -> Markup:
         "Sales ratio by sale price",
         "Median sales ratio by tenth of the sale price, cheapest first: "
         f"{', '.join(number(ratio, 3) for _, ratio in medians)}.",
-        "Above 1 a house was estimated too high, and the band, 0.90 to 1.10, is acceptable for the median; the cheapest "
-        "tenth lies high and the dearest low for every model, for some are cheap by having been sold below value. "
+        "Above 1 a house was estimated too high; the band, 0.90 to 1.10, is acceptable for the median of all, and the "
+        "cheapest tenth lies high for any model, since some are cheap for having been sold below value. "
         + _drawn_of(kept, lambda sale: y.shows(sale.ratio)),
         _money(x, "Sale price"),
         Axis(y, [(at, number(at, 2)) for at in ticks(y.low, y.high)], "Sales ratio (estimate / price)"),
@@ -92,7 +92,7 @@ def error_over_time(kept: HeldOut) -> Markup:
         "Above 0 a house was estimated too high, and medians that fall say that the model lags a rising market. "
         + _drawn_of(kept, lambda sale: y.shows(100 * (sale.ratio - 1))),
         Axis(x, [(day.toordinal(), _day_label(day, first, last)) for day in day_ticks(first, last, 5)], "Date of sale"),
-        Axis(y, [(at, difference(at, 0)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
+        Axis(y, [(at, signed(at)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
         (_SALE, _MEDIAN),
     )
     places = [(x(day.toordinal()), y(error)) for day, error in sample(dated, MOST_DRAWN)]
@@ -133,9 +133,13 @@ def _day_label(day: date, first: date, last: date) -> str:
 
 def _drawn_of(kept: HeldOut, shown: Callable[[HeldOutSale], bool]) -> str:
     """What of the sales is drawn, and where."""
-    drawn_ones = sample(kept.sales, MOST_DRAWN)
-    beyond = sum(not shown(sale) for sale in drawn_ones)
-    said = [f"{number(len(drawn_ones))} of {number(kept.of)} held-out sales are drawn"]
-    if beyond:
-        said.append(f"{number(beyond)} of them beyond the axes, at their edge")
-    return ", ".join(said) + "."
+    chosen = sample(kept.sales, MOST_DRAWN)
+    beyond = sum(not shown(sale) for sale in chosen)
+    where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""
+    return f"{how_many(len(chosen), kept.of)}{where}."
+
+
+def how_many(chosen: int, of: int) -> str:
+    """How many of the held-out sales are drawn."""
+    some = f"All {number(of)}" if chosen == of else f"{number(chosen)} of {number(of)}"
+    return f"{some} held-out sales are drawn"

@@ -12,23 +12,15 @@ def section(title: str, *content: Markup | None) -> Markup:
     return tag("section", tag("h2", title), *content)
 
 
-def table(
-    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, words: frozenset[int] = frozenset()
-) -> Markup:
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, of_words: bool = False) -> Markup:
     """A table that can be scrolled sideways where there is no room. The first column names the rows; the others have
-    numbers, those of the places `words` excepted.
+    numbers, or words.
     """
-
-    def kind(at: int) -> str | None:
-        return None if at == 0 or at in words else "number"
-
-    head = tag("tr", *(tag("th", each, scope="col", class_=kind(at)) for at, each in enumerate(header)))
+    kind = "words" if of_words else "number"
+    head = tag("tr", *(tag("th", each, scope="col", class_=kind if at else None) for at, each in enumerate(header)))
     body = (
-        tag(
-            "tr",
-            *(tag("td", each, class_=kind(at)) if at else tag("th", each, scope="row") for at, each in enumerate(row)),
-        )
-        for row in rows
+        tag("tr", tag("th", name, scope="row"), *(tag("td", tag("div", each), class_=kind) for each in cells))
+        for name, *cells in rows
     )
     content = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)

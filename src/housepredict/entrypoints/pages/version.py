@@ -83,7 +83,9 @@ def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
 
 def _plots(version: ModelVersion, held_out: HeldOut | None) -> Markup:
     if held_out is None or not held_out.sales:
-        why = "There is nothing to plot: this version was trained before held-out sales were kept. Train again to have plots."
+        why = (
+            "There is nothing to plot: this version was trained before held-out sales were kept. Train again for plots."
+        )
         return section("Held-out sales", tag("p", why))
     plots = [*sale_plots(held_out), ratio_on_map(held_out), *calibration_plots(held_out, version.calibration)]
     return section("Held-out sales", tag("div", *plots, class_="figures"))
