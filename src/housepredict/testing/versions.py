@@ -24,6 +24,7 @@ from housepredict.domain.models import (
     TrainingSource,
     digests_of,
 )
+from housepredict.domain.verdicts import Comparison, Performance, Verdict
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
@@ -52,6 +53,14 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         unit=st.none() | _TEXTS,
         closed=st.booleans(),
     )
+    accuracies = st.builds(
+        Accuracy,
+        n=_COUNTS,
+        **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
+        **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
+    )
+    performances = st.builds(Performance, st.floats(0, 50), accuracies, st.none() | _NUMBERS, _NUMBERS)
+    comparisons = st.none() | st.builds(Comparison, _TEXTS, _COUNTS, _NUMBERS, performances, performances)
     return st.builds(
         ModelVersion,
         name=_NAMES,
@@ -72,12 +81,7 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
             Evaluation,
             trained_on=_COUNTS,
             held_out=_COUNTS,
-            accuracy=st.builds(
-                Accuracy,
-                n=_COUNTS,
-                **dict.fromkeys(("median_ratio", "mdape", "ppe5", "ppe10", "ppe20", "mae", "mse", "rmse"), _NUMBERS),
-                **dict.fromkeys(("r2", "fsd", "cod", "prd", "prb"), st.none() | _NUMBERS),
-            ),
+            accuracy=accuracies,
             bounds=st.dictionaries(_TEXTS, st.builds(Bounds, _NUMBERS, _NUMBERS), max_size=2),
             coverage=st.lists(
                 st.builds(Coverage, st.sampled_from((80, 90)), _NUMBERS, st.none() | _NUMBERS), max_size=2
@@ -91,7 +95,16 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         ).map(tuple),
         digests=st.just(digests_of(artefact)),
         libraries=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
-        calibration=st.none() | st.builds(Calibration, st.none() | _NUMBERS, st.none() | _NUMBERS, deviation=_NUMBERS),
+        calibration=st.none()
+        | st.builds(
+            Calibration,
+            st.none() | _NUMBERS,
+            st.none() | _NUMBERS,
+            deviation=_NUMBERS,
+            within_tenths=st.lists(_NUMBERS, max_size=9).map(tuple),
+        ),
+        verdict=st.none()
+        | st.builds(Verdict, st.booleans(), st.lists(_TEXTS, max_size=2).map(tuple), comparison=comparisons),
     )
 
 

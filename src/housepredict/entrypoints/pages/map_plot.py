@@ -60,8 +60,8 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
         "Each dot is a sale, north above: blue houses were estimated too low, orange ones too high, and a patch of one "
         "colour is a neighbourhood that the model does not know well enough. "
         f"{how_many(len(chosen), kept.of)}.",
-        Axis(x, alike(ticks(x.low, x.high, 5)), "Longitude (degrees)"),
-        Axis(y, alike(ticks(y.low, y.high, 5)), "Latitude (degrees)"),
+        Axis(x, alike(ticks(x.low, x.high)), "Longitude (degrees)"),
+        Axis(y, alike(ticks(y.low, y.high)), "Latitude (degrees)"),
         _CLASSES,
     )
     return drawn(figure, coloured((x(east_), y(north_), _CLASSES[bisect(_CUTS, r)][0]) for east_, north_, r in chosen))

@@ -37,7 +37,7 @@ class Scale:
 
 
 def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, at most so many: two at least if `most` is four or more."""
+    """Multiples of 1, 2 or 5 times a power of ten, at most so many: two at least if that is six or more."""
     rough = (high - low) / (most - 1)
     exponent = math.floor(math.log10(rough))
     step = next(factor * 10.0**exponent for factor in (1, 2, 5, 10) if factor * 10.0**exponent >= rough * (1 - 1e-9))

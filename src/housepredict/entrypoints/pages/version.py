@@ -60,6 +60,7 @@ def version_page(version: ModelVersion, promoted: str | None, held_out: HeldOut 
 
 def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
     evaluation = version.evaluation
+    algorithm = _ALGORITHMS.get(version.algorithm, version.algorithm)
     made_up = "These sales are synthetic: the model says nothing about real houses."
     return tag(
         "header",
@@ -73,7 +74,7 @@ def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
         ),
         tag(
             "p",
-            f"{_ALGORITHMS[version.algorithm]}, trained on {number(evaluation.trained_on)} sales on "
+            f"{algorithm}, trained on {number(evaluation.trained_on)} sales on "
             f"{day(version.created_at)} and evaluated on {number(evaluation.held_out)} others that it has not seen.",
             class_="lead",
         ),
