@@ -235,6 +235,32 @@ def test_a_version_can_be_shown_promoted_and_taken_back(run: Run, sales: str) ->
     assert "nothing to go back to" in refused.err
 
 
+def test_a_version_can_be_shown_as_a_page(run: Run, sales: str, tmp_path: Path) -> None:
+    trained = run("train", sales, "--json").document
+    name = trained["model_version"]
+    assert f"models show {name} --html FILE" in run("models", "show", name).out
+    shown = run("models", "show", name, "--html", "page.html")
+    assert (shown.code, shown.out, shown.err) == (0, "", "housepredict: wrote page.html\n")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for said in (
+        name,
+        "promoted",
+        "No version was promoted before.",
+        "sqft",
+        "98101",
+        "estimate-by-price",
+        "error-over-time",
+    ):
+        assert said in page
+    assert "ratio-on-map" not in page
+    both = run("models", "show", name, "--json", "--html", "again.html")
+    assert both.document["digests"].keys() == {"estimator.joblib", "held-out.json", "serving.npz"}
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
+    refused = run("models", "show", name, "--html", "nosuch/page.html")
+    assert refused.code == 5
+    assert "nosuch" in refused.err
+
+
 def test_a_folder_is_taken_before_the_command_below_models_and_after_it(run: Run, sales: str) -> None:
     name = run("train", sales, "--json", "--data-dir", "other").document["model_version"]
     assert run("models", "show", name).code == 4

@@ -160,6 +160,11 @@ def test_calibration_is_what_conformal_prediction_asks_for(seed: int, count: int
             scores = np.abs(errors) / spreads
             assert (scores <= within).sum() >= level * (count + 1)
             assert (scores < within).sum() < level * (count + 1)
+    tenths = calibration.within_tenths
+    assert list(tenths) == sorted(tenths)
+    # those of which ten sales at least lie beyond
+    assert len(tenths) == min(9, 10 - math.ceil(100 / count))
+    assert tenths[7:] == tuple(each for each in (calibration.within_80, calibration.within_90) if each is not None)
 
 
 def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_about_as_often_as_they_say() -> None:

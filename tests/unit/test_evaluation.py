@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.domain.bootstrap import MEASURES
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation import coverage, evaluate, valued
+from housepredict.domain.evaluation import coverage, evaluate, tenths, valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Coverage
 from housepredict.domain.ports import Valuation
@@ -51,6 +51,15 @@ def test_every_sale_is_in_one_price_tenth_and_in_one_category_at_most(rows: list
     )
     assert [each.n for each in found.categories] == counts[:10]
     assert found.bounds.keys() <= set(MEASURES)
+
+
+@given(st.lists(st.integers()))
+def test_tenths_are_ten_equal_parts_in_order_of_what_there_is(rows: list[int]) -> None:
+    groups = tenths(rows)
+    assert [row for group in groups for row in group] == rows
+    assert len(groups) == min(10, len(rows))
+    sizes = {len(group) for group in groups}
+    assert not rows or max(sizes) - min(sizes) <= 1
 
 
 def test_a_tenth_tells_its_prices_and_its_own_error() -> None:
@@ -108,5 +117,5 @@ def test_a_manifest_from_before_these_were_measured_is_read() -> None:
     document = json.loads(to_json(version))
     for added in ("bounds", "coverage", "price_tenths", "category", "categories", "later", "why_no_later"):
         del document["evaluation"][added]
-    del document["options"]["time_limit"], document["irreproducible"]
+    del document["options"]["time_limit"], document["irreproducible"], document["verdict"]
     assert from_json(json.dumps(document)) == version

@@ -15,8 +15,9 @@ from housepredict.domain.evaluation import valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion, TrainingSource
 from housepredict.domain.ports import Valuation
-from housepredict.domain.promotion import Comparison, Performance, compare, incomparable, is_same, judge
+from housepredict.domain.promotion import compare, incomparable, is_same, judge
 from housepredict.domain.sales import Sale
+from housepredict.domain.verdicts import Comparison, Performance
 from housepredict.testing.versions import a_version
 
 MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)

@@ -18,8 +18,9 @@ from housepredict.domain.errors import (
     UnusableSales,
 )
 from housepredict.domain.estimates import MAX_PRICE, Calibration
+from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
 from housepredict.domain.latest import LatestSales, latest_sales
-from housepredict.domain.models import Algorithm, TrainingSource
+from housepredict.domain.models import Algorithm, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
@@ -46,7 +47,9 @@ class TestTrain:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
         assert models.promoted() == made.version.name
-        assert models.get(made.version.name) == (made.version, {"model.bin": b"1"})
+        version, artefact = models.get(made.version.name)
+        assert version == made.version
+        assert artefact.keys() == {"model.bin", HELD_OUT_FILE}
         assert made.version.name.startswith("20250601-120000-")
 
     def test_the_manifest_says_how_the_version_came_about(self) -> None:
@@ -97,6 +100,27 @@ class TestTrain:
     def test_a_version_says_whether_it_can_be_made_again(self, why: str | None) -> None:
         trainer = ListedTrainer(irreproducible=why)
         assert training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.irreproducible == why
+
+    def test_the_sales_that_it_was_evaluated_on_are_kept_with_it_and_are_the_same_each_time(self) -> None:
+        models = InMemoryModels()
+        train = training(models=models, trainer=ListedTrainer(calibration=Calibration(1.0, 2.0, 1.0)))
+        made = [train(ListedSales("/sales.csv"), OPTIONS, ignore) for _ in range(2)]
+        first, second = (models.get(each.version.name)[1] for each in made)
+        assert first[HELD_OUT_FILE] == second[HELD_OUT_FILE]
+        kept = of_artefact(first)
+        assert kept
+        assert [(each.estimate, each.price) for each in kept.sales] == [
+            (1000.0 * float(sale.house.values["size"]), sale.price) for sale in made[0].sales.held_out
+        ]
+        assert made[0].version.digests == digests_of(first)
+
+    def test_the_manifest_says_what_was_decided(self) -> None:
+        models = InMemoryModels()
+        train = training(models=models)
+        for policy in (PromotionPolicy.IF_BETTER, PromotionPolicy.IF_BETTER, PromotionPolicy.NEVER):
+            made = train(ListedSales("/sales.csv"), OPTIONS, ignore, policy)
+            version, _ = models.get(made.version.name)
+            assert version.verdict == made.verdict
 
     def test_the_self_test_holds_the_models_own_prices_of_a_few_houses(self) -> None:
         made = training()(ListedSales("/sales.csv"), OPTIONS, ignore)

@@ -42,13 +42,15 @@ class Calibration:
 
     The model has a spread for each house: how uncertain it is beside other houses. `within_80` and `within_90` are what
     |ln(sale price / estimate)| / spread did not exceed for that share of the sales, None where there were too few to
-    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread.
+    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread. `within_tenths` are as the first
+    two, for 10, 20, … 90 % of the sales, as far as there were enough.
     (Split conformal prediction with normalised scores: Lei et al., JASA 113 (2018), section 5.2.)
     """
 
     within_80: float | None
     within_90: float | None
     deviation: float
+    within_tenths: tuple[float, ...] = ()
 
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
         """The intervals around an estimate."""

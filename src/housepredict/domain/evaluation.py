@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from statistics import median
+from typing import TypeVar
 
 from attrs import frozen
 
@@ -18,17 +19,20 @@ from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, Se
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
 
-PRICE_GROUPS = 10
+GROUPS = 10
 MOST_CATEGORIES = 10
+
+T = TypeVar("T")
 
 
 @frozen
 class Valued:
-    """A sale, what a model said of it, and between what prices."""
+    """A sale, what a model said of it, between what prices, and how uncertain it was (see Calibration)."""
 
     sale: Sale
     estimate: float
     intervals: tuple[Interval, ...] = ()
+    spread: float | None = None
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
@@ -38,8 +42,9 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
         if whole_cents(price) is not None:
             estimate = max(price, 0.0)
-            intervals = calibration.intervals(estimate, spreads[row]) if calibration and spreads is not None else ()
-            found.append(Valued(sale, estimate, intervals))
+            spread = None if spreads is None else spreads[row]
+            intervals = calibration.intervals(estimate, spread) if calibration and spread is not None else ()
+            found.append(Valued(sale, estimate, intervals, spread))
     return found
 
 
@@ -78,6 +83,13 @@ def evaluate(
     )
 
 
+def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
+    """Ten groups in order, as equal in size as can be; fewer where there are fewer rows."""
+    groups = min(GROUPS, len(ordered))
+    cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
+    return [ordered[start:end] for start, end in pairwise(cuts)]
+
+
 def evaluate_later(rows: Sequence[Valued], since: date, trained_on: int) -> LaterEvaluation:
     """What is measured on the latest sales."""
     return LaterEvaluation(since, trained_on, len(rows), measure(rows), _coverages(rows))
@@ -93,12 +105,9 @@ def _segment(name: str, rows: Sequence[Valued]) -> Segment:
 
 
 def _price_tenths(rows: Sequence[Valued]) -> tuple[Segment, ...]:
-    """Cheapest first, as equal in size as can be; fewer than ten where there are fewer sales."""
-    ordered = sorted(rows, key=lambda row: row.sale.price)
-    groups = min(PRICE_GROUPS, len(ordered))
-    cuts = [len(ordered) * group // groups for group in range(groups + 1)]
-    tenths = [ordered[start:end] for start, end in pairwise(cuts)]
-    return tuple(_segment(f"{each[0].sale.price:.0f} to {each[-1].sale.price:.0f}", each) for each in tenths)
+    """Cheapest first."""
+    ordered = tenths(sorted(rows, key=lambda row: row.sale.price))
+    return tuple(_segment(f"{each[0].sale.price:.0f} to {each[-1].sale.price:.0f}", each) for each in ordered)
 
 
 def _broadest_category(schema: FeatureSchema) -> str | None:

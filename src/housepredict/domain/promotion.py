@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 
-from attrs import frozen
-
-from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.bootstrap import share_better
 from housepredict.domain.evaluation import Valued, coverage, measure, valued
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import Predictor
 from housepredict.domain.sales import Sale
+from housepredict.domain.verdicts import Comparison, Performance, Verdict
 
 ENOUGH_BETTER = 95.0
 """In this share of resamples, in percent, a challenger must be closer to the prices."""
@@ -31,43 +29,6 @@ class PromotionPolicy(StrEnum):
     ALWAYS = "always"
     IF_BETTER = "if-better"
     NEVER = "never"
-
-
-@frozen
-class Performance:
-    """What a model did on the sales of a comparison.
-
-    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90 % intervals, None without
-    any; `refused` is the share of all held-out houses, in percent, that the model gives no price for.
-    """
-
-    error: float
-    accuracy: Accuracy
-    coverage: float | None
-    refused: float
-
-
-@frozen
-class Comparison:
-    """Two versions on the same sales: those that were held out, and that both have a price for.
-
-    `better` is the share of resamples, in percent, in which the challenger's error was below the champion's.
-    """
-
-    champion: str
-    sales: int
-    better: float
-    challenger: Performance
-    incumbent: Performance
-
-
-@frozen
-class Verdict:
-    """Whether a version was promoted, and why or why not, in sentences."""
-
-    promoted: bool
-    reasons: tuple[str, ...]
-    comparison: Comparison | None = None
 
 
 def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[Sale]) -> Comparison | None:

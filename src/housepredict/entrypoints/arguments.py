@@ -94,6 +94,10 @@ def _add_models(added: Any, commands: Mapping[str, Command]) -> None:
         command.set_defaults(command=commands[f"models {name}"])
         if name != "rollback":
             command.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
+        if name == "show":
+            command.add_argument(
+                "--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text"
+            )
 
 
 def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:

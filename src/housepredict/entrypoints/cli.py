@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
 from housepredict.entrypoints import report, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.pages.version import version_page
 from housepredict.entrypoints.settings import read_settings
 
 __all__ = ["EXIT_CODES", "main"]
@@ -116,11 +118,18 @@ def _models(application: Application, options: argparse.Namespace) -> int:
 
 
 def _show_model(application: Application, options: argparse.Namespace) -> int:
-    version, _ = application.models.get(options.version)
+    version, artefact = application.models.get(options.version)
     promoted = application.models.promoted()
+    if options.html:
+        try:
+            options.html.write_text(version_page(version, promoted, of_artefact(artefact)), encoding="utf-8")
+        except OSError as error:
+            print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
+            return 5
+        print(f"housepredict: wrote {options.html}", file=sys.stderr)
     if options.json:
         _print_json(version_report.version_document(version, promoted))
-    else:
+    elif not options.html:
         print(version_report.version_text(version, promoted))
     return 0
 

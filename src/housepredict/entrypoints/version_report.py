@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import asdict
 
-from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.features import Feature
 from housepredict.domain.models import Bounds, Evaluation, LaterEvaluation, ModelVersion, TrainingOptions
-from housepredict.domain.promotion import Verdict
+from housepredict.domain.verdicts import Verdict
+from housepredict.entrypoints.measures import MEASURES
 
 
 def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
@@ -21,33 +21,16 @@ def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """The measures, each with what it means."""
-    measures: Accuracy = evaluation.accuracy
-    rows = [
-        ("MdAPE", "mdape", measures.mdape, 1, " %", "half of the estimates are off by less"),
-        ("PPE10", "ppe10", measures.ppe10, 1, " %", "estimates within 10 % of the price"),
-        ("PPE20", "ppe20", measures.ppe20, 1, " %", "estimates within 20 % of the price"),
-        ("median ratio", "median_ratio", measures.median_ratio, 3, "", "estimate / price; acceptable: 0.90 to 1.10"),
-        ("COD", "cod", measures.cod, 1, "", "spread of the ratios; acceptable: 5 to 15"),
-        ("PRD", "prd", measures.prd, 3, "", "above 1: dear houses estimated too low; acceptable: 0.98 to 1.03"),
-        ("PRB", "prb", measures.prb, 3, "", "change of the ratio as value doubles; acceptable: -0.05 to 0.05"),
-        ("FSD", "fsd", measures.fsd, 1, " %", "standard deviation of the errors in percent"),
-        ("R²", "r2", measures.r2, 3, "", "share of the prices' variance explained"),
-        ("MAE", "mae", measures.mae, 0, "", "mean error, in the currency of the prices"),
-        ("RMSE", "rmse", measures.rmse, 0, "", "root of the mean squared error"),
-    ]
+    rows = []
+    for each in MEASURES:
+        value, bounds = getattr(evaluation.accuracy, each.field), evaluation.bounds.get(each.field)
+        meaning = f"{each.meaning}; acceptable: {each.range}" if each.range else each.meaning
+        rows.append((each.title, _number(value, each.digits, each.unit), _range(bounds, each.digits), meaning))
     lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
-    lines.append(
-        table(
-            ("measure", "value", "95 % bounds", "meaning"),
-            [
-                (title, _number(value, digits, unit), _range(evaluation.bounds.get(name), digits), meaning)
-                for title, name, value, digits, unit, meaning in rows
-            ],
-        )
-    )
-    for each in evaluation.coverage:
-        width = f"; half of them end below {each.width:.2f} times the estimate" if each.width else ""
-        lines.append(f"{each.share:.1f} % of the prices lie in their {each.level} % interval{width}")
+    lines.append(table(("measure", "value", "95 % bounds", "meaning"), rows))
+    for level in evaluation.coverage:
+        width = f"; half of them end below {level.width:.2f} times the estimate" if level.width else ""
+        lines.append(f"{level.share:.1f} % of the prices lie in their {level.level} % interval{width}")
     if evaluation.later:
         lines.append(_later_text(evaluation.later))
     elif evaluation.why_no_later:
@@ -171,6 +154,7 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         table(("feature", "kind", "unit", "required", "learned from"), features) if features else "",
         evaluation_text(version.evaluation),
         segments_text(version.evaluation),
+        f"As a page with plots: housepredict models show {version.name} --html FILE",
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -25,6 +25,7 @@ from housepredict.domain.models import (
     TrainingSource,
     digests_of,
 )
+from housepredict.domain.verdicts import Comparison, Performance, Verdict
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
@@ -62,6 +63,8 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         unit=st.none() | _TEXTS,
         closed=st.booleans(),
     )
+    performances = st.builds(Performance, st.floats(0, 50), _ACCURACIES, st.none() | _NUMBERS, _NUMBERS)
+    comparisons = st.none() | st.builds(Comparison, _TEXTS, _COUNTS, _NUMBERS, performances, performances)
     return st.builds(
         ModelVersion,
         name=_NAMES,
@@ -97,8 +100,17 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         ).map(tuple),
         digests=st.just(digests_of(artefact)),
         libraries=st.dictionaries(_TEXTS, _TEXTS, max_size=2),
-        calibration=st.none() | st.builds(Calibration, st.none() | _NUMBERS, st.none() | _NUMBERS, deviation=_NUMBERS),
+        calibration=st.none()
+        | st.builds(
+            Calibration,
+            st.none() | _NUMBERS,
+            st.none() | _NUMBERS,
+            deviation=_NUMBERS,
+            within_tenths=st.lists(_NUMBERS, max_size=9).map(tuple),
+        ),
         irreproducible=st.none() | _TEXTS,
+        verdict=st.none()
+        | st.builds(Verdict, st.booleans(), st.lists(_TEXTS, max_size=2).map(tuple), comparison=comparisons),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,11 +11,10 @@ from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
 from housepredict.adapters.sklearn_model.search import folds_of, score_of
+from housepredict.domain.coordinates import coordinates
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.sales import Sale
 
-_LATITUDE = re.compile(r"^lat(t?itude)?$|[ _.]lat(itude)?$|^latt$", re.IGNORECASE)
-_LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longitude)$", re.IGNORECASE)
 _TURNS = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR = 365.0
 """Days that a trend may go on for after the last sale."""
@@ -76,13 +74,12 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
 
 def _turned(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Axes between a parallel and a meridian, for the one pair of coordinates that there is."""
-    latitudes, longitudes = (
-        [at for at, feature in enumerate(schema.features) if feature.kind is Kind.NUMBER and name.search(feature.name)]
-        for name in (_LATITUDE, _LONGITUDE)
-    )
-    if len(latitudes) != 1 or len(longitudes) != 1:
+    found = coordinates(schema)
+    if found is None:
         return np.empty((0, 2), dtype=np.int64), np.empty((0, 2))
+    names = [feature.name for feature in schema.features]
+    latitude, longitude = map(names.index, found)
     # a degree of longitude is shorter, the further from the equator
-    shrunk = np.cos(np.radians(np.nanmean(matrix[:, latitudes[0]])))
-    turned = np.array([[latitudes[0], longitudes[0]]] * len(_TURNS), dtype=np.int64)
+    shrunk = np.cos(np.radians(np.nanmean(matrix[:, latitude])))
+    turned = np.array([[latitude, longitude]] * len(_TURNS), dtype=np.int64)
     return turned, np.column_stack([np.cos(_TURNS), shrunk * np.sin(_TURNS)])

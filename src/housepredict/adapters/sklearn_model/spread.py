@@ -54,8 +54,12 @@ def spreads_out_of_fold(
 def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Calibration:
     """From ln(sale price / estimate) of sales that the model had not learned from, and their spreads."""
     scores = np.sort(np.abs(errors) / spreads)
+    tenths = [within for tenth in range(1, 10) if (within := _within(scores, tenth / 10)) is not None]
     return Calibration(
-        within_80=_within(scores, 0.8), within_90=_within(scores, 0.9), deviation=float(np.std(errors / spreads))
+        within_80=_within(scores, 0.8),
+        within_90=_within(scores, 0.9),
+        deviation=float(np.std(errors / spreads)),
+        within_tenths=tuple(tenths),
     )
 
 

@@ -8,6 +8,7 @@ from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
+from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
 from housepredict.domain.inference import PreparedSales, prepare
 from housepredict.domain.latest import latest_sales
 from housepredict.domain.models import (
@@ -32,8 +33,9 @@ from housepredict.domain.ports import (
     SalesSources,
     Trainer,
 )
-from housepredict.domain.promotion import PromotionPolicy, Verdict, compare, incomparable, is_same, judge
+from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge
 from housepredict.domain.sales import Sale
+from housepredict.domain.verdicts import Verdict
 
 SELF_TEST_ROWS = 5
 
@@ -82,11 +84,14 @@ class Train:
                 # how sure it is of houses that were made up says nothing of how sure it may be of real ones
                 fitted = evolve(fitted, calibration=None)
             rows = _estimated(sales.held_out, fitted)
+            kept = to_json(held_out(rows, sales.schema))
+            fitted = evolve(fitted, artefact={**fitted.artefact, HELD_OUT_FILE: kept})
             version = self._version(origin, options, sales, fitted, rows)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
-            self._models.add(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
+            version = evolve(version, verdict=verdict)
+            self._models.add(version, fitted.artefact)
             if verdict.promoted:
                 self._models.promote(version.name)
             return Training(version, sales, verdict)

@@ -1,0 +1,138 @@
+"""How good a version is in figures, and what was decided about it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from housepredict.domain.models import Evaluation, ModelVersion, Segment
+from housepredict.domain.verdicts import Performance
+from housepredict.entrypoints.measures import MEASURES, Measure
+from housepredict.entrypoints.pages.markup import Markup, join, tag
+from housepredict.entrypoints.pages.numbers import MINUS, number, percent
+from housepredict.entrypoints.pages.tables import section, table
+
+
+def key_figures(evaluation: Evaluation) -> Markup:
+    """The few figures to look at first."""
+    measured = evaluation.accuracy
+    figures = [
+        (percent(measured.mdape), "median error (MdAPE)"),
+        (percent(measured.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
+        (number(measured.cod, 1), "coefficient of dispersion (COD)"),
+        (number(measured.r2, 3), "of the variance of prices explained (R²)"),
+        *(
+            (percent(each.share), f"of the prices in their {percent(each.level, 0)} interval")
+            for each in evaluation.coverage[-1:]
+        ),
+    ]
+    return tag("ul", *(tag("li", tag("b", value), " ", tag("span", name)) for value, name in figures), class_="key")
+
+
+def accuracy_section(evaluation: Evaluation) -> Markup:
+    """Every measure, with bounds and with what is acceptable of it."""
+    rows = [_measured(evaluation, each) for each in MEASURES]
+    said = (
+        "Had other sales of the same market been held out, a measure would lie within its bounds 95 times in 100 "
+        "(bootstrap). What is acceptable for houses was set by the International Association of Assessing Officers, "
+        "Standard on Ratio Studies (2013)."
+    )
+    lines = [
+        f"{percent(each.share)} of the prices lie in their {percent(each.level, 0)} interval"
+        + (f"; half of these intervals end below {number(each.width, 2)} times the estimate." if each.width else ".")
+        for each in evaluation.coverage
+    ]
+    return section(
+        "Accuracy",
+        tag("p", said),
+        table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
+        *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
+    )
+
+
+def _measured(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
+    value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)
+    between = f"{number(bounds.low, measure.digits)} to {number(bounds.high, measure.digits)}" if bounds else ""
+    return (
+        join(measure.title, tag("small", measure.meaning)),
+        join(number(value, measure.digits, measure.unit.strip()), tag("small", between) if between else None),
+        _judged(measure, value),
+    )
+
+
+def _judged(measure: Measure, value: float | None) -> Markup:
+    if measure.acceptable is None or value is None:
+        return join("")
+    low, high = measure.acceptable
+    fits = low <= round(value, measure.digits) <= high
+    mark = tag("span", "yes" if fits else "no", class_=f"badge {'on' if fits else 'off'}")
+    return join(mark, tag("small", measure.range.replace("-", MINUS)))
+
+
+def decision_section(version: ModelVersion) -> Markup:
+    """What the promotion rule said, and what it compared."""
+    title, verdict = "Promotion", version.verdict
+    if verdict is None:
+        return section(
+            title, tag("p", "What was decided is not known: this version was trained before that was kept with it.")
+        )
+    said = (
+        "It was promoted when it was trained."
+        if verdict.promoted
+        else "It was kept when it was trained, and not promoted."
+    )
+    reasons = tag("ul", *(tag("li", reason) for reason in verdict.reasons))
+    if verdict.comparison is None:
+        return section(title, tag("p", said), reasons)
+    comparison = verdict.comparison
+    rows = [
+        (name, *(_performed(each, name) for each in (comparison.challenger, comparison.incumbent)))
+        for name in ("Mean error", "MdAPE", "PPE10", "COD", "PRD", "PRB", "In 90 % interval", "No price for")
+    ]
+    caption = f"Both versions on the same {number(comparison.sales)} held-out sales"
+    return section(title, tag("p", said), reasons, table(caption, ("", "This version", comparison.champion), rows))
+
+
+def _performed(performance: Performance, name: str) -> str:
+    match name:
+        case "Mean error":
+            return percent(100 * math.expm1(performance.error), 2)
+        case "In 90 % interval":
+            return percent(performance.coverage)
+        case "No price for":
+            return percent(performance.refused)
+    measure = next(each for each in MEASURES if each.title == name)
+    return number(getattr(performance.accuracy, measure.field), measure.digits, measure.unit.strip())
+
+
+def segments_section(evaluation: Evaluation) -> Sequence[Markup]:
+    """Accuracy by price, and by category."""
+    found = []
+    if evaluation.price_tenths:
+        rows = [
+            _segment(each, re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", each.name))
+            for each in evaluation.price_tenths
+        ]
+        found.append(
+            section("By sale price", _segments("Tenths of the held-out sales, cheapest first", "Sale price", rows))
+        )
+    if evaluation.categories and evaluation.category is not None:
+        rows = [_segment(each, each.name) for each in evaluation.categories]
+        title = f"By {evaluation.category}"
+        found.append(section(title, _segments("The commonest values, most sales first", evaluation.category, rows)))
+    return found
+
+
+def _segments(caption: str, name: str, rows: Sequence[Sequence[str]]) -> Markup:
+    return table(caption, (name, "Sales", "Median ratio", "MdAPE", "In 90 % interval"), rows)
+
+
+def _segment(segment: Segment, name: str) -> Sequence[str]:
+    return (
+        name,
+        number(segment.n),
+        number(segment.median_ratio, 3),
+        percent(segment.mdape),
+        percent(segment.coverage),
+    )

@@ -1,0 +1,107 @@
+"""The page of a model version: what it is, how good it is, what was decided, and how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from attrs import asdict
+
+from housepredict import __version__
+from housepredict.domain.held_out import HeldOut
+from housepredict.domain.models import Algorithm, ModelVersion, TrainingOptions
+from housepredict.entrypoints.pages.calibration_plots import calibration_plots
+from housepredict.entrypoints.pages.evaluation import accuracy_section, decision_section, key_figures, segments_section
+from housepredict.entrypoints.pages.features import features_section
+from housepredict.entrypoints.pages.map_plot import ratio_on_map
+from housepredict.entrypoints.pages.markup import Markup, join, tag
+from housepredict.entrypoints.pages.numbers import day, number
+from housepredict.entrypoints.pages.plots import sale_plots
+from housepredict.entrypoints.pages.tables import facts, section
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""The Content-Security-Policy that the page works with."""
+
+_ALGORITHMS = {
+    Algorithm.LINEAR: "Least squares",
+    Algorithm.RIDGE: "Ridge regression on the logarithm of the price",
+    Algorithm.BOOSTING: "Gradient-boosted trees",
+}
+
+
+def version_page(version: ModelVersion, promoted: str | None, held_out: HeldOut | None) -> str:
+    """A whole HTML document, of one file; `promoted` is the name of the version that serves. Without the sales that it
+    was evaluated on there are no plots, and a sentence that says why.
+    """
+    title = f"Model version {version.name}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8"))),
+    )
+    main = tag(
+        "main",
+        _header(version, is_promoted=version.name == promoted),
+        key_figures(version.evaluation),
+        _plots(version, held_out),
+        accuracy_section(version.evaluation),
+        decision_section(version),
+        *segments_section(version.evaluation),
+        features_section(version.schema),
+        _origin(version),
+        tag("footer", tag("p", f"Written by housepredict {__version__}. Prices are in the currency of the sales.")),
+    )
+    return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
+
+
+def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
+    evaluation = version.evaluation
+    algorithm = _ALGORITHMS.get(version.algorithm, version.algorithm)
+    made_up = "These sales are synthetic: the model says nothing about real houses."
+    return tag(
+        "header",
+        tag("p", "Model version", class_="kicker"),
+        tag(
+            "h1",
+            version.name,
+            tag(
+                "span", "promoted" if is_promoted else "not promoted", class_=f"badge {'on' if is_promoted else 'off'}"
+            ),
+        ),
+        tag(
+            "p",
+            f"{algorithm}, trained on {number(evaluation.trained_on)} sales on "
+            f"{day(version.created_at)} and evaluated on {number(evaluation.held_out)} others that it has not seen.",
+            class_="lead",
+        ),
+        tag("p", made_up, class_="note") if version.source.synthetic else None,
+    )
+
+
+def _plots(version: ModelVersion, held_out: HeldOut | None) -> Markup:
+    if held_out is None or not held_out.sales:
+        why = (
+            "There is nothing to plot: this version was trained before held-out sales were kept. Train again for plots."
+        )
+        return section("Held-out sales", tag("p", why))
+    plots = [*sale_plots(held_out), ratio_on_map(held_out), *calibration_plots(held_out, version.calibration)]
+    return section("Held-out sales", tag("div", *plots, class_="figures"))
+
+
+def _origin(version: ModelVersion) -> Markup:
+    usual = asdict(TrainingOptions())
+    given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
+    rows: Sequence[tuple[str, str]] = [
+        ("Trained", f"{day(version.created_at)}, {version.created_at:%H:%M:%S} UTC"),
+        ("Sales", version.source.location or "synthetic"),
+        ("SHA-256 of the sales", version.source.digest),
+        ("Options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
+        ("Estimates are for", day(version.valuation_date) if version.valuation_date else "no date"),
+        ("Libraries", ", ".join(f"{name} {release}" for name, release in sorted(version.libraries.items()))),
+        *((f"SHA-256 of {name}", digest) for name, digest in sorted(version.digests.items())),
+    ]
+    return section("How it came about", facts(rows))

@@ -1,0 +1,40 @@
+"""The browser that pages are looked at with, where there is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser() -> str | None:
+    """The program of a Chromium, or None."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def seen(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool = False) -> str:
+    """The document as it is when a page's scripts are done, and what the browser said of it on its console."""
+    done = subprocess.run(
+        [
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",  # a page in a folder may look into another beside it
+            "--enable-logging=stderr",
+            "--virtual-time-budget=5000",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            f"--user-data-dir={page.parent / 'profile'}",
+            f"--window-size={max(width, 500)},{height}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return "\n".join([done.stdout, *console])

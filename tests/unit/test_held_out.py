@@ -1,0 +1,127 @@
+"""The sales that a version was evaluated on, as they are kept with it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.estimates import Calibration
+from housepredict.domain.evaluation import Valued
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.held_out import (
+    HELD_OUT_FILE,
+    MOST_KEPT,
+    HeldOut,
+    HeldOutSale,
+    held_out,
+    of_artefact,
+    sample,
+    to_json,
+)
+from housepredict.domain.sales import Sale
+
+PLACED = FeatureSchema(tuple(Feature(name, Kind.NUMBER, required=False) for name in ("size", "lat", "long")))
+_DEGREES = st.none() | st.floats(-180, 180)
+held_out_sales = st.builds(
+    HeldOutSale,
+    st.floats(0, 1e13),
+    st.floats(1, 1e13),
+    st.none() | st.floats(1e-6, 1e6),
+    st.none() | st.dates(),
+    _DEGREES,
+    _DEGREES,
+)
+
+
+def valued(estimate: float = 100.0, spread: float | None = None, **values: float) -> Valued:
+    return Valued(Sale(House(values), 110.0, "a house", date(2025, 6, 1)), estimate, spread=spread)
+
+
+@given(st.lists(held_out_sales, max_size=5).map(tuple), st.integers(0, 10**9))
+def test_what_is_kept_is_read_again(sales: tuple[HeldOutSale, ...], of: int) -> None:
+    kept = HeldOut(sales, of)
+    assert of_artefact({HELD_OUT_FILE: to_json(kept), "serving.npz": b""}) == kept
+
+
+def test_an_artefact_of_before_has_none() -> None:
+    assert of_artefact({"serving.npz": b""}) is None
+
+
+def test_an_estimate_is_kept_with_its_price_its_spread_its_date_and_its_place() -> None:
+    kept = held_out([valued(100.004, 0.123456789, size=90.0, lat=47, long=-122.5)], PLACED)
+    assert kept == HeldOut((HeldOutSale(100.0, 110.0, 0.123457, date(2025, 6, 1), 47.0, -122.5),), 1)
+
+
+@pytest.mark.parametrize("values", [{}, {"lat": 47.0}, {"long": 7.0}, {"size": 90.0}], ids=str)
+def test_half_a_place_is_none(values: dict[str, float]) -> None:
+    [sale] = held_out([valued(**values)], PLACED).sales
+    assert (sale.latitude, sale.longitude) == (None, None)
+
+
+def test_of_many_sales_a_sample_is_kept_and_how_many_there_were() -> None:
+    kept = held_out([valued(float(at)) for at in range(MOST_KEPT + 7)], FeatureSchema(()))
+    assert (len(kept.sales), kept.of) == (MOST_KEPT, MOST_KEPT + 7)
+    assert len(to_json(kept)) < 100 * MOST_KEPT
+
+
+@given(st.lists(st.integers(), unique=True), st.integers(0, 30))
+def test_a_sample_is_some_of_the_rows_in_order_and_always_the_same(rows: list[int], most: int) -> None:
+    chosen = list(sample(rows, most))
+    assert len(chosen) == min(len(rows), most)
+    assert chosen == [row for row in rows if row in chosen] == list(sample(rows, most))
+
+
+@given(price=st.floats(1e3, 1e7), estimate=st.floats(1e3, 1e7), spread=st.floats(0.01, 3), within=st.floats(0.01, 3))
+def test_a_price_is_within_as_many_spreads_as_its_interval_says(
+    price: float, estimate: float, spread: float, within: float
+) -> None:
+    [interval] = Calibration(within, None, deviation=1.0).intervals(estimate, spread)
+    assume(min(abs(price - interval.low), abs(price - interval.high)) > 0.01)  # bounds are whole cents
+    assert HeldOutSale(estimate, price, spread).within(within) is (interval.low <= price <= interval.high)
+
+
+@pytest.mark.parametrize(
+    "sale", [HeldOutSale(100.0, 100.0), HeldOutSale(0.0, 100.0, 1.0)], ids=["no spread", "nothing"]
+)
+def test_without_an_interval_no_price_is_within(sale: HeldOutSale) -> None:
+    assert not sale.within(9.0)
+
+
+SOUND: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, None, None]]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        json.dumps(SOUND | {"format": 2}).encode(),
+        json.dumps({"format": 1, "of": 1}).encode(),
+        json.dumps(SOUND | {"of": None}).encode(),
+        *(
+            json.dumps(SOUND | {"sales": [row]}).encode()
+            for row in (
+                [1.0, 2.0],
+                ["a", 2.0, None, None, None, None],
+                [1.0, None, None, None, None, None],
+                [-1.0, 2.0, None, None, None, None],
+                [1.0, 0.0, None, None, None, None],
+                [1.0, float("inf"), None, None, None, None],
+                [1.0, 2.0, None, "today", None, None],
+                [1.0, 2.0, None, None, float("nan"), None],
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_a_damaged_file_is_refused(content: bytes) -> None:
+    assert of_artefact({HELD_OUT_FILE: json.dumps(SOUND).encode()})
+    with pytest.raises(RefusedModel, match=HELD_OUT_FILE):
+        of_artefact({HELD_OUT_FILE: content})

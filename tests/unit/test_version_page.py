@@ -1,0 +1,288 @@
+"""The page of a model version: well-formed, self-contained, and true to the manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+from importlib.resources import files
+from random import Random
+from statistics import median
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.domain.estimates import Calibration
+from housepredict.domain.evaluation import Valued, evaluate, valued
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.held_out import HeldOut, held_out
+from housepredict.domain.models import ModelVersion, TrainingSource
+from housepredict.domain.ports import Valuation
+from housepredict.domain.sales import Sale
+from housepredict.domain.verdicts import Comparison, Performance, Verdict
+from housepredict.entrypoints.pages import plots
+from housepredict.entrypoints.pages.calibration_plots import coverage
+from housepredict.entrypoints.pages.markup import tag
+from housepredict.entrypoints.pages.numbers import MINUS
+from housepredict.entrypoints.pages.version import POLICY, version_page
+from housepredict.testing.versions import a_version, model_versions
+from tests.unit.test_held_out import held_out_sales
+
+SALES = ["estimate-by-price", "ratio-by-price"]
+OVER_TIME, ON_MAP = ["error-over-time"], ["ratio-on-map"]
+OF_INTERVALS = ["actual-by-nominal", "coverage-by-estimate"]
+SCHEMA = FeatureSchema(
+    (
+        Feature("lat", Kind.NUMBER, minimum=-90.0, maximum=90.0, observed=(47.0, 48.0)),
+        Feature("long", Kind.NUMBER),
+        Feature("size", Kind.INTEGER, unit="sq ft", minimum=0.0, observed=(400, 12345)),
+        Feature("zip", Kind.CATEGORY, categories=tuple(f"Z{number}" for number in range(7)), closed=True),
+    )
+)
+SURE = Calibration(0.24, 0.27, deviation=0.2, within_tenths=tuple(0.03 * tenth for tenth in range(1, 10)))
+
+
+def sales(count: int, *, dated: bool = True, placed: bool = True) -> list[Sale]:
+    draw = Random(3)
+    return [
+        Sale(
+            House(
+                {"zip": f"Z{draw.randrange(7)}"}
+                | ({"lat": 47 + draw.random(), "long": -122 + draw.random()} if placed else {})
+            ),
+            draw.lognormvariate(13, 0.5),
+            str(row),
+            date(2024, 1, 1) + timedelta(draw.randrange(500)) if dated else None,
+        )
+        for row in range(count)
+    ]
+
+
+def estimated(rows: Sequence[Sale], calibration: Calibration | None = SURE) -> Sequence[Valued]:
+    draw = Random(4)
+    prices = [each.price * draw.lognormvariate(0, 0.15) for each in rows]
+    return valued(rows, Valuation(prices, [draw.uniform(0.5, 1.5) for _ in rows]), calibration)
+
+
+def version_of(rows: Sequence[Valued], calibration: Calibration | None = SURE, **changes: Any) -> ModelVersion:
+    version, _ = a_version()
+    return evolve(
+        version,
+        schema=SCHEMA,
+        evaluation=evaluate(rows, SCHEMA, 800, "they have no dates"),
+        calibration=calibration,
+        **changes,
+    )
+
+
+def parsed(page: str) -> ET.Element:
+    """The document, which is XML too: whatever is not well-formed or not escaped fails here."""
+    start = "<!DOCTYPE html>\n"
+    assert page.startswith(start)
+    return ET.fromstring(page.removeprefix(start))
+
+
+def words(element: ET.Element) -> str:
+    element = element if (body := element.find("body")) is None else body
+    return " ".join(" ".join(element.itertext()).split())
+
+
+def figures(page: str) -> list[str]:
+    return [each.attrib["id"] for each in parsed(page).iter("figure")]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_the_page_of_whatever_version_is_well_formed_and_needs_nothing_else(data: st.DataObject) -> None:
+    version = data.draw(model_versions({"model.bin": b""}))
+    kept = data.draw(st.none() | st.builds(HeldOut, st.lists(held_out_sales, max_size=30).map(tuple), st.integers(30)))
+    page = version_page(version, data.draw(st.none() | st.just(version.name)), kept)
+    document = parsed(page)
+    assert not {each.tag for each in document.iter()} & {"script", "link", "img", "iframe", "image", "use", "object"}
+    for element in document.iter():
+        assert not element.attrib.keys() & {"src", "href", "style"}
+        assert not [name for name in element.attrib if name.startswith("on")]
+    assert "url(" not in page.partition("</style>")[0]
+    assert "@import" not in page.partition("</style>")[0]
+    assert [each.attrib.get("content") for each in document.iter("meta")][1] == POLICY
+
+
+@given(st.text())
+def test_every_text_comes_out_as_it_went_in(text: str) -> None:
+    element = ET.fromstring(tag("p", text, class_=text))
+    spaced = re.sub("\r\n?", "\n", re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
+    assert (element.text or "") == spaced
+    assert element.attrib["class"] == re.sub("[\t\n]", " ", spaced)
+
+
+def test_names_that_look_like_markup_are_text() -> None:
+    evil = "</style><script>alert(1)</script>\"'&"
+    rows = estimated(sales(40))
+    version = version_of(rows, source=TrainingSource(f"/{evil}.csv", "0" * 64), libraries={evil: evil})
+    schema = FeatureSchema((Feature(evil, Kind.CATEGORY, unit=evil, categories=(evil,)),))
+    evaluation = evolve(
+        version.evaluation, category=evil, categories=(evolve(version.evaluation.price_tenths[0], name=evil),)
+    )
+    verdict = Verdict(promoted=False, reasons=(evil,))
+    page = version_page(evolve(version, schema=schema, evaluation=evaluation, verdict=verdict), None, None)
+    assert "<script" not in page
+    assert words(parsed(page)).count(evil) == 10
+
+
+@pytest.mark.parametrize(
+    ("dated", "placed", "calibration", "expected"),
+    [
+        (True, True, SURE, SALES + OVER_TIME + ON_MAP + OF_INTERVALS),
+        (False, True, SURE, SALES + ON_MAP + OF_INTERVALS),
+        (True, False, SURE, SALES + OVER_TIME + OF_INTERVALS),
+        (True, True, None, SALES + OVER_TIME + ON_MAP),
+        (False, False, evolve(SURE, within_80=None, within_90=None), SALES),
+        (False, False, evolve(SURE, within_90=None), SALES + OF_INTERVALS),
+    ],
+)
+def test_there_are_the_plots_that_the_sales_allow(
+    dated: bool, placed: bool, calibration: Calibration | None, expected: list[str]
+) -> None:
+    rows = estimated(sales(60, dated=dated, placed=placed), calibration)
+    assert figures(version_page(version_of(rows, calibration), None, held_out(rows, SCHEMA))) == expected
+
+
+def test_a_version_of_before_has_no_plots_and_says_why() -> None:
+    page = version_page(version_of(estimated(sales(40))), None, None)
+    assert figures(page) == []
+    assert "trained before held-out sales were kept" in page
+    assert "What was decided is not known" in page
+
+
+def test_every_figure_can_be_understood_without_being_seen() -> None:
+    rows = estimated(sales(60))
+    for figure in parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure"):
+        picture = figure.find("svg")
+        assert picture is not None
+        assert picture.attrib["role"] == "img"
+        ids = picture.attrib["aria-labelledby"].split()
+        title, description = (picture.find(name) for name in ("title", "desc"))
+        assert title is not None
+        assert description is not None
+        assert [title.attrib["id"], description.attrib["id"]] == ids
+        assert len(words(description)) > 40
+        assert words(title) == words(figure[0])
+        axes = [each.text or "" for each in picture.iter("text") if "axis" in each.attrib.get("class", "")]
+        assert len(axes) == 2
+        assert all(re.search(r"\(.+\)$|Date of sale|Tenth of", each) for each in axes)
+        caption = figure.find("figcaption")
+        assert caption is not None
+        assert words(caption).endswith(".")
+
+
+def test_the_figures_are_those_of_the_manifest() -> None:
+    rows = estimated(sales(150))
+    version, kept = version_of(rows), held_out(rows, SCHEMA)
+    page = words(parsed(version_page(version, version.name, kept)))
+    tenths = ", ".join(f"{each.median_ratio:.3f}" for each in version.evaluation.price_tenths)
+    assert f"cheapest first: {tenths}." in page
+    for each in version.evaluation.coverage:
+        assert f"Intervals of {each.level} % hold {each.share:.1f} % of the prices." in page
+    measured = version.evaluation.accuracy
+    for told in (f"{measured.mdape:.1f} %", f"{measured.ppe5:.1f} %", f"{measured.rmse:,.0f}", f"{measured.prd:.3f}"):
+        assert told in page
+    for name, between in version.evaluation.bounds.items():
+        digits = 1 if name in ("mdape", "ppe10", "cod") else 3
+        assert f"{between.low:.{digits}f} to {between.high:.{digits}f}".replace("-", MINUS) in page
+    for segment in version.evaluation.categories:
+        assert f"{segment.name} {segment.n} {segment.median_ratio:.3f} {segment.mdape:.1f} %" in page
+
+
+def test_the_coverage_is_that_of_the_intervals() -> None:
+    rows = estimated(sales(150))
+    kept = held_out(rows, SCHEMA)
+    shares = {each.level: each.share for each in evaluate(rows, SCHEMA, 0, "they have no dates").coverage}
+    assert shares == {80: coverage(kept.sales, 0.24), 90: coverage(kept.sales, 0.27)}
+
+
+def test_what_was_compared_and_decided_is_told() -> None:
+    rows = estimated(sales(40))
+    version = version_of(rows)
+    ours = Performance(0.1, evolve(version.evaluation.accuracy, cod=11.1), 91.5, 0.0)
+    theirs = Performance(0.2, evolve(version.evaluation.accuracy, cod=22.2), None, 3.0)
+    verdict = Verdict(True, ("It is closer.",), Comparison("the-champion", 40, 99.0, ours, theirs))
+    page = words(parsed(version_page(evolve(version, verdict=verdict), None, None)))
+    for told in ("promoted when it was trained", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52 % 22.14 %"):
+        assert told in page
+    assert "In 90 % interval 91.5 % -" in page
+
+
+def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = estimated(sales(90))
+    monkeypatch.setattr(plots, "MOST_DRAWN", 50)
+    [scatter, *_] = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
+    assert len(list(scatter.iter("circle"))) == 50
+    assert "50 of 90 held-out sales are drawn" in words(scatter)
+
+
+def test_what_lies_beyond_the_axes_is_drawn_at_their_edge_and_counted() -> None:
+    rows = [*estimated(sales(90)), Valued(Sale(House({}), 4e5, "free"), 0.0)]
+    scatter, ratios, *_ = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
+    assert re.search(r"[1-9]\d* of them beyond the axes, at their edge", words(scatter))
+    assert len(list(scatter.iter("circle"))) == 91
+    heights = [float(each.attrib["cy"]) for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
+    assert len(heights) == 91
+    assert max(heights) == 250
+
+
+def test_a_single_sale_can_be_drawn() -> None:
+    rows = estimated(sales(1))
+    assert figures(version_page(version_of(rows), None, held_out(rows, SCHEMA))) == SALES + ON_MAP + OF_INTERVALS
+
+
+def test_the_median_of_a_tenth_lies_where_its_numbers_say() -> None:
+    rows = estimated(sales(10))
+    kept = held_out(rows, SCHEMA)
+    _, ratios, *_ = parsed(version_page(version_of(rows), None, kept)).iter("figure")
+    medians = [each for each in ratios.iter("circle") if each.attrib["r"] == "4.5"]
+    dots = [each for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
+    # each tenth is one sale
+    assert {(each.attrib["cx"], each.attrib["cy"]) for each in medians} == {
+        (each.attrib["cx"], each.attrib["cy"]) for each in dots
+    }
+    assert median(sale.ratio for sale in kept.sales) > 0
+
+
+def colours(block: str) -> dict[str, str]:
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6}|\.\d+);", block))
+
+
+def luminance(channels: Sequence[float]) -> float:
+    """Relative luminance, as WCAG 2.2 defines it."""
+    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def channels(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_have_the_contrast_of_wcag_aa(scheme: int) -> None:
+    style = files("housepredict.entrypoints.pages").joinpath("style.css").read_text(encoding="utf-8")
+    found = colours(re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme])
+    paper, card, shaded = (channels(found[name]) for name in ("paper", "card", "band"))
+    for name in ("ink", "soft", "good", "bad"):
+        assert contrast(channels(found[name]), paper) >= 4.5, name
+    assert contrast(channels(found["ink"]), card) >= 4.5
+    for name in ("far-below", "below", "near", "above", "far-above", "strong", "ink"):
+        assert contrast(channels(found[name]), paper) >= 3, name
+    assert contrast(channels(found["strong"]), shaded) >= 3
+    density = float(found["density"])
+    for ground in (paper, shaded):
+        dot = [density * a + (1 - density) * b for a, b in zip(channels(found["dot"]), ground, strict=True)]
+        assert contrast(dot, ground) >= 3
