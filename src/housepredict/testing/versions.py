@@ -62,6 +62,8 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         categories=st.lists(_TEXTS, max_size=3).map(tuple),
         unit=st.none() | _TEXTS,
         closed=st.booleans(),
+        usual=st.none() | st.tuples(_VALUES, _VALUES),
+        rare=st.lists(_TEXTS, max_size=2).map(tuple),
     )
     performances = st.builds(Performance, st.floats(0, 50), _ACCURACIES, st.none() | _NUMBERS, _NUMBERS)
     comparisons = st.none() | st.builds(Comparison, _TEXTS, _COUNTS, _NUMBERS, performances, performances)
