@@ -10,10 +10,8 @@ import hashlib
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 
 import numpy as np
-from attrs import evolve
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.plain import PLAIN, predictions
@@ -23,13 +21,13 @@ from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
 from housepredict.domain.accuracy import accuracy
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.inference import prepare
+from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Cell, Sale, SalesTable
 
 KING_COUNTY, SARATOGA = "examples/king_county_sales.csv.gz", "examples/saratoga_sales.csv"
 FOLDS = 5
 MEASURES = ("mdape", "ppe10", "cod", "prd", "prb", "median_ratio", "r2")
-SPLIT = date(2015, 3, 1)
 BASELINES = tuple(PLAIN)
 BOOSTED = ("hist gradient boosting, log", "hist boosting, log, 1000 trees")
 
@@ -55,10 +53,11 @@ def folds() -> None:
 
 
 def later() -> None:
-    """King County, trained on the sales before March 2015, tested on those after"""
+    """King County, trained on the sales before the latest fifth, tested on that"""
     schema, sales = _sales(SalesFile(KING_COUNTY).read())
-    past, future = ([sale for sale in sales if (sale.sold_on < SPLIT) == before] for before in (True, False))  # type: ignore[operator]  # each has a date
-    schema = evolve(schema, valuation_date=max(sale.sold_on for sale in past if sale.sold_on))
+    split = latest_sales(sales)
+    assert isinstance(split, LatestSales), split
+    past, future = split.earlier, split.latest
     encode = Encoder(schema)
     known, asked = (np.ascontiguousarray(encode([sale.house for sale in each])) for each in (past, future))
     prices = _prices(future)
