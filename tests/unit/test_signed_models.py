@@ -96,6 +96,13 @@ def test_what_was_not_signed_so_is_left_out_of_the_list_and_the_log_says_so(
     assert reason in message
 
 
+def test_a_store_that_gives_other_files_is_not_believed() -> None:
+    kept = signed_by(KEY)
+    kept._kept["a"] = kept._kept["a"][0], {"model.bin": b"other"}
+    with pytest.raises(RefusedModel, match=r"model\.bin was changed"):
+        SignedModels(kept, [KEY]).get("a")
+
+
 def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> None:
     store = SignedModels(signed_by(KEY), [OTHER])
     assert list(store.versions()) == []

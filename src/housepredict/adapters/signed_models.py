@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from housepredict.adapters.manifests import canonical
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, verify
 from housepredict.domain.ports import ModelStore
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ class SignedModels:
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged or was not signed."""
         version, artefact = self._models.get(name)
-        return self._trusted(version), artefact
+        trusted = self._trusted(version)
+        verify(trusted, artefact)  # what is signed are digests, and the store may be anybody's
+        return trusted, artefact
 
     def promote(self, name: str) -> None:
         """Point at a version. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
