@@ -160,7 +160,7 @@ def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run,
 
 def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> None:
     ended = run("train", sales, "--time-limit", "0.000001", "--promote", "never")
-    why = "the time limit of 1e-06 s ended the search when 1 of 4 recipes were compared"
+    why = "the time limit of 1e-06 s ended the search with 1 of 4 recipes compared"
     assert f"Training again may make another model: {why}." in ended.out
     assert "(ridge)" in ended.out
     (model,) = run("models", "--json").document["models"]

@@ -47,7 +47,7 @@ def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: in
     ended = fit(time_limit=limit, steps=steps)
     assert ended.artefact == fit(CANDIDATES[:compared]).artefact
     assert ended.irreproducible == (
-        f"the time limit of {limit} s ended the search when {compared} of 3 recipes were compared"
+        f"the time limit of {limit} s ended the search with {compared} of 3 recipes compared"
     )
     assert steps[-1] == (fits, fits)
 

@@ -26,7 +26,7 @@ _Kept = tuple[Recipe, str | None, int]
 
 @frozen(eq=False)
 class Found:
-    """The best of the recipes that were `compared`, and what it says of the sales that each of its fits was kept from:
+    """The best recipe, of so many `compared`, and what it says of the sales that each of its fits was kept from:
     `known` are the rows of the table, `log_prices` the logarithms of its prices for them.
     """
 

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import sklearn
 from attrs import define, evolve, frozen
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from housepredict.adapters.serving.attribution import Attribution, Contributions
@@ -70,7 +71,7 @@ class _Made:
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` what time it is for its limit."""
+    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` is the clock of its limit."""
 
     _recipes: Callable[[Algorithm, Effort, int], Sequence[Recipe]] = recipes
     _seconds: Callable[[], float] = monotonic
@@ -131,6 +132,7 @@ class SklearnTrainer:
                 prove_trees(spread, cast("Trees", form.spread), seen)
         explanation = pack(attribution(model, form, table))
         _prove_explanation(schema, form, explanation, matrix)
+        compared = f"{found.compared} of {len(candidates)} recipes compared"
         return _Made(
             algorithm=algorithm,
             estimator={**model.parts(), "spread": spread},
@@ -140,16 +142,15 @@ class SklearnTrainer:
             again=partial(again, schema, recipe=found.recipe, seed=seed),
             irreproducible=None
             if found.compared == len(candidates)
-            else f"the time limit of {limit:g} s ended the search when {found.compared} of {len(candidates)} recipes "
-            "were compared",
+            else f"the time limit of {limit:g} s ended the search with {compared}",
         )
 
 
 def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> _Made:
-    pipeline, form, calibration = _line(schema, sales, progress)
+    matrix, prices, folds = encoded(schema, sales)
+    pipeline, form, calibration = _line(schema, matrix, prices, folds, progress)
     serving = pack(form)
     served = cast("Linear", unpack(serving, Algorithm.LINEAR))
-    matrix, *_ = encoded(schema, sales)
     for rows in (matrix, odd_rows(schema, matrix)):
         prove_line(pipeline, served, rows)
     explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
@@ -157,14 +158,19 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     progress(FOLDS + 1, FOLDS + 1)
 
     def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
-        _, form, calibration = _line(schema, others, lambda _done, _total: None)
+        _, form, calibration = _line(schema, *encoded(schema, others), lambda _done, _total: None)
         return form, calibration
 
     return _Made(Algorithm.LINEAR, pipeline, serving, explanation, calibration, line_again)
 
 
-def _line(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> tuple[Pipeline, Linear, Calibration]:
-    matrix, prices, folds = encoded(schema, sales)
+def _line(
+    schema: FeatureSchema,
+    matrix: Matrix,
+    prices: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    progress: Progress,
+) -> tuple[Pipeline, Linear, Calibration]:
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
     kept_out, spreads = np.empty((2, len(prices)))
     for fold in range(FOLDS):
