@@ -23,6 +23,7 @@ def seen(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool
             "--no-sandbox",
             "--disable-gpu",
             "--allow-file-access-from-files",  # a page in a folder may look into another beside it
+            "--hide-scrollbars",
             "--enable-logging=stderr",
             "--virtual-time-budget=5000",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",

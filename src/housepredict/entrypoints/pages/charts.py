@@ -10,7 +10,7 @@ from attrs import frozen
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.scales import Scale
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 42.0, 16.0, 30.0, 40.0
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 16.0, 30.0, 40.0
 """Of a plot and of its margins, in the units of its text's height: 12. It is drawn as wide as there is room."""
 
 _LEGEND, _SWATCH, _LETTER = 22.0, 26.0, 6.5

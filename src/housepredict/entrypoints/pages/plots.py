@@ -121,7 +121,7 @@ def _central(values: Sequence[float], low: float, high: float) -> tuple[float, f
 
 def _money(scale: Scale, title: str) -> Axis:
     unit, name = next(
-        (each for each in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")) if scale.high >= 20 * each[0]),
+        (each for each in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")) if scale.high >= 10 * each[0]),
         (1.0, "currency of the sales"),
     )
     return Axis(scale, [(at, short(at / unit)) for at in log_ticks(scale.low, scale.high)], f"{title} ({name})")
