@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 # Before anything imports it: its assertions are then explained as those of the tests are.
 pytest.register_assert_rewrite("housepredict.testing")
 
+from tests.browsers import find_browser  # noqa: E402
 from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
 from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: E402
 
@@ -34,4 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    return [f"postgres: {config.stash[POSTGRES_SERVER]}", f"full disk: {config.stash[SMALL_DISK].TITLE}"]
+    return [
+        f"postgres: {config.stash[POSTGRES_SERVER]}",
+        f"full disk: {config.stash[SMALL_DISK].TITLE}",
+        f"browser: {find_browser() or 'NONE, pages are not looked at'}",
+    ]
