@@ -38,5 +38,5 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"postgres: {config.stash[POSTGRES_SERVER]}",
         f"full disk: {config.stash[SMALL_DISK].TITLE}",
-        f"browser: {find_browser() or 'NONE: pages are not looked at'}",
+        f"browser: {find_browser() or 'NONE, pages are not looked at'}",
     ]
