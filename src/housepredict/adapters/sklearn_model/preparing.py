@@ -56,19 +56,19 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
     if column is None:
         return 0.0
     dates = matrix[:, column]
-    scores = {}
-    for days in (0.0, _YEAR):
-        errors = []
-        for origin in _ORIGINS:
-            first, last = np.quantile(dates, [origin, origin + 0.1])
-            past, future = dates < first, (dates >= first) & (dates <= last)
-            if past.sum() < 100 or not future.any():  # too few to learn from
-                return 0.0
-            table = table_of(schema, matrix[past], prices[past], days)
+    errors: dict[float, list[NDArray[np.float64]]] = {0.0: [], _YEAR: []}
+    for origin in _ORIGINS:
+        first, last = np.quantile(dates, [origin, origin + 0.1])
+        past, future = dates < first, (dates >= first) & (dates <= last)
+        if past.sum() < 100 or not future.any():  # too few to learn from
+            return 0.0
+        tables = {days: table_of(schema, matrix[past], prices[past], days) for days in errors}
+        # how long a trend goes on makes no difference to the sales before its end
+        model = make(Recipe(on_a_line=True, leaves=16, iterations=100, share=0.0), tables[0.0], seed)
+        for days, table in tables.items():
             ahead = Table(table.columns, table.categories, table.columns(matrix[future]), np.log(prices[future]))
-            recipe = Recipe(on_a_line=True, leaves=16, iterations=100, share=0.0)
-            errors.append(make(recipe, table, seed).predict(ahead) - ahead.log_prices)
-        scores[days] = score_of(np.concatenate(errors))
+            errors[days].append(model.predict(ahead) - ahead.log_prices)
+    scores = {days: score_of(np.concatenate(each)) for days, each in errors.items()}
     return min(scores, key=lambda days: (scores[days], days))
 
 
