@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation import Valued, evaluate, valued
+from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.held_out import HeldOut, held_out
 from housepredict.domain.models import ModelVersion, TrainingSource
@@ -202,6 +202,20 @@ def test_the_coverage_is_that_of_the_intervals() -> None:
     kept = held_out(rows, SCHEMA)
     shares = {each.level: each.share for each in evaluate(rows, SCHEMA, 0, "they have no dates").coverage}
     assert shares == {80: coverage(kept.sales, 0.24), 90: coverage(kept.sales, 0.27)}
+
+
+def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
+    rows = estimated(sales(150))
+    version = version_of(rows)
+    later = evaluate_later(estimated(sales(40)), date(2015, 3, 10), 700)
+    version = evolve(version, evaluation=evolve(version.evaluation, later=later), irreproducible="it ran out of time")
+    page = words(parsed(version_page(version, None, None)))
+    assert "learned from 700 sales before 10 March 2015, and estimated 40 of that day" in page
+    assert f"MdAPE {later.accuracy.mdape:.1f} % {version.evaluation.accuracy.mdape:.1f} %" in page
+    for latest, all_dates in zip(later.coverage, version.evaluation.coverage, strict=True):
+        assert f"In {latest.level} % interval {latest.share:.1f} % {all_dates.share:.1f} %" in page
+    assert "no: it ran out of time" in page
+    assert "latest of the sales: they have no dates." in words(parsed(version_page(version_of(rows), None, None)))
 
 
 def test_what_was_compared_and_decided_is_told() -> None:

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Sequence
 
+from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.models import Evaluation, ModelVersion, Segment
 from housepredict.domain.verdicts import Performance
 from housepredict.entrypoints.measures import MEASURES, Measure
 from housepredict.entrypoints.pages.markup import Markup, join, tag
-from housepredict.entrypoints.pages.numbers import MINUS, number, percent
+from housepredict.entrypoints.pages.numbers import MINUS, day, number, percent
 from housepredict.entrypoints.pages.tables import section, table
 
 
@@ -49,6 +50,24 @@ def accuracy_section(evaluation: Evaluation) -> Markup:
         table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
         *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
     )
+
+
+def later_section(evaluation: Evaluation) -> Markup:
+    """The measures on the latest sales, beside those on sales of all dates, or why there are none."""
+    title, later = "On the latest sales", evaluation.later
+    if later is None:
+        why = evaluation.why_no_later or "this version was trained before that was done"
+        return section(title, tag("p", f"It was not evaluated on the latest of the sales: {why}."))
+    said = (
+        f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
+        f"{number(later.held_out)} of that day and after: what a model may be worth by the time it is replaced."
+    )
+    rows = [(each.title, *(_measure(of.accuracy, each) for of in (later, evaluation))) for each in MEASURES]
+    shares = {each.level: each.share for each in evaluation.coverage}
+    rows += [
+        (f"In {each.level} % interval", percent(each.share), percent(shares.get(each.level))) for each in later.coverage
+    ]
+    return section(title, tag("p", said), table("The measures", ("", "Latest sales", "Sales of all dates"), rows))
 
 
 def _measured(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
@@ -103,7 +122,11 @@ def _performed(performance: Performance, name: str) -> str:
         case "No price for":
             return percent(performance.refused)
     measure = next(each for each in MEASURES if each.title == name)
-    return number(getattr(performance.accuracy, measure.field), measure.digits, measure.unit.strip())
+    return _measure(performance.accuracy, measure)
+
+
+def _measure(accuracy: Accuracy, measure: Measure) -> str:
+    return number(getattr(accuracy, measure.field), measure.digits, measure.unit.strip())
 
 
 def segments_section(evaluation: Evaluation) -> Sequence[Markup]:

@@ -11,7 +11,13 @@ from housepredict import __version__
 from housepredict.domain.held_out import HeldOut
 from housepredict.domain.models import Algorithm, ModelVersion, TrainingOptions
 from housepredict.entrypoints.pages.calibration_plots import calibration_plots
-from housepredict.entrypoints.pages.evaluation import accuracy_section, decision_section, key_figures, segments_section
+from housepredict.entrypoints.pages.evaluation import (
+    accuracy_section,
+    decision_section,
+    key_figures,
+    later_section,
+    segments_section,
+)
 from housepredict.entrypoints.pages.features import features_section
 from housepredict.entrypoints.pages.map_plot import ratio_on_map
 from housepredict.entrypoints.pages.markup import Markup, join, tag
@@ -49,6 +55,7 @@ def version_page(version: ModelVersion, promoted: str | None, held_out: HeldOut 
         key_figures(version.evaluation),
         _plots(version, held_out),
         accuracy_section(version.evaluation),
+        later_section(version.evaluation),
         decision_section(version),
         *segments_section(version.evaluation),
         features_section(version.schema),
@@ -100,6 +107,7 @@ def _origin(version: ModelVersion) -> Markup:
         ("Sales", version.source.location or "synthetic"),
         ("SHA-256 of the sales", version.source.digest),
         ("Options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
+        ("Reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
         ("Estimates are for", day(version.valuation_date) if version.valuation_date else "no date"),
         ("Libraries", ", ".join(f"{name} {release}" for name, release in sorted(version.libraries.items()))),
         *((f"SHA-256 of {name}", digest) for name, digest in sorted(version.digests.items())),
