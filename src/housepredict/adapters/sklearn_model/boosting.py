@@ -70,8 +70,11 @@ def prove_trees(estimator: HistGradientBoostingRegressor, form: Trees, columns: 
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:
-    """The sums of the leaves: what `predict` says, before its loss turns a logarithm into what it is of."""
-    raw: NDArray[np.float64] = estimator._raw_predict(columns)[:, 0]  # noqa: SLF001  # it has no public name
+    """The sums of the leaves: what `predict` says, before its loss turns a logarithm into what it is of.
+
+    In one thread: several would wait for each other at every tree.
+    """
+    raw: NDArray[np.float64] = estimator._raw_predict(columns, n_threads=1)[:, 0]  # noqa: SLF001  # no public name
     return raw
 
 

@@ -15,7 +15,7 @@ from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.sklearn_model.boosting import boost, prove_trees
+from housepredict.adapters.sklearn_model.boosting import boost, prove_trees, raw_predictions
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.lines import linear_form, predicted, prove_line, ridge
 from housepredict.adapters.sklearn_model.proof import demand_equal
@@ -151,7 +151,7 @@ class Model:
         total = predicted(self.line, table.for_lines) if self.line else np.full(len(table), self.base)
         for loss, estimator in self.trees.items():
             weight = self.recipe.share if loss == ABSOLUTE else 1 - self.recipe.share
-            total = total + weight * estimator.predict(table.for_trees)
+            total = total + weight * raw_predictions(estimator, table.for_trees)
         return total
 
     def parts(self) -> dict[str, Any]:
