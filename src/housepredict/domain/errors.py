@@ -83,6 +83,10 @@ class RefusedPredictions(RepositoryUnavailable):
     """A batch that the repository will not take, however often it is tried: something in it is to blame."""
 
 
+class RepeatedKey(HousepredictError):
+    """This idempotency key came with something else before: a new request needs a new key."""
+
+
 class MissingExtra(HousepredictError):
     """A part of housepredict that this needs is not installed."""
 

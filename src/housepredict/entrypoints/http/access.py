@@ -9,13 +9,15 @@ from ipaddress import ip_address
 from starlette.requests import Request
 
 from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.requests import application_of
 
 _LOOPBACK_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
-def require_access(request: Request, token: str | None, *, embedded: bool) -> None:
+def require_access(request: Request) -> None:
     """Raise a Problem unless the request may change something."""
+    token, embedded = application_of(request).settings.token, request.app.state.embedded
     if token is not None:
         _require_token(request, token)
     elif embedded or not (_is_from_here(request) and _is_no_web_page(request)):

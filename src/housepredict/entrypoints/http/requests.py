@@ -13,15 +13,24 @@ from typing import Any
 from uuid import UUID
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from housepredict.domain.validation import Rule, Violation, pointer_to
-from housepredict.entrypoints.http.problems import Problem, summary
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.problems import NotStarted, Problem, summary
 
 DEFAULT_LIMIT = 10
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
 _LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
+
+
+def application_of(request: Request) -> Application:
+    """What serves the request. Raises NotStarted outside of the app's lifespan."""
+    application: Application | None = request.app.state.application
+    if application is None:
+        raise NotStarted
+    return application
 
 
 def require_json(headers: Headers) -> None:

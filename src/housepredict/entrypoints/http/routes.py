@@ -30,8 +30,7 @@ from housepredict.entrypoints.http.answers import (
     recorded_document,
 )
 from housepredict.entrypoints.http.predict import EstimateHouses
-from housepredict.entrypoints.http.problems import NotStarted
-from housepredict.entrypoints.http.requests import page, read_body
+from housepredict.entrypoints.http.requests import application_of, page, read_body
 from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
@@ -47,7 +46,7 @@ _ENDPOINTS = {
 
 def index(request: Request) -> Response:
     """What there is, and a request to try."""
-    version = _in_service(_application(request))
+    version = _in_service(application_of(request))
     body = example(version.schema) if version else dict(LAB_EXAMPLE)
     features = version.schema.features if version else ()
     required = ", ".join(each.name for each in features if each.required) or "a model"
@@ -63,7 +62,7 @@ def index(request: Request) -> Response:
 
 def health(request: Request) -> Response:
     """200 as long as the service is alive: no restart would mend what else is wrong."""
-    application = _application(request)
+    application = application_of(request)
     version = _in_service(application)
     return json_response(
         {
@@ -81,7 +80,7 @@ async def live(_request: Request) -> Response:
 
 def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
-    checks = _checks(_application(request))
+    checks = _checks(application_of(request))
     status = "stopping" if request.app.state.stopping else "ready" if _all_passed(checks) else "not ready"
     return json_response({"status": status, "checks": checks}, 200 if status == "ready" else 503)
 
@@ -89,19 +88,19 @@ def ready(request: Request) -> Response:
 def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
-    found = _application(request).predict.recent(limit, before)
+    found = application_of(request).predict.recent(limit, before)
     older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
-    if backlog := _application(request).backlog():
+    if backlog := application_of(request).backlog():
         document["behind"] = backlog_document(backlog)
     return json_response(document, headers=headers)
 
 
 async def train(request: Request) -> Response:
     """Train the model in service anew, on the sales that it was trained on as they are now."""
-    application = _application(request)
-    require_access(request, application.settings.token, embedded=request.app.state.embedded)
+    application = application_of(request)
+    require_access(request)
     estimator = request.app.state.estimator
     await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     training = await run_in_threadpool(_train_again, application)
@@ -121,13 +120,6 @@ def _train_again(application: Application) -> Training:
     application.live_model.refresh()
     application.live_model.current()  # now, so that the next request finds it in service
     return training
-
-
-def _application(request: Request) -> Application:
-    application: Application | None = request.app.state.application
-    if application is None:
-        raise NotStarted
-    return application
 
 
 def _in_service(application: Application) -> ModelVersion | None:

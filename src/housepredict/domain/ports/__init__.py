@@ -1,0 +1,41 @@
+"""What the core asks of the world. Adapters fit these protocols; they do not inherit from them.
+
+Every port is synchronous and takes a batch.
+"""
+
+from housepredict.domain.ports.clock import Clock
+from housepredict.domain.ports.models import ModelStore
+from housepredict.domain.ports.predictions import Backlog, Backlogged, PredictionRepository
+from housepredict.domain.ports.sales import SaleRepository
+from housepredict.domain.ports.serving import (
+    Explainer,
+    ExplainerLoader,
+    ExplainerSource,
+    Predictor,
+    PredictorLoader,
+    PredictorSource,
+    Valuation,
+)
+from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
+
+__all__ = [
+    "Backlog",
+    "Backlogged",
+    "Clock",
+    "Explainer",
+    "ExplainerLoader",
+    "ExplainerSource",
+    "Fitted",
+    "Learned",
+    "ModelStore",
+    "PredictionRepository",
+    "Predictor",
+    "PredictorLoader",
+    "PredictorSource",
+    "Progress",
+    "SaleRepository",
+    "SalesSource",
+    "SalesSources",
+    "Trainer",
+    "Valuation",
+]

@@ -1,0 +1,53 @@
+"""Where predictions are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from attrs import frozen
+
+from housepredict.domain.estimates import Prediction
+
+
+class PredictionRepository(Protocol):
+    """Remembers every prediction. Raises RepositoryUnavailable when it cannot."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch durably, all or nothing; a prediction whose id is known already is ignored.
+
+        Raises RefusedPredictions, if the repository can tell, for a batch that it will never take.
+        """
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
+
+    def check(self) -> None:
+        """Return if a batch could be recorded now."""
+
+
+@frozen
+class Backlog:
+    """Predictions that are recorded here and have not reached the repository behind.
+
+    `waiting` is how many will be tried again, `oldest` the time of the first of them; `set_aside` were refused for
+    good and are kept. `reason` is why the repository behind takes none at the moment; None if it does.
+    """
+
+    waiting: int
+    oldest: datetime | None
+    set_aside: int
+    reason: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting or self.set_aside or self.reason)
+
+
+@runtime_checkable
+class Backlogged(Protocol):
+    """A repository that may be behind: other readers do not see yet what waits here."""
+
+    def backlog(self) -> Backlog:
+        """What has not got through. Raises RepositoryUnavailable."""

@@ -1,0 +1,33 @@
+"""Where the sales that come back are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+from uuid import UUID
+
+from housepredict.domain.recorded_sales import Delivery, RecordedSale
+
+
+class SaleRepository(Protocol):
+    """Remembers what houses sold for that were estimated, and every correction. Raises RepositoryUnavailable when it
+    cannot.
+    """
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        """Record a batch durably, all or nothing, and give it back.
+
+        What came with a delivery whose key is known is not recorded again: what the first one recorded is given back.
+        Raises RepeatedKey if that one held something else.
+        """
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        """The sale of each prediction as it was recorded last; of those, what was sold from `since` to `until`, both
+        included, latest sale first, at most `limit`.
+        """
+
+    def history(self, prediction: UUID) -> Sequence[RecordedSale]:
+        """Everything that was recorded for a prediction, oldest first; the last is what counts."""

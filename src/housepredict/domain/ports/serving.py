@@ -1,0 +1,79 @@
+"""What estimates and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from housepredict.domain.explanations import Explanation
+from housepredict.domain.features import House
+from housepredict.domain.models import Artefact, ModelVersion
+
+
+@frozen
+class Valuation:
+    """What a model says of a batch: prices, one for each house in order, neither rounded nor cut off.
+
+    `spreads`, in the same order, say how uncertain each is beside the others (see Calibration); None if the model
+    cannot tell.
+    """
+
+    prices: Sequence[float]
+    spreads: Sequence[float] | None = None
+
+
+class Predictor(Protocol):
+    """A model version that was loaded."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version that this is."""
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        """Prices, and how sure they are; a house's does not depend on the others."""
+
+
+class PredictorSource(Protocol):
+    """Where the predictor in service comes from."""
+
+    def current(self) -> Predictor:
+        """The predictor in service, looked for if that is due. Raises NoModel, or why the version was refused."""
+
+    def in_service(self) -> Predictor:
+        """The predictor in service as of the last look: no I/O. Raises as `current` does."""
+
+
+class PredictorLoader(Protocol):
+    """Makes predictors of what a model store keeps."""
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
+        """Load a version's serving form. Raises RefusedModel if anything about it is not as the manifest says."""
+
+
+class Explainer(Protocol):
+    """Says what moved the estimates of a model version."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version whose estimates these are."""
+
+    def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
+        """An explanation for each house, in order."""
+
+
+class ExplainerSource(Protocol):
+    """Where explainers come from."""
+
+    def of(self, version: ModelVersion) -> Explainer:
+        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
+        ModelStoreUnavailable.
+        """
+
+
+class ExplainerLoader(Protocol):
+    """Makes explainers of what a model store keeps."""
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> Explainer:
+        """Load what explains a version. Raises NoExplanation, or RefusedModel if it is not as the manifest says."""

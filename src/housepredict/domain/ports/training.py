@@ -1,0 +1,69 @@
+"""What models are trained with, and on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from housepredict.domain.estimates import Calibration
+from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.models import Algorithm, Artefact, TrainingOptions
+from housepredict.domain.ports.serving import Valuation
+from housepredict.domain.sales import Sale, SalesTable
+
+Progress = Callable[[int, int], None]
+"""Is told how many steps of how many are done."""
+
+
+@frozen
+class Learned:
+    """What a serving form predicts (see Predictor.predict), and how sure it is."""
+
+    predict: Callable[[Sequence[House]], Valuation]
+    calibration: Calibration | None
+
+
+@frozen
+class Fitted(Learned):
+    """What a training made: the artefact, the algorithm that was chosen, and the versions of the libraries.
+
+    `again` learns from other sales of the same schema, and from these nothing but the recipe that the search found.
+    `irreproducible` is as in ModelVersion.
+    """
+
+    artefact: Artefact
+    algorithm: Algorithm
+    libraries: Mapping[str, str]
+    again: Callable[[Sequence[Sale]], Learned]
+    irreproducible: str | None = None
+
+
+class Trainer(Protocol):
+    """Fits models."""
+
+    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+        """Fit a model to sales with the options' algorithm, effort, seed and time limit, and prove that its serving
+        form predicts as the model itself does.
+
+        Raises RefusedModel if it does not.
+        """
+
+
+class SalesSource(Protocol):
+    """A file of sales, or whatever stands for one."""
+
+    @property
+    def location(self) -> str | None:
+        """Where the sales are, to read them again; None if they are synthetic."""
+
+    def read(self) -> SalesTable:
+        """Read all of it. Raises UnusableSales if there is nothing to read."""
+
+
+class SalesSources(Protocol):
+    """Finds the sales that a version was trained on again."""
+
+    def __call__(self, location: str | None) -> SalesSource:
+        """The source at a location, see SalesSource.location; reading it may fail."""

@@ -1,0 +1,31 @@
+"""What a house that was estimated sold for, as somebody told it later."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from attrs import frozen
+
+
+@frozen
+class RecordedSale:
+    """The sale of a house that a prediction was made for.
+
+    `id` is a UUIDv7 of its own: of several sales of a prediction the one with the largest id counts, the others are its
+    history. `price` is in the currency of the estimates, a float of whole cents; `recorded_at` is in UTC.
+    """
+
+    id: UUID
+    prediction: UUID
+    price: float
+    sold_on: date
+    recorded_at: datetime
+
+
+@frozen
+class Delivery:
+    """Something that a client may send more than once: its key, and a digest of what it held, in hexadecimal."""
+
+    key: str
+    digest: str
