@@ -16,6 +16,7 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory_processes import InMemoryProcesses
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
@@ -144,6 +145,7 @@ def application(
         made.models.add(version, artefact)
         made.models.promote(version.name)
     made.live_model = LiveModel(made.models, load)
+    made.live_processes = InMemoryProcesses()
     return made
 
 

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, digests_of
+from housepredict.domain.models import MAX_ARTEFACT, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.models import ModelStoreContract, NewStore
 from housepredict.testing.versions import a_version
@@ -46,7 +46,7 @@ def folder(store: DirectoryModels) -> Path:
 
 
 def test_reading_makes_nothing(store: DirectoryModels) -> None:
-    assert (store.versions(), store.promoted()) == ([], None)
+    assert (store.versions(), store.pointer().name) == ([], None)
     for read in store.get, store.promote:
         with pytest.raises(UnknownModel):
             read("a")
@@ -138,17 +138,19 @@ def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
     pointer = store.path / "promoted"
     pointer.write_bytes(content)
     with pytest.raises(ModelStoreUnavailable, match=f"{pointer} is damaged"):
-        store.promoted()
+        store.pointer()
     store.promote("a")
-    assert store.promoted() == "a"
+    assert store.pointer().name == "a"
 
 
-def test_a_pointer_without_a_history_is_read_and_goes_on_from_there(store: DirectoryModels, folder: Path) -> None:
+def test_a_pointer_without_a_history_and_a_generation_is_read_and_goes_on_from_there(
+    store: DirectoryModels, folder: Path
+) -> None:
     (store.path / "promoted").write_text("a\n")
-    assert (store.promoted(), list(store.history())) == ("a", ["a"])
+    assert (store.pointer(), list(store.history())) == (Pointer("a", 1), ["a"])
     store.promote("b")
     assert list(store.history()) == ["b", "a"]
-    assert (store.path / "promoted").read_text() == "b\na\n"
+    assert (store.path / "promoted").read_text() == "b\na\ngeneration 2\n"
 
 
 def test_the_history_is_no_longer_than_it_has_to_be(store: DirectoryModels, folder: Path) -> None:
@@ -159,7 +161,7 @@ def test_the_history_is_no_longer_than_it_has_to_be(store: DirectoryModels, fold
 
 def test_a_damaged_history_leads_nowhere(store: DirectoryModels, folder: Path) -> None:
     (store.path / "promoted").write_text("a\n../b\n")
-    for call in store.promoted, store.history, lambda: store.rollback("a"):
+    for call in store.pointer, store.history, lambda: store.rollback("a"):
         with pytest.raises(ModelStoreUnavailable, match="is damaged"):
             call()
 
@@ -175,7 +177,7 @@ def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: P
 def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = DirectoryModels(tmp_path / "file")
-    calls: list[Callable[[], object]] = [store.versions, store.promoted, lambda: store.add(*a_version())]
+    calls: list[Callable[[], object]] = [store.versions, store.pointer, lambda: store.add(*a_version())]
     for call in calls:
         with pytest.raises(ModelStoreUnavailable, match=str(store.path)) as raised:
             call()

@@ -10,6 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
+from housepredict.adapters.postgres.kept_connection import KeptConnection
 from housepredict.adapters.postgres.models import PostgresModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_FILE
@@ -31,9 +32,9 @@ def execute(postgres: str) -> Iterator[Execute]:
 
 @pytest.fixture
 def store(postgres: str) -> Iterator[PostgresModels]:
-    store = PostgresModels(Database.at(postgres))
+    store = PostgresModels(KeptConnection.at(postgres))
     yield store
-    store.close()
+    store._server.close()
 
 
 class TestPostgresModels(ModelStoreContract):
@@ -42,20 +43,20 @@ class TestPostgresModels(ModelStoreContract):
         def emptied() -> PostgresModels:
             store.versions()  # makes the tables
             execute("TRUNCATE model_files, model_versions")
-            execute("UPDATE model_pointer SET history = '{}'")
+            execute("UPDATE model_pointer SET history = '{}', generation = 0")
             return store
 
         return emptied
 
     @pytest.fixture(autouse=True)
     def other(self, postgres: str) -> Iterator[None]:
-        self._other = PostgresModels(Database.at(postgres))
+        self._other = PostgresModels(KeptConnection.at(postgres))
         yield
-        self._other.close()
+        self._other._server.close()
 
     def reopen(self, store: ModelStore) -> ModelStore:
-        self._other.close()
-        self._other = PostgresModels(self._other._database)
+        self._other._server.close()
+        self._other = PostgresModels(KeptConnection(self._other._server.database))
         return self._other
 
 
@@ -115,26 +116,28 @@ def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: 
 
 
 def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(stoppable: Server) -> None:
-    store = PostgresModels(Database.at(stoppable.conninfo))
+    store = PostgresModels(KeptConnection.at(stoppable.conninfo))
     store.add(*a_version("outlives-a-restart"))
     stoppable.stop()
-    for ask in store.promoted, store.versions, store.history, lambda: store.get("a"), lambda: store.promote("a"):
+    for ask in store.pointer, store.versions, store.history, lambda: store.get("a"), lambda: store.promote("a"):
         with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
             ask()
     stoppable.start()
     assert "outlives-a-restart" in [version.name for version in store.versions()]
-    store.close()
+    store._server.close()
 
 
 def test_a_server_that_says_nothing_is_unavailable(postgres: str, relay: Relay) -> None:
-    store = PostgresModels(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
-    assert store.promoted() is None
+    store = PostgresModels(
+        KeptConnection(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
+    )
+    assert store.pointer().name is None
     relay.freeze()
     with pytest.raises(ModelStoreUnavailable):
-        store.promoted()
+        store.pointer()
     relay.thaw()
-    assert store.promoted() is None
-    store.close()
+    assert store.pointer().name is None
+    store._server.close()
 
 
 def test_whoever_loses_the_connection_while_training_keeps_nobody_from_it(

@@ -14,7 +14,7 @@ from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.adapters.shared_models import SharedModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.models import ModelStoreContract, NewStore
 from housepredict.testing.versions import a_version
@@ -40,9 +40,9 @@ class Reachable(InMemoryModels):
 
     up: bool = True
 
-    def promoted(self) -> str | None:
+    def pointer(self) -> Pointer:
         self._demand()
-        return super().promoted()
+        return super().pointer()
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         self._demand()
@@ -69,7 +69,7 @@ def own(tmp_path: Path) -> DirectoryModels:
 
 def served(store: ModelStore) -> str | None:
     """What a service does when it looks at the pointer."""
-    name = store.promoted()
+    name = store.pointer().name
     return store.get(name)[0].name if name else None
 
 
@@ -99,7 +99,7 @@ def test_what_was_never_served_needs_the_shared_store(shared: Reachable, own: Di
     shared.promote("a")
     shared.up = False
     with pytest.raises(ModelStoreUnavailable, match="the cable was pulled"):
-        SharedModels(shared, own).promoted()
+        SharedModels(shared, own).pointer()
 
 
 def test_the_model_in_service_is_handed_over_to_a_shared_store_that_has_none(
@@ -108,7 +108,7 @@ def test_the_model_in_service_is_handed_over_to_a_shared_store_that_has_none(
     own.add(*a_version("a"))
     own.promote("a")
     assert served(SharedModels(shared, own)) == "a"
-    assert (shared.promoted(), shared.get("a")) == ("a", a_version("a"))
+    assert (shared.pointer().name, shared.get("a")) == ("a", a_version("a"))
 
 
 def test_a_model_in_service_here_is_not_forced_on_others(shared: Reachable, own: DirectoryModels) -> None:

@@ -16,7 +16,7 @@ from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.ports import PredictionRepository, Valuation
+from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.predict import Estimator, Job
 from housepredict.entrypoints.http.problems import Problem
@@ -43,16 +43,16 @@ def predictor(name: str = "one", per_foot: float = 100.0) -> PricePerFoot:
 
 
 @define
-class InService:
+class Models:
     """Whatever a test puts in service."""
 
-    predictor: PricePerFoot
+    serving: InService
 
-    def current(self) -> PricePerFoot:
-        return self.predictor
+    def current(self) -> InService:
+        return self.serving
 
-    def in_service(self) -> PricePerFoot:
-        return self.predictor
+    def in_service(self) -> InService:
+        return self.serving
 
 
 class Unavailable(InMemoryPredictions):
@@ -68,19 +68,19 @@ class Unavailable(InMemoryPredictions):
 def outcomes(
     sizes: Sequence[Sequence[float]],
     into: PredictionRepository,
-    models: InService | None = None,
+    models: Models | None = None,
     waiting: int = 100,
-    then: PricePerFoot | None = None,
+    then: InService | None = None,
 ) -> list[Any]:
     """What becomes of requests that come at once; `then` is put in service after the first half of them."""
-    models = models or InService(predictor())
+    models = models or Models(InService(predictor(), 1))
 
     async def scene() -> list[Any]:
         estimator = Estimator(models, Predict(models, into, SystemClock()), 1000, 100, waiting)
         jobs: list[Job] = []
         for position, each in enumerate(sizes):
             if then and position == len(sizes) // 2:
-                models.predictor = then
+                models.serving = then
             jobs.append(estimator.check([{"size": size} for size in each]))
         try:
             return await asyncio.gather(*map(estimator.estimate, jobs), return_exceptions=True)
@@ -116,10 +116,17 @@ def test_where_nothing_can_be_recorded_a_batch_is_not_tried_once_more_for_each_r
 
 def test_each_request_is_estimated_by_the_model_that_it_was_checked_for() -> None:
     kept = InMemoryPredictions()
-    found = outcomes([[10]] * 8, kept, then=predictor("two", 200.0))
+    found = outcomes([[10]] * 8, kept, then=InService(predictor("two", 200.0), 2))
     assert [prices(each) for each in found] == [[1000.0]] * 4 + [[2000.0]] * 4
-    assert [each.estimate.model_version for (each,) in found] == ["one"] * 4 + ["two"] * 4
+    said = [(each.estimate.model_version, each.estimate.generation) for (each,) in found]
+    assert said == [("one", 1)] * 4 + [("two", 2)] * 4
     assert len(recorded(kept)) == 8
+
+
+def test_a_version_that_comes_back_to_the_front_meanwhile_has_two_generations() -> None:
+    one = predictor()
+    found = outcomes([[10]] * 4, InMemoryPredictions(), Models(InService(one, 1)), then=InService(one, 3))
+    assert [each.estimate.generation for (each,) in found] == [1, 1, 3, 3]
 
 
 def test_past_the_bound_requests_are_told_to_come_back() -> None:

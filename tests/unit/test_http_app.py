@@ -156,7 +156,7 @@ def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_mad
         early = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
         assert made["1"].began.wait(10)
         service.models.promote("2")
-        service.live_model.refresh()
+        service.live_model.look()
         service.live_model.current()
         made["2"].may_end.set()
         then = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)

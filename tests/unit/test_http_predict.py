@@ -58,6 +58,7 @@ def test_the_tutorials_request_gets_the_tutorials_price_and_more(client: TestCli
         "interval": None,
         "fsd": None,
         "model_version": "lab",
+        "generation": 1,
         "valued_on": None,
         "warnings": [],
     }
@@ -123,6 +124,7 @@ def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Predic
             "interval",
             "fsd",
             "model_version",
+            "generation",
             "valued_on",
             "warnings",
         ]

@@ -176,6 +176,7 @@ class TestPredictions:
             "interval": None,
             "fsd": None,
             "model_version": "lab",
+            "generation": 1,
             "valued_on": None,
             "warnings": [],
         }

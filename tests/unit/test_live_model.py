@@ -11,7 +11,7 @@ from housepredict.adapters.live_model import LOOK_EVERY, LiveModel
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.ports import Valuation
 from housepredict.testing.versions import a_version
 
@@ -44,10 +44,10 @@ class UnreachableModels(InMemoryModels):
 
     cut: bool = False
 
-    def promoted(self) -> str | None:
+    def pointer(self) -> Pointer:
         if self.cut:
             raise ModelStoreUnavailable("the disk is gone")
-        return super().promoted()
+        return super().pointer()
 
 
 @define
@@ -100,7 +100,7 @@ def test_a_refresh_looks_at_once(scene: Scene) -> None:
     scene.promote("v1")
     live.current()
     scene.promote("v2")
-    live.refresh()
+    live.look()
     assert live.current().version.name == "v2"
 
 

@@ -110,7 +110,7 @@ class MovesThePointerBeforeItLooks(InMemoryModels):
 
 class NeverGoesBack(InMemoryModels):
     def promote(self, name: str) -> None:
-        super().promote(max(name, self.promoted() or name) if name in self._kept else name)
+        super().promote(max(name, self.pointer().name or name) if name in self._kept else name)
 
 
 class RemembersNothing(InMemoryModels):

@@ -85,7 +85,7 @@ class TestPromotionOfWhatWasTrained:
         assert made.verdict.comparison is not None
         assert made.verdict.comparison.champion == "champion"
         assert made.verdict.comparison.sales == len(made.sales.held_out)
-        assert models.promoted() == (made.version.name if promoted else "champion")
+        assert models.pointer().name == (made.version.name if promoted else "champion")
         assert len(models.versions()) == 2
 
     @pytest.mark.parametrize(("policy", "challenger"), [(PromotionPolicy.ALWAYS, 500), (PromotionPolicy.NEVER, 1100)])
@@ -94,13 +94,13 @@ class TestPromotionOfWhatWasTrained:
         champion_of(models)
         made = self.trained(models, per_area=challenger, champion=900, policy=policy)
         assert made.verdict.promoted is (policy is PromotionPolicy.ALWAYS)
-        assert (models.promoted() == made.version.name) is made.verdict.promoted
+        assert (models.pointer().name == made.version.name) is made.verdict.promoted
         assert policy in made.verdict.reasons[0]
 
     def test_a_first_version_that_is_never_to_be_promoted_is_not(self) -> None:
         models = InMemoryModels()
         self.trained(models, per_area=1100, champion=0, policy=PromotionPolicy.NEVER)
-        assert models.promoted() is None
+        assert models.pointer().name is None
 
     def test_a_demonstration_is_replaced_by_whatever_rests_on_real_sales(self) -> None:
         models = InMemoryModels()
@@ -148,7 +148,7 @@ class TestPromotionOfWhatWasTrained:
         again = training(models=models, clock=clock).again(first, ignore)
         assert not again.verdict.promoted
         assert "identical" in again.verdict.reasons[0]
-        assert models.promoted() == first.name
+        assert models.pointer().name == first.name
         assert models.versions() == [first, again.version]
 
     def test_training_again_leaves_a_champion_that_it_cannot_be_compared_with(self) -> None:
@@ -157,7 +157,7 @@ class TestPromotionOfWhatWasTrained:
         champion_of(models, schema=FeatureSchema((Feature("area", Kind.NUMBER),)))
         again = training(models=models).again(evolve(older, options=OPTIONS), ignore)
         assert not again.verdict.promoted
-        assert models.promoted() == "champion"
+        assert models.pointer().name == "champion"
 
 
 class TestPromote:
@@ -171,12 +171,12 @@ class TestPromote:
         models = self.models("a", "b", "c")
         promote = Promote(load, models)
         for name in "abc":
-            assert promote(name).name == models.promoted() == name
+            assert promote(name).name == models.pointer().name == name
         for name in "ba":
-            assert promote.rollback().name == models.promoted() == name
+            assert promote.rollback().name == models.pointer().name == name
         with pytest.raises(UnknownModel, match="nothing to go back to"):
             promote.rollback()
-        assert models.promoted() == "a"
+        assert models.pointer().name == "a"
 
     def test_without_any_promotion_there_is_nothing_to_go_back_to(self) -> None:
         with pytest.raises(UnknownModel, match="nothing to go back to"):

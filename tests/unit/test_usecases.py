@@ -17,6 +17,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.models import TrainingSource
+from housepredict.domain.ports import InService
 from housepredict.domain.usecases import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
 from housepredict.testing.versions import a_version
@@ -39,13 +40,13 @@ class Promoted:
 
     _predictors: list[PricePerArea]
 
-    def current(self) -> PricePerArea:
+    def current(self) -> InService:
         if not self._predictors:
             raise NoModel
-        return self._predictors.pop(0)
+        return InService(self._predictors.pop(0), 7)
 
-    def in_service(self) -> PricePerArea:
-        return self._predictors[0]
+    def in_service(self) -> InService:
+        return InService(self._predictors[0], 7)
 
 
 @define

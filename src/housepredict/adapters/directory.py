@@ -1,7 +1,8 @@
 """A model store in a folder: nothing to install, and it can be copied, backed up and looked into.
 
     versions/NAME/manifest.json   and the artefact's files beside it
-    promoted                      the name of the promoted version; below it those that were promoted before
+    promoted                      the name of the promoted version; below it those that were promoted before, and how
+                                  often the pointer was moved: `generation 7`
     training.lock                 locked by whoever trains
     promotion.lock                locked by whoever moves the pointer
     .tmp-*                        what is being written
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -26,12 +28,13 @@ from attrs import define, field
 from housepredict.adapters import file_lock
 from housepredict.adapters.manifests import MAX_MANIFEST, from_json, to_json
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, is_plain, verify
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
 
 _MANIFEST = "manifest.json"
 _TRAINING = "training.lock"
 _PROMOTION = "promotion.lock"
 _LONGEST_HISTORY = 1000
+_GENERATION = re.compile(r"generation (\d{1,18})", re.ASCII)
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
 
@@ -95,36 +98,31 @@ class DirectoryModels:
             self._folder(name)
             with self._moving() as workspace:
                 try:
-                    history = self.history()
+                    history, generation = self._pointed()
                 except ModelStoreUnavailable:  # damaged: this is what mends it
-                    history = ()
+                    history, generation = (), 0
                 if history[:1] != (name,):
-                    self._point(workspace, (name, *history))
+                    self._point(workspace, (name, *history), generation + 1)
 
     def rollback(self, name: str) -> None:
         """Point at a version of the history again, on disk when this returns; see ModelStore."""
         with self._available():
             self._folder(name)
             with self._moving() as workspace:
-                history = self.history()
+                history, generation = self._pointed()
                 if name not in history:
                     raise UnknownModel(f"Model version {name!r} was not promoted before")
-                self._point(workspace, history[history.index(name) :])
+                if history[0] != name:
+                    self._point(workspace, history[history.index(name) :], generation + 1)
 
     def history(self) -> tuple[str, ...]:
         """The promoted version, the one that was promoted before it, and so on."""
-        with self._available():
-            try:
-                names = tuple(self._pointer.read_text(encoding="ascii", errors="replace").splitlines())
-            except FileNotFoundError:
-                return ()
-        if not names or not all(map(is_plain, names)):
-            raise ModelStoreUnavailable(f"{self._pointer} is damaged: promote a model version again")
-        return names
+        return self._pointed()[0]
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
-        return next(iter(self.history()), None)
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        history, generation = self._pointed()
+        return Pointer(next(iter(history), None), generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -143,7 +141,7 @@ class DirectoryModels:
         return self.path / "versions"
 
     @property
-    def _pointer(self) -> Path:
+    def _pointer_file(self) -> Path:
         return self.path / "promoted"
 
     def _names(self) -> list[str]:
@@ -178,10 +176,25 @@ class DirectoryModels:
         with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
             yield workspace
 
-    def _point(self, workspace: Path, names: Sequence[str]) -> None:
-        pointer = workspace / self._pointer.name
-        _write(pointer, "".join(f"{name}\n" for name in names[:_LONGEST_HISTORY]).encode())
-        pointer.replace(self._pointer)
+    def _pointed(self) -> tuple[tuple[str, ...], int]:
+        """The history, and the generation."""
+        with self._available():
+            try:
+                lines = self._pointer_file.read_text(encoding="ascii", errors="replace").splitlines()
+            except FileNotFoundError:
+                return (), 0
+        # files of before there were generations have none
+        counted = _GENERATION.fullmatch(lines[-1]) if lines else None
+        names = tuple(lines[:-1] if counted else lines)
+        if not names or not all(map(is_plain, names)):
+            raise ModelStoreUnavailable(f"{self._pointer_file} is damaged: promote a model version again")
+        return names, int(counted[1]) if counted else len(names)
+
+    def _point(self, workspace: Path, names: Sequence[str], generation: int) -> None:
+        pointer = workspace / self._pointer_file.name
+        lines = (*names[:_LONGEST_HISTORY], f"generation {generation}")
+        _write(pointer, "".join(f"{line}\n" for line in lines).encode())
+        pointer.replace(self._pointer_file)
         _flush_folder(self.path)
 
     @contextmanager

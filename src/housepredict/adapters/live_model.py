@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from housepredict.domain.errors import HousepredictError, ModelStoreUnavailable, NoModel
-from housepredict.domain.ports import ModelStore, Predictor, PredictorLoader
+from housepredict.domain.models import Pointer
+from housepredict.domain.ports import InService, ModelStore, Predictor, PredictorLoader
 
 _log = logging.getLogger(__name__)
 
@@ -31,28 +32,32 @@ class LiveModel:
     _load: PredictorLoader
     _demonstration: Predictor | None = None
     _monotonic: Callable[[], float] = time.monotonic
-    _serving: Predictor | None = None
-    _refused: str | None = None
+    _serving: InService | None = None
+    _refused: Pointer | None = None
     _refusal: HousepredictError | None = None
     _looked_at: float = -math.inf
     _lock: Lock = field(factory=Lock, repr=False)
 
-    def current(self) -> Predictor:
-        """The predictor in service. Raises NoModel, or why the promoted version was refused if there is no other."""
+    def current(self) -> InService:
+        """What is in service. Raises NoModel, or why the promoted version was refused if there is no other."""
         # whoever comes while another loads goes on with the version in service, if there is one
         if self._monotonic() - self._looked_at >= LOOK_EVERY and self._lock.acquire(blocking=self._serving is None):
             try:
                 self._follow()
-                self._looked_at = self._monotonic()
             finally:
                 self._lock.release()
         return self.in_service()
 
-    def in_service(self) -> Predictor:
-        """The predictor in service as of the last look; see `current`. Costs nothing."""
+    def in_service(self) -> InService:
+        """What is in service as of the last look; see `current`. Costs nothing."""
         if self._serving is None:
             # without the trace of the last time, which would grow with each
             raise self._refusal.with_traceback(None) if self._refusal else NoModel
+        return self._serving
+
+    @property
+    def serving(self) -> InService | None:
+        """What is in service as of the last look, None before there is anything."""
         return self._serving
 
     @property
@@ -60,29 +65,38 @@ class LiveModel:
         """Why what is in service may not be what is promoted, as of the last look; None if it is."""
         return self._refusal
 
-    def refresh(self) -> None:
-        """Look at the pointer at the next call, however recent the last look was."""
-        self._looked_at = -math.inf
+    def look(self) -> None:
+        """Look at the pointer now, however recent the last look was; what was promoted before is in service then."""
+        with self._lock:
+            self._follow()
 
     def _follow(self) -> None:
         try:
-            name = self._models.promoted()
+            pointer = self._models.pointer()
         except ModelStoreUnavailable as error:
             _log.error("the model store cannot be read, the version in service stays: %s", error)
             self._refusal = error
-            return
-        if name is None:
-            self._serving = self._serving or self._demonstration
-        elif self._serving is not None and self._serving.version.name == name:
+        else:
+            self._take_up(pointer)
+        self._looked_at = self._monotonic()
+
+    def _take_up(self, pointer: Pointer) -> None:
+        if pointer.name is None:
+            if self._serving is None and self._demonstration:
+                self._serving = InService(self._demonstration)
+        elif self._serving is not None and self._serving.version.name == pointer.name:
+            if pointer.generation not in (None, self._serving.generation):
+                self._serving = evolve(self._serving, generation=pointer.generation)
             self._refused, self._refusal = None, None
-        elif name != self._refused:
+        elif pointer != self._refused:
             try:
-                self._serving = self._load(*self._models.get(name))
+                predictor = self._load(*self._models.get(pointer.name))
             except HousepredictError as error:
-                _log.error("model version %s is refused: %s", name, error)
+                _log.error("model version %s is refused: %s", pointer.name, error)
                 self._refusal = error
                 # an outage may pass; a damaged version does not mend itself
-                self._refused = None if isinstance(error, ModelStoreUnavailable) else name
+                self._refused = None if isinstance(error, ModelStoreUnavailable) else pointer
             else:
+                self._serving = InService(predictor, pointer.generation)
                 self._refused, self._refusal = None, None
-                _log.info("model version %s is in service", name)
+                _log.info("model version %s is in service, generation %s", pointer.name, pointer.generation)

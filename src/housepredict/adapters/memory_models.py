@@ -10,7 +10,7 @@ from types import MappingProxyType
 from attrs import define, field
 
 from housepredict.domain.errors import TrainingInProgress, UnknownModel
-from housepredict.domain.models import Artefact, ModelVersion, verify
+from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 
 
 @define
@@ -19,6 +19,7 @@ class InMemoryModels:
 
     _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
     _history: list[str] = field(init=False, factory=list)
+    _generation: int = field(init=False, default=0)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
     _training: Lock = field(init=False, factory=Lock, repr=False)
 
@@ -48,23 +49,26 @@ class InMemoryModels:
                 raise UnknownModel(f"There is no model version {name!r}")
             if self._history[:1] != [name]:
                 self._history.insert(0, name)
+                self._generation += 1
 
     def rollback(self, name: str) -> None:
         """Point at a version of the history again. Raises UnknownModel."""
         with self._lock:
             if name not in self._history:
                 raise UnknownModel(f"Model version {name!r} was not promoted before")
-            del self._history[: self._history.index(name)]
+            if self._history[0] != name:
+                del self._history[: self._history.index(name)]
+                self._generation += 1
 
     def history(self) -> Sequence[str]:
         """The promoted version, the one that was promoted before it, and so on."""
         with self._lock:
             return tuple(self._history)
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
         with self._lock:
-            return next(iter(self._history), None)
+            return Pointer(next(iter(self._history), None), self._generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:

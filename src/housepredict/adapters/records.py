@@ -35,6 +35,7 @@ def prediction(
     caveats: Iterable[Mapping[str, str]],
     intervals: Mapping[str, Sequence[float]] | None = None,
     fsd: float | None = None,
+    generation: int | None = None,
 ) -> Prediction:
     """A prediction from the columns of its row, JSON decoded."""
     house = House(features)
@@ -46,5 +47,6 @@ def prediction(
         tuple(Caveat(**caveat) for caveat in caveats),
         tuple(Interval(int(level), *bounds) for level, bounds in (intervals or {}).items()),
         fsd,
+        generation,
     )
     return Prediction(id, created_at.astimezone(UTC), estimate)

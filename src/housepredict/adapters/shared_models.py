@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from attrs import define, field
 
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.ports import ModelStore
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class SharedModels:
     _shared: ModelStore
     _own: ModelStore
     _cut_off: bool = field(default=False, init=False)
-    _pointed_at: str | None = field(default=None, init=False)
+    _pointed_at: Pointer = field(default=Pointer(), init=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Keep a version; see ModelStore."""
@@ -44,7 +44,7 @@ class SharedModels:
             found = self._shared.get(name)
         try:
             self._own.add(*found)
-            if name == self._pointed_at:
+            if name == self._pointed_at.name:
                 self._own.promote(name)
         except ModelStoreUnavailable as error:
             _log.warning("model version %s is not kept here: %s", name, error)
@@ -62,29 +62,32 @@ class SharedModels:
         """The promoted version, the one that was promoted before it, and so on."""
         return self._shared.history()
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
         try:
-            name = self._shared.promoted() or self._handed_over()
+            pointer = self._shared.pointer()
+            if pointer.name is None:
+                pointer = self._handed_over() or pointer
         except ModelStoreUnavailable as error:
-            name = self._own.promoted()
+            name = self._own.pointer().name
             if name is None:
                 raise
             if not self._cut_off:
                 _log.warning("model version %s stays promoted until it can be asked which is: %s", name, error)
             self._cut_off = True
-        else:
-            self._cut_off, self._pointed_at = False, name
-        return name
+            return self._pointed_at if name == self._pointed_at.name else Pointer(name, None)
+        self._cut_off, self._pointed_at = False, pointer
+        return pointer
 
     def training(self) -> AbstractContextManager[None]:
         """Held by whoever trains. Raises TrainingInProgress."""
         return self._shared.training()
 
-    def _handed_over(self) -> str | None:
-        name = self._own.promoted()
-        if name is not None:
-            self._shared.add(*self._own.get(name))
-            self._shared.promote(name)
-            _log.info("model version %s is handed over to the shared store", name)
-        return name
+    def _handed_over(self) -> Pointer | None:
+        name = self._own.pointer().name
+        if name is None:
+            return None
+        self._shared.add(*self._own.get(name))
+        self._shared.promote(name)
+        _log.info("model version %s is handed over to the shared store", name)
+        return self._shared.pointer()

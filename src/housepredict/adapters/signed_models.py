@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from housepredict.adapters.manifests import canonical
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.models import Artefact, ModelVersion, verify
+from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import ModelStore
 
 _log = logging.getLogger(__name__)
@@ -65,9 +65,9 @@ class SignedModels:
         """The promoted version, the one that was promoted before it, and so on."""
         return self._models.history()
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
-        return self._models.promoted()
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        return self._models.pointer()
 
     def training(self) -> AbstractContextManager[None]:
         """Held by whoever trains. Raises TrainingInProgress."""

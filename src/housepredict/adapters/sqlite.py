@@ -19,7 +19,7 @@ from housepredict.adapters.records import caveats_to_json, intervals_to_json, pr
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 
 # Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
 SCHEMA = """
@@ -32,20 +32,24 @@ CREATE TABLE predictions (
     valued_on     TEXT,                      -- ISO 8601
     caveats       TEXT NOT NULL,             -- JSON
     intervals     TEXT,                      -- JSON
-    fsd           REAL
+    fsd           REAL,
+    generation    INTEGER
 ) WITHOUT ROWID
 """
 _UPGRADES: Mapping[int, Sequence[str]] = {
     1: ("ALTER TABLE predictions ADD COLUMN intervals TEXT", "ALTER TABLE predictions ADD COLUMN fsd REAL"),
+    2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
 }
 """What makes of a file of a version one of the next; the tables of new files have it from the start."""
 
 INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd,
+    generation)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 SELECT = """
-SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd FROM predictions
+SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd, generation
+FROM predictions
 """
 _RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
@@ -187,6 +191,7 @@ def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:
         _to_json(caveats_to_json(estimate.caveats)),
         _to_json(intervals) if intervals else None,
         estimate.fsd,
+        estimate.generation,
     )
 
 
@@ -200,6 +205,7 @@ def _prediction(
     caveats: str,
     intervals: str | None,
     fsd: float | None,
+    generation: int | None,
 ) -> Prediction:
     return prediction(
         UUID(id),
@@ -211,4 +217,5 @@ def _prediction(
         json.loads(caveats),
         json.loads(intervals) if intervals else None,
         fsd,
+        generation,
     )

@@ -73,7 +73,8 @@ class Estimate:
 
     `price` is in the currency of the sales that the model learned from, a float of whole cents. `valued_on` is the
     date that the price holds for, None for a model that knows no dates. `intervals` and `fsd`, the forecast standard
-    deviation in percent, say how sure the model is; a model that cannot tell has none.
+    deviation in percent, say how sure the model is; a model that cannot tell has none. `generation` is that of the
+    promotion which put the model version in service (see Pointer), None where it is not known.
     """
 
     house: House
@@ -83,6 +84,7 @@ class Estimate:
     caveats: tuple[Caveat, ...] = ()
     intervals: tuple[Interval, ...] = ()
     fsd: float | None = None
+    generation: int | None = None
 
 
 @frozen

@@ -176,6 +176,17 @@ class ModelVersion:
         return self.schema.valuation_date
 
 
+@frozen
+class Pointer:
+    """Which version is promoted; None before the first promotion.
+
+    `generation` grows with each move; None while the store cannot be asked, and what was promoted last counts.
+    """
+
+    name: str | None = None
+    generation: int | None = 0
+
+
 Artefact = Mapping[str, bytes]
 """The files of a version: file name to content."""
 

@@ -18,7 +18,7 @@ from housepredict.domain.sale_dates import find_sale_date, find_sale_months
 from housepredict.domain.sales import Cell, SalesTable
 
 ANSWER_FIELDS = frozenset(
-    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "valued_on", "warnings"}
+    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "generation", "valued_on", "warnings"}
 )
 """Fields that an answer has beside the features: no feature may have such a name."""
 

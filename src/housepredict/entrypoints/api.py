@@ -99,13 +99,13 @@ class Prices:
         """
         source, policy = sales_at(None if sales is None else fspath(sales)), PromotionPolicy(promote)
         training = self._application.train(source, options or TrainingOptions(), progress or _silent, policy)
-        self._application.live_model.refresh()
+        self._application.live_model.look()
         return training
 
     def promote(self, name: str) -> ModelVersion:
         """Let another version serve, which is loaded first. Raises UnknownModel, or RefusedModel if it is damaged."""
         version = self._application.promote(name)
-        self._application.live_model.refresh()
+        self._application.live_model.look()
         return version
 
     def rollback(self) -> ModelVersion:
@@ -114,7 +114,7 @@ class Prices:
         Raises UnknownModel if there was none, or RefusedModel.
         """
         version = self._application.promote.rollback()
-        self._application.live_model.refresh()
+        self._application.live_model.look()
         return version
 
     @property

@@ -7,20 +7,33 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attrs import define, field
 
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.directory_processes import DirectoryProcesses
+from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
+from housepredict.domain.ports import (
+    Backlog,
+    Backlogged,
+    LiveProcesses,
+    ModelStore,
+    PredictionRepository,
+    SalesSource,
+    Trainer,
+)
 from housepredict.domain.usecases import Explain, Predict, Promote, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
+
+if TYPE_CHECKING:
+    from housepredict.adapters.postgres.kept_connection import KeptConnection
 
 POSTGRES_PATIENCE = 1.0
 """Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
@@ -41,14 +54,43 @@ class Application:
     @cached_property
     def model_store(self) -> ModelStore:
         """Where model versions are kept, whoever made them."""
-        own = DirectoryModels(self.settings.data_dir / "models")
-        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+        own = DirectoryModels(self._model_folder)
+        if not self._model_database:
             return own
-        with _needing("postgres", "Keeping model versions in PostgreSQL"):
-            from housepredict.adapters.postgres.models import PostgresModels
+        from housepredict.adapters.postgres.models import PostgresModels
         from housepredict.adapters.shared_models import SharedModels
 
-        return SharedModels(self._resources.enter_context(closing(PostgresModels.at(self.settings.database_url))), own)
+        return SharedModels(PostgresModels(self._model_database), own)
+
+    @cached_property
+    def live_processes(self) -> LiveProcesses:
+        """Who serves from these model versions."""
+        if not self._model_database:
+            return DirectoryProcesses(self._model_folder / "processes")
+        from housepredict.adapters.postgres.processes import PostgresProcesses
+
+        return PostgresProcesses(self._model_database)
+
+    def follower(self) -> Follower:
+        """Keeps `live_model` at what is promoted, from its start until it is closed."""
+        announcements = None
+        if self._model_database:
+            from housepredict.adapters.postgres.announcements import PostgresAnnouncements
+
+            announcements = PostgresAnnouncements(self._model_database)
+        return Follower(self.live_model, self.live_processes, announcements)
+
+    @property
+    def _model_folder(self) -> Path:
+        return self.settings.data_dir / "models"
+
+    @cached_property
+    def _model_database(self) -> KeptConnection | None:
+        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+            return None
+        with _needing("postgres", "Keeping model versions in PostgreSQL"):
+            from housepredict.adapters.postgres.kept_connection import KeptConnection
+        return self._resources.enter_context(closing(KeptConnection.at(self.settings.database_url)))
 
     @cached_property
     def models(self) -> ModelStore:

@@ -109,7 +109,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 
 
 def _models(application: Application, options: argparse.Namespace) -> int:
-    versions, promoted = application.models.versions(), application.models.promoted()
+    versions, promoted = application.models.versions(), application.models.pointer().name
     if options.json:
         _print_json({"models": [version_report.model_document(each, promoted) for each in versions]})
     else:
@@ -119,7 +119,7 @@ def _models(application: Application, options: argparse.Namespace) -> int:
 
 def _show_model(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
-    promoted = application.models.promoted()
+    promoted = application.models.pointer().name
     if options.html:
         try:
             options.html.write_text(version_page(version, promoted, of_artefact(artefact)), encoding="utf-8")

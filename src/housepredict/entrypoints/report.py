@@ -76,6 +76,7 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "interval": interval_document(estimate.intervals),
         "fsd": estimate.fsd,
         "model_version": estimate.model_version,
+        "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "created_at": prediction.created_at.isoformat(),
         "warnings": [asdict(caveat) for caveat in estimate.caveats],

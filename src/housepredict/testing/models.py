@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, digests_of
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.versions import NOON, OfSize, a_version, artefacts, exactly, model_versions
 
@@ -46,7 +46,7 @@ class ModelStoreContract:
     def test_a_new_store_is_empty(self, new_store: NewStore) -> None:
         store = new_store()
         assert list(store.versions()) == []
-        assert store.promoted() is None
+        assert store.pointer().name is None
         assert list(store.history()) == []
 
     def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
@@ -146,18 +146,29 @@ class ModelStoreContract:
     def test_nothing_is_promoted_until_it_is_asked_for(self, new_store: NewStore) -> None:
         store = new_store()
         store.add(*a_version())
-        assert store.promoted() is None
+        assert store.pointer() == Pointer(None, 0)
+
+    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "ab":
+            store.add(*a_version(name))
+        moves = [store.promote, store.promote, store.promote, store.rollback, store.rollback]
+        seen = []
+        for move, name in zip(moves, "abbaa", strict=True):
+            move(name)
+            seen.append(self.reopen(store).pointer())
+        assert [(each.name, each.generation) for each in seen] == [("a", 1), ("b", 2), ("b", 2), ("a", 3), ("a", 3)]
 
     def test_a_promotion_that_fails_leaves_the_pointer(self, new_store: NewStore) -> None:
         store = new_store()
         with pytest.raises(UnknownModel):
             store.promote("a")
-        assert store.promoted() is None
+        assert store.pointer().name is None
         store.add(*a_version())
         store.promote("a")
         with pytest.raises(UnknownModel):
             store.promote("b")
-        assert store.promoted() == "a"
+        assert store.pointer().name == "a"
 
     def test_any_version_can_be_promoted_an_earlier_one_too(self, new_store: NewStore) -> None:
         store = new_store()
@@ -165,7 +176,7 @@ class ModelStoreContract:
             store.add(*a_version(name, NOON + timedelta(days=day)))
         for name in "cab":
             store.promote(name)
-            assert self.reopen(store).promoted() == name
+            assert self.reopen(store).pointer().name == name
 
     def test_what_was_promoted_before_is_remembered(self, new_store: NewStore) -> None:
         store = new_store()
@@ -181,7 +192,7 @@ class ModelStoreContract:
             store.add(*a_version(name))
             store.promote(name)
         store.rollback("a")
-        assert self.reopen(store).promoted() == "a"
+        assert self.reopen(store).pointer().name == "a"
         assert list(self.reopen(store).history()) == ["a"]
 
     def test_there_is_no_going_back_to_what_was_not_promoted(self, new_store: NewStore) -> None:
@@ -221,6 +232,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
         self._reopen = reopen
         self.kept: dict[str, tuple[ModelVersion, Artefact]] = {}
         self.promotions: list[str] = []
+        self.generation = 0
 
     @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
     def add(self, name: str, day: int, content: bytes) -> None:
@@ -249,6 +261,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
             self.store.promote(name)
             if self.promotions[:1] != [name]:
                 self.promotions.insert(0, name)
+                self.generation += 1
         else:
             with pytest.raises(UnknownModel):
                 self.store.promote(name)
@@ -257,6 +270,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
     def rollback(self, name: str) -> None:
         if name in self.promotions:
             self.store.rollback(name)
+            self.generation += self.promotions[0] != name
             del self.promotions[: self.promotions.index(name)]
         else:
             with pytest.raises(UnknownModel):
@@ -273,7 +287,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def points_where_it_was_told(self) -> None:
-        assert self.store.promoted() == next(iter(self.promotions), None)
+        assert self.store.pointer() == Pointer(next(iter(self.promotions), None), self.generation)
 
     @invariant()
     def remembers_where_it_pointed(self) -> None:

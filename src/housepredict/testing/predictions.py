@@ -69,6 +69,7 @@ estimates = st.builds(
     caveats=st.lists(st.builds(Caveat, code=texts, message=texts, feature=st.none() | texts), max_size=3).map(tuple),
     intervals=intervals,
     fsd=st.none() | deviations,
+    generation=st.none() | st.integers(0, 2**53),
 )
 """Estimates with everything that a model may say of a house."""
 
@@ -98,7 +99,7 @@ def kinds(prediction: Prediction) -> list[type]:
     estimate = prediction.estimate
     values = [value for _, value in sorted(estimate.house.values.items())]
     bounds = [value for each in estimate.intervals for value in (each.level, each.low, each.high)]
-    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd)]
+    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd, estimate.generation)]
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:

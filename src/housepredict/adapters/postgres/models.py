@@ -5,23 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from threading import Lock
-from typing import Self
 
-import psycopg
-from attrs import define, field
+from attrs import define
 
 from housepredict.adapters.manifests import from_json, to_json
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
-from housepredict.adapters.postgres.migrations import migrate
-from housepredict.domain.errors import (
-    ModelStoreUnavailable,
-    RefusedModel,
-    RepositoryUnavailable,
-    TrainingInProgress,
-    UnknownModel,
-)
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, is_plain, verify
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
 
 _LONGEST_HISTORY = 1000
 _LONG_PATIENCE = 60.0
@@ -34,28 +25,15 @@ _log = logging.getLogger(__name__)
 
 @define
 class PostgresModels:
-    """A ModelStore in PostgreSQL. Threads may share it; a process that forks opens its own.
+    """A ModelStore in PostgreSQL. Threads may share it; see KeptConnection for when it connects."""
 
-    `patience`, in seconds, bounds the wait for each answer but those with the files of a version. It connects, and
-    brings the database's tables up to date, when it is first used: who can serve without it does.
-    """
-
-    _database: Database
-    _patience: float = 5.0
-    _migrated: bool = field(default=False, init=False)
-    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
-    _lock: Lock = field(factory=Lock, init=False, repr=False)
-
-    @classmethod
-    def at(cls, conninfo: str) -> Self:
-        """The store in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo))
+    _server: KeptConnection
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Keep a version, durably when this returns; see ModelStore."""
         verify(version, artefact)
         manifest = to_json(version).decode()
-        with self._connected(_LONG_PATIENCE) as connection, connection.transaction():
+        with self._server.another(_LONG_PATIENCE) as connection, connection.transaction():
             added = connection.execute(
                 "INSERT INTO model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                 (version.name, manifest),
@@ -69,7 +47,7 @@ class PostgresModels:
 
     def versions(self) -> Sequence[ModelVersion]:
         """Every version, oldest first. A damaged one is left out, with a warning in the log."""
-        with self._kept() as connection:
+        with self._server.asked() as connection:
             rows = connection.execute("SELECT name, manifest FROM model_versions").fetchall()
         found = []
         for name, manifest in rows:
@@ -81,7 +59,7 @@ class PostgresModels:
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
-        with self._connected(_LONG_PATIENCE) as connection:
+        with self._server.another(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM model_files WHERE version = %s",
@@ -98,7 +76,7 @@ class PostgresModels:
 
     def promote(self, name: str) -> None:
         """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
-        with self._kept() as connection:
+        with self._server.asked() as connection:
             self._manifest(connection, name)
             connection.execute(
                 "UPDATE model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
@@ -108,7 +86,7 @@ class PostgresModels:
 
     def rollback(self, name: str) -> None:
         """Point at a version of the history again, durably when this returns; see ModelStore."""
-        with self._kept() as connection:
+        with self._server.asked() as connection:
             self._manifest(connection, name)
             moved = connection.execute(
                 "UPDATE model_pointer SET history = history[array_position(history, %(name)s):],"
@@ -120,34 +98,27 @@ class PostgresModels:
 
     def history(self) -> Sequence[str]:
         """The promoted version, the one that was promoted before it, and so on."""
-        with self._kept() as connection:
+        with self._server.asked() as connection:
             [(names,)] = connection.execute("SELECT history FROM model_pointer")
         return tuple(names)
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
-        with self._kept() as connection:
-            [(name,)] = connection.execute("SELECT history[1] FROM model_pointer", prepare=True)
-        return name  # type: ignore[no-any-return]  # text
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        with self._server.asked() as connection:
+            [found] = connection.execute("SELECT history[1], generation FROM model_pointer", prepare=True)
+        return Pointer(*found)
 
     @contextmanager
     def training(self) -> Iterator[None]:
         """Held by whoever trains, on whatever machine. Raises TrainingInProgress."""
-        with self._translated():
-            connection = self._connect(self._patience)
+        with self._server.translated():
+            connection = self._server.connect()
         with closing(connection):  # which ends the lock, as the end of this process would
-            with self._translated():
+            with self._server.translated():
                 [(held,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
             if not held:
                 raise TrainingInProgress
             yield
-
-    def close(self) -> None:
-        """Close the connection; another one is made if the store is used again."""
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-            self._connection = None
 
     def _manifest(self, connection: ImpatientConnection, name: str) -> str:
         row = (
@@ -155,45 +126,8 @@ class PostgresModels:
             and connection.execute("SELECT manifest FROM model_versions WHERE name = %s", (name,)).fetchone()
         )
         if not row:
-            raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._database.place}")
+            raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._server.database.place}")
         return str(row[0])
-
-    @contextmanager
-    def _kept(self) -> Iterator[ImpatientConnection]:
-        """The connection for small questions, one thread at a time."""
-        with self._lock, self._translated():
-            if self._connection is None or self._connection.hung_up():
-                self._connection = self._connect(self._patience)
-            try:
-                yield self._connection
-            except psycopg.OperationalError:
-                self._connection.close()
-                self._connection = None
-                raise
-
-    @contextmanager
-    def _connected(self, patience: float) -> Iterator[ImpatientConnection]:
-        """A connection of one's own."""
-        with self._translated(), closing(self._connect(patience)) as connection:
-            yield connection
-
-    def _connect(self, patience: float) -> ImpatientConnection:
-        if not self._migrated:
-            migrate(self._database)
-            self._migrated = True
-        connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
-        self._database.prepare(connection, patience)
-        return connection
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            place = f"the model versions in PostgreSQL at {self._database.place}"
-            raise ModelStoreUnavailable(f"{place}: {reason_of(error)}") from error
-        except RepositoryUnavailable as error:
-            raise ModelStoreUnavailable(str(error)) from error
 
 
 def _version(name: str, manifest: str) -> ModelVersion:

@@ -26,17 +26,17 @@ from housepredict.domain.json_objects import encode_each
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
 _INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd)
+INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd, generation)
 SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
     id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb,
-    intervals jsonb, fsd float8
+    intervals jsonb, fsd float8, generation bigint
 )
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
 
 _RECENT = """
-SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd
+SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
 FROM predictions WHERE id < %s ORDER BY id DESC LIMIT %s
 """
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
@@ -142,11 +142,11 @@ def _row(identifier: UUID, created_at: datetime, estimate: Estimate, features: s
     return (
         f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
         f'"features":{features},"price":{estimate.price!r},"valued_on":{valued_on},'
-        f'"caveats":{_caveats(estimate.caveats)}{_certainty(estimate.intervals, estimate.fsd)}}}'
+        f'"caveats":{_caveats(estimate.caveats)}{_rest(estimate.intervals, estimate.fsd, estimate.generation)}}}'
     )
 
 
-def _certainty(intervals: Sequence[Interval], fsd: float | None) -> str:
+def _rest(intervals: Sequence[Interval], fsd: float | None, generation: int | None) -> str:
     # what is left out is null in the row
     parts = ""
     if intervals:
@@ -154,6 +154,8 @@ def _certainty(intervals: Sequence[Interval], fsd: float | None) -> str:
         parts += f',"intervals":{{{bounds}}}'
     if fsd is not None:
         parts += f',"fsd":{fsd!r}'
+    if generation is not None:
+        parts += f',"generation":{generation}'
     return parts
 
 

@@ -6,11 +6,13 @@ Every port is synchronous and takes a batch.
 from housepredict.domain.ports.clock import Clock
 from housepredict.domain.ports.models import ModelStore
 from housepredict.domain.ports.predictions import Backlog, Backlogged, PredictionRepository
+from housepredict.domain.ports.processes import LiveProcesses
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
     Explainer,
     ExplainerLoader,
     ExplainerSource,
+    InService,
     Predictor,
     PredictorLoader,
     PredictorSource,
@@ -26,7 +28,9 @@ __all__ = [
     "ExplainerLoader",
     "ExplainerSource",
     "Fitted",
+    "InService",
     "Learned",
+    "LiveProcesses",
     "ModelStore",
     "PredictionRepository",
     "Predictor",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Pointer
 
 
 class ModelStore(Protocol):
@@ -42,8 +42,8 @@ class ModelStore(Protocol):
     def history(self) -> Sequence[str]:
         """The promoted version, the one that was promoted before it, and so on: at least a hundred, if so many were."""
 
-    def promoted(self) -> str | None:
-        """The name of the promoted version; None before the first promotion."""
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
 
     def training(self) -> AbstractContextManager[None]:
         """Held by whoever trains: raises TrainingInProgress at once if another does, in whatever process.

@@ -35,14 +35,30 @@ class Predictor(Protocol):
         """Prices, and how sure they are; a house's does not depend on the others."""
 
 
+@frozen
+class InService:
+    """A predictor, and which generation of the pointer put it in service (see Pointer).
+
+    The generation is None for the demonstration, which nobody promoted.
+    """
+
+    predictor: Predictor
+    generation: int | None = None
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version that serves."""
+        return self.predictor.version
+
+
 class PredictorSource(Protocol):
     """Where the predictor in service comes from."""
 
-    def current(self) -> Predictor:
-        """The predictor in service, looked for if that is due. Raises NoModel, or why the version was refused."""
+    def current(self) -> InService:
+        """What is in service, looked for if that is due. Raises NoModel, or why the version was refused."""
 
-    def in_service(self) -> Predictor:
-        """The predictor in service as of the last look: no I/O. Raises as `current` does."""
+    def in_service(self) -> InService:
+        """What is in service as of the last look: no I/O. Raises as `current` does."""
 
 
 class PredictorLoader(Protocol):

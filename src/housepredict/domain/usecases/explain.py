@@ -8,7 +8,7 @@ from attrs import define, field
 
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import House
-from housepredict.domain.ports import ExplainerSource, Predictor
+from housepredict.domain.ports import ExplainerSource, InService
 from housepredict.domain.usecases.predict import Predict
 
 
@@ -18,10 +18,10 @@ class Explain(Predict):
 
     _explainers: ExplainerSource = field(kw_only=True)
 
-    def record(self, predictor: Predictor, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
+    def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
         """As of Predict. What cannot be explained is not recorded either: see ExplainerSource for what it raises."""
-        explanations = self._explainers.of(predictor.version).explain(houses)
-        predictions = super().record(predictor, houses)
+        explanations = self._explainers.of(serving.version).explain(houses)
+        predictions = super().record(serving, houses)
         return [
             ExplainedPrediction(each.id, each.created_at, each.estimate, explanation)
             for each, explanation in zip(predictions, explanations, strict=True)

@@ -13,7 +13,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Clock, PredictionRepository, Predictor, PredictorSource
+from housepredict.domain.ports import Clock, InService, PredictionRepository, PredictorSource
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 DEMONSTRATION = Caveat(
@@ -39,17 +39,17 @@ class Predict:
         the house's position: `/3/size`), NoModel, or RepositoryUnavailable.
         """
         self._demand_few(given)
-        predictor = self._models.current()
-        return self.record(predictor, self.check(predictor, given))
+        serving = self._models.current()
+        return self.record(serving, self.check(serving, given))
 
-    def check(self, predictor: Predictor, given: Sequence[object]) -> Sequence[House]:
-        """The houses given, if the predictor's schema has nothing against them; see above."""
+    def check(self, serving: InService, given: Sequence[object]) -> Sequence[House]:
+        """The houses given, if the schema of what is in service has nothing against them; see above."""
         self._demand_few(given)
-        return predictor.version.schema.houses(given)
+        return serving.version.schema.houses(given)
 
-    def record(self, predictor: Predictor, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate houses that were checked for this predictor, and remember it; see above."""
-        estimates = estimate(predictor, houses)
+    def record(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
+        """Estimate houses that were checked for what is in service, and remember it; see above."""
+        estimates = estimate(serving, houses)
         now = self._clock.now()
         predictions = [
             Prediction(identifier, now, each)
@@ -75,10 +75,10 @@ class Predict:
         return self._predictions.recent(limit, before)
 
 
-def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate]:
+def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
     """What a model says of houses that fit its schema. Raises InvalidHouses for one that it has no price for."""
-    version, schema = predictor.version, predictor.version.schema
-    valuation, calibration = predictor.predict(houses), predictor.version.calibration
+    version, schema = serving.version, serving.version.schema
+    valuation, calibration = serving.predictor.predict(houses), version.calibration
     prices = [whole_cents(price) for price in valuation.prices]
     beyond = "lies so far outside the sales that the model learned from that it has no price for it"
     violations = [
@@ -97,6 +97,7 @@ def estimate(predictor: Predictor, houses: Sequence[House]) -> Sequence[Estimate
             always + schema.caveats(house),
             calibration.intervals(price, spread) if calibration and spread is not None else (),
             calibration.fsd(spread) if calibration and spread is not None else None,
+            serving.generation,
         )
         for house, price, spread in zip(houses, prices, spreads or repeat(None, len(prices)), strict=True)
         if price is not None

@@ -158,7 +158,7 @@ class Train:
 
     def _champion(self) -> Predictor | str:
         """The promoted version, or why there is none to compare with."""
-        name = self._models.promoted()
+        name = self._models.pointer().name
         if name is None:
             return "No version was promoted before."
         try:

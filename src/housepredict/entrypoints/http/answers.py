@@ -60,6 +60,7 @@ def _origin(prediction: Prediction) -> dict[str, Any]:
         "interval": interval_document(estimate.intervals),
         "fsd": estimate.fsd,
         "model_version": estimate.model_version,
+        "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "warnings": [warning_document(caveat) for caveat in estimate.caveats],
     }

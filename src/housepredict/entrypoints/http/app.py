@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +13,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.domain.ports import PredictorSource
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.predict import Estimator
@@ -23,7 +21,6 @@ from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.settings import Settings, read_settings
 
 _log = logging.getLogger(__name__)
-_LOOK_EVERY = 1.0  # seconds
 
 
 def asgi_app(
@@ -70,12 +67,13 @@ def asgi_app(
             ]
             app.state.application = opened
             app.state.estimator, app.state.explaining_estimator = estimators
-            following = asyncio.create_task(_follow(opened.live_model))
+            follower = opened.follower()
+            follower.start()
             try:
                 yield
             finally:
                 app.state.application = app.state.estimator = app.state.explaining_estimator = None
-                following.cancel()
+                await run_in_threadpool(follower.close)
                 for estimator in estimators:
                     await run_in_threadpool(estimator.close)
 
@@ -91,14 +89,6 @@ def asgi_app(
     app.state.embedded = embedded
     app.state.stopping = False
     return app
-
-
-async def _follow(models: PredictorSource) -> None:
-    """Take a newly promoted version up, with no request waiting for it to be loaded."""
-    while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        with suppress(HousepredictError):
-            await run_in_threadpool(models.current)
 
 
 def _open(application: Application) -> None:

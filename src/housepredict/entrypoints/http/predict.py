@@ -20,7 +20,7 @@ from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import House
 from housepredict.domain.json_objects import encode_each
-from housepredict.domain.ports import Predictor, PredictorSource
+from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
@@ -37,9 +37,9 @@ SHORT = 65_536
 
 @define(eq=False)
 class Job:
-    """Houses that were checked, and the predictor that they were checked for."""
+    """Houses that were checked, and what was in service then."""
 
-    predictor: Predictor
+    serving: InService
     houses: Sequence[House]
 
 
@@ -61,8 +61,8 @@ class Estimator:
 
     def check(self, given: Sequence[object]) -> Job:
         """Houses as a job, if the model in service has nothing against them. Raises InvalidHouses or NoModel."""
-        predictor = self._models.in_service()
-        return Job(predictor, self._predict.check(predictor, given))
+        serving = self._models.in_service()
+        return Job(serving, self._predict.check(serving, given))
 
     async def estimate(self, job: Job) -> Sequence[Prediction]:
         """Estimate and remember houses; see Predict. Raises a Problem where too many wait."""
@@ -83,26 +83,26 @@ class Estimator:
         self._coalescer.close()
 
     def _estimate(self, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
-        """One use-case call for each predictor among the jobs: two for the batch in which a model is swapped."""
-        predictor = jobs[0].predictor
-        if all(job.predictor is predictor for job in jobs):
-            return self._estimate_with(predictor, jobs)
+        """One use-case call for each version among the jobs: two for the batch in which a model is swapped."""
+        serving = jobs[0].serving
+        if all(job.serving is serving for job in jobs):
+            return self._estimate_with(serving, jobs)
         outcomes: dict[int, Sequence[Prediction] | Exception] = {}
-        for predictor in {id(job.predictor): job.predictor for job in jobs}.values():
-            positions = [position for position, job in enumerate(jobs) if job.predictor is predictor]
-            found = self._estimate_with(predictor, [jobs[position] for position in positions])
+        for serving in {id(job.serving): job.serving for job in jobs}.values():
+            positions = [position for position, job in enumerate(jobs) if job.serving is serving]
+            found = self._estimate_with(serving, [jobs[position] for position in positions])
             outcomes.update(zip(positions, found, strict=True))
         return [outcomes[position] for position in range(len(jobs))]
 
-    def _estimate_with(self, predictor: Predictor, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
+    def _estimate_with(self, serving: InService, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
         try:
-            predictions = self._predict.record(predictor, [house for job in jobs for house in job.houses])
+            predictions = self._predict.record(serving, [house for job in jobs for house in job.houses])
         except RepositoryUnavailable as error:
             return [error] * len(jobs)
         except Exception as error:  # noqa: BLE001  # of one job or another: each is to hear of its own
             if len(jobs) == 1:
                 return [error]
-            return [outcome for job in jobs for outcome in self._estimate_with(predictor, [job])]
+            return [outcome for job in jobs for outcome in self._estimate_with(serving, [job])]
         each = iter(predictions)
         return [[next(each) for _ in job.houses] for job in jobs]
 
@@ -160,7 +160,7 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
-    origin = _origin(estimate.model_version, estimate.valued_on, estimate.caveats)
+    origin = _origin(estimate.model_version, estimate.generation, estimate.valued_on, estimate.caveats)
     # prices are floats of whole cents, whose shortest form is a JSON number
     return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
         str(prediction.id).encode(),
@@ -196,10 +196,11 @@ def _interval(intervals: Sequence[Interval]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _origin(model_version: str, valued_on: date | None, caveats: tuple[Caveat, ...]) -> bytes:
+def _origin(model_version: str, generation: int | None, valued_on: date | None, caveats: tuple[Caveat, ...]) -> bytes:
     """The end of an answer, which many have in common."""
     document = {
         "model_version": model_version,
+        "generation": generation,
         "valued_on": valued_on.isoformat() if valued_on else None,
         "warnings": [warning_document(caveat) for caveat in caveats],
     }

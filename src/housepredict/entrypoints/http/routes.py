@@ -117,8 +117,7 @@ async def train(request: Request) -> Response:
 
 def _train_again(application: Application) -> Training:
     training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
-    application.live_model.refresh()
-    application.live_model.current()  # now, so that the next request finds it in service
+    application.live_model.look()  # now, so that the next request finds it in service
     return training
 
 

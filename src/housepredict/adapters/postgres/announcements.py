@@ -1,0 +1,64 @@
+"""Hears at once of promotions that other processes make: PostgreSQL's LISTEN, on a connection of its own."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from select import POLLIN, poll
+from socket import SHUT_RDWR, socket
+from threading import Event
+
+import psycopg
+from attrs import define, field
+
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.domain.errors import RepositoryUnavailable
+
+
+@define
+class PostgresAnnouncements:
+    """What a database tells of its pointer. One thread waits; another may end that.
+
+    Nothing rests on it: what is announced while nobody listens, or through a proxy that has no LISTEN, is not heard.
+    """
+
+    _server: KeptConnection
+    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
+    _ended: Event = field(factory=Event, init=False, repr=False)
+
+    def wait(self, seconds: float) -> None:
+        """Return once the pointer may have moved, after `seconds` at the latest, or when `end` is called."""
+        try:
+            if self._connection is None:
+                # and return: nobody knows what was announced before
+                self._connection = self._server.connect()
+                self._connection.execute("LISTEN housepredict_promotions")
+            else:
+                _listen(self._connection, seconds)
+        except (psycopg.Error, RepositoryUnavailable):
+            self.close()
+            self._ended.wait(seconds)
+
+    def end(self) -> None:
+        """End a wait that another thread is in, and all that come."""
+        self._ended.set()
+        if self._connection:
+            with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self._connection.fileno())) as line:
+                line.shutdown(SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection; another one is made if there is a wait to come."""
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+
+def _listen(connection: ImpatientConnection, seconds: float) -> None:
+    heard = poll()
+    heard.register(connection.fileno(), POLLIN)
+    heard.poll(1000 * seconds)
+    if connection.hung_up():
+        raise psycopg.OperationalError("the server closed the connection")
+    while connection.pgconn.notifies():
+        pass
