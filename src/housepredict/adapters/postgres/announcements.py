@@ -29,6 +29,8 @@ class PostgresAnnouncements:
 
     def wait(self, seconds: float) -> None:
         """Return once the pointer may have moved, after `seconds` at the latest, or when `end` is called."""
+        if self._ended.is_set():
+            return
         try:
             if self._connection is None:
                 # and return: nobody knows what was announced before
