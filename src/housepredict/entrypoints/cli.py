@@ -109,11 +109,12 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 
 
 def _models(application: Application, options: argparse.Namespace) -> int:
-    versions, promoted = application.models.versions(), application.models.pointer().name
+    versions, pointer = application.models.versions(), application.models.pointer()
+    processes = application.live_processes.alive()
     if options.json:
-        _print_json({"models": [version_report.model_document(each, promoted) for each in versions]})
+        _print_json(version_report.models_document(versions, pointer, processes))
     else:
-        print(version_report.models_text(versions, promoted))
+        print(version_report.models_text(versions, pointer, processes))
     return 0
 
 

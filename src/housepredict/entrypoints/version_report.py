@@ -8,7 +8,8 @@ from typing import Any
 from attrs import asdict
 
 from housepredict.domain.features import Feature
-from housepredict.domain.models import Bounds, Evaluation, LaterEvaluation, ModelVersion, TrainingOptions
+from housepredict.domain.models import Bounds, Evaluation, LaterEvaluation, ModelVersion, Pointer, TrainingOptions
+from housepredict.domain.processes import LiveProcess, converged
 from housepredict.domain.verdicts import Verdict
 from housepredict.entrypoints.measures import MEASURES
 
@@ -159,13 +160,35 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def models_text(versions: Sequence[ModelVersion], promoted: str | None) -> str:
-    """The versions as a table; the promoted one is marked."""
+def models_document(
+    versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]
+) -> dict[str, Any]:
+    """The versions as JSON, and what each process serves that is alive."""
+    return {
+        "models": [model_document(each, pointer.name) for each in versions],
+        "promoted": pointer.name,
+        "generation": pointer.generation,
+        "converged": converged(processes, pointer),
+        "processes": [
+            {
+                "host": each.host,
+                "process": each.pid,
+                "model_version": each.version,
+                "generation": each.generation,
+                "refused": each.refused,
+            }
+            for each in processes
+        ],
+    }
+
+
+def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]) -> str:
+    """The versions as a table, the promoted one marked, and what each process serves that is alive."""
     if not versions:
         return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
     rows = [
         (
-            "*" if version.name == promoted else "",
+            "*" if version.name == pointer.name else "",
             version.name,
             version.algorithm,
             "synthetic" if version.source.synthetic else str(version.source.location),
@@ -175,7 +198,21 @@ def models_text(versions: Sequence[ModelVersion], promoted: str | None) -> str:
         )
         for version in versions
     ]
-    return table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows) + "\n* promoted"
+    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows)]
+    parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
+    if processes:
+        serving = [
+            (
+                each.host,
+                str(each.pid),
+                each.version or "nothing",
+                "-" if each.generation is None else str(each.generation),
+                each.refused or "",
+            )
+            for each in processes
+        ]
+        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving)]
+    return "\n".join(parts)
 
 
 def _known(feature: Feature) -> str:

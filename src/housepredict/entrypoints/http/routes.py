@@ -29,6 +29,7 @@ from housepredict.entrypoints.http.answers import (
     json_response,
     recorded_document,
 )
+from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
 from housepredict.entrypoints.version_report import evaluation_document
@@ -40,6 +41,10 @@ _ENDPOINTS = {
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    "GET /models": "The model versions, the promoted one, and what each process serves",
+    "GET /models/{{name}}": "One model version, with how it came about",
+    "POST /models/{{name}}/promote": "Let another version serve",
+    "POST /models/rollback": "Go back to the version that was promoted before",
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -54,7 +59,7 @@ def index(request: Request) -> Response:
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route: about.format(required=required) for route, about in _ENDPOINTS.items()},
+            "endpoints": {route.format(): about.format(required=required) for route, about in _ENDPOINTS.items()},
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         }
     )
@@ -158,4 +163,5 @@ ROUTES = (
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
+    *MODEL_ROUTES,
 )

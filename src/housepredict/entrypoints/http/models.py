@@ -1,0 +1,87 @@
+"""The model versions over HTTP: which there are, which is promoted, who serves what, and another one's promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.requests import application_of, read_body
+from housepredict.entrypoints.version_report import model_document, models_document, version_document
+
+
+def models(request: Request) -> Response:
+    """Every version, oldest first, and who serves what."""
+    application = application_of(request)
+    document = models_document(
+        application.models.versions(), application.models.pointer(), application.live_processes.alive()
+    )
+    return json_response(document | {"models": [_public(each) for each in document["models"]]})
+
+
+def model(request: Request) -> Response:
+    """One version, with how it came about."""
+    application, name = application_of(request), request.path_params["name"]
+    version = _found(name, lambda: application.models.get(name)[0])
+    return json_response(_public(version_document(version, application.models.pointer().name)))
+
+
+async def promote(request: Request) -> Response:
+    """Let a version serve, whatever the promotion rule says of it."""
+    name = request.path_params["name"]
+    return await _moved(request, lambda application: application.promote(name))
+
+
+async def rollback(request: Request) -> Response:
+    """Go back to the version that was promoted before."""
+    return await _moved(request, lambda application: application.promote.rollback())
+
+
+async def _moved(request: Request, move: Callable[[Application], ModelVersion]) -> Response:
+    application = application_of(request)
+    require_access(request)
+    estimator = request.app.state.estimator
+    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+
+    def moved() -> dict[str, Any]:
+        version = _found(request.path_params.get("name"), lambda: move(application))
+        application.live_model.look()  # so that the next request here is served by it
+        pointer = application.models.pointer()
+        return _public(model_document(version, pointer.name)) | {"generation": pointer.generation}
+
+    return json_response(await run_in_threadpool(moved))
+
+
+def _found(name: str | None, look: Callable[[], ModelVersion]) -> ModelVersion:
+    """Here the version that was asked for is at fault, and not the one that serves."""
+    try:
+        return look()
+    except UnknownModel as error:
+        # what a store says of it names folders and hosts
+        detail = f"There is no version {name!r}: see `GET /models`." if name else str(error)
+        raise Problem("unknown-version", 404, "There is no such version", detail) from error
+    except RefusedModel as error:
+        raise Problem("refused-version", 409, "The version is refused", str(error)) from error
+
+
+def _public(document: dict[str, Any]) -> dict[str, Any]:
+    """Without where the sales are on the disk of whoever trained."""
+    return {name: value for name, value in document.items() if name != "source"}
+
+
+MODEL_ROUTES = (
+    Route("/models", models),
+    Route("/models/rollback", rollback, methods=["POST"]),
+    Route("/models/{name}", model),
+    Route("/models/{name}/promote", promote, methods=["POST"]),
+)

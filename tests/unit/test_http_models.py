@@ -1,0 +1,92 @@
+"""The model versions over HTTP: what there is, who serves what, and promotions."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import PredictorLoader
+from housepredict.domain.processes import LiveProcess
+from housepredict.domain.usecases import Promote
+from housepredict.entrypoints.bootstrap import Application
+from tests.http_service import LAB_HOUSE, LabModel, application, assert_problem, lab_version, served
+
+
+def two_versions(load: PredictorLoader = LabModel, **settings: Any) -> Application:
+    made = application(lab_version("one"), lab_version("two"), **settings)
+    made.promote = Promote(load, made.models)
+    return made
+
+
+def refusing_one(version: ModelVersion, artefact: Artefact) -> LabModel:
+    if version.name == "one":
+        raise RefusedModel("its digest is wrong")
+    return LabModel(version)
+
+
+def test_it_lists_the_versions_and_the_promoted_one_without_where_their_sales_are() -> None:
+    with served(two_versions()) as client:
+        document = client.get("/models").json()
+    assert [(each["model_version"], each["promoted"]) for each in document["models"]] == [("one", False), ("two", True)]
+    assert (document["promoted"], document["generation"]) == ("two", 2)
+    assert document["models"][0]["evaluation"]["trained_on"]
+    assert "sales.csv" not in str(document)
+
+
+def test_a_process_that_is_behind_is_seen() -> None:
+    made = two_versions()
+    made.live_processes.tell(LiveProcess(UUID(int=1), "another host", 7, "one", 1, "its digest is wrong"))
+    with served(made) as client:
+        document = client.get("/models").json()
+    assert document["converged"] is False
+    assert {
+        "host": "another host",
+        "process": 7,
+        "model_version": "one",
+        "generation": 1,
+        "refused": "its digest is wrong",
+    } in document["processes"]
+
+
+def test_a_version_has_its_manifest_without_where_its_sales_are() -> None:
+    with served(two_versions()) as client:
+        document = client.get("/models/one").json()
+        assert (document["model_version"], document["promoted"]) == ("one", False)
+        assert {"options", "digests", "self_test"} <= document.keys()
+        assert "sales.csv" not in str(document)
+        assert_problem(client.get("/models/three"), 404, "unknown-version")
+
+
+def test_what_is_promoted_serves_the_next_request_and_a_rollback_goes_back() -> None:
+    with served(two_versions()) as client:
+        answer = client.post("/models/one/promote").json()
+        assert (answer["model_version"], answer["promoted"], answer["generation"]) == ("one", True, 3)
+        estimate = client.post("/predict", json=LAB_HOUSE).json()
+        assert (estimate["model_version"], estimate["generation"]) == ("one", 3)
+        answer = client.post("/models/rollback").json()
+        assert (answer["model_version"], answer["generation"]) == ("two", 4)
+        estimate = client.post("/predict", json=LAB_HOUSE).json()
+        assert (estimate["model_version"], estimate["generation"]) == ("two", 4)
+
+
+def test_a_version_that_is_damaged_or_not_there_leaves_the_promoted_one() -> None:
+    with served(two_versions(refusing_one)) as client:
+        problem = assert_problem(client.post("/models/one/promote"), 409, "refused-version")
+        assert "its digest is wrong" in problem["detail"]
+        assert_problem(client.post("/models/three/promote"), 404, "unknown-version")
+        assert_problem(client.post("/models/rollback"), 409, "refused-version")
+        assert client.get("/models").json()["promoted"] == "two"
+
+
+def test_with_nothing_to_go_back_to_a_rollback_says_so() -> None:
+    with served(application(lab_version())) as client:
+        problem = assert_problem(client.post("/models/rollback"), 404, "unknown-version")
+    assert "nothing to go back to" in problem["detail"]
+
+
+def test_a_body_is_no_matter_unless_it_is_too_large() -> None:
+    with served(two_versions(max_body=2000)) as client:
+        assert client.post("/models/one/promote", content=b"{").status_code == 200
+        assert_problem(client.post("/models/one/promote", content=b" " * 2001), 413, "body-too-large")
