@@ -1,0 +1,127 @@
+"""Promotions and rollbacks reach every worker of every replica while all of them are busy, and nobody notices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from attrs import define, field
+
+from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.models import PostgresModels
+from tests.integration.load import eventually, url
+from tests.integration.services import Answer, Service, post, running
+from tests.integration.test_shared_service import train
+
+MOVES = 20
+CLIENTS = 32
+A_SQUARE_FOOT = (100, 200)
+
+
+@define
+class Clients:
+    """Ask for houses, alone and by the batch, and keep all that they are told."""
+
+    per_foot: dict[str, int]
+    statuses: Counter[int] = field(factory=Counter)
+    told: dict[str, tuple[str, int, float]] = field(factory=dict)
+    """Version, generation and price by id."""
+    _generations: set[int] = field(factory=set)
+    _sizes: Iterator[int] = field(factory=lambda: count(500))
+
+    def heard_of(self, generation: int) -> bool:
+        return generation in self._generations
+
+    @contextmanager
+    def asking(self, services: list[Service]) -> Iterator[None]:
+        enough = Event()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            asked = [pool.submit(self._ask, services[each % len(services)], enough) for each in range(CLIENTS)]
+            try:
+                yield
+            finally:
+                enough.set()
+        for each in asked:
+            each.result()
+
+    def _ask(self, service: Service, enough: Event) -> None:
+        with service.connect() as connection, connection.makefile("rb") as stream:
+            while not enough.is_set():
+                houses = [{"sqft": next(self._sizes) % 200 + 500, "rooms": 1} for _ in range(3)]
+                for request in (houses, houses[0]):
+                    connection.sendall(post(request))
+                    answer = Answer.read(stream)
+                    assert answer
+                    self.statuses[answer.status] += 1
+                    if answer.status == 200:
+                        batch = answer.document.get("predictions", [answer.document])
+                        self._note(batch)
+
+    def _note(self, batch: list[dict[str, Any]]) -> None:
+        ((version, generation),) = {(each["model_version"], each["generation"]) for each in batch}
+        self._generations.add(generation)
+        for each in batch:
+            price = self.per_foot[version] * each["input"]["sqft"] + 10_000
+            assert each["prediction"] == price, f"not the price of {version}"
+            self.told[each["id"]] = (version, generation, price)
+
+
+def arrived(service: Service, generation: int, processes: int) -> bool:
+    """Whether as many processes are there, and all serve that generation."""
+    seen = httpx2.get(f"{service.url}/models").json()
+    assert len(seen["processes"]) <= processes
+    return len(seen["processes"]) == processes and bool(seen["converged"]) and seen["generation"] == generation
+
+
+@pytest.mark.parametrize(
+    ("module", "announced", "outcome"),
+    [
+        ("housepredict", True, nullcontext()),
+        ("housepredict", False, nullcontext()),
+        ("tests.integration.mixing_service", True, pytest.raises(AssertionError, match="not the price of")),
+    ],
+    ids=["sound", "polling alone", "mixing"],
+)
+def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
+    tmp_path: Path, postgres: str, module: str, announced: bool, outcome: AbstractContextManager[object]
+) -> None:
+    where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
+    names = [train(tmp_path / f"sales {each}", each, **where) for each in A_SQUARE_FOOT]
+    if not announced:
+        with psycopg.connect(postgres) as connection:
+            connection.execute("DROP TRIGGER tell_of_promotions ON model_pointer")
+    clients = Clients(dict(zip(names, A_SQUARE_FOOT, strict=True)))
+    with (
+        running(tmp_path / "one", "--workers", "2", module=module, **where) as one,
+        running(tmp_path / "two", "--workers", "2", module=module, **where) as two,
+        closing(KeptConnection.at(postgres)) as server,
+        outcome,
+    ):
+        models, pointed_at = PostgresModels(server), {2: names[1]}
+        with clients.asking([one, two]):
+            for move in range(MOVES):
+                if move % 4 == 3:
+                    models.rollback(models.history()[1])
+                else:
+                    models.promote(names[move % 2])
+                pointer = models.pointer()
+                assert pointer.name
+                assert pointer.generation == 3 + move
+                pointed_at[pointer.generation] = pointer.name
+                eventually(partial(arrived, two, pointer.generation, processes=4))
+                eventually(partial(clients.heard_of, pointer.generation))
+        assert clients.statuses.keys() == {200}
+        assert {generation: version for version, generation, _ in clients.told.values()} == pointed_at
+        with psycopg.connect(postgres) as connection:
+            rows = connection.execute("SELECT id::text, model_version, generation, price::float8 FROM predictions")
+            assert {id_: rest for id_, *rest in rows} == {id_: list(rest) for id_, rest in clients.told.items()}
