@@ -1,5 +1,5 @@
-"""`housepredict`, but a batch is estimated by whichever version came last, not by the one that it names: what a test of a
-promise must notice.
+"""`housepredict`, but a batch is estimated by whichever version came last, not by the one that it names: what a test of
+a promise must notice.
 
 python -m tests.integration.mixing_service serve …
 """

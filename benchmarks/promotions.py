@@ -1,0 +1,85 @@
+"""How long a promotion takes to reach every worker: python -m benchmarks.promotions
+
+Two services of two workers on one PostgreSQL, each under load, and two versions of King County that take turns. A time is
+from the commit that moved the pointer to when the last of the four processes has told that it serves the new generation,
+both by the database's clock. First as it is, then with announcements taken away, so that polling alone is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from statistics import median
+
+from benchmarks.throughput import postgres
+from benchmarks.throughput.processes import begin_load, end_load, serving
+from benchmarks.throughput.targets import KING_COUNTY, king_county_houses
+from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.models import PostgresModels
+
+MOVES, SERVICES, WORKERS, CONNECTIONS = 20, 2, 2, 32
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name, postgres.running() as server:
+        folder, conninfo = Path(name), postgres.create_database(server, "promotions")
+        where = {"HOUSEPREDICT_DATABASE_URL": conninfo, "HOUSEPREDICT_WORKERS": str(WORKERS)}
+        names = [_train(folder / str(seed), seed, conninfo) for seed in (1, 2)]
+        bodies = folder / "bodies"
+        bodies.write_text("".join(f"{json.dumps(house)}\n" for house in king_county_houses(500)))
+        with ExitStack() as until:
+            ports = [postgres.free_port() for _ in range(SERVICES)]
+            for number, port in enumerate(ports):
+                command = (sys.executable, "-m", "housepredict", "serve", "--port", str(port))
+                until.enter_context(serving(command, where | {"HOUSEPREDICT_DATA_DIR": f"{folder}/{number}"}, port))
+            connection = until.enter_context(closing(KeptConnection.at(conninfo)))
+            for title in ("announced and polled for", "polled for alone"):
+                loads = [begin_load(port, bodies, CONNECTIONS // SERVICES, 600) for port in ports]
+                seconds = [_move(PostgresModels(connection), connection, names[move % 2]) for move in range(MOVES)]
+                for load in loads:
+                    load.send_signal(signal.SIGINT)
+                runs = [end_load(load) for load in loads]
+                failed = sum(run.not_2xx + run.socket_errors for run in runs)
+                print(
+                    f"{title}: median {median(seconds):.3f} s, longest {max(seconds):.3f} s of {MOVES} promotions;"
+                    f" {failed} of {sum(run.answers for run in runs)} requests failed"
+                )
+                postgres.execute(conninfo, "DROP TRIGGER IF EXISTS tell_of_promotions ON model_pointer")
+
+
+def _move(models: PostgresModels, connection: KeptConnection, name: str) -> float:
+    models.promote(name)
+    with connection.asked() as database:
+        [(committed,)] = database.execute("SELECT clock_timestamp()")
+    generation, deadline = models.pointer().generation, time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.asked() as database:
+            [(arrived, last)] = database.execute(
+                "SELECT count(*), max(seen_at) FROM live_processes WHERE generation = %s", (generation,)
+            )
+        if arrived == SERVICES * WORKERS:
+            return float(max((last - committed).total_seconds(), 0.0))
+        time.sleep(0.01)
+    raise SystemExit(f"generation {generation} did not reach all within a minute")
+
+
+def _train(folder: Path, seed: int, conninfo: str) -> str:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "housepredict", "train", KING_COUNTY, "--price", "price", "--effort", "low", "--json",
+            "--seed", str(seed), "--promote", "always", "--data-dir", str(folder),
+        ],
+        check=True, capture_output=True, text=True, env=os.environ | {"HOUSEPREDICT_DATABASE_URL": conninfo},
+    )  # fmt: skip
+    return str(json.loads(done.stdout)["model_version"])
+
+
+if __name__ == "__main__":
+    main()
