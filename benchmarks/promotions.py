@@ -1,8 +1,8 @@
 """How long a promotion takes to reach every worker: python -m benchmarks.promotions
 
-Two services of two workers on one PostgreSQL, each under load, and two versions of King County that take turns. A time is
-from the commit that moved the pointer to when the last of the four processes has told that it serves the new generation,
-both by the database's clock. First as it is, then with announcements taken away, so that polling alone is left.
+Two services of two workers on one PostgreSQL, each under load, and two versions of King County that take turns. A time
+is from the commit that moved the pointer to when the last of the four processes has told that it serves the new
+generation, both by the database's clock. First as it is, then without announcements, by polling alone.
 """
 
 from __future__ import annotations
