@@ -105,12 +105,19 @@ def wrk() -> str:
     return found
 
 
-def begin_load(port: int, bodies: Path, connections: int, seconds: int) -> subprocess.Popen[str]:
-    """Start to post the bodies (a file, one a line) in turn. One thread: the other cores are the servers'."""
+def begin_load(
+    port: int, bodies: Path, connections: int, seconds: int, pause_ms: float | None = None
+) -> subprocess.Popen[str]:
+    """Start to post the bodies (a file, one a line) in turn. One thread: the other cores are the servers'.
+
+    With a pause, on average so long before each request of a connection, it does so at a rate that hardly depends on
+    how fast the answers are.
+    """
     command = [
         wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
         # a slow answer is slow, not failed
         "--timeout", "60s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}/predict", "--", str(bodies),
+        *(() if pause_ms is None else (str(pause_ms),)),
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
