@@ -1,8 +1,8 @@
 """What a training costs whoever asks for estimates meanwhile: python -m benchmarks.training
 
-One service of one process on PostgreSQL with a King County model, and estimates at half the rate that it is capable of. The
-99th percentile of their times is compared while it trains on the King County sales with default settings, over HTTP, and
-while it does not, in windows that take turns with it: before, during and after.
+One service of one process on PostgreSQL with a King County model, and estimates at half the rate that it is capable of.
+The 99th percentile of their times is compared while it trains on the King County sales with default settings, over HTTP,
+and while it does not: in windows before, during and after.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def _tell(capacity: float, ended: str, windows: dict[str, list[Run]]) -> None:
         faults = sum(run.not_2xx + run.socket_errors for run in runs)
         print(
             f"{title}: {len(runs)} windows, {median(run.rate for run in runs):.0f} a second, p50"
-            f" {median(run.p50_ms for run in runs):.2f} ms, p99 {median(p99):.2f} ms ({min(p99):.2f} to {max(p99):.2f}),"
-            f" {faults} failed"
+            f" {median(run.p50_ms for run in runs):.2f} ms, p99 {median(p99):.2f} ms"
+            f" ({min(p99):.2f} to {max(p99):.2f}), {faults} failed"
         )
     quiet = median(run.p99_ms for run in [*windows["before"], *windows["after"]])
     print(f"p99 during ÷ without: {median(run.p99_ms for run in windows['during']) / quiet:.2f}")
