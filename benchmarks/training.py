@@ -1,8 +1,8 @@
 """What a training costs whoever asks for estimates meanwhile: python -m benchmarks.training
 
 One service of one process on PostgreSQL with a King County model, and estimates at half the rate that it is capable of.
-The 99th percentile of their times is compared while it trains on the King County sales with default settings, over HTTP,
-and while it does not: in windows before, during and after.
+The 99th percentile of their times is compared while it trains on the King County sales with default settings, over
+HTTP, and while it does not: in windows before, during and after.
 """
 
 from __future__ import annotations
