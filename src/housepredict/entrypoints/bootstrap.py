@@ -15,10 +15,19 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
+from housepredict.domain.ports import (
+    Backlog,
+    Backlogged,
+    ModelStore,
+    PredictionRepository,
+    SaleRepository,
+    SalesSource,
+    Trainer,
+)
 from housepredict.domain.usecases import Explain, Predict, Promote, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
@@ -81,6 +90,23 @@ class Application:
         spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
         behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
         return self._resources.enter_context(SpooledPredictions.open(spool, behind))
+
+    @cached_property
+    def sales(self) -> SaleRepository:
+        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone.
+
+        Raises RepositoryUnavailable if it cannot be opened.
+        """
+        if self.settings.database_url == IN_MEMORY:
+            return InMemorySales()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite_sales import SqliteSales
+
+            return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
+        with _needing("postgres", "Keeping sales in PostgreSQL"):
+            from housepredict.adapters.postgres.sales import PostgresSales
+
+        return self._resources.enter_context(closing(PostgresSales.at(self.settings.database_url)))
 
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
