@@ -58,6 +58,9 @@ def test_after_close_it_is_unavailable(path: Path) -> None:
     sales = SqliteSales.open(path)
     sales.close()
     (sale,) = some_sales(1)
-    for use in (sales.current, lambda: sales.history(sale.prediction), lambda: sales.append([sale])):
-        with pytest.raises(RepositoryUnavailable):
-            use()
+    with pytest.raises(RepositoryUnavailable):
+        sales.current()
+    with pytest.raises(RepositoryUnavailable):
+        sales.history(sale.prediction)
+    with pytest.raises(RepositoryUnavailable):
+        sales.append([sale])

@@ -44,6 +44,8 @@ SELECT id, created_at, model_version, features, price_cents, valued_on, caveats,
 """
 _RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
+# one parameter, whatever their number: SQLite has a limit
+_FIND = f"{SELECT} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -66,6 +68,10 @@ class SqlitePredictions(SqliteFile):
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        return self._read(_FIND, _to_json(list(map(str, ids))))
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""
