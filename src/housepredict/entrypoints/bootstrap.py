@@ -28,7 +28,7 @@ from housepredict.domain.ports import (
     SalesSource,
     Trainer,
 )
-from housepredict.domain.usecases import Explain, Predict, Promote, Train
+from housepredict.domain.usecases import Explain, Predict, Promote, RecordSales, ReviewAccuracy, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 POSTGRES_PATIENCE = 1.0
@@ -134,6 +134,16 @@ class Application:
             self._ids,
             explainers=explainers,
         )
+
+    @cached_property
+    def record_sales(self) -> RecordSales:
+        """The use case behind every sale that comes back."""
+        return RecordSales(self.sales, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+
+    @cached_property
+    def review_accuracy(self) -> ReviewAccuracy:
+        """The use case behind every look at how far estimates were off."""
+        return ReviewAccuracy(self.sales, self.predictions)
 
     @cached_property
     def train(self) -> Train:

@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions`."""
+"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, version_report
+from housepredict.entrypoints import report, sales_commands, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.pages.version import version_page
@@ -22,7 +22,7 @@ __all__ = ["EXIT_CODES", "main"]
 
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
-    (errors.InvalidHouses, 3),
+    (errors.BrokenRules, 3),
     (errors.UnusableSales, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
         with application(settings) as opened:
             command: Command = options.command
             return command(opened, options)
-    except errors.InvalidHouses as error:
+    except errors.BrokenRules as error:
         for violation in error.violations:
             print(f"housepredict: {violation.describe()}", file=sys.stderr)
         return 3
@@ -202,5 +202,8 @@ def _parser() -> argparse.ArgumentParser:
             "models promote": _promote_model,
             "models rollback": _rollback_model,
             "predictions": _predictions,
+            "sale": sales_commands.record_sale,
+            "sales": sales_commands.record_file,
+            "accuracy": sales_commands.review_accuracy,
         }
     )

@@ -31,6 +31,7 @@ from housepredict.entrypoints.http.answers import (
 )
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
+from housepredict.entrypoints.http.sales import ENDPOINTS, SALES_ROUTES
 from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
@@ -40,6 +41,7 @@ _ENDPOINTS = {
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    **ENDPOINTS,
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -54,7 +56,7 @@ def index(request: Request) -> Response:
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route: about.format(required=required) for route, about in _ENDPOINTS.items()},
+            "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         }
     )
@@ -159,4 +161,5 @@ ROUTES = (
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
+    *SALES_ROUTES,
 )
