@@ -114,6 +114,22 @@ def test_of_a_file_with_a_fault_nothing_is_recorded(run: Run, tmp_path: Path) ->
     assert (code, err) == (3, "housepredict: nowhere.csv cannot be read: No such file or directory\n")
 
 
+def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_path: Path) -> None:
+    run("train", "--synthetic")
+    ((name,),) = [[each["model_version"] for each in json.loads(run("models", "--json")[1])["models"]]]
+    run("models", "show", name, "--html", "before.html")
+    assert "Sales that came back" not in (tmp_path / "before.html").read_text(encoding="utf-8")
+    run("sale", predicted(run), "--price", "200000", "--date", str(TOMORROW))
+    run("models", "show", name, "--html", "after.html")
+    page = (tmp_path / "after.html").read_text(encoding="utf-8")
+    assert "Sales that came back" in page
+    assert 'id="ratio-over-time"' in page
+    (tmp_path / ".housepredict" / "sales.sqlite").write_text("what is no database" * 1000)
+    code, _, err = run("models", "show", name, "--html", "without.html")
+    assert (code, "the page lacks the sales that came back" in err) == (0, True)
+    assert (tmp_path / "without.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
 @pytest.fixture
 def prices(tmp_path: Path) -> Iterator[Prices]:
     with housepredict.open(tmp_path, database_url="memory:", demo=True, environment={}) as opened:
