@@ -70,6 +70,7 @@ def asgi_app(
             ]
             app.state.application = opened
             app.state.estimator, app.state.explaining_estimator = estimators
+            app.state.reviewing = asyncio.Lock()
             following = asyncio.create_task(_follow(opened.live_model))
             try:
                 yield
