@@ -21,7 +21,7 @@ from statistics import median
 from benchmarks.throughput import postgres
 from benchmarks.throughput.processes import begin_load, end_load, serving
 from benchmarks.throughput.targets import KING_COUNTY, king_county_houses
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
 
 MOVES, SERVICES, WORKERS, CONNECTIONS = 20, 2, 2, 32
@@ -39,7 +39,7 @@ def main() -> None:
             for number, port in enumerate(ports):
                 command = (sys.executable, "-m", "housepredict", "serve", "--port", str(port))
                 until.enter_context(serving(command, where | {"HOUSEPREDICT_DATA_DIR": f"{folder}/{number}"}, port))
-            connection = until.enter_context(closing(KeptConnection.at(conninfo)))
+            connection = until.enter_context(closing(ModelDatabase.at(conninfo)))
             for title in ("announced and polled for", "polled for alone"):
                 loads = [begin_load(port, bodies, CONNECTIONS // SERVICES, 600) for port in ports]
                 seconds = [_move(PostgresModels(connection), connection, names[move % 2]) for move in range(MOVES)]
@@ -54,7 +54,7 @@ def main() -> None:
                 postgres.execute(conninfo, "DROP TRIGGER IF EXISTS tell_of_promotions ON model_pointer")
 
 
-def _move(models: PostgresModels, connection: KeptConnection, name: str) -> float:
+def _move(models: PostgresModels, connection: ModelDatabase, name: str) -> float:
     models.promote(name)
     with connection.asked() as database:
         [(committed,)] = database.execute("SELECT clock_timestamp()")

@@ -12,7 +12,7 @@ import pytest
 
 from housepredict.adapters.directory_processes import DirectoryProcesses
 from housepredict.adapters.postgres.announcements import PostgresAnnouncements
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
 from housepredict.adapters.postgres.processes import PostgresProcesses
 from housepredict.domain.errors import ModelStoreUnavailable
@@ -41,7 +41,7 @@ class TestDirectoryProcesses(LiveProcessesContract):
 
 class TestPostgresProcesses(LiveProcessesContract):
     @pytest.fixture
-    def new_processes(self, server: KeptConnection) -> NewProcesses:
+    def new_processes(self, server: ModelDatabase) -> NewProcesses:
         def emptied() -> PostgresProcesses:
             with server.asked() as connection:
                 connection.execute("TRUNCATE live_processes")
@@ -50,13 +50,13 @@ class TestPostgresProcesses(LiveProcessesContract):
         return emptied
 
     @pytest.fixture
-    def silent(self, server: KeptConnection) -> NewProcesses:
+    def silent(self, server: ModelDatabase) -> NewProcesses:
         return lambda: PostgresProcesses(server, lasts=-1)
 
 
 @pytest.fixture
-def server(postgres: str) -> Iterator[KeptConnection]:
-    made = KeptConnection.at(postgres)
+def server(postgres: str) -> Iterator[ModelDatabase]:
+    made = ModelDatabase.at(postgres)
     yield made
     made.close()
 
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_down_is_unavailable(stoppable: Server) -> None:
-    server = KeptConnection.at(stoppable.conninfo)
+    server = ModelDatabase.at(stoppable.conninfo)
     kept = PostgresProcesses(server)
     kept.tell(SOME)
     stoppable.stop()
@@ -111,7 +111,7 @@ class Listener(Thread):
         return not self.is_alive()
 
 
-def test_each_move_of_the_pointer_is_heard(server: KeptConnection) -> None:
+def test_each_move_of_the_pointer_is_heard(server: ModelDatabase) -> None:
     models, announcements = PostgresModels(server), PostgresAnnouncements(server)
     for name in "ab":
         models.add(*a_version(name))
@@ -122,7 +122,7 @@ def test_each_move_of_the_pointer_is_heard(server: KeptConnection) -> None:
         announcements.close()
 
 
-def test_a_wait_ends_when_it_is_told_to(server: KeptConnection) -> None:
+def test_a_wait_ends_when_it_is_told_to(server: ModelDatabase) -> None:
     announcements = PostgresAnnouncements(server)
     listener = Listener(announcements)
     announcements.end()
@@ -133,7 +133,7 @@ def test_a_wait_ends_when_it_is_told_to(server: KeptConnection) -> None:
 
 
 def test_a_connection_that_is_lost_ends_the_wait_for_it_and_is_made_anew(stoppable: Server) -> None:
-    server = KeptConnection.at(stoppable.conninfo)
+    server = ModelDatabase.at(stoppable.conninfo)
     announcements, models = PostgresAnnouncements(server), PostgresModels(server)
     models.add(*a_version("heard"))
     announcements.wait(0)

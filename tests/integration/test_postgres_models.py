@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_FILE
@@ -32,7 +32,7 @@ def execute(postgres: str) -> Iterator[Execute]:
 
 @pytest.fixture
 def store(postgres: str) -> Iterator[PostgresModels]:
-    store = PostgresModels(KeptConnection.at(postgres))
+    store = PostgresModels(ModelDatabase.at(postgres))
     yield store
     store._server.close()
 
@@ -50,13 +50,13 @@ class TestPostgresModels(ModelStoreContract):
 
     @pytest.fixture(autouse=True)
     def other(self, postgres: str) -> Iterator[None]:
-        self._other = PostgresModels(KeptConnection.at(postgres))
+        self._other = PostgresModels(ModelDatabase.at(postgres))
         yield
         self._other._server.close()
 
     def reopen(self, store: ModelStore) -> ModelStore:
         self._other._server.close()
-        self._other = PostgresModels(KeptConnection(self._other._server.database))
+        self._other = PostgresModels(ModelDatabase(self._other._server.database))
         return self._other
 
 
@@ -116,7 +116,7 @@ def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: 
 
 
 def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(stoppable: Server) -> None:
-    store = PostgresModels(KeptConnection.at(stoppable.conninfo))
+    store = PostgresModels(ModelDatabase.at(stoppable.conninfo))
     store.add(*a_version("outlives-a-restart"))
     stoppable.stop()
     for ask in store.pointer, store.versions, store.history, lambda: store.get("a"), lambda: store.promote("a"):
@@ -129,7 +129,7 @@ def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(st
 
 def test_a_server_that_says_nothing_is_unavailable(postgres: str, relay: Relay) -> None:
     store = PostgresModels(
-        KeptConnection(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
+        ModelDatabase(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
     )
     assert store.pointer().name is None
     relay.freeze()

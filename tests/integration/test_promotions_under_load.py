@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from attrs import define, field
 
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
 from tests.integration.load import eventually, url
 from tests.integration.services import Answer, Service, post, running
@@ -104,7 +104,7 @@ def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
     with (
         running(tmp_path / "one", "--workers", "2", module=module, **where) as one,
         running(tmp_path / "two", "--workers", "2", module=module, **where) as two,
-        closing(KeptConnection.at(postgres)) as server,
+        closing(ModelDatabase.at(postgres)) as server,
         outcome,
     ):
         models, pointed_at = PostgresModels(server), {2: names[1]}

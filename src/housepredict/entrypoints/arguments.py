@@ -14,6 +14,7 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.sales_commands import add_sales_commands
 
 Command = Callable[[Application, argparse.Namespace], int]
 
@@ -187,4 +188,6 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predictions = add("predictions", "List what was estimated, newest first.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+
+    add_sales_commands(add, as_json)
     return made

@@ -17,6 +17,7 @@ from housepredict.adapters.directory_processes import DirectoryProcesses
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
@@ -26,14 +27,15 @@ from housepredict.domain.ports import (
     LiveProcesses,
     ModelStore,
     PredictionRepository,
+    SaleRepository,
     SalesSource,
     Trainer,
 )
-from housepredict.domain.usecases import Explain, Predict, Promote, Train
+from housepredict.domain.usecases import Explain, Predict, Promote, RecordSales, ReviewAccuracy, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 if TYPE_CHECKING:
-    from housepredict.adapters.postgres.kept_connection import KeptConnection
+    from housepredict.adapters.postgres.model_database import ModelDatabase
 
 POSTGRES_PATIENCE = 1.0
 """Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
@@ -85,12 +87,12 @@ class Application:
         return self.settings.data_dir / "models"
 
     @cached_property
-    def _model_database(self) -> KeptConnection | None:
+    def _model_database(self) -> ModelDatabase | None:
         if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
             return None
         with _needing("postgres", "Keeping model versions in PostgreSQL"):
-            from housepredict.adapters.postgres.kept_connection import KeptConnection
-        return self._resources.enter_context(closing(KeptConnection.at(self.settings.database_url)))
+            from housepredict.adapters.postgres.model_database import ModelDatabase
+        return self._resources.enter_context(closing(ModelDatabase.at(self.settings.database_url)))
 
     @cached_property
     def models(self) -> ModelStore:
@@ -124,6 +126,23 @@ class Application:
         behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
         return self._resources.enter_context(SpooledPredictions.open(spool, behind))
 
+    @cached_property
+    def sales(self) -> SaleRepository:
+        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone.
+
+        Raises RepositoryUnavailable if it cannot be opened.
+        """
+        if self.settings.database_url == IN_MEMORY:
+            return InMemorySales()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite_sales import SqliteSales
+
+            return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
+        with _needing("postgres", "Keeping sales in PostgreSQL"):
+            from housepredict.adapters.postgres.sales import PostgresSales
+
+        return self._resources.enter_context(closing(PostgresSales.at(self.settings.database_url)))
+
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
         return self.predictions.backlog() if isinstance(self.predictions, Backlogged) else None
@@ -150,6 +169,16 @@ class Application:
             self._ids,
             explainers=explainers,
         )
+
+    @cached_property
+    def record_sales(self) -> RecordSales:
+        """The use case behind every sale that comes back."""
+        return RecordSales(self.sales, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+
+    @cached_property
+    def review_accuracy(self) -> ReviewAccuracy:
+        """The use case behind every look at how far estimates were off."""
+        return ReviewAccuracy(self.sales, self.predictions)
 
     @cached_property
     def train(self) -> Train:

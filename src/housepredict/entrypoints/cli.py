@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions`."""
+"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 
 from housepredict.domain import errors
+from housepredict.domain.evaluation import Valued
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, version_report
+from housepredict.entrypoints import report, sales_commands, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.pages.version import version_page
@@ -22,7 +23,7 @@ __all__ = ["EXIT_CODES", "main"]
 
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
-    (errors.InvalidHouses, 3),
+    (errors.BrokenRules, 3),
     (errors.UnusableSales, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
         with application(settings) as opened:
             command: Command = options.command
             return command(opened, options)
-    except errors.InvalidHouses as error:
+    except errors.BrokenRules as error:
         for violation in error.violations:
             print(f"housepredict: {violation.describe()}", file=sys.stderr)
         return 3
@@ -122,8 +123,9 @@ def _show_model(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
     promoted = application.models.pointer().name
     if options.html:
+        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
         try:
-            options.html.write_text(version_page(version, promoted, of_artefact(artefact)), encoding="utf-8")
+            options.html.write_text(page, encoding="utf-8")
         except OSError as error:
             print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
             return 5
@@ -133,6 +135,15 @@ def _show_model(application: Application, options: argparse.Namespace) -> int:
     elif not options.html:
         print(version_report.version_text(version, promoted))
     return 0
+
+
+def _returned(application: Application, version: ModelVersion) -> Sequence[Valued]:
+    """The sales of houses that a version estimated; none where they cannot be read, for the page says more."""
+    try:
+        return application.review_accuracy.returned().rows.get(version.name, ())
+    except errors.RepositoryUnavailable as error:
+        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
+        return ()
 
 
 def _promote_model(application: Application, options: argparse.Namespace) -> int:
@@ -203,5 +214,8 @@ def _parser() -> argparse.ArgumentParser:
             "models promote": _promote_model,
             "models rollback": _rollback_model,
             "predictions": _predictions,
+            "sale": sales_commands.record_sale,
+            "sales": sales_commands.record_file,
+            "accuracy": sales_commands.review_accuracy,
         }
     )

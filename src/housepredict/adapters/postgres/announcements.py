@@ -12,8 +12,8 @@ import psycopg
 from attrs import define, field
 
 from housepredict.adapters.postgres.connections import ImpatientConnection
-from housepredict.adapters.postgres.kept_connection import KeptConnection
-from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.adapters.postgres.model_database import ModelDatabase
+from housepredict.domain.errors import ModelStoreUnavailable
 
 
 @define
@@ -23,7 +23,7 @@ class PostgresAnnouncements:
     Nothing rests on it: what is announced while nobody listens, or through a proxy that has no LISTEN, is not heard.
     """
 
-    _server: KeptConnection
+    _server: ModelDatabase
     _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
     _ended: Event = field(factory=Event, init=False, repr=False)
 
@@ -38,7 +38,7 @@ class PostgresAnnouncements:
                 self._connection.execute("LISTEN housepredict_promotions")
             else:
                 _listen(self._connection, seconds)
-        except (psycopg.Error, RepositoryUnavailable):
+        except (psycopg.Error, ModelStoreUnavailable):
             self.close()
             self._ended.wait(seconds)
 

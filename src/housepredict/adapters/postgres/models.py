@@ -10,7 +10,7 @@ from attrs import define
 
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.adapters.postgres.connections import ImpatientConnection
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
 
@@ -25,15 +25,15 @@ _log = logging.getLogger(__name__)
 
 @define
 class PostgresModels:
-    """A ModelStore in PostgreSQL. Threads may share it; see KeptConnection for when it connects."""
+    """A ModelStore in PostgreSQL. Threads may share it; see ModelDatabase for when it connects."""
 
-    _server: KeptConnection
+    _server: ModelDatabase
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Keep a version, durably when this returns; see ModelStore."""
         verify(version, artefact)
         manifest = to_json(version).decode()
-        with self._server.another(_LONG_PATIENCE) as connection, connection.transaction():
+        with self._server.asked_at_length(_LONG_PATIENCE) as connection, connection.transaction():
             added = connection.execute(
                 "INSERT INTO model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                 (version.name, manifest),
@@ -59,7 +59,7 @@ class PostgresModels:
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
-        with self._server.another(_LONG_PATIENCE) as connection:
+        with self._server.asked_at_length(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM model_files WHERE version = %s",
@@ -111,9 +111,7 @@ class PostgresModels:
     @contextmanager
     def training(self) -> Iterator[None]:
         """Held by whoever trains, on whatever machine. Raises TrainingInProgress."""
-        with self._server.translated():
-            connection = self._server.connect()
-        with closing(connection):  # which ends the lock, as the end of this process would
+        with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
             with self._server.translated():
                 [(held,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
             if not held:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import astuple, define
 
-from housepredict.adapters.postgres.kept_connection import KeptConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.domain.ports.processes import LASTS
 from housepredict.domain.processes import LiveProcess
 
@@ -27,7 +27,7 @@ WHERE seen_at > now() - make_interval(secs => %s) ORDER BY host, pid
 class PostgresProcesses:
     """LiveProcesses in PostgreSQL. `lasts` is in seconds."""
 
-    _connection: KeptConnection
+    _connection: ModelDatabase
     _lasts: float = LASTS
 
     def tell(self, process: LiveProcess) -> None:

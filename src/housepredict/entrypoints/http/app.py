@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -42,8 +43,8 @@ def asgi_app(
         app.mount("/prices", prices)
 
     `settings` are read from the environment if they are not given; an `application` that is given stays open when the
-    lifespan ends. An `embedded` app cannot know who reaches it, and retrains for a token alone. The lifespan raises
-    InvalidSettings, RepositoryUnavailable or MissingExtra.
+    lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. The
+    lifespan raises InvalidSettings, RepositoryUnavailable or MissingExtra.
     """
 
     @asynccontextmanager
@@ -67,6 +68,7 @@ def asgi_app(
             ]
             app.state.application = opened
             app.state.estimator, app.state.explaining_estimator = estimators
+            app.state.reviewing = asyncio.Lock()
             follower = opened.follower()
             follower.start()
             try:
@@ -94,6 +96,7 @@ def asgi_app(
 def _open(application: Application) -> None:
     """Do now what the first request would have to wait for."""
     application.predict.recent(1)
+    _ = application.record_sales  # whose file is opened with it
     try:
         version = application.live_model.current().version
     except HousepredictError as error:

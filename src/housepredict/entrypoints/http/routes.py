@@ -32,6 +32,7 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
+from housepredict.entrypoints.http.sales import ENDPOINTS, SALES_ROUTES
 from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
@@ -42,9 +43,10 @@ _ENDPOINTS = {
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "GET /models": "The model versions, the promoted one, and what each process serves",
-    "GET /models/{{name}}": "One model version, with how it came about",
-    "POST /models/{{name}}/promote": "Let another version serve",
+    "GET /models/{name}": "One model version, with how it came about",
+    "POST /models/{name}/promote": "Let another version serve",
     "POST /models/rollback": "Go back to the version that was promoted before",
+    **ENDPOINTS,
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -59,7 +61,7 @@ def index(request: Request) -> Response:
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route.format(): about.format(required=required) for route, about in _ENDPOINTS.items()},
+            "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         }
     )
@@ -164,4 +166,5 @@ ROUTES = (
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
     *MODEL_ROUTES,
+    *SALES_ROUTES,
 )
