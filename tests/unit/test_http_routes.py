@@ -27,6 +27,7 @@ from tests.http_service import (
     assert_problem,
     broken,
     lab_version,
+    remembering_version,
     served,
     trainable,
 )
@@ -58,7 +59,7 @@ class TestIndex:
         assert document["example_request"] == {"url": "/predict", "method": "POST", "body": LAB_HOUSE}
 
     def test_describes_only_what_is_there(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer())) as client:
+        with served(trainable(application(remembering_version()), FakeTrainer())) as client:
             for route in client.get("/").json()["endpoints"]:
                 method, path = route.split()
                 assert client.request(method, path, json=LAB_HOUSE).status_code == 200, route

@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,
@@ -22,6 +23,7 @@ from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
 from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import Algorithm, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.snapshots import SNAPSHOT_FILE
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
@@ -49,7 +51,7 @@ class TestTrain:
         assert models.promoted() == made.version.name
         version, artefact = models.get(made.version.name)
         assert version == made.version
-        assert artefact.keys() == {"model.bin", HELD_OUT_FILE}
+        assert artefact.keys() == {"model.bin", HELD_OUT_FILE, SNAPSHOT_FILE}
         assert made.version.name.startswith("20250601-120000-")
 
     def test_the_manifest_says_how_the_version_came_about(self) -> None:
@@ -96,6 +98,14 @@ class TestTrain:
         assert (evaluation.later, evaluation.why_no_later) == (None, "they have no dates")
         assert trainer.seen_again == []
 
+    def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
+        models = InMemoryModels()
+        made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        taken = snapshots.of_artefact(models.get(made.version.name)[1])
+        assert taken
+        assert taken.features["size"].n == len(made.sales.training)
+        assert taken.estimates.n == len(made.sales.held_out)
+
     @pytest.mark.parametrize("why", [None, "there was no time"])
     def test_a_version_says_whether_it_can_be_made_again(self, why: str | None) -> None:
         trainer = ListedTrainer(irreproducible=why)
@@ -107,6 +117,7 @@ class TestTrain:
         made = [train(ListedSales("/sales.csv"), OPTIONS, ignore) for _ in range(2)]
         first, second = (models.get(each.version.name)[1] for each in made)
         assert first[HELD_OUT_FILE] == second[HELD_OUT_FILE]
+        assert first[SNAPSHOT_FILE] == second[SNAPSHOT_FILE]
         kept = of_artefact(first)
         assert kept
         assert [(each.estimate, each.price) for each in kept.sales] == [

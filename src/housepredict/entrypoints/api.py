@@ -11,6 +11,7 @@ from uuid import UUID
 
 from attrs import define
 
+from housepredict.domain.drift import Drift
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema
@@ -139,6 +140,14 @@ class Prices:
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
         return self._application.predict.recent(limit, before)
+
+    def drift(self) -> Drift:
+        """How far houses and estimates have moved from what the version in service was trained on.
+
+        Raises NoModel, NoSnapshot for a version that was trained before there were snapshots, RefusedModel or
+        RepositoryUnavailable.
+        """
+        return self._application.review_drift()
 
     def close(self) -> None:
         """Close the database."""

@@ -22,7 +22,7 @@ EXIT_CODES = {
     1: "an unexpected error, or an address that cannot be served on",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model, none promoted, one that was refused, or one that cannot explain",
+    4: "no such model, none promoted, one that was refused, or one that does not keep what is asked of it",
     5: "storage that cannot be reached",
     6: "a part of housepredict that is not installed",
 }
@@ -187,4 +187,6 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predictions = add("predictions", "List what was estimated, newest first.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+
+    add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
     return made

@@ -19,7 +19,7 @@ from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
-from housepredict.domain.usecases import Explain, Predict, Promote, Train
+from housepredict.domain.usecases import Explain, Predict, Promote, ReviewDrift, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 POSTGRES_PATIENCE = 1.0
@@ -122,6 +122,11 @@ class Application:
         from housepredict.adapters.serving.loader import load_predictor
 
         return Promote(load_predictor, self.models)
+
+    @cached_property
+    def review_drift(self) -> ReviewDrift:
+        """The use case that compares recent predictions with what the version in service was trained on."""
+        return ReviewDrift(self.live_model, self.models, self.predictions)
 
     def close(self) -> None:
         """Close whatever was opened."""

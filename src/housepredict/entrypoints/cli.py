@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions`."""
+"""The command line: `housepredict serve | train | predict | models | predictions | drift`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from housepredict.domain.models import ModelVersion, TrainingOptions
 from housepredict.entrypoints import report, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.pages.version import version_page
 from housepredict.entrypoints.settings import read_settings
 
@@ -28,6 +29,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.UnknownModel, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
+    (errors.NoSnapshot, 4),
     (errors.RepositoryUnavailable, 5),
     (errors.ModelStoreUnavailable, 5),
     (errors.MissingExtra, 6),
@@ -159,6 +161,15 @@ def _predictions(application: Application, options: argparse.Namespace) -> int:
     return 0
 
 
+def _drift(application: Application, options: argparse.Namespace) -> int:
+    drift = application.review_drift()
+    if options.json:
+        _print_json(drift_document(drift))
+    else:
+        print(drift_text(drift))
+    return 0
+
+
 class _Given(dict[str, object]):
     """What a command line says of a house, with the names that it says twice."""
 
@@ -202,5 +213,6 @@ def _parser() -> argparse.ArgumentParser:
             "models promote": _promote_model,
             "models rollback": _rollback_model,
             "predictions": _predictions,
+            "drift": _drift,
         }
     )

@@ -29,6 +29,7 @@ from housepredict.entrypoints.http.answers import (
     json_response,
     recorded_document,
 )
+from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
 from housepredict.entrypoints.version_report import evaluation_document
@@ -40,6 +41,7 @@ _ENDPOINTS = {
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    "GET /drift": "How far houses and estimates have moved from what the model was trained on",
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -159,4 +161,5 @@ ROUTES = (
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
+    *DRIFT_ROUTES,
 )
