@@ -17,6 +17,7 @@ from housepredict.domain.errors import HousepredictError
 from housepredict.domain.ports import PredictorSource
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.metrics import registry_of
 from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes import ROUTES
@@ -68,7 +69,7 @@ def asgi_app(
                 )
                 for estimate in (opened.predict, opened.explain)
             ]
-            app.state.application = opened
+            app.state.application, app.state.registry = opened, registry_of(opened)
             app.state.estimator, app.state.explaining_estimator = estimators
             following = asyncio.create_task(_follow(opened.live_model))
             try:

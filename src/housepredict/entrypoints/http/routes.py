@@ -30,6 +30,7 @@ from housepredict.entrypoints.http.answers import (
     recorded_document,
 )
 from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
+from housepredict.entrypoints.http.metrics import ROUTES as METRICS_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
 from housepredict.entrypoints.version_report import evaluation_document
@@ -42,6 +43,7 @@ _ENDPOINTS = {
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "GET /drift": "How far houses and estimates have moved from what the model was trained on",
+    "GET /metrics": "Metrics for Prometheus",
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -162,4 +164,5 @@ ROUTES = (
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
     *DRIFT_ROUTES,
+    *METRICS_ROUTES,
 )
