@@ -48,6 +48,10 @@ class Behind(InMemoryPredictions):
             raise RepositoryUnavailable("down")
         return super().recent(limit, before)
 
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        self.check()
+        return super().find(ids)
+
     def check(self) -> None:
         if self.down:
             raise RepositoryUnavailable("down")

@@ -13,6 +13,7 @@ from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.spooled import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
+from housepredict.domain.ports import PredictionRepository
 from housepredict.testing.predictions import PredictionRepositoryContract
 from tests.doubles import a_batch
 from tests.integration.spools import QUICK, SOON, Behind, Bottomless, Hasty, spooled
@@ -36,6 +37,14 @@ class TestSpooledDuringAnOutage(PredictionRepositoryContract):
         with spooled(path, Behind(down=True)) as repository:
             yield repository
 
+    def test_an_id_that_is_not_known_is_left_out_of_what_is_found(self, repository: PredictionRepository) -> None:
+        """It may be known behind."""
+        kept, elsewhere = a_batch(2)
+        repository.append([kept])
+        with pytest.raises(RepositoryUnavailable, match="1 predictions cannot be looked for: down"):
+            repository.find([kept.id, elsewhere.id])
+        assert list(repository.find([kept.id])) == [kept]
+
 
 class TestSpooledBeforePostgres(PredictionRepositoryContract):
     @pytest.fixture
@@ -43,6 +52,31 @@ class TestSpooledBeforePostgres(PredictionRepositoryContract):
         with SpooledPredictions.open(SqliteSpool.open(path), partial(PostgresPredictions.open, postgres)) as repository:
             assert repository.drained(SOON)
             yield repository
+
+
+def test_what_is_behind_and_what_waits_is_found_and_an_outage_is_told(path: Path) -> None:
+    behind, (first, second) = Behind(), a_batch(2)
+    with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append([first])
+        behind.down = True
+        predictions.append([second])
+        assert list(predictions.find([second.id])) == [second]
+        with pytest.raises(RepositoryUnavailable, match="down"):
+            predictions.find([second.id, first.id])
+        behind.down = False
+        assert predictions.drained(SOON)
+        assert list(predictions.find([second.id, first.id])) == [first, second]
+
+
+def test_an_outage_that_is_noticed_by_looking_for_predictions_is_told(path: Path) -> None:
+    behind, (sent,) = Behind(), a_batch(1)
+    with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append([sent])
+        behind.down = True
+        with pytest.raises(RepositoryUnavailable, match="down"):
+            predictions.find([sent.id])
 
 
 def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:

@@ -100,6 +100,33 @@ class Skipping(InMemoryPredictions):
         return found[1:] if before else found[:limit]
 
 
+class Unsorted(InMemoryPredictions):
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        return super().find(ids)[::-1]
+
+
+class FindingAgain(InMemoryPredictions):
+    """Gives what is asked for twice, twice."""
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        return [found for each in sorted(ids) for found in super().find([each])]
+
+
+class Demanding(InMemoryPredictions):
+    """Finds all or nothing."""
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        found = super().find(ids)
+        return found if len(found) == len(set(ids)) else []
+
+
+class Limited(InMemoryPredictions):
+    """Has room for so many parameters."""
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        return super().find(ids[:99])
+
+
 class Overwriting(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions)
@@ -148,6 +175,10 @@ TestOldestFirst = suite_of(OldestFirst)
 TestGenerous = suite_of(Generous)
 TestRepeating = suite_of(Repeating)
 TestSkipping = suite_of(Skipping)
+TestUnsorted = suite_of(Unsorted)
+TestFindingAgain = suite_of(FindingAgain)
+TestDemanding = suite_of(Demanding)
+TestLimited = suite_of(Limited)
 TestOverwriting = suite_of(Overwriting)
 TestDuplicating = suite_of(Duplicating)
 TestRowByRow = suite_of(RowByRow)

@@ -23,10 +23,13 @@ FAILURES = {
     "test_no_more_are_read_than_the_limit": ["Generous"],
     "test_pages_hold_everything_once_while_newer_ones_arrive": ["Repeating", "Skipping"],
     "test_a_known_id_is_ignored_and_the_rest_of_its_batch_is_recorded": ["Overwriting"],
+    "test_predictions_are_found_by_their_ids_in_order_and_once": ["Unsorted", "FindingAgain"],
+    "test_an_id_that_is_not_known_is_left_out_of_what_is_found": ["Demanding"],
+    "test_many_are_found_at_once": ["Limited"],
     "test_an_id_that_a_batch_repeats_is_recorded_once": ["Duplicating"],
     "test_of_a_batch_that_fails_nothing_is_recorded": ["RowByRow"],
     "test_threads_that_append_at_once_lose_nothing_and_show_whole_batches_only": ["Careless"],
-    "test_whatever_is_done_it_behaves_as_a_sorted_list": ["Losing", "Skipping"],
+    "test_whatever_is_done_it_behaves_as_a_sorted_list": ["Losing", "Skipping", "Unsorted"],
 }
 
 

@@ -35,5 +35,10 @@ class InMemoryPredictions:
             end = len(self._ids) if before is None else bisect_left(self._ids, before)
             return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]
 
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        with self._lock:
+            return [self._by_id[each] for each in sorted(set(ids)) if each in self._by_id]
+
     def check(self) -> None:
         """Return: memory is always there."""

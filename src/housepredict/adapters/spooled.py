@@ -129,6 +129,24 @@ class SpooledPredictions:
                     self._lose(error)
         return sorted(found.values(), key=lambda each: each.id, reverse=True)[:limit]
 
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out.
+
+        Raises RepositoryUnavailable for ids that are not in the spool while what is behind is away: they may be there.
+        """
+        # the spool first: what leaves it is behind already
+        found = {each.id: each for each in self._spool.find(ids)}
+        if elsewhere := set(ids) - found.keys():
+            if self._behind is None or self._fault:
+                raise RepositoryUnavailable(f"{len(elsewhere)} predictions cannot be looked for: {self._fault}")
+            try:
+                found |= {each.id: each for each in self._behind.find(list(elsewhere))}
+            except RepositoryUnavailable as error:
+                with self._turn:
+                    self._lose(error)
+                raise
+        return [found[each] for each in sorted(found)]
+
     def check(self) -> None:
         """Return if a batch could be recorded somewhere now. Raises MisconfiguredRepository if nothing will mend."""
         if self._direct.is_set() and self._behind:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from pathlib import Path
-from threading import Lock
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define
 
 from housepredict.adapters.records import caveats_to_json, intervals_to_json, prediction
-from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.adapters.sqlite_file import SqliteFile
 from housepredict.domain.estimates import Prediction
 
 _SCHEMA_VERSION = 2
@@ -49,39 +44,20 @@ SELECT id, created_at, model_version, features, price_cents, valued_on, caveats,
 """
 _RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
+# one parameter, whatever their number: SQLite has a limit
+_FIND = f"{SELECT} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 @define
-class SqlitePredictions:
+class SqlitePredictions(SqliteFile):
     """A PredictionRepository in an SQLite file. Threads may share it, and processes its file."""
 
+    _contents: ClassVar[str] = "predictions"
+    _version: ClassVar[int] = _SCHEMA_VERSION
     _tables: ClassVar[Sequence[str]] = (SCHEMA,)
-
-    _path: Path
-    _connection: sqlite3.Connection = field(repr=False)
-    _lock: Lock = field(factory=Lock, init=False, repr=False)
-
-    @classmethod
-    def open(cls, path: Path, *, timeout: float = 5.0) -> Self:
-        """Open the file, made where there is none, with folders and file for this user alone.
-
-        `timeout`, in seconds, is how long to wait for another process that writes. Raises RepositoryUnavailable.
-        """
-        with _translated(path):
-            for folder in reversed(path.parents):
-                folder.mkdir(mode=0o700, exist_ok=True)
-            with suppress(FileExistsError):
-                path.touch(mode=0o600, exist_ok=False)
-            # isolation_level=None: transactions begin where this module says so
-            connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
-            try:
-                _prepare(connection, cls._tables)
-            except BaseException:
-                connection.close()
-                raise
-        return cls(path, connection)
+    _upgrades: ClassVar[Mapping[int, Sequence[str]]] = _UPGRADES
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch on disk, all or nothing; a prediction whose id is known already is ignored."""
@@ -93,84 +69,19 @@ class SqlitePredictions:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
 
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        return self._read(_FIND, _to_json(list(map(str, ids))))
+
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""
         with self._writing():
             pass
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._locked() as connection:
-            connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _locked(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(self._path):
-            yield self._connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._locked() as connection, _transaction(connection):
-            yield connection
-
     def _read(self, query: str, *parameters: object) -> list[Prediction]:
         with self._locked() as connection:
             rows = connection.execute(query, parameters).fetchall()
         return [_prediction(*row) for row in rows]
-
-
-def _prepare(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    if _schema_version(connection) < _SCHEMA_VERSION:
-        with _transaction(connection):
-            # asked again: another process may have been quicker
-            if _schema_version(connection) < _SCHEMA_VERSION:
-                for statement in _lacking(_schema_version(connection), tables):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-
-
-def _lacking(version: int, tables: Sequence[str]) -> Sequence[str]:
-    if version == 0:  # a new file
-        return tables
-    return [statement for each in range(version, _SCHEMA_VERSION) for statement in _UPGRADES[each]]
-
-
-def _schema_version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > _SCHEMA_VERSION:
-        raise sqlite3.DatabaseError("a newer housepredict wrote it: upgrade this one, or name another file")
-    return version
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself after some errors, a full disk among them
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise RepositoryUnavailable(f"the predictions in {path} cannot be recorded or read: {error}") from error
 
 
 def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:

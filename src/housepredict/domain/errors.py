@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from attrs import evolve
 
@@ -18,16 +18,24 @@ class HousepredictError(Exception):
         super().__init__(message or type(self).__doc__)
 
 
-class InvalidHouses(HousepredictError):
-    """What was given does not describe a house that this model can estimate."""
+class BrokenRules(HousepredictError):
+    """What was given breaks rules."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
         super().__init__("; ".join(violation.describe() for violation in self.violations))
 
-    def alone(self) -> InvalidHouses:
-        """The same of a batch of one: pointers begin at the house itself, `/size` for `/0/size`."""
-        return InvalidHouses([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
+    def alone(self) -> Self:
+        """The same of a batch of one: pointers begin at the thing itself, `/size` for `/0/size`."""
+        return type(self)([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
+
+
+class InvalidHouses(BrokenRules):
+    """What was given does not describe a house that this model can estimate."""
+
+
+class InvalidSales(BrokenRules):
+    """What was given does not say what houses sold for that were estimated."""
 
 
 class InvalidSettings(HousepredictError):
@@ -76,7 +84,7 @@ class TrainingInProgress(HousepredictError):
 
 
 class RepositoryUnavailable(HousepredictError):
-    """Predictions cannot be recorded or read at the moment."""
+    """Predictions or sales cannot be recorded or read at the moment."""
 
 
 class MisconfiguredRepository(RepositoryUnavailable):

@@ -74,7 +74,7 @@ def evaluate(
         held_out=len(rows),
         accuracy=measured,
         bounds=bounds([row.estimate for row in rows], [row.sale.price for row in rows], measured),
-        coverage=_coverages(rows),
+        coverage=coverages(rows),
         price_tenths=_price_tenths(rows),
         category=category,
         categories=_by_category(rows, category) if category else (),
@@ -92,10 +92,11 @@ def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
 
 def evaluate_later(rows: Sequence[Valued], since: date, trained_on: int) -> LaterEvaluation:
     """What is measured on the latest sales."""
-    return LaterEvaluation(since, trained_on, len(rows), measure(rows), _coverages(rows))
+    return LaterEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
 
 
-def _coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
+def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
+    """That of the intervals of 80 and 90 percent, as far as there are any."""
     return tuple(found for level in (80, 90) if (found := coverage(rows, level)))
 
 

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from attrs import frozen
 
+from housepredict.domain.estimates import Prediction
+
 
 @frozen
 class RecordedSale:
@@ -21,6 +23,22 @@ class RecordedSale:
     price: float
     sold_on: date
     recorded_at: datetime
+
+
+@frozen
+class ReturnedSale:
+    """A sale that came back, and the prediction that it is the sale of: None while nobody knows such a prediction.
+
+    Predictions may arrive after their sales: from the spool of a service that was cut off.
+    """
+
+    sale: RecordedSale
+    prediction: Prediction | None
+
+    @property
+    def ratio(self) -> float | None:
+        """The sales ratio, estimate / price."""
+        return None if self.prediction is None else self.prediction.price / self.sale.price
 
 
 @frozen

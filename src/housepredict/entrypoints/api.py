@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,8 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
-from housepredict.domain.usecases import Predict, Training
+from housepredict.domain.recorded_sales import ReturnedSale
+from housepredict.domain.usecases import AccuracyReview, Predict, Training
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
 
@@ -148,6 +150,31 @@ class Prices:
         RepositoryUnavailable.
         """
         return self._application.review_drift()
+
+    def record_sale(
+        self, prediction: UUID | str, price: float, sold_on: date | str, *, key: str | None = None
+    ) -> ReturnedSale:
+        """Remember what a house sold for that was estimated, by the id of its prediction; another call corrects it.
+
+        What comes back has the `prediction` if it is known, and the `ratio` of estimate and price. With a `key` the
+        same call is recorded once. Raises InvalidSales with every violation, RepeatedKey for another sale with a known
+        key, or RepositoryUnavailable.
+        """
+        return self._application.record_sales.one({"prediction": prediction, "price": price, "date": sold_on}, key)
+
+    def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[ReturnedSale]:
+        """Remember a batch, all or nothing, each `{"prediction": id, "price": price, "date": day}`; see `record_sale`.
+
+        Pointers begin with the position: `/3/price`.
+        """
+        return self._application.record_sales(sales, key)
+
+    def accuracy(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
+        """How far estimates were off, as a whole and by model version, by what was sold from `since` to `until`.
+
+        Raises RepositoryUnavailable.
+        """
+        return self._application.review_accuracy(since, until)
 
     def close(self) -> None:
         """Close the database."""

@@ -14,6 +14,7 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.sales_commands import add_sales_commands
 
 Command = Callable[[Application, argparse.Namespace], int]
 
@@ -189,4 +190,5 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
 
     add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
+    add_sales_commands(add, as_json)
     return made

@@ -15,11 +15,20 @@ from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
-from housepredict.domain.usecases import Explain, Predict, Promote, ReviewDrift, Train
+from housepredict.domain.ports import (
+    Backlog,
+    Backlogged,
+    ModelStore,
+    PredictionRepository,
+    SaleRepository,
+    SalesSource,
+    Trainer,
+)
+from housepredict.domain.usecases import Explain, Predict, Promote, RecordSales, ReviewAccuracy, ReviewDrift, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 POSTGRES_PATIENCE = 1.0
@@ -82,6 +91,23 @@ class Application:
         behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
         return self._resources.enter_context(SpooledPredictions.open(spool, behind))
 
+    @cached_property
+    def sales(self) -> SaleRepository:
+        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone.
+
+        Raises RepositoryUnavailable if it cannot be opened.
+        """
+        if self.settings.database_url == IN_MEMORY:
+            return InMemorySales()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite_sales import SqliteSales
+
+            return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
+        with _needing("postgres", "Keeping sales in PostgreSQL"):
+            from housepredict.adapters.postgres.sales import PostgresSales
+
+        return self._resources.enter_context(closing(PostgresSales.at(self.settings.database_url)))
+
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
         return self.predictions.backlog() if isinstance(self.predictions, Backlogged) else None
@@ -108,6 +134,16 @@ class Application:
             self._ids,
             explainers=explainers,
         )
+
+    @cached_property
+    def record_sales(self) -> RecordSales:
+        """The use case behind every sale that comes back."""
+        return RecordSales(self.sales, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+
+    @cached_property
+    def review_accuracy(self) -> ReviewAccuracy:
+        """The use case behind every look at how far estimates were off."""
+        return ReviewAccuracy(self.sales, self.predictions)
 
     @cached_property
     def train(self) -> Train:

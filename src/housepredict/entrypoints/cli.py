@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions | drift`."""
+"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy | drift`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, version_report
+from housepredict.entrypoints import report, sales_commands, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.drift_report import drift_document, drift_text
@@ -23,7 +23,7 @@ __all__ = ["EXIT_CODES", "main"]
 
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
-    (errors.InvalidHouses, 3),
+    (errors.BrokenRules, 3),
     (errors.UnusableSales, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
         with application(settings) as opened:
             command: Command = options.command
             return command(opened, options)
-    except errors.InvalidHouses as error:
+    except errors.BrokenRules as error:
         for violation in error.violations:
             print(f"housepredict: {violation.describe()}", file=sys.stderr)
         return 3
@@ -214,5 +214,8 @@ def _parser() -> argparse.ArgumentParser:
             "models rollback": _rollback_model,
             "predictions": _predictions,
             "drift": _drift,
+            "sale": sales_commands.record_sale,
+            "sales": sales_commands.record_file,
+            "accuracy": sales_commands.review_accuracy,
         }
     )

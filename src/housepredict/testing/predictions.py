@@ -184,6 +184,33 @@ class PredictionRepositoryContract:
         assert list(repository.recent(len(batch) + len(more))) == newest_first([*batch, *more])
 
     @shared
+    @given(batch=batches(estimates, min_size=1), data=st.data())
+    def test_predictions_are_found_by_their_ids_in_order_and_once(
+        self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
+    ) -> None:
+        repository.append(batch)
+        asked = data.draw(st.lists(st.sampled_from(batch)))
+        found = repository.find([each.id for each in asked])
+        assert list(found) == [each for each in newest_first(batch)[::-1] if each in asked]
+        assert [kinds(each) for each in found] == [kinds(each) for each in newest_first(batch)[::-1] if each in asked]
+
+    @shared
+    @given(batch=batches(min_size=1))
+    def test_an_id_that_is_not_known_is_left_out_of_what_is_found(
+        self, repository: PredictionRepository, batch: list[Prediction]
+    ) -> None:
+        first, *others = newest_first(batch)[::-1]
+        repository.append(others)
+        assert list(repository.find([first.id, *(each.id for each in others)])) == others
+
+    def test_many_are_found_at_once(self, repository: PredictionRepository) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "many")
+        written = [Prediction(id_, now, estimate) for id_ in _ids.take(40_000, now)]
+        repository.append(written[::400])
+        found = repository.find([each.id for each in written[::400]] * 400)
+        assert list(found) == written[::400]
+
+    @shared
     @given(batch=batches(min_size=1))
     def test_an_id_that_a_batch_repeats_is_recorded_once(
         self, repository: PredictionRepository, batch: list[Prediction]
@@ -258,6 +285,12 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         """Read one page."""
         expected = newest_first(list(self.recorded.values()))[:limit]
         assert list(self.repository.recent(limit))[: len(expected)] == expected
+
+    @rule(data=st.data())
+    def find_some(self, data: st.DataObject) -> None:
+        """Look for some by their ids."""
+        ids = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=4)) if self.recorded else []
+        assert list(self.repository.find(ids)) == [self.recorded[each] for each in sorted(set(ids))]
 
     @rule(size=st.integers(1, 5))
     def read_everything(self, size: int) -> None:

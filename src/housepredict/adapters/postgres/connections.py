@@ -85,14 +85,14 @@ class Database:
         connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
+    def translated(self, contents: str = "predictions") -> Iterator[None]:
         """Raise RepositoryUnavailable for whatever the driver raises, RefusedPredictions if the rows are to blame."""
         try:
             yield
         except psycopg.Error as error:
             refused = (error.sqlstate or "").startswith(_THE_ROWS)
             kind = RefusedPredictions if refused else RepositoryUnavailable
-            raise kind(f"the predictions in PostgreSQL at {self.place}: {reason_of(error)}") from error
+            raise kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}") from error
 
 
 def reason_of(error: psycopg.Error) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from threading import Lock
 from typing import Self
 
 import psycopg
@@ -13,7 +12,7 @@ from attrs import define, field
 
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
-from housepredict.adapters.postgres.migrations import migrate
+from housepredict.adapters.postgres.kept import KeptConnection
 from housepredict.domain.errors import (
     ModelStoreUnavailable,
     RefusedModel,
@@ -42,9 +41,11 @@ class PostgresModels:
 
     _database: Database
     _patience: float = 5.0
-    _migrated: bool = field(default=False, init=False)
-    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
-    _lock: Lock = field(factory=Lock, init=False, repr=False)
+    _kept_connection: KeptConnection = field(init=False, repr=False)
+
+    @_kept_connection.default
+    def _not_connected(self) -> KeptConnection:
+        return KeptConnection(self._database, self._patience)
 
     @classmethod
     def at(cls, conninfo: str) -> Self:
@@ -134,7 +135,7 @@ class PostgresModels:
     def training(self) -> Iterator[None]:
         """Held by whoever trains, on whatever machine. Raises TrainingInProgress."""
         with self._translated():
-            connection = self._connect(self._patience)
+            connection = self._kept_connection.another()
         with closing(connection):  # which ends the lock, as the end of this process would
             with self._translated():
                 [(held,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
@@ -144,10 +145,7 @@ class PostgresModels:
 
     def close(self) -> None:
         """Close the connection; another one is made if the store is used again."""
-        with self._lock:
-            if self._connection:
-                self._connection.close()
-            self._connection = None
+        self._kept_connection.close()
 
     def _manifest(self, connection: ImpatientConnection, name: str) -> str:
         row = (
@@ -161,29 +159,14 @@ class PostgresModels:
     @contextmanager
     def _kept(self) -> Iterator[ImpatientConnection]:
         """The connection for small questions, one thread at a time."""
-        with self._lock, self._translated():
-            if self._connection is None or self._connection.hung_up():
-                self._connection = self._connect(self._patience)
-            try:
-                yield self._connection
-            except psycopg.OperationalError:
-                self._connection.close()
-                self._connection = None
-                raise
+        with self._translated(), self._kept_connection() as connection:
+            yield connection
 
     @contextmanager
     def _connected(self, patience: float) -> Iterator[ImpatientConnection]:
         """A connection of one's own."""
-        with self._translated(), closing(self._connect(patience)) as connection:
+        with self._translated(), closing(self._kept_connection.another(patience)) as connection:
             yield connection
-
-    def _connect(self, patience: float) -> ImpatientConnection:
-        if not self._migrated:
-            migrate(self._database)
-            self._migrated = True
-        connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
-        self._database.prepare(connection, patience)
-        return connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -35,10 +35,11 @@ ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
 
-_RECENT = """
-SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd
-FROM predictions WHERE id < %s ORDER BY id DESC LIMIT %s
+_SELECT = """
+SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd FROM predictions
 """
+_RECENT = f"{_SELECT} WHERE id < %s ORDER BY id DESC LIMIT %s"
+_FIND = f"{_SELECT} WHERE id = ANY (%s) ORDER BY id"
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
 
 _CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
@@ -105,6 +106,10 @@ class PostgresPredictions:
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return [prediction(*row) for row in self._read(_RECENT, before or _AFTER_EVERY_ID, limit)]
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        return [prediction(*row) for row in self._read(_FIND, list(ids))]
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the server answers, and lets this user write."""

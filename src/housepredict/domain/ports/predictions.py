@@ -24,6 +24,12 @@ class PredictionRepository(Protocol):
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
 
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, each once, in the order of their ids; ids that are not known are left out.
+
+        Raises RepositoryUnavailable, too, where it cannot tell of an id whether it is known.
+        """
+
     def check(self) -> None:
         """Return if a batch could be recorded now."""
 

@@ -16,7 +16,7 @@ class SaleRepository(Protocol):
     """
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch durably, all or nothing, and give it back.
+        """Record a batch durably, all or nothing, and give it back in the order of its ids, which are new.
 
         What came with a delivery whose key is known is not recorded again: what the first one recorded is given back.
         Raises RepeatedKey if that one held something else.
@@ -26,7 +26,7 @@ class SaleRepository(Protocol):
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
         """The sale of each prediction as it was recorded last; of those, what was sold from `since` to `until`, both
-        included, latest sale first, at most `limit`.
+        included, latest sale first, of one day the one with the largest id; at most `limit`.
         """
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:

@@ -3,15 +3,22 @@
 from housepredict.domain.usecases.explain import Explain
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
 from housepredict.domain.usecases.promote import Promote
+from housepredict.domain.usecases.record_sales import RecordSales
+from housepredict.domain.usecases.review_accuracy import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy
 from housepredict.domain.usecases.review_drift import ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
 
 __all__ = [
     "DEMONSTRATION",
     "SELF_TEST_ROWS",
+    "AccuracyReview",
     "Explain",
+    "Measured",
     "Predict",
     "Promote",
+    "RecordSales",
+    "ReturnedSales",
+    "ReviewAccuracy",
     "ReviewDrift",
     "Train",
     "Training",

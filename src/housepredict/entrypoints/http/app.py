@@ -105,6 +105,7 @@ async def _follow(models: PredictorSource) -> None:
 def _open(application: Application) -> None:
     """Do now what the first request would have to wait for."""
     application.predict.recent(1)
+    _ = application.record_sales  # whose file is opened with it
     try:
         version = application.live_model.current().version
     except HousepredictError as error:

@@ -77,7 +77,7 @@ class _Kind:
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-# The statuses of the domain's errors; InvalidHouses has two, see _invalid.
+# The statuses of the domain's errors; for those of BrokenRules see _invalid.
 _KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.NoModel: _Kind("no-model", 503, "No model is in service"),
     errors.RefusedModel: _Kind("refused-model", 503, "The model was refused", advice=_TRAIN_ONE),
@@ -85,9 +85,10 @@ _KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.NoSnapshot: _Kind("no-snapshot", 409, "The model has no snapshot"),
     errors.UnknownModel: _Kind("unknown-model", 503, "The promoted model is not there", advice=_TRAIN_ONE),
     errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
-    errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Predictions cannot be kept", 5, internal=True),
+    errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
     errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),
     errors.UnusableSales: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
+    errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
     errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
 }
 
@@ -98,7 +99,7 @@ async def answer(request: Request, error: Exception) -> Response:
         return Response(status_code=400)  # which nobody is there to read
     if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
         return Response(status_code=204, headers={"Allow": _allowed(error)})
-    if isinstance(error, errors.InvalidHouses):
+    if isinstance(error, errors.BrokenRules):
         # a body may break more rules than the event loop should wait for to be listed
         return await run_in_threadpool(lambda: _invalid(error).response())
     return _problem(request, error).response()
@@ -133,9 +134,11 @@ def _known(error: errors.HousepredictError, kind: _Kind) -> Problem:
     return Problem(kind.name, kind.status, kind.title, detail + kind.advice, headers=retry)
 
 
-def _invalid(error: errors.InvalidHouses) -> Problem:
-    """A missing feature is a 400, as in the tutorial; everything else that is wrong with a house a 422."""
+def _invalid(error: errors.BrokenRules) -> Problem:
+    """A missing feature is a 400, as in the tutorial; everything else that is wrong with a house or a sale a 422."""
     violations = error.violations
+    if isinstance(error, errors.InvalidSales):
+        return Problem("invalid-sales", 422, "This is no sale of a house", summary(violations), violations)
     missing = next((each for each in violations if each.rule is Rule.MISSING), None)
     if missing is None:
         return Problem("invalid-houses", 422, "This is no house to estimate", summary(violations), violations)

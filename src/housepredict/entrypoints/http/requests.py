@@ -8,6 +8,8 @@ import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from json import JSONDecodeError
 from typing import Any
 from uuid import UUID
@@ -35,8 +37,7 @@ def application_of(request: Request) -> Application:
 
 def require_json(headers: Headers) -> None:
     """Raise a Problem unless the body is said to be JSON in UTF-8."""
-    types = headers.getlist("content-type")
-    if len(types) != 1 or not _is_json(types[0]):
+    if not _is_json(_media_type(headers)):
         raise Problem(
             "unsupported-media-type",
             415,
@@ -46,10 +47,32 @@ def require_json(headers: Headers) -> None:
         )
 
 
-def _is_json(content_type: str) -> bool:
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+def is_csv(headers: Headers) -> bool:
+    """Whether the body is said to be CSV in UTF-8. Raises a Problem unless it is that or JSON in UTF-8."""
+    media_type = _media_type(headers)
+    if media_type != "text/csv" and not _is_json(media_type):
+        raise Problem(
+            "unsupported-media-type",
+            415,
+            "Only JSON and CSV are understood",
+            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`.",
+            headers={"Accept": "application/json, text/csv"},
+        )
+    return media_type == "text/csv"
+
+
+def _media_type(headers: Headers) -> str:
+    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+    types = headers.getlist("content-type")
+    if len(types) != 1:
+        return ""
+    media_type, *parameters = (part.strip().lower() for part in types[0].split(";"))
     charsets = [each.partition("=")[2].strip('"') for each in parameters if each.startswith("charset")]
-    return (media_type == "application/json" or media_type.endswith("+json")) and set(charsets) <= {"utf-8", "utf8"}
+    return media_type if set(charsets) <= {"utf-8", "utf8"} else ""
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:
@@ -157,6 +180,18 @@ def wants_explanation(query: QueryParams) -> bool:
     return bool(_parameters(query, _PREDICT).get("explain"))
 
 
+def span_of_days(query: QueryParams) -> tuple[date | None, date | None]:
+    """From which day to which, both included; None where it is not said. Raises a Problem with every violation."""
+    values = _parameters(query, _SPAN)
+    return values.get("since"), values.get("until")
+
+
+def _day(text: str) -> date | None:
+    with suppress(ValueError):
+        return date.fromisoformat(text)
+    return None
+
+
 # What a parameter looks like, how it is read, and what to say where it is something else.
 _Parameters = Mapping[str, tuple[re.Pattern[str], Callable[[str], object], str]]
 _PAGE: _Parameters = {
@@ -164,6 +199,9 @@ _PAGE: _Parameters = {
     "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
 }
 _PREDICT: _Parameters = {"explain": (re.compile("true|false"), json.loads, "must be true or false")}
+
+_IS_DAY = (re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII), _day, "must be a date of the calendar, YYYY-MM-DD")
+_SPAN: _Parameters = {"since": _IS_DAY, "until": _IS_DAY}
 
 
 def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import ROUTES as METRICS_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
+from housepredict.entrypoints.http.sales import ENDPOINTS, SALES_ROUTES
 from housepredict.entrypoints.version_report import evaluation_document
 
 _ENDPOINTS = {
@@ -44,6 +45,7 @@ _ENDPOINTS = {
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "GET /drift": "How far houses and estimates have moved from what the model was trained on",
     "GET /metrics": "Metrics for Prometheus",
+    **ENDPOINTS,
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
 
@@ -58,7 +60,7 @@ def index(request: Request) -> Response:
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route: about.format(required=required) for route, about in _ENDPOINTS.items()},
+            "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         }
     )
@@ -165,4 +167,5 @@ ROUTES = (
     Route("/train", train, methods=["POST"]),
     *DRIFT_ROUTES,
     *METRICS_ROUTES,
+    *SALES_ROUTES,
 )

@@ -1,0 +1,57 @@
+"""A connection for small questions: made when it is first needed, kept, and made anew after it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import psycopg
+from attrs import define, field
+
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.migrations import migrate
+
+
+@define
+class KeptConnection:
+    """One connection, which threads take turns on; a process that forks makes its own.
+
+    `patience`, in seconds, bounds the wait for each answer. The first connection brings the database's tables up to
+    date. Raises what psycopg raises, and RepositoryUnavailable for tables that cannot be brought up to date.
+    """
+
+    _database: Database
+    _patience: float = 5.0
+    _migrated: bool = field(default=False, init=False)
+    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    @contextmanager
+    def __call__(self) -> Iterator[ImpatientConnection]:
+        """The connection, one thread at a time."""
+        with self._lock:
+            if self._connection is None or self._connection.hung_up():
+                self._connection = self.another()
+            try:
+                yield self._connection
+            except psycopg.OperationalError:
+                self._connection.close()
+                self._connection = None
+                raise
+
+    def another(self, patience: float | None = None) -> ImpatientConnection:
+        """A connection of one's own, to be closed by whoever asked."""
+        if not self._migrated:
+            migrate(self._database)
+            self._migrated = True
+        connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
+        self._database.prepare(connection, self._patience if patience is None else patience)
+        return connection
+
+    def close(self) -> None:
+        """Close it; another one is made if it is needed again."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,119 @@
+"""The sales that come back in PostgreSQL, beside the predictions that they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Self
+from uuid import UUID
+
+from attrs import define, field
+
+from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.kept import KeptConnection
+from housepredict.domain.errors import RepeatedKey
+from housepredict.domain.recorded_sales import Delivery, RecordedSale
+
+# One parameter, whatever the batch, as predictions are written.
+_INSERT = """
+INSERT INTO sales (id, prediction, price, sold_on, recorded_at, delivery)
+SELECT given.*, %s FROM jsonb_to_recordset(%s::jsonb) AS given (
+    id uuid, prediction uuid, price numeric, sold_on date, recorded_at timestamptz
+)
+"""
+_SELECT = "SELECT id, prediction, price::float8, sold_on, recorded_at FROM sales"
+_OF_DELIVERY = f"{_SELECT} WHERE delivery = %s ORDER BY id"
+_HISTORY = f"{_SELECT} WHERE prediction = %s ORDER BY id"
+_CURRENT = f"""
+{_SELECT} WHERE sold_on BETWEEN %s AND %s AND NOT EXISTS (
+    SELECT FROM sales AS later WHERE later.prediction = sales.prediction AND later.id > sales.id
+)
+ORDER BY sold_on DESC, id DESC LIMIT %s
+"""
+
+
+@define
+class PostgresSales:
+    """A SaleRepository in PostgreSQL. Threads may share it; a process that forks opens its own.
+
+    `patience`, in seconds, bounds the wait for each answer. It connects, and brings the database's tables up to date,
+    when it is first used: who can do without it does.
+    """
+
+    _database: Database
+    _patience: float = 5.0
+    _kept_connection: KeptConnection = field(init=False, repr=False)
+
+    @_kept_connection.default
+    def _not_connected(self) -> KeptConnection:
+        return KeptConnection(self._database, self._patience)
+
+    @classmethod
+    def at(cls, conninfo: str) -> Self:
+        """The sales in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
+        return cls(Database.at(conninfo))
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        """Record a batch durably, all or nothing; see SaleRepository."""
+        rows = json.dumps([_row(each) for each in sales])
+        with self._connected() as connection, connection.transaction():
+            if delivery and not _is_new(connection, delivery):
+                return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
+            connection.execute(_INSERT, (delivery.key if delivery else None, rows))
+        return sorted(sales, key=lambda each: each.id)
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        """The sale of each prediction that counts, latest first; see SaleRepository."""
+        return self._read(_CURRENT, since or date.min, until or date.max, limit)
+
+    def history(self, prediction: UUID) -> Sequence[RecordedSale]:
+        """Everything that was recorded for a prediction, oldest first."""
+        return self._read(_HISTORY, prediction)
+
+    def close(self) -> None:
+        """Close the connection; another one is made if it is used again."""
+        self._kept_connection.close()
+
+    def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
+        with self._connected() as connection:
+            return [_sale(*row) for row in connection.execute(query, parameters)]
+
+    @contextmanager
+    def _connected(self) -> Iterator[ImpatientConnection]:
+        with self._database.translated("sales"), self._kept_connection() as connection:
+            yield connection
+
+
+def _is_new(connection: ImpatientConnection, delivery: Delivery) -> bool:
+    """Whether its key is; it is known from then on. Raises RepeatedKey.
+
+    Of two transactions with one key the second waits here for the first to end.
+    """
+    added = connection.execute(
+        "INSERT INTO sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
+        (delivery.key, delivery.digest),
+    )
+    if added.rowcount:
+        return True
+    [(digest,)] = connection.execute("SELECT digest FROM sale_deliveries WHERE key = %s", (delivery.key,))
+    if digest != delivery.digest:
+        raise RepeatedKey
+    return False
+
+
+def _row(sale: RecordedSale) -> dict[str, str | float]:
+    return {
+        "id": str(sale.id),
+        "prediction": str(sale.prediction),
+        "price": sale.price,
+        "sold_on": sale.sold_on.isoformat(),
+        "recorded_at": sale.recorded_at.isoformat(),
+    }
+
+
+def _sale(id: UUID, prediction: UUID, price: float, sold_on: date, recorded_at: datetime) -> RecordedSale:  # noqa: A002
+    return RecordedSale(id, prediction, price, sold_on, recorded_at.astimezone(UTC))

@@ -1,0 +1,124 @@
+"""A file of SQLite that is durable, and tells its version: what every repository in one has in common."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import ClassVar, Self
+
+from attrs import define, field
+
+from housepredict.domain.errors import RepositoryUnavailable
+
+
+@define
+class SqliteFile:
+    """A connection to a file, which threads take turns on. Processes may share the file.
+
+    `_contents` says in a word what is kept in it; `_version` is the version of its tables, `_tables` makes those of a
+    new file, and `_upgrades` makes of a file of a version one of the next.
+    """
+
+    _contents: ClassVar[str]
+    _version: ClassVar[int]
+    _tables: ClassVar[Sequence[str]]
+    _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
+
+    _path: Path
+    _connection: sqlite3.Connection = field(repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    @classmethod
+    def open(cls, path: Path, *, timeout: float = 5.0) -> Self:
+        """Open the file, made where there is none, with folders and file for this user alone.
+
+        `timeout`, in seconds, is how long to wait for another process that writes. Raises RepositoryUnavailable.
+        """
+        with cls._translated(path):
+            for folder in reversed(path.parents):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                path.touch(mode=0o600, exist_ok=False)
+            # isolation_level=None: transactions begin where the code says so
+            connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+            try:
+                cls._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._locked() as connection:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated(self._path):
+            yield self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._locked() as connection, _transaction(connection):
+            yield connection
+
+    @classmethod
+    @contextmanager
+    def _translated(cls, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            message = f"the {cls._contents} in {path} cannot be recorded or read: {error}"
+            raise RepositoryUnavailable(message) from error
+
+    @classmethod
+    def _prepare(cls, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if cls._version_of(connection) < cls._version:
+            with _transaction(connection):
+                # asked again: another process may have been quicker
+                found = cls._version_of(connection)
+                if found < cls._version:
+                    for statement in cls._lacking(found):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {cls._version}")
+
+    @classmethod
+    def _lacking(cls, version: int) -> Sequence[str]:
+        if version == 0:  # a new file
+            return cls._tables
+        return [statement for each in range(version, cls._version) for statement in cls._upgrades[each]]
+
+    @classmethod
+    def _version_of(cls, connection: sqlite3.Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > cls._version:
+            raise sqlite3.DatabaseError("a newer housepredict wrote it: upgrade this one, or name another file")
+        return version
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors, a full disk among them
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,214 @@
+"""Sales that come back, and the memory of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from attrs import define, field, frozen
+
+from housepredict.domain.errors import InvalidSales
+from housepredict.domain.estimates import MAX_PRICE
+from housepredict.domain.features import Feature, Kind
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
+from housepredict.domain.recorded_sales import Delivery, RecordedSale, ReturnedSale
+from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
+
+FIELDS = ("prediction", "price", "date")
+"""What there is to say of a sale."""
+
+_PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_ONE_DAY = timedelta(days=1)
+
+
+@frozen
+class _Told:
+    """What was told of a sale, checked."""
+
+    prediction: UUID
+    price: float
+    sold_on: date
+
+
+@define
+class RecordSales:
+    """Remember what houses sold for that were estimated, and say which estimates these sales belong to.
+
+    A sale counts for its prediction until another one is recorded for it: a correction. A prediction that is not known
+    yet may come to be known later, so its sale is recorded all the same.
+    """
+
+    _sales: SaleRepository
+    _predictions: PredictionRepository
+    _clock: Clock
+    _max_batch: int = 1000
+    _ids: IdSequence = field(factory=IdSequence)
+
+    def __call__(self, given: Sequence[object], key: str | None = None) -> Sequence[ReturnedSale]:
+        """The sales in order, recorded when this returns, all or none; of those that are equal, one.
+
+        Each of `given` maps `prediction` to an id, `price` to what the house sold for, and `date` to the day of the
+        sale. With a `key` of 1 to 255 visible ASCII characters the same batch is recorded once, however often it is
+        given. Raises InvalidSales with every violation (pointers begin with the sale's position: `/3/price`),
+        RepeatedKey for another batch with a known key, or RepositoryUnavailable.
+        """
+        if len(given) > self._max_batch:
+            message = f"must hold at most {self._max_batch} sales, not {len(given)}"
+            raise InvalidSales([Violation("", Rule.LIMIT, message)])
+        _demand_key(key)
+        return self._record(self._checked(given), key)
+
+    def one(self, given: object, key: str | None = None) -> ReturnedSale:
+        """A batch of one; pointers begin at the sale itself: `/price`."""
+        try:
+            return self([given], key)[0]
+        except InvalidSales as error:
+            raise error.alone() from None
+
+    def any_number(self, given: Sequence[object], key: str) -> Sequence[ReturnedSale]:
+        """As above, for more than a batch: every sale is checked before the first batch is recorded. What was recorded
+        of it before a fault is not recorded again when it is given again.
+        """
+        _demand_key(key)
+        told = self._checked(given)
+        starts = range(0, len(told), self._max_batch)
+        batches = [(start, told[start : start + self._max_batch]) for start in starts]
+        return [
+            each
+            for start, batch in batches
+            # the place of a batch is part of its key: with another size of batches they are others
+            for each in self._record(batch, f"{key}:{start}-{start + len(batch)}")
+        ]
+
+    def history(self, prediction: UUID | str) -> Sequence[ReturnedSale]:
+        """Everything that was recorded for a prediction, oldest first; the last is what counts.
+
+        Raises InvalidSales if the id is none, or RepositoryUnavailable.
+        """
+        if broken := _prediction(prediction):
+            raise InvalidSales([Violation(pointer_to("prediction"), *broken, prediction)])
+        return self._matched(self._sales.history(UUID(str(prediction))))
+
+    def _record(self, told: Sequence[_Told], key: str | None) -> Sequence[ReturnedSale]:
+        now = self._clock.now()
+        ids = self._ids.take(len(told), now)
+        sales = [
+            RecordedSale(id_, each.prediction, each.price, each.sold_on, now)
+            for id_, each in zip(ids, told, strict=True)
+        ]
+        # before they are recorded: who is told that predictions cannot be read now will try again
+        matched = self._matched(sales)
+        recorded = self._sales.append(sales, Delivery(key, _digest(told)) if key else None)
+        return [ReturnedSale(sale, each.prediction) for sale, each in zip(recorded, matched, strict=True)]
+
+    def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[ReturnedSale]:
+        known = {each.id: each for each in self._predictions.find([each.prediction for each in sales])}
+        return [ReturnedSale(each, known.get(each.prediction)) for each in sales]
+
+    def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
+        if not given:
+            raise InvalidSales([Violation("", Rule.EMPTY, "must hold at least one sale")])
+        latest = self._clock.now().date() + _ONE_DAY
+        violations = [violation for row, each in enumerate(given) for violation in _violations(each, row, latest)]
+        if violations:
+            raise InvalidSales(violations)
+        first: dict[UUID, tuple[int, _Told]] = {}
+        for row, each in enumerate(given):
+            told = _told(each)  # type: ignore[arg-type]  # a mapping, or it would have been refused
+            position, known = first.setdefault(told.prediction, (row, told))
+            if known != told:
+                message = f"says of the same prediction something else than {pointer_to(position)}"
+                violations.append(Violation(pointer_to(row), Rule.DUPLICATE, message))
+        if violations:
+            raise InvalidSales(violations)
+        return [told for _, told in first.values()]
+
+
+def _demand_key(key: str | None) -> None:
+    if key is not None and not _KEY.fullmatch(key):
+        message = "an idempotency key must have 1 to 255 visible ASCII characters"
+        raise InvalidSales([Violation("", Rule.TEXT, message, key)])
+
+
+def _violations(given: object, row: int, latest: date) -> list[Violation]:
+    if not isinstance(given, Mapping):
+        return [Violation(pointer_to(row), Rule.TYPE, "must be an object with prediction, price and date", given)]
+    found = []
+    for name in FIELDS:
+        value = given.get(name)
+        if value is None:
+            message = "is missing" if name not in given else "is required and must not be null"
+            found.append(Violation(pointer_to(row, name), Rule.MISSING, message))
+        elif broken := _broken(name, value, latest):
+            found.append(Violation(pointer_to(row, name), *broken, value))
+    found.extend(
+        Violation(pointer_to(row, name), Rule.UNKNOWN, "is nothing to say of a sale", given[name])
+        for name in given
+        if name not in FIELDS
+    )
+    found.extend(
+        Violation(pointer_to(row, name), Rule.DUPLICATE, "is given more than once", given.get(name))
+        for name in getattr(given, "repeated", ())
+    )
+    return found
+
+
+def _broken(name: str, value: object, latest: date) -> tuple[Rule, str] | None:
+    match name:
+        case "prediction":
+            return _prediction(value)
+        case "price":
+            return _price(value)
+        case _:
+            return _date(value, latest)
+
+
+def _prediction(value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, UUID) or (isinstance(value, str) and _UUID.fullmatch(value)):
+        return None
+    return Rule.TYPE, "must be the id of a prediction, a UUID"
+
+
+def _price(value: object) -> tuple[Rule, str] | None:
+    if broken := check_value(_PRICE, value):
+        return broken
+    # in whole cents: nothing is left of 0.004
+    if 0 < round(float(value), 2) < MAX_PRICE:  # type: ignore[arg-type]  # a number
+        return None
+    return Rule.BOUNDS, f"must be a cent at least, and below {MAX_PRICE:.0e}"
+
+
+def _date(value: object, latest: date) -> tuple[Rule, str] | None:
+    if broken := check_value(_DATE, value):
+        return broken
+    if _day(value) <= latest:
+        return None
+    return Rule.DATE, f"must not lie in the future: {latest} at the latest"
+
+
+def _told(given: Mapping[str, object]) -> _Told:
+    prediction, price, sold_on = (given[name] for name in FIELDS)
+    return _Told(
+        UUID(str(prediction)),
+        round(float(price), 2),  # type: ignore[arg-type]  # a number
+        _day(sold_on),
+    )
+
+
+def _day(value: object) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+
+def _digest(told: Sequence[_Told]) -> str:
+    """Of what was told, however it was written."""
+    content = [[str(each.prediction), repr(each.price), each.sold_on.isoformat()] for each in told]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

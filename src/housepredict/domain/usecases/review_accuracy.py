@@ -1,0 +1,107 @@
+"""How far estimates were off, now that houses that were estimated have been sold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date
+
+from attrs import define, field, frozen
+
+from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.bootstrap import bounds
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.evaluation import Valued, coverages, measure
+from housepredict.domain.models import Bounds, Coverage
+from housepredict.domain.ports import PredictionRepository, SaleRepository
+from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.sales import Sale
+
+MOST_SALES = 100_000
+"""Of more sales, the latest are looked at."""
+
+_AT_ONCE = 1000
+
+
+@frozen
+class Measured:
+    """What is measured of sales, as a version's evaluation has it of those that were held out."""
+
+    accuracy: Accuracy
+    bounds: Mapping[str, Bounds]
+    coverage: tuple[Coverage, ...]
+
+
+@frozen
+class ReturnedSales:
+    """The sales that came back, each the one that counts for its prediction.
+
+    `rows` are those that can be measured, by model version, latest sale first. `sales` is how many were looked at:
+    all of them, or the latest if it is `cut_off`. Of these, `unmatched` are of predictions that nobody knows, or
+    nobody knows yet, and `too_late` of predictions that were made on the day of the sale or after it.
+    """
+
+    sales: int
+    unmatched: int
+    too_late: int
+    cut_off: bool
+    rows: Mapping[str, Sequence[Valued]] = field(repr=False)
+
+
+@frozen
+class AccuracyReview:
+    """The measures of the sales that came back: as a whole, None if there are none, and by model version, by name."""
+
+    returned: ReturnedSales
+    whole: Measured | None
+    by_version: Mapping[str, Measured]
+
+
+@define
+class ReviewAccuracy:
+    """Measure estimates by the sales that came back, as models are measured by the sales that were held out."""
+
+    _sales: SaleRepository
+    _predictions: PredictionRepository
+
+    def __call__(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
+        """Of what was sold from `since` to `until`, both included; of everything by default.
+
+        Raises RepositoryUnavailable.
+        """
+        returned = self.returned(since, until)
+        every = [row for rows in returned.rows.values() for row in rows]
+        by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
+        return AccuracyReview(returned, measured(every) if every else None, by_version)
+
+    def returned(self, since: date | None = None, until: date | None = None) -> ReturnedSales:
+        """The sales themselves; see above."""
+        found = self._sales.current(since, until, MOST_SALES + 1)
+        sales = found[:MOST_SALES]
+        unmatched = too_late = 0
+        rows: dict[str, list[Valued]] = {}
+        for start in range(0, len(sales), _AT_ONCE):
+            some = sales[start : start + _AT_ONCE]
+            known = {each.id: each for each in self._predictions.find([each.prediction for each in some])}
+            for sale in some:
+                prediction = known.get(sale.prediction)
+                if prediction is None:
+                    unmatched += 1
+                elif prediction.created_at.astimezone(UTC).date() >= sale.sold_on:
+                    too_late += 1
+                else:
+                    rows.setdefault(prediction.estimate.model_version, []).append(_valued(sale, prediction))
+        return ReturnedSales(len(sales), unmatched, too_late, len(found) > len(sales), rows)
+
+
+def measured(rows: Sequence[Valued]) -> Measured:
+    """The measures of sales, of which there is at least one."""
+    accuracy = measure(rows)
+    found = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
+    return Measured(accuracy, found, coverages(rows))
+
+
+def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
+    estimate = prediction.estimate
+    sold = Sale(estimate.house, sale.price, house_key=str(prediction.id), sold_on=sale.sold_on)
+    # what the tutorial's service estimated may lie below zero
+    return Valued(sold, max(estimate.price, 0.0), estimate.intervals)

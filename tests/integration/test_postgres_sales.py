@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from housepredict.adapters.postgres.connections import Database
+from housepredict.adapters.postgres.sales import PostgresSales
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.testing.sales import Another, SaleRepositoryContract, new_delivery, some_sales
+from tests.integration.relay import Relay
+
+
+class TestPostgresSales(SaleRepositoryContract):
+    @pytest.fixture
+    def repository(self, postgres: str) -> Iterator[PostgresSales]:
+        with closing(PostgresSales.at(postgres)) as repository:
+            yield repository
+
+    @pytest.fixture
+    def another(self, postgres: str) -> Another:
+        return lambda: closing(PostgresSales.at(postgres))
+
+
+def test_prices_are_exact_to_the_cent(postgres: str) -> None:
+    with closing(PostgresSales.at(postgres)) as sales:
+        sales.append(some_sales(1, price=9999999999999.99))
+    with psycopg.connect(postgres) as connection:
+        [(price,)] = connection.execute("SELECT price::text FROM sales")
+    assert price == "9999999999999.99"
+
+
+def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_safe_to_try_again(
+    postgres: str, relay: Relay
+) -> None:
+    through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
+    recorded, delivery = some_sales(2), new_delivery()
+    with closing(PostgresSales(Database.at(through), patience=0.1)) as sales:
+        sales.append(recorded, delivery)
+        relay.freeze()
+        with pytest.raises(RepositoryUnavailable, match="the sales in PostgreSQL"):
+            sales.append(recorded, delivery)
+        relay.thaw()
+        assert list(sales.append(some_sales(2), delivery)) == recorded
+        assert list(sales.current()) == recorded[::-1]
+
+
+def test_a_server_that_is_not_there_is_named_when_it_is_needed() -> None:
+    with (
+        closing(PostgresSales.at("postgresql://someone@127.0.0.1:1/houses")) as sales,
+        pytest.raises(RepositoryUnavailable, match=r"PostgreSQL at 127\.0\.0\.1:1/houses: .*refused"),
+    ):
+        sales.current()

@@ -1,0 +1,218 @@
+"""Repositories of sales that break the contract, each in one way, and the suite for each: every one of these fails.
+
+Run by test_sale_contract.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from threading import Event
+from uuid import UUID
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.domain.errors import RepeatedKey
+from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.testing.sales import SaleRepositoryContract, some_sales
+
+
+class Haunted(InMemorySales):
+    """Has a sale that nobody recorded."""
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        return super().current(since, until, limit) or some_sales(1)
+
+
+class Rounding(InMemorySales):
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        return super().append([evolve(each, price=float(round(each.price))) for each in sales], delivery)
+
+
+class Whole(InMemorySales):
+    """Makes of prices without cents whole numbers, which are equal and not the same JSON."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        whole = [evolve(each, price=int(each.price)) if each.price.is_integer() else each for each in sales]
+        return super().append(whole, delivery)
+
+
+class Silent(InMemorySales):
+    """Gives back what it was given, in that order."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        recorded = super().append(sales, delivery)
+        return sales if delivery is None else recorded
+
+
+class Overwriting(InMemorySales):
+    """Keeps no history."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        recorded = super().append(sales, delivery)
+        self._of_prediction = {prediction: each[-1:] for prediction, each in self._of_prediction.items()}
+        return recorded
+
+
+class LastSold(InMemorySales):
+    """Lets the latest date count, not what was recorded last."""
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        counting = [max(each, key=lambda sale: sale.sold_on) for each in self._of_prediction.values()]
+        inside = [each for each in counting if (since or date.min) <= each.sold_on <= (until or date.max)]
+        return sorted(inside, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
+
+
+class LastArrived(InMemorySales):
+    """Lets count what arrived last, whatever its id."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        before = {prediction: list(each) for prediction, each in self._of_prediction.items()}
+        recorded = super().append(sales, delivery)
+        for prediction, each in self._of_prediction.items():
+            known = before.get(prediction, [])
+            self._of_prediction[prediction] = known + [sale for sale in each if sale not in known]
+        return recorded
+
+
+class Narrow(InMemorySales):
+    """Leaves the last day out."""
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        return [each for each in super().current(since, until, limit) if until is None or each.sold_on < until]
+
+
+class Generous(InMemorySales):
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        return super().current(since, until, None if limit is None else limit + 1)
+
+
+class Unordered(InMemorySales):
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        return super().current(since, until, limit)[::-1]
+
+
+class Deaf(InMemorySales):
+    """Takes no notice of keys."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        return super().append(sales)
+
+
+class Trusting(InMemorySales):
+    """Does not look at what comes with a key."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        return super().append(sales, delivery and Delivery(delivery.key, ""))
+
+
+class NeverEmpty(InMemorySales):
+    """Keeps no key that came with nothing."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        known = delivery and delivery.key in self._deliveries
+        return super().append(sales, delivery if sales or known else None)
+
+
+class RowByRow(InMemorySales):
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        if delivery is None or delivery.key in self._deliveries:
+            return super().append(sales, delivery)
+        for each in sales:
+            super().append([each])
+        self._deliveries[delivery.key] = delivery, list(sales)
+        return sales
+
+
+class KeyFirst(InMemorySales):
+    """Remembers a key before it has looked at what came with it."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        if delivery and delivery.key not in self._deliveries:
+            self._deliveries[delivery.key] = delivery, []
+            recorded = super().append(sales)
+            self._deliveries[delivery.key] = delivery, recorded
+            return recorded
+        return super().append(sales, delivery)
+
+
+class Careless(InMemorySales):
+    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        if delivery and delivery.key in self._deliveries:
+            first, known = self._deliveries[delivery.key]
+            if first != delivery:
+                raise RepeatedKey
+            return known
+        Event().wait(0.001)
+        recorded = super().append(sales)
+        if delivery:
+            self._deliveries[delivery.key] = delivery, recorded
+        return recorded
+
+
+class Racing(InMemorySales):
+    """As above, with the sales."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        kept = {prediction: list(each) for prediction, each in self._of_prediction.items()}
+        Event().wait(0.001)
+        recorded = super().append(sales, delivery)
+        added = {each.prediction: self._of_prediction[each.prediction] for each in recorded}
+        self._of_prediction = kept | added
+        return recorded
+
+
+class Misplacing(InMemorySales):
+    def history(self, prediction: UUID) -> Sequence[RecordedSale]:
+        return super().history(prediction)[::-1]
+
+
+class Timeless(InMemorySales):
+    """Forgets the time that something was recorded at."""
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        return super().append([evolve(each, recorded_at=datetime(1970, 1, 1, tzinfo=UTC)) for each in sales], delivery)
+
+
+def suite_of(broken: type[InMemorySales]) -> type[SaleRepositoryContract]:
+    class Suite(SaleRepositoryContract):
+        @pytest.fixture
+        def repository(self) -> InMemorySales:
+            return broken()
+
+    return Suite
+
+
+TestHaunted = suite_of(Haunted)
+TestRounding = suite_of(Rounding)
+TestWhole = suite_of(Whole)
+TestSilent = suite_of(Silent)
+TestOverwriting = suite_of(Overwriting)
+TestLastSold = suite_of(LastSold)
+TestLastArrived = suite_of(LastArrived)
+TestNarrow = suite_of(Narrow)
+TestGenerous = suite_of(Generous)
+TestUnordered = suite_of(Unordered)
+TestDeaf = suite_of(Deaf)
+TestTrusting = suite_of(Trusting)
+TestNeverEmpty = suite_of(NeverEmpty)
+TestRowByRow = suite_of(RowByRow)
+TestKeyFirst = suite_of(KeyFirst)
+TestCareless = suite_of(Careless)
+TestRacing = suite_of(Racing)
+TestMisplacing = suite_of(Misplacing)
+TestTimeless = suite_of(Timeless)

@@ -1,0 +1,94 @@
+"""Sales as a table in CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import InvalidSales
+from housepredict.domain.validation import Rule
+from housepredict.entrypoints.sales_csv import sales_of_csv
+from housepredict.testing.sales import prices
+
+ID = "01970000-0000-7000-8000-000000000001"
+SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"prediction,price,date\n{ID},200000.5,2025-05-30\n",
+        f"id,price,date\r\n{ID},200000.50,2025-05-30\r\n",
+        f"\ufeffDate, Price, ID\n\n2025-05-30 , 200000.5, {ID}",
+        f'"prediction";"price";"date"\n"{ID}";"200000.5";"2025-05-30"\n\n',
+        f"prediction,price,date\n{ID},2.000005e5,2025-05-30",
+    ],
+)
+def test_a_table_may_be_written_in_several_ways(content: str) -> None:
+    assert sales_of_csv(content.encode()) == [SALE]
+
+
+def test_a_table_without_rows_has_no_sales() -> None:
+    assert sales_of_csv(b"prediction,price,date\n") == []
+
+
+def test_what_is_no_number_stays_text_and_what_is_empty_is_left_out() -> None:
+    content = f"prediction,price,date\n{ID},200.000,\n{ID},€ 5,2025-05-30\n,NaN,2025-05-30\n{ID},1_000,x\n"
+    assert sales_of_csv(content.encode()) == [
+        {"prediction": ID, "price": 200.0},
+        {"prediction": ID, "price": "€ 5", "date": "2025-05-30"},
+        {"price": "NaN", "date": "2025-05-30"},
+        {"prediction": ID, "price": "1_000", "date": "x"},
+    ]
+
+
+def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
+    content = f"prediction,price,date\n{ID},200,000,2025-05-30\n{ID},5\n"
+    assert sales_of_csv(content.encode()) == [
+        {"prediction": ID, "price": 200.0, "date": "000", "column 4": "2025-05-30"},
+        {"prediction": ID, "price": 5.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "broken"),
+    [
+        (b"", [("/date", Rule.MISSING), ("/prediction", Rule.MISSING), ("/price", Rule.MISSING)]),
+        (
+            b"prediction,price,price,when\n",
+            [("/date", Rule.MISSING), ("/price", Rule.DUPLICATE), ("/when", Rule.UNKNOWN)],
+        ),
+        (b"id,prediction,price,date\n", [("/prediction", Rule.DUPLICATE)]),
+        (b"prediction,price,date\n\xff", [("", Rule.TYPE)]),
+        (b'prediction,price,date\n"unclosed,1,2025-05-30\n', [("", Rule.TYPE)]),
+    ],
+)
+def test_what_is_no_such_table_is_refused(content: bytes, broken: list[tuple[str, Rule]]) -> None:
+    with pytest.raises(InvalidSales) as caught:
+        sales_of_csv(content)
+    assert [(each.pointer, each.rule) for each in caught.value.violations] == broken
+
+
+@given(
+    rows=st.lists(st.tuples(st.uuids().map(str), prices, st.dates().map(str)), max_size=5),
+    delimiter=st.sampled_from(",;"),
+    order=st.permutations(("prediction", "price", "date")),
+)
+def test_what_is_written_is_what_is_read(rows: list[tuple[str, float, str]], delimiter: str, order: list[str]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, order, delimiter=delimiter)
+    writer.writeheader()
+    sales = [{"prediction": prediction, "price": price, "date": day} for prediction, price, day in rows]
+    writer.writerows(sales)
+    assert sales_of_csv(text.getvalue().encode()) == sales
+
+
+@given(content=st.binary() | st.text().map(str.encode))
+def test_whatever_is_given_it_is_a_table_or_refused(content: bytes) -> None:
+    with suppress(InvalidSales):
+        sales_of_csv(b"prediction,price,date\n" + content)
