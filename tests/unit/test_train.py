@@ -21,7 +21,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
 from housepredict.domain.latest import LatestSales, latest_sales
-from housepredict.domain.models import Algorithm, TrainingSource, digests_of
+from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.snapshots import SNAPSHOT_FILE
 from housepredict.domain.usecases import SELF_TEST_ROWS
@@ -97,6 +97,31 @@ class TestTrain:
         evaluation = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.evaluation
         assert (evaluation.later, evaluation.why_no_later) == (None, "they have no dates")
         assert trainer.seen_again == []
+
+    def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
+        sales = ListedSales("/sales.csv", sales=evolve(table(), recorded=7))
+        assert training()(sales, OPTIONS, ignore).version.source == TrainingSource("/sales.csv", "d" * 64, 7)
+
+    def test_sales_that_came_back_without_a_file_are_not_synthetic(self) -> None:
+        made = training()(ListedSales(None, sales=evolve(table(), recorded=ROWS)), OPTIONS, ignore)
+        assert not made.version.source.synthetic
+        assert made.version.algorithm is Algorithm.BOOSTING
+
+    @pytest.mark.parametrize("recorded", [None, 7])
+    def test_training_again_asks_for_the_sales_that_came_back_if_they_were_among_them(
+        self, recorded: int | None
+    ) -> None:
+        asked: list[object] = []
+
+        def sources(location: str | None, with_recorded: TrainingOptions | None = None) -> ListedSales:
+            asked.append((location, with_recorded))
+            return ListedSales(location, sales=evolve(table(), recorded=recorded))
+
+        train = training(sources=sources)
+        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), OPTIONS, ignore)
+        again = train.again(first.version, ignore)
+        assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
+        assert again.version.source == first.version.source
 
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()

@@ -137,9 +137,13 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     train = add(
         "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json
     )
-    sales = train.add_mutually_exclusive_group(required=True)
+    sales = train.add_mutually_exclusive_group()
     sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
     sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
+    train.add_argument(
+        "--from-sales", action="store_true",
+        help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
+    )  # fmt: skip
     train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
     train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
     train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")

@@ -14,9 +14,10 @@ from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
 from housepredict.entrypoints import report, sales_commands, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
 __all__ = ["EXIT_CODES", "main"]
@@ -86,7 +87,14 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         seed=options.seed,
         time_limit=options.time_limit,
     )
-    source = sales_at(None if options.synthetic else options.sales)
+    location = options.sales
+    if options.synthetic and options.from_sales:
+        raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
+    if not (options.synthetic or options.from_sales or location):
+        raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
+    if options.from_sales:
+        location, training_options = what_to_add_to(application, location, training_options)
+    source = application.sales_source(location, training_options if options.from_sales else None)
     training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
     if options.json:
         _print_json(report.training_document(training))

@@ -79,7 +79,7 @@ class Train:
         with self._models.training():
             table = source.read()
             sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest)
+            origin = TrainingSource(source.location, table.digest, table.recorded)
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
@@ -103,7 +103,9 @@ class Train:
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
-        return self(self._sources(version.source.location), version.options, progress, if_incomparable=False)
+        with_recorded = () if version.source.recorded is None else (version.options,)
+        source = self._sources(version.source.location, *with_recorded)
+        return self(source, version.options, progress, if_incomparable=False)
 
     def _version(
         self,
