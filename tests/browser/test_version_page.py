@@ -47,7 +47,7 @@ onload = () => {
 
 def look(folder: Path, width: int, *, dark: bool = False, page: str | None = None) -> tuple[dict[str, Any], str]:
     rows = estimated(sales(200))
-    page = page or version_page(version_of(rows), None, held_out(rows, SCHEMA))
+    page = page or version_page(version_of(rows), None, held_out(rows, SCHEMA), rows)
     (folder / "page.html").write_text(page, encoding="utf-8")
     (folder / "look.html").write_text(LOOK.replace("WIDTH", str(width)), encoding="utf-8")
     assert BROWSER
@@ -64,7 +64,7 @@ def test_the_page_fits_its_width_in_light_and_dark(tmp_path: Path, width: int, d
     assert found == {
         "width": width,
         "ground": ground,
-        "pictures": 6,
+        "pictures": 7,
         "dots": 200,
         "outside": [],
         "overlapping": [],

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from housepredict.domain import errors
+from housepredict.domain.evaluation import Valued
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
@@ -131,8 +132,9 @@ def _show_model(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
     promoted = application.models.promoted()
     if options.html:
+        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
         try:
-            options.html.write_text(version_page(version, promoted, of_artefact(artefact)), encoding="utf-8")
+            options.html.write_text(page, encoding="utf-8")
         except OSError as error:
             print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
             return 5
@@ -142,6 +144,15 @@ def _show_model(application: Application, options: argparse.Namespace) -> int:
     elif not options.html:
         print(version_report.version_text(version, promoted))
     return 0
+
+
+def _returned(application: Application, version: ModelVersion) -> Sequence[Valued]:
+    """The sales of houses that a version estimated; none where they cannot be read, for the page says more."""
+    try:
+        return application.review_accuracy.returned().rows.get(version.name, ())
+    except errors.RepositoryUnavailable as error:
+        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
+        return ()
 
 
 def _promote_model(application: Application, options: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ def later_section(evaluation: Evaluation) -> Markup:
         f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
         f"{number(later.held_out)} of that day and after: what a model may be worth by the time it is replaced."
     )
-    rows = [(each.title, *(_measure(of.accuracy, each) for of in (later, evaluation))) for each in MEASURES]
+    rows = [(each.title, *(told(of.accuracy, each) for of in (later, evaluation))) for each in MEASURES]
     shares = {each.level: each.share for each in evaluation.coverage}
     rows += [
         (f"In {each.level} % interval", percent(each.share), percent(shares.get(each.level))) for each in later.coverage
@@ -122,10 +122,11 @@ def _performed(performance: Performance, name: str) -> str:
         case "No price for":
             return percent(performance.refused)
     measure = next(each for each in MEASURES if each.title == name)
-    return _measure(performance.accuracy, measure)
+    return told(performance.accuracy, measure)
 
 
-def _measure(accuracy: Accuracy, measure: Measure) -> str:
+def told(accuracy: Accuracy, measure: Measure) -> str:
+    """A measure as people read it."""
     return number(getattr(accuracy, measure.field), measure.digits, measure.unit.strip())
 
 

@@ -16,7 +16,8 @@ from housepredict.entrypoints.pages.scales import Scale, day_ticks, log_ticks, t
 MOST_DRAWN = 2000
 """Of more sales, a sample is drawn."""
 
-_SALE, _MEDIAN = ("sale", "a sale"), ("median", "median of a tenth of the sales")
+SALE, MEDIAN = ("sale", "a sale"), ("median", "median of a tenth of the sales")
+"""Entries of legends."""
 
 
 def sale_plots(kept: HeldOut) -> Sequence[Markup]:
@@ -50,7 +51,7 @@ def ratio_by_price(kept: HeldOut) -> Markup:
     """Sales ratios by price, and their medians by tenths of the price."""
     x = horizontal(*_around([sale.price for sale in kept.sales]), logarithmic=True)
     ratios = [sale.ratio for sale in kept.sales]
-    y = vertical(*_central(ratios, 0.75, 1.25))
+    y = vertical(*central(ratios, 0.75, 1.25))
     groups = tenths(sorted(kept.sales, key=lambda sale: sale.price))
     medians = [(median(s.price for s in group), median(s.ratio for s in group)) for group in groups]
     figure = Figure(
@@ -63,7 +64,7 @@ def ratio_by_price(kept: HeldOut) -> Markup:
         + _drawn_of(kept, lambda sale: y.shows(sale.ratio)),
         _money(x, "Sale price"),
         Axis(y, [(at, number(at, 2)) for at in ticks(y.low, y.high)], "Sales ratio (estimate / price)"),
-        (_SALE, _MEDIAN),
+        (SALE, MEDIAN),
     )
     places = [(x(sale.price), y(sale.ratio)) for sale in sample(kept.sales, MOST_DRAWN)]
     return drawn(
@@ -71,7 +72,7 @@ def ratio_by_price(kept: HeldOut) -> Markup:
         band(x, (y(0.9), y(1.1))),
         dots(places, "sale"),
         level(x, y(1), "reference"),
-        *_medians([(x(price), y(ratio)) for price, ratio in medians]),
+        *trend([(x(price), y(ratio)) for price, ratio in medians]),
     )
 
 
@@ -81,7 +82,7 @@ def error_over_time(kept: HeldOut) -> Markup:
     days = [day for day, _ in dated]
     first, last = min(days), max(days)
     x = horizontal(first.toordinal(), last.toordinal())
-    y = vertical(*_central([error for _, error in dated], -25, 25))
+    y = vertical(*central([error for _, error in dated], -25, 25))
     groups = tenths(sorted(dated, key=lambda each: each[0]))
     medians = [(median(d.toordinal() for d, _ in group), median(error for _, error in group)) for group in groups]
     figure = Figure(
@@ -91,20 +92,21 @@ def error_over_time(kept: HeldOut) -> Markup:
         f"{', '.join(difference(error) for _, error in medians)}.",
         "Above 0 a house was estimated too high, and medians that fall say that the model lags a rising market. "
         + _drawn_of(kept, lambda sale: y.shows(100 * (sale.ratio - 1))),
-        Axis(x, [(day.toordinal(), _day_label(day, first, last)) for day in day_ticks(first, last, 5)], "Date of sale"),
+        Axis(x, [(day.toordinal(), day_label(day, first, last)) for day in day_ticks(first, last, 5)], "Date of sale"),
         Axis(y, [(at, signed(at)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
-        (_SALE, _MEDIAN),
+        (SALE, MEDIAN),
     )
     places = [(x(day.toordinal()), y(error)) for day, error in sample(dated, MOST_DRAWN)]
     return drawn(
         figure,
         dots(places, "sale"),
         level(x, y(0), "reference"),
-        *_medians([(x(day), y(error)) for day, error in medians]),
+        *trend([(x(day), y(error)) for day, error in medians]),
     )
 
 
-def _medians(places: Sequence[tuple[float, float]]) -> tuple[Markup, Markup]:
+def trend(places: Sequence[tuple[float, float]]) -> tuple[Markup, Markup]:
+    """Medians, and a line through them."""
     return line(places, "trend"), dots(places, "median", radius=4.5)
 
 
@@ -113,7 +115,7 @@ def _around(values: Sequence[float]) -> tuple[float, float]:
     return min(values) / 1.1, max(values) * 1.1
 
 
-def _central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+def central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
     """The range of all but the outermost hundredth at either end, and at least that from `low` to `high`."""
     cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values
     return min(cuts[0], low), max(cuts[-1], high)
@@ -127,7 +129,8 @@ def _money(scale: Scale, title: str) -> Axis:
     return Axis(scale, [(at, short(at / unit)) for at in log_ticks(scale.low, scale.high)], f"{title} ({name})")
 
 
-def _day_label(day: date, first: date, last: date) -> str:
+def day_label(day: date, first: date, last: date) -> str:
+    """A day on an axis from the first to the last."""
     return month(day) if (last - first).days >= 90 else f"{day.day} {month(day)}"
 
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from attrs import asdict
 
 from housepredict import __version__
+from housepredict.domain.evaluation import Valued
 from housepredict.domain.held_out import HeldOut
 from housepredict.domain.models import Algorithm, ModelVersion, TrainingOptions
 from housepredict.entrypoints.pages.calibration_plots import calibration_plots
@@ -23,6 +24,7 @@ from housepredict.entrypoints.pages.map_plot import ratio_on_map
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import day, number
 from housepredict.entrypoints.pages.plots import sale_plots
+from housepredict.entrypoints.pages.returned_sales import returned_section
 from housepredict.entrypoints.pages.tables import facts, section
 from housepredict.entrypoints.version_report import source_text
 
@@ -36,9 +38,12 @@ _ALGORITHMS = {
 }
 
 
-def version_page(version: ModelVersion, promoted: str | None, held_out: HeldOut | None) -> str:
+def version_page(
+    version: ModelVersion, promoted: str | None, held_out: HeldOut | None, returned: Sequence[Valued] = ()
+) -> str:
     """A whole HTML document, of one file; `promoted` is the name of the version that serves. Without the sales that it
-    was evaluated on there are no plots, and a sentence that says why.
+    was evaluated on there are no plots of them, and a sentence that says why. `returned` are sales of houses that it
+    estimated.
     """
     title = f"Model version {version.name}"
     head = tag(
@@ -57,6 +62,7 @@ def version_page(version: ModelVersion, promoted: str | None, held_out: HeldOut 
         _plots(version, held_out),
         accuracy_section(version.evaluation),
         later_section(version.evaluation),
+        returned_section(returned, version.evaluation),
         decision_section(version),
         *segments_section(version.evaluation),
         features_section(version.schema),

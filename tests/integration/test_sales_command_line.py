@@ -1,0 +1,154 @@
+"""The commands for sales that come back, as whoever types them sees them, and the same from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import housepredict
+from housepredict import InvalidSales, Prices, RepeatedKey
+from housepredict.entrypoints.cli import main
+
+HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+UNKNOWN = "01970000-0000-7000-8000-000000000001"
+# an estimate counts for a sale of a later day, and sales may be of tomorrow
+TOMORROW = datetime.now(UTC).date() + timedelta(1)
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run housepredict in a folder of its own, with batches of two, and nothing else set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOUSEPREDICT_MAX_BATCH", "2")
+    (tmp_path / ".housepredict").mkdir()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+def predicted(run: Run) -> str:
+    code, out, _ = run("predict", "--demo", "--json", "size=2500", "bedrooms=3", "age=10")
+    assert code == 0
+    id_: str = json.loads(out)["id"]
+    return id_
+
+
+def accuracy(run: Run) -> Any:
+    return json.loads(run("accuracy", "--json")[1])
+
+
+def test_a_sale_is_recorded_corrected_and_measured(run: Run) -> None:
+    id_ = predicted(run)
+    code, out, _ = run("sale", id_, "--price", "200000", "--date", str(TOMORROW))
+    assert (code, out) == (
+        0,
+        f"Recorded: sold on {TOMORROW} for 200,000.00, estimated at 254,206.02 (ratio 1.271).\n",
+    )
+    run("sale", id_, "--price", "254206.02", "--date", str(TOMORROW))
+    assert (accuracy(run)["sales"], accuracy(run)["whole"]["median_ratio"]) == (1, 1)
+    code, out, _ = run("accuracy")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()[2:]] == [["demonstration", "1"], ["all", "1"]]
+    _, out, _ = run("accuracy", "--until", "2020-01-01")
+    assert out == "No sale that came back can be measured yet.\n"
+
+
+def test_a_sale_of_a_prediction_that_is_not_known_says_so(run: Run) -> None:
+    code, out, _ = run("sale", UNKNOWN, "--price", "200000", "--date", "2025-06-02")
+    assert (code, "No such prediction is known yet" in out) == (0, True)
+    assert "1 sales left out: no such prediction is known yet" in run("accuracy")[1]
+
+
+def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
+    run("sale", predicted(run), "--price", "200000", "--date", "2025-06-02")
+    assert "made on the day of the sale or after it" in run("accuracy")[1]
+
+
+def test_every_violation_is_named(run: Run) -> None:
+    code, _, err = run("sale", "7", "--price", "much", "--date", "soon")
+    assert (code, len(err.splitlines())) == (3, 3)
+    assert all(f"housepredict: /{name}: " in err for name in ("prediction", "price", "date"))
+    code, _, err = run("accuracy", "--since", "soon")
+    assert (code, "YYYY-MM-DD" in err) == (2, True)
+
+
+def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: Path) -> None:
+    rows = [f"{predicted(run)},{price},{TOMORROW}" for price in (200_000, 210_000, 220_000)]
+    file = tmp_path / "back.csv"
+    file.write_text("\n".join(["id,price,date", *rows, f"{UNKNOWN},1,2025-06-02"]))
+    for _ in range(2):
+        code, out, _ = run("sales", "back.csv")
+        assert (code, out) == (
+            0,
+            "Recorded 4 sales; of 1 no prediction is known yet, and they count once there is one.\n",
+        )
+    with housepredict.open(tmp_path / ".housepredict") as prices:
+        sales = prices._application.sales
+        assert [len(sales.history(UUID(row.partition(",")[0]))) for row in rows] == [1, 1, 1]
+    assert json.loads(run("sales", "back.csv", "--json")[1])["unmatched"] == 1
+
+
+def test_of_a_file_with_a_fault_nothing_is_recorded(run: Run, tmp_path: Path) -> None:
+    rows = [f"{predicted(run)},{price},{TOMORROW}" for price in (200_000, 210_000, 0)]
+    (tmp_path / "back.csv").write_text("\n".join(["prediction,price,date", *rows]))
+    code, _, err = run("sales", "back.csv")
+    assert (code, err) == (3, "housepredict: /2/price: must be a cent at least, and below 1e+13\n")
+    assert accuracy(run)["sales"] == 0
+    code, _, err = run("sales", "nowhere.csv")
+    assert (code, err) == (3, "housepredict: nowhere.csv cannot be read: No such file or directory\n")
+
+
+def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_path: Path) -> None:
+    run("train", "--synthetic")
+    ((name,),) = [[each["model_version"] for each in json.loads(run("models", "--json")[1])["models"]]]
+    run("models", "show", name, "--html", "before.html")
+    assert "Sales that came back" not in (tmp_path / "before.html").read_text(encoding="utf-8")
+    run("sale", predicted(run), "--price", "200000", "--date", str(TOMORROW))
+    run("models", "show", name, "--html", "after.html")
+    page = (tmp_path / "after.html").read_text(encoding="utf-8")
+    assert "Sales that came back" in page
+    assert 'id="ratio-over-time"' in page
+    (tmp_path / ".housepredict" / "sales.sqlite").write_text("what is no database" * 1000)
+    code, _, err = run("models", "show", name, "--html", "without.html")
+    assert (code, "the page lacks the sales that came back" in err) == (0, True)
+    assert (tmp_path / "without.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Iterator[Prices]:
+    with housepredict.open(tmp_path, database_url="memory:", demo=True, environment={}) as opened:
+        yield opened
+
+
+def test_sales_come_back_in_python(prices: Prices) -> None:
+    first, second = prices.predict_many([HOUSE, HOUSE])
+    returned = prices.record_sale(first.id, 250_000, TOMORROW)
+    assert returned.prediction == first
+    assert returned.ratio == pytest.approx(1.0168, abs=1e-4)
+    batch = [{"prediction": str(second.id), "price": 300_000, "date": str(TOMORROW)}]
+    assert prices.record_sales(batch, key="a") == prices.record_sales(batch, key="a")
+    with pytest.raises(RepeatedKey):
+        prices.record_sale(first.id, 1, "2025-06-02", key="a")
+    with pytest.raises(InvalidSales, match="/price: must be a number"):
+        prices.record_sale(first.id, "a lot", date(2025, 6, 2))  # type: ignore[arg-type]  # what it must refuse
+    review = prices.accuracy()
+    assert review.whole
+    assert review.whole.accuracy.n == 2
+    assert review.by_version.keys() == {"demonstration"}
+    assert prices.accuracy(until=date(2025, 1, 1)).whole is None

@@ -1,0 +1,88 @@
+"""The part of a version's page that tells of sales that came back."""
+
+from __future__ import annotations
+
+from datetime import date
+from xml.etree import ElementTree as ET
+
+import pytest
+from attrs import evolve
+
+from housepredict.domain.evaluation import Valued, measure
+from housepredict.domain.features import House
+from housepredict.domain.held_out import held_out
+from housepredict.domain.sales import Sale
+from housepredict.entrypoints.pages import plots
+from housepredict.entrypoints.pages.numbers import number
+from housepredict.entrypoints.pages.version import version_page
+from tests.unit.test_version_page import SCHEMA, estimated, figures, parsed, sales, version_of, words
+
+TITLE, PLOT = "Sales that came back", "ratio-over-time"
+
+
+def page_of(returned: list[Valued]) -> str:
+    rows = estimated(sales(60))
+    return version_page(version_of(rows), None, held_out(rows, SCHEMA), returned)
+
+
+def plot(page: str) -> ET.Element:
+    return next(each for each in parsed(page).iter("figure") if each.attrib["id"] == PLOT)
+
+
+def dots(figure: ET.Element, class_: str) -> int:
+    return sum(len(list(each)) for each in figure.iter("g") if each.attrib.get("class") == class_)
+
+
+def test_without_any_there_is_no_such_part() -> None:
+    page = page_of([])
+    assert TITLE not in words(parsed(page))
+    assert PLOT not in figures(page)
+
+
+def test_the_measures_stand_beside_those_of_the_held_out_sales() -> None:
+    returned = list(estimated(sales(90)))
+    held, back = measure(estimated(sales(60))), measure(returned)
+    page = words(parsed(page_of(returned)))
+    assert "90 houses that it had estimated were sold later, from " in page
+    assert f"Sales 90 {version_of(estimated(sales(60))).evaluation.held_out}" in page
+    told = page[page.index("The measures, with bounds as above") :]
+    assert f"median ratio {number(back.median_ratio, 3)}" in told
+    assert told.index(number(back.median_ratio, 3)) < told.index(number(held.median_ratio, 3))
+    assert "In 90 % interval" in told
+
+
+def test_every_sale_is_drawn_over_its_date_and_medians_where_there_are_enough() -> None:
+    figure = plot(page_of(list(estimated(sales(90)))))
+    assert (dots(figure, "sale"), dots(figure, "median")) == (90, 10)
+    assert "By tenth, in order of dates: " in words(figure)
+    few = plot(page_of(list(estimated(sales(19)))))
+    assert (dots(few, "sale"), dots(few, "median")) == (19, 0)
+    assert "tenth" not in words(few)
+
+
+@pytest.mark.parametrize("estimate", [0.0, 1.0, 200_000.0, 1e12])
+def test_a_single_sale_is_drawn_whatever_was_estimated(estimate: float) -> None:
+    sold = Valued(Sale(House({}), 200_000.0, "a", date(2025, 6, 2)), estimate)
+    page = page_of([sold])
+    assert "1 house that it had estimated was sold later, on 2 June 2025" in words(parsed(page))
+    assert dots(plot(page), "sale") == 1
+    assert "nan" not in page
+
+
+def test_of_too_many_a_sample_is_drawn_and_said_to_be_one() -> None:
+    returned = list(estimated(sales(plots.MOST_DRAWN + 1)))
+    figure = plot(page_of(returned))
+    assert dots(figure, "sale") == plots.MOST_DRAWN
+    assert "2,000 of 2,001 sales are drawn" in words(figure)
+
+
+def test_it_can_be_understood_without_being_seen() -> None:
+    returned = [evolve(each, estimate=2 * each.sale.price) for each in estimated(sales(30))]
+    picture = plot(page_of(returned)).find("svg")
+    assert picture is not None
+    title, description = (picture.find(name) for name in ("title", "desc"))
+    assert title is not None
+    assert description is not None
+    assert picture.attrib["aria-labelledby"].split() == [title.attrib["id"], description.attrib["id"]]
+    assert "Scatter plot of 30 sales" in words(description)
+    assert "Their median ratio is 2.000" in words(description)
