@@ -131,12 +131,13 @@ class _Table:
             return AMBIGUOUS
         if any((key, sale.price, day) in self.sold for key in alike):
             return REPEATED
-        own = {name: value for name, value in values.items() if self.features[name] is not Kind.DATE}
+        # all that is known of it, whichever of that the table has columns for
+        own = {name: _plain(value) for name, value in sorted(house.values.items()) if name != self.sale_date}
         key, identifier = next(iter(alike.items()), (key_of(own), None))
         self.know(like, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
         self.house_keys.append(key)
-        self.added.append((values, sale.price, sale.sold_on.isoformat()))
+        self.added.append((own, sale.price, sale.sold_on.isoformat()))
         return None
 
     def _append(self, values: Mapping[str, Value], sale: RecordedSale, identifier: Cell) -> None:
