@@ -15,6 +15,7 @@ import housepredict
 from housepredict import Prices, TrainingOptions, UnusableSales
 from housepredict.domain.combined_sales import REPEATED
 from housepredict.domain.models import Algorithm
+from tests.integration.load import url
 from tests.integration.services import Service, finished, running
 
 QUICK = TrainingOptions(algorithm=Algorithm.LINEAR)
@@ -93,6 +94,18 @@ def test_a_version_learns_from_the_sales_that_a_service_was_told_of(tmp_path: Pa
 def prices(tmp_path: Path) -> Any:
     with housepredict.open(tmp_path / "data", database_url="memory:", environment={}) as opened:
         yield opened
+
+
+def test_what_came_back_to_postgresql_is_learned_from(tmp_path: Path, sales: Path, postgres: str) -> None:
+    with housepredict.open(tmp_path / "data", database_url=url(postgres), environment={}) as prices:
+        prices.train(sales, QUICK)
+        record(prices, 40)
+        version = prices.train(None, with_recorded=True, promote="always").version
+        assert (version.source.location, version.source.recorded) == (str(sales), 40)
+        assert version.evaluation.trained_on + version.evaluation.held_out == 240
+        assert prices.model == version
+        record(prices, 120)
+        assert (prices.drift().n, prices.drift().looked_at) == (120, 160)
 
 
 def record(prices: Prices, count: int, day: str = "2025-03-04") -> None:
