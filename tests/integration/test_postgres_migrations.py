@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -15,9 +16,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House
+from housepredict.testing.sales import new_delivery, some_sales
 from tests.doubles import a_batch
 
 LAB_TABLE = """
@@ -255,6 +258,18 @@ def test_a_user_who_may_create_nothing_uses_what_is_there(postgres: str, restric
         batch = a_batch(2)
         predictions.append(batch)
         assert list(predictions.recent(10)) == batch[::-1]
+
+
+def test_a_user_who_may_create_nothing_records_sales(postgres: str, restricted: str) -> None:
+    PostgresPredictions.open(postgres).close()
+    with psycopg.connect(postgres) as administrator:
+        administrator.execute("GRANT SELECT ON _yoyo_migration TO clerk")
+        administrator.execute("GRANT SELECT, INSERT ON sales, sale_deliveries TO clerk")
+    with closing(PostgresSales.at(restricted)) as sales:
+        recorded, delivery = some_sales(2), new_delivery()
+        assert list(sales.append(recorded, delivery)) == recorded
+        assert list(sales.append(some_sales(2), delivery)) == recorded
+        assert list(sales.current()) == recorded[::-1]
 
 
 def test_a_user_who_may_create_nothing_is_told_so_where_nothing_is(restricted: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
+from housepredict.adapters.postgres.kept import KeptConnection
 from housepredict.adapters.postgres.sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.testing.sales import Another, SaleRepositoryContract, new_delivery, some_sales
@@ -46,6 +48,16 @@ def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_saf
         relay.thaw()
         assert list(sales.append(some_sales(2), delivery)) == recorded
         assert list(sales.current()) == recorded[::-1]
+
+
+def test_nobody_waits_behind_all_the_others_for_a_server_that_says_nothing(postgres: str) -> None:
+    with (
+        closing(KeptConnection(Database.at(postgres), 0.01)) as kept,
+        kept(),
+        ThreadPoolExecutor(1) as other,
+        pytest.raises(psycopg.OperationalError, match="others wait for the server already"),
+    ):
+        other.submit(lambda: kept().__enter__()).result()
 
 
 def test_a_server_that_is_not_there_is_named_when_it_is_needed() -> None:

@@ -72,7 +72,7 @@ def test_a_sale_is_recorded_corrected_and_measured(run: Run) -> None:
 def test_a_sale_of_a_prediction_that_is_not_known_says_so(run: Run) -> None:
     code, out, _ = run("sale", UNKNOWN, "--price", "200000", "--date", "2025-06-02")
     assert (code, "No such prediction is known yet" in out) == (0, True)
-    assert "1 sales left out: no such prediction is known yet" in run("accuracy")[1]
+    assert "1 sale left out: no such prediction is known yet" in run("accuracy")[1]
 
 
 def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
@@ -96,7 +96,7 @@ def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: P
         code, out, _ = run("sales", "back.csv")
         assert (code, out) == (
             0,
-            "Recorded 4 sales; of 1 no prediction is known yet, and they count once there is one.\n",
+            "Recorded 4 sales; 1 sale of predictions that are not known yet, which count once they are.\n",
         )
     with housepredict.open(tmp_path / ".housepredict") as prices:
         sales = prices._application.sales

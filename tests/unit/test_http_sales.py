@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -242,6 +244,25 @@ class TestAccuracy:
             assert document["by_version"] == {"lab": document["whole"]}
             later = client.get("/accuracy?since=2025-06-03&until=2025-06-03").json()
             assert (later["since"], later["until"], later["sales"]) == ("2025-06-03", "2025-06-03", 1)
+
+    def test_is_measured_for_one_at_a_time(self, made: Application) -> None:
+        class Crowded(InMemorySales):
+            now, most = 0, 0
+
+            def current(
+                self, since: date | None = None, until: date | None = None, limit: int | None = None
+            ) -> Sequence[RecordedSale]:
+                Crowded.now += 1
+                Crowded.most = max(Crowded.most, Crowded.now)
+                Event().wait(0.01)
+                Crowded.now -= 1
+                return []
+
+        made.sales = Crowded()
+        with served(made) as client, ThreadPoolExecutor(8) as threads:
+            answers = [threads.submit(client.get, "/accuracy") for _ in range(8)]
+        assert {each.result().status_code for each in answers} == {200}
+        assert Crowded.most == 1
 
     def test_is_none_without_sales(self, client: TestClient) -> None:
         document = client.get("/accuracy").json()

@@ -53,8 +53,8 @@ def sale_text(returned: ReturnedSale) -> str:
 def sales_text(returned: Sequence[ReturnedSale]) -> str:
     """How many were recorded, in a line."""
     waiting = unmatched(returned)
-    more = f"; of {waiting} no prediction is known yet, and they count once there is one" if waiting else ""
-    return f"Recorded {len(returned)} sales{more}."
+    more = f"; {_sales(waiting)} of predictions that are not known yet, which count once they are" if waiting else ""
+    return f"Recorded {_sales(len(returned))}{more}."
 
 
 def accuracy_document(review: AccuracyReview, since: date | None, until: date | None) -> dict[str, Any]:
@@ -92,12 +92,17 @@ def accuracy_text(review: AccuracyReview) -> str:
     else:
         lines.append("No sale that came back can be measured yet.")
     if returned.unmatched:
-        lines.append(f"{returned.unmatched} sales left out: no such prediction is known yet.")
+        lines.append(f"{_sales(returned.unmatched)} left out: no such prediction is known yet.")
     if returned.too_late:
-        lines.append(f"{returned.too_late} sales left out: the estimate was made on the day of the sale or after it.")
+        late = _sales(returned.too_late)
+        lines.append(f"{late} left out: the estimate was made on the day of the sale or after it.")
     if returned.cut_off:
         lines.append(f"Only the latest {returned.sales} sales were looked at.")
     return "\n".join(lines)
+
+
+def _sales(count: int) -> str:
+    return "1 sale" if count == 1 else f"{count} sales"
 
 
 def _cells(measured: Measured) -> Sequence[str]:

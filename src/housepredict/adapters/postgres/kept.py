@@ -17,8 +17,9 @@ from housepredict.adapters.postgres.migrations import migrate
 class KeptConnection:
     """One connection, which threads take turns on; a process that forks makes its own.
 
-    `patience`, in seconds, bounds the wait for each answer. The first connection brings the database's tables up to
-    date. Raises what psycopg raises, and RepositoryUnavailable for tables that cannot be brought up to date.
+    `patience`, in seconds, bounds the wait for a turn, and then for each answer. The first connection brings the
+    database's tables up to date. Raises what psycopg raises, and RepositoryUnavailable for tables that cannot be
+    brought up to date.
     """
 
     _database: Database
@@ -30,7 +31,10 @@ class KeptConnection:
     @contextmanager
     def __call__(self) -> Iterator[ImpatientConnection]:
         """The connection, one thread at a time."""
-        with self._lock:
+        # a server that is silent would else keep every thread waiting for those before it
+        if not self._lock.acquire(timeout=self._patience):
+            raise psycopg.OperationalError("others wait for the server already")
+        try:
             if self._connection is None or self._connection.hung_up():
                 self._connection = self.another()
             try:
@@ -39,6 +43,8 @@ class KeptConnection:
                 self._connection.close()
                 self._connection = None
                 raise
+        finally:
+            self._lock.release()
 
     def another(self, patience: float | None = None) -> ImpatientConnection:
         """A connection of one's own, to be closed by whoever asked."""

@@ -46,8 +46,8 @@ def asgi_app(
         app.mount("/prices", prices)
 
     `settings` are read from the environment if they are not given; an `application` that is given stays open when the
-    lifespan ends. An `embedded` app cannot know who reaches it, and retrains for a token alone. The lifespan raises
-    InvalidSettings, RepositoryUnavailable or MissingExtra.
+    lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. The
+    lifespan raises InvalidSettings, RepositoryUnavailable or MissingExtra.
     """
 
     @asynccontextmanager
@@ -71,6 +71,7 @@ def asgi_app(
             ]
             app.state.application, app.state.registry = opened, registry_of(opened)
             app.state.estimator, app.state.explaining_estimator = estimators
+            app.state.reviewing = asyncio.Lock()
             following = asyncio.create_task(_follow(opened.live_model))
             try:
                 yield
