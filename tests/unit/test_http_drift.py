@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from uuid import UUID
 
+from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.http_service import Faulty, application, assert_problem, lab_version, remembering_version, served
@@ -47,6 +50,28 @@ def test_predictions_that_cannot_be_read_are_a_problem() -> None:
         predictions.fault = RepositoryUnavailable("at db.internal")
         problem = assert_problem(client.get("/drift"), 503, "storage-unavailable")
     assert "db.internal" not in str(problem)
+
+
+def test_drift_is_reviewed_for_one_at_a_time() -> None:
+    made = application(remembering_version())
+    crowded = made.predictions = Crowded()
+    with served(made) as client, ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(client.get, "/drift") for _ in range(8)]
+    assert {each.result().status_code for each in answers} == {200}
+    assert crowded.most == 1
+
+
+class Crowded(InMemoryPredictions):
+    """Notes how many read it at the same time, and gives others the time to."""
+
+    now, most = 0, 0
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        Event().wait(0.01)
+        self.now -= 1
+        return super().recent(limit, before)
 
 
 class Unreadable(Faulty):
