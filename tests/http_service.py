@@ -19,9 +19,10 @@ from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.adapters.memory_processes import InMemoryProcesses
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource
+from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale, SalesTable
+from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
@@ -73,6 +74,15 @@ def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25
     """A version that knows how far its estimates are off."""
     version, artefact = lab_version("sure")
     return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artefact
+
+
+def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artefact]:
+    """A version that keeps a snapshot of the houses it learned from, which had 1,000 to 3,000 square feet."""
+    houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
+    taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
+    version, artefact = lab_version(name)
+    artefact = {**artefact, SNAPSHOT_FILE: to_json(taken)}
+    return evolve(version, digests=digests_of(artefact)), artefact
 
 
 @define

@@ -376,6 +376,7 @@ def test_sales_that_no_model_can_be_trained_on_are_refused_with_advice(
         ("predict", "=3"),
         ("train",),
         ("train", "sales.csv", "--synthetic"),
+        ("train", "--synthetic", "--from-sales"),
         ("train", "sales.csv", "--type", "zip=colour"),
         ("train", "sales.csv", "--promote", "perhaps"),
         ("models", "show"),

@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,
@@ -20,8 +21,9 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
 from housepredict.domain.latest import LatestSales, latest_sales
-from housepredict.domain.models import Algorithm, TrainingSource, digests_of
+from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.snapshots import SNAPSHOT_FILE
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
@@ -49,7 +51,7 @@ class TestTrain:
         assert models.pointer().name == made.version.name
         version, artefact = models.get(made.version.name)
         assert version == made.version
-        assert artefact.keys() == {"model.bin", HELD_OUT_FILE}
+        assert artefact.keys() == {"model.bin", HELD_OUT_FILE, SNAPSHOT_FILE}
         assert made.version.name.startswith("20250601-120000-")
 
     def test_the_manifest_says_how_the_version_came_about(self) -> None:
@@ -96,6 +98,39 @@ class TestTrain:
         assert (evaluation.later, evaluation.why_no_later) == (None, "they have no dates")
         assert trainer.seen_again == []
 
+    def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
+        sales = ListedSales("/sales.csv", sales=evolve(table(), recorded=7))
+        assert training()(sales, OPTIONS, ignore).version.source == TrainingSource("/sales.csv", "d" * 64, 7)
+
+    def test_sales_that_came_back_without_a_file_are_not_synthetic(self) -> None:
+        made = training()(ListedSales(None, sales=evolve(table(), recorded=ROWS)), OPTIONS, ignore)
+        assert not made.version.source.synthetic
+        assert made.version.algorithm is Algorithm.BOOSTING
+
+    @pytest.mark.parametrize("recorded", [None, 7])
+    def test_training_again_asks_for_the_sales_that_came_back_if_they_were_among_them(
+        self, recorded: int | None
+    ) -> None:
+        asked: list[object] = []
+
+        def sources(location: str | None, with_recorded: TrainingOptions | None = None) -> ListedSales:
+            asked.append((location, with_recorded))
+            return ListedSales(location, sales=evolve(table(), recorded=recorded))
+
+        train = training(sources=sources)
+        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), OPTIONS, ignore)
+        again = train.again(first.version, ignore)
+        assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
+        assert again.version.source == first.version.source
+
+    def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
+        models = InMemoryModels()
+        made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        taken = snapshots.of_artefact(models.get(made.version.name)[1])
+        assert taken
+        assert taken.features["size"].n == len(made.sales.training)
+        assert taken.estimates.n == len(made.sales.held_out)
+
     @pytest.mark.parametrize("why", [None, "there was no time"])
     def test_a_version_says_whether_it_can_be_made_again(self, why: str | None) -> None:
         trainer = ListedTrainer(irreproducible=why)
@@ -107,6 +142,7 @@ class TestTrain:
         made = [train(ListedSales("/sales.csv"), OPTIONS, ignore) for _ in range(2)]
         first, second = (models.get(each.version.name)[1] for each in made)
         assert first[HELD_OUT_FILE] == second[HELD_OUT_FILE]
+        assert first[SNAPSHOT_FILE] == second[SNAPSHOT_FILE]
         kept = of_artefact(first)
         assert kept
         assert [(each.estimate, each.price) for each in kept.sales] == [

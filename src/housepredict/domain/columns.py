@@ -52,9 +52,11 @@ class Column:
 
     @property
     def is_row_number(self) -> bool:
-        """Whether the values merely count the rows."""
+        """Whether the values merely count the rows, as far as there are any: rows that were added may have none."""
         first = next(iter(self.values), None)
-        return type(first) is int and all(value == number for number, value in enumerate(self.values, first))
+        return type(first) is int and all(
+            value is None or value == number for number, value in enumerate(self.values, first)
+        )
 
 
 def words_of(name: str) -> str:

@@ -44,7 +44,7 @@ def is_identifier(column: Column) -> bool:
 
 
 def _is_key(column: Column) -> bool:
-    return column.is_whole and len(column.distinct) == len(column.values)
+    return column.is_whole and len(column.distinct) == column.present
 
 
 def _differ(column: Column, share: float) -> bool:

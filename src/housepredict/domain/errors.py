@@ -71,6 +71,10 @@ class NoExplanation(HousepredictError):
     """This model version cannot say what moved its estimates: it was trained before versions could. Train again."""
 
 
+class NoSnapshot(HousepredictError):
+    """This model version does not say what it was trained on: it was trained before versions did. Train again."""
+
+
 class ModelStoreUnavailable(HousepredictError):
     """The model store cannot be read or written."""
 

@@ -58,20 +58,18 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
     """
     roles = assign_roles(table, options)
     rejected = Counter(table.rejected)
-    usable = _usable_rows(roles, rejected)
+    usable = usable_rows(roles, rejected)
     schema = table.schema or _schema(roles, usable, options)
     readings = [(feature.name, roles.columns[feature.name].values) for feature in schema.features]
-    prices, sold_on, house_ids = roles.price.values, roles.sale_date, roles.house_id
+    prices, sold_on = roles.price.values, roles.sale_date
     training: list[Sale] = []
     held_out: list[Sale] = []
     for row in usable:
         house = House({name: value for name, values in readings if (value := values[row]) is not None})
-        identifier = house_ids.values[row] if house_ids else None
-        properties = {each.name: value for each in roles.identity if (value := each.values[row]) is not None}
         sale = Sale(
             house=house,
             price=float(prices[row] or 0),
-            house_key=key_of(properties) if identifier is None else _plain(identifier),
+            house_key=table.house_keys[row] if table.house_keys else house_key(roles, row),
             sold_on=date.fromisoformat(str(sold_on.values[row])) if sold_on else None,
         )
         aside = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
@@ -90,7 +88,8 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
     )
 
 
-def _usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
+def usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
+    """The rows that a model can learn from; the others are counted by reason."""
     usable = []
     dates = roles.sale_date
     for row, price in enumerate(roles.price.values):
@@ -103,6 +102,14 @@ def _usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
         else:
             usable.append(row)
     return usable
+
+
+def house_key(roles: Roles, row: int) -> str:
+    """The key of the house of a row: its identifier, or else what the file says of the house itself."""
+    identifier = roles.house_id.values[row] if roles.house_id else None
+    if identifier is not None:
+        return _plain(identifier)
+    return key_of({each.name: value for each in roles.identity if (value := each.values[row]) is not None})
 
 
 def _schema(roles: Roles, usable: Sequence[int], options: TrainingOptions) -> FeatureSchema:

@@ -64,15 +64,20 @@ class TrainingOptions:
 
 @frozen
 class TrainingSource:
-    """Where a version's sales came from, enough to read them again. `location` is None for synthetic sales."""
+    """Where a version's sales came from, enough to read them again.
+
+    `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
+    if none were asked for: without a file either, the sales are synthetic.
+    """
 
     location: str | None
     digest: str
+    recorded: int | None = None
 
     @property
     def synthetic(self) -> bool:
         """Whether the sales were made up rather than observed."""
-        return self.location is None
+        return self.location is None and self.recorded is None
 
 
 @frozen

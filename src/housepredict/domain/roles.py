@@ -14,7 +14,7 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.leaks import find_leaks
 from housepredict.domain.models import TrainingOptions
-from housepredict.domain.sale_dates import find_sale_date, find_sale_months
+from housepredict.domain.sale_dates import MONTH_OF_SALE, find_sale_date, find_sale_months
 from housepredict.domain.sales import Cell, SalesTable
 
 ANSWER_FIELDS = frozenset(
@@ -47,6 +47,7 @@ class Roles:
     """The columns of a file by what they are for; `features` are names, in the file's order.
 
     `identity` is what tells houses apart where no column names them: whatever the options, the same columns.
+    `sale_months` are the columns of a year and a month where these make the sale date.
     """
 
     columns: Mapping[str, Column] = field(repr=False)
@@ -56,6 +57,7 @@ class Roles:
     identity: tuple[Column, ...] = field(repr=False)
     features: tuple[str, ...]
     decisions: tuple[Decision, ...]
+    sale_months: tuple[str, str] | None = None
 
 
 def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
@@ -82,8 +84,8 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     identity = tuple(each for each in accepted if each.kind is not Kind.DATE and each.name not in of_the_sale)
     allowed = {*options.features, *options.allow}
     doubts = {name: why for name, why in leaks.items() if name not in allowed}
-    if months and sale_date is months.date:
-        doubts |= dict.fromkeys((months.year, months.month), f"is in {sale_date.name}")
+    sale_months = (months.year, months.month) if months and sale_date is months.date else None
+    doubts |= dict.fromkeys(sale_months or (), f"is in {MONTH_OF_SALE}")
     doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := doubt(each))}
     decisions = tuple(
         _decide(each, options, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
@@ -98,7 +100,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
             f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
         )
         raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
-    return Roles(columns, price, sale_date, house_id, identity, features, decisions)
+    return Roles(columns, price, sale_date, house_id, identity, features, decisions, sale_months)
 
 
 def _check_names(table: SalesTable, options: TrainingOptions) -> None:

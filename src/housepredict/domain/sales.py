@@ -32,8 +32,9 @@ class SalesTable:
     """A file of sales as it was read.
 
     `columns` are equally long; `rejected` counts by reason the rows that could not be read at all. `digest` is the
-    SHA-256 of the file in hexadecimal. A source that knows its features brings their `schema`, and one with a split of
-    its own `held_out`, a flag for each row; for all others both are inferred.
+    SHA-256 of the file in hexadecimal. A source that knows its features brings their `schema`, one with a split of its
+    own `held_out`, a flag for each row, and one that knows its houses `house_keys`; for all others these are inferred.
+    `recorded` is how many rows are sales that came back, None for a source that has none of these.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)
@@ -41,6 +42,8 @@ class SalesTable:
     rejected: Mapping[str, int] = field(factory=dict)
     schema: FeatureSchema | None = None
     held_out: Sequence[bool] | None = field(default=None, repr=False)
+    house_keys: Sequence[str] | None = field(default=None, repr=False)
+    recorded: int | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from attrs import define
 
+from housepredict.domain.drift import Drift
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema
@@ -20,7 +21,8 @@ from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.usecases import AccuracyReview, Predict, Training
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
 
@@ -90,17 +92,25 @@ class Prices:
         sales: str | PathLike[str] | None,
         options: TrainingOptions | None = None,
         *,
+        with_recorded: bool = False,
         promote: PromotionPolicy | str = PromotionPolicy.IF_BETTER,
         progress: Progress | None = None,
     ) -> Training:
         """Train on a CSV or Parquet file, or on the synthetic sales (None); keep the version, and promote it if it is
         better than the promoted one, `"always"` or `"never"`. The `verdict` of what comes back says what was decided.
 
+        `with_recorded` adds the sales that came back of houses that were estimated. Without a file it adds them to that
+        of the promoted version, with its options if none are given; where that is not to be had, they are all there is.
+
         `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel or
         MissingExtra; what was promoted before then stays so.
         """
-        source, policy = sales_at(None if sales is None else fspath(sales)), PromotionPolicy(promote)
-        training = self._application.train(source, options or TrainingOptions(), progress or _silent, policy)
+        policy, location = PromotionPolicy(promote), None if sales is None else fspath(sales)
+        options = options or TrainingOptions()
+        if with_recorded:
+            location, options = what_to_add_to(self._application, location, options)
+        source = self._application.sales_source(location, options if with_recorded else None)
+        training = self._application.train(source, options, progress or _silent, policy)
         self._application.live_model.look()
         return training
 
@@ -141,6 +151,14 @@ class Prices:
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
         return self._application.predict.recent(limit, before)
+
+    def drift(self) -> Drift:
+        """How far houses and estimates have moved from what the version in service was trained on.
+
+        Raises NoModel, NoSnapshot for a version that was trained before there were snapshots, RefusedModel or
+        RepositoryUnavailable.
+        """
+        return self._application.review_drift()
 
     def record_sale(
         self, prediction: UUID | str, price: float, sold_on: date | str, *, key: str | None = None

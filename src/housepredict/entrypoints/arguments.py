@@ -23,7 +23,7 @@ EXIT_CODES = {
     1: "an unexpected error, or an address that cannot be served on",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model, none promoted, one that was refused, or one that cannot explain",
+    4: "no such model, none promoted, one that was refused, or one that does not keep what is asked of it",
     5: "storage that cannot be reached",
     6: "a part of housepredict that is not installed",
 }
@@ -137,9 +137,13 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     train = add(
         "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json
     )
-    sales = train.add_mutually_exclusive_group(required=True)
+    sales = train.add_mutually_exclusive_group()
     sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
     sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
+    train.add_argument(
+        "--from-sales", action="store_true",
+        help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
+    )  # fmt: skip
     train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
     train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
     train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")
@@ -189,5 +193,6 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
 
+    add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
     add_sales_commands(add, as_json)
     return made

@@ -19,8 +19,11 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
+from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.errors import MissingExtra
+from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.models import TrainingOptions
 from housepredict.domain.ports import (
     Backlog,
     Backlogged,
@@ -31,7 +34,7 @@ from housepredict.domain.ports import (
     SalesSource,
     Trainer,
 )
-from housepredict.domain.usecases import Explain, Predict, Promote, RecordSales, ReviewAccuracy, Train
+from housepredict.domain.usecases import Explain, Predict, Promote, RecordSales, ReviewAccuracy, ReviewDrift, Train
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 if TYPE_CHECKING:
@@ -185,7 +188,17 @@ class Application:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
         from housepredict.adapters.serving.loader import load_predictor
 
-        return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock())
+        return Train(_trainer(), load_predictor, self.models, self.sales_source, SystemClock())
+
+    def sales_source(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
+        """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
+        recorded sales without a path, whose columns are those of the version in service.
+        """
+        if with_recorded is None:
+            return sales_at(location)
+        file = None if location is None else sales_at(location)
+        schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
+        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded)
 
     @cached_property
     def promote(self) -> Promote:
@@ -193,6 +206,11 @@ class Application:
         from housepredict.adapters.serving.loader import load_predictor
 
         return Promote(load_predictor, self.models)
+
+    @cached_property
+    def review_drift(self) -> ReviewDrift:
+        """The use case that compares recent predictions with what the version in service was trained on."""
+        return ReviewDrift(self.live_model, self.models, self.predictions)
 
     def close(self) -> None:
         """Close whatever was opened."""

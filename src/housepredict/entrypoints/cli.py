@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy`."""
+"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy | drift`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
 from housepredict.entrypoints import report, sales_commands, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
 __all__ = ["EXIT_CODES", "main"]
@@ -29,6 +31,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.UnknownModel, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
+    (errors.NoSnapshot, 4),
     (errors.RepositoryUnavailable, 5),
     (errors.ModelStoreUnavailable, 5),
     (errors.MissingExtra, 6),
@@ -85,7 +88,14 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         seed=options.seed,
         time_limit=options.time_limit,
     )
-    source = sales_at(None if options.synthetic else options.sales)
+    location = options.sales
+    if options.synthetic and options.from_sales:
+        raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
+    if not (options.synthetic or options.from_sales or location):
+        raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
+    if options.from_sales:
+        location, training_options = what_to_add_to(application, location, training_options)
+    source = application.sales_source(location, training_options if options.from_sales else None)
     training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
     if options.json:
         _print_json(report.training_document(training))
@@ -171,6 +181,15 @@ def _predictions(application: Application, options: argparse.Namespace) -> int:
     return 0
 
 
+def _drift(application: Application, options: argparse.Namespace) -> int:
+    drift = application.review_drift()
+    if options.json:
+        _print_json(drift_document(drift))
+    else:
+        print(drift_text(drift))
+    return 0
+
+
 class _Given(dict[str, object]):
     """What a command line says of a house, with the names that it says twice."""
 
@@ -214,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
             "models promote": _promote_model,
             "models rollback": _rollback_model,
             "predictions": _predictions,
+            "drift": _drift,
             "sale": sales_commands.record_sale,
             "sales": sales_commands.record_file,
             "accuracy": sales_commands.review_accuracy,

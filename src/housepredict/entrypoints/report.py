@@ -44,6 +44,8 @@ def training_text(training: Training) -> str:
     parts += [f"{count} cells of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()]
     if version.valuation_date:
         parts.append(f"Estimates are for {version.valuation_date}, the latest sale, unless a house says otherwise.")
+    if version.source.recorded is not None:
+        parts.append(f"{version.source.recorded} sales came back of houses that were estimated.")
     if version.source.synthetic:
         parts.append("These sales are synthetic: the model says nothing about real houses.")
     if version.irreproducible:

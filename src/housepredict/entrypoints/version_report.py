@@ -8,7 +8,15 @@ from typing import Any
 from attrs import asdict
 
 from housepredict.domain.features import Feature
-from housepredict.domain.models import Bounds, Evaluation, LaterEvaluation, ModelVersion, Pointer, TrainingOptions
+from housepredict.domain.models import (
+    Bounds,
+    Evaluation,
+    LaterEvaluation,
+    ModelVersion,
+    Pointer,
+    TrainingOptions,
+    TrainingSource,
+)
 from housepredict.domain.processes import LiveProcess, converged
 from housepredict.domain.verdicts import Verdict
 from housepredict.entrypoints.measures import MEASURES
@@ -75,6 +83,7 @@ def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any
         "algorithm": version.algorithm,
         "source": version.source.location,
         "synthetic": version.source.synthetic,
+        "recorded": version.source.recorded,
         "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
         "reproducible": version.irreproducible is None,
         "irreproducible": version.irreproducible,
@@ -130,7 +139,6 @@ def version_document(version: ModelVersion, promoted: str | None) -> dict[str, A
 
 def version_text(version: ModelVersion, promoted: str | None) -> str:
     """A version for people: how it came about, what it must know of a house, and how good it is."""
-    source = "synthetic" if version.source.synthetic else str(version.source.location)
     usual = asdict(TrainingOptions())
     given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
     facts = [
@@ -138,7 +146,7 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         ("promoted", "yes" if version.name == promoted else "no"),
         ("trained", f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("algorithm", str(version.algorithm)),
-        ("sales", f"{source}, SHA-256 {version.source.digest}"),
+        ("sales", f"{source_text(version.source)}, SHA-256 {version.source.digest}"),
         ("options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
         ("reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
         ("estimates for", str(version.valuation_date or "no date")),
@@ -158,6 +166,14 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         f"As a page with plots: housepredict models show {version.name} --html FILE",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def source_text(source: TrainingSource) -> str:
+    """Where a version's sales came from."""
+    if source.synthetic:
+        return "synthetic"
+    recorded = [] if source.recorded is None else [f"{source.recorded} that came back"]
+    return " and ".join(([source.location] if source.location else []) + recorded)
 
 
 def models_document(
@@ -191,7 +207,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             "*" if version.name == pointer.name else "",
             version.name,
             version.algorithm,
-            "synthetic" if version.source.synthetic else str(version.source.location),
+            source_text(version.source),
             _number(version.evaluation.accuracy.mdape, 1, " %"),
             _number(version.evaluation.accuracy.ppe10, 1, " %"),
             _number(version.evaluation.accuracy.cod, 1),

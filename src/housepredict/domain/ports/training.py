@@ -56,7 +56,7 @@ class SalesSource(Protocol):
 
     @property
     def location(self) -> str | None:
-        """Where the sales are, to read them again; None if they are synthetic."""
+        """Where the sales are, to read them again; None if they are in no file."""
 
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales if there is nothing to read."""
@@ -65,5 +65,8 @@ class SalesSource(Protocol):
 class SalesSources(Protocol):
     """Finds the sales that a version was trained on again."""
 
-    def __call__(self, location: str | None) -> SalesSource:
-        """The source at a location, see SalesSource.location; reading it may fail."""
+    def __call__(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
+        """The source at a location, see SalesSource.location; reading it may fail.
+
+        With the options of a training, the sales that came back are among them, and without a location all there is.
+        """

@@ -5,6 +5,7 @@ from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimat
 from housepredict.domain.usecases.promote import Promote
 from housepredict.domain.usecases.record_sales import RecordSales
 from housepredict.domain.usecases.review_accuracy import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy
+from housepredict.domain.usecases.review_drift import ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RecordSales",
     "ReturnedSales",
     "ReviewAccuracy",
+    "ReviewDrift",
     "Train",
     "Training",
     "estimate",

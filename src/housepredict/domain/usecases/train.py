@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, frozen
 
+from housepredict.domain import snapshots
 from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
@@ -13,6 +14,7 @@ from housepredict.domain.inference import PreparedSales, prepare
 from housepredict.domain.latest import latest_sales
 from housepredict.domain.models import (
     Algorithm,
+    Artefact,
     LaterEvaluation,
     ModelVersion,
     SelfTest,
@@ -35,6 +37,7 @@ from housepredict.domain.ports import (
 )
 from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge
 from housepredict.domain.sales import Sale
+from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
 from housepredict.domain.verdicts import Verdict
 
 SELF_TEST_ROWS = 5
@@ -76,7 +79,7 @@ class Train:
         with self._models.training():
             table = source.read()
             sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest)
+            origin = TrainingSource(source.location, table.digest, table.recorded)
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
@@ -84,8 +87,7 @@ class Train:
                 # how sure it is of houses that were made up says nothing of how sure it may be of real ones
                 fitted = evolve(fitted, calibration=None)
             rows = _estimated(sales.held_out, fitted)
-            kept = to_json(held_out(rows, sales.schema))
-            fitted = evolve(fitted, artefact={**fitted.artefact, HELD_OUT_FILE: kept})
+            fitted = evolve(fitted, artefact={**fitted.artefact, **_to_look_at(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
@@ -101,7 +103,9 @@ class Train:
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
-        return self(self._sources(version.source.location), version.options, progress, if_incomparable=False)
+        with_recorded = () if version.source.recorded is None else (version.options,)
+        source = self._sources(version.source.location, *with_recorded)
+        return self(source, version.options, progress, if_incomparable=False)
 
     def _version(
         self,
@@ -172,6 +176,12 @@ def _estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
     if len(rows) < len(sales):
         raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
     return rows
+
+
+def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
+    """The files that are kept for people, and are not read to serve."""
+    trained_on = snapshot(sales.schema, [each.house for each in sales.training], [row.estimate for row in rows])
+    return {HELD_OUT_FILE: to_json(held_out(rows, sales.schema)), SNAPSHOT_FILE: snapshots.to_json(trained_on)}
 
 
 def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:

@@ -29,6 +29,8 @@ from housepredict.entrypoints.http.answers import (
     json_response,
     recorded_document,
 )
+from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
+from housepredict.entrypoints.http.metrics import ROUTES as METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.requests import application_of, page, read_body
@@ -46,6 +48,8 @@ _ENDPOINTS = {
     "GET /models/{name}": "One model version, with how it came about",
     "POST /models/{name}/promote": "Let another version serve",
     "POST /models/rollback": "Go back to the version that was promoted before",
+    "GET /drift": "How far houses and estimates have moved from what the model was trained on",
+    "GET /metrics": "Metrics for Prometheus",
     **ENDPOINTS,
     "POST /train": "Retrain the model on the sales that it was trained on",
 }
@@ -166,5 +170,7 @@ ROUTES = (
     Route("/predictions", predictions),
     Route("/train", train, methods=["POST"]),
     *MODEL_ROUTES,
+    *DRIFT_ROUTES,
+    *METRICS_ROUTES,
     *SALES_ROUTES,
 )

@@ -26,6 +26,7 @@ from housepredict.entrypoints.pages.numbers import day, number
 from housepredict.entrypoints.pages.plots import sale_plots
 from housepredict.entrypoints.pages.returned_sales import returned_section
 from housepredict.entrypoints.pages.tables import facts, section
+from housepredict.entrypoints.version_report import source_text
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The Content-Security-Policy that the page works with."""
@@ -110,7 +111,7 @@ def _origin(version: ModelVersion) -> Markup:
     given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
     rows: Sequence[tuple[str, str]] = [
         ("Trained", f"{day(version.created_at)}, {version.created_at:%H:%M:%S} UTC"),
-        ("Sales", version.source.location or "synthetic"),
+        ("Sales", source_text(version.source)),
         ("SHA-256 of the sales", version.source.digest),
         ("Options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
         ("Reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),

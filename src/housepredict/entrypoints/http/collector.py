@@ -1,0 +1,164 @@
+"""What the service tells Prometheus: how the model is doing, as of the moment that somebody asks.
+
+To add a metric, yield it from the part that it belongs to, or write another part and name it in `registry_of`; then
+document it in docs/reference/metrics.md. A part that fails is left out of the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
+
+from attrs import define, field
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import CollectorRegistry
+
+from housepredict.domain.drift import Drift, Movement, Shift
+from housepredict.domain.errors import HousepredictError
+from housepredict.domain.processes import converged
+from housepredict.entrypoints.bootstrap import Application
+
+_log = logging.getLogger(__name__)
+
+REVIEWED_EVERY = 60.0
+"""Seconds for which the result of an expensive review is told again."""
+
+T = TypeVar("T")
+Part = Callable[[], Iterator[Metric]]
+
+
+@define
+class Remembered(Generic[T]):
+    """Something that is computed at most once in a while, and anew after a failure. Threads may share it."""
+
+    _compute: Callable[[], T]
+    _seconds: float
+    _monotonic: Callable[[], float]
+    _last: tuple[float, T] | None = None
+    _lock: Lock = field(factory=Lock, repr=False)
+
+    def __call__(self) -> T:
+        """What was computed last, or now if that is too long ago. Raises what computing it raises."""
+        with self._lock:
+            now = self._monotonic()
+            if self._last is None or now - self._last[0] >= self._seconds:
+                self._last = now, self._compute()
+            return self._last[1]
+
+
+@define(eq=False)  # a registry keeps it as a key
+class PartsCollector:
+    """Collects the parts that can tell something at the moment."""
+
+    _parts: Sequence[Part]
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of each part, all of a part or none."""
+        for part in self._parts:
+            try:
+                yield from list(part())
+            except HousepredictError as error:
+                _log.debug("metrics are left out: %s", error)
+            except Exception:  # noqa: BLE001  # one that is logged, and must not hide what the others tell
+                _log.exception("metrics are left out")
+
+
+def registry_of(application: Application, monotonic: Callable[[], float] = time.monotonic) -> CollectorRegistry:
+    """A registry of an application's metrics, and of nothing else."""
+
+    def review() -> Drift:
+        return application.review_drift()  # which opens what it needs only now
+
+    reviewed = Remembered(review, REVIEWED_EVERY, monotonic)
+    parts: Sequence[Part] = (
+        lambda: _model_in_service(application),
+        lambda: _model_refused(application),
+        lambda: _processes(application),
+        lambda: _spool(application),
+        lambda: _drift(reviewed()),
+    )
+    registry = CollectorRegistry()
+    registry.register(PartsCollector(parts))
+    return registry
+
+
+def _model_in_service(application: Application) -> Iterator[Metric]:
+    serving = application.live_model.current()
+    model = InfoMetricFamily("housepredict_model", "The model version in service.")
+    model.add_metric((), {"version": serving.version.name})
+    yield model
+    if serving.generation is not None:
+        yield GaugeMetricFamily(
+            "housepredict_model_generation", "The promotion by which that version serves.", serving.generation
+        )
+
+
+def _model_refused(application: Application) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "housepredict_model_refused",
+        "1 if the version in service may not be the promoted one, for a check that failed or a store out of reach.",
+        int(application.live_model.refusal is not None),
+    )
+
+
+def _processes(application: Application) -> Iterator[Metric]:
+    processes, pointer = application.live_processes.alive(), application.models.pointer()
+    yield GaugeMetricFamily("housepredict_live_processes", "Processes that serve from these versions.", len(processes))
+    yield GaugeMetricFamily(
+        "housepredict_live_processes_behind",
+        "Those of them that do not serve what is promoted, as of its last promotion.",
+        sum(not converged([each], pointer) for each in processes),
+    )
+
+
+def _spool(application: Application) -> Iterator[Metric]:
+    backlog = application.backlog()
+    if backlog is not None:
+        yield GaugeMetricFamily(
+            "housepredict_spool_waiting", "Predictions that wait for the database.", backlog.waiting
+        )
+        yield GaugeMetricFamily(
+            "housepredict_spool_set_aside", "Predictions that the database refused for good.", backlog.set_aside
+        )
+
+
+def _drift(drift: Drift) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "housepredict_drift_predictions", "Predictions of the version in service that were reviewed for drift.", drift.n
+    )
+    psi = GaugeMetricFamily(
+        "housepredict_drift_psi", "Population stability index of a feature since training.", labels=("feature",)
+    )
+    chance = GaugeMetricFamily(
+        "housepredict_drift_chance_psi",
+        "What the index of a feature stays below in 99 of 100 cases if nothing moved.",
+        labels=("feature",),
+    )
+    beyond = GaugeMetricFamily(
+        "housepredict_out_of_range_ratio",
+        "Share of the predictions that warn of a feature, from 0 to 1.",
+        labels=("feature",),
+    )
+    for each in drift.features:
+        _add(psi, chance, each.shift, each.name)
+        if each.out_of_range is not None:
+            beyond.add_metric((each.name,), each.out_of_range / 100)
+    estimates = GaugeMetricFamily(
+        "housepredict_drift_estimates_psi", "Population stability index of the estimates since training."
+    )
+    by_chance = GaugeMetricFamily(
+        "housepredict_drift_estimates_chance_psi",
+        "What the index of the estimates stays below in 99 of 100 cases if nothing moved.",
+    )
+    _add(estimates, by_chance, drift.estimates)
+    yield from (psi, chance, beyond, estimates, by_chance)
+
+
+def _add(psi: GaugeMetricFamily, chance: GaugeMetricFamily, shift: Shift, *labels: str) -> None:
+    """Nothing of too few estimates: whoever is woken by a threshold should not be woken by chance."""
+    if shift.psi is not None and shift.chance is not None and shift.movement is not Movement.TOO_FEW:
+        psi.add_metric(labels, shift.psi)
+        chance.add_metric(labels, shift.chance)

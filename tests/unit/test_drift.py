@@ -1,0 +1,180 @@
+"""The review of drift, over memory: what is looked at, and what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+from uuid import UUID
+
+import pytest
+from attrs import define, evolve, field, frozen
+
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.domain.caveats import Caveat
+from housepredict.domain.distributions import Distribution, Ranges
+from housepredict.domain.drift import FEWEST, Drift, Movement, shift
+from housepredict.domain.errors import NoSnapshot
+from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.features import House
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.models import ModelVersion, digests_of
+from housepredict.domain.ports import InService
+from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
+from housepredict.domain.usecases import ReviewDrift
+from housepredict.domain.usecases.review_drift import MOST_REVIEWED, PAGE
+from housepredict.testing.versions import a_version
+from tests.training import NOON, SCHEMA, PricePerArea
+
+_ids = IdSequence()
+SIZES = [50 + number / 8 for number in range(1200)]
+
+
+@frozen
+class Serving:
+    """A predictor in service."""
+
+    _predictor: PricePerArea
+
+    def current(self) -> InService:
+        return InService(self._predictor)
+
+    def in_service(self) -> InService:
+        return self.current()
+
+
+@define
+class Counting(InMemoryPredictions):
+    """Notes how much it is asked for."""
+
+    limits: list[int] = field(factory=list)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        self.limits.append(limit)
+        return super().recent(limit, before)
+
+
+def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
+    trained = snapshot(SCHEMA, [House({"size": size}) for size in SIZES], [1000 * size for size in SIZES])
+    artefact = {"model.bin": b"", **({SNAPSHOT_FILE: to_json(trained)} if kept else {})}
+    return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artefact)), artefact
+
+
+def estimates(sizes: Sequence[float], name: str = "mine", *caveats: Caveat) -> list[Prediction]:
+    identifiers = _ids.take(len(sizes), NOON)
+    return [
+        Prediction(
+            identifier,
+            NOON + timedelta(seconds=number),
+            Estimate(House({"size": size}), 1000 * size, name, caveats=caveats),
+        )
+        for number, (identifier, size) in enumerate(zip(identifiers, sizes, strict=True))
+    ]
+
+
+def reviewed(*batches: Sequence[Prediction], predictions: InMemoryPredictions | None = None) -> Drift:
+    store, remembered = InMemoryModels(), predictions or InMemoryPredictions()
+    mine, artefact = version()
+    store.add(mine, artefact)
+    for batch in batches:
+        remembered.append(batch)
+    return ReviewDrift(Serving(PricePerArea(mine)), store, remembered)()
+
+
+def like_training(count: int) -> list[float]:
+    return Random(3).choices(SIZES, k=count)
+
+
+def test_houses_like_those_of_the_training_are_stable() -> None:
+    drift = reviewed(estimates(like_training(500)))
+    [size] = drift.features
+    assert size.name == "size"
+    assert {size.shift.movement, drift.estimates.movement} == {Movement.STABLE}
+    assert (drift.n, drift.looked_at, drift.since) == (500, 500, NOON)
+    assert (size.out_of_range, drift.out_of_range) == (0, 0)
+
+
+def test_houses_twice_the_size_have_drifted_and_so_have_their_estimates() -> None:
+    drift = reviewed(estimates([2 * size for size in like_training(500)]))
+    assert drift.features[0].shift.movement is drift.estimates.movement is Movement.DRIFTED
+    assert drift.features[0].shift.psi == pytest.approx(drift.estimates.psi)
+
+
+def test_only_the_estimates_of_the_version_count() -> None:
+    others = estimates([2 * size for size in like_training(300)], "another")
+    drift = reviewed(others, estimates(like_training(200)), others)
+    assert (drift.model_version, drift.n, drift.looked_at) == ("mine", 200, 500)
+    assert drift.features[0].shift.movement is Movement.STABLE
+
+
+def test_of_few_estimates_nothing_is_said() -> None:
+    few = estimates([500.0] * (FEWEST - 1))
+    assert reviewed(few).estimates.movement is Movement.TOO_FEW
+    assert reviewed(few, estimates([500.0])).estimates.movement is Movement.DRIFTED
+
+
+def test_without_estimates_there_is_no_index() -> None:
+    drift = reviewed()
+    assert (drift.n, drift.looked_at, drift.since, drift.out_of_range) == (0, 0, None, None)
+    assert (drift.estimates.psi, drift.estimates.chance, drift.estimates.bins) == (None, None, ())
+    assert drift.features[0].out_of_range is None
+
+
+def test_warnings_that_name_a_feature_are_out_of_range() -> None:
+    odd = estimates(like_training(30), "mine", Caveat("outside_observed_range", "", "size"), Caveat("rare", "", "size"))
+    drift = reviewed(odd, estimates(like_training(70), "mine", Caveat("demonstration", "")))
+    assert drift.features[0].out_of_range == drift.out_of_range == 30
+
+
+def test_the_newest_are_looked_at_in_pages() -> None:
+    predictions = Counting()
+    old = estimates([2 * size for size in like_training(300)])
+    drift = reviewed(old, estimates(like_training(MOST_REVIEWED)), predictions=predictions)
+    assert drift.looked_at == drift.n == MOST_REVIEWED
+    assert predictions.limits == [PAGE] * (MOST_REVIEWED // PAGE)
+    assert drift.features[0].shift.movement is Movement.STABLE
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["not in the store", "of before there were snapshots"])
+def test_a_version_without_a_snapshot_says_so(kept: bool) -> None:
+    store = InMemoryModels()
+    mine, artefact = version(kept=kept)
+    if not kept:
+        store.add(mine, artefact)
+    with pytest.raises(NoSnapshot):
+        ReviewDrift(Serving(PricePerArea(mine)), store, InMemoryPredictions())()
+
+
+HALVES = Distribution(Ranges((0,)), (5000, 5000, 0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "called"),
+    [
+        (500, 500, Movement.STABLE),
+        (580, 420, Movement.STABLE),
+        (670, 330, Movement.MOVING),
+        (730, 270, Movement.MOVING),
+        (745, 255, Movement.DRIFTED),
+    ],
+)
+def test_an_index_is_called_by_its_thresholds(low: int, high: int, called: Movement) -> None:
+    assert shift(HALVES, [-1] * low + [1] * high).movement is called
+
+
+def test_what_chance_may_explain_is_stable() -> None:
+    few_sales = Distribution(Ranges((1, 2, 3, 4, 5, 6, 7, 8, 9)), (4,) * 10 + (0,))
+    values = [number for number in range(1, 11) for _ in range(13 if number % 2 else 7)]
+    moved = shift(few_sales, values)
+    assert 0.09 < (moved.psi or 0) < (moved.chance or 0)
+    assert moved.movement is Movement.STABLE
+
+
+def test_the_shares_of_bins_add_up() -> None:
+    moved = shift(HALVES, [-1, 1, None, 1])
+    assert [(each.label, each.expected, each.actual) for each in moved.bins] == [
+        ("to 0", 50, 25),
+        ("over 0", 50, 50),
+        ("missing", 0, 25),
+    ]

@@ -1,0 +1,82 @@
+"""`GET /drift`: how far houses have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from uuid import UUID
+
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from tests.http_service import Faulty, application, assert_problem, lab_version, remembering_version, served
+
+
+def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drifted() -> None:
+    houses = [{"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50} for row in range(0, 1000, 9)]
+    with served(application(remembering_version())) as client:
+        client.post("/predict", json=houses)
+        stable = client.get("/drift").json()
+        client.post("/predict", json=[house | {"size": 2 * house["size"]} for house in houses * 2])
+        drifted = client.get("/drift").json()
+    assert (stable["model_version"], stable["looked_at"], stable["n"]) == ("lab", 112, 112)
+    assert stable["since"]
+    assert stable["features"].keys() == {"size", "bedrooms", "age"}
+    assert {each["movement"] for each in (stable["estimates"], *stable["features"].values())} == {"stable"}
+    assert stable["out_of_range"] == 0
+    assert drifted["features"]["size"]["movement"] == drifted["estimates"]["movement"] == "drifted"
+    assert drifted["features"]["bedrooms"]["movement"] == "stable"
+    assert drifted["features"]["size"]["out_of_range"] == drifted["out_of_range"] > 20
+    assert sum(each["actual"] for each in drifted["features"]["size"]["bins"]) > 99.9
+
+
+def test_before_the_first_estimate_there_is_nothing_to_say() -> None:
+    with served(application(remembering_version())) as client:
+        document = client.get("/drift").json()
+    assert (document["n"], document["since"], document["out_of_range"]) == (0, None, None)
+    assert document["estimates"] == {"psi": None, "chance": None, "movement": "too few", "bins": []}
+
+
+def test_a_version_without_a_snapshot_is_a_problem() -> None:
+    with served(application(lab_version())) as client:
+        assert_problem(client.get("/drift"), 409, "no-snapshot")
+
+
+def test_predictions_that_cannot_be_read_are_a_problem() -> None:
+    made = application(remembering_version())
+    predictions = made.predictions = Unreadable()
+    with served(made) as client:
+        predictions.fault = RepositoryUnavailable("at db.internal")
+        problem = assert_problem(client.get("/drift"), 503, "storage-unavailable")
+    assert "db.internal" not in str(problem)
+
+
+def test_drift_is_reviewed_for_one_at_a_time() -> None:
+    made = application(remembering_version())
+    crowded = made.predictions = Crowded()
+    with served(made) as client, ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(client.get, "/drift") for _ in range(8)]
+    assert {each.result().status_code for each in answers} == {200}
+    assert crowded.most == 1
+
+
+class Crowded(InMemoryPredictions):
+    """Notes how many read it at the same time, and gives others the time to."""
+
+    now, most = 0, 0
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        Event().wait(0.01)
+        self.now -= 1
+        return super().recent(limit, before)
+
+
+class Unreadable(Faulty):
+    """A repository that cannot be read either, once it fails."""
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        self.check()
+        return super().recent(limit, before)

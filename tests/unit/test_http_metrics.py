@@ -1,0 +1,215 @@
+"""`GET /metrics`: what Prometheus is told, and what it is told while something fails."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from attrs import define, evolve
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.domain.drift import DRIFTED, FEWEST, MOVING
+from housepredict.domain.errors import RefusedModel, RepositoryUnavailable
+from housepredict.domain.ports import Backlog
+from housepredict.domain.processes import LiveProcess
+from housepredict.domain.usecases.review_drift import MOST_REVIEWED
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.collector import REVIEWED_EVERY, PartsCollector, registry_of
+from tests.docs.blocks import ROOT
+from tests.http_service import LabModel, application, lab_version, remembering_version, served
+from tests.unit.test_http_drift import Unreadable
+
+PAGE = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+HOUSES = [{"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50} for row in range(0, 1000, 9)]
+
+
+@define
+class Behind(InMemoryPredictions):
+    """Predictions that are behind, as those with a spool may be."""
+
+    fault: RepositoryUnavailable | None = None
+
+    def backlog(self) -> Backlog:
+        if self.fault:
+            raise self.fault
+        return Backlog(3, datetime.now(UTC), 1)
+
+
+def told(made: Application) -> Mapping[str, Metric]:
+    """The metrics by name, as Prometheus reads them."""
+    with served(made) as client:
+        response = client.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {each.name: each for each in text_string_to_metric_families(response.text)}
+
+
+def values(metric: Metric) -> dict[str, float]:
+    return {each.labels.get("feature", ""): each.value for each in metric.samples}
+
+
+def everything() -> Application:
+    made = application(remembering_version())
+    made.predictions = Behind()
+    made.predict(HOUSES)
+    return made
+
+
+OF_MODELS = {
+    "housepredict_model_info",
+    "housepredict_model_generation",
+    "housepredict_model_refused",
+    "housepredict_live_processes",
+    "housepredict_live_processes_behind",
+}
+
+
+def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", PAGE, re.MULTILINE)
+    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    there = {
+        name: (each.type, {label for sample in each.samples for label in sample.labels})
+        for name, each in told(everything()).items()
+    }
+    assert there == documented
+    assert all(name.startswith("housepredict_") for name in there)
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        f"below {MOVING} is stable",
+        f"above {DRIFTED} drifted",
+        f"_psi > {DRIFTED} and",
+        f"below {FEWEST} predictions",
+        f"every {REVIEWED_EVERY:.0f} seconds",
+        f"the newest {MOST_REVIEWED:,}",
+    ],
+)
+def test_the_page_has_the_thresholds_that_hold(threshold: str) -> None:
+    assert threshold in PAGE
+
+
+def test_they_tell_what_is_the_case() -> None:
+    found = told(everything())
+    assert found["housepredict_model_info"].samples[0].labels == {"version": "lab"}
+    assert values(found["housepredict_model_refused"]) == {"": 0}
+    assert values(found["housepredict_model_generation"]) == {"": 1}
+    assert values(found["housepredict_spool_waiting"]) == {"": 3}
+    assert values(found["housepredict_spool_set_aside"]) == {"": 1}
+    assert values(found["housepredict_drift_predictions"]) == {"": len(HOUSES)}
+    psi = values(found["housepredict_drift_psi"])
+    assert psi.keys() == {"size", "bedrooms", "age"}
+    assert all(0 <= each < MOVING for each in psi.values())
+    assert values(found["housepredict_out_of_range_ratio"]) == dict.fromkeys(psi, 0)
+
+
+def test_processes_that_a_promotion_has_not_reached_are_counted() -> None:
+    made = application(lab_version())
+    for number, generation in enumerate((1, 0, None)):
+        made.live_processes.tell(LiveProcess(UUID(int=number), "host", number, "lab", generation))
+    lines = generate_latest(registry_of(made)).decode().splitlines()
+    assert {"housepredict_live_processes 3.0", "housepredict_live_processes_behind 2.0"} <= set(lines)
+
+
+def test_shares_are_from_0_to_1() -> None:
+    made = application(remembering_version())
+    made.predict([HOUSES[0], HOUSES[0] | {"size": 9000}])
+    assert values(told(made)["housepredict_out_of_range_ratio"]) == {"size": 0.5, "bedrooms": 0, "age": 0}
+
+
+def test_of_too_few_estimates_no_index_is_told() -> None:
+    made = application(remembering_version())
+    made.predict(HOUSES[: FEWEST - 1])
+    found = told(made)
+    assert values(found["housepredict_drift_predictions"]) == {"": FEWEST - 1}
+    assert not [sample for name, each in found.items() if name.endswith("_psi") for sample in each.samples]
+
+
+def test_without_estimates_no_share_is_told() -> None:
+    assert told(application(remembering_version()))["housepredict_out_of_range_ratio"].samples == []
+
+
+def test_a_version_without_a_snapshot_has_no_drift() -> None:
+    assert told(application(lab_version())).keys() == OF_MODELS
+
+
+def test_a_version_that_is_refused_is_told_of() -> None:
+    def refuse(*_: object) -> LabModel:
+        raise RefusedModel
+
+    made = application(remembering_version(), load=refuse)
+    found = told(made)
+    assert OF_MODELS - found.keys() == {"housepredict_model_info", "housepredict_model_generation"}
+    assert values(found["housepredict_model_refused"]) == {"": 1}
+
+
+def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
+    made = application(remembering_version())
+    predictions = made.predictions = Unreadable()
+    with served(made) as client:
+        predictions.fault = RepositoryUnavailable("at db.internal")
+        text = client.get("/metrics").text
+    assert set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE)) == OF_MODELS
+
+
+def test_a_spool_that_cannot_be_read_leaves_the_rest() -> None:
+    made = application(remembering_version())
+    made.predictions = Behind(fault=RepositoryUnavailable())
+    assert {each for each in told(made) if "spool" in each or "predictions" in each} == {
+        "housepredict_drift_predictions"
+    }
+
+
+def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    good = Metric("good", "", "gauge")
+
+    def failing() -> list[Metric]:
+        raise ZeroDivisionError
+
+    collected = PartsCollector([lambda: iter(failing()), lambda: iter([good])]).collect()
+    assert list(collected) == [good]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_drift_is_reviewed_once_a_minute() -> None:
+    made, now = everything(), 0.0
+    registry = registry_of(made, lambda: now)
+
+    def reviewed() -> float:
+        [count] = re.findall(
+            r"^housepredict_drift_predictions (\S+)$", generate_latest(registry).decode(), re.MULTILINE
+        )
+        return float(count)
+
+    assert reviewed() == len(HOUSES)
+    made.predict(HOUSES)
+    now = REVIEWED_EVERY - 1
+    assert reviewed() == len(HOUSES)
+    now = REVIEWED_EVERY
+    assert reviewed() == 2 * len(HOUSES)
+
+
+def test_a_review_that_failed_is_tried_again_at_once() -> None:
+    made = application(remembering_version())
+    predictions = made.predictions = Unreadable(fault=RepositoryUnavailable())
+    registry = registry_of(made, lambda: 0.0)
+    assert b"drift" not in generate_latest(registry)
+    predictions.fault = None
+    assert b"drift" in generate_latest(registry)
+
+
+def test_two_apps_have_metrics_of_their_own() -> None:
+    version, artefact = lab_version()
+    other = application((evolve(version, name="other"), artefact))
+    assert isinstance(other.live_model, LiveModel)
+    first = told(application(lab_version()))["housepredict_model_info"].samples[0].labels
+    second = told(other)["housepredict_model_info"].samples[0].labels
+    assert (first["version"], second["version"]) == ("lab", "other")

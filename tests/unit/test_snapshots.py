@@ -1,0 +1,98 @@
+"""What a version was trained on, as it is kept with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.distributions import Distribution, Groups, Ranges
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.snapshots import SNAPSHOT_FILE, Snapshot, of_artefact, snapshot, to_json
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("size", Kind.NUMBER),
+        Feature("rooms", Kind.INTEGER, required=False),
+        Feature("renovated", Kind.DATE, required=False),
+        Feature("pool", Kind.BOOLEAN, required=False),
+        Feature("area", Kind.CATEGORY, required=False),
+        Feature("sold", Kind.DATE, required=False),
+    ),
+    sale_date="sold",
+)
+_HOUSES = st.fixed_dictionaries(
+    {"size": st.floats(1, 1e6)},
+    optional={
+        "rooms": st.integers(0, 9),
+        "renovated": st.dates().map(lambda day: day.isoformat()),
+        "pool": st.booleans(),
+        "area": st.text(max_size=3),
+        "sold": st.dates().map(lambda day: day.isoformat()),
+    },
+).map(House)  # type: ignore[arg-type]  # what maps to values of features
+
+
+@given(st.lists(_HOUSES, min_size=1, max_size=30), st.lists(st.floats(0, 1e13), min_size=1, max_size=30))
+def test_a_snapshot_is_read_again_and_each_feature_counts_every_house(houses: list[House], prices: list[float]) -> None:
+    taken = snapshot(SCHEMA, houses, prices)
+    assert of_artefact({SNAPSHOT_FILE: to_json(taken), "serving.npz": b""}) == taken
+    assert list(taken.features) == ["size", "rooms", "renovated", "pool", "area"]
+    assert {each.n for each in taken.features.values()} == {len(houses)}
+    assert taken.estimates.n == len(prices)
+
+
+def test_a_snapshot_has_the_shares_of_values_and_of_what_is_missing() -> None:
+    houses = [House({"size": 90.0, "pool": True}), House({"size": 120.0, "area": "north"})]
+    taken = snapshot(SCHEMA, houses, [1.004, 2.0])
+    assert taken.features["size"] == Distribution(Ranges((90.0,)), (1, 1, 0))
+    assert taken.features["rooms"] == Distribution(Ranges(()), (0, 2))
+    assert taken.features["pool"] == Distribution(Groups((True,)), (1, 0, 1))
+    assert taken.features["area"] == Distribution(Groups(("north",)), (1, 0, 1))
+    assert taken.estimates == Distribution(Ranges((1.0,)), (1, 1, 0))
+
+
+def test_an_artefact_of_before_has_none() -> None:
+    assert of_artefact({"serving.npz": b""}) is None
+
+
+SOUND: dict[str, Any] = {
+    "format": 1,
+    "features": {"size": {"edges": [1, 2.5], "counts": [1, 2, 3, 0]}},
+    "estimates": {"edges": [], "counts": [1, 0]},
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        json.dumps(SOUND | {"format": 2}).encode(),
+        json.dumps(SOUND | {"features": []}).encode(),
+        json.dumps({"format": 1, "features": {}}).encode(),
+        *(
+            json.dumps(SOUND | {"estimates": spread}).encode()
+            for spread in (
+                {"counts": [1]},
+                {"edges": [2, 1], "counts": [1, 2, 3, 0]},
+                {"edges": [1, "a"], "counts": [1, 2, 3, 0]},
+                {"edges": [1], "counts": [1, 2]},
+                {"edges": [], "counts": [0, 0]},
+                {"edges": [], "counts": [-1, 2]},
+                {"edges": [], "counts": [1.5, 2]},
+                {"values": None, "counts": [1, 2]},
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_a_damaged_file_is_refused(content: bytes) -> None:
+    assert isinstance(of_artefact({SNAPSHOT_FILE: json.dumps(SOUND).encode()}), Snapshot)
+    with pytest.raises(RefusedModel, match=SNAPSHOT_FILE):
+        of_artefact({SNAPSHOT_FILE: content})
