@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 import psycopg
@@ -53,6 +52,12 @@ def eventually(ask: Callable[[], T | None]) -> T:
     return said
 
 
+def processes(service: Service) -> list[dict[str, Any]]:
+    """Who serves what, as a service sees it."""
+    found: list[dict[str, Any]] = httpx2.get(f"{service.url}/models").json()["processes"]
+    return found
+
+
 def refusal(service: Service) -> str | None:
     """Why the promoted version is not in service, if it is not."""
     model = httpx2.get(f"{service.url}/health/ready").json()["checks"]["model"]
@@ -91,18 +96,30 @@ def test_a_version_that_one_promotes_is_taken_up_by_all_and_outlives_the_databas
 def test_a_damaged_version_is_refused_by_all_and_what_was_in_service_stays(tmp_path: Path, postgres: str) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
     good = train(tmp_path / "good", 100, **where)
-    with running(tmp_path / "one", **where) as one, running(tmp_path / "two", **where) as two:
+    with (
+        running(tmp_path / "one", "--workers", "2", **where) as one,
+        running(tmp_path / "two", "--workers", "2", **where) as two,
+    ):
+        eventually(lambda: len(processes(one)) == 4)
         with psycopg.connect(postgres) as connection:  # both in one transaction: nobody sees it whole
             bad = "copy-of-" + good
             connection.execute("INSERT INTO model_versions SELECT %s, manifest FROM model_versions", (bad,))
             connection.execute("INSERT INTO model_files SELECT %s, name, content FROM model_files", (bad,))
             connection.execute("UPDATE model_pointer SET history = %s || history", ([bad],))
+        eventually(lambda: all("damaged" in (each["refused"] or "") for each in processes(one)))
         for service in one, two:
-            assert "damaged" in eventually(partial(refusal, service))
+            assert "damaged" in str(refusal(service))
+            metrics = httpx2.get(f"{service.url}/metrics").text.splitlines()
+            assert "housepredict_model_refused 1.0" in metrics
+            assert "housepredict_live_processes_behind 4.0" in metrics
             assert price(service) == (good, 70_000)
         roll_back(tmp_path, **where)
-        eventually(lambda: refusal(one) is refusal(two) is None)
-        assert price(one) == price(two) == (good, 70_000)
+        eventually(lambda: not any(each["refused"] for each in processes(two)))
+        assert httpx2.get(f"{two.url}/models").json()["converged"]
+        for service in one, two:
+            assert refusal(service) is None
+            assert "housepredict_model_refused 0.0" in httpx2.get(f"{service.url}/metrics").text.splitlines()
+            assert price(service) == (good, 70_000)
 
 
 def test_the_versions_of_a_folder_go_on_when_a_database_is_set_up(tmp_path: Path, postgres: str) -> None:
