@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from attrs import define, field
 
@@ -18,9 +18,21 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Backlog, Backlogged, ModelStore, PredictionRepository, SalesSource, Trainer
-from housepredict.domain.usecases import Explain, Predict, Promote, Train
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.ports import (
+    Backlog,
+    Backlogged,
+    ModelStore,
+    PredictionRepository,
+    SalesSource,
+    Trainer,
+    TrainingLog,
+)
+from housepredict.domain.usecases import Explain, Predict, Promote, Train, Trainings
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
+
+if TYPE_CHECKING:
+    from housepredict.entrypoints.training_jobs import TrainingJobs
 
 POSTGRES_PATIENCE = 1.0
 """Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
@@ -42,13 +54,30 @@ class Application:
     def model_store(self) -> ModelStore:
         """Where model versions are kept, whoever made them."""
         own = DirectoryModels(self.settings.data_dir / "models")
-        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+        if self._shared is None:
             return own
         with _needing("postgres", "Keeping model versions in PostgreSQL"):
             from housepredict.adapters.postgres.models import PostgresModels
         from housepredict.adapters.shared_models import SharedModels
 
-        return SharedModels(self._resources.enter_context(closing(PostgresModels.at(self.settings.database_url))), own)
+        return SharedModels(self._resources.enter_context(closing(PostgresModels.at(self._shared))), own)
+
+    @property
+    def _shared(self) -> str | None:
+        """The database in which model versions and the log of trainings are; None if they are in the folder."""
+        url = self.settings.database_url
+        return None if url == IN_MEMORY or self.settings.models == "folder" else url
+
+    @cached_property
+    def training_log(self) -> TrainingLog:
+        """Where trainings are told of: where model versions are kept, so that the lock there proves it true."""
+        if self._shared is None:
+            from housepredict.adapters.directory_trainings import DirectoryTrainings
+
+            return DirectoryTrainings(self.settings.data_dir / "models" / "trainings")
+        with _needing("postgres", "Logging trainings in PostgreSQL"):
+            from housepredict.adapters.postgres.trainings import PostgresTrainings
+        return PostgresTrainings.at(self._shared)
 
     @cached_property
     def models(self) -> ModelStore:
@@ -114,7 +143,28 @@ class Application:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
         from housepredict.adapters.serving.loader import load_predictor
 
-        return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock())
+        return Train(_trainer(), load_predictor, self.models, sales_at, SystemClock(), self.trainings)
+
+    @cached_property
+    def trainings(self) -> Trainings:
+        """Trainings under way and over, whoever started them."""
+        return Trainings(self.models, self.training_log, SystemClock())
+
+    @cached_property
+    def training_jobs(self) -> TrainingJobs:
+        """How the service trains: beside itself."""
+        from housepredict.entrypoints.training_jobs import TrainingProcesses
+
+        return TrainingProcesses(self)
+
+    def version(self, name: str) -> ModelVersion:
+        """A version that is kept, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        if self.settings.demo:
+            from housepredict.adapters.serving.demonstration import load_demonstration
+
+            if (demonstration := load_demonstration().version).name == name:
+                return demonstration
+        return self.models.get(name)[0]
 
     @cached_property
     def promote(self) -> Promote:

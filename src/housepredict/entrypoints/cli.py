@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions`."""
+"""The command line: `housepredict serve | train | trainings | predict | models | predictions`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, version_report
+from housepredict.entrypoints import report, training_report, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.pages.version import version_page
@@ -26,6 +26,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.UnusableSales, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
+    (errors.UnknownTraining, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
     (errors.RepositoryUnavailable, 5),
@@ -150,6 +151,24 @@ def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
     return 0
 
 
+def _trainings(application: Application, options: argparse.Namespace) -> int:
+    records = application.trainings.recent(options.limit)
+    if options.json:
+        _print_json({"trainings": [training_report.training_record_document(each) for each in records]})
+    else:
+        print(training_report.trainings_text(records))
+    return 0
+
+
+def _cancel_training(application: Application, options: argparse.Namespace) -> int:
+    record = application.trainings.cancel(options.training)
+    if options.json:
+        _print_json(training_report.training_record_document(record))
+    else:
+        print(f"Training {record.id} is told to end.")
+    return 0
+
+
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     if options.json:
@@ -201,6 +220,8 @@ def _parser() -> argparse.ArgumentParser:
             "models show": _show_model,
             "models promote": _promote_model,
             "models rollback": _rollback_model,
+            "trainings": _trainings,
+            "trainings cancel": _cancel_training,
             "predictions": _predictions,
         }
     )

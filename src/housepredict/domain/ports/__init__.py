@@ -17,6 +17,7 @@ from housepredict.domain.ports.serving import (
     Valuation,
 )
 from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
     "Backlog",
@@ -37,5 +38,6 @@ __all__ = [
     "SalesSource",
     "SalesSources",
     "Trainer",
+    "TrainingLog",
     "Valuation",
 ]
