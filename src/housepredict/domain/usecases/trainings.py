@@ -25,6 +25,7 @@ from housepredict.domain.verdicts import Verdict
 LOOK_EVERY = 1.0
 """Seconds between looks at the log, while a model is being trained."""
 _ALL = 1000
+_TRIES = 50
 
 Begun = Callable[[UUID], None]
 """Is told the id of a training as soon as it has begun."""
@@ -91,10 +92,7 @@ class Trainings:
         Raises TrainingInProgress, with the id of the other one where the log has it, or ModelStoreUnavailable.
         """
         with ExitStack() as stack:
-            try:
-                stack.enter_context(self._models.training())
-            except TrainingInProgress:
-                raise TrainingInProgress(training=self._running()) from None
+            self._lock(stack)
             for each in self._log.recent(_ALL):
                 if each.outcome is None:
                     self.over(each.id)
@@ -143,6 +141,28 @@ class Trainings:
         wished = self._log.get(training).cancelling
         outcome = Outcome.cancellation(str(TrainingCancelled())) if wished else Outcome.failure(error)
         return self._log.end(training, self._clock.now(), outcome)
+
+    def require_none(self) -> None:
+        """Raise TrainingInProgress, with its id, if the log tells of one that is under way."""
+        for each in self.recent(1):
+            if each.outcome is None:
+                raise TrainingInProgress(training=each.id)
+
+    def _lock(self, stack: ExitStack) -> None:
+        """Hold the lock, or raise TrainingInProgress.
+
+        Whoever reads the log may hold it for a moment, and the log does not know at once who else does: so this is
+        tried until the log has something to say, at most so often.
+        """
+        for _ in range(_TRIES):
+            try:
+                stack.enter_context(self._models.training())
+            except TrainingInProgress:
+                if running := self._running():
+                    raise TrainingInProgress(training=running) from None
+            else:
+                return
+        raise TrainingInProgress
 
     def _running(self) -> UUID | None:
         with suppress(ModelStoreUnavailable):

@@ -32,6 +32,8 @@ async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
     require_access(request)
+    # before anything large is sent for nothing
+    await run_in_threadpool(application.trainings.require_none)
     wanted = await _wanted(request, application)
     try:
         job = await run_in_threadpool(application.training_jobs.start, wanted)
