@@ -82,7 +82,7 @@ class ListedSales:
 class ListedTrainer:
     """Fits a price per area, and notes what it was given; it fails or waits when told to."""
 
-    fault: HousepredictError | None = None
+    fault: BaseException | None = None
     price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
     waits_for: Event | None = None
     started: Event = field(factory=Event)
