@@ -102,9 +102,10 @@ class FakeTrainer:
     may_end: Event | None = None
     per_area: float = 150.0
     seen: list[Sale] = field(factory=list)
+    options: TrainingOptions | None = None
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        self.seen = list(sales)
+        self.seen, self.options = list(sales), options
         self.began.set()
         if self.may_end:
             assert self.may_end.wait(10)
