@@ -76,7 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         match turn:
             case _Turn.BEGIN if waited >= self._settings.idle_timeout:
                 self.transport.close()
-            case _Turn.BODY if self._limit() != self._settings.max_body and self._more - self._had >= LEAST:
+            case _Turn.BODY if self._more - self._had >= LEAST and UPLOAD in self._scope():
                 self._since, self._had = now, self._more
             case _Turn.HEADERS | _Turn.BODY if waited >= self._settings.client_timeout:
                 self._refuse(too_late())
@@ -85,9 +85,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _limit(self) -> int:
         """Most bytes in the body of the request that the app is at."""
-        scope: Any = self._running.scope if self._running else {}
-        limit: int = scope.get(UPLOAD, self._settings.max_body)
+        limit: int = self._scope().get(UPLOAD, self._settings.max_body)
         return limit
+
+    def _scope(self) -> Any:
+        return self._running.scope if self._running else {}
 
     def _turn(self) -> tuple[_Turn, object]:
         running = self._running
