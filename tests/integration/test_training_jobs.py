@@ -133,6 +133,15 @@ def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: 
     assert f"{first}, promoted" in told.stdout
 
 
+def test_a_version_serves_as_soon_as_it_is_said_to_be_promoted(tmp_path: Path) -> None:
+    with trained(tmp_path) as (service, first):
+        answer = send(service, csv_file(tmp_path / "more.csv", 500).read_bytes(), **ASYNC)
+        where = service.url + answer.headers["Location"]
+        told = eventually(lambda: said if (said := httpx2.get(where).json())["state"] != "running" else None)
+        assert told["promoted"] is True
+        assert in_service(service) == told["model_version"] != first
+
+
 def _parquet(path: Path) -> bytes:
     pq.write_table(pa.table(columns(400)), path)
     return path.read_bytes()
@@ -273,18 +282,19 @@ def test_a_training_from_the_command_line_is_logged_and_an_interrupt_cancels_it(
 
 def test_no_helper_of_a_process_that_was_killed_lives_on() -> None:
     script = """
-import time
+import os, time
 from joblib import Parallel, delayed
 def work(number):
-    print(number, flush=True)
+    os.write(1, b"%d\\n" % number)
     time.sleep(600)
 Parallel(n_jobs=2)(delayed(work)(number) for number in range(2))
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout
-        assert {process.stdout.readline() for _ in range(2)} == {b"0\n", b"1\n"}
+        begun = {process.stdout.readline() for _ in range(2)}
         process.kill()
         process.wait()
+        assert begun == {b"0\n", b"1\n"}
         os.killpg(process.pid, 0)  # its helpers are there
         _end_group(process)
         with pytest.raises(ProcessLookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -22,7 +23,7 @@ from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import training_path
 from housepredict.entrypoints.http.requests import application_of, listed, no_parameters, read_body
 from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, training_options
-from housepredict.entrypoints.training_jobs import Job
+from housepredict.entrypoints.training_jobs import Job, take_up
 from housepredict.entrypoints.training_process import TrainingRequest
 from housepredict.entrypoints.training_report import training_record_document
 from housepredict.entrypoints.version_report import evaluation_document
@@ -61,6 +62,7 @@ async def _wanted(request: Request, application: Application) -> TrainingRequest
         return TrainingRequest(location=str(upload), options=options, policy=policy)
     no_parameters(request.query_params)
     await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+    application.live_model.refresh()  # what was promoted a moment ago is what is trained again
     in_service = await run_in_threadpool(application.live_model.current)
     return TrainingRequest(again=in_service.version.name)
 
@@ -84,18 +86,34 @@ def _made(application: Application, job: Job) -> Response:
 def trainings(request: Request) -> Response:
     """What was trained, newest first, by whomever."""
     require_access(request)
-    found = application_of(request).trainings.recent(listed(request.query_params))
+    application = application_of(request)
+    found = application.trainings.recent(listed(request.query_params))
+    for newest in found[:1]:
+        _keep_the_word_of(application, newest)
     return json_response({"trainings": [training_record_document(each) for each in found]})
 
 
 def training(request: Request) -> Response:
     """A training: what is known of it, or with DELETE its end."""
     require_access(request)
-    known = application_of(request).trainings
-    id_ = _id(request)
+    application, id_ = application_of(request), _id(request)
     if request.method == "DELETE":
-        return json_response(training_record_document(known.cancel(id_)), 202)
-    return json_response(training_record_document(known.get(id_)))
+        return json_response(training_record_document(application.trainings.cancel(id_)), 202)
+    record = application.trainings.get(id_)
+    _keep_the_word_of(application, record)
+    return json_response(training_record_document(record))
+
+
+def _keep_the_word_of(application: Application, record: TrainingRecord) -> None:
+    """Whoever reads that a version was promoted finds it in service, also while its process is about to end."""
+    if record.outcome and record.outcome.promoted and record.outcome.version != _in_service(application):
+        take_up(application)
+
+
+def _in_service(application: Application) -> str | None:
+    with suppress(HousepredictError):
+        return application.live_model.in_service().version.name
+    return None
 
 
 def _id(request: Request) -> UUID:
