@@ -274,7 +274,7 @@ def test_a_version_that_is_damaged_is_not_promoted(run: Run, sales: str, tmp_pat
 def test_trainings_are_listed_for_people_and_for_programs(run: Run, sales: str) -> None:
     assert run("trainings").out == "Nothing was trained yet.\n"
     run("train", sales, "--algorithm", "linear")
-    assert run("train", sales, "--price", "zip").code == 3
+    assert run("train", sales, "--price", "nosuch").code == 3
     newest, oldest = run("trainings", "--json").document["trainings"]
     assert (newest["state"], oldest["state"], oldest["promoted"]) == ("failed", "succeeded", True)
     assert oldest["model_version"] in run("models").out

@@ -31,7 +31,11 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0  # seconds
 _GRACE = 5.0  # seconds for a process that was told to end, before it is made to
-_KNOWN = {each.__name__: each for each in vars(errors).values() if isinstance(each, type)}
+_KNOWN = {
+    each.__name__: each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, errors.HousepredictError)
+}
 
 
 @frozen(eq=False)
@@ -150,5 +154,4 @@ def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
         return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
     if kind is None or kind in (errors.InvalidHouses, errors.InvalidSettings):
         return errors.TrainingBroken(said.get("message", otherwise))
-    error: errors.HousepredictError = kind(said["message"])
-    return error
+    return kind(said["message"])
