@@ -13,6 +13,7 @@ from attrs import fields
 import housepredict
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, ModelVersion, Segment, TrainingOptions
+from housepredict.domain.trainings import Outcome, TrainingRecord
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.api import Prices
 from housepredict.entrypoints.cli import EXIT_CODES, _parser
@@ -133,6 +134,8 @@ def test_every_member_of_prices_is_documented() -> None:
         (LaterEvaluation, "reference/model-versions.md"),
         (TrainingOptions, "reference/python.md"),
         (ModelVersion, "reference/model-versions.md"),
+        (TrainingRecord, "reference/python.md"),
+        (Outcome, "reference/python.md"),
     ],
 )
 def test_every_field_is_documented(kind: type, page: str) -> None:

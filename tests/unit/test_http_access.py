@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
@@ -44,7 +45,7 @@ def test_it_is_open_to_whoever_bears_the_token_or_without_one_to_programs_here(
 ) -> None:
     peer, headers = COMING[coming]
     made = trainable(application(lab_version(), token=TOKEN if configured else None), FakeTrainer())
-    address = path.replace("{id}", str(UUID(int=0)))
+    address = re.sub(r"\{\w+(:\w+)?\}", str(UUID(int=0)), path)
     with served(made, embedded=embedded, peer=peer) as client:
         for said, bearing in BEARING.items():
             answer = client.request(method, address, headers={"Host": "localhost:5000", **headers, **bearing})
