@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pyarrow as pa
@@ -24,6 +25,7 @@ import pytest
 from attrs import frozen
 
 from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.directory_trainings import DirectoryTrainings
 from housepredict.entrypoints.training_jobs import _end_group
 from tests.integration.load import url
 from tests.integration.services import Service, environment, finished, running
@@ -80,13 +82,20 @@ def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -
     return httpx2.post(f"{service.url}/train?{query}", content=content, headers=CSV | headers, timeout=120)
 
 
+def trainer_of(pid: int) -> int:
+    """The process that trains beside this one, or beside one of its workers."""
+    children = [int(each) for task in Path(f"/proc/{pid}/task").glob("*/children") for each in task.read_text().split()]
+    for child in children:
+        if b"training_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return child
+    return next(found for child in children if (found := trainer_of(child)))
+
+
 def begun(service: Service, folder: Path) -> Trainer:
     """A slow training that is at its second step or later: it learns."""
     answer = send(service, csv_file(folder / "slow.csv", 5000).read_bytes(), SLOW, **ASYNC)
     assert answer.status_code == 202, answer.text
-    tasks = Path(f"/proc/{service.process.pid}/task").glob("*/children")
-    (pid,) = (int(each) for task in tasks for each in task.read_text().split())
-    trainer = Trainer(service, answer.headers["Location"], pid)
+    trainer = Trainer(service, answer.headers["Location"], trainer_of(service.process.pid))
     eventually(lambda: trainer.told()["progress"]["done"])
     assert trainer.told()["state"] == "running"
     return trainer
@@ -197,10 +206,13 @@ def test_more_is_taken_than_any_other_body_may_have_and_no_more_than_is_let(tmp_
 def test_a_trainer_that_is_killed_leaves_nothing_but_the_word_that_it_failed(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         trainer = begun(service, tmp_path)
+        # not through the service: a question would find out by itself
+        log, id_ = DirectoryTrainings(tmp_path / "data" / "models" / "trainings"), UUID(trainer.path[-36:])
         os.kill(trainer.pid, signal.SIGKILL)
+        eventually(lambda: log.get(id_).outcome)
         told = trainer.over()
         assert (told["state"], told["model_version"]) == ("failed", None)
-        assert "SIGKILL" in told["error"]
+        assert told["error"] == "The process that trained was ended by SIGKILL."
         eventually(trainer.has_left_nobody)
         assert in_service(service) == first
         assert versions(tmp_path) == [first]
@@ -241,6 +253,21 @@ def test_a_training_outlives_its_service_and_can_still_be_told_to_end(tmp_path: 
         assert finished(*command, "cancel", id_, *where).returncode == 0
         eventually(lambda: "cancelled" in told())
     eventually(trainer.has_left_nobody)
+
+
+def test_a_first_process_inherits_a_trainer_and_serves_on(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2", module="tests.integration.first_process") as service:
+        trainer = begun(service, tmp_path)
+        stat = Path(f"/proc/{trainer.pid}/stat")
+        worker = int(stat.read_text().rpartition(")")[2].split()[1])
+        assert worker in service.workers()
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: int(stat.read_text().rpartition(")")[2].split()[1]) == service.process.pid)
+        eventually(lambda: len({*service.workers()} - {worker, trainer.pid}) == 2)
+        assert httpx2.delete(service.url + trainer.path).status_code == 202
+        assert trainer.over()["state"] == "cancelled"
+        eventually(trainer.has_left_nobody)
+        assert send(service, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
 
 
 def test_of_two_services_that_are_asked_at_once_one_trains(tmp_path: Path, postgres: str) -> None:
