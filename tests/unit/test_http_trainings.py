@@ -10,11 +10,13 @@ from threading import Event
 from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 from attrs import evolve, field, frozen
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
@@ -75,14 +77,16 @@ def held() -> Iterator[Held]:
 
 
 @contextmanager
-def receiving(
-    folder: Path, trainer: FakeTrainer | None = None, *, embedded: bool = False, **settings: Any
-) -> Iterator[TestClient]:
+def receiving(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Iterator[TestClient]:
     """A service that keeps what it is sent in a folder."""
+    with served(sending(folder, trainer, **settings)) as client:
+        yield client
+
+
+def sending(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Application:
     made = trainable(application(lab_version(), **settings), trainer or FakeTrainer(), sales_at)
     made.settings = evolve(made.settings, data_dir=folder)
-    with served(made, embedded=embedded) as client:
-        yield client
+    return made
 
 
 def kept(folder: Path) -> list[Path]:
@@ -264,6 +268,28 @@ class TestSalesThatAreSent:
                 problem = assert_problem(client.post("/train", content=content, headers=CSV), 413, "body-too-large")
                 assert "HOUSEPREDICT_MAX_UPLOAD" in problem["detail"]
         assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
+
+    def test_that_never_end_are_refused_and_removed_whatever_the_server(self, tmp_path: Path) -> None:
+        app = asgi_app(application=sending(tmp_path, client_timeout=0.05, token="t" * 16))
+        parts, sent = [b"size,rooms,price"], list[Message]()
+        headers = [(b"content-type", b"text/csv"), (b"authorization", b"Bearer " + b"t" * 16)]
+
+        async def receive() -> Message:
+            if not parts:
+                await anyio.sleep_forever()
+            return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def call() -> None:
+            scope = {"type": "http", "method": "POST", "path": "/train", "headers": headers, "query_string": b""}
+            async with app.router.lifespan_context(app):
+                await app(scope, receive, send)
+
+        anyio.run(call)
+        assert sent[0]["status"] == 408
+        assert kept(tmp_path) == []
 
     def test_in_a_coding_that_is_not_known_are_refused(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
