@@ -20,7 +20,7 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_jobs import _ending, _error
+from housepredict.entrypoints.training_jobs import _ending, _error, _read
 from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
 from housepredict.testing.versions import a_version
 
@@ -83,6 +83,12 @@ def test_what_went_wrong_is_the_same_error_in_the_service() -> None:
 def test_what_is_not_known_is_a_training_that_broke(said: dict[str, str]) -> None:
     error = _error(said, "It ended.")
     assert (type(error), str(error)) == (errors.TrainingBroken, "It ended.")
+
+
+def test_what_was_cut_off_says_nothing() -> None:
+    assert _read(b'{"error": "UnusableSales", "message": "x"}\n') == {"error": "UnusableSales", "message": "x"}
+    for line in b"", b'{"error": "Unus':
+        assert _read(line) == {}
 
 
 def test_an_end_is_told_by_the_name_of_its_signal() -> None:

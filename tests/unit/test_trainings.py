@@ -272,6 +272,8 @@ class TestCancelling:
             assert bench.trainings.is_cancelling(record.id)
             bench.log.down = True
             assert not bench.trainings.is_cancelling(record.id)
+            bench.log.down = False
+            assert not bench.trainings.is_cancelling(a_training().id)
 
     def test_comes_too_late_for_what_has_ended_or_keeps_its_version(self, bench: Bench) -> None:
         gone, keeping = bench.left_over(), bench.left_over()

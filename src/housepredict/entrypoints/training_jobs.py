@@ -144,8 +144,11 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    said: Mapping[str, Any] = json.loads(line or b"{}")
-    return said
+    """What a line says: nothing, if the process was killed before it was whole."""
+    with suppress(ValueError):
+        said: Mapping[str, Any] = json.loads(line)
+        return said
+    return {}
 
 
 def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:

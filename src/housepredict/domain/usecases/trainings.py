@@ -16,6 +16,7 @@ from housepredict.domain.errors import (
     TrainingCancelled,
     TrainingEnded,
     TrainingInProgress,
+    UnknownTraining,
 )
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Clock, ModelStore, Progress, TrainingLog
@@ -26,6 +27,7 @@ LOOK_EVERY = 1.0
 """Seconds between looks at the log, while a model is being trained."""
 _ALL = 1000
 _TRIES = 50
+_LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
 Begun = Callable[[UUID], None]
 """Is told the id of a training as soon as it has begun."""
@@ -55,7 +57,7 @@ class Run:
         since = math.inf if self._looked_at is None else abs((now - self._looked_at).total_seconds())
         if since >= LOOK_EVERY:
             self._looked_at = now
-            with suppress(ModelStoreUnavailable):  # an outage passes; what was learned so far is worth more
+            with suppress(*_LOG_LOST):  # what was learned so far is worth more
                 _unless_cancelled(self._log.note(self.id, done, total))
 
     def about_to_keep(self) -> None:
@@ -72,7 +74,7 @@ class Run:
         outcome = outcome or self._outcome
         if outcome is None:
             raise ValueError("a training that ends well has made something")
-        with suppress(ModelStoreUnavailable):  # it is what it is, and whoever reads the log finds out that it is over
+        with suppress(*_LOG_LOST):  # it is what it is, and whoever reads the log finds out that it is over
             self._log.end(self.id, self._clock.now(), outcome)
 
 
@@ -127,8 +129,8 @@ class Trainings:
         return record
 
     def is_cancelling(self, training: UUID) -> bool:
-        """Whether somebody wishes that a training ends which has not ended; False while the log cannot be asked."""
-        with suppress(ModelStoreUnavailable):
+        """Whether somebody wishes that a training ends which has not ended; False while the log cannot tell."""
+        with suppress(*_LOG_LOST):
             record = self._log.get(training)
             return record.cancelling and record.outcome is None
         return False
