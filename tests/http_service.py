@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
+from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 from httpx2 import Response
@@ -17,6 +19,7 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.adapters.memory_processes import InMemoryProcesses
+from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
@@ -27,6 +30,8 @@ from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.training_jobs import Job
+from housepredict.entrypoints.training_process import TrainingRequest, run
 from housepredict.testing.versions import a_version
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
@@ -108,9 +113,10 @@ class FakeTrainer:
     may_end: Event | None = None
     per_area: float = 150.0
     seen: list[Sale] = field(factory=list)
+    options: TrainingOptions | None = None
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        self.seen = list(sales)
+        self.seen, self.options = list(sales), options
         self.began.set()
         if self.may_end:
             assert self.may_end.wait(10)
@@ -133,6 +139,7 @@ class FakeSales:
     """Forty sales of the lab's houses, at any location; their prices are not the lab's."""
 
     location: str | None
+    with_recorded: bool = False
 
     def read(self) -> SalesTable:
         rows = range(40)
@@ -151,6 +158,7 @@ def application(
     """The application, in memory; the last of the versions is promoted."""
     made = Application(Settings(data_dir=Path("/nowhere"), database_url=IN_MEMORY, **settings))
     made.models = InMemoryModels()
+    made.training_log = InMemoryTrainings()
     for version, artefact in versions:
         made.models.add(version, artefact)
         made.models.promote(version.name)
@@ -160,8 +168,32 @@ def application(
 
 
 def trainable(made: Application, trainer: FakeTrainer, sources: Callable[..., Any] = FakeSales) -> Application:
-    made.train = Train(trainer, LabModel, made.models, sources, SystemClock())
+    made.train = Train(trainer, LabModel, made.models, sources, SystemClock(), made.trainings)
+    made.training_jobs = TrainingThreads(made)
     return made
+
+
+@define
+class TrainingThreads:
+    """Trains in threads of the service's own process."""
+
+    _application: Application
+
+    def start(self, request: TrainingRequest) -> Job:
+        begun: Future[UUID] = Future()
+        ended: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                run(self._application, request, begun.set_result)
+                self._application.live_model.look()
+            except Exception as error:  # noqa: BLE001  # whoever waits is told
+                (ended if begun.done() else begun).set_exception(error)
+            else:
+                ended.set_result(None)
+
+        Thread(target=work).start()
+        return Job(begun.result(), ended)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,
@@ -20,7 +21,7 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
-from housepredict.domain.usecases import Train
+from housepredict.domain.usecases import Train, Trainings
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER, observed=(50, 200)),))
@@ -70,6 +71,7 @@ class ListedSales:
     location: str | None
     fault: HousepredictError | None = None
     sales: SalesTable = field(factory=table)
+    with_recorded: bool = False
 
     def read(self) -> SalesTable:
         if self.fault:
@@ -81,7 +83,7 @@ class ListedSales:
 class ListedTrainer:
     """Fits a price per area, and notes what it was given; it fails or waits when told to."""
 
-    fault: HousepredictError | None = None
+    fault: BaseException | None = None
     price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
     waits_for: Event | None = None
     started: Event = field(factory=Event)
@@ -148,7 +150,9 @@ def training(**parts: Any) -> Train:
         "models": InMemoryModels(),
         "sources": ListedSales,
     }
-    return Train(**(usual | {"clock": FrozenClock()} | parts))
+    usual |= {"clock": FrozenClock()} | parts
+    log = usual.pop("log", None) or InMemoryTrainings()
+    return Train(**usual, trainings=Trainings(usual["models"], log, usual["clock"]))
 
 
 def ignore(_done: int, _total: int) -> None:

@@ -14,6 +14,7 @@ import housepredict
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, ModelVersion, Segment, TrainingOptions
 from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale
+from housepredict.domain.trainings import Outcome, TrainingRecord
 from housepredict.domain.usecases import AccuracyReview, Measured, ReturnedSales
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.api import Prices
@@ -140,6 +141,8 @@ def test_every_member_of_prices_is_documented() -> None:
         (Measured, "reference/python.md"),
         (AccuracyReview, "reference/python.md"),
         (ReturnedSales, "reference/python.md"),
+        (TrainingRecord, "reference/python.md"),
+        (Outcome, "reference/python.md"),
     ],
 )
 def test_every_field_is_documented(kind: type, page: str) -> None:

@@ -271,6 +271,31 @@ def test_a_version_that_is_damaged_is_not_promoted(run: Run, sales: str, tmp_pat
     assert run("models", "promote", "nosuch").code == 4
 
 
+def test_trainings_are_listed_for_people_and_for_programs(run: Run, sales: str) -> None:
+    assert run("trainings").out == "Nothing was trained yet.\n"
+    run("train", sales, "--algorithm", "linear")
+    assert run("train", sales, "--price", "nosuch").code == 3
+    newest, oldest = run("trainings", "--json").document["trainings"]
+    assert (newest["state"], oldest["state"], oldest["promoted"]) == ("failed", "succeeded", True)
+    assert oldest["model_version"] in run("models").out
+    text = run("trainings").out
+    assert f"{oldest['model_version']}, promoted" in text
+    assert newest["error"] in text
+    assert run("trainings", "--limit", "1").out.count("failed") == 1
+    assert oldest["id"] not in run("trainings", "--limit", "1").out
+
+
+def test_only_a_training_that_runs_can_be_cancelled(run: Run) -> None:
+    run("train", "--synthetic")
+    (ended,) = run("trainings", "--json").document["trainings"]
+    refused = run("trainings", "cancel", ended["id"])
+    assert refused.code == 1
+    assert "too late" in refused.err
+    unknown = run("trainings", "cancel", "0197249f-0000-7000-8000-000000000000")
+    assert unknown.code == 4
+    assert "no training" in unknown.err
+
+
 def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -> None:
     run("train", sales)
     assert run("predict", "sqft=2000", "zip=98101", "pool=true").code == 0

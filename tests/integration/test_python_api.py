@@ -31,6 +31,18 @@ def test_a_training_says_whether_its_version_serves(prices: Prices) -> None:
     assert prices.model == always.version
 
 
+def test_trainings_are_told_of(prices: Prices) -> None:
+    with pytest.raises(housepredict.UnusableSales):
+        prices.train("nosuch.csv")
+    made = prices.train(None)
+    newest, failed = prices.trainings()
+    assert newest.outcome
+    assert (newest.state, newest.outcome.version) == ("succeeded", made.version.name)
+    assert failed.outcome
+    assert (failed.state, "nosuch.csv" in str(failed.outcome.error)) == ("failed", True)
+    assert list(prices.trainings(limit=1)) == [newest]
+
+
 def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) -> None:
     first = prices.train(None).version
     second = prices.train(None, promote="never").version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -11,6 +12,7 @@ from typing import IO
 import pytest
 from attrs import define, field
 
+from housepredict.entrypoints.http.protocol import LEAST
 from tests.integration.services import (
     LAB_HOUSE,
     PREDICT,
@@ -23,12 +25,14 @@ from tests.integration.services import (
     running,
     stored,
 )
+from tests.integration.test_shared_service import eventually
 
 SHORT = {"HOUSEPREDICT_CLIENT_TIMEOUT": "0.2", "HOUSEPREDICT_IDLE_TIMEOUT": "0.2"}
 LOSSY = "tests.integration.lossy_service"
 HEADERS = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Endless: "
 BODY = PREDICT + b"Content-Length: 1000000\r\n\r\n{"
 CHUNKS = PREDICT + b"Transfer-Encoding: chunked\r\n\r\n"
+UPLOAD = b"POST /train HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 9000000\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def test_one_that_has_no_more_to_ask(connection: socket.socket, stream: IO[bytes
 
 
 def test_ones_that_do_not_go_on(service: Service) -> None:
-    beginnings = [b"P", HEADERS, BODY, CHUNKS, CHUNKS + b"1\r\n{\r\n0\r\nTrailer: x"]
+    beginnings = [b"P", HEADERS, BODY, CHUNKS, CHUNKS + b"1\r\n{\r\n0\r\nTrailer: x", UPLOAD + b"price"]
     with ExitStack() as opened:
         late = []
         for begun in beginnings:
@@ -79,6 +83,19 @@ def test_ones_that_do_not_go_on(service: Service) -> None:
         for stream in late:
             assert_refused(Answer.read(stream), 408, "request-timeout")
             assert Answer.read(stream) is None
+
+
+def test_one_that_sends_much_may_take_its_time_while_it_goes_on(
+    service: Service, connection: socket.socket, stream: IO[bytes]
+) -> None:
+    connection.sendall(UPLOAD)
+    for _ in range(8):
+        connection.sendall(b"\n" * LEAST)
+        refused, _, _ = select.select([connection], [], [], 0.5)
+        assert not refused
+    assert_refused(Answer.read(stream), 408, "request-timeout")
+    folder = service.log.parent / "data" / "uploads"
+    eventually(lambda: not list(folder.iterdir()))
 
 
 @pytest.mark.parametrize(

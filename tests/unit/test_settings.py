@@ -181,5 +181,29 @@ def test_a_signing_key_is_said_once(tmp_path: Path) -> None:
         read_settings({"HOUSEPREDICT_SIGNING_KEY": KEY.hex(), "HOUSEPREDICT_SIGNING_KEY_FILE": str(file)})
 
 
+def test_a_token_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("an-example-of-a-token\n")
+    settings = read_settings({"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")})
+    assert settings.token == "an-example-of-a-token"
+    assert "an-example" not in repr(settings)
+
+
+@pytest.mark.parametrize("text", ["", "short", "with a space in it", "\xe9" * 16, "two-lines-of-a\ntoken-that-is-none"])
+def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_TOKEN_FILE must have at least 16 ASCII") as caught:
+        read_settings({"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")})
+    assert not text or text not in str(caught.value)
+
+
+def test_a_token_file_that_is_not_there_is_refused_and_so_is_one_beside_a_token(tmp_path: Path) -> None:
+    file = {"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")}
+    with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_TOKEN_FILE cannot be read: No such file"):
+        read_settings(file)
+    (tmp_path / "token").write_text("t" * 16)
+    with pytest.raises(InvalidSettings, match=r"TOKEN_FILE must not be set beside HOUSEPREDICT_TOKEN$"):
+        read_settings({**file, "HOUSEPREDICT_TOKEN": "t" * 16})
+
+
 def test_each_setting_has_a_variable() -> None:
     assert {"HOUSEPREDICT_DATABASE_URL", "HOUSEPREDICT_DEMO", "DB_PASSWORD"} < set(variables())

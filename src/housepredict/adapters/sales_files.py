@@ -45,6 +45,7 @@ class SalesFile:
     """
 
     path: Path = field(converter=Path)
+    with_recorded: bool = field(default=False, init=False)
 
     @property
     def location(self) -> str:

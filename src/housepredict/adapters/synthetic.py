@@ -24,6 +24,11 @@ class SyntheticSales:
         """Nowhere."""
         return
 
+    @property
+    def with_recorded(self) -> bool:
+        """False: none of them came back."""
+        return False
+
     def read(self) -> SalesTable:
         """Draw all of it, the same at each call."""
         # the legacy generator, and the order of the draws, make the tutorial's numbers

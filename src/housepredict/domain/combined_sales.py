@@ -50,6 +50,11 @@ class CombinedSales:
         """Where the file is; None without one."""
         return self._file.location if self._file else None
 
+    @property
+    def with_recorded(self) -> bool:
+        """True: they are what it is for."""
+        return True
+
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from attrs import evolve
 
@@ -81,6 +82,27 @@ class ModelStoreUnavailable(HousepredictError):
 
 class TrainingInProgress(HousepredictError):
     """A model is being trained already: try again when it is done."""
+
+    def __init__(self, message: str | None = None, training: UUID | None = None) -> None:
+        self.training = training
+        """The id of the one that is under way, where it is known."""
+        super().__init__(message)
+
+
+class UnknownTraining(HousepredictError):
+    """The log has no such training."""
+
+
+class TrainingEnded(HousepredictError):
+    """The training has ended, or is keeping its version: it is too late to cancel it."""
+
+
+class TrainingCancelled(HousepredictError):
+    """The training was cancelled."""
+
+
+class TrainingBroken(HousepredictError):
+    """The process that trained has ended before the training had."""
 
 
 class RepositoryUnavailable(HousepredictError):

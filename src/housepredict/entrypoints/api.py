@@ -20,6 +20,7 @@ from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
+from housepredict.domain.trainings import TrainingRecord
 from housepredict.domain.usecases import AccuracyReview, Predict, Training
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.retraining import what_to_add_to
@@ -147,6 +148,10 @@ class Prices:
     def models(self) -> Sequence[ModelVersion]:
         """Every version that is kept, oldest first."""
         return self._application.models.versions()
+
+    def trainings(self, limit: int = 10) -> Sequence[TrainingRecord]:
+        """The newest trainings, newest first, under way and over, whoever started them."""
+        return self._application.trainings.recent(limit)
 
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""

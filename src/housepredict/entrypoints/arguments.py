@@ -23,7 +23,7 @@ EXIT_CODES = {
     1: "an unexpected error, or an address that cannot be served on",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model, none promoted, one that was refused, or one that does not keep what is asked of it",
+    4: "no such model or training, none promoted, one that was refused, or one that does not keep what is asked of it",
     5: "storage that cannot be reached",
     6: "a part of housepredict that is not installed",
 }
@@ -188,6 +188,18 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)
     _add_models(models.add_subparsers(metavar="COMMAND", title="commands"), commands)
+
+    trainings = add("trainings", "List what was trained, by whomever, newest first, or cancel it.", as_json)
+    trainings.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
+    about = "Ask a training to end; it ends within seconds, or when the fit that it is at is done."
+    cancel = trainings.add_subparsers(metavar="COMMAND", title="commands").add_parser(
+        "cancel",
+        help=about,
+        description=about,
+        parents=[_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)],
+    )
+    cancel.set_defaults(command=commands["trainings cancel"])
+    cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
 
     predictions = add("predictions", "List what was estimated, newest first.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")

@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | predict | models | predictions | sale | sales | accuracy | drift`."""
+"""The command line: `housepredict serve | train | trainings | predict | models | predictions | sale | sales | …`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.held_out import of_artefact
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, sales_commands, version_report
+from housepredict.entrypoints import report, sales_commands, training_report, version_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
@@ -29,6 +29,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.UnusableSales, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
+    (errors.UnknownTraining, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
     (errors.NoSnapshot, 4),
@@ -172,6 +173,24 @@ def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
     return 0
 
 
+def _trainings(application: Application, options: argparse.Namespace) -> int:
+    records = application.trainings.recent(options.limit)
+    if options.json:
+        _print_json({"trainings": [training_report.training_record_document(each) for each in records]})
+    else:
+        print(training_report.trainings_text(records))
+    return 0
+
+
+def _cancel_training(application: Application, options: argparse.Namespace) -> int:
+    record = application.trainings.cancel(options.training)
+    if options.json:
+        _print_json(training_report.training_record_document(record))
+    else:
+        print(f"Training {record.id} is told to end.")
+    return 0
+
+
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     if options.json:
@@ -232,6 +251,8 @@ def _parser() -> argparse.ArgumentParser:
             "models show": _show_model,
             "models promote": _promote_model,
             "models rollback": _rollback_model,
+            "trainings": _trainings,
+            "trainings cancel": _cancel_training,
             "predictions": _predictions,
             "drift": _drift,
             "sale": sales_commands.record_sale,

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from attrs import evolve, field, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
+
+T = TypeVar("T")
 
 PREFIX = "HOUSEPREDICT_"
 MIN_TOKEN = 16
@@ -42,6 +44,7 @@ class Settings:
         any, nothing is signed and no signature is looked at.
     spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
     max_batch: most houses in one request. max_body: most bytes in a request's body.
+    max_upload: most bytes of sales in a request's body.
     max_waiting: most houses that wait to be estimated, before requests are told to come back later.
     workers: how many processes serve; each of them has the limits above and below.
     max_connections: most connections that are open at a time.
@@ -61,6 +64,7 @@ class Settings:
     spool_rows: int = 1_000_000
     max_batch: int = 1000
     max_body: int = 2 * 1024 * 1024
+    max_upload: int = 256 * 1024 * 1024
     max_waiting: int = 10_000
     workers: int = 1
     max_connections: int = 1000
@@ -103,6 +107,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
     if problems:
         raise InvalidSettings(problems)
     values["signing_key"] = values.pop("signing_key_file", values.get("signing_key", ()))
+    values["token"] = values.pop("token_file", values.get("token"))
     settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
     return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
 
@@ -134,8 +139,9 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own"
-    if "signing_key" in values and "signing_key_file" in values:
-        yield f"{PREFIX}SIGNING_KEY_FILE must not be set beside {PREFIX}SIGNING_KEY"
+    for secret in ("signing_key", "token"):
+        if secret in values and f"{secret}_file" in values:
+            yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
 
 
 def _flag(text: str) -> bool:
@@ -182,12 +188,17 @@ def _signing_key(text: str) -> tuple[bytes, ...]:
     return tuple(map(bytes.fromhex, keys))
 
 
-def _signing_key_file(path: str) -> tuple[bytes, ...]:
-    try:
-        # what is not ASCII is no key, and the error of a decoder would show it
-        return _signing_key(Path(path).read_text(encoding="ascii", errors="replace"))
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
+def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Read a secret from a file."""
+
+    def read_file(path: str) -> T:
+        try:
+            # what is not ASCII is no secret of ours, and the error of a decoder would show it
+            return read(Path(path).read_text(encoding="ascii", errors="replace").strip())
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+
+    return read_file
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -207,11 +218,13 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "host": str,
     "port": _whole(0, 65535),
     "token": _token,
+    "token_file": _file_of(_token),
     "signing_key": _signing_key,
-    "signing_key_file": _signing_key_file,
+    "signing_key_file": _file_of(_signing_key),
     "spool_rows": _whole(1, 10**9),
     "max_batch": _whole(1, 100_000),
     "max_body": _whole(1024, 1024**3),
+    "max_upload": _whole(1024, 1024**4),
     "max_waiting": _whole(1, 10_000_000),
     "workers": _whole(1, 64),
     "max_connections": _whole(1, 1_000_000),

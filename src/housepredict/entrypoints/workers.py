@@ -110,12 +110,14 @@ class Supervisor:
         told, codes = self._stopping, []
         while self._began:
             worker, status = os.wait()
-            del self._began[worker]
-            codes.append(os.waitstatus_to_exitcode(status))
+            if self._began.pop(worker, None) is not None:
+                codes.append(os.waitstatus_to_exitcode(status))
             self._stop(signal.SIGTERM, None)
         return 0 if told else max(codes[0], 1)
 
     def _replace(self, worker: int, status: int) -> None:
+        if worker not in self._began:  # an orphan, where this is process 1
+            return
         lived = time.monotonic() - self._began.pop(worker)
         if self._stopping:
             return

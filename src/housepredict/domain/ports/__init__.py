@@ -19,6 +19,7 @@ from housepredict.domain.ports.serving import (
     Valuation,
 )
 from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
     "Backlog",
@@ -41,5 +42,6 @@ __all__ = [
     "SalesSource",
     "SalesSources",
     "Trainer",
+    "TrainingLog",
     "Valuation",
 ]

@@ -58,6 +58,10 @@ class SalesSource(Protocol):
     def location(self) -> str | None:
         """Where the sales are, to read them again; None if they are in no file."""
 
+    @property
+    def with_recorded(self) -> bool:
+        """Whether sales that came back are among them."""
+
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales if there is nothing to read."""
 

@@ -7,11 +7,13 @@ from housepredict.domain.usecases.record_sales import RecordSales
 from housepredict.domain.usecases.review_accuracy import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy
 from housepredict.domain.usecases.review_drift import ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
+from housepredict.domain.usecases.trainings import Begun, Trainings
 
 __all__ = [
     "DEMONSTRATION",
     "SELF_TEST_ROWS",
     "AccuracyReview",
+    "Begun",
     "Explain",
     "Measured",
     "Predict",
@@ -22,5 +24,6 @@ __all__ = [
     "ReviewDrift",
     "Train",
     "Training",
+    "Trainings",
     "estimate",
 ]

@@ -38,6 +38,7 @@ from housepredict.domain.ports import (
 from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge
 from housepredict.domain.sales import Sale
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
+from housepredict.domain.usecases.trainings import Begun, Trainings, to_nobody
 from housepredict.domain.verdicts import Verdict
 
 SELF_TEST_ROWS = 5
@@ -61,6 +62,7 @@ class Train:
     _models: ModelStore
     _sources: SalesSources
     _clock: Clock
+    _trainings: Trainings
 
     def __call__(
         self,
@@ -70,19 +72,20 @@ class Train:
         policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
         *,
         if_incomparable: bool = True,
+        begun: Begun = to_nobody,
     ) -> Training:
         """One training at a time. A version that is not promoted is kept all the same.
 
         `if_incomparable` is whether a version is promoted that can be compared with the promoted one on nothing.
-        Raises UnusableSales, RefusedModel, TrainingInProgress or ModelStoreUnavailable.
+        Raises UnusableSales, RefusedModel, TrainingInProgress, TrainingCancelled or ModelStoreUnavailable.
         """
-        with self._models.training():
+        with self._trainings.under_way(source, progress, begun) as run:
             table = source.read()
             sales = prepare(table, options)
             origin = TrainingSource(source.location, table.digest, table.recorded)
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
-            fitted = self._trainer.fit(sales.schema, sales.training, options, progress)
+            fitted = self._trainer.fit(sales.schema, sales.training, options, run.progress)
             if origin.synthetic:
                 # how sure it is of houses that were made up says nothing of how sure it may be of real ones
                 fitted = evolve(fitted, calibration=None)
@@ -93,19 +96,21 @@ class Train:
             self._load(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
+            run.about_to_keep()
             self._models.add(version, fitted.artefact)
             if verdict.promoted:
                 self._models.promote(version.name)
+            run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
-    def again(self, version: ModelVersion, progress: Progress) -> Training:
+    def again(self, version: ModelVersion, progress: Progress, *, begun: Begun = to_nobody) -> Training:
         """Train on the sales that a version was trained on, as they are now, and with its options; see above.
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
         with_recorded = () if version.source.recorded is None else (version.options,)
         source = self._sources(version.source.location, *with_recorded)
-        return self(source, version.options, progress, if_incomparable=False)
+        return self(source, version.options, progress, if_incomparable=False, begun=begun)
 
     def _version(
         self,

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import uuid4
+from urllib.parse import quote
+from uuid import UUID, uuid4
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -39,6 +40,7 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(factory=dict)
     error: str | None = None
     instance: str | None = None
+    members: Mapping[str, Any] = field(factory=dict)
 
     def response(self) -> Response:
         """The problem document."""
@@ -51,6 +53,7 @@ class Problem(Exception):
         }
         if self.instance:
             document["instance"] = self.instance
+        document |= self.members
         if self.violations:
             document["violations"] = [_violation_document(each) for each in self.violations]
         return json_response(document, self.status, self.headers, "application/problem+json")
@@ -87,6 +90,10 @@ _KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
     errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
     errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),
+    errors.UnknownTraining: _Kind("unknown-training", 404, "There is no such training"),
+    errors.TrainingEnded: _Kind("training-ended", 409, "The training has ended"),
+    errors.TrainingCancelled: _Kind("training-cancelled", 409, "The training was cancelled"),
+    errors.TrainingBroken: _Kind("training-failed", 500, "The training failed"),
     errors.UnusableSales: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
     errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
     errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
@@ -109,6 +116,12 @@ def _problem(request: Request, error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case errors.TrainingInProgress(training=UUID() as id_):
+            path = training_path(request, id_)
+            problem = _known(error, _KINDS[errors.TrainingInProgress])
+            return evolve(problem, headers={**problem.headers, "Location": path}, members={"training": path})
+        case errors.TrainingInProgress():
+            return evolve(_known(error, _KINDS[errors.TrainingInProgress]), members={"training": None})
         case HTTPException(status_code=404):
             return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
         case HTTPException(status_code=405):
@@ -119,6 +132,11 @@ def _problem(request: Request, error: Exception) -> Problem:
         if isinstance(error, each):
             return _known(error, kind)
     return _unexpected(request, error)
+
+
+def training_path(request: Request, id_: UUID) -> str:
+    """The address of a training, wherever the app is mounted."""
+    return f"{quote(request.scope.get('root_path', ''))}/trainings/{id_}"
 
 
 def _allowed(error: HTTPException) -> str:

@@ -12,11 +12,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.requests import too_late
+from housepredict.entrypoints.http.requests import UPLOAD, too_late
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
 """Most bytes in the address and the headers of a request, and in whatever frames its body."""
+
+LEAST = 262_144
+"""Bytes of an upload that have to come within the time that any other body has in all."""
 
 _MALFORMED = Problem("malformed-request", 400, "This is not HTTP", "The request cannot be read as HTTP/1.1.")
 _TOO_LONG = Problem("headers-too-large", 431, "The headers are too large", f"They may have {MAX_HEADERS} bytes in all.")
@@ -61,21 +64,32 @@ class HttpProtocol(HttpToolsProtocol):
         # what `look` saw last: whose turn, in which request, and since when
         self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
         self._since = 0.0
+        self._had = 0  # bytes of an upload that had come by then
 
     def look(self, now: float) -> None:
         """End the connection if the client has had its turn for too long, however busy it looks."""
         turn, request = self._turn()
         if turn is not self._seen[0] or request is not self._seen[1]:
-            self._seen, self._since = (turn, request), now
+            self._seen, self._since, self._had = (turn, request), now, self._more
             return
         waited = now - self._since
         match turn:
             case _Turn.BEGIN if waited >= self._settings.idle_timeout:
                 self.transport.close()
+            case _Turn.BODY if self._more - self._had >= LEAST and UPLOAD in self._scope():
+                self._since, self._had = now, self._more
             case _Turn.HEADERS | _Turn.BODY if waited >= self._settings.client_timeout:
                 self._refuse(too_late())
             case _Turn.READ if waited >= self._settings.client_timeout:
                 self.transport.abort()  # closing would first wait for it to read
+
+    def _limit(self) -> int:
+        """Most bytes in the body of the request that the app is at."""
+        limit: int = self._scope().get(UPLOAD, self._settings.max_body)
+        return limit
+
+    def _scope(self) -> Any:
+        return self._running.scope if self._running else {}
 
     def _turn(self) -> tuple[_Turn, object]:
         running = self._running
@@ -121,7 +135,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._more = self._more + len(data) if part is self._part else 0
         self._part = part
         # the app sees to bodies that are too large: beyond twice that, it is chunks or trailers that have no end
-        if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._settings.max_body):
+        if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
     def on_headers_complete(self) -> None:

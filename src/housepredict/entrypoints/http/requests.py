@@ -24,6 +24,8 @@ from housepredict.entrypoints.http.problems import NotStarted, Problem, summary
 
 DEFAULT_LIMIT = 10
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
+UPLOAD = "housepredict.upload"
+"""Where the scope of a request has the bytes that its body may have, if those are more than HOUSEPREDICT_MAX_BODY."""
 _LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
 
 
@@ -90,9 +92,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
 
 
 async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
-        raise _too_large(limit)
+    require_length(headers, limit)
     body = b""
     more = True
     while more:
@@ -102,8 +102,15 @@ async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
     return body
+
+
+def require_length(headers: Headers, limit: int, setting: str = "MAX_BODY") -> None:
+    """Raise a Problem if the body is said to be longer than the setting lets it be."""
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
+        raise too_large(limit, setting)
 
 
 def too_late() -> Problem:
@@ -112,8 +119,10 @@ def too_late() -> Problem:
     return Problem("request-timeout", 408, "The request took too long", detail)
 
 
-def _too_large(limit: int) -> Problem:
-    detail = f"A body may have {limit} bytes: send fewer houses at once, or raise HOUSEPREDICT_MAX_BODY."
+def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
+    """What to say of a body that is longer than the setting lets it be."""
+    less = "fewer houses at once" if setting == "MAX_BODY" else "fewer sales, or compressed ones"
+    detail = f"A body may have {limit} bytes: send {less}, or raise HOUSEPREDICT_{setting}."
     return Problem("body-too-large", 413, "The body is too large", detail)
 
 
@@ -175,6 +184,17 @@ def page(query: QueryParams) -> tuple[int, UUID | None]:
     return values.get("limit", DEFAULT_LIMIT), values.get("before")
 
 
+def listed(query: QueryParams) -> int:
+    """How many to list. Raises a Problem with every violation."""
+    limit: int = _parameters(query, {"limit": _PAGE["limit"]}).get("limit", DEFAULT_LIMIT)
+    return limit
+
+
+def from_sales(query: QueryParams) -> bool:
+    """Whether to train on the sales that came back, too. Raises a Problem with every violation."""
+    return bool(_parameters(query, {"from_sales": _FLAG}).get("from_sales"))
+
+
 def wants_explanation(query: QueryParams) -> bool:
     """Whether estimates are to be explained. Raises a Problem with every violation."""
     return bool(_parameters(query, _PREDICT).get("explain"))
@@ -198,7 +218,12 @@ _PAGE: _Parameters = {
     "limit": (re.compile(r"[1-9]\d{0,2}|1000", re.ASCII), int, "must be a whole number from 1 to 1000"),
     "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
 }
-_PREDICT: _Parameters = {"explain": (re.compile("true|false"), json.loads, "must be true or false")}
+_FLAG: tuple[re.Pattern[str], Callable[[str], object], str] = (
+    re.compile("true|false"),
+    json.loads,
+    "must be true or false",
+)
+_PREDICT: _Parameters = {"explain": _FLAG}
 
 _IS_DAY = (re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII), _day, "must be a date of the calendar, YYYY-MM-DD")
 _SPAN: _Parameters = {"since": _IS_DAY, "until": _IS_DAY}
@@ -218,5 +243,10 @@ def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:
             if values[name] is None:
                 violations.append(Violation(pointer_to(name), Rule.TYPE, message, text))
     if violations:
-        raise Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
+        raise invalid_query(violations)
     return values
+
+
+def invalid_query(violations: Sequence[Violation]) -> Problem:
+    """What to say of parameters that break rules."""
+    return Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)

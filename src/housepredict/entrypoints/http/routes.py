@@ -1,7 +1,6 @@
 """The routes of the tutorial's service, and what they do beyond it.
 
-The domain is synchronous: Starlette runs the routes that are plain functions in worker threads; the others run their
-use case in one as soon as they have read the body.
+The domain is synchronous: Starlette runs the routes that are plain functions in worker threads.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,9 +17,7 @@ from starlette.routing import Route
 from housepredict import __version__
 from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.usecases import Training
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
@@ -33,9 +29,9 @@ from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import ROUTES as METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
-from housepredict.entrypoints.http.requests import application_of, page, read_body
+from housepredict.entrypoints.http.requests import application_of, page
 from housepredict.entrypoints.http.sales import ENDPOINTS, SALES_ROUTES
-from housepredict.entrypoints.version_report import evaluation_document
+from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
 
 _ENDPOINTS = {
     "GET /": "API documentation",
@@ -51,7 +47,10 @@ _ENDPOINTS = {
     "GET /drift": "How far houses and estimates have moved from what the model was trained on",
     "GET /metrics": "Metrics for Prometheus",
     **ENDPOINTS,
-    "POST /train": "Retrain the model on the sales that it was trained on",
+    "POST /train": "Retrain the model on the sales that it was trained on, or train one on those that are sent",
+    "GET /trainings": "Get recent trainings, newest first (?limit=10)",
+    "GET /trainings/{id}": "Get a training: how far it is, and what came of it",
+    "DELETE /trainings/{id}": "Cancel a training",
 }
 
 
@@ -108,30 +107,6 @@ def predictions(request: Request) -> Response:
     return json_response(document, headers=headers)
 
 
-async def train(request: Request) -> Response:
-    """Train the model in service anew, on the sales that it was trained on as they are now."""
-    application = application_of(request)
-    require_access(request)
-    estimator = request.app.state.estimator
-    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    training = await run_in_threadpool(_train_again, application)
-    return json_response(
-        {
-            "message": "Model retrained successfully",
-            "model_version": training.version.name,
-            "promoted": training.verdict.promoted,
-            "reasons": training.verdict.reasons,
-            "evaluation": evaluation_document(training.version.evaluation),
-        }
-    )
-
-
-def _train_again(application: Application) -> Training:
-    training = application.train.again(application.live_model.current().version, lambda _done, _total: None)
-    application.live_model.look()  # now, so that the next request finds it in service
-    return training
-
-
 def _in_service(application: Application) -> ModelVersion | None:
     try:
         return application.live_model.current().version
@@ -168,9 +143,9 @@ ROUTES = (
     Route("/health/ready", ready),
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
-    Route("/train", train, methods=["POST"]),
     *MODEL_ROUTES,
     *DRIFT_ROUTES,
     *METRICS_ROUTES,
     *SALES_ROUTES,
+    *TRAINING_ROUTES,
 )

@@ -1,0 +1,134 @@
+"""A log of trainings in a folder, beside the model versions that they made.
+
+    ID.json   a training
+    .lock     locked by whoever changes one
+    .tmp-*    what is being written
+
+A file is replaced by a new one, never written to: whoever reads sees it as it was or as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from attrs import define, field
+from cattrs import BaseValidationError
+from cattrs.preconf.json import make_converter
+
+from housepredict.adapters import file_lock
+from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
+from housepredict.domain.trainings import Outcome, TrainingRecord
+
+KEPT = 100
+_LOCK = ".lock"
+_TEMPORARY = ".tmp-"
+
+_log = logging.getLogger(__name__)
+_converter = make_converter()
+_converter.register_structure_hook(UUID, lambda value, _: UUID(value))
+_converter.register_unstructure_hook(UUID, str)
+
+
+@define
+class DirectoryTrainings:
+    """A TrainingLog in a folder, for any number of processes: the newest hundred. The first `begin` makes it."""
+
+    path: Path = field(converter=Path)
+
+    def begin(self, record: TrainingRecord) -> None:
+        """Tell of a training that begins, and forget the oldest."""
+        with self._available():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with file_lock.waited_for(self.path / _LOCK):
+                self._write(record)
+                for file in self._files()[KEPT:]:
+                    file.unlink(missing_ok=True)
+
+    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
+        """Note its progress. Raises UnknownTraining."""
+        return self._changed(training, lambda record: record.at(done, total))
+
+    def keep(self, training: UUID) -> TrainingRecord:
+        """Note that its version is about to be kept. Raises UnknownTraining."""
+        return self._changed(training, TrainingRecord.to_be_kept)
+
+    def cancel(self, training: UUID) -> TrainingRecord:
+        """Ask it to end. Raises UnknownTraining."""
+        return self._changed(training, TrainingRecord.to_be_cancelled)
+
+    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
+        """Note its end. Raises UnknownTraining."""
+        return self._changed(training, lambda record: record.ended(at, outcome))
+
+    def get(self, training: UUID) -> TrainingRecord:
+        """What is known of it. Raises UnknownTraining."""
+        with self._available():
+            return self._read(self._file(training))
+
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        """The newest, newest first, at most `limit`. A damaged one is left out, with a warning in the log."""
+        found = []
+        with self._available():
+            for file in self._files()[:limit]:
+                try:
+                    found.append(self._read(file))
+                except UnknownTraining as error:
+                    _log.warning("%s", error)
+        return found
+
+    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        file = self._file(id_)
+        with self._available():
+            self._read(file)  # there is no folder to lock in before there is a training
+            with file_lock.waited_for(self.path / _LOCK):
+                record = self._read(file)
+                changed = change(record)
+                if changed != record:
+                    self._write(changed)
+                return changed
+
+    def _file(self, id_: UUID) -> Path:
+        return self.path / f"{id_}.json"
+
+    def _files(self) -> list[Path]:
+        """Newest first: a UUIDv7 sorts by time."""
+        return sorted(self.path.glob("[!.]*.json"), reverse=True)
+
+    def _read(self, file: Path) -> TrainingRecord:
+        try:
+            return _converter.structure(json.loads(file.read_bytes()), TrainingRecord)
+        except FileNotFoundError:
+            raise UnknownTraining(f"There is no training {file.stem} in {self.path}") from None
+        except (BaseValidationError, ValueError) as error:
+            raise UnknownTraining(f"What was logged of training {file.stem} is damaged: {file}") from error
+
+    def _write(self, record: TrainingRecord) -> None:
+        content = json.dumps(_converter.unstructure(record), indent=2, ensure_ascii=False)
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path)  # 0600
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self._file(record.id))
+        except BaseException:
+            temporary.unlink()
+            raise
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ModelStoreUnavailable(
+                f"The log of trainings in {self.path} cannot be read or written: {error}"
+            ) from error

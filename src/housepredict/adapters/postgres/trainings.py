@@ -1,0 +1,113 @@
+"""The log of trainings in PostgreSQL: every service on the database tells of the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import define
+
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.model_database import ModelDatabase
+from housepredict.domain.errors import UnknownTraining
+from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
+
+_COLUMNS = (
+    "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
+    " reasons, error"
+)
+_INSERT = f"INSERT INTO trainings ({_COLUMNS}) VALUES ({', '.join(['%s'] * len(_COLUMNS.split()))})"  # noqa: S608
+_UPDATE = f"UPDATE trainings SET ({_COLUMNS}) = ({', '.join(['%s'] * len(_COLUMNS.split()))}) WHERE id = %s"  # noqa: S608
+
+
+@define
+class PostgresTrainings:
+    """A TrainingLog in PostgreSQL. Threads may share it; see ModelDatabase for when it connects."""
+
+    _server: ModelDatabase
+
+    def begin(self, record: TrainingRecord) -> None:
+        """Tell of a training that begins, durably when this returns."""
+        with self._server.asked() as connection:
+            connection.execute(_INSERT, _row(record))
+
+    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
+        """Note its progress. Raises UnknownTraining."""
+        return self._changed(training, lambda record: record.at(done, total))
+
+    def keep(self, training: UUID) -> TrainingRecord:
+        """Note that its version is about to be kept. Raises UnknownTraining."""
+        return self._changed(training, TrainingRecord.to_be_kept)
+
+    def cancel(self, training: UUID) -> TrainingRecord:
+        """Ask it to end. Raises UnknownTraining."""
+        return self._changed(training, TrainingRecord.to_be_cancelled)
+
+    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
+        """Note its end. Raises UnknownTraining."""
+        return self._changed(training, lambda record: record.ended(at, outcome))
+
+    def get(self, training: UUID) -> TrainingRecord:
+        """What is known of it. Raises UnknownTraining."""
+        with self._server.asked() as connection:
+            return self._read(connection, training)
+
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        """The newest, newest first, at most `limit`."""
+        with self._server.asked() as connection:
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM trainings ORDER BY id DESC LIMIT %s", (limit,))  # noqa: S608
+            return [_record(row) for row in rows]
+
+    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        with self._server.asked() as connection, connection.transaction():
+            record = self._read(connection, id_, "FOR UPDATE")
+            changed = change(record)
+            if changed != record:
+                connection.execute(_UPDATE, (*_row(changed), id_))
+            return changed
+
+    def _read(self, connection: ImpatientConnection, id_: UUID, lock: str = "") -> TrainingRecord:
+        row = connection.execute(f"SELECT {_COLUMNS} FROM trainings WHERE id = %s {lock}", (id_,)).fetchone()  # noqa: S608
+        if row is None:
+            raise UnknownTraining(f"There is no training {id_} in PostgreSQL at {self._server.database.place}")
+        return _record(row)
+
+
+def _row(record: TrainingRecord) -> tuple[Any, ...]:
+    outcome = record.outcome or Outcome(record.state)
+    return (
+        record.id,
+        record.started_at,
+        record.location,
+        record.with_recorded,
+        record.done,
+        record.total,
+        record.cancelling,
+        record.keeping,
+        record.ended_at,
+        outcome.state,
+        outcome.version,
+        outcome.promoted,
+        list(outcome.reasons),
+        outcome.error,
+    )
+
+
+def _record(row: tuple[Any, ...]) -> TrainingRecord:
+    *begun, state, version, promoted, reasons, error = row
+    id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
+    outcome = Outcome(TrainingState(state), version, promoted, tuple(reasons), error)
+    return TrainingRecord(
+        id=id_,
+        started_at=started_at.astimezone(UTC),
+        location=location,
+        with_recorded=with_recorded,
+        done=done,
+        total=total,
+        cancelling=cancelling,
+        keeping=keeping,
+        ended_at=ended_at.astimezone(UTC) if ended_at else None,
+        outcome=None if outcome.state is TrainingState.RUNNING else outcome,
+    )

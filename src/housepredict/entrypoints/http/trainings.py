@@ -1,0 +1,150 @@
+"""Training over HTTP: asked for with a request, followed with others, and done in a process beside the service."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from attrs import evolve
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from housepredict.domain.errors import HousepredictError, UnknownTraining
+from housepredict.domain.trainings import TrainingRecord
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.problems import training_path
+from housepredict.entrypoints.http.requests import application_of, from_sales, listed, read_body
+from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, training_request
+from housepredict.entrypoints.training_jobs import Job
+from housepredict.entrypoints.training_process import TrainingRequest
+from housepredict.entrypoints.training_report import training_record_document
+from housepredict.entrypoints.version_report import evaluation_document
+
+
+async def train(request: Request) -> Response:
+    """Train anew on the sales of the model in service, as they are now, or on those in the body."""
+    application = application_of(request)
+    require_access(request)
+    # before anything large is sent for nothing
+    await run_in_threadpool(application.trainings.require_none)
+    wanted = await _wanted(request, application)
+    try:
+        job = await run_in_threadpool(application.training_jobs.start, wanted)
+    except BaseException:
+        if wanted.location:
+            await run_in_threadpool(Path(wanted.location).unlink, missing_ok=True)
+        raise
+    if wanted.location:
+        job.ended.add_done_callback(partial(_remove_unless_used, application, job, Path(wanted.location)))
+    if _prefers_not_to_wait(request.headers):
+        record = await run_in_threadpool(application.trainings.get, job.id)
+        headers = {"Location": training_path(request, job.id), "Preference-Applied": "respond-async"}
+        return json_response(training_record_document(record), 202, headers)
+    # shielded: a client that leaves ends no training
+    await asyncio.shield(asyncio.wrap_future(job.ended))
+    return await run_in_threadpool(_made, application, job)
+
+
+async def _wanted(request: Request, application: Application) -> TrainingRequest:
+    kind = kind_of_sales(request.headers)
+    estimator = request.app.state.estimator
+    if kind is not None:
+        wanted = training_request(request.query_params)
+        upload = await receive_upload(request, application.settings, kind, estimator.body_timeout)
+        return evolve(wanted, location=str(upload))
+    with_recorded = from_sales(request.query_params)
+    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+    await run_in_threadpool(application.live_model.look)  # what was promoted a moment ago is what is trained again
+    if with_recorded:
+        return TrainingRequest(with_recorded=True)
+    in_service = await run_in_threadpool(application.live_model.current)
+    return TrainingRequest(again=in_service.version.name)
+
+
+def _made(application: Application, job: Job) -> Response:
+    outcome = application.trainings.get(job.id).outcome
+    assert outcome  # noqa: S101  # it has ended
+    assert outcome.version  # noqa: S101  # and well
+    version = application.models.get(outcome.version)[0]
+    return json_response(
+        {
+            "message": "Model retrained successfully",
+            "model_version": version.name,
+            "promoted": outcome.promoted,
+            "reasons": outcome.reasons,
+            "evaluation": evaluation_document(version.evaluation),
+        }
+    )
+
+
+def trainings(request: Request) -> Response:
+    """What was trained, newest first, by whomever."""
+    require_access(request)
+    application = application_of(request)
+    found = application.trainings.recent(listed(request.query_params))
+    for newest in found[:1]:
+        _keep_the_word_of(application, newest)
+    return json_response({"trainings": [training_record_document(each) for each in found]})
+
+
+def training(request: Request) -> Response:
+    """A training: what is known of it, or with DELETE its end."""
+    require_access(request)
+    application, id_ = application_of(request), _id(request)
+    if request.method == "DELETE":
+        return json_response(training_record_document(application.trainings.cancel(id_)), 202)
+    record = application.trainings.get(id_)
+    _keep_the_word_of(application, record)
+    return json_response(training_record_document(record))
+
+
+def _keep_the_word_of(application: Application, record: TrainingRecord) -> None:
+    """Whoever reads that a version was promoted finds it in service, also while its process is about to end."""
+    if record.outcome and record.outcome.promoted and record.outcome.version != _in_service(application):
+        application.live_model.look()
+
+
+def _in_service(application: Application) -> str | None:
+    with suppress(HousepredictError):
+        return application.live_model.in_service().version.name
+    return None
+
+
+def _id(request: Request) -> UUID:
+    text: str = request.path_params["id"]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UnknownTraining(f"{text!r} is no training's id") from None
+
+
+def _prefers_not_to_wait(headers: Headers) -> bool:
+    """Whether the client prefers an answer before the training is done (RFC 7240)."""
+    preferences = (each.partition(";")[0].strip() for value in headers.getlist("prefer") for each in value.split(","))
+    return "respond-async" in map(str.lower, preferences)
+
+
+def _remove_unless_used(application: Application, job: Job, upload: Path, _ended: Future[None]) -> None:
+    """Remove sales that no version was trained on; what one was trained on, it is trained on again."""
+    try:
+        record: TrainingRecord = application.trainings.get(job.id)
+    except HousepredictError:
+        return  # better kept for nothing than lost
+    if record.outcome and record.outcome.version is None:
+        upload.unlink(missing_ok=True)
+
+
+TRAINING_ROUTES = (
+    Route("/train", train, methods=["POST"]),
+    Route("/trainings", trainings),
+    Route("/trainings/{id}", training, methods=["GET", "DELETE"]),
+)

@@ -1,0 +1,162 @@
+"""Where everything is kept: the adapters that the settings ask for, opened when they are first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from attrs import define, field
+
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.directory_processes import DirectoryProcesses
+from housepredict.adapters.follower import Announcements
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.signed_models import SignedModels
+from housepredict.domain.errors import MissingExtra
+from housepredict.domain.ports import (
+    Backlog,
+    Backlogged,
+    LiveProcesses,
+    ModelStore,
+    PredictionRepository,
+    SaleRepository,
+    TrainingLog,
+)
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
+
+if TYPE_CHECKING:
+    from housepredict.adapters.postgres.model_database import ModelDatabase
+
+POSTGRES_PATIENCE = 1.0
+"""Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
+
+
+@define(slots=False)
+class Storage:
+    """The repositories and stores. What is not used is neither opened nor imported."""
+
+    settings: Settings
+    _resources: ExitStack = field(factory=ExitStack, repr=False)
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The model versions that are trusted: with a signing key, those that it signed."""
+        keys = self.settings.signing_key
+        return SignedModels(self.model_store, keys) if keys else self.model_store
+
+    @cached_property
+    def model_store(self) -> ModelStore:
+        """Where model versions are kept, whoever made them."""
+        own = DirectoryModels(self._model_folder)
+        if not self._model_database:
+            return own
+        from housepredict.adapters.postgres.models import PostgresModels
+        from housepredict.adapters.shared_models import SharedModels
+
+        return SharedModels(PostgresModels(self._model_database), own)
+
+    @cached_property
+    def live_processes(self) -> LiveProcesses:
+        """Who serves from these model versions."""
+        if not self._model_database:
+            return DirectoryProcesses(self._model_folder / "processes")
+        from housepredict.adapters.postgres.processes import PostgresProcesses
+
+        return PostgresProcesses(self._model_database)
+
+    def announcements(self) -> Announcements | None:
+        """What tells of promotions; None where they have to be looked for."""
+        if not self._model_database:
+            return None
+        from housepredict.adapters.postgres.announcements import PostgresAnnouncements
+
+        return PostgresAnnouncements(self._model_database)
+
+    @cached_property
+    def training_log(self) -> TrainingLog:
+        """Where trainings are told of: where model versions are kept, so that the lock there proves it true."""
+        if not self._model_database:
+            from housepredict.adapters.directory_trainings import DirectoryTrainings
+
+            return DirectoryTrainings(self._model_folder / "trainings")
+        from housepredict.adapters.postgres.trainings import PostgresTrainings
+
+        return PostgresTrainings(self._model_database)
+
+    @cached_property
+    def predictions(self) -> PredictionRepository:
+        """Where predictions are remembered. Raises RepositoryUnavailable if it cannot be opened."""
+        if self.settings.database_url == IN_MEMORY:
+            return InMemoryPredictions()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite import SqlitePredictions
+
+            return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
+        with needing("postgres", "Keeping predictions in PostgreSQL"):
+            from housepredict.adapters.postgres.repository import PostgresPredictions
+        from housepredict.adapters.spooled import SpooledPredictions
+        from housepredict.adapters.sqlite_spool import SqliteSpool
+
+        spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
+        behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
+        return self._resources.enter_context(SpooledPredictions.open(spool, behind))
+
+    def backlog(self) -> Backlog | None:
+        """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
+        return self.predictions.backlog() if isinstance(self.predictions, Backlogged) else None
+
+    @cached_property
+    def sales(self) -> SaleRepository:
+        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone.
+
+        Raises RepositoryUnavailable if it cannot be opened.
+        """
+        if self.settings.database_url == IN_MEMORY:
+            return InMemorySales()
+        if self.settings.database_url is None:
+            from housepredict.adapters.sqlite_sales import SqliteSales
+
+            return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
+        with needing("postgres", "Keeping sales in PostgreSQL"):
+            from housepredict.adapters.postgres.sales import PostgresSales
+
+        return self._resources.enter_context(closing(PostgresSales.at(self.settings.database_url)))
+
+    @property
+    def _model_folder(self) -> Path:
+        return self.settings.data_dir / "models"
+
+    @cached_property
+    def _model_database(self) -> ModelDatabase | None:
+        """The database in which model versions and what is told of them are; None if they are in the folder."""
+        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+            return None
+        with needing("postgres", "Keeping model versions in PostgreSQL"):
+            from housepredict.adapters.postgres.model_database import ModelDatabase
+        return self._resources.enter_context(closing(ModelDatabase.at(self.settings.database_url)))
+
+    def close(self) -> None:
+        """Close whatever was opened."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def needing(extra: str, purpose: str) -> Iterator[None]:
+    """Raise MissingExtra where an import fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra.named(extra, purpose) from error

@@ -1,0 +1,153 @@
+"""Trainings that somebody waits for, or not: what a service asks for, and the process beside it that does it.
+
+A training may take all the memory and all the cores that there are, and be killed for it. In a process of its own it
+takes neither from who serves, and takes nobody along.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Protocol
+from uuid import UUID
+
+from attrs import define, frozen
+
+from housepredict.domain import errors
+from housepredict.domain.trainings import TrainingState
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.training_process import MODULE, TrainingRequest, to_json
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 1.0  # seconds
+_GRACE = 5.0  # seconds for a process that was told to end, before it is made to
+_KNOWN = {
+    each.__name__: each
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, errors.HousepredictError)
+}
+
+
+@frozen(eq=False)
+class Job:
+    """A training that has begun. `ended` is done when it is over, and has what kept it from making a version."""
+
+    id: UUID
+    ended: Future[None]
+
+
+class TrainingJobs(Protocol):
+    """Starts trainings."""
+
+    def start(self, request: TrainingRequest) -> Job:
+        """Return as soon as it has begun: it has the lock, and the log tells of it. Raises TrainingInProgress, or
+        whatever else kept it from beginning. A version that it promotes is in service when it has `ended`.
+        """
+
+
+@define
+class TrainingProcesses:
+    """Trains in processes of their own, and watches them."""
+
+    _application: Application
+
+    def start(self, request: TrainingRequest) -> Job:
+        """See TrainingJobs."""
+        # a session, and with it a process group, of its own: no signal for the service is for it, and it can be ended
+        # with whatever it starts
+        process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of our own
+            [sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdin  # noqa: S101  # for the type checker
+        assert process.stdout  # noqa: S101
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(to_json(self._application.settings, request))
+        said = _read(process.stdout.readline())
+        if "begun" not in said:
+            process.stdout.close()
+            process.wait()
+            _end_group(process)
+            raise _error(said, "The process that was to train ended before it had begun: see the log.")
+        job = Job(UUID(said["begun"]), Future())
+        Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
+        return job
+
+    def _watch(self, process: subprocess.Popen[bytes], job: Job) -> None:
+        """See a training through: end it if somebody wishes so, and note its end if it cannot itself."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_EVERY)
+                break
+            if self._application.trainings.is_cancelling(job.id):
+                break
+        _end_group(process)
+        assert process.stdout  # noqa: S101
+        with process.stdout:
+            said = _read(process.stdout.read())
+        why = _ending(process.returncode)
+        try:
+            record = self._application.trainings.over(job.id, why)
+        except errors.HousepredictError as error:  # whoever reads the log finds out that it is over
+            _log.error("the end of training %s is not noted: %s", job.id, error)
+            job.ended.set_exception(_error(said, why))
+            return
+        if record.state is TrainingState.CANCELLED:
+            job.ended.set_exception(errors.TrainingCancelled())
+        elif record.state is TrainingState.FAILED:
+            why = (record.outcome and record.outcome.error) or why
+            _log.warning("training %s failed: %s", job.id, why)
+            job.ended.set_exception(_error(said, why))
+        else:
+            self._application.live_model.look()  # so that the next request finds it in service
+            job.ended.set_result(None)
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        with suppress(ValueError):
+            return f"The process that trained was ended by {signal.Signals(-code).name}."
+    return f"The process that trained ended with {code}: see the log."
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and whatever it started: helpers of one that was killed would wait for work, for minutes."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        until = time.monotonic() + _GRACE
+        try:
+            os.killpg(process.pid, number)
+            while time.monotonic() < until:
+                if process.poll() is not None:
+                    with suppress(ChildProcessError):  # where this is process 1, its orphans are ours
+                        os.waitpid(-process.pid, os.WNOHANG)
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
+        except (ProcessLookupError, PermissionError):  # nobody is left, or nobody but the dead
+            break
+    process.wait()
+
+
+def _read(line: bytes) -> Mapping[str, Any]:
+    """What a line says: nothing, if the process was killed before it was whole."""
+    with suppress(ValueError):
+        said: Mapping[str, Any] = json.loads(line)
+        return said
+    return {}
+
+
+def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
+    kind = _KNOWN.get(said.get("error", ""))
+    if kind is errors.TrainingInProgress:
+        return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
+    if kind is None or kind in (errors.InvalidHouses, errors.InvalidSettings):
+        return errors.TrainingBroken(said.get("message", otherwise))
+    return kind(said["message"])

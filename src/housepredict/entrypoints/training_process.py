@@ -1,0 +1,134 @@
+"""A training in a process of its own: `python -m housepredict.entrypoints.training_process`, started by the service.
+
+It is told what to do in JSON on its standard input, which may hold secrets and leaves no trace. On its standard output
+it says, a line of JSON each, `{"begun": ID}` as soon as it has, and `{"error": KIND, "message": …}` if it fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from json import dumps, loads
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from cattrs.preconf.json import make_converter
+
+from housepredict.domain.errors import HousepredictError, TrainingInProgress
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.usecases import Begun
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.retraining import what_to_add_to
+from housepredict.entrypoints.settings import Settings
+
+MODULE = "housepredict.entrypoints.training_process"
+_NICENESS = 10
+_LONGEST_MESSAGE = 10_000
+
+_log = logging.getLogger(MODULE)
+_converter = make_converter()
+_converter.register_structure_hook(Path, lambda value, _: Path(value))
+_converter.register_unstructure_hook(Path, str)
+
+
+@frozen
+class TrainingRequest:
+    """What to train on: the sales of the version `again`, with its options; else those at a location, with those that
+    came back if `with_recorded`; of these alone, or with the file of the promoted version, where no location is given.
+    """
+
+    again: str | None = None
+    location: str | None = None
+    options: TrainingOptions = field(factory=TrainingOptions)
+    policy: PromotionPolicy = PromotionPolicy.IF_BETTER
+    with_recorded: bool = False
+
+
+@frozen
+class _Errand:
+    settings: Settings
+    request: TrainingRequest
+
+
+def to_json(settings: Settings, request: TrainingRequest) -> bytes:
+    """What the process is told."""
+    return dumps(_converter.unstructure(_Errand(settings, request))).encode()
+
+
+def from_json(told: bytes) -> tuple[Settings, TrainingRequest]:
+    """The settings and the request that it was told."""
+    errand = _converter.structure(loads(told), _Errand)
+    return errand.settings, errand.request
+
+
+def run(application: Application, request: TrainingRequest, begun: Begun) -> None:
+    """Train as a service does: nobody is there to decide about a version that can be compared on nothing.
+
+    Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.
+    """
+    if request.again is not None:
+        application.train.again(application.version(request.again), _silent, begun=begun)
+        return
+    location, options = request.location, request.options
+    if request.with_recorded:
+        location, options = what_to_add_to(application, location, options)
+    source = application.sales_source(location, options if request.with_recorded else None)
+    application.train(source, options, _silent, request.policy, if_incomparable=False, begun=begun)
+
+
+def main() -> int:
+    """Do what standard input says. Returns the exit code."""
+    say = _channel()
+    _make_room()
+    settings, request = from_json(sys.stdin.buffer.read())
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        with Application(settings) as application:
+            run(application, request, lambda id_: say({"begun": str(id_)}))
+    except TrainingInProgress as error:
+        say({"error": "TrainingInProgress", "training": error.training and str(error.training)})
+    except HousepredictError as error:
+        say({"error": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]})
+    else:
+        return 0
+    return 1
+
+
+def _channel() -> Callable[[dict[str, Any]], None]:
+    """Standard output, for what is said to the service alone: what libraries print goes where the log goes."""
+    channel = os.dup(1)  # which no process that is started from here inherits
+    os.dup2(2, 1)
+
+    def say(what: dict[str, Any]) -> None:
+        try:
+            os.write(channel, dumps(what).encode() + b"\n")
+        except BrokenPipeError:
+            _log.warning("nobody listens any more: the service has ended")
+
+    return say
+
+
+def _make_room() -> None:
+    """Leave half of the cores, and all that are asked for, to who serves."""
+    os.nice(_NICENESS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # joblib starts as many processes, and scikit-learn as many threads. In each of those processes there is one thread,
+    # unless a variable says otherwise: then there would be the square of them
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(cores // 2, 1))
+    os.environ.pop("OMP_NUM_THREADS", None)
+    for library in ("OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Progress that is logged, and shown to nobody."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

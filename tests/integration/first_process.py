@@ -1,0 +1,17 @@
+"""`housepredict` as the first process of a container is: whoever loses its parent becomes a child of it. Linux alone.
+
+python -m tests.integration.first_process serve …
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+from housepredict.entrypoints import cli
+
+PR_SET_CHILD_SUBREAPER = 36
+
+if __name__ == "__main__":
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1) == 0
+    sys.exit(cli.main())

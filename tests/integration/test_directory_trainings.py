@@ -1,0 +1,74 @@
+"""The log of trainings in a folder: the contract, who may read it, and what is damaged in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from housepredict.adapters.directory_trainings import KEPT, DirectoryTrainings
+from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
+from housepredict.domain.ports import TrainingLog
+from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+
+
+class TestDirectoryTrainings(TrainingLogContract):
+    @pytest.fixture
+    def new_log(self, tmp_path: Path) -> NewLog:
+        return lambda: DirectoryTrainings(Path(tempfile.mkdtemp(dir=tmp_path)) / "trainings")
+
+    def reopen(self, log: TrainingLog) -> TrainingLog:
+        assert isinstance(log, DirectoryTrainings)
+        return DirectoryTrainings(log.path)
+
+
+def test_only_its_owner_may_look_into_it(tmp_path: Path) -> None:
+    log = DirectoryTrainings(tmp_path / "models" / "trainings")
+    log.begin(a_training())
+    assert stat.S_IMODE(log.path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in log.path.iterdir()} == {0o600}
+
+
+def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
+    log, records = DirectoryTrainings(tmp_path), [a_training() for _ in range(KEPT + 1)]
+    for record in records:
+        log.begin(record)
+    assert len(log.recent(1000)) == KEPT
+    with pytest.raises(UnknownTraining):
+        log.get(records[0].id)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "x"}', b"\xff"])
+def test_one_that_is_damaged_is_left_out_and_unknown(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, damaged, whole = DirectoryTrainings(tmp_path), a_training(), a_training()
+    for each in damaged, whole:
+        log.begin(each)
+    (tmp_path / f"{damaged.id}.json").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert list(log.recent(10)) == [whole]
+    assert "is damaged" in caplog.text
+    with pytest.raises(UnknownTraining, match="is damaged"):
+        log.cancel(damaged.id)
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelStoreUnavailable, match="log of trainings"):
+        DirectoryTrainings(tmp_path / "file" / "trainings").begin(a_training())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file that its own user cannot replace takes an attribute of root's")
+def test_what_could_not_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    log, record = DirectoryTrainings(tmp_path), a_training()
+    log.begin(record)
+    (tmp_path / f"{record.id}.json").unlink()
+    (tmp_path / f"{record.id}.json").mkdir()
+    with pytest.raises(ModelStoreUnavailable):
+        log.begin(record)
+    assert not list(tmp_path.glob(".tmp-*"))

@@ -1,0 +1,45 @@
+"""The log of trainings in PostgreSQL: the contract, and outages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from housepredict.adapters.postgres.model_database import ModelDatabase
+from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.domain.errors import ModelStoreUnavailable
+from housepredict.domain.ports import TrainingLog
+from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+from tests.postgres_servers import Server
+
+
+class TestPostgresTrainings(TrainingLogContract):
+    @pytest.fixture
+    def new_log(self, postgres: str) -> Iterator[NewLog]:
+        server, self._other = ModelDatabase.at(postgres), ModelDatabase.at(postgres)
+
+        def emptied() -> PostgresTrainings:
+            with server.asked() as connection:
+                connection.execute("TRUNCATE trainings")
+            return PostgresTrainings(server)
+
+        with closing(server), closing(self._other):
+            yield emptied
+
+    def reopen(self, log: TrainingLog) -> TrainingLog:
+        return PostgresTrainings(self._other)
+
+
+def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stoppable: Server) -> None:
+    server, record = ModelDatabase.at(stoppable.conninfo), a_training()
+    log = PostgresTrainings(server)
+    log.begin(record)
+    stoppable.stop()
+    for ask in lambda: log.get(record.id), lambda: log.cancel(record.id), lambda: log.recent(1):
+        with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
+            ask()
+    stoppable.start()
+    assert log.get(record.id) == record
+    server.close()

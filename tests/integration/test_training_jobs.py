@@ -1,0 +1,345 @@
+"""Trainings beside a service that runs: what comes of them, and of those that are killed, cancelled or in each other's
+way.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from attrs import frozen
+
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.directory_trainings import DirectoryTrainings
+from housepredict.entrypoints.training_jobs import _end_group
+from tests.integration.load import url
+from tests.integration.services import Service, environment, finished, running
+from tests.integration.test_shared_service import eventually
+
+CSV = {"Content-Type": "text/csv"}
+ASYNC = {"Prefer": "respond-async"}
+QUICK = "algorithm=linear&promote=always"
+SLOW = "algorithm=boosting&effort=high"
+"""Long enough to be caught at it."""
+
+
+def columns(rows: int) -> dict[str, list[Any]]:
+    draw = Random(1)
+    sqft = [draw.randrange(500, 4000) for _ in range(rows)]
+    age = [draw.randrange(100) for _ in range(rows)]
+    price = [200 * size - 500 * years + draw.randrange(40_000) for size, years in zip(sqft, age, strict=True)]
+    return {"price": price, "sqft": sqft, "age": age}
+
+
+def csv_file(path: Path, rows: int = 400) -> Path:
+    sales = columns(rows)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(sales)
+        writer.writerows(zip(*sales.values(), strict=True))
+    return path
+
+
+@frozen
+class Trainer:
+    """A training that runs beside a service, and the process that it runs in."""
+
+    service: Service
+    path: str
+    pid: int
+
+    def told(self) -> dict[str, Any]:
+        document: dict[str, Any] = httpx2.get(self.service.url + self.path).json()
+        return document
+
+    def over(self) -> dict[str, Any]:
+        return eventually(lambda: said if (said := self.told())["state"] != "running" else None)
+
+    def has_left_nobody(self) -> bool:
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -> httpx2.Response:
+    return httpx2.post(f"{service.url}/train?{query}", content=content, headers=CSV | headers, timeout=120)
+
+
+def trainer_of(pid: int) -> int:
+    """The process that trains beside this one, or beside one of its workers."""
+    children = [int(each) for task in Path(f"/proc/{pid}/task").glob("*/children") for each in task.read_text().split()]
+    for child in children:
+        if b"training_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return child
+    return next(found for child in children if (found := trainer_of(child)))
+
+
+def begun(service: Service, folder: Path) -> Trainer:
+    """A slow training that is at its second step or later: it learns."""
+    answer = send(service, csv_file(folder / "slow.csv", 5000).read_bytes(), SLOW, **ASYNC)
+    assert answer.status_code == 202, answer.text
+    trainer = Trainer(service, answer.headers["Location"], trainer_of(service.process.pid))
+    eventually(lambda: trainer.told()["progress"]["done"])
+    assert trainer.told()["state"] == "running"
+    return trainer
+
+
+def uploads(folder: Path) -> list[str]:
+    return [each.name for each in (folder / "data" / "uploads").iterdir()]
+
+
+def versions(folder: Path) -> list[str]:
+    return [each.name for each in DirectoryModels(folder / "data" / "models").versions()]
+
+
+def in_service(service: Service) -> str:
+    said: str = httpx2.get(f"{service.url}/health").json()["model_version"]
+    return said
+
+
+@contextmanager
+def trained(folder: Path, **variables: str) -> Iterator[tuple[Service, str]]:
+    """A service with a model of its own, and the name of the version."""
+    with running(folder, **variables) as service:
+        answer = send(service, csv_file(folder / "sales.csv").read_bytes())
+        assert answer.status_code == 200, answer.text
+        yield service, answer.json()["model_version"]
+
+
+def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: Path) -> None:
+    with trained(tmp_path) as (service, first):
+        assert in_service(service) == first
+        (kept,) = uploads(tmp_path)
+        assert kept.endswith(".csv")
+        assert (tmp_path / "data" / "uploads" / kept).stat().st_mode & 0o777 == 0o600
+        again = httpx2.post(f"{service.url}/train", timeout=120).json()
+        assert again["promoted"] is False
+        assert "identical" in again["reasons"][0]
+        listed = httpx2.get(f"{service.url}/trainings").json()["trainings"]
+        assert [(each["state"], each["model_version"]) for each in listed] == [
+            ("succeeded", again["model_version"]),
+            ("succeeded", first),
+        ]
+        assert {Path(each["source"]).name for each in listed} == {kept}
+    told = finished("-m", "housepredict", "trainings", "--data-dir", str(tmp_path / "data"))
+    assert f"{first}, promoted" in told.stdout
+
+
+def test_a_version_serves_as_soon_as_it_is_said_to_be_promoted(tmp_path: Path) -> None:
+    with trained(tmp_path) as (service, first):
+        answer = send(service, csv_file(tmp_path / "more.csv", 500).read_bytes(), **ASYNC)
+        where = service.url + answer.headers["Location"]
+        told = eventually(lambda: said if (said := httpx2.get(where).json())["state"] != "running" else None)
+        assert told["promoted"] is True
+        assert in_service(service) == told["model_version"] != first
+
+
+def _parquet(path: Path) -> bytes:
+    pq.write_table(pa.table(columns(400)), path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (_parquet, {"Content-Type": "application/vnd.apache.parquet"}),
+        (lambda path: gzip.compress(csv_file(path).read_bytes()), {"Content-Type": "application/gzip"}),
+        (lambda path: gzip.compress(csv_file(path).read_bytes()), {"Content-Encoding": "gzip"}),
+    ],
+    ids=["parquet", "gzip", "coding"],
+)
+def test_sales_may_be_sent_in_any_form_that_can_be_read(
+    tmp_path: Path, content: Callable[[Path], bytes], headers: dict[str, str]
+) -> None:
+    with running(tmp_path) as service:
+        answer = send(service, content(tmp_path / "sales"), f"{QUICK}&price=price", **headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["promoted"] is True
+        assert answer.json()["evaluation"]["trained_on"] > 300
+        assert in_service(service) == answer.json()["model_version"]
+
+
+def test_sales_that_are_of_no_use_are_not_kept(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        answer = send(service, b"colour,size\nred,1\n")
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:housepredict:problem:unusable-sales")
+        eventually(lambda: not uploads(tmp_path))
+        told = httpx2.get(f"{service.url}/trainings").json()["trainings"]
+        assert [each["state"] for each in told] == ["failed"]
+        assert told[0]["error"] == answer.json()["detail"]
+
+
+def test_more_is_taken_than_any_other_body_may_have_and_no_more_than_is_let(tmp_path: Path) -> None:
+    limits = {"HOUSEPREDICT_MAX_BODY": "200000", "HOUSEPREDICT_MAX_UPLOAD": "1500000"}
+    sales = csv_file(tmp_path / "sales.csv").read_bytes()
+    content = sales + b"\n" * (1_500_000 - len(sales))
+
+    def chunks() -> Iterator[bytes]:
+        yield content
+        yield b"\n"
+
+    with running(tmp_path, **limits) as service:
+        assert send(service, content).status_code == 200
+        answer = httpx2.post(f"{service.url}/train", content=chunks(), headers=CSV)
+        assert (answer.status_code, answer.json()["type"]) == (413, "urn:housepredict:problem:body-too-large")
+        assert "HOUSEPREDICT_MAX_UPLOAD" in answer.json()["detail"]
+        assert len(uploads(tmp_path)) == 1
+
+
+def test_a_trainer_that_is_killed_leaves_nothing_but_the_word_that_it_failed(tmp_path: Path) -> None:
+    with trained(tmp_path) as (service, first):
+        trainer = begun(service, tmp_path)
+        # not through the service: a question would find out by itself
+        log, id_ = DirectoryTrainings(tmp_path / "data" / "models" / "trainings"), UUID(trainer.path[-36:])
+        os.kill(trainer.pid, signal.SIGKILL)
+        eventually(lambda: log.get(id_).outcome)
+        told = trainer.over()
+        assert (told["state"], told["model_version"]) == ("failed", None)
+        assert told["error"] == "The process that trained was ended by SIGKILL."
+        eventually(trainer.has_left_nobody)
+        assert in_service(service) == first
+        assert versions(tmp_path) == [first]
+        eventually(lambda: len(uploads(tmp_path)) == 1)
+        assert httpx2.post(f"{service.url}/train", timeout=120).status_code == 200
+
+
+def test_a_training_is_cancelled_however_long_it_is_at_one_step(tmp_path: Path) -> None:
+    with trained(tmp_path) as (service, first):
+        trainer = begun(service, tmp_path)
+        os.kill(trainer.pid, signal.SIGSTOP)  # it notices nothing by itself
+        asked = httpx2.delete(service.url + trainer.path)
+        assert (asked.status_code, asked.json()["cancelling"]) == (202, True)
+        assert trainer.over()["state"] == "cancelled"
+        eventually(trainer.has_left_nobody)
+        assert (in_service(service), versions(tmp_path)) == (first, [first])
+        eventually(lambda: len(uploads(tmp_path)) == 1)
+        again = httpx2.delete(service.url + trainer.path)
+        assert (again.status_code, again.json()["type"]) == (409, "urn:housepredict:problem:training-ended")
+
+
+def test_a_training_outlives_its_service_and_can_still_be_told_to_end(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        trainer = begun(service, tmp_path)
+        id_ = trainer.path.rpartition("/")[2]
+        service.stop(signal.SIGKILL)
+    command = ["-m", "housepredict", "trainings"]
+    where = ["--data-dir", str(tmp_path / "data")]
+
+    def told() -> str:
+        return next(line for line in finished(*command, *where).stdout.splitlines() if id_ in line)
+
+    assert "running" in told()
+    with running(tmp_path) as another:
+        answer = send(another, b"")
+        assert (answer.status_code, answer.json()["training"]) == (409, trainer.path)
+        assert answer.headers["Location"] == trainer.path
+        assert finished(*command, "cancel", id_, *where).returncode == 0
+        eventually(lambda: "cancelled" in told())
+    eventually(trainer.has_left_nobody)
+
+
+def test_a_first_process_inherits_a_trainer_and_serves_on(tmp_path: Path) -> None:
+    with running(tmp_path, "--workers", "2", module="tests.integration.first_process") as service:
+        trainer = begun(service, tmp_path)
+        stat = Path(f"/proc/{trainer.pid}/stat")
+        worker = int(stat.read_text().rpartition(")")[2].split()[1])
+        assert worker in service.workers()
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: int(stat.read_text().rpartition(")")[2].split()[1]) == service.process.pid)
+        eventually(lambda: len({*service.workers()} - {worker, trainer.pid}) == 2)
+        assert httpx2.delete(service.url + trainer.path).status_code == 202
+        assert trainer.over()["state"] == "cancelled"
+        eventually(trainer.has_left_nobody)
+        assert send(service, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
+
+
+def test_of_two_services_that_are_asked_at_once_one_trains(tmp_path: Path, postgres: str) -> None:
+    where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
+    with running(tmp_path / "one", **where) as one, running(tmp_path / "two", **where) as two:
+        content = csv_file(tmp_path / "slow.csv", 5000).read_bytes()
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda service: send(service, content, SLOW, **ASYNC), [one, two])
+        assert {first.status_code, second.status_code} == {202, 409}
+        begun, refused = (first, second) if first.status_code == 202 else (second, first)
+        assert refused.json()["training"] == refused.headers["Location"] == begun.headers["Location"]
+        for service in one, two:
+            told = httpx2.get(service.url + begun.headers["Location"]).json()
+            assert (told["id"], told["state"]) == (begun.json()["id"], "running")
+        idle = two if begun is first else one
+        assert httpx2.delete(idle.url + begun.headers["Location"]).status_code == 202
+        for service in one, two:
+            assert Trainer(service, begun.headers["Location"], 0).over()["state"] == "cancelled"
+        assert send(idle, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
+
+
+def test_a_training_from_the_command_line_is_logged_and_an_interrupt_cancels_it(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        sales = str(csv_file(tmp_path / "slow.csv", 5000))
+        options = ["--algorithm", "boosting", "--effort", "high", "--data-dir", str(tmp_path / "data")]
+        with subprocess.Popen(
+            [sys.executable, "-m", "housepredict", "train", sales, *options], env=environment()
+        ) as process:
+            (told,) = eventually(lambda: httpx2.get(f"{service.url}/trainings").json()["trainings"])
+            trainer = Trainer(service, f"/trainings/{told['id']}", process.pid)
+            assert told["source"] == sales
+            eventually(lambda: trainer.told()["progress"]["done"])
+            assert send(service, b"").headers["Location"] == trainer.path
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        assert trainer.over()["state"] == "cancelled"
+        assert send(service, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
+
+
+def test_no_helper_of_a_process_that_was_killed_lives_on() -> None:
+    script = """
+import os, time
+from joblib import Parallel, delayed
+def work(number):
+    os.write(1, b"%d\\n" % number)
+    time.sleep(600)
+Parallel(n_jobs=2)(delayed(work)(number) for number in range(2))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout
+        begun = {process.stdout.readline() for _ in range(2)}
+        process.kill()
+        process.wait()
+        assert begun == {b"0\n", b"1\n"}
+        os.killpg(process.pid, 0)  # its helpers are there
+        _end_group(process)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+
+
+def test_a_trainer_leaves_half_of_the_cores_alone() -> None:
+    script = """
+import os
+from housepredict.entrypoints.training_process import _make_room
+_make_room()
+import joblib
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_info
+import numpy
+print(os.nice(0), joblib.cpu_count(), joblib.effective_n_jobs(-1), _openmp_effective_n_threads())
+print({each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"})
+"""
+    half = max(len(os.sched_getaffinity(0)) // 2, 1)
+    threads = {"OMP_NUM_THREADS": "64", "OPENBLAS_NUM_THREADS": "64"}
+    assert finished("-c", script, **threads).stdout.splitlines() == [f"10 {half} {half} {half}", "{1}"]

@@ -1,0 +1,364 @@
+"""Trainings over HTTP: asked for without waiting, followed, cancelled, and on sales that are sent."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import UUID
+
+import anyio
+import pytest
+from attrs import evolve, field, frozen
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from housepredict.domain.features import Kind
+from housepredict.domain.models import Algorithm, Effort, TrainingOptions
+from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.http.app import asgi_app
+from tests.http_service import (
+    LAB_HOUSE,
+    FakeSales,
+    FakeTrainer,
+    application,
+    assert_problem,
+    broken,
+    lab_version,
+    served,
+    trainable,
+)
+
+ASYNC = {"Prefer": "respond-async"}
+CSV = {"Content-Type": "text/csv"}
+ROWS = "\n".join(f"{100 * row},{row % 4},{15_000 * row}" for row in range(1, 60))
+SALES = f"size,rooms,price\n{ROWS}\n".encode()
+
+
+@frozen
+class Held:
+    """A service whose trainings wait until they may end."""
+
+    client: TestClient
+    application: Application
+    trainer: FakeTrainer
+    may_end: Event = field(factory=Event)
+
+    def begin(self) -> str:
+        """The address of a training that has begun."""
+        answer = self.client.post("/train", headers=ASYNC)
+        assert answer.status_code == 202, answer.text
+        assert self.trainer.began.wait(10)
+        location: str = answer.headers["Location"]
+        return location
+
+    def over(self, location: str) -> dict[str, Any]:
+        """What is told of it at its end."""
+        self.may_end.set()
+        told: dict[str, Any] = {"state": "running"}
+        while told["state"] == "running":
+            told = self.client.get(location).json()
+        return told
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    may_end = Event()
+    trainer = FakeTrainer(may_end=may_end)
+    made = trainable(application(lab_version()), trainer)
+    with served(made) as client:
+        yield Held(client, made, trainer, may_end)
+        may_end.set()
+
+
+@contextmanager
+def receiving(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Iterator[TestClient]:
+    """A service that keeps what it is sent in a folder."""
+    with served(sending(folder, trainer, **settings)) as client:
+        yield client
+
+
+def sending(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Application:
+    made = trainable(application(lab_version(), **settings), trainer or FakeTrainer(), sales_at)
+    made.settings = evolve(made.settings, data_dir=folder)
+    return made
+
+
+def kept(folder: Path) -> list[Path]:
+    return sorted((folder / "uploads").iterdir())
+
+
+class TestNotWaiting:
+    def test_is_answered_as_soon_as_it_has_begun(self, held: Held) -> None:
+        answer = held.client.post("/train", headers=ASYNC)
+        document = answer.json()
+        assert answer.status_code == 202
+        assert answer.headers["Preference-Applied"] == "respond-async"
+        assert answer.headers["Location"] == f"/trainings/{document['id']}"
+        assert UUID(document["id"]).version == 7
+        assert (document["state"], document["source"], document["synthetic"]) == ("running", "/sales.csv", False)
+        assert (document["ended_at"], document["model_version"], document["promoted"]) == (None, None, None)
+        assert held.client.post("/predict", json=LAB_HOUSE).json()["model_version"] == "lab"  # meanwhile
+        told = held.over(answer.headers["Location"])
+        assert (told["state"], told["promoted"], told["error"]) == ("succeeded", True, None)
+        assert "closer in 100.0 % of the resamples" in told["reasons"][0]
+
+    @pytest.mark.parametrize(
+        ("prefer", "applied"),
+        [
+            ("respond-async", True),
+            ("Respond-Async, wait=10", True),
+            ("wait=10, respond-async; foo=bar", True),
+            ("return=minimal", False),
+            ("respond-asynchronously", False),
+        ],
+    )
+    def test_is_a_preference_like_any_other(self, prefer: str, applied: bool) -> None:
+        with served(trainable(application(lab_version()), FakeTrainer())) as client:
+            answer = client.post("/train", headers={"Prefer": prefer})
+        assert answer.status_code == (202 if applied else 200)
+
+    def test_a_mounted_app_says_where_it_is(self) -> None:
+        prices = asgi_app(
+            application=trainable(application(lab_version(), token="t" * 16), FakeTrainer()), embedded=True
+        )
+
+        @asynccontextmanager
+        async def lifespan(_app: Starlette) -> Any:
+            async with prices.router.lifespan_context(prices):
+                yield
+
+        outer = Starlette(routes=[Mount("/house prices", prices)], lifespan=lifespan)
+        with TestClient(outer, headers={"Authorization": f"Bearer {'t' * 16}"}) as client:
+            location = client.post("/house%20prices/train", headers=ASYNC).headers["Location"]
+            assert location.startswith("/house%20prices/trainings/")
+            assert client.get(location).status_code == 200
+
+
+class TestASecondTraining:
+    @pytest.mark.parametrize("headers", [{}, ASYNC, CSV])
+    def test_is_told_where_the_first_one_is(self, held: Held, headers: Mapping[str, str]) -> None:
+        location = held.begin()
+        answer = held.client.post("/train", headers=headers)
+        problem = assert_problem(answer, 409, "training-in-progress")
+        assert problem["training"] == answer.headers["Location"] == location
+        assert answer.headers["Retry-After"].isdecimal()
+
+    def test_is_told_of_none_where_it_is_not_known(self, held: Held) -> None:
+        with held.application.models.training():
+            answer = held.client.post("/train")
+        assert assert_problem(answer, 409, "training-in-progress")["training"] is None
+        assert "Location" not in answer.headers
+
+
+class TestFollowing:
+    def test_the_newest_are_listed_first(self, held: Held) -> None:
+        held.may_end.set()
+        ids = []
+        for _ in range(3):
+            assert held.client.post("/train").status_code == 200
+            ids.append(held.client.get("/trainings?limit=1").json()["trainings"][0]["id"])
+        listed = held.client.get("/trainings").json()["trainings"]
+        assert [each["id"] for each in listed] == ids[::-1]
+        assert listed[0] == held.client.get(f"/trainings/{ids[2]}").json()
+
+    def test_parameters_that_are_none_are_refused(self, held: Held) -> None:
+        problem = assert_problem(held.client.get("/trainings?limit=0&before=x"), 422, "invalid-query")
+        assert broken(problem) == [("/limit", "type"), ("/before", "unknown")]
+
+    @pytest.mark.parametrize("method", ["GET", "DELETE"])
+    @pytest.mark.parametrize("id_", ["nonsense", str(UUID(int=0))])
+    def test_what_was_never_there_is_not_found(self, held: Held, method: str, id_: str) -> None:
+        assert_problem(held.client.request(method, f"/trainings/{id_}"), 404, "unknown-training")
+
+
+class TestCancelling:
+    def test_is_a_wish_that_is_granted_before_a_version_is_kept(self, held: Held) -> None:
+        location = held.begin()
+        asked = held.client.delete(location)
+        assert (asked.status_code, asked.json()["cancelling"], asked.json()["state"]) == (202, True, "running")
+        told = held.over(location)
+        assert (told["state"], told["model_version"], told["error"]) == (
+            "cancelled",
+            None,
+            "The training was cancelled.",
+        )
+        assert [each.name for each in held.application.models.versions()] == ["lab"]
+
+    def test_comes_too_late_for_what_has_ended(self, held: Held) -> None:
+        location = held.begin()
+        held.over(location)
+        assert_problem(held.client.delete(location), 409, "training-ended")
+
+    def test_whoever_waits_is_told(self) -> None:
+        trainer = FakeTrainer()
+        made = trainable(application(lab_version()), trainer)
+
+        class CancelledByThen(FakeTrainer):
+            def fit(self, *given: Any) -> Any:
+                made.trainings.cancel(made.training_log.recent(1)[0].id)
+                return super().fit(*given)
+
+        with served(trainable(made, CancelledByThen())) as client:
+            assert_problem(client.post("/train"), 409, "training-cancelled")
+
+
+class TestSalesThatAreSent:
+    def test_are_kept_as_the_source_of_the_version(self, tmp_path: Path) -> None:
+        trainer = FakeTrainer()
+        with receiving(tmp_path, trainer) as client:
+            answer = client.post("/train?promote=always", content=SALES, headers=CSV)
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["promoted"] is True
+            assert client.get("/health").json()["model_version"] == answer.json()["model_version"]
+            told = client.get("/trainings").json()["trainings"][0]
+        (file,) = kept(tmp_path)
+        assert file.read_bytes() == SALES
+        assert told["source"] == str(file)
+        assert file.suffix == ".csv"
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+        assert len(trainer.seen) == answer.json()["evaluation"]["trained_on"]
+
+    @pytest.mark.parametrize(
+        ("headers", "suffix"),
+        [
+            ({"Content-Type": "application/gzip"}, ".csv.gz"),
+            ({"Content-Type": "text/csv; charset=utf-8", "Content-Encoding": "gzip"}, ".csv.gz"),
+        ],
+    )
+    def test_may_be_compressed(self, tmp_path: Path, headers: Mapping[str, str], suffix: str) -> None:
+        with receiving(tmp_path) as client:
+            assert client.post("/train", content=gzip.compress(SALES), headers=headers).status_code == 200
+        (file,) = kept(tmp_path)
+        assert file.name.endswith(suffix)
+
+    def test_with_other_features_make_a_version_that_does_not_serve_by_itself(self, tmp_path: Path) -> None:
+        with receiving(tmp_path) as client:
+            answer = client.post("/train", content=SALES, headers=CSV).json()
+            assert (answer["promoted"], "other features" in answer["reasons"][0]) == (False, True)
+            assert client.get("/health").json()["model_version"] == "lab"
+        assert len(kept(tmp_path)) == 1
+
+    def test_of_no_use_are_removed(self, tmp_path: Path) -> None:
+        with receiving(tmp_path) as client:
+            assert_problem(client.post("/train", content=b"a,b\n1,2\n", headers=CSV), 409, "unusable-sales")
+            assert_problem(client.post("/train", content=b"", headers=CSV), 409, "unusable-sales")
+        assert kept(tmp_path) == []
+
+    def test_that_nothing_begins_to_train_on_are_removed(self, tmp_path: Path) -> None:
+        with receiving(tmp_path) as client:
+            made: Application = client.app.state.application  # type: ignore[attr-defined]
+            with made.models.training():
+                assert_problem(client.post("/train", content=SALES, headers=CSV), 409, "training-in-progress")
+        assert kept(tmp_path) == []
+
+    def test_that_are_too_large_are_refused_and_removed(self, tmp_path: Path) -> None:
+        def endless() -> Iterator[bytes]:
+            for _ in range(4):
+                yield b"x" * 1000
+
+        with receiving(tmp_path, max_upload=3000) as client:
+            for content in (b"x" * 3001, endless()):
+                problem = assert_problem(client.post("/train", content=content, headers=CSV), 413, "body-too-large")
+                assert "HOUSEPREDICT_MAX_UPLOAD" in problem["detail"]
+        assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
+
+    def test_that_never_end_are_refused_and_removed_whatever_the_server(self, tmp_path: Path) -> None:
+        app = asgi_app(application=sending(tmp_path, client_timeout=0.05, token="t" * 16))
+        parts, sent = [b"size,rooms,price"], list[Message]()
+        headers = [(b"content-type", b"text/csv"), (b"authorization", b"Bearer " + b"t" * 16)]
+
+        async def receive() -> Message:
+            if not parts:
+                await anyio.sleep_forever()
+            return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def call() -> None:
+            scope = {"type": "http", "method": "POST", "path": "/train", "headers": headers, "query_string": b""}
+            async with app.router.lifespan_context(app):
+                await app(scope, receive, send)
+
+        anyio.run(call)
+        assert sent[0]["status"] == 408
+        assert kept(tmp_path) == []
+
+    def test_in_a_coding_that_is_not_known_are_refused(self, tmp_path: Path) -> None:
+        with receiving(tmp_path) as client:
+            answer = client.post("/train", content=SALES, headers=CSV | {"Content-Encoding": "br"})
+        assert_problem(answer, 415, "unsupported-media-type")
+        assert "text/csv" in answer.headers["Accept"]
+
+    def test_that_the_disk_does_not_take_are_a_fault_that_may_pass(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with receiving(tmp_path / "file") as client:
+            answer = client.post("/train", content=SALES, headers=CSV)
+        assert str(tmp_path) not in assert_problem(answer, 503, "storage-unavailable")["detail"]
+
+
+class TestOptions:
+    def test_are_those_of_the_command_line(self, tmp_path: Path) -> None:
+        trainer = FakeTrainer()
+        query = (
+            "price=price&feature=size&feature=rooms&exclude=colour&type=rooms=category&closed=rooms&allow=size"
+            "&algorithm=ridge&effort=low&seed=7&time_limit=2.5&promote=never"
+        )
+        with receiving(tmp_path, trainer) as client:
+            answer = client.post(f"/train?{query}", content=SALES.replace(b"price", b"price,colour", 1), headers=CSV)
+            assert_problem(answer, 409, "unusable-sales")  # its rows lack a field
+            sales = SALES.replace(b"\n", b",red\n").replace(b"price,red", b"price,colour")
+            answer = client.post(f"/train?{query}", content=sales, headers=CSV)
+        assert answer.json()["promoted"] is False
+        assert "never" in answer.json()["reasons"][0]
+        assert trainer.options == TrainingOptions(
+            price="price",
+            features=("size", "rooms"),
+            exclude=("colour",),
+            kinds={"rooms": Kind.CATEGORY},
+            closed=("rooms",),
+            allow=("size",),
+            algorithm=Algorithm.RIDGE,
+            effort=Effort.LOW,
+            seed=7,
+            time_limit=2.5,
+        )
+
+    def test_that_break_rules_are_all_named_and_nothing_is_taken(self, tmp_path: Path) -> None:
+        query = (
+            "price=a&price=b&sale_date=&feature=%00&type=x&type=y=colour&type=a=number&type=a=date&algorithm=magic"
+            "&effort=all&seed=-1&time_limit=0&promote=maybe&hurry=1&seed=99999999999&time_limit=inf"
+        )
+        with receiving(tmp_path) as client:
+            problem = assert_problem(client.post(f"/train?{query}", content=SALES, headers=CSV), 422, "invalid-query")
+        assert broken(problem) == [
+            ("/price", "duplicate"),
+            ("/sale_date", "type"),
+            ("/feature", "type"),
+            ("/type", "type"),
+            ("/type", "type"),
+            ("/algorithm", "type"),
+            ("/effort", "type"),
+            ("/seed", "type"),
+            ("/time_limit", "type"),
+            ("/promote", "type"),
+            ("/hurry", "unknown"),
+            ("/seed", "type"),
+            ("/seed", "duplicate"),
+            ("/time_limit", "type"),
+            ("/time_limit", "duplicate"),
+            ("/type", "duplicate"),
+        ]
+        assert not (tmp_path / "uploads").exists()
+
+    def test_are_for_sales_that_are_sent(self) -> None:
+        with served(trainable(application(lab_version()), FakeTrainer(), FakeSales)) as client:
+            problem = assert_problem(client.post("/train?price=price"), 422, "invalid-query")
+        assert broken(problem) == [("/price", "unknown")]

@@ -1,0 +1,121 @@
+"""What a trainer is told, and what its service makes of what it says and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from attrs import fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.directory_trainings import DirectoryTrainings
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.domain import errors
+from housepredict.domain.features import Kind
+from housepredict.domain.models import Algorithm, Effort, TrainingOptions
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.settings import Settings
+from housepredict.entrypoints.training_jobs import _ending, _error, _read
+from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
+from housepredict.testing.versions import a_version
+
+SETTINGS = Settings(
+    Path("/data"),
+    database_url="postgresql://me:p%40ss@there/db",
+    models="folder",
+    demo=True,
+    host="::1",
+    port=1,
+    token="t" * 16,
+    signing_key=(b"\x00" * 32, b"\xff" * 40),
+    spool_rows=2,
+    max_batch=3,
+    max_body=4,
+    max_upload=5,
+    max_waiting=6,
+    workers=7,
+    max_connections=8,
+    client_timeout=9.5,
+    idle_timeout=10.5,
+    drain=11.5,
+    log_level="debug",
+)
+_options = st.builds(
+    TrainingOptions,
+    price=st.none() | st.text(),
+    features=st.lists(st.text()).map(tuple),
+    kinds=st.dictionaries(st.text(), st.sampled_from(Kind)),
+    algorithm=st.sampled_from(Algorithm),
+    effort=st.sampled_from(Effort),
+    seed=st.integers(0, 2**32 - 1),
+    time_limit=st.none() | st.floats(0.001, 1e9),
+)
+_requests = st.builds(
+    TrainingRequest, st.none() | st.text(), st.none() | st.text(), _options, st.sampled_from(PromotionPolicy)
+)
+
+
+def test_every_setting_is_told() -> None:
+    usual = Settings(Path("/nowhere"))
+    assert all(getattr(SETTINGS, each.name) != getattr(usual, each.name) for each in fields(Settings))
+
+
+@given(_requests)
+def test_whatever_is_told_is_understood(request: TrainingRequest) -> None:
+    assert from_json(to_json(SETTINGS, request)) == (SETTINGS, request)
+
+
+def test_what_went_wrong_is_the_same_error_in_the_service() -> None:
+    error = _error({"error": "UnusableSales", "message": "They are gone."}, "otherwise")
+    assert (type(error), str(error)) == (errors.UnusableSales, "They are gone.")
+    for training in UUID(int=7), None:
+        busy = _error({"error": "TrainingInProgress", "training": training and str(training)}, "otherwise")
+        assert isinstance(busy, errors.TrainingInProgress)
+        assert busy.training == training
+
+
+@pytest.mark.parametrize("said", [{}, {"error": "NoSuchError"}, {"error": "Sequence"}, {"error": "InvalidHouses"}])
+def test_what_is_not_known_is_a_training_that_broke(said: dict[str, str]) -> None:
+    error = _error(said, "It ended.")
+    assert (type(error), str(error)) == (errors.TrainingBroken, "It ended.")
+
+
+def test_what_was_cut_off_says_nothing() -> None:
+    assert _read(b'{"error": "UnusableSales", "message": "x"}\n') == {"error": "UnusableSales", "message": "x"}
+    for line in b"", b'{"error": "Unus':
+        assert _read(line) == {}
+
+
+def test_an_end_is_told_by_the_name_of_its_signal() -> None:
+    assert "SIGKILL" in _ending(-signal.SIGKILL)
+    assert "ended with 7" in _ending(7)
+    assert "ended with -99" in _ending(-99)
+
+
+@pytest.mark.parametrize(
+    ("url", "models", "kind"),
+    [
+        (None, "database", DirectoryTrainings),
+        ("memory:", "database", DirectoryTrainings),
+        ("postgresql://there/db", "folder", DirectoryTrainings),
+        ("postgresql://there/db", "database", PostgresTrainings),
+    ],
+)
+def test_trainings_are_logged_where_versions_are_kept(url: str | None, models: str, kind: type) -> None:
+    assert type(Application(Settings(Path("/data"), database_url=url, models=models)).training_log) is kind
+
+
+def test_the_version_to_train_again_may_be_the_demonstration() -> None:
+    made = Application(Settings(Path("/data"), demo=True))
+    made.models = InMemoryModels()
+    version, artefact = a_version("a")
+    made.models.add(version, artefact)
+    assert made.version("a") == version
+    assert made.version("demonstration").source.synthetic
+    with pytest.raises(errors.UnknownModel):
+        Application(Settings(Path("/nowhere"))).version("demonstration")

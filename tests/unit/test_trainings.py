@@ -1,0 +1,322 @@
+"""What the log says of trainings: of those that end, however they do, and of those that never say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from threading import Event, Thread
+from uuid import UUID
+
+import pytest
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.domain.errors import (
+    HousepredictError,
+    ModelStoreUnavailable,
+    TrainingCancelled,
+    TrainingEnded,
+    TrainingInProgress,
+    UnknownTraining,
+    UnusableSales,
+)
+from housepredict.domain.ports import Fitted
+from housepredict.domain.trainings import PROCESS_ENDED, Outcome, TrainingRecord, TrainingState
+from housepredict.domain.usecases import Trainings
+from housepredict.domain.usecases.trainings import Run
+from housepredict.domain.verdicts import Verdict
+from housepredict.testing.trainings import SUCCESS, a_training
+from tests.training import NOON, OPTIONS, FrozenClock, ListedSales, ListedTrainer, ignore, training
+
+
+@define
+class FaultyLog(InMemoryTrainings):
+    """A log that cannot be reached while it is told so."""
+
+    down: bool = field(default=False, kw_only=True)
+
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        if self.down:
+            raise ModelStoreUnavailable
+        return super().recent(limit)
+
+    def _changed(self, *given: object) -> TrainingRecord:
+        if self.down:
+            raise ModelStoreUnavailable
+        return super()._changed(*given)  # type: ignore[arg-type]
+
+
+@define
+class Bench:
+    """The use case over memory."""
+
+    models: InMemoryModels = field(factory=InMemoryModels)
+    log: FaultyLog = field(factory=FaultyLog)
+    clock: FrozenClock = field(factory=FrozenClock)
+
+    @property
+    def trainings(self) -> Trainings:
+        return Trainings(self.models, self.log, self.clock)
+
+    def train(self, trainer: ListedTrainer | None = None, location: str | None = "/sales.csv") -> None:
+        train = training(models=self.models, log=self.log, clock=self.clock, trainer=trainer or ListedTrainer())
+        train(ListedSales(location), OPTIONS, ignore)
+
+    def newest(self) -> TrainingRecord:
+        [record] = self.log.recent(1)
+        return record
+
+    def left_over(self) -> TrainingRecord:
+        """One whose process is gone: the log tells of it, and nobody holds the lock."""
+        record = a_training()
+        self.log.begin(record)
+        return record
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+class Cancelling(ListedTrainer):
+    """While it fits, somebody asks it to end."""
+
+    def __init__(self, bench: Bench, steps: int = 1) -> None:
+        super().__init__()
+        self._bench, self._left = bench, steps
+
+    def fit(self, *given: object) -> Fitted:
+        self._bench.trainings.cancel(self._bench.newest().id)
+        return super().fit(*given)  # type: ignore[arg-type]
+
+
+class TestATraining:
+    def test_that_succeeds_is_logged_with_what_came_of_it(self, bench: Bench) -> None:
+        bench.train()
+        record = bench.newest()
+        assert record.state is TrainingState.SUCCEEDED
+        assert (record.started_at, record.ended_at, record.location) == (NOON, NOON, "/sales.csv")
+        assert (record.done, record.total) == (1, 1)
+        assert record.outcome
+        assert record.outcome.version == bench.models.pointer().name
+        assert record.outcome.promoted
+        assert record.outcome.reasons == ("No version was promoted before.",)
+        assert not record.synthetic
+
+    def test_on_synthetic_sales_says_so(self, bench: Bench) -> None:
+        bench.train(location=None)
+        assert bench.newest().synthetic
+
+    @pytest.mark.parametrize(
+        ("fault", "state", "said"),
+        [
+            (UnusableSales("They are gone."), TrainingState.FAILED, "They are gone."),
+            (KeyboardInterrupt(), TrainingState.CANCELLED, "The training was cancelled."),
+            (ZeroDivisionError("secret"), TrainingState.FAILED, "not expected: ZeroDivisionError."),
+        ],
+    )
+    def test_that_fails_is_logged_with_why(
+        self, bench: Bench, fault: HousepredictError, state: TrainingState, said: str
+    ) -> None:
+        with pytest.raises(type(fault)):
+            bench.train(ListedTrainer(fault=fault))
+        record = bench.newest()
+        assert record.outcome
+        assert (record.state, record.ended_at) == (state, NOON)
+        assert record.outcome.error
+        assert record.outcome.error.endswith(said)
+        assert record.outcome.version is None
+        with bench.models.training():
+            pass
+
+    def test_that_is_cancelled_keeps_no_version(self, bench: Bench) -> None:
+        with pytest.raises(TrainingCancelled):
+            bench.train(Cancelling(bench))
+        assert bench.newest().state is TrainingState.CANCELLED
+        assert list(bench.models.versions()) == []
+
+    def test_is_asked_for_its_wishes_once_a_second_at_most_and_before_it_keeps_its_version(self, bench: Bench) -> None:
+        record = a_training()
+        bench.log.begin(record)
+        run = Run(record.id, bench.log, bench.clock, ignore)
+        run.progress(1, 9)
+        bench.log.cancel(record.id)
+        run.progress(2, 9)
+        assert bench.newest().done == 1
+        bench.clock.time += timedelta(seconds=1)
+        with pytest.raises(TrainingCancelled):
+            run.progress(3, 9)
+        assert bench.newest().done == 3
+        with pytest.raises(TrainingCancelled):
+            run.about_to_keep()
+
+    def test_shows_its_progress_to_whoever_trains_too(self, bench: Bench) -> None:
+        shown: list[tuple[int, int]] = []
+        record = a_training()
+        bench.log.begin(record)
+        run = Run(record.id, bench.log, bench.clock, lambda done, total: shown.append((done, total)))
+        for step in range(3):
+            run.progress(step, 2)
+        assert shown == [(0, 2), (1, 2), (2, 2)]
+
+    def test_goes_on_while_the_log_is_down_but_keeps_no_version_unlogged(self, bench: Bench) -> None:
+        class Down(ListedTrainer):
+            def fit(self, *given: object) -> Fitted:
+                bench.log.down = True
+                return super().fit(*given)  # type: ignore[arg-type]
+
+        trainer = Down()
+        with pytest.raises(ModelStoreUnavailable):
+            bench.train(trainer)
+        assert trainer.seen
+        assert list(bench.models.versions()) == []
+        bench.log.down = False
+        assert bench.newest().outcome is None
+        assert bench.trainings.get(bench.newest().id).state is TrainingState.FAILED
+
+    def test_that_says_nothing_of_a_version_cannot_end_well(self, bench: Bench) -> None:
+        with (
+            pytest.raises(ValueError, match="made something"),
+            bench.trainings.under_way(ListedSales(None), ignore, lambda _: None),
+        ):
+            pass
+
+    def test_tells_its_id_as_soon_as_it_is_logged(self, bench: Bench) -> None:
+        told: list[UUID] = []
+        with bench.trainings.under_way(ListedSales("/x"), ignore, told.append) as run:
+            assert told == [run.id]
+            assert bench.log.get(run.id).outcome is None
+            run.succeeded("a", Verdict(promoted=False, reasons=()))
+
+    def test_marks_those_before_it_that_never_ended(self, bench: Bench) -> None:
+        before = bench.left_over()
+        bench.train()
+        assert bench.log.get(before.id).outcome == Outcome.failure(PROCESS_ENDED)
+
+
+class TestASecondTraining:
+    def test_is_told_which_is_under_way(self, bench: Bench) -> None:
+        may_end, trainer = Event(), ListedTrainer(waits_for=Event())
+        trainer.waits_for = may_end
+        first = Thread(target=bench.train, args=[trainer])
+        first.start()
+        assert trainer.started.wait(10)
+        with pytest.raises(TrainingInProgress) as caught:
+            bench.train()
+        with pytest.raises(TrainingInProgress) as known:
+            bench.trainings.require_none()
+        may_end.set()
+        first.join()
+        assert caught.value.training == known.value.training == bench.newest().id
+        bench.trainings.require_none()
+
+    @pytest.mark.parametrize("down", [True, False])
+    def test_is_told_that_there_is_one_where_the_log_does_not_know(self, bench: Bench, down: bool) -> None:
+        bench.log.down = down
+        with bench.models.training(), pytest.raises(TrainingInProgress) as caught:
+            bench.train()
+        assert caught.value.training is None
+
+    def test_does_not_give_way_to_whoever_only_reads_the_log(self, bench: Bench) -> None:
+        class HeldForAMoment(InMemoryModels):
+            asked = 0
+
+            def training(self):  # type: ignore[no-untyped-def]  # as the store has it
+                self.asked += 1
+                if self.asked == 1:
+                    raise TrainingInProgress
+                return super().training()
+
+        bench.models = HeldForAMoment()
+        bench.train()
+        assert bench.newest().state is TrainingState.SUCCEEDED
+
+
+class TestWhoeverReads:
+    def test_finds_that_a_process_is_gone_where_nobody_holds_the_lock(self, bench: Bench) -> None:
+        one, other = bench.left_over(), bench.left_over()
+        assert bench.trainings.get(one.id) == one.ended(NOON, Outcome.failure(PROCESS_ENDED))
+        assert bench.log.get(one.id).state is TrainingState.FAILED
+        assert [each.id for each in bench.trainings.recent(10)] == [other.id, one.id]
+        assert bench.log.get(other.id).state is TrainingState.FAILED
+
+    def test_finds_one_running_while_somebody_holds_the_lock(self, bench: Bench) -> None:
+        record = bench.left_over()
+        with bench.models.training():
+            assert bench.trainings.get(record.id) == record
+            assert list(bench.trainings.recent(1)) == [record]
+
+    def test_believes_what_it_reads_under_the_lock(self, bench: Bench) -> None:
+        record = bench.left_over()
+
+        class EndsMeanwhile(InMemoryModels):
+            def training(self):  # type: ignore[no-untyped-def]  # as the store has it
+                bench.log.end(record.id, NOON, SUCCESS)
+                return super().training()
+
+        bench.models = EndsMeanwhile()
+        assert bench.trainings.get(record.id).outcome == SUCCESS
+
+    def test_of_what_was_never_there_is_told_so(self, bench: Bench) -> None:
+        for ask in bench.trainings.get, bench.trainings.cancel, bench.trainings.over:
+            with pytest.raises(UnknownTraining):
+                ask(a_training().id)
+
+
+class TestCancelling:
+    def test_is_a_wish_that_whoever_trains_can_look_for(self, bench: Bench) -> None:
+        record = bench.left_over()
+        with bench.models.training():
+            assert not bench.trainings.is_cancelling(record.id)
+            assert bench.trainings.cancel(record.id).cancelling
+            assert bench.trainings.is_cancelling(record.id)
+            bench.log.down = True
+            assert not bench.trainings.is_cancelling(record.id)
+            bench.log.down = False
+            assert not bench.trainings.is_cancelling(a_training().id)
+
+    def test_comes_too_late_for_what_has_ended_or_keeps_its_version(self, bench: Bench) -> None:
+        gone, keeping = bench.left_over(), bench.left_over()
+        with pytest.raises(TrainingEnded):
+            bench.trainings.cancel(gone.id)
+        with bench.models.training():
+            bench.log.keep(keeping.id)
+            with pytest.raises(TrainingEnded):
+                bench.trainings.cancel(keeping.id)
+        assert not bench.trainings.is_cancelling(gone.id)
+
+    def test_makes_of_a_process_that_is_gone_one_that_was_cancelled(self, bench: Bench) -> None:
+        record = bench.left_over()
+        bench.log.cancel(record.id)
+        assert bench.trainings.over(record.id).state is TrainingState.CANCELLED
+        assert bench.trainings.over(record.id, "again").ended_at == NOON
+
+
+class TestRecord:
+    @given(st.text(st.characters(codec=None, exclude_categories=())), st.lists(st.text()))
+    def test_every_text_of_it_is_one_that_can_be_stored(self, text: str, reasons: list[str]) -> None:
+        record = a_training(text).ended(NOON, Outcome(TrainingState.FAILED, error=text, reasons=(text, *reasons)))
+        assert record.outcome
+        for each in (record.location, record.outcome.error, *record.outcome.reasons):
+            assert each is not None
+            assert "\0" not in each
+            assert each.encode().decode() == each
+
+    @given(st.datetimes())
+    def test_nothing_changes_what_has_ended(self, at: datetime) -> None:
+        ended = a_training().ended(NOON, SUCCESS)
+        for again in (
+            ended.at(1, 2),
+            ended.to_be_cancelled(),
+            ended.to_be_kept(),
+            ended.ended(at, Outcome.failure("late")),
+        ):
+            assert again is ended
+
+    def test_of_a_wish_to_cancel_and_one_to_keep_the_first_counts(self) -> None:
+        record = a_training()
+        assert not record.to_be_cancelled().to_be_kept().keeping
+        assert not record.to_be_kept().to_be_cancelled().cancelling

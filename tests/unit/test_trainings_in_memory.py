@@ -1,0 +1,137 @@
+"""The in-memory log keeps the contract, and the contract finds every log that breaks a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from threading import Barrier, BrokenBarrierError
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.domain.errors import UnknownTraining
+from housepredict.domain.ports import TrainingLog
+from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+
+
+class TestInMemoryTrainings(TrainingLogContract):
+    @pytest.fixture
+    def new_log(self) -> NewLog:
+        return InMemoryTrainings
+
+
+class IsNeverNew(InMemoryTrainings):
+    everything: ClassVar[dict[UUID, TrainingRecord]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = self.everything
+        record = a_training()
+        self._records[record.id] = record
+
+
+class LosesLocations(InMemoryTrainings):
+    def begin(self, record: TrainingRecord) -> None:
+        super().begin(evolve(record, location=None))
+
+
+class LosesReasons(InMemoryTrainings):
+    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
+        return super().end(training, at, evolve(outcome, reasons=()))
+
+
+class RaisesItsOwnError(InMemoryTrainings):
+    def get(self, training: UUID) -> TrainingRecord:
+        return self._records[training]
+
+
+class OldestFirst(InMemoryTrainings):
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        return super().recent(limit)[::-1]
+
+
+class KeepsTen(InMemoryTrainings):
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        return super().recent(min(limit, 10))
+
+
+class ForgetsWishes(InMemoryTrainings):
+    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
+        return self._changed(training, lambda record: evolve(record.at(done, total), cancelling=False))
+
+
+class CancelsWhatIsKept(InMemoryTrainings):
+    def cancel(self, training: UUID) -> TrainingRecord:
+        return self._changed(training, lambda record: evolve(record, cancelling=True))
+
+
+class EndsTwice(InMemoryTrainings):
+    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
+        return self._changed(training, lambda record: evolve(record, ended_at=at, outcome=outcome))
+
+
+class LosesWhatOthersChange(InMemoryTrainings):
+    def __init__(self) -> None:
+        super().__init__()
+        self._meeting = Barrier(2)
+
+    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        record = self._records[id_]
+        try:
+            self._meeting.wait(0.05)
+        except BrokenBarrierError:
+            self._meeting.reset()
+        self._records[id_] = change(record)
+        return self._records[id_]
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (IsNeverNew, "a_new_log_is_empty"),
+        (LosesLocations, "whatever_is_logged_comes_back"),
+        (LosesReasons, "whatever_is_logged_comes_back"),
+        (RaisesItsOwnError, "a_training_that_was_not_logged_is_unknown"),
+        (OldestFirst, "the_newest_hundred_at_least_are_listed_newest_first"),
+        (KeepsTen, "the_newest_hundred_at_least_are_listed_newest_first"),
+        (ForgetsWishes, "a_wish_to_cancel_is_seen_by_whoever_notes_progress"),
+        (CancelsWhatIsKept, "a_version_that_is_about_to_be_kept_cannot_be_cancelled"),
+        (EndsTwice, "what_has_ended_stays_as_it_is"),
+        (LosesWhatOthersChange, "no_change_is_lost_where_several_are_made_at_once"),
+        (CancelsWhatIsKept, "of_a_wish_to_cancel_and_one_to_keep_one_is_heard"),
+        *[
+            (broken, "no_sequence_of_calls_breaks_a_promise")
+            for broken in (LosesLocations, OldestFirst, ForgetsWishes, CancelsWhatIsKept, EndsTwice)
+        ],
+    ],
+)
+def test_the_contract_finds_a_log_that_breaks_a_promise(broken: NewLog, promise: str) -> None:
+    # a search that comes upon several faults raises a group of them
+    faults = (AssertionError, LookupError, pytest.fail.Exception, BaseExceptionGroup)
+    with pytest.raises(faults):
+        getattr(TrainingLogContract(), f"test_{promise}")(broken)
+
+
+class Forgets(TrainingLogContract):
+    """The contract of a log that is only as durable as its process."""
+
+    def reopen(self, log: TrainingLog) -> Any:
+        return InMemoryTrainings()
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "whatever_is_logged_comes_back",
+        "the_newest_hundred_at_least_are_listed_newest_first",
+        "what_has_ended_stays_as_it_is",
+        "no_sequence_of_calls_breaks_a_promise",
+    ],
+)
+def test_the_contract_finds_a_log_that_forgets(promise: str) -> None:
+    with pytest.raises((AssertionError, UnknownTraining, BaseExceptionGroup)):
+        getattr(Forgets(), f"test_{promise}")(InMemoryTrainings)
