@@ -83,12 +83,12 @@ def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -
 
 
 def trainer_of(pid: int) -> int:
-    """The process that trains beside this one, or beside one of its workers."""
+    """The process that trains beside this one, or beside one of its workers; 0 if none does."""
     children = [int(each) for task in Path(f"/proc/{pid}/task").glob("*/children") for each in task.read_text().split()]
     for child in children:
         if b"training_process" in Path(f"/proc/{child}/cmdline").read_bytes():
             return child
-    return next(found for child in children if (found := trainer_of(child)))
+    return next((found for child in children if (found := trainer_of(child))), 0)
 
 
 def begun(service: Service, folder: Path) -> Trainer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -362,3 +363,33 @@ class TestOptions:
         with served(trainable(application(lab_version()), FakeTrainer(), FakeSales)) as client:
             problem = assert_problem(client.post("/train?price=price"), 422, "invalid-query")
         assert broken(problem) == [("/price", "unknown")]
+
+
+class TestSalesThatCameBack:
+    def test_are_trained_on_where_that_is_asked_for(self) -> None:
+        made = trainable(application(lab_version()), FakeTrainer())
+        houses = [{"size": 1000 + 100 * row, "bedrooms": 1 + row % 5, "age": row} for row in range(40)]
+        with served(made) as client:
+            estimates = client.post("/predict", json=houses).json()["predictions"]
+            day = str(datetime.now(UTC).date())
+            sales = [
+                {"prediction": each["id"], "price": 100 * each["input"]["size"], "date": day} for each in estimates
+            ]
+            assert client.post("/sales", json=sales).status_code == 201
+            answer = client.post("/train?from_sales=true")
+            assert answer.status_code == 200, answer.text
+            (told,) = client.get("/trainings").json()["trainings"]
+        assert made.models.get(answer.json()["model_version"])[0].source.recorded == 40
+        assert (told["source"], told["with_recorded"], told["synthetic"]) == (None, True, False)
+
+    def test_are_added_to_those_that_are_sent(self, tmp_path: Path) -> None:
+        made = sending(tmp_path)
+        with served(made) as client:
+            answer = client.post("/train?from_sales=true", content=SALES, headers=CSV)
+        source = made.models.get(answer.json()["model_version"])[0].source
+        assert (source.location, source.recorded) == (str(kept(tmp_path)[0]), 0)
+
+    def test_are_asked_for_with_true_or_false(self) -> None:
+        with served(trainable(application(lab_version()), FakeTrainer())) as client:
+            problem = assert_problem(client.post("/train?from_sales=yes"), 422, "invalid-query")
+        assert broken(problem) == [("/from_sales", "type")]

@@ -71,11 +71,17 @@ class TrainingLogContract:
 
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
-        @given(_times, st.none() | _texts, _counts, _counts, _times, _outcomes)
+        @given(_times, st.none() | _texts, st.booleans(), _counts, _counts, _times, _outcomes)
         def comes_back(
-            began: datetime, location: str | None, done: int, total: int, ended: datetime, outcome: Outcome
+            began: datetime,
+            location: str | None,
+            with_recorded: bool,
+            done: int,
+            total: int,
+            ended: datetime,
+            outcome: Outcome,
         ) -> None:
-            log, record = new_log(), a_training(location, began)
+            log, record = new_log(), a_training(location, began, with_recorded=with_recorded)
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
             expected = record.at(done, total).ended(ended, outcome)
