@@ -8,16 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from housepredict.domain import errors
-from housepredict.domain.evaluation import Valued
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
-from housepredict.domain.held_out import of_artefact
-from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.entrypoints import report, sales_commands, training_report, version_report
+from housepredict.domain.models import TrainingOptions
+from housepredict.entrypoints import model_commands, report, sales_commands, training_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
-from housepredict.entrypoints.pages.version import version_page
 from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
@@ -99,7 +96,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     source = application.sales_source(location, training_options if options.from_sales else None)
     training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
     if options.json:
-        _print_json(report.training_document(training))
+        report.print_json(report.training_document(training))
     else:
         print(report.training_text(training))
     return 0
@@ -112,7 +109,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
     if options.json:
-        _print_json(report.prediction_document(prediction))
+        report.print_json(report.prediction_document(prediction))
     else:
         print(f"{prediction.price:.2f}")
         if isinstance(prediction, ExplainedPrediction):
@@ -120,63 +117,10 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     return 0
 
 
-def _models(application: Application, options: argparse.Namespace) -> int:
-    versions, pointer = application.models.versions(), application.models.pointer()
-    processes = application.live_processes.alive()
-    if options.json:
-        _print_json(version_report.models_document(versions, pointer, processes))
-    else:
-        print(version_report.models_text(versions, pointer, processes))
-    return 0
-
-
-def _show_model(application: Application, options: argparse.Namespace) -> int:
-    version, artefact = application.models.get(options.version)
-    promoted = application.models.pointer().name
-    if options.html:
-        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
-        try:
-            options.html.write_text(page, encoding="utf-8")
-        except OSError as error:
-            print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
-            return 5
-        print(f"housepredict: wrote {options.html}", file=sys.stderr)
-    if options.json:
-        _print_json(version_report.version_document(version, promoted))
-    elif not options.html:
-        print(version_report.version_text(version, promoted))
-    return 0
-
-
-def _returned(application: Application, version: ModelVersion) -> Sequence[Valued]:
-    """The sales of houses that a version estimated; none where they cannot be read, for the page says more."""
-    try:
-        return application.review_accuracy.returned().rows.get(version.name, ())
-    except errors.RepositoryUnavailable as error:
-        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
-        return ()
-
-
-def _promote_model(application: Application, options: argparse.Namespace) -> int:
-    return _say_promoted(application.promote(options.version), options)
-
-
-def _rollback_model(application: Application, options: argparse.Namespace) -> int:
-    return _say_promoted(application.promote.rollback(), options)
-
-
-def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
-    if options.json:
-        _print_json(version_report.model_document(version, version.name))
-    else:
-        print(f"Promoted {version.name} ({version.algorithm}).")
-    return 0
-
-
 def _trainings(application: Application, options: argparse.Namespace) -> int:
     records = application.trainings.recent(options.limit)
     if options.json:
-        _print_json({"trainings": [training_report.training_record_document(each) for each in records]})
+        report.print_json({"trainings": [training_report.training_record_document(each) for each in records]})
     else:
         print(training_report.trainings_text(records))
     return 0
@@ -185,7 +129,7 @@ def _trainings(application: Application, options: argparse.Namespace) -> int:
 def _cancel_training(application: Application, options: argparse.Namespace) -> int:
     record = application.trainings.cancel(options.training)
     if options.json:
-        _print_json(training_report.training_record_document(record))
+        report.print_json(training_report.training_record_document(record))
     else:
         print(f"Training {record.id} is told to end.")
     return 0
@@ -194,7 +138,7 @@ def _cancel_training(application: Application, options: argparse.Namespace) -> i
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     if options.json:
-        _print_json({"predictions": [report.prediction_document(each) for each in predictions]})
+        report.print_json({"predictions": [report.prediction_document(each) for each in predictions]})
     else:
         print(report.predictions_text(predictions))
     return 0
@@ -203,7 +147,7 @@ def _predictions(application: Application, options: argparse.Namespace) -> int:
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     if options.json:
-        _print_json(drift_document(drift))
+        report.print_json(drift_document(drift))
     else:
         print(drift_text(drift))
     return 0
@@ -237,20 +181,16 @@ def _value(kind: Kind | None, text: str) -> object:
     return text
 
 
-def _print_json(document: object) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
-
-
 def _parser() -> argparse.ArgumentParser:
     return parser(
         {
             "serve": _serve,
             "train": _train,
             "predict": _predict,
-            "models": _models,
-            "models show": _show_model,
-            "models promote": _promote_model,
-            "models rollback": _rollback_model,
+            "models": model_commands.list_models,
+            "models show": model_commands.show_model,
+            "models promote": model_commands.promote_model,
+            "models rollback": model_commands.roll_back,
             "trainings": _trainings,
             "trainings cancel": _cancel_training,
             "predictions": _predictions,

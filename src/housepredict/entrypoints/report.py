@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
@@ -140,3 +142,8 @@ def predictions_text(predictions: Sequence[Prediction]) -> str:
 def _features(values: Mapping[str, object]) -> str:
     text = " ".join(f"{name}={value}" for name, value in values.items())
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def print_json(document: object) -> None:
+    """Print a document for programs."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from housepredict.domain.errors import UnusableSales
 from housepredict.entrypoints import sales_report
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.report import print_json
 from housepredict.entrypoints.sales_csv import number_or_text, sales_of_csv
 
 
@@ -68,4 +68,7 @@ def _day(text: str) -> date:
 
 
 def _print(options: argparse.Namespace, document: object, text: str) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False) if options.json else text)
+    if options.json:
+        print_json(document)
+    else:
+        print(text)

@@ -13,11 +13,9 @@ from housepredict.domain.models import (
     Evaluation,
     LaterEvaluation,
     ModelVersion,
-    Pointer,
     TrainingOptions,
     TrainingSource,
 )
-from housepredict.domain.processes import LiveProcess, converged
 from housepredict.domain.verdicts import Verdict
 from housepredict.entrypoints.measures import MEASURES
 
@@ -34,7 +32,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
     for each in MEASURES:
         value, bounds = getattr(evaluation.accuracy, each.field), evaluation.bounds.get(each.field)
         meaning = f"{each.meaning}; acceptable: {each.range}" if each.range else each.meaning
-        rows.append((each.title, _number(value, each.digits, each.unit), _range(bounds, each.digits), meaning))
+        rows.append((each.title, number(value, each.digits, each.unit), _range(bounds, each.digits), meaning))
     lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
     lines.append(table(("measure", "value", "95 % bounds", "meaning"), rows))
     for level in evaluation.coverage:
@@ -64,9 +62,9 @@ def segments_text(evaluation: Evaluation) -> str:
                 (
                     each.name,
                     str(each.n),
-                    _number(each.median_ratio, 3),
-                    _number(each.mdape, 1, " %"),
-                    _number(each.coverage, 1, " %"),
+                    number(each.median_ratio, 3),
+                    number(each.mdape, 1, " %"),
+                    number(each.coverage, 1, " %"),
                 )
                 for each in segments
             ]
@@ -176,61 +174,6 @@ def source_text(source: TrainingSource) -> str:
     return " and ".join(([source.location] if source.location else []) + recorded)
 
 
-def models_document(
-    versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]
-) -> dict[str, Any]:
-    """The versions as JSON, and what each process serves that is alive."""
-    return {
-        "models": [model_document(each, pointer.name) for each in versions],
-        "promoted": pointer.name,
-        "generation": pointer.generation,
-        "converged": converged(processes, pointer),
-        "processes": [
-            {
-                "host": each.host,
-                "process": each.pid,
-                "model_version": each.version,
-                "generation": each.generation,
-                "refused": each.refused,
-            }
-            for each in processes
-        ],
-    }
-
-
-def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]) -> str:
-    """The versions as a table, the promoted one marked, and what each process serves that is alive."""
-    if not versions:
-        return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
-    rows = [
-        (
-            "*" if version.name == pointer.name else "",
-            version.name,
-            version.algorithm,
-            source_text(version.source),
-            _number(version.evaluation.accuracy.mdape, 1, " %"),
-            _number(version.evaluation.accuracy.ppe10, 1, " %"),
-            _number(version.evaluation.accuracy.cod, 1),
-        )
-        for version in versions
-    ]
-    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows)]
-    parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
-    if processes:
-        serving = [
-            (
-                each.host,
-                str(each.pid),
-                each.version or "nothing",
-                "-" if each.generation is None else str(each.generation),
-                each.refused or "",
-            )
-            for each in processes
-        ]
-        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving)]
-    return "\n".join(parts)
-
-
 def _known(feature: Feature) -> str:
     if feature.observed:
         return f"{feature.observed[0]} to {feature.observed[1]}"
@@ -242,7 +185,8 @@ def _range(bounds: Bounds | None, digits: int) -> str:
     return f"{bounds.low:,.{digits}f} to {bounds.high:,.{digits}f}" if bounds else ""
 
 
-def _number(value: float | None, digits: int, unit: str = "") -> str:
+def number(value: float | None, digits: int, unit: str = "") -> str:
+    """A measure as it is printed; `-` where it is not defined."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 

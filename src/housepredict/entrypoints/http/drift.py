@@ -21,4 +21,4 @@ async def drift(request: Request) -> Response:
     return json_response(drift_document(review))
 
 
-ROUTES = (Route("/drift", drift),)
+DRIFT_ROUTES = (Route("/drift", drift),)

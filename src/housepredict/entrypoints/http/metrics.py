@@ -27,4 +27,4 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(state.registry), headers=HEADERS, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-ROUTES = (Route("/metrics", metrics),)
+METRICS_ROUTES = (Route("/metrics", metrics),)

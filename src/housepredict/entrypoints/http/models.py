@@ -17,7 +17,8 @@ from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import application_of, read_body
-from housepredict.entrypoints.version_report import model_document, models_document, version_document
+from housepredict.entrypoints.models_report import models_document
+from housepredict.entrypoints.version_report import model_document, version_document
 
 
 def models(request: Request) -> Response:

@@ -26,7 +26,8 @@ from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
-from housepredict.entrypoints.http.requests import decode, read_body, require_json, wants_explanation
+from housepredict.entrypoints.http.queries import wants_explanation
+from housepredict.entrypoints.http.requests import decode, read_body, require_json
 from housepredict.entrypoints.report import explanation_document
 
 HEADERS = [(name.lower().encode(), value.encode()) for name, value in COMMON_HEADERS.items()]

@@ -25,12 +25,13 @@ from housepredict.entrypoints.http.answers import (
     json_response,
     recorded_document,
 )
-from housepredict.entrypoints.http.drift import ROUTES as DRIFT_ROUTES
-from housepredict.entrypoints.http.metrics import ROUTES as METRICS_ROUTES
+from housepredict.entrypoints.http.drift import DRIFT_ROUTES
+from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
-from housepredict.entrypoints.http.requests import application_of, page
-from housepredict.entrypoints.http.sales import ENDPOINTS, SALES_ROUTES
+from housepredict.entrypoints.http.queries import page
+from housepredict.entrypoints.http.requests import application_of
+from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
 
 _ENDPOINTS = {
@@ -46,7 +47,10 @@ _ENDPOINTS = {
     "POST /models/rollback": "Go back to the version that was promoted before",
     "GET /drift": "How far houses and estimates have moved from what the model was trained on",
     "GET /metrics": "Metrics for Prometheus",
-    **ENDPOINTS,
+    "POST /predictions/{id}/sale": 'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
+    "GET /predictions/{id}/sale": "Get the sale of a prediction, and what was recorded before it",
+    "POST /sales": "Record sales: one, a list, or CSV (columns prediction, price, date)",
+    "GET /accuracy": "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
     "POST /train": "Retrain the model on the sales that it was trained on, or train one on those that are sent",
     "GET /trainings": "Get recent trainings, newest first (?limit=10)",
     "GET /trainings/{id}": "Get a training: how far it is, and what came of it",

@@ -17,6 +17,7 @@ from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.queries import span_of_days
 from housepredict.entrypoints.http.requests import (
     RepeatingObject,
     application_of,
@@ -24,17 +25,9 @@ from housepredict.entrypoints.http.requests import (
     is_csv,
     read_body,
     require_json,
-    span_of_days,
 )
 from housepredict.entrypoints.sales_csv import sales_of_csv
 from housepredict.entrypoints.sales_report import accuracy_document, sale_document, sales_document, unmatched
-
-ENDPOINTS = {
-    "POST /predictions/{id}/sale": 'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
-    "GET /predictions/{id}/sale": "Get the sale of a prediction, and what was recorded before it",
-    "POST /sales": "Record sales: one, a list, or CSV (columns prediction, price, date)",
-    "GET /accuracy": "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
-}
 
 
 async def sale_of_prediction(request: Request) -> Response:

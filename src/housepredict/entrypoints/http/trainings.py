@@ -22,7 +22,8 @@ from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import training_path
-from housepredict.entrypoints.http.requests import application_of, from_sales, listed, read_body
+from housepredict.entrypoints.http.queries import from_sales, listed
+from housepredict.entrypoints.http.requests import application_of, read_body
 from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, training_request
 from housepredict.entrypoints.training_jobs import Job
 from housepredict.entrypoints.training_process import TrainingRequest

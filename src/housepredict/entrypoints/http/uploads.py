@@ -23,7 +23,8 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.validation import Rule, Violation, pointer_to, text_problem
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.requests import UPLOAD, invalid_query, require_length, too_large, too_late
+from housepredict.entrypoints.http.queries import invalid_query
+from housepredict.entrypoints.http.requests import UPLOAD, require_length, too_large, too_late
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_process import TrainingRequest
 

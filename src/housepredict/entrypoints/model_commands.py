@@ -1,0 +1,73 @@
+"""The commands for model versions: `housepredict models | models show | models promote | models rollback`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.evaluation import Valued
+from housepredict.domain.held_out import of_artefact
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints import models_report, version_report
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.report import print_json
+
+
+def list_models(application: Application, options: argparse.Namespace) -> int:
+    """List the versions, and who serves what."""
+    versions, pointer = application.models.versions(), application.models.pointer()
+    processes = application.live_processes.alive()
+    if options.json:
+        print_json(models_report.models_document(versions, pointer, processes))
+    else:
+        print(models_report.models_text(versions, pointer, processes))
+    return 0
+
+
+def show_model(application: Application, options: argparse.Namespace) -> int:
+    """Show one version, or write its page."""
+    version, artefact = application.models.get(options.version)
+    promoted = application.models.pointer().name
+    if options.html:
+        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
+        try:
+            options.html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
+            return 5
+        print(f"housepredict: wrote {options.html}", file=sys.stderr)
+    if options.json:
+        print_json(version_report.version_document(version, promoted))
+    elif not options.html:
+        print(version_report.version_text(version, promoted))
+    return 0
+
+
+def _returned(application: Application, version: ModelVersion) -> Sequence[Valued]:
+    """The sales of houses that a version estimated; none where they cannot be read, for the page says more."""
+    try:
+        return application.review_accuracy.returned().rows.get(version.name, ())
+    except RepositoryUnavailable as error:
+        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
+        return ()
+
+
+def promote_model(application: Application, options: argparse.Namespace) -> int:
+    """Let a version serve."""
+    return _say_promoted(application.promote(options.version), options)
+
+
+def roll_back(application: Application, options: argparse.Namespace) -> int:
+    """Go back to the version that was promoted before."""
+    return _say_promoted(application.promote.rollback(), options)
+
+
+def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
+    if options.json:
+        print_json(version_report.model_document(version, version.name))
+    else:
+        print(f"Promoted {version.name} ({version.algorithm}).")
+    return 0

@@ -1,0 +1,65 @@
+"""What is printed of all model versions together, and of who serves them: text for people, documents for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from housepredict.domain.models import ModelVersion, Pointer
+from housepredict.domain.processes import LiveProcess, converged
+from housepredict.entrypoints.version_report import model_document, number, source_text, table
+
+
+def models_document(
+    versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]
+) -> dict[str, Any]:
+    """The versions as JSON, and what each process serves that is alive."""
+    return {
+        "models": [model_document(each, pointer.name) for each in versions],
+        "promoted": pointer.name,
+        "generation": pointer.generation,
+        "converged": converged(processes, pointer),
+        "processes": [
+            {
+                "host": each.host,
+                "process": each.pid,
+                "model_version": each.version,
+                "generation": each.generation,
+                "refused": each.refused,
+            }
+            for each in processes
+        ],
+    }
+
+
+def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]) -> str:
+    """The versions as a table, the promoted one marked, and what each process serves that is alive."""
+    if not versions:
+        return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
+    rows = [
+        (
+            "*" if version.name == pointer.name else "",
+            version.name,
+            version.algorithm,
+            source_text(version.source),
+            number(version.evaluation.accuracy.mdape, 1, " %"),
+            number(version.evaluation.accuracy.ppe10, 1, " %"),
+            number(version.evaluation.accuracy.cod, 1),
+        )
+        for version in versions
+    ]
+    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows)]
+    parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
+    if processes:
+        serving = [
+            (
+                each.host,
+                str(each.pid),
+                each.version or "nothing",
+                "-" if each.generation is None else str(each.generation),
+                each.refused or "",
+            )
+            for each in processes
+        ]
+        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving)]
+    return "\n".join(parts)
