@@ -38,6 +38,16 @@ SLOW = "algorithm=boosting&effort=high"
 """Long enough to be caught at it."""
 
 
+INTERRUPTIBLE = """
+import signal, sys
+from housepredict.entrypoints.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+"""`housepredict`, also where whoever runs the tests has SIGINT ignored, which what they start inherits."""
+
+
 def columns(rows: int) -> dict[str, list[Any]]:
     draw = Random(1)
     sqft = [draw.randrange(500, 4000) for _ in range(rows)]
@@ -294,7 +304,7 @@ def test_a_training_from_the_command_line_is_logged_and_an_interrupt_cancels_it(
         sales = str(csv_file(tmp_path / "slow.csv", 5000))
         options = ["--algorithm", "boosting", "--effort", "high", "--data-dir", str(tmp_path / "data")]
         with subprocess.Popen(
-            [sys.executable, "-m", "housepredict", "train", sales, *options], env=environment()
+            [sys.executable, "-c", INTERRUPTIBLE, "train", sales, *options], env=environment()
         ) as process:
             (told,) = eventually(lambda: httpx2.get(f"{service.url}/trainings").json()["trainings"])
             trainer = Trainer(service, f"/trainings/{told['id']}", process.pid)
