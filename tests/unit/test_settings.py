@@ -207,3 +207,27 @@ def test_a_token_file_that_is_not_there_is_refused_and_so_is_one_beside_a_token(
 
 def test_each_setting_has_a_variable() -> None:
     assert {"HOUSEPREDICT_DATABASE_URL", "HOUSEPREDICT_DEMO", "DB_PASSWORD"} < set(variables())
+
+
+def test_a_database_url_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    file, url = tmp_path / "url", "postgresql://me:p%40ss@db/houses"
+    file.write_text(url + "\n")
+    named = {"HOUSEPREDICT_DATABASE_URL_FILE": str(file)}
+    assert read_settings(named) == read_settings({"HOUSEPREDICT_DATABASE_URL": url})
+    assert read_settings(named | {"DB_HOST": "elsewhere"}).database_url == url
+    assert read_settings(named, database_url=IN_MEMORY).database_url == IN_MEMORY
+    with pytest.raises(InvalidSettings, match="HOUSEPREDICT_DATABASE_URL_FILE must not be set beside"):
+        read_settings(named | {"HOUSEPREDICT_DATABASE_URL": url})
+
+
+def test_the_labs_password_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}ü\n", encoding="utf-8")
+    assert read_settings({"DB_PASSWORD_FILE": str(file)}) == read_settings({"DB_PASSWORD": f"{PASSWORD}ü"})
+    for more, said in (
+        ({"DB_PASSWORD": PASSWORD}, "DB_PASSWORD_FILE must not be set beside DB_PASSWORD"),
+        ({"DB_PASSWORD_FILE": f"{file}.gone"}, "DB_PASSWORD_FILE cannot be read: No such file"),
+    ):
+        with pytest.raises(InvalidSettings, match=said) as caught:
+            read_settings({"DB_PASSWORD_FILE": str(file)} | more)
+        assert PASSWORD not in str(caught.value)

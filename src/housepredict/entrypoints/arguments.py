@@ -20,7 +20,7 @@ Command = Callable[[Application, argparse.Namespace], int]
 
 EXIT_CODES = {
     0: "done",
-    1: "an unexpected error, or an address that cannot be served on",
+    1: "an unexpected error, an address that cannot be served on, or a service that is not alive",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
     4: "no such model or training, none promoted, one that was refused, or one that does not keep what is asked of it",
@@ -133,6 +133,15 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
     serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
     serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
+
+    health = add("health", "Ask the service of this machine whether it is alive: exit code 0, or 1.")
+    health.add_argument("--host", help="the address that it listens on (127.0.0.1)")
+    health.add_argument("--port", type=_port, help="the port that it listens on (5000)")
+
+    migrate = add("migrate", "Bring the tables in PostgreSQL up to date; safe when many start at once.")
+    migrate.add_argument(
+        "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="how long a server that starts has to answer (0)"
+    )
 
     train = add(
         "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json

@@ -11,7 +11,7 @@ from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import TrainingOptions
-from housepredict.entrypoints import model_commands, report, sales_commands, training_report
+from housepredict.entrypoints import model_commands, report, sales_commands, service_commands, training_report
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
@@ -185,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser(
         {
             "serve": _serve,
+            "health": service_commands.health,
+            "migrate": service_commands.migrate,
             "train": _train,
             "predict": _predict,
             "models": model_commands.list_models,

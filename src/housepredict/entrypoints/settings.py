@@ -20,10 +20,18 @@ T = TypeVar("T")
 PREFIX = "HOUSEPREDICT_"
 MIN_TOKEN = 16
 IN_MEMORY = "memory:"
+_SECRETS = ("database_url", "token", "signing_key")  # each may be in a file instead
 PROJECT_FOLDER = Path(".housepredict")
 
-# The tutorial's variables and what they default to; a password has no default.
-_LAB = {"DB_HOST": "localhost", "DB_PORT": "5432", "DB_NAME": "mldata", "DB_USER": "postgres", "DB_PASSWORD": ""}
+# The tutorial's variables and what they default to; a password has no default. The last one is not the tutorial's.
+_LAB = {
+    "DB_HOST": "localhost",
+    "DB_PORT": "5432",
+    "DB_NAME": "mldata",
+    "DB_USER": "postgres",
+    "DB_PASSWORD": "",
+    "DB_PASSWORD_FILE": "",
+}
 # Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
@@ -83,8 +91,31 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
     present = {name: value for name, value in present.items() if not _is_from_kubernetes(name, value)}
     problems: list[str] = []
     values: dict[str, Any] = {"data_dir": PROJECT_FOLDER if PROJECT_FOLDER.is_dir() else None}
+    values |= _read_variables(present, problems)
     if any(name in present for name in _LAB):
-        values["database_url"] = _lab_database(present, problems)
+        lab = _lab_database(present, problems)
+        if "database_url_file" not in values:
+            values.setdefault("database_url", lab)
+    for name, value in given.items():
+        if value is None:
+            continue
+        values.pop(f"{name}_file", None)
+        try:
+            values[name] = _READERS[name](str(value))
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    problems += _contradictions(values)
+    if problems:
+        raise InvalidSettings(problems)
+    for secret in _SECRETS:
+        if f"{secret}_file" in values:
+            values[secret] = values.pop(f"{secret}_file")
+    settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
+    return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+
+
+def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    values = {}
     for name, text in sorted(present.items()):
         if name.startswith(PREFIX):
             setting = name.removeprefix(PREFIX).lower()
@@ -96,20 +127,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
             except ValueError as error:
                 # the value itself may be a secret
                 problems.append(f"{name} {error}")
-    for name, value in given.items():
-        if value is None:
-            continue
-        try:
-            values[name] = _READERS[name](str(value))
-        except ValueError as error:
-            problems.append(f"{name} {error}")
-    problems += _contradictions(values)
-    if problems:
-        raise InvalidSettings(problems)
-    values["signing_key"] = values.pop("signing_key_file", values.get("signing_key", ()))
-    values["token"] = values.pop("token_file", values.get("token"))
-    settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
-    return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+    return values
 
 
 def variables() -> list[str]:
@@ -130,6 +148,13 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
     lab = {name: present.get(name, default) for name, default in _LAB.items()}
     if not lab["DB_PORT"].isdecimal():
         problems.append("DB_PORT must be a whole number")
+    if lab["DB_PASSWORD_FILE"]:
+        if lab["DB_PASSWORD"]:
+            problems.append("DB_PASSWORD_FILE must not be set beside DB_PASSWORD")
+        try:
+            lab["DB_PASSWORD"] = _file_of(str)(lab["DB_PASSWORD_FILE"])
+        except ValueError as error:
+            problems.append(f"DB_PASSWORD_FILE {error}")
     host = f"[{lab['DB_HOST']}]" if ":" in lab["DB_HOST"] else quote(lab["DB_HOST"], safe="")
     password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
     user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
@@ -139,7 +164,7 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own"
-    for secret in ("signing_key", "token"):
+    for secret in _SECRETS:
         if secret in values and f"{secret}_file" in values:
             yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
 
@@ -193,8 +218,8 @@ def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
 
     def read_file(path: str) -> T:
         try:
-            # what is not ASCII is no secret of ours, and the error of a decoder would show it
-            return read(Path(path).read_text(encoding="ascii", errors="replace").strip())
+            # the error of a decoder would show the secret; what is not UTF-8 is none of ours
+            return read(Path(path).read_text(encoding="utf-8", errors="replace").strip())
         except OSError as error:
             raise ValueError(f"cannot be read: {error.strerror}") from error
 
@@ -213,6 +238,7 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "database_url": _database_url,
+    "database_url_file": _file_of(_database_url),
     "models": _one_of(_MODEL_STORES),
     "demo": _flag,
     "host": str,

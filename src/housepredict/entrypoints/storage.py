@@ -140,6 +140,19 @@ class Storage:
             from housepredict.adapters.postgres.model_database import ModelDatabase
         return self._resources.enter_context(closing(ModelDatabase.at(self.settings.database_url)))
 
+    def migrate(self, seconds: float) -> bool:
+        """Bring the tables in PostgreSQL up to date; the server has so long to answer. False where there is none.
+
+        Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's.
+        """
+        if self.settings.database_url in (None, IN_MEMORY):
+            return False
+        with needing("postgres", "Bringing a database up to date"):
+            from housepredict.adapters.postgres.migrations import migrate_once_it_answers
+
+        migrate_once_it_answers(self.settings.database_url, seconds)
+        return True
+
     def close(self) -> None:
         """Close whatever was opened."""
         self._resources.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from importlib import resources
 
 import psycopg
 
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
-from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 
 _PATIENCE = 5.0
+_PAUSE = 0.5  # seconds between attempts
 
 
 def migrate(database: Database) -> None:
@@ -27,6 +29,22 @@ def migrate(database: Database) -> None:
                 apply_migrations(database.conninfo)
     except RefusedPredictions as error:  # there are none: what a migration raises is about what it found
         raise MisconfiguredRepository(str(error)) from error
+
+
+def migrate_once_it_answers(conninfo: str, seconds: float) -> None:
+    """As `migrate`, for a server that may be starting: it has so long to answer."""
+    database, deadline = Database.at(conninfo), time.monotonic() + seconds
+    while True:
+        try:
+            migrate(database)
+        except MisconfiguredRepository:
+            raise
+        except RepositoryUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _lacking(database: Database) -> bool:
