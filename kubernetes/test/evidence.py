@@ -65,8 +65,10 @@ def looks(text: str) -> list[Look]:
 
 
 def convergence(seen: Sequence[Look], generation: int) -> float | None:
-    """At most how many seconds passed from a commit until all served it: from the last look before it was there to the
-    end of the first that found all converged."""
+    """At most how many seconds passed from a commit until all served it.
+
+    From the last look before it was there to the end of the first that found all converged.
+    """
     before = [look.began for look in seen if look.generation < generation]
     after = [look.ended for look in seen if look.generation >= generation and look.converged]
     return min(after) - max(before) if before and after else None

@@ -2,9 +2,9 @@
 
 It runs inside the cluster, until there is a file FOLDER/stop. Only the standard library is there for sure.
 
-FOLDER/answers has a line for each request: when it was answered (seconds), how long it took (ms), and then the id, the
-generation and the price; or `failed` and why. FOLDER/models has one for each look at GET /models: when the look began and
-ended, the generation, whether all have converged, and how many processes there are.
+FOLDER/answers.N has a line for each request of client N: when it was answered (seconds), how long it took (ms), and
+then the id, the generation and the price; or `failed` and why. FOLDER/models has one for each look at GET /models: when
+the look began and ended, the generation, whether all have converged, and how many processes there are.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ PATIENCE = 15  # seconds
 
 
 def ask_for_estimates(seed: int, folder: Path) -> None:
-    """One client. A connection that the service says it closes is opened anew; whatever else goes wrong is a failure."""
-    houses = random.Random(seed)  # noqa: S311  # houses, not secrets
+    """One client.
+
+    A connection that the service says it closes is opened anew, as http.client does. Whatever else goes wrong is a
+    failure, on a fresh connection or not.
+    """
+    houses = random.Random(seed)
     connection = HTTPConnection(SERVICE, 80, timeout=PATIENCE)
     asked = 0
     with (folder / f"answers.{seed}").open("a", buffering=1) as notes:

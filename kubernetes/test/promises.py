@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import evidence
-from cluster import SERVICE, Broken, Cluster, say
+from basics import lab, pod_security, service_links
+from cluster import Broken, Cluster, say
 from report import write_report
+from trial import SETTLED, Trial
 
 NAMESPACE = "housepredict-test"
 HERE = Path(__file__).parent
-SETTLED = 3.0  # seconds of load before and after what is done
 SOON = 2.0  # seconds in which all pods have to serve what was promoted
 SALES = 400
 
 
-@dataclass
-class Test:
-    """One run, and what it found."""
-
-    cluster: Cluster
-    phases: list[evidence.Phase] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-
-    def check(self, held: bool, promise: str) -> None:
-        """Note whether it held, and go on."""
-        say(("held: " if held else "BROKEN: ") + promise)
-        self.facts.append(promise)
-        if not held:
-            self.broken.append(promise)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Something that is done under load."""
-        say(name)
-        began = time.time()
-        time.sleep(SETTLED)
-        yield
-        time.sleep(SETTLED)
-        self.phases.append(evidence.Phase(name, began, time.time()))
+class Test(Trial):
+    """All that is tried."""
 
     def start(self) -> None:
         """Apply the overlay but for the training, and wait; and bring the clients in."""
@@ -62,63 +38,6 @@ class Test:
         pod = (HERE / "load.yaml").read_text(encoding="utf-8").replace("SECRET", secret["secretName"])
         self.cluster.kubectl("apply", "-f", "-", given=pod)
         self.cluster.kubectl("wait", "--for=condition=Ready", "pod/load", "--timeout=120s")
-
-    def lab(self) -> None:
-        """The fifth task of the lab."""
-        ask = self.cluster.ask
-        health = ask("GET", "/health")
-        self.check(health["status"] == "healthy" and health["model_loaded"], "`GET /health` says `healthy`")
-        estimate = ask("POST", "/predict", {"size": 2400, "bedrooms": 3, "age": 7})
-        self.check("prediction" in estimate, "`POST /predict` gives an estimate")
-        recent = [each["id"] for each in ask("GET", "/predictions")["predictions"]]
-        self.check(estimate["id"] in recent, "`GET /predictions` has it, whichever pod is asked")
-        logs = self.cluster.kubectl("logs", "-l", SERVICE, "--tail=50")
-        self.check("housepredict serves on" in logs, "`kubectl logs` shows the log of the pods")
-        self.cluster.kubectl("scale", "deployment/housepredict", "--replicas=3")
-        self.cluster.settle(3)
-        found = self.cluster.get("endpoints", "housepredict")["subsets"]
-        self.check(
-            sum(len(each["addresses"]) for each in found) == 3, "`kubectl scale` to 3 gives the Service 3 endpoints"
-        )
-        self.cluster.kubectl("scale", "deployment/housepredict", "--replicas=2")
-        self.cluster.settle(2)
-
-    def pod_security(self) -> None:
-        """What a pod may do, seen from within, and that Kubernetes' own variables harm nothing."""
-        inside = (
-            "id -u; ls /var/run/secrets/kubernetes.io 2>&1; touch /x 2>&1; "
-            "grep -E 'CapEff|NoNewPrivs|^Seccomp:' /proc/self/status; env"
-        )
-        for name, user in ((self.cluster.pods()[0], "10001"), ("postgres-0", "999")):
-            said = self.cluster.kubectl("exec", name, "--", "sh", "-c", inside)
-            held = (
-                said.startswith(f"{user}\n")
-                and "No such file" in said
-                and "Read-only file system" in said
-                and "CapEff:\t0000000000000000" in said
-                and "NoNewPrivs:\t1" in said
-                and "HOUSEPREDICT_PORT=" not in said
-            )
-            what = "the service" if user == "10001" else "PostgreSQL"
-            self.check(
-                held,
-                f"{what} runs as {user}, without capabilities, privileges to gain, a Kubernetes token, "
-                "variables of Services, or a root folder that it could write to",
-            )
-        spec = self.cluster.get("deployment", "housepredict")["spec"]["template"]["spec"]
-        migrate = spec.pop("initContainers")[0]
-        command = {"command": ["sh", "-c", "env | grep -E '^HOUSEPREDICT_(PORT|SERVICE)'; exec housepredict migrate"]}
-        spec |= {"enableServiceLinks": True, "restartPolicy": "Never", "containers": [migrate | command]}
-        metadata = {"name": "links", "labels": {"app.kubernetes.io/name": "housepredict"}}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        self.cluster.kubectl("apply", "-f", "-", given=json.dumps(pod))
-        ended = ("Succeeded", "Failed")
-        self.cluster.wait("end of links", lambda: self.cluster.get("pod", "links")["status"]["phase"] in ended)
-        said = self.cluster.kubectl("logs", "links")
-        self.check(
-            "HOUSEPREDICT_PORT=tcp://" in said and "up to date" in said,
-            "where `enableServiceLinks: false` is forgotten, `HOUSEPREDICT_PORT=tcp://…` is there and does no harm",
-        )
 
     @contextmanager
     def load(self, folder: str) -> Iterator[None]:
@@ -179,7 +98,7 @@ class Test:
     def record_sales(self) -> None:
         """Houses that were estimated are sold, for about that."""
         answers, _ = self.notes("/tmp/load")  # noqa: S108  # a folder of a pod's
-        market = random.Random(1)  # noqa: S311  # prices, not secrets
+        market = random.Random(1)
         day = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
         sold = [each for each in answers if each.id][-SALES:]
         sales = [
@@ -236,8 +155,8 @@ class Test:
         lost = acknowledged - cluster.rows()
         self.check(
             not lost,
-            f"with a volume for each spool, both pods were killed at once while PostgreSQL was away and {waited} estimates "
-            f"or more waited: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
+            f"with a volume for each spool, both pods were killed at once while PostgreSQL was away and {waited} "
+            f"estimates or more waited: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
         )
 
 
@@ -257,8 +176,9 @@ def main() -> int:
         return 2
     try:
         test.start()
-        test.lab()
-        test.pod_security()
+        lab(test)
+        pod_security(test)
+        service_links(test)
         with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod's
             test.upheaval()
         answers = test.judge()

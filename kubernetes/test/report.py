@@ -11,8 +11,9 @@ from evidence import Answer, Phase, table
 
 _PAGE = """# What a cluster showed
 
-Written by `kubernetes/test/run --report docs/explanation/kubernetes-report.md` on {day}; [Run on Kubernetes](../how-to/run-on-kubernetes.md)
-tells how to run it. A cluster of another size has other times; what failed and what was lost has to be nothing on all.
+Written by `kubernetes/test/run --report docs/explanation/kubernetes-report.md` on {day};
+[Run on Kubernetes](../how-to/run-on-kubernetes.md#try-it-under-load) tells how. Other clusters have
+other times; what failed and what was lost has to be nothing on all.
 
 ## On what
 
@@ -20,8 +21,8 @@ tells how to run it. A cluster of another size has other times; what failed and 
 
 ## Under load
 
-Clients in the cluster asked through the Service, on connections that they kept open, for one estimate each {pace} or so. A
-connection that the service said it would close was opened anew; anything else that went wrong counts as failed.
+Clients in the cluster asked through the Service, on connections that they kept open, for one estimate every {pace} or
+so. A connection that the service said it would close was opened anew; anything else that went wrong counts as failed.
 
 {table}
 
@@ -35,7 +36,9 @@ connection that the service said it would close was opened anew; anything else t
 """
 
 
-def write_report(path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer]) -> None:
+def write_report(
+    path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer]
+) -> None:
     """Write it."""
     span = answers[-1].at - answers[0].at
     path.write_text(
@@ -59,7 +62,7 @@ def _versions(cluster: Cluster) -> str:
     database = cluster.kubectl("exec", "postgres-0", "--", "postgres", "--version").strip()
     return "\n".join(
         [
-            f"- Kubernetes {info['kubeletVersion']}, {len(nodes)} node(s), {cores} cores, on which the clients ran, too",
+            f"- Kubernetes {info['kubeletVersion']}, {len(nodes)} node(s), {cores} cores, the clients there, too",
             f"- {info['containerRuntimeVersion']}, Linux {info['kernelVersion'].split('-')[0]}, {info['osImage']}",
             f"- {program}, {database}",
         ]
