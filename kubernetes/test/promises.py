@@ -15,7 +15,7 @@ from pathlib import Path
 import evidence
 from basics import lab, pod_security, service_links
 from cluster import Broken, Cluster, say
-from report import write_report
+from report import memory, write_report
 from trial import SETTLED, Trial
 
 NAMESPACE = "housepredict-test"
@@ -181,10 +181,10 @@ def main() -> int:
         service_links(test)
         with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod's
             test.upheaval()
-        answers = test.judge()
+        answers, taken = test.judge(), memory(test.cluster)
         test.durable_spool()
         if options.report:
-            write_report(options.report, test.cluster, test.phases, test.facts, answers)
+            write_report(options.report, test.cluster, test.phases, test.facts, answers, taken)
     except Broken as error:
         test.check(False, str(error))
     finally:
