@@ -21,7 +21,7 @@ other times; what failed and what was lost has to be nothing on all.
 
 ## Under load
 
-Clients in the cluster asked through the Service, on connections that they kept open, for one estimate every {pace} or
+Clients in the cluster asked through the Service, on connections that they kept open, for one estimate each {pace} or
 so. A connection that the service said it would close was opened anew; anything else that went wrong counts as failed.
 
 {table}
