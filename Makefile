@@ -11,7 +11,7 @@ locked := $(pip) install --require-hashes --requirement
 
 .PHONY: help
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: .venv/.project ## start the service on port 5000 with the demonstration model; ARGS="--port 8000"
@@ -36,6 +36,7 @@ check: .venv/.dev .venv/.project ## lint, formatting, types, and the direction o
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy $(wildcard src tests benchmarks)
+	MYPYPATH=kubernetes/test $(bin)/mypy kubernetes
 	$(bin)/lint-imports
 
 .PHONY: format
@@ -55,6 +56,7 @@ lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits
 	$(compile) --extra serve --extra postgres --extra train --constraint requirements/dev.lock --output-file requirements/image.lock
 	$(compile) --extra serve --extra postgres --constraint requirements/dev.lock --output-file requirements/serving.lock
 	$(subst pyproject.toml,--group pyproject.toml:build,$(compile)) --constraint requirements/dev.lock --output-file requirements/build.lock
+	$(subst pyproject.toml,--group pyproject.toml:manifests,$(compile)) --output-file requirements/manifests.lock
 	$(compile) --extra all --group bench --constraint requirements/dev.lock --output-file requirements/bench.lock
 
 # --universal: one lock for every platform. fewest: and one version for every Python, so that all run what was tested.
@@ -64,6 +66,10 @@ compile = build/uv/bin/uv pip compile pyproject.toml --quiet --universal --pytho
 .PHONY: bench
 bench: build/bench/.bench .venv/.project ## measure the service beside others, a quarter of an hour; ARGS=--quick, ARGS=--profile
 	build/bench/bin/python -m benchmarks.throughput $(ARGS)
+
+.PHONY: check-manifests
+check-manifests: build/manifests/.manifests ## check the Kubernetes manifests: schemas and security
+	build/manifests/bin/python kubernetes/check.py
 
 .PHONY: clean
 clean: ## remove what was made, and keep .housepredict, which is data
@@ -94,6 +100,13 @@ build/bench/.bench: requirements/bench.lock .venv/pyvenv.cfg
 	@$(bin)/python -m venv build/bench
 	@build/bench/bin/python -m pip --disable-pip-version-check --quiet --retries 5 \
 		install --require-hashes --requirement requirements/bench.lock
+	@touch $@
+
+build/manifests/.manifests: requirements/manifests.lock .venv/pyvenv.cfg
+	@echo "Installing what checks manifests (the first time takes a minute)"
+	@$(bin)/python -m venv build/manifests
+	@build/manifests/bin/python -m pip --disable-pip-version-check --quiet --retries 5 \
+		install --require-hashes --requirement requirements/manifests.lock
 	@touch $@
 
 build/uv/bin/uv:
