@@ -106,10 +106,12 @@ class Page:
         return self._shown(done.stdout)
 
     def _train(self) -> str:
-        """Train as several pages do, once; the model that was made serves them all."""
+        """Train as several pages do, once, and without the search for the best of models, which takes minutes; the model
+        that was made serves them all.
+        """
         models, said = Path(".housepredict/models"), self.trained / "said.txt"
         if not said.exists():
-            output = self._bash(KING_COUNTY)
+            output = self._bash(f"{KING_COUNTY} --effort low")
             shutil.copytree(models, self.trained, dirs_exist_ok=True)
             said.write_text(output, encoding="utf-8")
         shutil.copytree(self.trained, models, dirs_exist_ok=True)
