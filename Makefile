@@ -57,6 +57,7 @@ lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits
 	$(compile) --extra serve --extra postgres --constraint requirements/dev.lock --output-file requirements/serving.lock
 	$(subst pyproject.toml,--group pyproject.toml:build,$(compile)) --constraint requirements/dev.lock --output-file requirements/build.lock
 	$(subst pyproject.toml,--group pyproject.toml:manifests,$(compile)) --output-file requirements/manifests.lock
+	$(subst pyproject.toml,--group pyproject.toml:docs,$(compile)) --output-file requirements/docs.lock
 	$(compile) --extra all --group bench --constraint requirements/dev.lock --output-file requirements/bench.lock
 
 # --universal: one lock for every platform. fewest: and one version for every Python, so that all run what was tested.
@@ -70,6 +71,10 @@ bench: build/bench/.bench .venv/.project ## measure the service beside others, a
 .PHONY: check-manifests
 check-manifests: build/manifests/.manifests ## check the Kubernetes manifests: schemas and security
 	build/manifests/bin/python kubernetes/check.py
+
+.PHONY: docs
+docs: build/sphinx/.sphinx ## make a site of the documentation in build/docs
+	build/sphinx/bin/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
 
 .PHONY: clean
 clean: ## remove what was made, and keep .housepredict, which is data
@@ -107,6 +112,13 @@ build/manifests/.manifests: requirements/manifests.lock .venv/pyvenv.cfg
 	@$(bin)/python -m venv build/manifests
 	@build/manifests/bin/python -m pip --disable-pip-version-check --quiet --retries 5 \
 		install --require-hashes --requirement requirements/manifests.lock
+	@touch $@
+
+build/sphinx/.sphinx: requirements/docs.lock .venv/pyvenv.cfg
+	@echo "Installing what makes a site of the documentation (the first time takes a minute)"
+	@$(bin)/python -m venv build/sphinx
+	@build/sphinx/bin/python -m pip --disable-pip-version-check --quiet --retries 5 \
+		install --require-hashes --requirement requirements/docs.lock
 	@touch $@
 
 build/uv/bin/uv:
