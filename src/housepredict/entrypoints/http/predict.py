@@ -60,9 +60,16 @@ class Estimator:
     def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
         return Coalescer(self._estimate, self.max_batch, self.max_waiting)
 
-    def check(self, given: Sequence[object]) -> Job:
-        """Houses as a job, if the model in service has nothing against them. Raises InvalidHouses or NoModel."""
-        serving = self._models.in_service()
+    def in_service(self) -> InService:
+        """What is in service. Raises NoModel, or why the version was refused."""
+        return self._models.in_service()
+
+    def check(self, given: Sequence[object], serving: InService | None = None) -> Job:
+        """Houses as a job, if the model has nothing against them: what is in service, or was when they were read.
+
+        Raises InvalidHouses or NoModel.
+        """
+        serving = serving or self._models.in_service()
         return Job(serving, self._predict.check(serving, given))
 
     async def estimate(self, job: Job) -> Sequence[Prediction]:
