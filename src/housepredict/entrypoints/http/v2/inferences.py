@@ -202,8 +202,11 @@ class _Reading:
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
         """Find what is wrong with values, too, where the request is refused in any case."""
+        known = {each.pointer for each in self.violations}
         for feature in self._schema.features:
             for row, value in enumerate(columns.get(feature.name, ())):
+                if element(feature.name, row) in known:
+                    continue
                 if value is None and feature.required:
                     self.refuse(element(feature.name, row), Rule.MISSING, "is missing")
                 elif value is not None and (broken := check_value(feature, value)):
@@ -243,7 +246,7 @@ def in_tensors(error: InvalidHouses) -> InvalidHouses:
 
 
 def _in_tensors(violation: Violation) -> Violation:
-    _, row, *names = [*violation.pointer.split("/"), ""][:3]
-    name = names[0].replace("~1", "/").replace("~0", "~")
+    _, row, name, *_ = [*violation.pointer.split("/"), "", ""]
+    name = name.replace("~1", "/").replace("~0", "~")
     where = "the batch" if not row else element(name, int(row)) if name else f"house {row}"
     return evolve(violation, pointer=where)
