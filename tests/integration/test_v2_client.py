@@ -51,7 +51,7 @@ def test_it_finds_the_model_and_its_tensors(client: Any) -> None:
 def test_it_gets_estimates_that_are_recorded(
     client: Any, service: Service, binary: bool, compression: str | None
 ) -> None:
-    houses = [LAB_HOUSE, {**LAB_HOUSE, "size": 900.5}] * 500
+    houses: list[dict[str, Any]] = [LAB_HOUSE, {**LAB_HOUSE, "size": 900.5}] * 500
     names = ["price", "id", "low_80", "warnings"]
     # without a choice of outputs, it asks for all of them in binary
     asked = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]

@@ -22,6 +22,21 @@ from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
+_TELLING = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"origin",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_OF_A_FEW = 2048
+"""A body of more bytes may be answered with so many that they are packed, if the client takes them so."""
 
 
 class ExpressProtocol(HttpProtocol):
@@ -112,15 +127,25 @@ class _Passenger:
 
 
 def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
-    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece."""
+    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
+    answer is to be JSON as it is.
+    """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
-    length, types = 0, 0
+    length, types, most = 0, 0, min(SHORT, limit)
     for name, value in scope["headers"]:
+        if name not in _TELLING:
+            continue
         if name == b"content-length":
             length = int(value) if len(value) < 6 and value.isdigit() else SHORT + 1
         elif name == b"content-type":
             types += 1 if value == b"application/json" else 2
-        elif name in (b"transfer-encoding", b"expect", b"upgrade"):
+        elif name == b"accept":
+            if b"csv" in value.lower():
+                return False
+        elif name == b"accept-encoding":
+            # most clients send it; of a house, or a few, the answer is too short to be packed
+            most = min(most, _OF_A_FEW)
+        else:
             return False
-    return types == 1 and 0 < length <= min(SHORT, limit)
+    return types == 1 and 0 < length <= most

@@ -13,13 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict import __version__
+from housepredict.entrypoints.houses_csv import predictions_csv
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
+    encoded,
     example,
     json_response,
     recorded_document,
 )
+from housepredict.entrypoints.http.codings import CSV, prefers_csv, response
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
@@ -103,10 +106,12 @@ def predictions(request: Request) -> Response:
     found = application_of(request).predict.recent(limit, before)
     older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
+    if prefers_csv(request.headers):
+        return response(predictions_csv(found), request.headers, CSV, headers)
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
     if backlog := application_of(request).backlog():
         document["behind"] = backlog_document(backlog)
-    return json_response(document, headers=headers)
+    return response(encoded(document), request.headers, "application/json", headers)
 
 
 ROUTES = (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.answers import encode
+from housepredict.entrypoints.http.answers import encoded
 from housepredict.entrypoints.http.v2.tensors import to_binary, to_json
 
 MODEL = "housepredict"
@@ -50,5 +50,5 @@ def answer_to(
         outputs.append(output)
     named = {} if id_ is None else {"id": id_}
     document = {"model_name": MODEL, "model_version": version, **named, "outputs": outputs}
-    head = encode(document).encode("utf-8", "replace")
+    head = encoded(document)
     return b"".join([head, *binary]), len(head) if binary else None

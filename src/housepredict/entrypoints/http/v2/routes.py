@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,8 +16,9 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
-from housepredict.entrypoints.http.answers import HEADERS, json_response
-from housepredict.entrypoints.http.predict import SHORT, Estimator, Job
+from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.codings import response
+from housepredict.entrypoints.http.predict import FEW, SHORT, Estimator, Job
 from housepredict.entrypoints.http.problems import NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body
@@ -136,23 +137,21 @@ async def infer(request: Request) -> Response:
     _require_model(request, serving.version)
     _require_media_type(request.headers)
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    is_long = len(body) > SHORT
-    header_length = request.headers.get(_HEADER_LENGTH)
-    if is_long:
-        inference, job = await run_in_threadpool(_read, estimator, serving, body, header_length)
-    else:
-        inference, job = _read(estimator, serving, body, header_length)
+    is_short = len(body) <= SHORT
+    given = (estimator, serving, body, request.headers.get(_HEADER_LENGTH))
+    inference, job = _read(*given) if is_short else await run_in_threadpool(_read, *given)
     try:
         predictions = await estimator.estimate(job)
     except InvalidHouses as error:
         raise in_tensors(error) from None
-    name = serving.version.name
-    if is_long:
-        content, head = await run_in_threadpool(answer_to, inference.id, inference.outputs, name, predictions)
-    else:
-        content, head = answer_to(inference.id, inference.outputs, name, predictions)
-    headers: Mapping[str, str] = HEADERS if head is None else {**HEADERS, _HEADER_LENGTH: str(head)}
-    return Response(content, 200, headers, "application/json" if head is None else "application/octet-stream")
+
+    def respond() -> Response:
+        content, head = answer_to(inference.id, inference.outputs, serving.version.name, predictions)
+        if head is None:
+            return response(content, request.headers, "application/json")
+        return response(content, request.headers, "application/octet-stream", {_HEADER_LENGTH: str(head)})
+
+    return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
 def _read(estimator: Estimator, serving: InService, body: bytes, header_length: str | None) -> tuple[Inference, Job]:
