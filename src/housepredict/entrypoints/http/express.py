@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.predict import HEADERS, SHORT, Estimator, read, written
-from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.problems import Problem, answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
@@ -51,6 +51,12 @@ class ExpressProtocol(HttpProtocol):
         if app is not self.app or self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
             super()._start_asgi_task(cycle, app)
             return
+        if self._settings.rate_limit is not None:
+            try:
+                self.app.state.limiter.take(cycle.scope)
+            except Problem as problem:
+                self.fail(cycle, problem)
+                return
         self._running = cycle
         if cycle.more_body:
             self._boarding = cycle
