@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from housepredict import __version__
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.v2.inferences import DATATYPE_OF
 from housepredict.entrypoints.http.v2.tensors import to_binary
 from tests.factories import MIXED
@@ -194,7 +195,14 @@ def test_binary_and_json_have_the_same_answers_as_plain_houses(
     assert struct.unpack(f"<{len(batch)}d", answer.content[int(answer.headers[HEADER]) :]) == tuple(expected)
 
 
-REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+BESIDE_BINARY = lab_inputs()[0] | {"parameters": {"binary_data_size": 0}}
+REFUSED: dict[str, tuple[object, list[str]]] = {
+    "a list": ([], ["the request must be an object"]),
+    "a number beyond all others": (
+        {"inputs": [tensor("size", [10**400, -(10**400)]), *lab_inputs(2)[1:]]},
+        ["size[0]", "size[1]"],
+    ),
+    "data beside binary data": ({"inputs": [BESIDE_BINARY, *lab_inputs()[1:]]}, ["size"]),
     "no inputs": ({}, ["inputs", "size", "bedrooms", "age"]),
     "inputs that are none": ({"inputs": {"size": 1}}, ["inputs", "size", "bedrooms", "age"]),
     "an input without a name": ({"inputs": [*lab_inputs(), {"shape": [1]}]}, ["inputs[3]"]),
@@ -261,8 +269,15 @@ def test_no_body_makes_it_fail(client: TestClient, noise: bytes, length: str | N
     assert answer.status_code in (200, 400)
 
 
+def test_before_it_has_started_it_says_so() -> None:
+    app = TestClient(asgi_app(application=application(lab_version())))  # without its lifespan
+    assert "log says more" in error(app.post(INFER, json={"inputs": lab_inputs()}), 500)
+
+
 def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> None:
     body = json.dumps({"inputs": lab_inputs()})
+    long = json.dumps({"inputs": lab_inputs(), "parameters": {"comment": " " * 15_000}})
+    assert client.post(INFER, content=long).status_code == 200
     for media_type, status in {"application/json": 200, "application/octet-stream": 200, "text/csv": 415}.items():
         assert client.post(INFER, content=body, headers={"Content-Type": media_type}).status_code == status
     assert "HOUSEPREDICT_MAX_BODY" in error(client.post(INFER, content=b" " * (MAX_BODY + 1)), 413)

@@ -138,7 +138,7 @@ def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
-    length, types, most = 0, 0, min(SHORT, limit)
+    length, types, most = 0, 0, SHORT
     for name, value in scope["headers"]:
         if name not in _TELLING:
             continue
@@ -147,11 +147,11 @@ def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
         elif name == b"content-type":
             types += 1 if value == b"application/json" else 2
         elif name == b"accept":
-            if b"csv" in value.lower():
+            if value != b"*/*" and b"csv" in value.lower():
                 return False
         elif name == b"accept-encoding":
             # most clients send it; of a house, or a few, the answer is too short to be packed
-            most = min(most, _OF_A_FEW)
+            most = _OF_A_FEW
         else:
             return False
-    return types == 1 and 0 < length <= most
+    return types == 1 and 0 < length <= most and length <= limit

@@ -165,9 +165,9 @@ class _Reading:
         return found
 
     def _parameters(self, where: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        parameters = given.get("parameters", {})
-        if isinstance(parameters, dict):
-            return parameters
+        parameters = given.get("parameters")
+        if parameters is None or isinstance(parameters, dict):
+            return parameters or {}
         self.refuse(where, Rule.TYPE, "must have an object as its parameters", parameters)
         return {}
 
@@ -195,7 +195,7 @@ class _Reading:
             return None
         if type(size) is not int or not 0 <= size <= len(self.rest):
             raise Misshapen(f"says that it has {size} bytes of binary data, where there are {len(self.rest)} more")
-        if "data" in given:
+        if given.get("data") is not None:
             raise Misshapen("has data beside its binary data")
         content, self.rest = self.rest[:size], self.rest[size:]
         return content
