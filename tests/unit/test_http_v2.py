@@ -217,6 +217,7 @@ REFUSED: dict[str, tuple[object, list[str]]] = {
     "other numbers of houses": ({"inputs": [*lab_inputs(2)[:1], *lab_inputs()[1:]]}, ["inputs"]),
     "no houses": ({"inputs": lab_inputs(0)}, ["the batch"]),
     "too many": ({"inputs": lab_inputs(21)}, ["the batch"]),
+    "as many as nobody can send": ({"inputs": [lab_inputs()[0] | {"shape": [10**30]}]}, ["the batch"]),
     "values of all kinds": (
         {"inputs": [tensor("size", [True, -1]), tensor("bedrooms", [2.5, 2**63]), tensor("age", [None, 1])]},
         ["size[0]", "bedrooms[0]", "bedrooms[1]", "size[1]", "age[0]"],

@@ -79,7 +79,7 @@ def request_for(batch: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, st
 
 @given(houses, st.booleans())
 def test_houses_survive_the_way_through_tensors(batch: list[dict[str, Any]], binary: bool) -> None:
-    inference = read_inference(OPTIONAL, *request_for(batch, binary=binary))
+    inference = read_inference(OPTIONAL, *request_for(batch, binary=binary), 1000)
     assert inference.houses == batch
     assert [{name: type(value) for name, value in house.items()} for house in inference.houses] == [
         {name: type(value) for name, value in house.items()} for house in batch
@@ -132,7 +132,7 @@ requests = st.fixed_dictionaries(
 def test_whatever_is_sent_is_read_or_refused(head: bytes, rest: bytes, off: int | None) -> None:
     length = None if off is None else str(len(head) + off)
     try:
-        inference = read_inference(MIXED, head + rest, length)
+        inference = read_inference(MIXED, head + rest, length, 1000)
     except (InvalidHouses, Problem):
         pass
     else:

@@ -50,12 +50,13 @@ class Inference:
     outputs: Mapping[str, bool]
 
 
-def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None) -> Inference:
+def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None, most: int) -> Inference:
     """A request, whose JSON ends after `header_length` bytes where tensors in binary follow it.
 
-    Raises InvalidHouses with every violation, those of values included, or a Problem for what is no JSON.
+    A batch of more than `most` houses is not looked at any further. Raises InvalidHouses with every violation, those
+    of values included, or a Problem for what is no JSON.
     """
-    reading = _Reading(schema)
+    reading = _Reading(schema, most)
     head, reading.rest = _parted(body, header_length)
     given = decode(head)
     if not isinstance(given, dict):
@@ -81,6 +82,7 @@ class _Reading:
     """What was found while a request is read."""
 
     _schema: FeatureSchema
+    _most: int
     rest: bytes = b""
     """Binary data that no tensor has had yet."""
     violations: list[Violation] = field(factory=list)
@@ -179,6 +181,9 @@ class _Reading:
                 self.refuse(name, Rule.UNKNOWN, "is no feature of this model")
                 return None
             datatype, count = _datatype(given, feature), _count(given)
+            if count > self._most:
+                message = f"must hold at most {self._most} houses, not {count}"
+                raise InvalidHouses([Violation("the batch", Rule.LIMIT, message)])
             if binary is not None:
                 return from_binary(datatype, binary, count)
             values, violations = from_json(name, datatype, given.get("data"), count)

@@ -155,7 +155,7 @@ async def infer(request: Request) -> Response:
 
 
 def _read(estimator: Estimator, serving: InService, body: bytes, header_length: str | None) -> tuple[Inference, Job]:
-    inference = read_inference(serving.version.schema, body, header_length)
+    inference = read_inference(serving.version.schema, body, header_length, estimator.max_batch)
     try:
         return inference, estimator.check(inference.houses, serving)
     except InvalidHouses as error:
