@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -69,6 +70,36 @@ def test_a_request_for_an_explanation_leaves_the_lane_and_is_explained(service: 
         answer = asked(service, usual.replace(b"/predict", b"/predict" + query, 1))
         assert answer.status == 200
         assert ("explanation" in json.loads(answer.body)) is explained
+
+
+def test_other_forms_leave_the_lane_and_come_as_they_are_asked_for(service: Service) -> None:
+    body = json.dumps(LAB_HOUSE).encode()
+    as_table = asked(service, as_usual(body).replace(b"Host", b"Accept: Text/CSV\r\nHost", 1))
+    assert as_table.headers[b"content-type"] == b"text/csv; charset=utf-8"
+    packed = gzip.compress(body)
+    assert asked(service, as_usual(packed).replace(b"Host", b"Content-Encoding: gzip\r\nHost", 1)).status == 200
+    table = asked(service, as_usual(b"size,bedrooms,age\n2500,3,10").replace(b"application/json", b"text/csv", 1))
+    assert len(table.document["predictions"]) == 1
+    many = as_usual(json.dumps([LAB_HOUSE] * 100).encode())
+    for accepted, coding in ((b"gzip, deflate", b"gzip"), (b"identity", None)):
+        answer = asked(service, many.replace(b"Host", b"Accept-Encoding: %b\r\nHost" % accepted, 1))
+        assert answer.headers.get(b"content-encoding") == coding
+        content = gzip.decompress(answer.body) if coding else answer.body
+        assert len(json.loads(content)["predictions"]) == 100
+
+
+def test_the_lane_has_the_limit_of_all_routes_and_leaves_pages_of_other_origins_to_cors(tmp_path: Path) -> None:
+    limited = {"HOUSEPREDICT_RATE_LIMIT": "3/h", "HOUSEPREDICT_CORS_ORIGINS": "https://prices.example"}
+    from_a_page = post(LAB_HOUSE).replace(b"Host", b"Origin: https://prices.example\r\nHost", 1)
+    with running(tmp_path, "--demo", **limited) as limited_service:
+        requests = [from_a_page, get("/models"), post(LAB_HOUSE), post(LAB_HOUSE), from_a_page, get("/health/live")]
+        with limited_service.connect() as connection, connection.makefile("rb") as stream:
+            connection.sendall(b"".join(requests))
+            answers = [answer for _ in requests if (answer := Answer.read(stream))]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429, 200]
+    assert [answer.headers.get(b"retry-after") for answer in answers[2:5]] == [None, b"1200", b"1200"]
+    assert answers[3].document["type"] == "urn:housepredict:problem:rate-limited"
+    assert {answers[at].headers[b"access-control-allow-origin"] for at in (0, 4)} == {b"https://prices.example"}
 
 
 def test_what_is_unusual_about_a_request_is_seen(service: Service) -> None:

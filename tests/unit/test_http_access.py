@@ -11,7 +11,11 @@ from housepredict.entrypoints.http.routes import ROUTES
 from tests.http_service import FakeTrainer, application, assert_problem, lab_version, served, trainable
 
 TOKEN = "an-example-of-a-token"
-OPEN_TO_ALL = {("POST", "/predict")}
+OPEN_TO_ALL = {
+    ("POST", "/predict"),
+    ("POST", "/v2/models/{name}/infer"),
+    ("POST", "/v2/models/{name}/versions/{version}/infer"),
+}
 READING = {"GET", "HEAD", "OPTIONS"}
 WRITING = sorted(
     {(method, route.path) for route in ROUTES for method in (route.methods or set()) - READING} - OPEN_TO_ALL

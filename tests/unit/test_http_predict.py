@@ -333,7 +333,7 @@ def test_json_is_known_by_every_name_it_has(client: TestClient, content_type: st
 def test_another_media_type_is_refused_with_the_one_that_is_not(client: TestClient, content_type: str | None) -> None:
     answer = post(client, json.dumps(LAB_HOUSE), content_type)
     assert_problem(answer, 415, "unsupported-media-type")
-    assert answer.headers["Accept"] == "application/json"
+    assert answer.headers["Accept"] == "application/json, text/csv"
 
 
 @pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 30, "9" * 5000])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +9,10 @@ from collections.abc import Sequence
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.entrypoints.csv_table import NoTable, table_of_csv
 
 _ALSO = {"id": "prediction"}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
-_BOM = "\ufeff"
 
 
 def sales_of_csv(content: bytes) -> Sequence[object]:
@@ -23,17 +22,9 @@ def sales_of_csv(content: bytes) -> Sequence[object]:
     Raises InvalidSales for what is no such table.
     """
     try:
-        text = content.decode().removeprefix(_BOM)
-    except UnicodeDecodeError as error:
-        raise _refused(f"byte {error.start} is not UTF-8") from None
-    lines = text.splitlines(keepends=True)
-    first = next((line for line in lines if line.strip()), "")
-    # strict: otherwise a quote that nobody closed would swallow the rows after it
-    reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
-    try:
-        header, *rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))] or [[]]
-    except csv.Error as error:
-        raise _refused(f"line {reader.line_num} is no proper CSV ({error}): check its quotes") from None
+        header, rows = table_of_csv(content)
+    except NoTable as error:
+        raise InvalidSales([Violation("", Rule.TYPE, str(error))]) from None
     names = _names(header)
     return [_sale(names, row) for row in rows]
 
@@ -63,7 +54,3 @@ def _sale(names: Sequence[str], row: Sequence[str]) -> dict[str, object]:
 def number_or_text(text: str) -> float | str:
     """A number, if it is written as one; else the text, for validation to refuse."""
     return float(text) if _NUMBER.fullmatch(text) else text
-
-
-def _refused(reason: str) -> InvalidSales:
-    return InvalidSales([Violation("", Rule.TYPE, reason)])

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
+from housepredict.entrypoints.client_settings import RateLimit, cors_origins, rate_limit
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class Settings:
     max_connections: most connections that are open at a time.
     client_timeout: seconds in which a client has sent its headers, its body, and read its answer, each.
     idle_timeout: seconds for which a connection may stay open without a request.
+    cors_origins: whose web pages may ask, `*` for everybody's.
+    rate_limit: how many requests may come from one address; None for any number.
     drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
     """
 
@@ -78,6 +81,8 @@ class Settings:
     max_connections: int = 1000
     client_timeout: float = 15.0
     idle_timeout: float = 65.0
+    cors_origins: tuple[str, ...] = ()
+    rate_limit: RateLimit | None = None
     drain: float = 0.0
     log_level: str = "info"
 
@@ -256,6 +261,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "max_connections": _whole(1, 1_000_000),
     "client_timeout": _seconds(0.1, 3600),
     "idle_timeout": _seconds(0.1, 3600),
+    "cors_origins": cors_origins,
+    "rate_limit": rate_limit,
     "drain": _seconds(0, 3600),
     "log_level": _one_of(_LOG_LEVELS),
 }

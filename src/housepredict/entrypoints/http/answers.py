@@ -28,9 +28,13 @@ def json_response(
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response:
-    """A document as a response, in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
-    body = encode(document).encode("utf-8", "replace")
-    return Response(body, status, {**HEADERS, **(headers or {})}, media_type)
+    """A document as a response."""
+    return Response(encoded(document), status, {**HEADERS, **(headers or {})}, media_type)
+
+
+def encoded(document: Mapping[str, Any]) -> bytes:
+    """A document in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
+    return encode(document).encode("utf-8", "replace")
 
 
 def recorded_document(prediction: Prediction) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.gate import Cors, Limiter, Limits
 from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes import ROUTES
@@ -66,6 +67,8 @@ def asgi_app(
                 )
                 for estimate in (opened.predict, opened.explain)
             ]
+            app.state.cors_origins = settings_.cors_origins
+            app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
             app.state.application, app.state.registry = opened, None
             app.state.estimator, app.state.explaining_estimator = estimators
             app.state.reviewing = asyncio.Lock()
@@ -84,10 +87,15 @@ def asgi_app(
         lifespan=lifespan,
         exception_handlers={HTTPException: answer},
         # Starlette's own handler of unexpected errors raises them once more, for the server to log a second time
-        middleware=[Middleware(ExceptionMiddleware, handlers={Exception: answer})],
+        middleware=[
+            Middleware(Cors),
+            Middleware(Limits),
+            Middleware(ExceptionMiddleware, handlers={Exception: answer}),
+        ],
     )
     app.router.redirect_slashes = False
     app.state.application = app.state.estimator = app.state.explaining_estimator = None
+    app.state.cors_origins, app.state.limiter = (), None
     app.state.embedded = embedded
     app.state.stopping = False
     return app

@@ -17,11 +17,26 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.predict import HEADERS, SHORT, Estimator, read, written
-from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.problems import Problem, answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
+_TELLING = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"origin",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+_OF_A_FEW = 2048
+"""A body of more bytes may be answered with so many that they are packed, if the client takes them so."""
 
 
 class ExpressProtocol(HttpProtocol):
@@ -36,6 +51,12 @@ class ExpressProtocol(HttpProtocol):
         if app is not self.app or self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
             super()._start_asgi_task(cycle, app)
             return
+        if self._settings.rate_limit is not None:
+            try:
+                self.app.state.limiter.take(cycle.scope)
+            except Problem as problem:
+                self.fail(cycle, problem)
+                return
         self._running = cycle
         if cycle.more_body:
             self._boarding = cycle
@@ -112,15 +133,25 @@ class _Passenger:
 
 
 def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
-    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece."""
+    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
+    answer is to be JSON as it is.
+    """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
-    length, types = 0, 0
+    length, types, most = 0, 0, SHORT
     for name, value in scope["headers"]:
+        if name not in _TELLING:
+            continue
         if name == b"content-length":
             length = int(value) if len(value) < 6 and value.isdigit() else SHORT + 1
         elif name == b"content-type":
             types += 1 if value == b"application/json" else 2
-        elif name in (b"transfer-encoding", b"expect", b"upgrade"):
+        elif name == b"accept":
+            if value != b"*/*" and b"csv" in value.lower():
+                return False
+        elif name == b"accept-encoding":
+            # most clients send it; of a house, or a few, the answer is too short to be packed
+            most = _OF_A_FEW
+        else:
             return False
-    return types == 1 and 0 < length <= min(SHORT, limit)
+    return types == 1 and 0 < length <= most and length <= limit

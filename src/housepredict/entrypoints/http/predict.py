@@ -22,18 +22,24 @@ from housepredict.domain.features import House
 from housepredict.domain.json_objects import encode_each
 from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Predict
+from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
+from housepredict.entrypoints.http.codings import CSV, VARY, packed, prefers_csv
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
 from housepredict.entrypoints.http.queries import wants_explanation
-from housepredict.entrypoints.http.requests import decode, read_body, require_json
+from housepredict.entrypoints.http.requests import decode, is_csv, read_body
 from housepredict.entrypoints.report import explanation_document
 
-HEADERS = [(name.lower().encode(), value.encode()) for name, value in COMMON_HEADERS.items()]
-HEADERS.append((b"content-type", b"application/json"))
+_ALL_HAVE = [(name.lower().encode(), value.encode()) for name, value in {**COMMON_HEADERS, "Vary": VARY}.items()]
+HEADERS = [*_ALL_HAVE, (b"content-type", b"application/json")]
+_CSV_HEADERS = [*_ALL_HAVE, (b"content-type", CSV.encode() + b"; charset=utf-8")]
+_PACKED = (b"content-encoding", b"gzip")
 SHORT = 65_536
 """Longer bodies, in bytes, are read and answered in a worker thread: the event loop has others to serve."""
+FEW = 50
+"""So are answers about more houses."""
 
 
 @define(eq=False)
@@ -60,9 +66,16 @@ class Estimator:
     def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
         return Coalescer(self._estimate, self.max_batch, self.max_waiting)
 
-    def check(self, given: Sequence[object]) -> Job:
-        """Houses as a job, if the model in service has nothing against them. Raises InvalidHouses or NoModel."""
-        serving = self._models.in_service()
+    def in_service(self) -> InService:
+        """What is in service. Raises NoModel, or why the version was refused."""
+        return self._models.in_service()
+
+    def check(self, given: Sequence[object], serving: InService | None = None) -> Job:
+        """Houses as a job, if the model has nothing against them: what is in service, or was when they were read.
+
+        Raises InvalidHouses or NoModel.
+        """
+        serving = serving or self._models.in_service()
         return Job(serving, self._predict.check(serving, given))
 
     async def estimate(self, job: Job) -> Sequence[Prediction]:
@@ -109,36 +122,45 @@ class Estimator:
 
 
 class EstimateHouses:
-    """The ASGI callable: estimates a house, or all houses of a list, and remembers it before the response leaves."""
+    """The ASGI callable: estimates a house, or all houses of a list or a table, and remembers it before the response
+    leaves.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
-            content = await _content(scope, receive)
+            content, headers = await _content(scope, receive)
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
             return
-        headers = [*HEADERS, (b"content-length", b"%d" % len(content))]
+        headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
 
-async def _content(scope: Scope, receive: Receive) -> bytes:
+async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     explain = wants_explanation(QueryParams(scope["query_string"]))
     state = scope["app"].state
     estimator: Estimator | None = state.explaining_estimator if explain else state.estimator
     if estimator is None:
         raise NotStarted
     headers = Headers(scope=scope)
-    require_json(headers)
+    reads = read_csv if is_csv(headers) else read
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
-    answer = _explained_answer if explain else _answer
-    if len(body) <= SHORT:
-        given, job = read(estimator, body)
-        return written(await _estimated(estimator, given, job), given, body, answer)
-    given, job = await run_in_threadpool(read, estimator, body)
-    return await run_in_threadpool(written, await _estimated(estimator, given, job), given, body, answer)
+    is_short = len(body) <= SHORT
+    given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
+    predictions = await _estimated(estimator, given, job)
+
+    def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        if prefers_csv(headers) and not explain:
+            content, form = predictions_csv(predictions), _CSV_HEADERS
+        else:
+            content, form = written(predictions, given, body, _explained_answer if explain else _answer), HEADERS
+        content, is_packed = packed(content, headers)
+        return content, [*form, _PACKED] if is_packed else [*form]
+
+    return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
 async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[Prediction]:
@@ -146,6 +168,13 @@ async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[
         return await estimator.estimate(job)
     except InvalidHouses as error:
         raise error if isinstance(given, list) else error.alone() from None
+
+
+def read_csv(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+    """The houses of a table, and the job that they make. Raises InvalidHouses or NoModel."""
+    serving = estimator.in_service()
+    given = houses_of_csv(body, serving.version.schema)
+    return given, estimator.check(given, serving)
 
 
 def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:

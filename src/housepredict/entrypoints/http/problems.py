@@ -109,13 +109,16 @@ async def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.BrokenRules):
         # a body may break more rules than the event loop should wait for to be listed
         return await run_in_threadpool(lambda: _invalid(error).response())
-    return _problem(request, error).response()
+    return problem_of(request, error).response()
 
 
-def _problem(request: Request, error: Exception) -> Problem:
+def problem_of(request: Request, error: Exception) -> Problem:
+    """What to say of whatever was raised."""
     match error:
         case Problem():
             return error
+        case errors.BrokenRules():
+            return _invalid(error)
         case errors.TrainingInProgress(training=UUID() as id_):
             path = training_path(request, id_)
             problem = _known(error, _KINDS[errors.TrainingInProgress])

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from json import JSONDecodeError
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.codings import is_packed, unpacked
 from housepredict.entrypoints.http.problems import NotStarted, Problem
 
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
@@ -72,17 +74,21 @@ def _is_json(media_type: str) -> bool:
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:
-    """The body, of at most `limit` bytes, within `seconds`, or None where the server sees to that.
+    """The body, unpacked and of at most `limit` bytes, within `seconds`, or None where the server sees to that.
 
-    Raises a Problem as soon as it is known to be longer or late, or ClientDisconnect.
+    Raises a Problem as soon as it is known to be longer or late, or in an unknown coding, or ClientDisconnect.
     """
-    if seconds is None:
-        return await _read_body(headers, receive, limit)
+    packed = is_packed(headers)
     try:
         async with asyncio.timeout(seconds):
-            return await _read_body(headers, receive, limit)
+            body = await _read_body(headers, receive, limit)
     except TimeoutError:
         raise too_late() from None
+    if packed:
+        body = await run_in_threadpool(unpacked, body, limit)
+        if len(body) > limit:
+            raise too_large(limit)
+    return body
 
 
 async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

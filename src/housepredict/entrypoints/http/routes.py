@@ -5,8 +5,6 @@ The domain is synchronous: Starlette runs the routes that are plain functions in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -15,24 +13,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict import __version__
-from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
-from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.houses_csv import predictions_csv
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
+    encoded,
     example,
     json_response,
     recorded_document,
 )
+from housepredict.entrypoints.http.codings import CSV, prefers_csv, response
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.queries import page
+from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
+from housepredict.entrypoints.http.v2.routes import V2_ENDPOINTS, V2_ROUTES
 
 _ENDPOINTS = {
     "GET /": "API documentation",
@@ -55,12 +55,13 @@ _ENDPOINTS = {
     "GET /trainings": "Get recent trainings, newest first (?limit=10)",
     "GET /trainings/{id}": "Get a training: how far it is, and what came of it",
     "DELETE /trainings/{id}": "Cancel a training",
+    **V2_ENDPOINTS,
 }
 
 
 def index(request: Request) -> Response:
     """What there is, and a request to try."""
-    version = _in_service(application_of(request))
+    version = in_service(application_of(request))
     body = example(version.schema) if version else dict(LAB_EXAMPLE)
     features = version.schema.features if version else ()
     required = ", ".join(each.name for each in features if each.required) or "a model"
@@ -77,10 +78,10 @@ def index(request: Request) -> Response:
 def health(request: Request) -> Response:
     """200 as long as the service is alive: no restart would mend what else is wrong."""
     application = application_of(request)
-    version = _in_service(application)
+    version = in_service(application)
     return json_response(
         {
-            "status": "healthy" if _all_passed(_checks(application)) else "degraded",
+            "status": "healthy" if all_passed(readiness_checks(application)) else "degraded",
             "model_loaded": version is not None,
             "model_version": version.name if version else None,
         }
@@ -94,8 +95,8 @@ async def live(_request: Request) -> Response:
 
 def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
-    checks = _checks(application_of(request))
-    status = "stopping" if request.app.state.stopping else "ready" if _all_passed(checks) else "not ready"
+    checks = readiness_checks(application_of(request))
+    status = "stopping" if request.app.state.stopping else "ready" if all_passed(checks) else "not ready"
     return json_response({"status": status, "checks": checks}, 200 if status == "ready" else 503)
 
 
@@ -105,39 +106,12 @@ def predictions(request: Request) -> Response:
     found = application_of(request).predict.recent(limit, before)
     older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
+    if prefers_csv(request.headers):
+        return response(predictions_csv(found), request.headers, CSV, headers)
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
     if backlog := application_of(request).backlog():
         document["behind"] = backlog_document(backlog)
-    return json_response(document, headers=headers)
-
-
-def _in_service(application: Application) -> ModelVersion | None:
-    try:
-        return application.live_model.current().version
-    except HousepredictError:
-        return None
-
-
-def _checks(application: Application) -> dict[str, dict[str, Any]]:
-    checks = {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
-    if checks["model"]["ok"] and (refusal := application.live_model.refusal):
-        checks["model"]["refused"] = str(refusal)
-    with suppress(RepositoryUnavailable):
-        if backlog := application.backlog():
-            checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}
-    return checks
-
-
-def _check(look: Callable[[], object]) -> dict[str, Any]:
-    try:
-        look()
-    except HousepredictError as error:
-        return {"ok": False, "reason": str(error)}
-    return {"ok": True}
-
-
-def _all_passed(checks: dict[str, dict[str, Any]]) -> bool:
-    return all(check["ok"] for check in checks.values())
+    return response(encoded(document), request.headers, "application/json", headers)
 
 
 ROUTES = (
@@ -152,4 +126,5 @@ ROUTES = (
     *METRICS_ROUTES,
     *SALES_ROUTES,
     *TRAINING_ROUTES,
+    *V2_ROUTES,
 )

@@ -1,0 +1,29 @@
+"""Tables in CSV that are sent or piped in: UTF-8, commas or semicolons, a line of names."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+_BOM = "\ufeff"
+
+
+class NoTable(Exception):
+    """What was given is no such table; the message says why not."""
+
+
+def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The names and the rows, empty lines left out, cells without the white space around them. Raises NoTable."""
+    try:
+        text = content.decode().removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        raise NoTable(f"byte {error.start} is not UTF-8") from None
+    lines = text.splitlines(keepends=True)
+    first = next((line for line in lines if line.strip()), "")
+    # strict: otherwise a quote that nobody closed would swallow the rows after it
+    reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
+    try:
+        header, *rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))] or [[]]
+    except csv.Error as error:
+        raise NoTable(f"line {reader.line_num} is no proper CSV ({error}): check its quotes") from None
+    return header, rows

@@ -1,0 +1,120 @@
+"""Houses as a table in CSV, a column a feature; and what was estimated of them as another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from housepredict.domain.cells import is_missing
+from housepredict.domain.errors import InvalidHouses
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.entrypoints.csv_table import NoTable, table_of_csv
+
+_WHOLE = re.compile(r"[+-]?\d{1,300}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FLAGS = {"true": True, "false": False}
+
+
+def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
+    """The houses of a table in UTF-8, as Predict takes them: what cannot be read stays text, for it to refuse.
+
+    The columns are features, in any order, with commas or semicolons between them; a cell is missing if it would be in
+    a file to train on. Numbers have a point, dates are YYYY-MM-DD: unlike a file of thousands of rows, a batch shows
+    no way of its own to write them. Raises InvalidHouses for what is no such table.
+    """
+    try:
+        header, rows = table_of_csv(content)
+    except NoTable as error:
+        raise InvalidHouses([Violation("", Rule.TYPE, str(error))]) from None
+    features = _features(header, schema)
+    violations = [
+        Violation(pointer_to(row), Rule.TYPE, f"has {len(cells)} cells, where the header has {len(header)}")
+        for row, cells in enumerate(rows)
+        if len(cells) != len(header)
+    ]
+    houses = [
+        {
+            each.name: _value(each.kind, cell)
+            for each, cell in zip(features, cells, strict=False)
+            if not is_missing(cell)
+        }
+        for cells in rows
+    ]
+    if violations:
+        widths = {each.pointer for each in violations}
+        found = [each for row, house in enumerate(houses) for each in schema.violations(house, row)]
+        violations += [each for each in found if each.pointer[: each.pointer.rindex("/")] not in widths]
+        raise InvalidHouses(violations)
+    return houses
+
+
+def _features(header: Sequence[str], schema: FeatureSchema) -> Sequence[Feature]:
+    known = {feature.name: feature for feature in schema.features}
+    violations = [
+        Violation(pointer_to(name), Rule.UNKNOWN, "is a column for no feature of this model")
+        for name in dict.fromkeys(header)
+        if name not in known
+    ]
+    violations += [
+        Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column")
+        for name, count in Counter(header).items()
+        if count > 1
+    ]
+    violations += [
+        Violation(pointer_to(name), Rule.MISSING, "is a column that is missing")
+        for name, feature in known.items()
+        if feature.required and name not in header
+    ]
+    if violations:
+        raise InvalidHouses(violations)
+    return [known[name] for name in header]
+
+
+def _value(kind: Kind, cell: str) -> object:
+    match kind:
+        case Kind.BOOLEAN:
+            return _FLAGS.get(cell.lower(), cell)
+        case Kind.NUMBER | Kind.INTEGER if _WHOLE.fullmatch(cell):
+            return int(cell)
+        case Kind.NUMBER | Kind.INTEGER if _NUMBER.fullmatch(cell):
+            return float(cell)
+        case _:
+            return cell
+
+
+def predictions_csv(predictions: Sequence[Prediction]) -> bytes:
+    """Predictions as a table in UTF-8, in order: `id`, the features, and what was said of each."""
+    features = list(dict.fromkeys(name for each in predictions for name in each.estimate.house.values))
+    levels = (80, 90)
+    bounds = [f"{name}_{level}" for level in levels for name in ("low", "high")]
+    output = io.StringIO()
+    writer = csv.writer(output)
+    writer.writerow(
+        ["id", "created_at", *features, "prediction", *bounds, "fsd", "model_version", "valued_on", "warnings"]
+    )
+    for each in predictions:
+        estimate = each.estimate
+        intervals = {interval.level: (interval.low, interval.high) for interval in estimate.intervals}
+        writer.writerow(
+            [
+                each.id,
+                each.created_at.isoformat(),
+                *(_cell(estimate.house.values.get(name)) for name in features),
+                estimate.price,
+                *(bound for level in levels for bound in intervals.get(level, ("", ""))),
+                estimate.fsd,
+                estimate.model_version,
+                estimate.valued_on,
+                " ".join(caveat.code for caveat in estimate.caveats),
+            ]
+        )
+    return output.getvalue().encode("utf-8", "replace")
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value

@@ -1,0 +1,44 @@
+"""Whether an estimate could be given and remembered now, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.answers import backlog_document
+
+
+def in_service(application: Application) -> ModelVersion | None:
+    """The version in service, if there is one."""
+    try:
+        return application.live_model.current().version
+    except HousepredictError:
+        return None
+
+
+def readiness_checks(application: Application) -> dict[str, dict[str, Any]]:
+    """What it takes to estimate and remember, and whether it is there, by name."""
+    checks = {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
+    if checks["model"]["ok"] and (refusal := application.live_model.refusal):
+        checks["model"]["refused"] = str(refusal)
+    with suppress(RepositoryUnavailable):
+        if backlog := application.backlog():
+            checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}
+    return checks
+
+
+def _check(look: Callable[[], object]) -> dict[str, Any]:
+    try:
+        look()
+    except HousepredictError as error:
+        return {"ok": False, "reason": str(error)}
+    return {"ok": True}
+
+
+def all_passed(checks: dict[str, dict[str, Any]]) -> bool:
+    """Whether it is all there."""
+    return all(check["ok"] for check in checks.values())

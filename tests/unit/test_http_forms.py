@@ -1,0 +1,228 @@
+"""The forms in which houses and estimates come beside plain JSON: tables in CSV, and gzip."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+from starlette.testclient import TestClient
+
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import Feature, FeatureSchema
+from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
+from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, prefers_csv, unpacked
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.testing import predictions
+from tests.factories import MIXED
+from tests.http_service import (
+    LAB_HOUSE,
+    LAB_PRICE,
+    SureModel,
+    application,
+    assert_problem,
+    broken,
+    lab_version,
+    post,
+    served,
+    sure_version,
+)
+
+TABLE = "size,bedrooms,age\n2500,3,10\n900.5,1,0\n"
+HOUSES = [LAB_HOUSE, {"size": 900.5, "bedrooms": 1, "age": 0}]
+MAX_BODY = 20_000
+PLAIN = {"Accept-Encoding": "identity"}  # the client would ask for gzip
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version(), max_batch=400, max_body=MAX_BODY)) as made:
+        yield made
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.splitlines()))
+
+
+class TestTables:
+    def test_a_table_is_a_batch(self, client: TestClient) -> None:
+        answer = post(client, TABLE, "text/csv")
+        assert answer.status_code == 200
+        found = answer.json()["predictions"]
+        assert [each["input"] for each in found] == HOUSES
+        expected = client.post("/predict", json=HOUSES).json()["predictions"]
+        assert [each["prediction"] for each in found] == [each["prediction"] for each in expected]
+
+    @pytest.mark.parametrize(
+        "table",
+        [
+            "\ufeffage;size;bedrooms\r\n10;2500;3\r\n\r\n",
+            ' size , bedrooms,age\n\n" 2500 ",3,10\n\n',
+            "size,bedrooms,age\n2.5e3,+3,10.0",
+        ],
+    )
+    def test_tables_are_read_however_they_are_written(self, client: TestClient, table: str) -> None:
+        (found,) = post(client, table, "text/csv; charset=utf-8").json()["predictions"]
+        assert found["prediction"] == LAB_PRICE
+
+    def test_an_answer_is_a_table_for_who_asks_for_one(self) -> None:
+        with served(application(sure_version(within_90=None), load=SureModel)) as client:
+            answer = client.post("/predict", json=HOUSES, headers={"Accept": "text/csv"})
+            remembered = client.get("/predictions", headers={"Accept": "text/csv"})
+            single = client.post("/predict", json=LAB_HOUSE, headers={"Accept": "text/csv"})
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+        first, second = rows(answer.text)
+        assert list(first) == [
+            "id", "created_at", "size", "bedrooms", "age", "prediction", "low_80", "high_80", "low_90", "high_90",
+            "fsd", "model_version", "valued_on", "warnings",
+        ]  # fmt: skip
+        assert (first["prediction"], first["low_80"], first["high_90"]) == (str(LAB_PRICE), "224336.03", "")
+        assert second["warnings"] == ""
+        assert [each["id"] for each in rows(remembered.text)] == [second["id"], first["id"]]
+        assert [each["prediction"] for each in rows(single.text)] == [str(LAB_PRICE)]
+
+    def test_a_table_of_predictions_leads_to_what_is_older(self, client: TestClient) -> None:
+        client.post("/predict", json=HOUSES)
+        answer = client.get("/predictions?limit=1", headers={"Accept": "text/csv"})
+        assert answer.headers["Link"].endswith('; rel="next"')
+        assert len(rows(answer.text)) == 1
+
+    @pytest.mark.parametrize(
+        ("table", "found"),
+        [
+            ("", [("/size", "missing"), ("/bedrooms", "missing"), ("/age", "missing")]),
+            ("size,bedrooms,age\n", [("", "empty")]),
+            ("size,bedrooms,age\n1,2,3\nbig,2.5,3\n", [("/1/size", "type"), ("/1/bedrooms", "type")]),
+            ("size,bedrooms,age\n1,2,-3\n", [("/0/age", "bounds")]),
+            ("size,bedrooms,age\n1e999,2,3\n", [("/0/size", "finite")]),
+            ("size,bedrooms,age\n1,2,3,4\n1,2\nbig,2,3\n", [("/0", "type"), ("/1", "type"), ("/2/size", "type")]),
+            ("size,pool,size,age\n", [("/pool", "unknown"), ("/size", "duplicate"), ("/bedrooms", "missing")]),
+            ("size,bedrooms,age\n2500,n/a,10\n", [("/0/bedrooms", "missing")]),
+            ('size,bedrooms,age\n"2500,3,10\n', [("", "type")]),
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_told_by_row_and_column(
+        self, client: TestClient, table: str, found: list[tuple[str, str]]
+    ) -> None:
+        status, name = (400, "missing-feature") if "missing" in dict(map(reversed, found)) else (422, "invalid-houses")  # type: ignore[arg-type]
+        problem = assert_problem(post(client, table, "text/csv"), status, name)
+        assert broken(problem) == found
+
+    def test_what_is_no_utf_8_is_refused(self, client: TestClient) -> None:
+        problem = assert_problem(post(client, b"size\n\xff", "text/csv"), 422, "invalid-houses")
+        assert "byte 5 is not UTF-8" in problem["detail"]
+
+    def test_cells_are_missing_where_they_would_be_in_a_file_of_sales(self) -> None:
+        optional = FeatureSchema(tuple(Feature(each.name, each.kind, required=False) for each in MIXED.features))
+        table = "size,area,waterfront,sold,bedrooms,heating\n,NA,null,NaT,?,\n1,north,TRUE,2015-05-27,2,98001\n"
+        missing, present = houses_of_csv(table.encode(), optional)
+        assert missing == {}
+        assert present == {
+            "size": 1, "area": "north", "waterfront": True, "sold": "2015-05-27", "bedrooms": 2, "heating": "98001",
+        }  # fmt: skip
+
+
+@given(predictions.batches(predictions.estimates, min_size=1))
+def test_a_table_says_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
+    header, *found = csv.reader(io.StringIO(predictions_csv(batch).decode(), newline=""))
+    end = header[-9:]
+    assert end[0] == "prediction"
+    for row, each in zip(found, batch, strict=True):
+        assert len(row) == len(header)
+        said = dict(zip(end, row[-9:], strict=True))
+        assert (row[0], float(said["prediction"])) == (str(each.id), each.price)
+        bounds = {level: (low, high) for level, low, high in each.estimate.intervals}
+        for level in (80, 90):
+            expected = bounds.get(level, ("", ""))
+            assert (said[f"low_{level}"], said[f"high_{level}"]) == tuple(map(str, expected))
+
+
+class TestGzip:
+    def test_a_body_may_be_packed(self, client: TestClient) -> None:
+        for body, media_type in ((json.dumps(LAB_HOUSE), "application/json"), (TABLE, "text/csv")):
+            headers = {"Content-Type": media_type, "Content-Encoding": "gzip"}
+            assert client.post("/predict", content=gzip.compress(body.encode()), headers=headers).status_code == 200
+
+    @pytest.mark.parametrize("coding", ["deflate", "br", "gzip, br"])
+    def test_another_coding_is_refused_with_the_one_that_is_not(self, client: TestClient, coding: str) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        answer = client.post("/predict", content=b"{}", headers=headers)
+        assert_problem(answer, 415, "unsupported-media-type")
+        assert answer.headers["Accept-Encoding"] == "gzip"
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"{}", zlib.compress(b"{}"), gzip.compress(b"{}")[:-1], gzip.compress(b"")[:9], gzip.compress(b"{}") * 2],
+    )  # fmt: skip
+    def test_what_is_no_gzip_is_refused(self, client: TestClient, body: bytes) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        assert_problem(client.post("/predict", content=body, headers=headers), 400, "not-gzip")
+
+    def test_a_body_that_grows_too_large_is_refused_before_it_has(self, client: TestClient) -> None:
+        bomb = gzip.compress(bytes(10_000_000))
+        assert len(bomb) < MAX_BODY
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        assert_problem(client.post("/predict", content=bomb, headers=headers), 413, "body-too-large")
+        assert len(unpacked(bomb, MAX_BODY)) == MAX_BODY + 1
+
+    def test_large_answers_are_packed_for_who_takes_them_so(self, client: TestClient) -> None:
+        houses = [LAB_HOUSE] * 300
+        for headers, packed in (({"Accept-Encoding": "gzip"}, True), (PLAIN, False)):
+            for answer in (
+                client.post("/predict", json=houses, headers=headers),
+                client.get("/predictions?limit=300", headers=headers),
+            ):
+                assert len(answer.content) > LARGE
+                assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+                assert ("Content-Encoding" in answer.headers) is packed
+                assert (int(answer.headers["Content-Length"]) < len(answer.content)) is packed
+                assert len(answer.json()["predictions"]) == 300
+
+    def test_an_answer_about_a_house_is_not(self, client: TestClient) -> None:
+        answer = client.post("/predict", json=LAB_HOUSE, headers={"Accept-Encoding": "gzip"})
+        assert "Content-Encoding" not in answer.headers
+
+
+@given(st.binary(max_size=2000), st.integers(0, 2000))
+def test_nothing_is_unpacked_beyond_the_limit(content: bytes, limit: int) -> None:
+    assert unpacked(gzip.compress(content), limit) == content[: limit + 1]
+
+
+@given(st.binary(max_size=50), st.integers(0, 60), st.binary(max_size=10))
+def test_whatever_is_said_to_be_gzip_is_unpacked_or_refused(content: bytes, at: int, noise: bytes) -> None:
+    body = gzip.compress(content)
+    with suppress(Problem):
+        assert len(unpacked(body[:at] + noise + body[at + len(noise) :], 100)) <= 101
+
+
+@pytest.mark.parametrize(
+    ("said", "gzip_too"),
+    [("gzip", True), ("GZIP;q=0.5", True), ("x-gzip", True), ("*", True), ("br, gzip;q=0", False), ("*;q=0", False),
+     ("gzip;q=0, *", False), ("gzip;q=much", False), ("", False), ("identity", False)],
+)  # fmt: skip
+def test_who_takes_gzip(said: str, gzip_too: bool) -> None:
+    assert accepts_gzip(Headers({"Accept-Encoding": said})) is gzip_too
+
+
+@pytest.mark.parametrize(
+    ("said", "in_csv"),
+    [("text/csv", True), ("text/csv, */*;q=0.1", True), ("*/*", False), ("application/json, text/csv;q=0.9", False),
+     ("text/csv;q=0", False), ("", False), ("text/csv;header=present;q=0.9, application/json;q=0.1", True)],
+)  # fmt: skip
+def test_who_wants_csv(said: str, in_csv: bool) -> None:
+    assert prefers_csv(Headers({"Accept": said})) is in_csv
+
+
+def test_a_request_without_these_headers_gets_json_as_it_is() -> None:
+    nothing = Headers({})
+    assert not accepts_gzip(nothing)
+    assert not prefers_csv(nothing)

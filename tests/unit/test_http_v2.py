@@ -1,0 +1,307 @@
+"""The Open Inference Protocol over HTTP: its routes, its errors, and that an inference is an estimate as any other."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from httpx2 import Response
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from housepredict import __version__
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.http.app import asgi_app
+from housepredict.entrypoints.http.v2.inferences import DATATYPE_OF
+from housepredict.entrypoints.http.v2.tensors import to_binary
+from tests.factories import MIXED
+from tests.http_service import (
+    LAB_HOUSE,
+    LAB_PRICE,
+    LAB_SCHEMA,
+    Faulty,
+    SureModel,
+    application,
+    lab_version,
+    served,
+    sure_version,
+)
+
+INFER = "/v2/models/housepredict/infer"
+HEADER = "Inference-Header-Content-Length"
+MAX_BODY = 20_000
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version(), max_batch=20, max_body=MAX_BODY)) as made:
+        yield made
+
+
+def tensor(name: str, values: Sequence[object], datatype: str | None = None) -> dict[str, Any]:
+    kinds = {each.name: DATATYPE_OF[each.kind] for each in (*LAB_SCHEMA.features, *MIXED.features)}
+    return {"name": name, "datatype": datatype or kinds[name], "shape": [len(values)], "data": values}
+
+
+def lab_inputs(count: int = 1) -> list[dict[str, Any]]:
+    return [tensor(name, [value] * count) for name, value in LAB_HOUSE.items()]
+
+
+def infer(client: TestClient, *inputs: Mapping[str, Any], path: str = INFER, **more: object) -> Response:
+    return client.post(path, json={"inputs": inputs, **more})
+
+
+def in_binary(inputs: Sequence[Mapping[str, Any]], **more: object) -> tuple[bytes, dict[str, str]]:
+    parts = [to_binary(each["datatype"], each["data"]) for each in inputs]
+    heads = [
+        {**{key: value for key, value in each.items() if key != "data"}, "parameters": {"binary_data_size": len(part)}}
+        for each, part in zip(inputs, parts, strict=True)
+    ]
+    head = json.dumps({"inputs": heads, **more}).encode()
+    return b"".join([head, *parts]), {HEADER: str(len(head))}
+
+
+def outputs(answer: Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    return {each["name"]: each["data"] for each in answer.json()["outputs"]}
+
+
+def error(answer: Response, status: int = 400) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    document = answer.json()
+    assert document.keys() == {"error"}
+    said: str = document["error"]
+    return said
+
+
+def test_the_server_and_its_model_say_what_they_are(client: TestClient) -> None:
+    assert client.get("/v2").json() == {
+        "name": "housepredict",
+        "version": __version__,
+        "extensions": ["binary_tensor_data"],
+    }
+    document = client.get("/v2/models/housepredict").json()
+    assert (document["name"], document["versions"], document["platform"]) == (
+        "housepredict",
+        ["lab"],
+        "housepredict_linear",
+    )
+    assert document["inputs"][:2] == [
+        {"name": "size", "datatype": "FP64", "shape": [-1], "parameters": {"kind": "number", "required": True}},
+        {"name": "bedrooms", "datatype": "INT64", "shape": [-1], "parameters": {"kind": "integer", "required": True}},
+    ]
+    assert [each["name"] for each in document["outputs"]] == [
+        "price", "low_80", "high_80", "low_90", "high_90", "id", "warnings",
+    ]  # fmt: skip
+    assert client.get("/v2/models/housepredict/versions/lab").json() == document
+
+
+def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) -> None:
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/housepredict/ready"):
+        assert client.get(path).status_code == 200
+    made = application(lab_version())
+    predictions = made.predictions = Faulty()
+    with served(made) as service:
+        predictions.fault = RepositoryUnavailable()
+        assert service.get("/v2/health/live").json() == {"live": True}
+        for path in ("/v2/health/ready", "/v2/models/housepredict/ready"):
+            answer = service.get(path)
+            assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        assert error(infer(service, *lab_inputs()), 503)
+        predictions.fault = None
+        assert service.get("/v2/health/ready").json() == {"ready": True}
+        service.app.state.stopping = True  # type: ignore[attr-defined]  # the app is a Starlette
+        assert service.get("/v2/health/ready").status_code == 503
+
+
+def test_without_a_model_there_is_nothing_to_infer_with() -> None:
+    with served(application()) as service:
+        assert service.get("/v2/models/housepredict/ready").status_code == 503
+        for answer in (service.get("/v2/models/housepredict"), infer(service, *lab_inputs())):
+            assert "No model is promoted" in error(answer, 503)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/pool", "/v2/models/housepredict/versions/other"])
+def test_another_model_or_version_is_not_found(client: TestClient, path: str) -> None:
+    for answer in (client.get(path), client.get(f"{path}/ready"), infer(client, *lab_inputs(), path=f"{path}/infer")):
+        assert "housepredict" in error(answer, 404)
+
+
+def test_an_inference_is_estimated_and_recorded_as_any_other_house() -> None:
+    with served(application(sure_version(), load=SureModel)) as service:
+        told = outputs(infer(service, *lab_inputs(2), id="mine"))
+        remembered = service.get("/predictions").json()["predictions"]
+    assert told["price"] == [LAB_PRICE] * 2
+    assert (told["low_80"], told["high_90"]) == ([224336.03] * 2, [326406.99] * 2)
+    assert told["id"] == [each["id"] for each in reversed(remembered)]
+    assert remembered[0]["predicted_price"] == LAB_PRICE
+    assert {name: remembered[0][name] for name in LAB_HOUSE} == LAB_HOUSE
+
+
+def test_the_answer_names_the_model_and_the_version_and_repeats_the_id(client: TestClient) -> None:
+    answer = infer(client, *lab_inputs(), id="mine", path="/v2/models/housepredict/versions/lab/infer").json()
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("housepredict", "lab", "mine")
+    assert "id" not in infer(client, *lab_inputs()).json()
+
+
+def test_bounds_that_the_model_cannot_tell_are_null_or_nan(client: TestClient) -> None:
+    assert outputs(infer(client, *lab_inputs()))["low_80"] == [None]
+    asked = [{"name": "low_80", "parameters": {"binary_data": True}}]
+    content = infer(client, *lab_inputs(), outputs=asked).content
+    (value,) = struct.unpack("<d", content[-8:])
+    assert value != value
+
+
+def test_only_the_outputs_that_are_asked_for_come_each_in_its_form(client: TestClient) -> None:
+    asked = [{"name": "id"}, {"name": "price", "parameters": {"binary_data": True}}]
+    answer = infer(client, *lab_inputs(2), outputs=asked)
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    length = int(answer.headers[HEADER])
+    ids, prices = json.loads(answer.content[:length])["outputs"]
+    assert (ids["name"], len(ids["data"])) == ("id", 2)
+    assert prices == {"name": "price", "datatype": "FP64", "shape": [2], "parameters": {"binary_data_size": 16}}
+    assert struct.unpack("<2d", answer.content[length:]) == (LAB_PRICE, LAB_PRICE)
+
+
+def test_what_is_out_of_the_ordinary_about_a_house_is_told(client: TestClient) -> None:
+    inputs = [tensor("size", [9000, 2500]), tensor("bedrooms", [3, 3]), tensor("age", [10, 10])]
+    assert outputs(infer(client, *inputs))["warnings"] == ["outside_observed_range", ""]
+
+
+finite = st.floats(0, 1e4)
+batches = st.lists(st.tuples(finite, st.integers(0, 20), st.integers(0, 200)), min_size=1, max_size=20)
+
+
+@given(batches, st.sampled_from(["FP32", "FP64"]), st.sampled_from(["INT16", "UINT32", "INT64", "FP64"]))
+def test_binary_and_json_have_the_same_answers_as_plain_houses(
+    client: TestClient, batch: list[tuple[float, int, int]], of_size: str, of_others: str
+) -> None:
+    sizes = [struct.unpack("<f", struct.pack("<f", size))[0] if of_size == "FP32" else size for size, _, _ in batch]
+    inputs = [
+        tensor("size", sizes, of_size),
+        tensor("bedrooms", [each[1] for each in batch], of_others),
+        tensor("age", [each[2] for each in batch], of_others),
+    ]
+    plain = [dict(zip(LAB_HOUSE, (size, *each[1:]), strict=True)) for size, each in zip(sizes, batch, strict=True)]
+    expected = [each["prediction"] for each in client.post("/predict", json=plain).json()["predictions"]]
+    assert outputs(infer(client, *inputs))["price"] == expected
+    content, headers = in_binary(inputs, parameters={"binary_data_output": True}, outputs=[{"name": "price"}])
+    answer = client.post(INFER, content=content, headers=headers)
+    assert struct.unpack(f"<{len(batch)}d", answer.content[int(answer.headers[HEADER]) :]) == tuple(expected)
+
+
+BESIDE_BINARY = lab_inputs()[0] | {"parameters": {"binary_data_size": 0}}
+REFUSED: dict[str, tuple[object, list[str]]] = {
+    "a list": ([], ["the request must be an object"]),
+    "a number beyond all others": (
+        {"inputs": [tensor("size", [10**400, -(10**400)]), *lab_inputs(2)[1:]]},
+        ["size[0]", "size[1]"],
+    ),
+    "data beside binary data": ({"inputs": [BESIDE_BINARY, *lab_inputs()[1:]]}, ["size"]),
+    "no inputs": ({}, ["inputs", "size", "bedrooms", "age"]),
+    "inputs that are none": ({"inputs": {"size": 1}}, ["inputs", "size", "bedrooms", "age"]),
+    "an input without a name": ({"inputs": [*lab_inputs(), {"shape": [1]}]}, ["inputs[3]"]),
+    "a feature that is none": ({"inputs": [*lab_inputs(), tensor("pool", [1], "FP64")]}, ["pool"]),
+    "a feature twice": ({"inputs": [*lab_inputs(), *lab_inputs()[:1]]}, ["size"]),
+    "another shape": ({"inputs": [lab_inputs()[0] | {"shape": [1, 2]}, *lab_inputs()[1:]]}, ["size"]),
+    "a shape that is none": ({"inputs": [lab_inputs()[0] | {"shape": [True]}, *lab_inputs()[1:]]}, ["size"]),
+    "another datatype": ({"inputs": [tensor("size", ["1"], "BYTES"), *lab_inputs()[1:]]}, ["size"]),
+    "no datatype": ({"inputs": [{**lab_inputs()[0], "datatype": "REAL"}, *lab_inputs()[1:]]}, ["size"]),
+    "too few data": ({"inputs": [lab_inputs()[0] | {"shape": [2]}, *lab_inputs()[1:]]}, ["size"]),
+    "no data": ({"inputs": [tensor("size", []) | {"shape": [1], "data": 7}, *lab_inputs()[1:]]}, ["size"]),
+    "other numbers of houses": ({"inputs": [*lab_inputs(2)[:1], *lab_inputs()[1:]]}, ["inputs"]),
+    "no houses": ({"inputs": lab_inputs(0)}, ["the batch"]),
+    "too many": ({"inputs": lab_inputs(21)}, ["the batch"]),
+    "as many as nobody can send": ({"inputs": [lab_inputs()[0] | {"shape": [10**30]}]}, ["the batch"]),
+    "values of all kinds": (
+        {"inputs": [tensor("size", [True, -1]), tensor("bedrooms", [2.5, 2**63]), tensor("age", [None, 1])]},
+        ["size[0]", "bedrooms[0]", "bedrooms[1]", "size[1]", "age[0]"],
+    ),
+    "a missing value": ({"inputs": [tensor("size", [None]), *lab_inputs()[1:]]}, ["size[0]"]),
+    "a house without a price": ({"inputs": [tensor("size", [1e15]), *lab_inputs()[1:]]}, ["house 0"]),
+    "an output that is none": ({"inputs": lab_inputs(), "outputs": [{"name": "prize"}]}, ["prize"]),
+    "classes": (
+        {"inputs": lab_inputs(), "outputs": [{"name": "price", "parameters": {"classification": 2}}]},
+        ["price"],
+    ),
+    "parameters that are none": ({"inputs": lab_inputs(), "parameters": []}, ["the request"]),
+    "an id that is none": ({"inputs": lab_inputs(), "id": 7}, ["id"]),
+}
+
+
+@pytest.mark.parametrize(("document", "named"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_names_all_that_is_wrong(client: TestClient, document: object, named: list[str]) -> None:
+    said = error(client.post(INFER, json=document))
+    assert [each.partition(":")[0] for each in said.split("; ")] == named, said
+
+
+def test_names_that_come_twice_are_refused(client: TestClient) -> None:
+    body = json.dumps({"inputs": lab_inputs()}).replace('"name": "size"', '"name": "size", "name": "size"')
+    assert error(client.post(INFER, content=body)) == "size: has 'name' more than once"
+
+
+BROKEN_BINARY = {
+    "no number": (b"", {HEADER: "x"}, HEADER),
+    "more than there is": (b"{}", {HEADER: "3"}, HEADER),
+    "JSON that is cut off": (b'{"inputs": []}', {HEADER: "5"}, "Unterminated"),
+    "data left over": (in_binary(lab_inputs())[0] + b"!", in_binary(lab_inputs())[1], "the body: has 1 bytes"),
+    "data that lack": (in_binary(lab_inputs())[0][:-1], in_binary(lab_inputs())[1], "age: says"),
+    "binary data in JSON alone": (in_binary(lab_inputs())[0][: int(in_binary(lab_inputs())[1][HEADER])], {}, "size"),
+}
+
+
+@pytest.mark.parametrize(("body", "headers", "said"), BROKEN_BINARY.values(), ids=BROKEN_BINARY)
+def test_binary_tensors_that_do_not_fit_are_refused(
+    client: TestClient, body: bytes, headers: dict[str, str], said: str
+) -> None:
+    assert said in error(client.post(INFER, content=body, headers=headers))
+
+
+@given(st.binary(max_size=200), st.none() | st.text("0123456789-x", max_size=3), st.integers(0, 300))
+def test_no_body_makes_it_fail(client: TestClient, noise: bytes, length: str | None, at: int) -> None:
+    whole, headers = in_binary(lab_inputs())
+    broken = whole[:at] + noise + whole[at + len(noise) :]
+    answer = client.post(INFER, content=broken, headers=headers if length is None else {HEADER: length})
+    assert answer.status_code in (200, 400)
+
+
+def test_before_it_has_started_it_says_so() -> None:
+    app = TestClient(asgi_app(application=application(lab_version())))  # without its lifespan
+    assert "log says more" in error(app.post(INFER, json={"inputs": lab_inputs()}), 500)
+
+
+def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> None:
+    body = json.dumps({"inputs": lab_inputs()})
+    long = json.dumps({"inputs": lab_inputs(), "parameters": {"comment": " " * 15_000}})
+    assert client.post(INFER, content=long).status_code == 200
+    for media_type, status in {"application/json": 200, "application/octet-stream": 200, "text/csv": 415}.items():
+        assert client.post(INFER, content=body, headers={"Content-Type": media_type}).status_code == status
+    assert "HOUSEPREDICT_MAX_BODY" in error(client.post(INFER, content=b" " * (MAX_BODY + 1)), 413)
+
+
+def test_categories_dates_and_booleans_are_texts_and_booleans_that_may_be_missing() -> None:
+    inputs = [
+        tensor("size", [2500.0, 900.0]),
+        tensor("area", ["north", "west"]),
+        tensor("waterfront", ["true", "False"], "BYTES"),
+        tensor("sold", ["2015-05-27", "2015-05-28"]),
+        tensor("bedrooms", [3.0, 4.0], "FP64"),
+        tensor("heating", [7, 8], "INT64"),
+    ]
+    with served(application(lab_version(schema=MIXED))) as service:
+        assert outputs(infer(service, *inputs))["id"]
+        newest, oldest = service.get("/predictions").json()["predictions"]
+        refused = error(infer(service, tensor("area", ["", "\0"]), *inputs[:1], *inputs[2:]))
+        content, headers = in_binary(inputs)
+        broken = service.post(INFER, content=content.replace(b"north", b"n\xffrth"), headers=headers)
+    assert {name: oldest[name] for name in MIXED.names} == {
+        "size": 2500.0, "area": "north", "waterfront": True, "sold": "2015-05-27", "bedrooms": 3, "heating": "7",
+    }  # fmt: skip
+    assert newest["waterfront"] is False
+    assert [each.partition(":")[0] for each in refused.split("; ")] == ["area[0]", "area[1]"]
+    assert error(broken) == "area[0]: must be text or a whole number, not bytes"
