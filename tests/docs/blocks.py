@@ -106,8 +106,9 @@ class Page:
         return self._shown(done.stdout)
 
     def _train(self) -> str:
-        """Train as several pages do, once, and without the search for the best of models, which takes minutes; the model
-        that was made serves them all.
+        """Train as several pages do, once, and without the search for the best model, which takes minutes.
+
+        What was made serves them all.
         """
         models, said = Path(".housepredict/models"), self.trained / "said.txt"
         if not said.exists():
