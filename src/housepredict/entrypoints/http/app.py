@@ -66,7 +66,7 @@ def asgi_app(
                 )
                 for estimate in (opened.predict, opened.explain)
             ]
-            app.state.application, app.state.registry = opened, None
+            app.state.application, app.state.registry, app.state.home = opened, None, None
             app.state.estimator, app.state.explaining_estimator = estimators
             app.state.reviewing = asyncio.Lock()
             follower = opened.follower()
