@@ -11,9 +11,9 @@ from housepredict.domain.snapshots import Snapshot
 
 
 def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
-    """For each feature what is in the middle of its values, or the commonest of them; those that mostly lack are left out.
+    """For each feature the middle or the commonest of its values: one that a house of the training had.
 
-    Each is a value that a house of the training had.
+    What most of those houses lacked is left out.
     """
     found = {name: _typical(spread) for name, spread in snapshot.features.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -4,6 +4,9 @@ import { el, figures, find, number, percent, table, words } from "./drawing.js";
 
 const ENOUGH = 100;  // estimates that it takes to say something of drift
 
+/** Whether an estimate more changes what is said of drift. */
+export let fewEstimates = false;
+
 const soft = text => el("p", { class: "soft" }, text);
 const many = (count, what) => `${number(count, 0)} ${what}${count === 1 ? "" : "s"}`;
 
@@ -39,7 +42,8 @@ export async function showDrift() {
     find("drift").replaceChildren(soft("This model kept nothing of what it was trained on, so that drift cannot be told. One that you train does."));
     return;
   }
-  if (drift.n < ENOUGH) {
+  fewEstimates = drift.n < ENOUGH;
+  if (fewEstimates) {
     find("drift").replaceChildren(soft(`Too few estimates to say: ${drift.n} of the ${ENOUGH} that it takes.`));
     return;
   }
@@ -49,7 +53,7 @@ export async function showDrift() {
     ? `Over ${many(drift.n, "estimate")}, this is not as it was in training:`
     : `Over ${many(drift.n, "estimate")}, houses and prices are as they were in training.`));
   if (moved.length) {
-    find("drift").append(table("What has moved", ["", "Movement", "Stability index", "Expected by chance"],
+    find("drift").append(table("What has moved", ["What", "Movement", "Stability index", "Expected by chance"],
       moved.map(([name, each]) => [name, el("span", { class: `movement ${each.movement}` }, each.movement), number(each.psi, 2), `below ${number(each.chance, 2)}`])));
   }
 }

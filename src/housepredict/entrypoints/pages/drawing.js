@@ -15,6 +15,11 @@ const said = (value, digits) =>
   value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 const sign = value => (value > 0 ? "+" : "");
 
+/** A value of a house; four digits may be a year, and have no comma. */
+export const told = value => {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 6, useGrouping: "min2" }).replace("-", "−") : String(value);
+};
 /** A price: whole, unless it is small. */
 export const price = value => said(value, Math.abs(value) < 100 ? 2 : 0);
 export const number = said;
@@ -42,7 +47,7 @@ export function table(caption, header, rows) {
 export const figures = rows =>
   el("ul", { class: "key" }, ...rows.map(([value, name]) => el("li", {}, el("b", {}, value), " ", el("span", {}, name))));
 
-const WIDTH = 360, INSET = 8;
+const WIDTH = 360, INSET = 2;
 
 /** The intervals of an estimate, the wider behind the narrower, on one scale. */
 export function intervals(estimate, spans) {

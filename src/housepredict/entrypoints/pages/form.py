@@ -8,7 +8,7 @@ from datetime import date
 from housepredict.domain.caveats import usual_range
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value
 from housepredict.entrypoints.pages.markup import Markup, tag
-from housepredict.entrypoints.pages.numbers import day, number
+from housepredict.entrypoints.pages.numbers import MINUS, day, number
 
 CHOICES = 12
 """Of more categories, a list to type into takes the place of a list to choose from."""
@@ -43,6 +43,7 @@ def _field(id_: str, feature: Feature, schema: FeatureSchema, value: Value | Non
         "id": id_,
         "data_feature": feature.name,
         "data_kind": feature.kind.value,
+        "data_sale": "true" if feature.name == schema.sale_date else None,
         "aria_describedby": described,
         "aria_required": "true" if feature.required else None,
     }
@@ -77,7 +78,10 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
         case Kind.CATEGORY:
             suggested = [tag("option", value=each) for each in feature.categories[:_MOST_SUGGESTED]]
             list_id = f"{common['id']}-list"
-            return [tag("input", type="text", value=text, list=list_id, **common), tag("datalist", *suggested, id=list_id)]
+            return [
+                tag("input", type="text", value=text, list=list_id, **common),
+                tag("datalist", *suggested, id=list_id),
+            ]
         case Kind.DATE:
             return [tag("input", type="date", value=text, **common)]
         case _:
@@ -107,7 +111,8 @@ def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
     if feature.kind is Kind.CATEGORY:
         if 0 < len(feature.categories) <= CHOICES:
             return None
-        return f"{'one of' if feature.closed else 'known:'} {number(len(feature.categories))}"
+        count = number(len(feature.categories))
+        return f"one of {count}" if feature.closed else f"{count} are known"
     seen = usual_range(feature, is_sale_date=False)
     return f"{_told(seen[0])} to {_told(seen[1])}" if seen else None
 
@@ -115,7 +120,10 @@ def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
 def _told(value: Value) -> str:
     if isinstance(value, str):
         return day(date.fromisoformat(value))
-    return plain(round(value) if abs(value) >= 1000 else float(f"{value:.4g}"))
+    if abs(value) < 1000:
+        return plain(float(f"{value:.4g}")).replace("-", MINUS)
+    # four digits may be a year
+    return number(value) if abs(value) >= 10_000 else plain(round(value)).replace("-", MINUS)
 
 
 def plain(value: Value) -> str:

@@ -17,17 +17,9 @@ from housepredict.entrypoints.pages.form import house_form
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import day, number
 
-HOME_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self'",
-        "form-action 'none'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+HOME_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 """The Content-Security-Policy that the page works with."""
 
@@ -48,13 +40,20 @@ def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
     )
     main = tag(
         "main",
-        tag("header", tag("p", "housepredict", class_="kicker"), tag("h1", "What will a house sell for?"), _lead(version)),
+        tag(
+            "header",
+            tag("p", "housepredict", class_="kicker"),
+            tag("h1", "What will a house sell for?"),
+            _lead(version),
+        ),
         _estimating(version, house) if version else _untrained(),
         _section("recent", "Recent estimates", tag("div", id="recent")),
         _in_service(version) if version else None,
         _watch() if version else None,
         _training(),
-        tag("footer", tag("p", f"housepredict {__version__}. Prices are in the currency of the sales it learned from.")),
+        tag(
+            "footer", tag("p", f"housepredict {__version__}. Prices are in the currency of the sales it learned from.")
+        ),
     )
     return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
 
@@ -90,7 +89,12 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
         class_="result",
     )
     form = tag(
-        "section", tag("h2", "The house", id="house-title"), house_form(version.schema, house), class_="asked"
+        "section",
+        tag("h2", "The house", id="house-title"),
+        tag("p", "Below a field stands what is usual. Beyond that, an estimate comes with a warning.", class_="soft"),
+        house_form(version.schema, house),
+        aria_labelledby="house-title",
+        class_="asked",
     )
     return join(without_script, tag("div", form, result, class_="estimate"))
 
@@ -160,13 +164,13 @@ def _train_form() -> Markup:
             ),
             tag(
                 "div",
-                tag("label", "Column of the price", tag("span", " if it is not clear", class_="unit"), for_="price"),
+                tag("label", "Price column", tag("span", " if not clear", class_="unit"), for_="price"),
                 tag("input", type="text", id="price", autocomplete="off"),
                 class_="field",
             ),
             tag(
                 "div",
-                tag("label", "With the sales that came back", for_="recorded"),
+                tag("label", "And sales that came back", for_="recorded"),
                 tag("input", type="checkbox", id="recorded"),
                 class_="field tick",
             ),
@@ -180,4 +184,6 @@ def _train_form() -> Markup:
 
 
 def _section(name: str, title: str, *content: Markup) -> Markup:
-    return tag("section", tag("h2", title, id=f"{name}-title", tabindex="-1"), *content, aria_labelledby=f"{name}-title")
+    return tag(
+        "section", tag("h2", title, id=f"{name}-title", tabindex="-1"), *content, aria_labelledby=f"{name}-title"
+    )

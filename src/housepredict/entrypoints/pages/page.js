@@ -1,5 +1,5 @@
 // What the page does: each part is loaded by itself, and what is closed says so.
-import { showAccuracy, showDrift } from "./accuracy.js";
+import { fewEstimates, showAccuracy, showDrift } from "./accuracy.js";
 import { bear } from "./asking.js";
 import { el, find } from "./drawing.js";
 import { predicting } from "./predicting.js";
@@ -40,7 +40,10 @@ function unlocking() {
   });
 }
 
-predicting(() => load("recent"));
+predicting(() => {
+  load("recent");
+  if (fewEstimates) load("drift");
+});
 training();
 unlocking();
 loadAll();

@@ -1,6 +1,6 @@
 // The form of a house, and what is said of it.
 import { ask } from "./asking.js";
-import { bar, change, day, el, find, intervals, price, words } from "./drawing.js";
+import { bar, change, day, el, find, intervals, price, told, words } from "./drawing.js";
 
 const FIRST = 8;  // contributions that are shown at once
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
@@ -74,7 +74,7 @@ function show(answer) {
           el("div", {}, el("dt", { class: `level-${each.level}` }, `in ${each.level} of 100 cases`), el("dd", {}, between[at]))))))
       : el("p", { class: "soft" }, "This model cannot tell how sure that is."),
     ...answer.warnings.map(each => el("p", { class: "note" }, each.message.slice(0, 1).toUpperCase() + each.message.slice(1), ".")),
-    ...(answer.explanation ? moved(answer.explanation, answer.input) : []),
+    ...(answer.explanation ? moved(answer.explanation, known(answer)) : []),
     el("p", { class: "origin" }, `By ${answer.model_version}${answer.valued_on ? `, for ${day(answer.valued_on)}` : ""}. Recorded as `,
       el("code", {}, answer.id), "."));
   const sure = spans.length ? `; in ${spans[0].level} of 100 cases ${between[0]}` : "";
@@ -93,12 +93,17 @@ function moved(explanation, input) {
     el("h3", {}, "What moved it"),
     el("p", { class: "soft" }, `From ${price(explanation.base_price)}, what the model says of a house that it knows nothing of.`),
     el("ol", { class: "moved" }, ...all.slice(0, FIRST).map(row)),
-    more.length ? el("details", {}, el("summary", {}, `${more.length} that moved it less`), el("ol", { class: "moved" }, ...more.map(row))) : null,
+    ...(more.length ? [el("details", {}, el("summary", {}, `${more.length} that moved it less`), el("ol", { class: "moved" }, ...more.map(row)))] : []),
   ];
 }
 
+/** What the model knew of a house: also the day of sale, where none was said. */
+function known({ input, valued_on: day }) {
+  const sale = document.querySelector("[data-sale]");
+  return sale && day ? { ...input, [sale.dataset.feature]: day } : input;
+}
+
 const values = (features, input) => features.map(name => input[name] === undefined ? "not known" : told(input[name])).join(", ");
-const told = value => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value));
 
 /** Let the form estimate; `then` is called after each estimate. */
 export function predicting(then) {

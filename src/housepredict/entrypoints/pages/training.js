@@ -13,7 +13,7 @@ export async function showTrainings() {
   find("open").hidden = false;
   find("closed").replaceChildren();
   find("trainings").replaceChildren(...(trainings.length
-    ? [table("Recent trainings", ["Began", "State", "Result"], trainings.map(each => [time(each.started_at), each.state, result(each)]))]
+    ? [table("The latest trainings", ["Began", "State", "Result"], trainings.map(each => [time(each.started_at), each.state, result(each)]))]
     : []));
   const running = trainings.find(each => each.state === "running");
   if (running) follow(running);
