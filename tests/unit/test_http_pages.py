@@ -20,7 +20,6 @@ from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.pages.assets import assets
 from housepredict.entrypoints.pages.form import CHOICES
 from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
-from housepredict.testing.versions import model_versions
 from tests.http_service import (
     LAB_HOUSE,
     application,
@@ -51,6 +50,33 @@ SCHEMA = FeatureSchema(
     valuation_date=date(2015, 5, 27),
 )
 
+RANGES = st.tuples(st.floats(-1e9, 1e9), st.floats(0, 1e9)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+DAYS = st.tuples(st.dates(), st.dates()).map(lambda pair: (min(pair).isoformat(), max(pair).isoformat()))
+TEXTS = st.text(min_size=1, max_size=8)
+FEATURES = st.lists(
+    st.one_of(
+        st.builds(
+            Feature,
+            TEXTS,
+            st.sampled_from([Kind.NUMBER, Kind.INTEGER]),
+            unit=st.none() | TEXTS,
+            required=st.booleans(),
+            observed=st.none() | RANGES,
+        ),
+        st.builds(
+            Feature,
+            TEXTS,
+            st.just(Kind.CATEGORY),
+            required=st.booleans(),
+            categories=st.lists(TEXTS, max_size=CHOICES + 2, unique=True).map(tuple),
+        ),
+        st.builds(Feature, TEXTS, st.just(Kind.BOOLEAN), required=st.booleans()),
+        st.builds(Feature, TEXTS, st.just(Kind.DATE), observed=st.none() | DAYS),
+    ),
+    max_size=6,
+    unique_by=lambda feature: feature.name,
+)
+
 
 def parsed(page: str) -> ET.Element:
     start = "<!DOCTYPE html>\n"
@@ -58,7 +84,7 @@ def parsed(page: str) -> ET.Element:
     return ET.fromstring(page.removeprefix(start))
 
 
-def page_of(schema: FeatureSchema, **house: Any) -> ET.Element:
+def page_of(schema: FeatureSchema, /, **house: Any) -> ET.Element:
     return parsed(home_page(lab_version(schema=schema)[0], house))
 
 
@@ -127,10 +153,14 @@ class TestWhoGetsThePage:
 
 class TestMarkup:
     @settings(max_examples=60)
-    @given(version=model_versions({"model.bin": b""}))
-    def test_the_page_of_whatever_version_is_well_formed(self, version: Any) -> None:
-        house = example(version.schema)
-        document = parsed(home_page(version, house))
+    @given(FEATURES)
+    def test_the_page_of_whatever_schema_is_well_formed_and_its_fields_are_described(
+        self, features: list[Feature]
+    ) -> None:
+        schema = FeatureSchema(tuple(features))
+        document = page_of(schema, **example(schema))
+        fields = [name for each in document.iter() if (name := each.get("data-feature")) is not None]
+        assert len(fields) == len(features)
         ids = [id_ for each in document.iter() if (id_ := each.get("id"))]
         assert len(ids) == len(set(ids))
         for element in document.iter():
