@@ -82,6 +82,12 @@ function show(answer) {
   find("said").textContent = `Estimate ${price(answer.prediction)}${sure}.${warned}`;
 }
 
+/** On a phone the answer stands below the form, and would go unseen. */
+function bringIntoView() {
+  const { top } = find("result").getBoundingClientRect();
+  if (top < 0 || top > 0.6 * innerHeight) find("result-title").scrollIntoView();
+}
+
 function moved(explanation, input) {
   const all = [...explanation.contributions].sort((one, other) => Math.abs(other.contribution) - Math.abs(one.contribution));
   const reach = [-1, 1].map(side => Math.max(0, ...all.map(each => side * each.contribution)));
@@ -118,7 +124,7 @@ export function predicting(then) {
     controls().forEach(each => say(each, ""));
     try {
       show(await explained(JSON.stringify(house())));
-      find("result-title").scrollIntoView({ block: "nearest" });
+      bringIntoView();
       then();
     } catch (refusal) {
       showRefusal(refusal);

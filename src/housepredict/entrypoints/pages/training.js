@@ -23,7 +23,7 @@ function result(training) {
   if (training.error) return training.error;
   if (!training.model_version) return "";
   const link = el("a", { href: `models/${encodeURIComponent(training.model_version)}` }, training.model_version);
-  return [link, training.promoted ? ", in service" : ", kept aside"];
+  return [link, training.promoted ? ", promoted" : ", not promoted"];
 }
 
 function report(...parts) {
