@@ -1,4 +1,7 @@
-"""Pages for people, and what they load. Programs get JSON at the same addresses."""
+"""Pages for people, and what they load. Programs get JSON at the same addresses.
+
+What writes a page is loaded with the first request for one: most services have none, and start sooner.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,6 @@ from housepredict.entrypoints.http.answers import HEADERS, example
 from housepredict.entrypoints.http.negotiation import VARY
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.pages.assets import assets
-from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
-from housepredict.entrypoints.pages.version import POLICY, version_page
 
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
@@ -37,6 +38,8 @@ class KeptPage:
 
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
     """The page of the service, made once for each version that serves."""
+    from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
+
     kept: KeptPage | None = request.app.state.home
     if kept is None or kept.version is not version:
         house = _house(application, version) if version else {}
@@ -46,6 +49,8 @@ def home(request: Request, application: Application, version: ModelVersion | Non
 
 def of_version(application: Application, version: ModelVersion, promoted: str | None) -> Response:
     """The page of a version, without where its sales are."""
+    from housepredict.entrypoints.pages.version import POLICY, version_page
+
     held_out = None
     with suppress(HousepredictError):  # the demonstration is in no store
         held_out = held_out_of(application.models.get(version.name)[1])
