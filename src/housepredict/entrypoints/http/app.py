@@ -69,7 +69,7 @@ def asgi_app(
             ]
             app.state.cors_origins = settings_.cors_origins
             app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
-            app.state.application, app.state.registry = opened, None
+            app.state.application, app.state.registry, app.state.home = opened, None, None
             app.state.estimator, app.state.explaining_estimator = estimators
             app.state.reviewing = asyncio.Lock()
             follower = opened.follower()

@@ -15,6 +15,8 @@ from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.negotiation import VARY, prefers_html
+from housepredict.entrypoints.http.pages import of_version
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import application_of, read_body
 from housepredict.entrypoints.models_report import models_document
@@ -31,10 +33,14 @@ def models(request: Request) -> Response:
 
 
 def model(request: Request) -> Response:
-    """One version, with how it came about."""
+    """One version, with how it came about; its page for a person's browser."""
     application, name = application_of(request), request.path_params["name"]
+    if prefers_html(request.headers):
+        shown = _found(name, lambda: application.version(name))
+        return of_version(application, shown, application.models.pointer().name)
     version = _found(name, lambda: application.models.get(name)[0])
-    return json_response(_public(version_document(version, application.models.pointer().name)))
+    document = version_document(version, application.models.pointer().name)
+    return json_response(_public(document), headers=VARY)
 
 
 async def promote(request: Request) -> Response:

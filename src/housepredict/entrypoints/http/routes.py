@@ -26,6 +26,8 @@ from housepredict.entrypoints.http.codings import CSV, prefers_csv, response
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
+from housepredict.entrypoints.http.negotiation import VARY, prefers_html
+from housepredict.entrypoints.http.pages import PAGE_ROUTES, home
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
@@ -35,7 +37,8 @@ from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
 from housepredict.entrypoints.http.v2.routes import V2_ENDPOINTS, V2_ROUTES
 
 _ENDPOINTS = {
-    "GET /": "API documentation",
+    "GET /": "API documentation; for browsers, a page to estimate with",
+    "GET /assets/{digest}/{name}": "What the page loads",
     "GET /health": "Health check",
     "GET /health/live": "Whether the service is alive",
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
@@ -60,8 +63,11 @@ _ENDPOINTS = {
 
 
 def index(request: Request) -> Response:
-    """What there is, and a request to try."""
-    version = in_service(application_of(request))
+    """What there is, and a request to try; the page for a person's browser."""
+    application = application_of(request)
+    version = in_service(application)
+    if prefers_html(request.headers):
+        return home(request, application, version)
     body = example(version.schema) if version else dict(LAB_EXAMPLE)
     features = version.schema.features if version else ()
     required = ", ".join(each.name for each in features if each.required) or "a model"
@@ -71,7 +77,8 @@ def index(request: Request) -> Response:
             "version": __version__,
             "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
             "example_request": {"url": "/predict", "method": "POST", "body": body},
-        }
+        },
+        headers=VARY,
     )
 
 
@@ -121,6 +128,7 @@ ROUTES = (
     Route("/health/ready", ready),
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
+    *PAGE_ROUTES,
     *MODEL_ROUTES,
     *DRIFT_ROUTES,
     *METRICS_ROUTES,

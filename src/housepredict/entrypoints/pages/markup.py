@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-_EMPTY = {"circle", "line", "meta", "path", "rect"}
+_EMPTY = {"circle", "input", "line", "link", "meta", "path", "rect"}
 # what XML can't hold in any form
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -1,0 +1,189 @@
+"""The page of a service: a form to estimate a house with, and what is known of the model that does."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from housepredict import __version__
+from housepredict.domain.features import Value
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.pages.assets import assets
+from housepredict.entrypoints.pages.evaluation import key_figures
+from housepredict.entrypoints.pages.form import house_form
+from housepredict.entrypoints.pages.markup import Markup, join, tag
+from housepredict.entrypoints.pages.numbers import day, number
+
+HOME_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy that the page works with."""
+
+
+def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
+    """A whole HTML document, whose addresses are relative to its own; `house` is what the form begins with."""
+    folder = f"assets/{assets().digest}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", "House price estimates"),
+        tag("link", rel="icon", href=f"{folder}/icon.svg", type="image/svg+xml"),
+        tag("link", rel="stylesheet", href=f"{folder}/style.css"),
+        tag("link", rel="stylesheet", href=f"{folder}/page.css"),
+        tag("script", type="module", src=f"{folder}/page.js"),
+    )
+    main = tag(
+        "main",
+        tag(
+            "header",
+            tag("p", "housepredict", class_="kicker"),
+            tag("h1", "What will a house sell for?"),
+            _lead(version),
+        ),
+        _estimating(version, house) if version else _untrained(),
+        _section("recent", "Recent estimates", tag("div", id="recent")),
+        _in_service(version) if version else None,
+        _watch() if version else None,
+        _training(),
+        tag(
+            "footer", tag("p", f"housepredict {__version__}. Prices are in the currency of the sales it learned from.")
+        ),
+    )
+    return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
+
+
+def _lead(version: ModelVersion | None) -> Markup:
+    if version is None:
+        return tag("p", "No model is in service yet.", class_="lead")
+    learned = f"{number(version.evaluation.trained_on)} {'synthetic ' if version.source.synthetic else ''}sales"
+    until = f" up to {day(version.schema.valuation_date)}" if version.schema.valuation_date else ""
+    said = f"Describe it, and get a price, how sure that is, and what moved it. Learned from {learned}{until}."
+    made_up = "These sales are made up, to try things out: the model says nothing about real houses."
+    return join(tag("p", said, class_="lead"), tag("p", made_up, class_="note") if version.source.synthetic else None)
+
+
+def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
+    request = f"curl -X POST ADDRESS/predict -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(house))}"
+    without_script = tag(
+        "noscript",
+        tag(
+            "div",
+            tag("p", "The form needs JavaScript. Without, ask in a terminal, ADDRESS being that of this page:"),
+            tag("pre", request, tabindex="0"),
+            class_="note",
+        ),
+    )
+    nothing = "The range that it will sell in, and what moved the price, will stand here."
+    result = tag(
+        "section",
+        tag("h2", "Estimate", id="result-title"),
+        tag("div", tag("p", nothing, class_="soft"), id="result"),
+        tag("p", id="said", class_="unseen", role="status"),
+        aria_labelledby="result-title",
+        class_="result",
+    )
+    form = tag(
+        "section",
+        tag("h2", "The house", id="house-title"),
+        tag("p", "Below a field stands what is usual. Beyond that, an estimate comes with a warning.", class_="soft"),
+        house_form(version.schema, house),
+        aria_labelledby="house-title",
+        class_="asked",
+    )
+    return join(without_script, tag("div", form, result, class_="estimate"))
+
+
+def _untrained() -> Markup:
+    said = "Train one on a file of sales, here or in a terminal:"
+    command = "housepredict train SALES.csv --price COLUMN"
+    return tag("div", tag("p", said), tag("pre", command, tabindex="0"), class_="note")
+
+
+def _in_service(version: ModelVersion) -> Markup:
+    link = tag("a", "Everything about this version", href=f"models/{quote(version.name, safe='')}")
+    evaluated = f"Evaluated on {number(version.evaluation.held_out)} sales that it has not seen. "
+    return tag(
+        "section",
+        tag("h2", "The model in service", tag("span", version.name, class_="name"), id="model-title"),
+        tag("p", evaluated, link, ", with plots."),
+        key_figures(version.evaluation),
+        aria_labelledby="model-title",
+    )
+
+
+def _watch() -> Markup:
+    return tag(
+        "div",
+        _section("accuracy", "Accuracy over time", tag("div", id="accuracy")),
+        _section("drift", "Drift", tag("div", id="drift")),
+        class_="pair",
+    )
+
+
+def _training() -> Markup:
+    token = tag(
+        "form",
+        tag(
+            "div",
+            tag("label", "Token", for_="token"),
+            tag("input", type="password", id="token", autocomplete="off", aria_describedby="token-said"),
+            tag("p", id="token-said", class_="error", hidden="hidden"),
+            class_="field",
+        ),
+        tag("button", "Use it", type="submit"),
+        id="access",
+        class_="row",
+        hidden="hidden",
+    )
+    return _section(
+        "training",
+        "Training",
+        tag("div", id="closed"),
+        token,
+        tag("div", _train_form(), id="open", hidden="hidden"),
+    )
+
+
+def _train_form() -> Markup:
+    said = "Without a file, the model in service is trained anew on the sales that it learned from, as they are now."
+    return join(
+        tag("p", said),
+        tag(
+            "form",
+            tag(
+                "div",
+                tag("label", "Sales", tag("span", " CSV or Parquet, optional", class_="unit"), for_="sales"),
+                tag("input", type="file", id="sales", accept=".csv,.gz,.parquet"),
+                class_="field",
+            ),
+            tag(
+                "div",
+                tag("label", "Price column", tag("span", " if not clear", class_="unit"), for_="price"),
+                tag("input", type="text", id="price", autocomplete="off"),
+                class_="field",
+            ),
+            tag(
+                "div",
+                tag("label", "And sales that came back", for_="recorded"),
+                tag("input", type="checkbox", id="recorded"),
+                class_="field tick",
+            ),
+            tag("button", "Train", type="submit"),
+            id="train",
+            class_="row",
+        ),
+        tag("div", id="progress"),
+        tag("div", id="trainings"),
+    )
+
+
+def _section(name: str, title: str, *content: Markup) -> Markup:
+    return tag(
+        "section", tag("h2", title, id=f"{name}-title", tabindex="-1"), *content, aria_labelledby=f"{name}-title"
+    )

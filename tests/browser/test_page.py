@@ -1,0 +1,370 @@
+"""The page at `/` in a real browser and of real services: by keyboard, on phones, in the dark, by its own policy."""
+
+from __future__ import annotations
+
+import csv
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from random import Random
+from threading import Event, Thread
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from attrs import define, field
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from housepredict.entrypoints.http.app import asgi_app
+from tests.browsers import NAMES, find_browser
+from tests.http_service import FakeTrainer, application, lab_version, trainable
+from tests.integration.services import finished, running
+
+PROGRAM = find_browser()
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None, reason=f"NO BROWSER: the page was not looked at; install one of {', '.join(NAMES)}"
+)
+
+TOKEN = "an-example-of-a-token"
+HOSTILE = "<script>window.hacked = 1</script>"
+LIGHT, DARK = "rgb(252, 252, 250)", "rgb(21, 22, 20)"
+
+
+@define
+class Opened:
+    """A page, and what the browser said of it."""
+
+    page: Page
+    said: list[str] = field(factory=list)
+
+    def refused(self) -> list[str]:
+        return [each for each in self.said if "Content Security Policy" in each or "Error:" in each]
+
+    def estimate(self) -> Locator:
+        self.page.get_by_role("button", name="Estimate").click()
+        price = self.page.locator(".price")
+        expect(price).to_be_visible()
+        return price
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("demonstration"), "--demo") as service:
+        yield service.url
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service of a model with features of every kind, and names that would be markup."""
+    folder = tmp_path_factory.mktemp("strange")
+    with (folder / "sales.csv").open("w", newline="", encoding="utf-8") as file:
+        rows, draw = csv.writer(file), Random(5)
+        rows.writerow(["lot & plot", "style", "street", "garden", "rebuilt", "sale_date", "price"])
+        for row in range(240):
+            style = (HOSTILE, "cottage", '"villa"')[row % 3]
+            garden = ("true", "false")[row % 2]
+            rebuilt = "" if row % 7 == 0 else f"{1950 + row % 60}-03-01"
+            price = 1000 * (100 + row) + 20_000 * (row % 3) + 5_000 * (row % 2) + draw.randrange(20_000)
+            day = f"2024-{1 + row % 12:02}-{1 + row % 28:02}"
+            rows.writerow([100.5 + row, style, f"Street {row % 15}", garden, rebuilt, day, price])
+    options = ["--price", "price", "--algorithm", "linear"]
+    trained = finished(
+        "-m", "housepredict", "train", str(folder / "sales.csv"), *options, HOUSEPREDICT_DATA_DIR=str(folder / "data")
+    )
+    assert trained.returncode == 0, trained.stderr
+    with running(folder) as service:
+        yield service.url
+
+
+@define
+class Mounted:
+    url: str
+    trainer: FakeTrainer
+
+
+@pytest.fixture(scope="module")
+def mounted() -> Iterator[Mounted]:
+    """The service below a path of another one, with a token, and a trainer that waits to be let go on."""
+    trainer = FakeTrainer(may_end=Event())
+    prices = asgi_app(application=trainable(application(lab_version(), token=TOKEN), trainer))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with prices.router.lifespan_context(prices):
+            yield
+
+    with serving(Starlette(routes=[Mount("/deep/prices", prices)], lifespan=lifespan)) as url:
+        yield Mounted(f"{url}/deep/prices/", trainer)
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False) -> Iterator[Opened]:
+    page = browser.new_page(color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900})
+    made = Opened(page)
+    page.on("console", lambda message: made.said.append(message.text))
+    page.on("pageerror", lambda error: made.said.append(f"Error: {error}"))
+    page.on("dialog", lambda dialog: made.said.append("Error: a dialog"))
+    try:
+        page.goto(url, wait_until="networkidle")
+        yield made
+        assert made.refused() == []
+    finally:
+        page.close()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds, with where."""
+    found = cast(dict[str, Any], Axe().run(page).response)["violations"]
+    return [f"{each['id']}: {each['help']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+def test_a_house_is_estimated_with_the_keyboard_alone(browser: Browser, demonstration: str) -> None:
+    with opened(browser, demonstration) as seen:
+        page, keys = seen.page, seen.page.keyboard
+        for text in ("2500", "3", "10"):
+            keys.press("Tab")
+            keys.press("Control+A")
+            keys.type(text)
+        keys.press("Tab")
+        expect(page.get_by_role("button", name="Estimate")).to_be_focused()
+        keys.press("Space")
+        expect(page.locator(".price")).to_have_text("254,206")
+        expect(page.locator("#said[role=status]")).to_have_text("Estimate 254,206. 1 warning.")
+        expect(page.locator(".moved li")).to_have_count(3)
+        expect(page.locator(".moved .what").first).to_have_text("Size 2500")
+        expect(page.locator("#result .note")).to_contain_text("synthetic data")
+        expect(page.locator("#recent tbody tr")).to_have_count(1)
+        expect(page.locator("#recent")).to_contain_text("254,206")
+        expect(page.locator("#accuracy")).to_contain_text("Nothing to measure yet")
+        expect(page.locator("#drift")).to_contain_text("drift cannot be told")
+
+
+def test_violations_stand_beside_their_fields_and_the_first_has_the_focus(browser: Browser, demonstration: str) -> None:
+    with opened(browser, demonstration) as seen:
+        page = seen.page
+        size, bedrooms, age = (page.get_by_label(each) for each in ("Size", "Bedrooms", "Age"))
+        bedrooms.fill("three")
+        age.fill("")
+        age.press("Enter")
+        expect(bedrooms).to_be_focused()
+        expect(bedrooms).to_have_attribute("aria-invalid", "true")
+        expect(bedrooms).to_have_accessible_description("1 to 5 Must be a number, not text")
+        expect(age).to_have_accessible_description("0 to 49 Is missing")
+        expect(size).not_to_have_attribute("aria-invalid", "true")
+        assert violations(page) == []
+        bedrooms.fill("3")
+        age.fill("10")
+        seen.estimate()
+        expect(page.locator("[aria-invalid]")).to_have_count(0)
+        expect(page.locator(".error:visible")).to_have_count(0)
+
+
+def test_what_the_service_says_of_no_field_stands_above_them(browser: Browser, demonstration: str) -> None:
+    with opened(browser, demonstration) as seen:
+        page = seen.page
+        page.locator("[data-feature=age]").evaluate("field => field.dataset.feature = 'storeys'")
+        page.get_by_role("button", name="Estimate").click()
+        expect(page.get_by_role("alert")).to_contain_text("age is missing")
+        expect(page.get_by_role("alert")).to_contain_text("load the page again")
+
+
+def test_names_and_categories_are_text_whatever_they_say(browser: Browser, strange: str) -> None:
+    with opened(browser, strange) as seen:
+        page = seen.page
+        style = page.get_by_label("Style")
+        style.select_option(HOSTILE)
+        page.get_by_label("Street").fill("<img src=x onerror='window.hacked = 1'>")
+        page.get_by_label("Lot & plot").fill("250")
+        seen.estimate()
+        expect(page.locator(".moved")).to_contain_text([HOSTILE])
+        expect(page.locator("#result .note")).to_contain_text("<img src=x onerror")
+        expect(page.locator("#recent")).to_contain_text(HOSTILE)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main script, main img").count() == 0
+
+
+def test_every_kind_of_feature_has_its_field_and_begins_with_a_typical_house(browser: Browser, strange: str) -> None:
+    with opened(browser, strange) as seen:
+        page = seen.page
+        kinds = page.locator("[data-feature]").evaluate_all("all => all.map(e => [e.dataset.feature, e.type])")
+        assert dict(kinds) == {
+            "lot & plot": "text",
+            "style": "select-one",
+            "street": "text",
+            "garden": "checkbox",
+            "rebuilt": "date",
+            "sale_date": "date",
+        }
+        assert page.locator("datalist option").count() == 15
+        expect(page.get_by_label("Sale date")).to_have_value("")
+        assert 200 < float(page.get_by_label("Lot & plot").input_value()) < 240
+        assert "2024" in page.locator("#f5-hint").inner_text()
+        before = seen.estimate().inner_text()
+        page.get_by_label("Lot & plot").fill("330.5")
+        seen.estimate()
+        expect(page.locator(".price")).not_to_have_text(before)
+        expect(page.locator(".intervals .span")).to_have_count(2)
+
+
+@pytest.mark.parametrize(("dark", "ground"), [(False, LIGHT), (True, DARK)], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 320])
+def test_it_fits_and_is_accessible_before_and_after_an_estimate(
+    browser: Browser, strange: str, width: int, dark: bool, ground: str
+) -> None:
+    with opened(browser, strange, width, dark=dark) as seen:
+        page = seen.page
+        for _ in ("before", "after"):
+            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert violations(page) == []
+            seen.estimate()
+            page.locator("#recent table").wait_for()
+
+
+def test_faults_would_be_seen(browser: Browser, demonstration: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    seen = Opened(page)
+    page.on("console", lambda message: seen.said.append(message.text))
+    page.goto(demonstration, wait_until="networkidle")
+    assert (violations(page), seen.refused()) == ([], [])
+    page.evaluate("""() => {
+        const wide = document.createElement("div");
+        wide.style.width = "900px";
+        wide.style.color = "var(--grid)";
+        wide.textContent = "Too faint to read";
+        const script = document.createElement("script");
+        script.textContent = "window.hacked = 1";
+        document.querySelector("header").append(wide, script);
+    }""")
+    assert page.evaluate("document.documentElement.scrollWidth") >= 900
+    assert page.evaluate("window.hacked") is None
+    assert [each for each in violations(page) if each.startswith("color-contrast")]
+    assert seen.refused()
+    page.close()
+
+
+def test_it_works_below_the_path_of_another_service(browser: Browser, mounted: Mounted) -> None:
+    with opened(browser, mounted.url) as seen:
+        page = seen.page
+        expect(page.locator(".moved")).to_have_count(0)
+        expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
+        expect(page.locator("#recent tbody tr")).to_have_count(1)
+        page.get_by_role("link", name="Everything about this version").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
+
+
+def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser, mounted: Mounted) -> None:
+    may_end = mounted.trainer.may_end
+    assert may_end
+    with opened(browser, mounted.url) as seen:
+        page = seen.page
+        expect(page.locator("#closed")).to_contain_text("takes the token")
+        expect(page.get_by_role("button", name="Train")).to_be_hidden()
+        page.get_by_label("Token").fill("no-example-of-any")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#token-said")).to_have_text("This is not the token.")
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("#access")).to_be_hidden()
+        page.get_by_role("button", name="Train").click()
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        assert violations(page) == []
+        assert mounted.trainer.began.wait(10)
+        may_end.set()
+        expect(page.locator("#progress")).to_contain_text("Training succeeded.")
+        expect(page.locator("#trainings tbody tr")).to_have_count(1)
+        page.reload(wait_until="networkidle")
+        expect(page.locator("#closed")).to_contain_text("takes the token")  # nothing keeps it
+        assert page.context.storage_state() == {"cookies": [], "origins": []}
+
+
+EXPLAINED = {
+    "id": "01970000-0000-7000-8000-000000000001",
+    "prediction": 500_000.0,
+    "input": {"size": 12_500, "bedrooms": 3, "age": 10},
+    "interval": {"80": {"low": 450_000.0, "high": 560_000.0}, "90": {"low": 430_000.0, "high": 590_000.0}},
+    "model_version": "lab",
+    "valued_on": "2025-05-27",
+    "warnings": [],
+    "explanation": {
+        "unit": "log_price",
+        "base": 13.0,
+        "base_price": 442_413.39,
+        "contributions": [
+            {"features": ["bedrooms"], "contribution": -0.05, "percent": -4.88},
+            {"features": ["size", "age"], "contribution": 0.2, "percent": 22.14},
+            *({"features": [f"less_{at}"], "contribution": 0.001, "percent": 0.1} for at in range(10)),
+        ],
+    },
+}
+MEASURED = {
+    "sales": 52,
+    "unmatched": 2,
+    "too_late": 0,
+    "whole": {
+        "n": 50,
+        "mdape": 8.234,
+        "ppe10": 58.0,
+        "bounds": {"mdape": {"low": 7.1, "high": 9.4}},
+        "coverage": [{"level": 80, "share": 82.0, "width": 1.2}, {"level": 90, "share": 92.0, "width": 1.3}],
+    },
+}
+MOVED = {
+    "n": 300,
+    "estimates": {"psi": 0.04, "chance": 0.17, "movement": "stable"},
+    "features": {
+        "age": {"psi": 0.15, "chance": 0.098, "movement": "moving"},
+        "size": {"psi": 1.274, "chance": 0.098, "movement": "drifted"},
+        "bedrooms": {"psi": 0.01, "chance": 0.1, "movement": "stable"},
+    },
+}
+
+
+def test_what_a_service_of_long_standing_knows_is_told(browser: Browser, demonstration: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    for path, document in (("predict?explain=true", EXPLAINED), ("accuracy", MEASURED), ("drift", MOVED)):
+        page.route(f"{demonstration}/{path}", lambda route, _, answer=document: route.fulfill(json=answer))
+    page.goto(demonstration, wait_until="networkidle")
+    page.get_by_role("button", name="Estimate").click()
+    expect(page.locator("#said")).to_have_text("Estimate 500,000; in 80 of 100 cases 450,000 to 560,000.")
+    rows = page.locator(".moved li:visible")
+    expect(rows).to_have_count(8)
+    expect(rows.nth(0)).to_have_text(re.compile(r"Size, Age 12,500, 10\s*\+22.1 %"))
+    expect(rows.nth(1)).to_have_text(re.compile(r"Bedrooms 3\s*\u22124.9 %"))
+    up, down = rows.nth(0).locator("rect"), rows.nth(1).locator("rect")
+    assert (up.get_attribute("class"), down.get_attribute("class")) == ("up", "down")
+    assert (
+        up.get_attribute("x") == down.evaluate("bar => String(bar.x.baseVal.value + bar.width.baseVal.value)") == "20"
+    )
+    page.get_by_text("4 that moved it less").click()
+    expect(rows).to_have_count(12)
+    expect(page.locator("#accuracy")).to_contain_text("8.2 % median error, with bounds 7.1 to 9.4")
+    expect(page.locator("#accuracy")).to_contain_text("Left out: 2 sales of predictions that are not known.")
+    expect(page.locator("#drift tbody tr")).to_have_text([re.compile("Sizedrifted1.27"), re.compile("Agemoving0.15")])
+    assert violations(page) == []
+    page.close()
