@@ -21,6 +21,8 @@ from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
+    cached_response,
+    encode,
     example,
     json_response,
     recorded_document,
@@ -28,14 +30,18 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
+from housepredict.entrypoints.http.openapi.document import document
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
+from housepredict.entrypoints.pages.api_reference import POLICY, api_page
 
 _ENDPOINTS = {
     "GET /": "API documentation",
+    "GET /openapi.json": "This API as an OpenAPI document",
+    "GET /docs": "This API as a page to read",
     "GET /health": "Health check",
     "GET /health/live": "Whether the service is alive",
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
@@ -62,16 +68,37 @@ def index(request: Request) -> Response:
     """What there is, and a request to try."""
     version = _in_service(application_of(request))
     body = example(version.schema) if version else dict(LAB_EXAMPLE)
-    features = version.schema.features if version else ()
-    required = ", ".join(each.name for each in features if each.required) or "a model"
     return json_response(
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
+            "endpoints": _endpoints(version),
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         }
     )
+
+
+def _endpoints(version: ModelVersion | None) -> dict[str, str]:
+    features = version.schema.features if version else ()
+    required = ", ".join(each.name for each in features if each.required) or "a model"
+    return {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()}
+
+
+def openapi(request: Request) -> Response:
+    """This API as an OpenAPI document."""
+    return cached_response(request, encode(_document(request)).encode(), "application/json")
+
+
+def docs(request: Request) -> Response:
+    """This API as a page to read."""
+    page = api_page(_document(request)).encode()
+    return cached_response(request, page, "text/html", {"Content-Security-Policy": POLICY})
+
+
+def _document(request: Request) -> dict[str, Any]:
+    application = application_of(request)
+    version = _in_service(application)
+    return document(version, application.settings, request.scope.get("root_path", ""), _endpoints(version))
 
 
 def health(request: Request) -> Response:
@@ -142,6 +169,8 @@ def _all_passed(checks: dict[str, dict[str, Any]]) -> bool:
 
 ROUTES = (
     Route("/", index),
+    Route("/openapi.json", openapi),
+    Route("/docs", docs),
     Route("/health", health),
     Route("/health/live", live),
     Route("/health/ready", ready),
