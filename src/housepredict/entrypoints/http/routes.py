@@ -30,13 +30,11 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
-from housepredict.entrypoints.http.openapi.document import document
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
-from housepredict.entrypoints.pages.api_reference import POLICY, api_page
 
 _ENDPOINTS = {
     "GET /": "API documentation",
@@ -91,11 +89,16 @@ def openapi(request: Request) -> Response:
 
 def docs(request: Request) -> Response:
     """This API as a page to read."""
+    from housepredict.entrypoints.pages.api_reference import POLICY, api_page
+
     page = api_page(_document(request)).encode()
     return cached_response(request, page, "text/html", {"Content-Security-Policy": POLICY})
 
 
 def _document(request: Request) -> dict[str, Any]:
+    # loaded with the first request for it: a start would take longer for something that few ask for
+    from housepredict.entrypoints.http.openapi.document import document
+
     application = application_of(request)
     version = _in_service(application)
     return document(version, application.settings, request.scope.get("root_path", ""), _endpoints(version))

@@ -204,6 +204,11 @@ def kind_of(schema: Json) -> Markup:
 def _with_bounds(told: Json, schema: Json) -> Markup:
     """What is said of a value, and between what it has to lie."""
     own = schema.get("items", schema) if schema.get("type") == "array" else schema
-    bounds = [f"{words} {own[key]}" for key, words in _BOUNDS.items() if key in own]
+    bounds = [f"{words} {_literal(own[key])}" for key, words in _BOUNDS.items() if key in own]
     about = told.get("description", "")
     return join(_prose(about), tag("small", "; ".join(bounds)) if bounds else None)
+
+
+def _literal(value: object) -> str:
+    """A value as JSON has it; text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
