@@ -22,6 +22,8 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
         return
     if "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid4())  # a key is new
+    if isinstance(types := (case.query or {}).get("type"), list):
+        case.query["type"] = list({each.rpartition("=")[0]: each for each in types}.values())  # one for a column
     if case.media_type == "text/csv":
         case.body = f"prediction,price,date\n{uuid4()},310000,{_NO_LATER}\n"  # text is a table of sales
     for each in case.body if isinstance(case.body, list) else [case.body]:

@@ -69,7 +69,10 @@ _COLUMN: Json = {
     "maxLength": MAX_TEXT,
     "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
 }
-_TYPED: Json = {"type": "string", "pattern": f"^[^\\u0000=]{{1,{MAX_TEXT}}}=({'|'.join(Kind)})$"}
+_TYPES: Json = {
+    **list_of({"type": "string", "pattern": f"^[^\\u0000=]{{1,{MAX_TEXT}}}=({'|'.join(Kind)})$"}),
+    "uniqueItems": True,
+}
 _ID = in_path("id", UUID, "The id of a training.")
 _LINKS: Json = {
     "progress": link("getTraining", "How far it is.", id="/id"),
@@ -109,7 +112,7 @@ OPERATIONS: Mapping[str, Operation] = {
             query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
             query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
             query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
-            query("type", _TYPED, "What a column is: COLUMN=KIND, once for a column.", repeatable=True),
+            query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
             query("algorithm", _one_of(Algorithm), "How to fit."),
             query("effort", _one_of(Effort), "How much the search for the best model may cost."),
             query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
