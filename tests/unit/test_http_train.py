@@ -94,10 +94,12 @@ def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -
         first = elsewhere.submit(client.post, "/train")
         assert trainer.began.wait(10)
         second = client.post("/train")
+        third = client.post("/train?effort=low")
         estimate = client.post("/predict", json=LAB_HOUSE)
         may_end.set()
         assert first.result().status_code == 200
     assert_problem(second, 409, "training-in-progress")
+    assert_problem(third, 422, "invalid-query")  # which waiting would not mend
     assert second.headers["Retry-After"].isdecimal()
     assert estimate.json()["model_version"] == "lab"
 

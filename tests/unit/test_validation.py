@@ -115,7 +115,9 @@ def test_every_violation_of_every_house_is_listed(broken: list[dict[str, float]]
         (ROOMS, 2.5, Rule.TYPE),
         (POOL, 1, Rule.TYPE),
         (POOL, "true", Rule.TYPE),
-        (ZIP, 98178.0, Rule.TYPE),
+        (ZIP, 98178.5, Rule.TYPE),
+        (ZIP, float("inf"), Rule.TYPE),
+        (ZIP, 1e16, Rule.BOUNDS),
         (ZIP, True, Rule.TYPE),
         (ZIP, ["98178"], Rule.TYPE),
         (ZIP, 10**400, Rule.BOUNDS),
@@ -146,7 +148,7 @@ def test_bounds_belong_to_what_is_allowed_and_open_categories_to_everyone(featur
     assert rules(value, feature) == []
 
 
-@pytest.mark.parametrize("value", [98178, np.int64(98178), "98178"], ids=repr)
+@pytest.mark.parametrize("value", [98178, 98178.0, np.int64(98178), np.float64(98178), "98178"], ids=repr)
 def test_a_whole_number_is_read_as_the_code_that_it_spells(value: object) -> None:
     assert SCHEMA.houses([{**GOOD, "zip": value}])[0].values["zip"] == "98178"
 

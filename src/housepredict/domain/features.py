@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to
+from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to, whole_number
 
 Value = str | int | float | bool
 """A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
@@ -189,7 +189,8 @@ class FeatureSchema:
 def _plain(feature: Feature, value: object) -> Value:
     """A checked value as JSON has it, also where it came as a NumPy scalar or a date."""
     if feature.kind is Kind.CATEGORY:
-        return str(value)
+        code = whole_number(value)
+        return str(value if code is None else code)
     if type(value) in (int, float, str, bool):
         return value  # type: ignore[return-value]  # just checked
     if isinstance(value, datetime):

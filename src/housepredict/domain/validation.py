@@ -109,9 +109,9 @@ def _boolean(_feature: Feature, value: object) -> tuple[Rule, str] | None:
 
 
 def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        # a code such as a zip code is a number wherever the sales came from, and text to the model
-        code = int(value)
+    # a code such as a zip code is a number wherever the sales came from, and text to the model
+    code = whole_number(value)
+    if code is not None:
         if abs(code) > MAX_MAGNITUDE:
             return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
         value = str(code)
@@ -125,6 +125,16 @@ def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
     if feature.closed:
         return Rule.CATEGORY, f"must be one of {', '.join(feature.categories)}"
     return None
+
+
+def whole_number(value: object) -> int | None:
+    """The whole number that a value is, however it is written: JSON's 98178.0 is its 98178. None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    number = float(value)
+    return int(number) if number.is_integer() else None
 
 
 def text_problem(text: str) -> str | None:

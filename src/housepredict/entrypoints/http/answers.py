@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from housepredict.domain.caveats import Caveat
@@ -35,6 +37,21 @@ def json_response(
 def encoded(document: Mapping[str, Any]) -> bytes:
     """A document in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
     return encode(document).encode("utf-8", "replace")
+
+
+def cached_response(
+    request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What is asked for again and again and seldom changes: nothing is sent to who has it (RFC 9110, section 13)."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    known = [
+        each.strip().removeprefix("W/")
+        for value in request.headers.getlist("if-none-match")
+        for each in value.split(",")
+    ]
+    same = tag in known or "*" in known
+    told = {**HEADERS, **(headers or {}), "ETag": tag, "Cache-Control": "no-cache"}
+    return Response(None, 304, told) if same else Response(body, headers=told, media_type=media_type)
 
 
 def recorded_document(prediction: Prediction) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from housepredict.entrypoints.http.answers import json_response
 
 _log = logging.getLogger(__name__)
 
+URN = "urn:housepredict:problem:"
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SHOWN_ITEMS = 10
 _SHOWN_LEVELS = 2
@@ -45,7 +46,7 @@ class Problem(Exception):
     def response(self) -> Response:
         """The problem document."""
         document: dict[str, Any] = {
-            "type": f"urn:housepredict:problem:{self.name}",
+            "type": URN + self.name,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -80,8 +81,8 @@ class _Kind:
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-# The statuses of the domain's errors; for those of BrokenRules see _invalid.
-_KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
+# For those of BrokenRules see _invalid.
+KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.NoModel: _Kind("no-model", 503, "No model is in service"),
     errors.RefusedModel: _Kind("refused-model", 503, "The model was refused", advice=_TRAIN_ONE),
     errors.NoExplanation: _Kind("no-explanation", 409, "The model cannot explain"),
@@ -98,6 +99,7 @@ _KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
     errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
 }
+"""How the domain's errors are told."""
 
 
 async def answer(request: Request, error: Exception) -> Response:
@@ -121,17 +123,17 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return _invalid(error)
         case errors.TrainingInProgress(training=UUID() as id_):
             path = training_path(request, id_)
-            problem = _known(error, _KINDS[errors.TrainingInProgress])
+            problem = _known(error, KINDS[errors.TrainingInProgress])
             return evolve(problem, headers={**problem.headers, "Location": path}, members={"training": path})
         case errors.TrainingInProgress():
-            return evolve(_known(error, _KINDS[errors.TrainingInProgress]), members={"training": None})
+            return evolve(_known(error, KINDS[errors.TrainingInProgress]), members={"training": None})
         case HTTPException(status_code=404):
             return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
         case HTTPException(status_code=405):
             allowed = _allowed(error)
             detail = f"{request.method} is not possible here, but {allowed}."
             return Problem("wrong-method", 405, "Wrong method", detail, headers={"Allow": allowed})
-    for each, kind in _KINDS.items():
+    for each, kind in KINDS.items():
         if isinstance(error, each):
             return _known(error, kind)
     return _unexpected(request, error)

@@ -16,6 +16,7 @@ from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem, summary
 
 DEFAULT_LIMIT = 10
+MAX_LIMIT = 1000
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:

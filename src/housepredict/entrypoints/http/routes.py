@@ -17,6 +17,7 @@ from housepredict.entrypoints.houses_csv import predictions_csv
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
+    cached_response,
     encoded,
     example,
     json_response,
@@ -39,6 +40,8 @@ from housepredict.entrypoints.http.v2.routes import V2_ENDPOINTS, V2_ROUTES
 _ENDPOINTS = {
     "GET /": "API documentation; for browsers, a page to estimate with",
     "GET /assets/{digest}/{name}": "What the page loads",
+    "GET /openapi.json": "This API as an OpenAPI document",
+    "GET /docs": "This API as a page to read",
     "GET /health": "Health check",
     "GET /health/live": "Whether the service is alive",
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
@@ -69,17 +72,43 @@ def index(request: Request) -> Response:
     if prefers_html(request.headers):
         return home(request, application, version)
     body = example(version.schema) if version else dict(LAB_EXAMPLE)
-    features = version.schema.features if version else ()
-    required = ", ".join(each.name for each in features if each.required) or "a model"
     return json_response(
         {
             "title": "House Price Prediction API",
             "version": __version__,
-            "endpoints": {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()},
+            "endpoints": _endpoints(version),
             "example_request": {"url": "/predict", "method": "POST", "body": body},
         },
         headers=VARY,
     )
+
+
+def _endpoints(version: ModelVersion | None) -> dict[str, str]:
+    features = version.schema.features if version else ()
+    required = ", ".join(each.name for each in features if each.required) or "a model"
+    return {route: about.replace("{required}", required) for route, about in _ENDPOINTS.items()}
+
+
+def openapi(request: Request) -> Response:
+    """This API as an OpenAPI document."""
+    return cached_response(request, encoded(_document(request)), "application/json")
+
+
+def docs(request: Request) -> Response:
+    """This API as a page to read."""
+    from housepredict.entrypoints.pages.api_reference import POLICY, api_page
+
+    page = api_page(_document(request)).encode()
+    return cached_response(request, page, "text/html", {"Content-Security-Policy": POLICY})
+
+
+def _document(request: Request) -> dict[str, Any]:
+    # loaded with the first request for it: a start would take longer for something that few ask for
+    from housepredict.entrypoints.http.openapi.document import document
+
+    application = application_of(request)
+    version = _in_service(application)
+    return document(version, application.settings, request.scope.get("root_path", ""), _endpoints(version))
 
 
 def health(request: Request) -> Response:
@@ -123,6 +152,8 @@ def predictions(request: Request) -> Response:
 
 ROUTES = (
     Route("/", index),
+    Route("/openapi.json", openapi),
+    Route("/docs", docs),
     Route("/health", health),
     Route("/health/live", live),
     Route("/health/ready", ready),

@@ -22,9 +22,9 @@ from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import training_path
-from housepredict.entrypoints.http.queries import from_sales, listed
+from housepredict.entrypoints.http.queries import listed
 from housepredict.entrypoints.http.requests import application_of, read_body
-from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, training_request
+from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, retraining_request, training_request
 from housepredict.entrypoints.training_jobs import Job
 from housepredict.entrypoints.training_process import TrainingRequest
 from housepredict.entrypoints.training_report import training_record_document
@@ -35,9 +35,11 @@ async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
     require_access(request)
+    kind = kind_of_sales(request.headers)
+    asked = training_request(request.query_params) if kind else retraining_request(request.query_params)
     # before anything large is sent for nothing
     await run_in_threadpool(application.trainings.require_none)
-    wanted = await _wanted(request, application)
+    wanted = await _wanted(request, application, asked, kind)
     try:
         job = await run_in_threadpool(application.training_jobs.start, wanted)
     except BaseException:
@@ -55,20 +57,19 @@ async def train(request: Request) -> Response:
     return await run_in_threadpool(_made, application, job)
 
 
-async def _wanted(request: Request, application: Application) -> TrainingRequest:
-    kind = kind_of_sales(request.headers)
+async def _wanted(
+    request: Request, application: Application, asked: TrainingRequest, kind: str | None
+) -> TrainingRequest:
     estimator = request.app.state.estimator
     if kind is not None:
-        wanted = training_request(request.query_params)
         upload = await receive_upload(request, application.settings, kind, estimator.body_timeout)
-        return evolve(wanted, location=str(upload))
-    with_recorded = from_sales(request.query_params)
+        return evolve(asked, location=str(upload))
     await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     await run_in_threadpool(application.live_model.look)  # what was promoted a moment ago is what is trained again
-    if with_recorded:
-        return TrainingRequest(with_recorded=True)
+    if asked.with_recorded:
+        return asked
     in_service = await run_in_threadpool(application.live_model.current)
-    return TrainingRequest(again=in_service.version.name)
+    return evolve(asked, again=in_service.version.name)
 
 
 def _made(application: Application, job: Job) -> Response:

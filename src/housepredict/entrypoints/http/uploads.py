@@ -23,7 +23,7 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.validation import Rule, Violation, pointer_to, text_problem
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.queries import invalid_query
+from housepredict.entrypoints.http.queries import from_sales, invalid_query
 from housepredict.entrypoints.http.requests import UPLOAD, require_length, too_large, too_late
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_process import TrainingRequest
@@ -33,19 +33,21 @@ _log = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds in which nothing more came
 _PIECE = 1024 * 1024  # bytes that are written at a time
-_SUFFIXES = {
+TYPES: Mapping[str, str] = {
     "text/csv": ".csv",
     "application/gzip": ".csv.gz",
     "application/x-gzip": ".csv.gz",
     "application/vnd.apache.parquet": ".parquet",
 }
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
+MOST_SECONDS = 10**9
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def kind_of_sales(headers: Headers) -> str | None:
     """The suffix of the file that a body is; None if it is no sales. Raises a Problem for an unknown coding."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    suffix = _SUFFIXES.get(media_type)
+    suffix = TYPES.get(media_type)
     coding = headers.get("content-encoding", "identity").strip().lower()
     if suffix is None or coding == "identity":
         return suffix
@@ -57,7 +59,7 @@ def kind_of_sales(headers: Headers) -> str | None:
         "These sales cannot be read",
         "Send them as text/csv, with or without `Content-Encoding: gzip`, as application/gzip, or as "
         "application/vnd.apache.parquet.",
-        headers={"Accept": ", ".join(_SUFFIXES), "Accept-Encoding": "gzip"},
+        headers={"Accept": ", ".join(TYPES), "Accept-Encoding": "gzip"},
     )
 
 
@@ -154,14 +156,14 @@ def _one_of(kind: type[Algorithm | Effort | PromotionPolicy]) -> Callable[[str],
 
 
 def _seed(text: str) -> int:
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > _MAX_SEED:
-        raise ValueError(f"must be a whole number from 0 to {_MAX_SEED}")
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > MAX_SEED:
+        raise ValueError(f"must be a whole number from 0 to {MAX_SEED}")
     return int(text)
 
 
 def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII) or not float(text):
-        raise ValueError("must be a number of seconds above 0")
+    if not _NUMBER.fullmatch(text) or not 0 < float(text) < MOST_SECONDS:
+        raise ValueError(f"must be a number of seconds above 0, and below {MOST_SECONDS}")
     return float(text)
 
 
@@ -190,6 +192,11 @@ _REPEATABLE: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "allow": (_column, "allow"),
     "type": (_typed, "kinds"),
 }
+
+
+def retraining_request(query: QueryParams) -> TrainingRequest:
+    """How to train where no sales are sent: all but which version again. Raises a Problem with every violation."""
+    return TrainingRequest(with_recorded=from_sales(query))
 
 
 def training_request(query: QueryParams) -> TrainingRequest:

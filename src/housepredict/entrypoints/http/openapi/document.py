@@ -1,0 +1,126 @@
+"""The OpenAPI document of the service, as it is with the model that is in service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from housepredict import __version__
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.http.answers import example
+from housepredict.entrypoints.http.openapi import estimates, models, problems, sales, service, trainings
+from housepredict.entrypoints.http.openapi.houses import GENERIC, house_schema
+from housepredict.entrypoints.http.openapi.parts import JSON, Answer, Operation, list_of, ref
+from housepredict.entrypoints.settings import Settings
+
+_PARTS = (estimates, sales, models, trainings, service)
+
+OPERATIONS: Mapping[str, Operation] = {route: each for part in _PARTS for route, each in part.OPERATIONS.items()}
+"""Every operation, by method and route: `GET /health`."""
+
+_ACCESS = "token"
+_DESCRIPTION = (
+    "Estimates what a house will sell for, says how sure it is, and remembers every estimate it gave.\n\n"
+    "The schema of a house is that of the model version in service: it changes with each promotion. "
+    "Any route answers `HEAD` where it answers `GET`, tells its methods to `OPTIONS`, and refuses others with 405, a "
+    "problem document and `Allow`."
+)
+
+
+def document(
+    version: ModelVersion | None, settings: Settings, root_path: str, summaries: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document for a version in service, if there is one, below the path where the app is mounted.
+
+    `summaries` say what each operation does, by method and route.
+    """
+    paths: dict[str, dict[str, Any]] = {}
+    for route, operation in OPERATIONS.items():
+        method, _, path = route.partition(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(operation, summaries[route], settings)
+    house = GENERIC
+    if version:
+        one = example(version.schema)
+        house = house_schema(version.schema, one)
+        examples = {"house": {"value": one}, "houses": {"summary": "A batch", "value": [one]}}
+        paths["/predict"]["post"]["requestBody"]["content"][JSON]["examples"] = examples
+    title = f"the model version {version.name}" if version else "no model in service"
+    schemas: dict[str, Any] = {
+        "House": house,
+        "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
+        "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
+    }
+    for part in (problems, *_PARTS):
+        schemas |= part.SCHEMAS
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "housepredict",
+            "version": __version__,
+            "summary": f"House prices, with {title}",
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": root_path or "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in OPERATIONS.values())],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {name: problems.response([name]) for name in problems.ALWAYS},
+            "securitySchemes": {
+                _ACCESS: {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The service's HOUSEPREDICT_TOKEN. A service without one lets programs on its own "
+                    "machine in, and nobody else.",
+                }
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
+    made: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
+    if operation.description:
+        made["description"] = operation.description
+    if operation.parameters:
+        made["parameters"] = list(operation.parameters)
+    if operation.body:
+        made["requestBody"] = {
+            "required": operation.body_required,
+            "content": {name: dict(each) for name, each in operation.body.items()},
+        }
+    refused: Sequence[str] = ()
+    if operation.protected:
+        refused = ("forbidden",) if settings.token is None else ("unauthorized",)
+        made["security"] = [] if settings.token is None else [{_ACCESS: []}]
+    made["responses"] = _responses(operation, refused)
+    return made
+
+
+def _responses(operation: Operation, refused: Sequence[str]) -> dict[str, Any]:
+    found = {status: _answer(each) for status, each in operation.answers.items()}
+    for status, names in problems.by_status([*operation.problems, *refused]).items():
+        problem = problems.response(names)
+        if status not in found and set(names) <= set(problems.ALWAYS):
+            found[status] = {"$ref": f"#/components/responses/{names[0]}"}
+        elif status in found:
+            found[status]["description"] += f" Or {problem['description']}"
+            found[status]["content"] |= problem["content"]
+            found[status]["x-problem-types"] = problem["x-problem-types"]
+        else:
+            found[status] = problem
+    return {str(status): found[status] for status in sorted(found)}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    made: dict[str, Any] = {"description": answer.description}
+    if answer.schema is not None:
+        made["content"] = {answer.media_type: {"schema": answer.schema}}
+    if answer.headers:
+        made["headers"] = {
+            name: {"required": name in answer.always, "schema": schema} for name, schema in answer.headers.items()
+        }
+    if answer.links:
+        made["links"] = dict(answer.links)
+    return made

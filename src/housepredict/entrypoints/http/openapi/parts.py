@@ -1,0 +1,116 @@
+"""What the descriptions of routes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+Json = Mapping[str, Any]
+"""A piece of the document: plain JSON values."""
+
+JSON = "application/json"
+DATE: Json = {"type": "string", "format": "date", "pattern": "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
+"""A day as every route reads it: of the calendar, from the year 1 on, YYYY-MM-DD."""
+UUID: Json = {"type": "string", "format": "uuid"}
+TIME: Json = {"type": "string", "format": "date-time"}
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "number"}
+COUNT: Json = {"type": "integer", "minimum": 0}
+FLAG: Json = {"type": "boolean"}
+
+SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailable")
+"""The problems of what takes a model in service."""
+
+
+def ref(name: str) -> Json:
+    """A schema by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def nullable(schema: Json) -> Json:
+    """A schema, or null."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def about(schema: Json, description: str) -> Json:
+    """A schema with words of its own."""
+    return {**schema, "description": description}
+
+
+def list_of(schema: Json) -> Json:
+    """A list."""
+    return {"type": "array", "items": schema}
+
+
+def by_name(schema: Json) -> Json:
+    """An object whose names nobody knows before."""
+    return {"type": "object", "additionalProperties": schema}
+
+
+def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
+    """An object that has all of these, but for what is optional."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in set(optional)],
+    }
+
+
+def query(name: str, schema: Json, description: str, *, repeatable: bool = False) -> Json:
+    """A parameter in the query."""
+    whole = list_of(schema) if repeatable else schema
+    return {"name": name, "in": "query", "description": description, "schema": whole}
+
+
+def in_path(name: str, schema: Json, description: str) -> Json:
+    """A parameter in the path."""
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def header(name: str, schema: Json, description: str) -> Json:
+    """A header of a request."""
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def link(operation: str, description: str, **parameters: str) -> Json:
+    """What may be done next: an operation, with parameters out of the answer's body, by JSON pointers such as `/id`."""
+    return {
+        "operationId": operation,
+        "description": description,
+        "parameters": {name: f"$response.body#{pointer}" for name, pointer in parameters.items()},
+    }
+
+
+@frozen
+class Answer:
+    """A response that is no problem; `headers` are schemas by name, those in `always` are never left out."""
+
+    description: str
+    schema: Json | None = None
+    media_type: str = JSON
+    headers: Json = field(factory=dict)
+    always: Sequence[str] = ()
+    links: Json = field(factory=dict)
+
+
+@frozen
+class Operation:
+    """What a method of a route takes and answers.
+
+    `problems` are the names of those that it may answer, beside what any request may meet with; `body` has the media
+    types that it understands; `protected` operations need access.
+    """
+
+    id: str
+    tag: str
+    answers: Mapping[int, Answer]
+    problems: Sequence[str] = ()
+    parameters: Sequence[Json] = ()
+    body: Json = field(factory=dict)
+    body_required: bool = True
+    protected: bool = False
+    description: str = ""

@@ -1,0 +1,91 @@
+"""What the document says of the service itself: what there is, and how it fares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from housepredict.entrypoints.http.openapi.parts import (
+    FLAG,
+    TEXT,
+    Answer,
+    Json,
+    Operation,
+    about,
+    an_object,
+    by_name,
+    header,
+    nullable,
+    ref,
+)
+
+_CHECK: Json = {"ok": FLAG, "reason": about(TEXT, "Why not.")}
+
+SCHEMAS: Mapping[str, Json] = {
+    "Index": an_object(
+        {
+            "title": TEXT,
+            "version": TEXT,
+            "endpoints": about(by_name(TEXT), "What each route does."),
+            "example_request": an_object({"url": TEXT, "method": TEXT, "body": {"type": "object"}}),
+        }
+    ),
+    "Health": an_object(
+        {
+            "status": {"type": "string", "enum": ["healthy", "degraded"]},
+            "model_loaded": FLAG,
+            "model_version": nullable(TEXT),
+        }
+    ),
+    "Alive": an_object({"status": {"type": "string", "enum": ["alive"]}}),
+    "Readiness": an_object(
+        {
+            "status": {"type": "string", "enum": ["ready", "not ready", "stopping"]},
+            "checks": an_object(
+                {
+                    "model": an_object(
+                        {**_CHECK, "refused": about(TEXT, "Why what serves is not what is promoted.")},
+                        optional=["reason", "refused"],
+                    ),
+                    "predictions": an_object({**_CHECK, "behind": ref("Backlog")}, optional=["reason", "behind"]),
+                }
+            ),
+        }
+    ),
+}
+
+_TAG = header("If-None-Match", TEXT, "The ETag of what is there already.")
+_CACHED: Json = {"ETag": TEXT, "Cache-Control": TEXT}
+
+
+def _cached(what: Answer) -> Mapping[int, Answer]:
+    return {200: what, 304: Answer("It is still what was sent before.", headers=_CACHED, always=("ETag",))}
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "GET /": Operation("getIndex", "Service", {200: Answer("What there is, and a request to try.", ref("Index"))}),
+    "GET /health": Operation("getHealth", "Service", {200: Answer("The process answers.", ref("Health"))}),
+    "GET /health/live": Operation("getLiveness", "Service", {200: Answer("The process answers.", ref("Alive"))}),
+    "GET /health/ready": Operation(
+        "getReadiness",
+        "Service",
+        {
+            200: Answer("An estimate could be given and recorded now.", ref("Readiness")),
+            503: Answer("It could not, or the service is about to stop.", ref("Readiness")),
+        },
+    ),
+    "GET /metrics": Operation(
+        "getMetrics", "Service", {200: Answer("Metrics in Prometheus's text format.", TEXT, "text/plain")}
+    ),
+    "GET /openapi.json": Operation(
+        "getOpenApi",
+        "Service",
+        _cached(Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",))),
+        parameters=[_TAG],
+    ),
+    "GET /docs": Operation(
+        "getDocs",
+        "Service",
+        _cached(Answer("The page.", TEXT, "text/html", headers=_CACHED, always=("ETag",))),
+        parameters=[_TAG],
+    ),
+}

@@ -1,0 +1,60 @@
+"""The service does what its OpenAPI document says: schemathesis makes requests of all kinds, and checks all answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from attrs import evolve
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.directory_trainings import DirectoryTrainings
+from housepredict.adapters.manifests import from_json
+from housepredict.domain.models import TrainingSource
+from housepredict.domain.trainings import TrainingRecord
+from tests.integration.services import Service, environment, running
+
+TOKEN = "an-example-of-a-token"
+FOLDER = Path(__file__).parent / "conformance"
+
+
+def two_versions(models: DirectoryModels) -> None:
+    """The demonstration's model, twice, with bounds in which it has a price for every house."""
+    folder = files("housepredict.adapters.serving.demonstration")
+    version = from_json(folder.joinpath("manifest.json").read_bytes())
+    features = tuple(evolve(each, maximum=1e6) for each in version.schema.features)
+    bounded = evolve(version, schema=evolve(version.schema, features=features), source=TrainingSource("/", "0" * 64))
+    for name in ("first", "second"):
+        models.add(evolve(bounded, name=name), {each: folder.joinpath(each).read_bytes() for each in version.digests})
+        models.promote(name)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """With a training that never ends: each request to train is checked, and then told of the one under way."""
+    folder = tmp_path / "service" / "data"
+    models = DirectoryModels(folder / "models")
+    two_versions(models)
+    DirectoryTrainings(folder / "models" / "trainings").begin(TrainingRecord(uuid4(), SystemClock().now(), None))
+    with models.training(), running(tmp_path / "service", HOUSEPREDICT_TOKEN=TOKEN) as made:
+        yield made
+
+
+def test_requests_of_all_kinds_are_answered_as_the_document_says(service: Service, tmp_path: Path) -> None:
+    command = ["-m", "schemathesis.cli", "--config-file", str(FOLDER / "schemathesis.toml"), "--no-color", "run"]
+    ended = subprocess.run(
+        [sys.executable, *command, f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(SCHEMATHESIS_HOOKS=str(FOLDER / "hooks.py")),
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
