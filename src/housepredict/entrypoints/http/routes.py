@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +28,7 @@ from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
+from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
@@ -103,7 +103,7 @@ def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
     found = application_of(request).predict.recent(limit, before)
-    older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
+    older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
     if backlog := application_of(request).backlog():
