@@ -28,6 +28,7 @@ _HOMES = {
     "RepeatedKey": "housepredict.domain.errors",
     "RepositoryUnavailable": "housepredict.domain.errors",
     "UnknownModel": "housepredict.domain.errors",
+    "UnusablePlugin": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "TrainingOptions",
     "UnknownModel",
+    "UnusablePlugin",
     "UnusableSales",
     "asgi_app",
     "open",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         RepeatedKey,
         RepositoryUnavailable,
         UnknownModel,
+        UnusablePlugin,
         UnusableSales,
     )
     from housepredict.domain.features import Kind

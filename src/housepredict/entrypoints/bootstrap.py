@@ -11,11 +11,12 @@ from attrs import define, field
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.proven_loader import ProvenLoader
 from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.domain.ports import SalesSource, Trainer
+from housepredict.domain.ports import PredictorLoader, SalesSource, Trainer
 from housepredict.domain.usecases import (
     Explain,
     Predict,
@@ -26,6 +27,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
+from housepredict.entrypoints.plugins import PREDICTORS, load
 from housepredict.entrypoints.storage import Storage, needing
 
 if TYPE_CHECKING:
@@ -46,9 +48,17 @@ class Application(Storage):
     def live_model(self) -> LiveModel:
         """The predictor in service."""
         from housepredict.adapters.serving.demonstration import load_demonstration
-        from housepredict.adapters.serving.loader import load_predictor
 
-        return LiveModel(self.models, load_predictor, load_demonstration() if self.settings.demo else None)
+        return LiveModel(self.models, self.load_predictor, load_demonstration() if self.settings.demo else None)
+
+    @cached_property
+    def load_predictor(self) -> PredictorLoader:
+        """What makes predictors of model versions. Raises UnusablePlugin where the settings name one that is."""
+        if self.settings.predictor is None:
+            from housepredict.adapters.serving.loader import load_predictor
+
+            return load_predictor
+        return ProvenLoader(self.settings.predictor, load(PREDICTORS, self.settings.predictor))
 
     def follower(self) -> Follower:
         """Keeps `live_model` at what is promoted, from its start until it is closed."""
@@ -95,9 +105,7 @@ class Application(Storage):
     @cached_property
     def train(self) -> Train:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
-        from housepredict.adapters.serving.loader import load_predictor
-
-        return Train(_trainer(), load_predictor, self.models, self.sales_source, SystemClock(), self.trainings)
+        return Train(_trainer(), self.load_predictor, self.models, self.sales_source, SystemClock(), self.trainings)
 
     @cached_property
     def trainings(self) -> Trainings:
@@ -124,9 +132,7 @@ class Application(Storage):
     @cached_property
     def promote(self) -> Promote:
         """The use case behind every decision about which version serves."""
-        from housepredict.adapters.serving.loader import load_predictor
-
-        return Promote(load_predictor, self.models)
+        return Promote(self.load_predictor, self.models)
 
     def version(self, name: str) -> ModelVersion:
         """A version that is kept, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
