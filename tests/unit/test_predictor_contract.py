@@ -10,7 +10,7 @@ import pytest
 from attrs import define, evolve, field, frozen
 
 from housepredict.adapters.proven_loader import ProvenLoader
-from housepredict.adapters.serving.demonstration import load_demonstration
+from housepredict.adapters.serving.demonstration import load_demonstration, read_demonstration
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import HousepredictError, NoModel, RefusedModel
 from housepredict.domain.features import House
@@ -40,6 +40,18 @@ class TestLoadPredictor(PredictorLoaderContract):
     def kept(self) -> Kept:
         version, artefact = a_version(a_log_form())
         return proven(version, artefact, load_predictor(version, artefact))
+
+
+class TestDemonstration(PredictorLoaderContract):
+    """A version as trainings keep them."""
+
+    @pytest.fixture
+    def load(self) -> PredictorLoader:
+        return load_predictor
+
+    @pytest.fixture
+    def kept(self) -> Kept:
+        return read_demonstration()
 
 
 class TestProvenLoader(PredictorLoaderContract):
