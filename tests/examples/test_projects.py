@@ -15,13 +15,14 @@ from tests.plugins import tell_of_project
 
 # what they write need not outlive the test, and is synced to a disk hundreds of times
 IN_MEMORY = Path("/dev/shm")
-EXAMPLES = Path(__file__).parents[2] / "examples"
-PROJECTS = sorted(path.parent for path in EXAMPLES.glob("*/pyproject.toml"))
+ROOT = Path(__file__).parents[2]
+PROJECTS = sorted(path.parent for path in (ROOT / "examples").glob("*/pyproject.toml"))
 
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
 def test_the_tests_of_an_example_pass(project: Path, tmp_path: Path) -> None:
     tell_of_project(tmp_path / "installed", project)
+    tell_of_project(tmp_path / "installed", ROOT)  # which has the plug-in for pytest
     path = [str(tmp_path / "installed"), str(project / "src"), os.environ.get("PYTHONPATH", "")]
     with TemporaryDirectory(dir=IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None) as written:
         run = subprocess.run(
@@ -40,4 +41,4 @@ def test_the_tests_of_an_example_pass(project: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {project.name for project in PROJECTS} >= {"housepredict-lmdb"}
+    assert {project.name for project in PROJECTS} >= {"housepredict-lmdb", "shop-tests"}

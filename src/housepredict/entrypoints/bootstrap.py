@@ -16,7 +16,7 @@ from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.domain.ports import PredictorLoader, SalesSource, Trainer
+from housepredict.domain.ports import Clock, PredictorLoader, SalesSource, Trainer
 from housepredict.domain.usecases import (
     Explain,
     Predict,
@@ -45,6 +45,11 @@ class Application(Storage):
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @cached_property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return SystemClock()
+
+    @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
         from housepredict.adapters.serving.demonstration import load_demonstration
@@ -67,7 +72,7 @@ class Application(Storage):
     @cached_property
     def predict(self) -> Predict:
         """The use case behind every estimate."""
-        return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+        return Predict(self.live_model, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def explain(self) -> Explain:
@@ -81,7 +86,7 @@ class Application(Storage):
         return Explain(
             self.live_model,
             self.predictions,
-            SystemClock(),
+            self.clock,
             self.settings.max_batch,
             self._ids,
             explainers=explainers,
@@ -90,7 +95,7 @@ class Application(Storage):
     @cached_property
     def record_sales(self) -> RecordSales:
         """The use case behind every sale that comes back."""
-        return RecordSales(self.sales, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+        return RecordSales(self.sales, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def review_accuracy(self) -> ReviewAccuracy:
@@ -105,12 +110,12 @@ class Application(Storage):
     @cached_property
     def train(self) -> Train:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
-        return Train(_trainer(), self.load_predictor, self.models, self.sales_source, SystemClock(), self.trainings)
+        return Train(_trainer(), self.load_predictor, self.models, self.sales_source, self.clock, self.trainings)
 
     @cached_property
     def trainings(self) -> Trainings:
         """Trainings under way and over, whoever started them."""
-        return Trainings(self.models, self.training_log, SystemClock())
+        return Trainings(self.models, self.training_log, self.clock)
 
     @cached_property
     def training_jobs(self) -> TrainingJobs:
