@@ -15,8 +15,8 @@ from housepredict.adapters.proven_loader import ProvenLoader
 from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.domain.ports import Clock, PredictorLoader, SalesSource, Trainer
+from housepredict.domain.models import Artefact, ModelVersion, TrainingOptions
+from housepredict.domain.ports import Clock, Explainer, PredictorLoader, SalesSource, Trainer
 from housepredict.domain.usecases import (
     Explain,
     Predict,
@@ -52,9 +52,11 @@ class Application(Storage):
     @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
+        if not self.settings.demo:
+            return LiveModel(self.models, self.load_predictor)
         from housepredict.adapters.serving.demonstration import load_demonstration
 
-        return LiveModel(self.models, self.load_predictor, load_demonstration() if self.settings.demo else None)
+        return LiveModel(self.models, self.load_predictor, load_demonstration())
 
     @cached_property
     def load_predictor(self) -> PredictorLoader:
@@ -77,12 +79,14 @@ class Application(Storage):
     @cached_property
     def explain(self) -> Explain:
         """The use case behind every estimate that is to be explained."""
-        from housepredict.adapters.serving.demonstration import load_demonstration_explainer
-        from housepredict.adapters.serving.explainer import load_explainer
         from housepredict.adapters.stored_explainers import StoredExplainers
 
-        demonstration = load_demonstration_explainer() if self.settings.demo else None
-        explainers = StoredExplainers(self.models, load_explainer, demonstration)
+        demonstration = None
+        if self.settings.demo:
+            from housepredict.adapters.serving.demonstration import load_demonstration_explainer
+
+            demonstration = load_demonstration_explainer()
+        explainers = StoredExplainers(self.models, _load_explainer, demonstration)
         return Explain(
             self.live_model,
             self.predictions,
@@ -164,3 +168,10 @@ def _trainer() -> Trainer:
     with needing("train", "Training"):
         from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
     return SklearnTrainer()
+
+
+def _load_explainer(version: ModelVersion, artefact: Artefact) -> Explainer:
+    """The explainer of a version; numpy is loaded with the first."""
+    from housepredict.adapters.serving.explainer import load_explainer
+
+    return load_explainer(version, artefact)

@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 from housepredict.entrypoints.bootstrap import Application
@@ -30,7 +30,8 @@ def serving(application: Application) -> Iterator[str]:
 
         def serve() -> None:
             try:
-                server.run(sockets=[listener])
+                with suppress(SystemExit):  # with which uvicorn ends where the lifespan fails
+                    server.run(sockets=[listener])
             finally:
                 if not ready.done():
                     ready.set_exception(RuntimeError("the service has not started: its log says why"))
