@@ -1,15 +1,13 @@
 """The contract of a PredictorLoader, as tests: what the service takes for granted of whatever loads model versions.
 
-    class TestMyLoader(PredictorLoaderContract):
-        @pytest.fixture
-        def load(self):
-            return my_loader
+class TestMyLoader(PredictorLoaderContract):
+    @pytest.fixture
+    def load(self):
+        return my_loader
 
-        @pytest.fixture
-        def kept(self):
-            return version, artefact
-
-Add `pytest.register_assert_rewrite("housepredict.testing")` to your conftest.py for failures that explain themselves.
+    @pytest.fixture
+    def kept(self):
+        return version, artefact
 """
 
 from __future__ import annotations
