@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -124,11 +125,15 @@ class Held(FixedModel):
 
 def test_a_request_that_was_accepted_is_answered_before_it_stops() -> None:
     model = Held()
-    with ThreadPoolExecutor(1) as elsewhere, serving(in_memory(model)) as url:
+    service = ExitStack()
+    url = service.enter_context(serving(in_memory(model)))
+    with ThreadPoolExecutor(2) as elsewhere:
         answer = elsewhere.submit(httpx2.post, f"{url}/predict", json=LAB_HOUSE)
         assert model.began.wait(10)
-        threading.Timer(0.05, model.may_end.set).start()
-    assert answer.result().json()["prediction"] == 1.0
+        stopped = elsewhere.submit(service.close)
+        model.may_end.set()
+        assert answer.result().json()["prediction"] == 1.0
+        stopped.result()
 
 
 def test_a_service_that_does_not_start_is_an_error() -> None:

@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 import housepredict
-from housepredict.domain.errors import InvalidSettings, RefusedModel, UnusablePlugin
+from housepredict.domain.errors import InvalidSettings, UnusablePlugin
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.cli import main
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed, load
@@ -149,7 +149,7 @@ def test_a_predictor_that_cannot_be_imported_is_told_where_it_is_needed(tmp_path
     with Application(Settings(tmp_path, predictor="typo", demo=True)) as application:
         with pytest.raises(UnusablePlugin, match="typo"):
             application.live_model.current()
-        with pytest.raises((UnusablePlugin, RefusedModel), match="typo"):
+        with pytest.raises(UnusablePlugin, match="typo"):
             application.promote("any")
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import whole_cents
-
-if TYPE_CHECKING:
-    from housepredict.domain.ports import Predictor
+from housepredict.domain.ports import Predictor
 
 
 def require_self_test(predictor: Predictor) -> None:

@@ -44,7 +44,7 @@ def asgi_app(
 
     `settings` are read from the environment if they are not given; an `application` that is given stays open when the
     lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. The
-    lifespan raises InvalidSettings, RepositoryUnavailable or MissingExtra.
+    lifespan raises InvalidSettings, RepositoryUnavailable, UnusablePlugin or MissingExtra.
     """
 
     @asynccontextmanager
