@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
-from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 from httpx2 import Response
@@ -17,9 +14,6 @@ from starlette.testclient import TestClient
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_processes import InMemoryProcesses
-from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
@@ -29,9 +23,7 @@ from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
-from housepredict.entrypoints.training_jobs import Job
-from housepredict.entrypoints.training_process import TrainingRequest, run
+from housepredict.entrypoints.in_memory import in_memory
 from housepredict.testing.versions import a_version
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
@@ -156,44 +148,17 @@ def application(
     *versions: tuple[ModelVersion, Artefact], load: Callable[..., Any] = LabModel, **settings: Any
 ) -> Application:
     """The application, in memory; the last of the versions is promoted."""
-    made = Application(Settings(data_dir=Path("/nowhere"), database_url=IN_MEMORY, **settings))
-    made.models = InMemoryModels()
-    made.training_log = InMemoryTrainings()
+    made = in_memory(**settings)
     for version, artefact in versions:
         made.models.add(version, artefact)
         made.models.promote(version.name)
     made.live_model = LiveModel(made.models, load)
-    made.live_processes = InMemoryProcesses()
     return made
 
 
 def trainable(made: Application, trainer: FakeTrainer, sources: Callable[..., Any] = FakeSales) -> Application:
     made.train = Train(trainer, LabModel, made.models, sources, SystemClock(), made.trainings)
-    made.training_jobs = TrainingThreads(made)
     return made
-
-
-@define
-class TrainingThreads:
-    """Trains in threads of the service's own process."""
-
-    _application: Application
-
-    def start(self, request: TrainingRequest) -> Job:
-        begun: Future[UUID] = Future()
-        ended: Future[None] = Future()
-
-        def work() -> None:
-            try:
-                run(self._application, request, begun.set_result)
-                self._application.live_model.look()
-            except Exception as error:  # noqa: BLE001  # whoever waits is told
-                (ended if begun.done() else begun).set_exception(error)
-            else:
-                ended.set_result(None)
-
-        Thread(target=work).start()
-        return Job(begun.result(), ended)
 
 
 @contextmanager

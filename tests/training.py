@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -22,19 +21,11 @@ from housepredict.domain.models import Algorithm, Artefact, ModelVersion, Traini
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.usecases import Train, Trainings
+from housepredict.testing import doubles
 
-NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+NOON = doubles.NOON
+FrozenClock = doubles.FrozenClock
 SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER, observed=(50, 200)),))
-
-
-@define
-class FrozenClock:
-    """Stands still until it is moved."""
-
-    time: datetime = NOON
-
-    def now(self) -> datetime:
-        return self.time
 
 
 @frozen

@@ -12,6 +12,7 @@ _HOMES = {
     "open": "housepredict.entrypoints.api",
     "Prices": "housepredict.entrypoints.api",
     "asgi_app": "housepredict.entrypoints.http.app",
+    "HousePriceRegressor": "housepredict.adapters.sklearn_model.regressor",
     "Settings": "housepredict.entrypoints.settings",
     "read_settings": "housepredict.entrypoints.settings",
     "TrainingOptions": "housepredict.domain.models",
@@ -28,10 +29,15 @@ _HOMES = {
     "RepeatedKey": "housepredict.domain.errors",
     "RepositoryUnavailable": "housepredict.domain.errors",
     "UnknownModel": "housepredict.domain.errors",
+    "UnusablePlugin": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
+# What these need comes with extras.
+_EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
+
 __all__ = [
+    "HousePriceRegressor",
     "HousepredictError",
     "InvalidHouses",
     "InvalidSales",
@@ -48,6 +54,7 @@ __all__ = [
     "Settings",
     "TrainingOptions",
     "UnknownModel",
+    "UnusablePlugin",
     "UnusableSales",
     "asgi_app",
     "open",
@@ -55,6 +62,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor
     from housepredict.domain.errors import (
         HousepredictError,
         InvalidHouses,
@@ -68,6 +76,7 @@ if TYPE_CHECKING:
         RepeatedKey,
         RepositoryUnavailable,
         UnknownModel,
+        UnusablePlugin,
         UnusableSales,
     )
     from housepredict.domain.features import Kind
@@ -80,7 +89,14 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'housepredict' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        if name not in _EXTRAS:
+            raise
+        from housepredict.domain.errors import MissingExtra
+
+        raise MissingExtra.named(*_EXTRAS[name]) from error
 
 
 def __dir__() -> list[str]:

@@ -94,7 +94,7 @@ def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
 
 def test_without_its_lifespan_it_says_what_is_amiss_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     client = TestClient(asgi_app(application=application(lab_version())))
-    assert_problem(client.post("/predict", json=LAB_HOUSE), 500, "internal-error")
+    assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "not-started")
     assert "lifespan" in caplog.text
 
 

@@ -22,6 +22,7 @@ SECRET = "s3cret"
         ("memory:", "in memory, and lost when it stops"),
         ("postgresql://db/mldata", "in PostgreSQL, db/mldata"),
         (f"postgresql://me:{SECRET}@db:5433/mldata", "in PostgreSQL, db:5433/mldata"),
+        (f"theirs://me:{SECRET}@there", "by the plug-in theirs"),
         (f"postgresql://me:{SECRET}@[::1]:5433/mldata", "in PostgreSQL, [::1]:5433/mldata"),
         (f"postgresql://me@db/mldata?password={SECRET}", "in PostgreSQL, db/mldata"),
         (f"postgresql://me:{SECRET}@a:1,b:2/mldata", "in PostgreSQL, a:1,b:2/mldata"),

@@ -28,6 +28,7 @@ SETTINGS = Settings(
     Path("/data"),
     database_url="postgresql://me:p%40ss@there/db",
     models="folder",
+    predictor="theirs",
     demo=True,
     host="::1",
     port=1,
@@ -102,6 +103,7 @@ def test_an_end_is_told_by_the_name_of_its_signal() -> None:
     [
         (None, "database", DirectoryTrainings),
         ("memory:", "database", DirectoryTrainings),
+        ("theirs://there", "database", DirectoryTrainings),
         ("postgresql://there/db", "folder", DirectoryTrainings),
         ("postgresql://there/db", "database", PostgresTrainings),
     ],

@@ -121,6 +121,10 @@ class RepeatedKey(HousepredictError):
     """This idempotency key came with something else before: a new request needs a new key."""
 
 
+class UnusablePlugin(HousepredictError):
+    """A plug-in that the settings name is not installed, or cannot be imported."""
+
+
 class MissingExtra(HousepredictError):
     """A part of housepredict that this needs is not installed."""
 

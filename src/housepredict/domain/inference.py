@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
 
@@ -59,7 +59,9 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
     roles = assign_roles(table, options)
     rejected = Counter(table.rejected)
     usable = usable_rows(roles, rejected)
-    schema = table.schema or _schema(roles, usable, options)
+    schema = table.schema or schema_of(
+        [roles.columns[name] for name in roles.features], usable, roles.sale_date, options.closed
+    )
     readings = [(feature.name, roles.columns[feature.name].values) for feature in schema.features]
     prices, sold_on = roles.price.values, roles.sale_date
     training: list[Sale] = []
@@ -112,16 +114,17 @@ def house_key(roles: Roles, row: int) -> str:
     return key_of({each.name: value for each in roles.identity if (value := each.values[row]) is not None})
 
 
-def _schema(roles: Roles, usable: Sequence[int], options: TrainingOptions) -> FeatureSchema:
-    sale_date = roles.sale_date.name if roles.sale_date and roles.sale_date.name in roles.features else None
-    features = [
-        _feature(roles.columns[name], usable, closed=name in options.closed, is_sale_date=name == sale_date)
-        for name in roles.features
-    ]
-    latest = max((str(roles.sale_date.values[row]) for row in usable), default=None) if roles.sale_date else None
+def schema_of(
+    columns: Sequence[Column], usable: Sequence[int], sale_date: Column | None, closed: Collection[str] = ()
+) -> FeatureSchema:
+    """The schema of columns that are features, by the rows of them that are usable; see FeatureSchema."""
+    name = sale_date.name if sale_date in columns and sale_date else None
+    latest = max((str(sale_date.values[row]) for row in usable), default=None) if sale_date else None
     return FeatureSchema(
-        features=tuple(features),
-        sale_date=sale_date,
+        features=tuple(
+            _feature(each, usable, closed=each.name in closed, is_sale_date=each.name == name) for each in columns
+        ),
+        sale_date=name,
         valuation_date=date.fromisoformat(latest) if latest else None,
     )
 

@@ -69,9 +69,9 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         kinds[options.sale_date] = Kind.DATE
     if table.schema:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
-    columns = {name: _read(name, cells, kinds.get(name)) for name, cells in table.columns.items()}
+    columns = {name: read(name, cells, kinds.get(name)) for name, cells in table.columns.items()}
     price = columns[price_name]
-    read_alone = columns | {name: _read(name, table.columns[name], None) for name in options.kinds}
+    read_alone = columns | {name: read(name, table.columns[name], None) for name in options.kinds}
     months = find_sale_months(read_alone)
     sale_date = columns[options.sale_date] if options.sale_date else find_sale_date(columns, options.exclude)
     if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
@@ -153,7 +153,8 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
     )  # fmt: skip
 
 
-def _read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
+def read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
+    """Read a column as the kind given, or as the kind that its cells and its name say."""
     column = read_column(name, cells, kind)
     is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
     if not is_code or is_identifier(column):

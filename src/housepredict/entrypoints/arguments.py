@@ -25,7 +25,7 @@ EXIT_CODES = {
     3: "houses or sales that break a rule; each violation is named",
     4: "no such model or training, none promoted, one that was refused, or one that does not keep what is asked of it",
     5: "storage that cannot be reached",
-    6: "a part of housepredict that is not installed",
+    6: "a part of housepredict or a plug-in that is not installed, or cannot be imported",
 }
 
 

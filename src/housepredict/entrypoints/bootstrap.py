@@ -11,11 +11,12 @@ from attrs import define, field
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.proven_loader import ProvenLoader
 from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.domain.ports import SalesSource, Trainer
+from housepredict.domain.models import Artefact, ModelVersion, TrainingOptions
+from housepredict.domain.ports import Clock, Explainer, PredictorLoader, SalesSource, Trainer
 from housepredict.domain.usecases import (
     Explain,
     Predict,
@@ -26,6 +27,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
+from housepredict.entrypoints.plugins import PREDICTORS, load
 from housepredict.entrypoints.storage import Storage, needing
 
 if TYPE_CHECKING:
@@ -43,12 +45,27 @@ class Application(Storage):
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @cached_property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return SystemClock()
+
+    @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
+        if not self.settings.demo:
+            return LiveModel(self.models, self.load_predictor)
         from housepredict.adapters.serving.demonstration import load_demonstration
-        from housepredict.adapters.serving.loader import load_predictor
 
-        return LiveModel(self.models, load_predictor, load_demonstration() if self.settings.demo else None)
+        return LiveModel(self.models, self.load_predictor, load_demonstration())
+
+    @cached_property
+    def load_predictor(self) -> PredictorLoader:
+        """What makes predictors of model versions. Raises UnusablePlugin where the settings name one that is."""
+        if self.settings.predictor is None:
+            from housepredict.adapters.serving.loader import load_predictor
+
+            return load_predictor
+        return ProvenLoader(self.settings.predictor, load(PREDICTORS, self.settings.predictor))
 
     def follower(self) -> Follower:
         """Keeps `live_model` at what is promoted, from its start until it is closed."""
@@ -57,21 +74,23 @@ class Application(Storage):
     @cached_property
     def predict(self) -> Predict:
         """The use case behind every estimate."""
-        return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+        return Predict(self.live_model, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def explain(self) -> Explain:
         """The use case behind every estimate that is to be explained."""
-        from housepredict.adapters.serving.demonstration import load_demonstration_explainer
-        from housepredict.adapters.serving.explainer import load_explainer
         from housepredict.adapters.stored_explainers import StoredExplainers
 
-        demonstration = load_demonstration_explainer() if self.settings.demo else None
-        explainers = StoredExplainers(self.models, load_explainer, demonstration)
+        demonstration = None
+        if self.settings.demo:
+            from housepredict.adapters.serving.demonstration import load_demonstration_explainer
+
+            demonstration = load_demonstration_explainer()
+        explainers = StoredExplainers(self.models, _load_explainer, demonstration)
         return Explain(
             self.live_model,
             self.predictions,
-            SystemClock(),
+            self.clock,
             self.settings.max_batch,
             self._ids,
             explainers=explainers,
@@ -80,7 +99,7 @@ class Application(Storage):
     @cached_property
     def record_sales(self) -> RecordSales:
         """The use case behind every sale that comes back."""
-        return RecordSales(self.sales, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+        return RecordSales(self.sales, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def review_accuracy(self) -> ReviewAccuracy:
@@ -95,14 +114,12 @@ class Application(Storage):
     @cached_property
     def train(self) -> Train:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
-        from housepredict.adapters.serving.loader import load_predictor
-
-        return Train(_trainer(), load_predictor, self.models, self.sales_source, SystemClock(), self.trainings)
+        return Train(_trainer(), self.load_predictor, self.models, self.sales_source, self.clock, self.trainings)
 
     @cached_property
     def trainings(self) -> Trainings:
         """Trainings under way and over, whoever started them."""
-        return Trainings(self.models, self.training_log, SystemClock())
+        return Trainings(self.models, self.training_log, self.clock)
 
     @cached_property
     def training_jobs(self) -> TrainingJobs:
@@ -124,9 +141,7 @@ class Application(Storage):
     @cached_property
     def promote(self) -> Promote:
         """The use case behind every decision about which version serves."""
-        from housepredict.adapters.serving.loader import load_predictor
-
-        return Promote(load_predictor, self.models)
+        return Promote(self.load_predictor, self.models)
 
     def version(self, name: str) -> ModelVersion:
         """A version that is kept, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
@@ -153,3 +168,10 @@ def _trainer() -> Trainer:
     with needing("train", "Training"):
         from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
     return SklearnTrainer()
+
+
+def _load_explainer(version: ModelVersion, artefact: Artefact) -> Explainer:
+    """The explainer of a version; numpy is loaded with the first."""
+    from housepredict.adapters.serving.explainer import load_explainer
+
+    return load_explainer(version, artefact)

@@ -33,6 +33,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.RepositoryUnavailable, 5),
     (errors.ModelStoreUnavailable, 5),
     (errors.MissingExtra, 6),
+    (errors.UnusablePlugin, 6),
 )
 
 

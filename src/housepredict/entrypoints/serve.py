@@ -131,6 +131,8 @@ def _place(settings: Settings) -> str:
     if settings.database_url == IN_MEMORY:
         return "in memory, and lost when it stops"
     url = urlsplit(settings.database_url)
+    if settings.postgres_url is None:
+        return f"by the plug-in {url.scheme}"
     credentials, _, host = url.netloc.rpartition("@")
     # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
     is_plain = settings.database_url.count("@") == bool(credentials)

@@ -15,12 +15,14 @@ from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
 from housepredict.entrypoints.client_settings import RateLimit, cors_origins, rate_limit
+from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed
 
 T = TypeVar("T")
 
 PREFIX = "HOUSEPREDICT_"
 MIN_TOKEN = 16
 IN_MEMORY = "memory:"
+_POSTGRES = ("postgresql", "postgres")
 _SECRETS = ("database_url", "token", "signing_key")  # each may be in a file instead
 PROJECT_FOLDER = Path(".housepredict")
 
@@ -45,8 +47,10 @@ class Settings:
     """How housepredict runs.
 
     data_dir: where models, and predictions without a database, are kept.
-    database_url: a PostgreSQL URL; `memory:` keeps predictions in memory alone; None keeps them in SQLite in data_dir.
+    database_url: a PostgreSQL URL; one whose scheme is a plug-in's keeps predictions there; `memory:` keeps them in
+        memory alone; None keeps them in SQLite in data_dir.
     models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
+    predictor: the plug-in that loads model versions; None for housepredict's own way.
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
     signing_key: keys for model versions. The first signs, and a version that none of them signed is refused; without
@@ -67,6 +71,7 @@ class Settings:
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
     models: str = "database"
+    predictor: str | None = None
     demo: bool = False
     host: str = "127.0.0.1"
     port: int = 5000
@@ -85,6 +90,12 @@ class Settings:
     rate_limit: RateLimit | None = None
     drain: float = 0.0
     log_level: str = "info"
+
+    @property
+    def postgres_url(self) -> str | None:
+        """The URL of the PostgreSQL, None where predictions are elsewhere."""
+        url = self.database_url
+        return url if url is not None and urlsplit(url).scheme in _POSTGRES else None
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -200,8 +211,16 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
 
 
 def _database_url(text: str) -> str:
-    if text != IN_MEMORY and urlsplit(text).scheme not in ("postgresql", "postgres"):
-        raise ValueError(f"must be a postgresql:// URL, or {IN_MEMORY}")
+    scheme = urlsplit(text).scheme
+    if text != IN_MEMORY and scheme not in _POSTGRES and scheme not in (others := installed(REPOSITORIES)):
+        plugins = f"of a plug-in that is installed ({', '.join(f'{each}://' for each in others) or 'there is none'})"
+        raise ValueError(f"must be a postgresql:// URL, {IN_MEMORY}, or a URL {plugins}")
+    return text
+
+
+def _predictor(text: str) -> str:
+    if text not in (known := installed(PREDICTORS)):
+        raise ValueError(f"must be a plug-in of {PREDICTORS} that is installed ({', '.join(known) or 'there is none'})")
     return text
 
 
@@ -245,6 +264,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "database_url": _database_url,
     "database_url_file": _file_of(_database_url),
     "models": _one_of(_MODEL_STORES),
+    "predictor": _predictor,
     "demo": _flag,
     "host": str,
     "port": _whole(0, 65535),

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from attrs import define, field
 
@@ -24,9 +25,11 @@ from housepredict.domain.ports import (
     LiveProcesses,
     ModelStore,
     PredictionRepository,
+    RepositoryOpener,
     SaleRepository,
     TrainingLog,
 )
+from housepredict.entrypoints.plugins import REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
 
 if TYPE_CHECKING:
@@ -90,20 +93,24 @@ class Storage:
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        """Where predictions are remembered. Raises RepositoryUnavailable if it cannot be opened."""
-        if self.settings.database_url == IN_MEMORY:
+        """Where predictions are remembered. Raises RepositoryUnavailable if it cannot be opened, or UnusablePlugin."""
+        url = self.settings.database_url
+        if url == IN_MEMORY:
             return InMemoryPredictions()
-        if self.settings.database_url is None:
+        if url is None:
             from housepredict.adapters.sqlite import SqlitePredictions
 
             return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
+        if self.settings.postgres_url is None:
+            open_: RepositoryOpener = load(REPOSITORIES, urlsplit(url).scheme)
+            return self._resources.enter_context(open_(url))
         with needing("postgres", "Keeping predictions in PostgreSQL"):
             from housepredict.adapters.postgres.repository import PostgresPredictions
         from housepredict.adapters.spooled import SpooledPredictions
         from housepredict.adapters.sqlite_spool import SqliteSpool
 
         spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
-        behind = partial(PostgresPredictions.open, self.settings.database_url, timeout=POSTGRES_PATIENCE)
+        behind = partial(PostgresPredictions.open, url, timeout=POSTGRES_PATIENCE)
         return self._resources.enter_context(SpooledPredictions.open(spool, behind))
 
     def backlog(self) -> Backlog | None:
@@ -112,20 +119,22 @@ class Storage:
 
     @cached_property
     def sales(self) -> SaleRepository:
-        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone.
+        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone; where
+        a plug-in keeps predictions, in the data folder.
 
         Raises RepositoryUnavailable if it cannot be opened.
         """
+        url = self.settings.postgres_url
         if self.settings.database_url == IN_MEMORY:
             return InMemorySales()
-        if self.settings.database_url is None:
+        if url is None:
             from housepredict.adapters.sqlite_sales import SqliteSales
 
             return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
         with needing("postgres", "Keeping sales in PostgreSQL"):
             from housepredict.adapters.postgres.sales import PostgresSales
 
-        return self._resources.enter_context(closing(PostgresSales.at(self.settings.database_url)))
+        return self._resources.enter_context(closing(PostgresSales.at(url)))
 
     @property
     def _model_folder(self) -> Path:
@@ -134,23 +143,25 @@ class Storage:
     @cached_property
     def _model_database(self) -> ModelDatabase | None:
         """The database in which model versions and what is told of them are; None if they are in the folder."""
-        if self.settings.database_url in (None, IN_MEMORY) or self.settings.models == "folder":
+        url = self.settings.postgres_url
+        if url is None or self.settings.models == "folder":
             return None
         with needing("postgres", "Keeping model versions in PostgreSQL"):
             from housepredict.adapters.postgres.model_database import ModelDatabase
-        return self._resources.enter_context(closing(ModelDatabase.at(self.settings.database_url)))
+        return self._resources.enter_context(closing(ModelDatabase.at(url)))
 
     def migrate(self, seconds: float) -> bool:
         """Bring the tables in PostgreSQL up to date; the server has so long to answer. False where there is none.
 
         Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's.
         """
-        if self.settings.database_url in (None, IN_MEMORY):
+        url = self.settings.postgres_url
+        if url is None:
             return False
         with needing("postgres", "Bringing a database up to date"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
-        migrate_once_it_answers(self.settings.database_url, seconds)
+        migrate_once_it_answers(url, seconds)
         return True
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from attrs import define, frozen
 from housepredict.domain import errors
 from housepredict.domain.trainings import TrainingState
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.training_process import MODULE, TrainingRequest, to_json
+from housepredict.entrypoints.training_process import MODULE, TrainingRequest, run, to_json
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +110,30 @@ class TrainingProcesses:
         else:
             self._application.live_model.look()  # so that the next request finds it in service
             job.ended.set_result(None)
+
+
+@define
+class TrainingThreads:
+    """Trains in threads of this process: where nothing is kept that another could read."""
+
+    _application: Application
+
+    def start(self, request: TrainingRequest) -> Job:
+        """See TrainingJobs."""
+        begun: Future[UUID] = Future()
+        ended: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                run(self._application, request, begun.set_result)
+                self._application.live_model.look()
+            except Exception as error:  # noqa: BLE001  # whoever waits is told
+                (ended if begun.done() else begun).set_exception(error)
+            else:
+                ended.set_result(None)
+
+        Thread(target=work, name="training", daemon=True).start()
+        return Job(begun.result(), ended)
 
 
 def _ending(code: int) -> str:

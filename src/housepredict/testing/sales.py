@@ -1,12 +1,10 @@
 """The contract of a SaleRepository, as tests: what the service takes for granted of every adapter, yours too.
 
-    class TestMySales(SaleRepositoryContract):
-        @pytest.fixture
-        def repository(self):
-            with MySales(...) as repository:
-                yield repository
-
-Add `pytest.register_assert_rewrite("housepredict.testing")` to your conftest.py for failures that explain themselves.
+class TestMySales(SaleRepositoryContract):
+    @pytest.fixture
+    def repository(self):
+        with MySales(...) as repository:
+            yield repository
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.estimates import whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
 from housepredict.domain.ports import Valuation
+from housepredict.domain.self_test import require_self_test
 
 ServingForm = Linear | LogPrices
 
@@ -140,22 +140,5 @@ def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredicto
     if form.features != features:
         raise RefusedModel(f"Model version {version.name} computes with {form.features} features, and names {features}")
     predictor = ServingPredictor(version, form, Encoder(version.schema))
-    _self_test(predictor)
+    require_self_test(predictor)
     return predictor
-
-
-def _self_test(predictor: ServingPredictor) -> None:
-    tests = predictor.version.self_test
-    try:
-        prices = predictor.predict([test.house for test in tests]).prices
-    except (ArithmeticError, ValueError) as error:
-        raise RefusedModel(
-            f"Model version {predictor.version.name} cannot value the houses of its self-test: {error}"
-        ) from error
-    for test, price in zip(tests, prices, strict=True):
-        given, expected = whole_cents(price), whole_cents(test.price)
-        # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
-        if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):
-            raise RefusedModel(
-                f"Model version {predictor.version.name} fails its self-test: it says {price} where {test.price} is due"
-            )

@@ -67,6 +67,7 @@ def search(
     seed: int,
     progress: Progress,
     is_over: Callable[[], bool] | None = None,
+    jobs: int = -1,
 ) -> Found:
     """Compare recipes, simplest first, and all variants that their fits bring along; the simpler one wins a tie.
 
@@ -81,7 +82,7 @@ def search(
     order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
     begun = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
     kept: dict[_Kept, NDArray[np.float64]] = {}
-    parallel = Parallel(n_jobs=-1, return_as="generator", pre_dispatch="n_jobs", max_nbytes=None)
+    parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="n_jobs", max_nbytes=None)
     results = parallel(delayed(_kept_out)(*task, table, folds, seed) for task in begun)
     done = 0
     # fewer results than tasks if it was over

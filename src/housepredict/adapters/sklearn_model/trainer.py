@@ -71,10 +71,13 @@ class _Made:
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` is the clock of its limit."""
+    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` is the clock of its limit, `jobs`
+    how many processes it takes, -1 for one a core.
+    """
 
     _recipes: Callable[[Algorithm, Effort, int], Sequence[Recipe]] = recipes
     _seconds: Callable[[], float] = monotonic
+    _jobs: int = -1
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
         """See ports.Trainer. What is proven is the serving form as it is read from its file."""
@@ -117,7 +120,7 @@ class SklearnTrainer:
         matrix, prices, folds = encoded(schema, sales)
         table = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
         is_over = None if limit is None else lambda: self._seconds() - started >= limit
-        found = search(candidates, table, folds, seed, progress, is_over)
+        found = search(candidates, table, folds, seed, progress, is_over, self._jobs)
         table = with_levels(table, folds)
         model = make(found.recipe, table, seed)
         spread, calibration = how_sure(table.rows(found.known), found.log_prices, folds[found.known], seed)

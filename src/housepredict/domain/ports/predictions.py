@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
@@ -32,6 +33,13 @@ class PredictionRepository(Protocol):
 
     def check(self) -> None:
         """Return if a batch could be recorded now."""
+
+
+class RepositoryOpener(Protocol):
+    """Opens a repository of other people's making."""
+
+    def __call__(self, url: str) -> AbstractContextManager[PredictionRepository]:
+        """The repository that a URL names, which is closed when its context is left. Raises RepositoryUnavailable."""
 
 
 @frozen

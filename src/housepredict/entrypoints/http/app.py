@@ -31,21 +31,21 @@ def asgi_app(
     """The service as an ASGI app, to serve by itself or to mount inside another.
 
     Building it does no I/O. Its lifespan opens models and predictions and closes them; Starlette and FastAPI do not run
-    the lifespan of an app that is mounted, so theirs has to enter it:
+    the lifespan of an app that is mounted, so theirs has to be it, or enter it:
 
         prices = housepredict.asgi_app()
+
+        app = FastAPI(lifespan=prices.router.lifespan_context)
+        app.mount("/prices", prices)
 
         @asynccontextmanager
         async def lifespan(app):
             async with prices.router.lifespan_context(prices):
                 yield
 
-        app = FastAPI(lifespan=lifespan)
-        app.mount("/prices", prices)
-
     `settings` are read from the environment if they are not given; an `application` that is given stays open when the
     lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. The
-    lifespan raises InvalidSettings, RepositoryUnavailable or MissingExtra.
+    lifespan raises InvalidSettings, RepositoryUnavailable, UnusablePlugin or MissingExtra.
     """
 
     @asynccontextmanager

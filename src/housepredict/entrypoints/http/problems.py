@@ -64,7 +64,12 @@ class NotStarted(RuntimeError):
     """The app is used outside of its lifespan."""
 
     def __init__(self) -> None:
-        super().__init__("the lifespan of housepredict's app was not entered: see housepredict.asgi_app")
+        super().__init__(
+            "The lifespan of housepredict's app is not running: an app that is mounted is not started with the other. "
+            "Where `prices` is what `housepredict.asgi_app()` gave, say `lifespan=prices.router.lifespan_context` to "
+            "the Starlette or FastAPI app around it, or in the lifespan that it has "
+            "`async with prices.router.lifespan_context(prices): yield`."
+        )
 
 
 @frozen
@@ -121,8 +126,11 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return error
         case errors.BrokenRules():
             return _invalid(error)
+        case NotStarted():
+            _log.error("%s", error)
+            return Problem("not-started", 503, "The service was not started", str(error))
         case errors.TrainingInProgress(training=UUID() as id_):
-            path = training_path(request, id_)
+            path = address(request, f"/trainings/{id_}")
             problem = _known(error, KINDS[errors.TrainingInProgress])
             return evolve(problem, headers={**problem.headers, "Location": path}, members={"training": path})
         case errors.TrainingInProgress():
@@ -139,9 +147,9 @@ def problem_of(request: Request, error: Exception) -> Problem:
     return _unexpected(request, error)
 
 
-def training_path(request: Request, id_: UUID) -> str:
-    """The address of a training, wherever the app is mounted."""
-    return f"{quote(request.scope.get('root_path', ''))}/trainings/{id_}"
+def address(request: Request, path: str) -> str:
+    """Where clients find a path of the app, wherever it is mounted and whatever a proxy puts in front."""
+    return quote(request.scope.get("root_path", "").rstrip("/")) + path
 
 
 def _allowed(error: HTTPException) -> str:

@@ -6,13 +6,13 @@ The domain is synchronous: Starlette runs the routes that are plain functions in
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict import __version__
+from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.houses_csv import predictions_csv
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
@@ -30,6 +30,7 @@ from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.negotiation import VARY, prefers_html
 from housepredict.entrypoints.http.pages import PAGE_ROUTES, home
 from housepredict.entrypoints.http.predict import EstimateHouses
+from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
 from housepredict.entrypoints.http.requests import application_of
@@ -107,7 +108,7 @@ def _document(request: Request) -> dict[str, Any]:
     from housepredict.entrypoints.http.openapi.document import document
 
     application = application_of(request)
-    version = _in_service(application)
+    version = in_service(application)
     return document(version, application.settings, request.scope.get("root_path", ""), _endpoints(version))
 
 
@@ -140,7 +141,7 @@ def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
     found = application_of(request).predict.recent(limit, before)
-    older = f'<{quote(request.scope["path"])}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
+    older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
         return response(predictions_csv(found), request.headers, CSV, headers)

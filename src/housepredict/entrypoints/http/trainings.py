@@ -21,7 +21,7 @@ from housepredict.domain.trainings import TrainingRecord
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
-from housepredict.entrypoints.http.problems import training_path
+from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import listed
 from housepredict.entrypoints.http.requests import application_of, read_body
 from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, retraining_request, training_request
@@ -50,7 +50,7 @@ async def train(request: Request) -> Response:
         job.ended.add_done_callback(partial(_remove_unless_used, application, job, Path(wanted.location)))
     if _prefers_not_to_wait(request.headers):
         record = await run_in_threadpool(application.trainings.get, job.id)
-        headers = {"Location": training_path(request, job.id), "Preference-Applied": "respond-async"}
+        headers = {"Location": address(request, f"/trainings/{job.id}"), "Preference-Applied": "respond-async"}
         return json_response(training_record_document(record), 202, headers)
     # shielded: a client that leaves ends no training
     await asyncio.shield(asyncio.wrap_future(job.ended))

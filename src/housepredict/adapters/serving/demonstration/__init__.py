@@ -16,15 +16,16 @@ from housepredict.domain.models import Artefact, ModelVersion
 
 def load_demonstration() -> ServingPredictor:
     """The demonstration model, checked as every other."""
-    return load_predictor(*_read())
+    return load_predictor(*read_demonstration())
 
 
 def load_demonstration_explainer() -> ServingExplainer:
     """What explains its estimates."""
-    return load_explainer(*_read())
+    return load_explainer(*read_demonstration())
 
 
-def _read() -> tuple[ModelVersion, Artefact]:
+def read_demonstration() -> tuple[ModelVersion, Artefact]:
+    """The version, and its files."""
     folder = files(__package__)
     manifest = from_json(folder.joinpath("manifest.json").read_bytes())
     return manifest, {name: folder.joinpath(name).read_bytes() for name in (SERVING_FILE, EXPLANATION_FILE)}

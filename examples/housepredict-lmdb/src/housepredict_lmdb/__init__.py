@@ -1,0 +1,101 @@
+"""Predictions in LMDB: `HOUSEPREDICT_DATABASE_URL=lmdb:///var/lib/prices`, a folder of this machine.
+
+Ids sort by time, and LMDB by keys: the newest predictions are the last ones, and a page is a walk backwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import date, datetime
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import lmdb
+
+from housepredict.adapters.records import caveats_to_json, intervals_to_json, prediction
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+
+LARGEST = 2**36
+"""Bytes that the file may grow to: of address space, and on the disk no more than is kept."""
+
+
+@contextmanager
+def open_predictions(url: str) -> Iterator[LmdbPredictions]:
+    """The predictions in a folder; what the entry point names. Raises RepositoryUnavailable."""
+    parts = urlsplit(url)
+    folder = Path(unquote(parts.netloc + parts.path))
+    with _translated():
+        folder.mkdir(parents=True, exist_ok=True)
+        environment = lmdb.open(str(folder), map_size=LARGEST, max_readers=1024)
+    with closing(environment):
+        yield LmdbPredictions(environment)
+
+
+class LmdbPredictions:
+    """A PredictionRepository. Threads may share it, and processes its folder; each process opens that once."""
+
+    def __init__(self, environment: lmdb.Environment) -> None:
+        self._environment = environment
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch on disk, all or nothing; a prediction whose id is known already is ignored."""
+        rows = [(each.id.bytes, _to_json(each)) for each in predictions]
+        with _translated(), self._environment.begin(write=True) as transaction:
+            for key, value in rows:
+                transaction.put(key, value, overwrite=False)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
+        with _translated(), self._environment.begin() as transaction, transaction.cursor() as cursor:
+            there = cursor.prev() if before and cursor.set_range(before.bytes) else cursor.last()
+            rows = list(islice(cursor.iterprev(), limit)) if there else []
+        return [_from_json(*row) for row in rows]
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        with _translated(), self._environment.begin() as transaction:
+            rows = [(key, transaction.get(key)) for key in sorted({each.bytes for each in ids})]
+        return [_from_json(key, value) for key, value in rows if value is not None]
+
+    def check(self) -> None:
+        """Return if a batch could be recorded now."""
+        with _translated(), self._environment.begin(write=True):
+            pass
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (lmdb.Error, OSError) as error:
+        raise RepositoryUnavailable(f"LMDB cannot be read or written: {error}") from error
+
+
+def _to_json(recorded: Prediction) -> bytes:
+    estimate = recorded.estimate
+    return json.dumps(
+        {
+            "created_at": recorded.created_at.isoformat(),
+            "model_version": estimate.model_version,
+            "features": estimate.house.values,
+            "price": estimate.price,
+            "valued_on": estimate.valued_on and estimate.valued_on.isoformat(),
+            "caveats": caveats_to_json(estimate.caveats),
+            "intervals": intervals_to_json(estimate.intervals),
+            "fsd": estimate.fsd,
+            "generation": estimate.generation,
+        }
+    ).encode()
+
+
+def _from_json(key: bytes, value: bytes) -> Prediction:
+    row = json.loads(value)
+    created_at, valued_on = datetime.fromisoformat(row.pop("created_at")), row.pop("valued_on")
+    return prediction(
+        UUID(bytes=key), created_at, valued_on=date.fromisoformat(valued_on) if valued_on else None, **row
+    )

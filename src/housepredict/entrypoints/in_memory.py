@@ -1,0 +1,52 @@
+"""The application without any file or network: for tests, of this project and of those who use it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory_processes import InMemoryProcesses
+from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import Clock, Predictor
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.training_jobs import TrainingThreads
+
+
+def in_memory(model: Predictor | None = None, clock: Clock | None = None, **settings: Any) -> Application:
+    """An application that keeps everything in memory, and trains in threads of this process.
+
+    `model` is promoted, by the name of its version, whose files nobody asks for; without one, none is. `clock` is the
+    system's if it is not given, and `settings` are those of Settings.
+    """
+    # a data folder that nothing can be written to, should anything try
+    made = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
+    made.model_store = InMemoryModels()
+    made.training_log = InMemoryTrainings()
+    made.live_processes = InMemoryProcesses()
+    made.training_jobs = TrainingThreads(made)
+    if clock is not None:
+        made.clock = clock
+    if model is not None:
+        _promote(made, model)
+    return made
+
+
+def _promote(made: Application, model: Predictor) -> None:
+    version = evolve(model.version, digests={})
+    made.models.add(version, {})
+    made.models.promote(version.name)
+
+    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+        if version.name == model.version.name:
+            return model
+        from housepredict.adapters.serving.loader import load_predictor
+
+        return load_predictor(version, artefact)
+
+    made.load_predictor = load

@@ -1,0 +1,159 @@
+"""Plug-ins of other packages: chosen by the settings, imported if they are, and named when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import housepredict
+from housepredict.domain.errors import InvalidSettings, UnusablePlugin
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed, load
+from housepredict.entrypoints.settings import IN_MEMORY, Settings, read_settings
+from tests.factories import a_linear_form, a_version
+from tests.http_service import LAB_HOUSE
+from tests.plugins import tell_of
+
+THEIRS = """
+    from contextlib import contextmanager
+    from housepredict.adapters.memory import InMemoryPredictions
+    from housepredict.adapters.serving.loader import load_predictor
+
+    opened, closed, loaded = [], [], []
+
+    @contextmanager
+    def open_(url):
+        opened.append(url)
+        yield InMemoryPredictions()
+        closed.append(url)
+
+    def load(version, artefact):
+        loaded.append(version.name)
+        return load_predictor(version, artefact)
+
+    number = 1
+"""
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package that keeps predictions and loads versions, beside plug-ins that are broken; the name of its module."""
+    module = f"theirs_{tmp_path.name}".replace("-", "_")
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    (folder / f"{module}.py").write_text(dedent(THEIRS), encoding="utf-8")
+    (folder / f"{module}_broken.py").write_text("import no_such_module", encoding="utf-8")
+    tell_of(
+        folder,
+        "theirs",
+        {
+            REPOSITORIES: {"theirs": f"{module}:open_", "broken": f"{module}_broken:open_", "twice": f"{module}:open_"},
+            PREDICTORS: {"watched": f"{module}:load", "number": f"{module}:number", "typo": f"{module}:laod"},
+        },
+    )
+    tell_of(folder, "others", {REPOSITORIES: {"twice": f"{module}:open_"}})
+    monkeypatch.syspath_prepend(folder)
+    return module
+
+
+def test_a_repository_is_chosen_by_the_scheme_of_the_url(theirs: str, tmp_path: Path) -> None:
+    with housepredict.open(tmp_path, database_url="theirs://there/here", demo=True, environment={}) as prices:
+        assert theirs not in sys.modules
+        made = prices.predict(LAB_HOUSE)
+        assert list(prices.predictions()) == [made]
+        assert prices.record_sale(made.id, 250000, "2025-06-02").prediction == made
+        assert sys.modules[theirs].opened == ["theirs://there/here"]
+        assert sys.modules[theirs].closed == []
+    assert sys.modules[theirs].closed == ["theirs://there/here"]
+    # all else is where it is without a database
+    assert (tmp_path / "sales.sqlite").exists()
+    assert not (tmp_path / "predictions.sqlite").exists()
+
+
+def test_the_other_plug_ins_are_not_imported(theirs: str, tmp_path: Path) -> None:
+    with housepredict.open(tmp_path, database_url="theirs://", demo=True, environment={}) as prices:
+        prices.predict(LAB_HOUSE)
+    assert f"{theirs}_broken" not in sys.modules
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_scheme_that_nothing_opens_is_told_with_those_that_something_does() -> None:
+    with pytest.raises(InvalidSettings, match=r"broken://, theirs://, twice://") as caught:
+        read_settings({"HOUSEPREDICT_DATABASE_URL": "duckdb://me:secret@there"})
+    assert "secret" not in str(caught.value)
+
+
+def test_without_plug_ins_it_is_told_that_there_is_none() -> None:
+    with pytest.raises(InvalidSettings, match="there is none") as caught:
+        read_settings({"HOUSEPREDICT_DATABASE_URL": "duckdb://there", "HOUSEPREDICT_PREDICTOR": "watched"})
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_predictor_that_is_not_installed_is_told_with_those_that_are() -> None:
+    with pytest.raises(InvalidSettings, match=r"HOUSEPREDICT_PREDICTOR .* \(number, typo, watched\)"):
+        read_settings({"HOUSEPREDICT_PREDICTOR": "wached"})
+
+
+def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_path: Path) -> None:
+    version, artefact = a_version(a_linear_form())
+    with Application(Settings(tmp_path)) as application:
+        application.models.add(version, artefact)
+        application.models.promote(version.name)
+    settings = read_settings({"HOUSEPREDICT_PREDICTOR": "watched"}, data_dir=tmp_path, database_url=IN_MEMORY)
+    with Application(settings) as application:
+        assert theirs not in sys.modules
+        assert application.live_model.current().version == version
+        assert application.promote(version.name) == version
+        assert application.predict.one(LAB_HOUSE).price > 0
+    assert sys.modules[theirs].loaded == [version.name] * 2
+
+
+@pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize(
+    ("group", "name", "reason"),
+    [
+        (
+            REPOSITORIES,
+            "broken",
+            r"plug-in broken of housepredict\.repositories, in the package theirs, .*no_such_module",
+        ),
+        (REPOSITORIES, "twice", "in several packages, others and theirs"),
+        (REPOSITORIES, "nowhere", "plug-in nowhere of .* is not installed"),
+        (PREDICTORS, "number", "plug-in number .* nothing that can be called"),
+        (PREDICTORS, "typo", "plug-in typo .* in the package theirs, cannot be imported: .*laod"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_used_is_named_with_its_package(group: str, name: str, reason: str) -> None:
+    with pytest.raises(UnusablePlugin, match=reason):
+        load(group, name)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_the_command_line_says_so_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", "broken://there")
+    monkeypatch.setenv("HOUSEPREDICT_DATA_DIR", str(tmp_path))
+    assert main(["predictions"]) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("housepredict: the plug-in broken of housepredict.repositories, in the package theirs, ")
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_predictor_that_cannot_be_imported_is_told_where_it_is_needed(tmp_path: Path) -> None:
+    with Application(Settings(tmp_path, predictor="typo", demo=True)) as application:
+        with pytest.raises(UnusablePlugin, match="typo"):
+            application.live_model.current()
+        with pytest.raises(UnusablePlugin, match="typo"):
+            application.promote("any")
+
+
+def test_what_is_installed_is_listed_by_group(theirs: str) -> None:
+    assert theirs
+    assert list(installed(PREDICTORS)) == ["number", "typo", "watched"]
+    assert list(installed("housepredict.nothing")) == []

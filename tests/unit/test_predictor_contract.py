@@ -1,0 +1,197 @@
+"""The contract suite of loaders, for the one that there is and around another, and that it can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import signature
+from itertools import count
+
+import pytest
+from attrs import define, evolve, field, frozen
+
+from housepredict.adapters.proven_loader import ProvenLoader
+from housepredict.adapters.serving.demonstration import load_demonstration, read_demonstration
+from housepredict.adapters.serving.loader import load_predictor
+from housepredict.domain.errors import HousepredictError, NoModel, RefusedModel
+from housepredict.domain.features import House
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, verify
+from housepredict.domain.ports import Predictor, PredictorLoader, Valuation
+from housepredict.domain.self_test import require_self_test
+from housepredict.testing.predictors import Kept, PredictorLoaderContract
+from tests.factories import a_house, a_log_form, a_version
+from tests.http_service import LAB_HOUSE, LabModel, lab_version
+
+HOUSES = [House(LAB_HOUSE), House({**LAB_HOUSE, "size": 900.5})]
+
+
+def proven(version: ModelVersion, artefact: Artefact, predictor: Predictor) -> Kept:
+    """The version, its self-test being what a predictor says."""
+    prices = predictor.predict(HOUSES).prices
+    tests = tuple(SelfTest(house, price) for house, price in zip(HOUSES, prices, strict=True))
+    return evolve(version, self_test=tests), artefact
+
+
+class TestLoadPredictor(PredictorLoaderContract):
+    @pytest.fixture
+    def load(self) -> PredictorLoader:
+        return load_predictor
+
+    @pytest.fixture
+    def kept(self) -> Kept:
+        version, artefact = a_version(a_log_form())
+        return proven(version, artefact, load_predictor(version, artefact))
+
+
+class TestDemonstration(PredictorLoaderContract):
+    """A version as trainings keep them."""
+
+    @pytest.fixture
+    def load(self) -> PredictorLoader:
+        return load_predictor
+
+    @pytest.fixture
+    def kept(self) -> Kept:
+        return read_demonstration()
+
+
+class TestProvenLoader(PredictorLoaderContract):
+    """Around a loader that looks at nothing."""
+
+    @pytest.fixture
+    def load(self) -> PredictorLoader:
+        return ProvenLoader("careless", LabModel)
+
+    @pytest.fixture
+    def kept(self) -> Kept:
+        version, artefact = lab_version()
+        return proven(version, artefact, LabModel(version))
+
+
+@pytest.mark.parametrize("raised", [KeyError("gone"), RuntimeError("odd"), ValueError("wrong")])
+def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(raised: Exception) -> None:
+    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+        raise raised
+
+    with pytest.raises(RefusedModel, match="by the plug-in odd") as caught:
+        ProvenLoader("odd", load)(*lab_version())
+    assert caught.value.__cause__ is raised
+
+
+def test_what_a_plug_in_says_in_our_words_stays_as_it_is() -> None:
+    raised = NoModel()
+
+    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+        raise raised
+
+    with pytest.raises(HousepredictError) as caught:
+        ProvenLoader("frank", load)(*lab_version())
+    assert caught.value is raised
+
+
+def test_a_plug_in_that_breaks_down_at_the_self_test_refuses_the_version() -> None:
+    @frozen
+    class Breaking(LabModel):
+        def predict(self, houses: Sequence[House]) -> Valuation:
+            return Valuation(LabModel.predict(self, houses).prices[1:])
+
+    with pytest.raises(RefusedModel, match="by the plug-in short"):
+        ProvenLoader("short", Breaking)(*lab_version())
+
+
+class Changing(LabModel):
+    """Says something else than the model of its manifest."""
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        return self.change(list(LabModel.predict(self, houses).prices))
+
+    def change(self, prices: list[float]) -> Valuation:
+        raise NotImplementedError
+
+
+class Nameless(LabModel):
+    def __init__(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().__init__(evolve(version, name="another"), artefact)
+
+
+class Dear(Changing):
+    def change(self, prices: list[float]) -> Valuation:
+        return Valuation([price + 1 for price in prices])
+
+
+class Relative(Changing):
+    """Looks at how many there are."""
+
+    def change(self, prices: list[float]) -> Valuation:
+        return Valuation([price + (len(prices) > len(HOUSES)) for price in prices])
+
+
+class Never(Changing):
+    def change(self, prices: list[float]) -> Valuation:
+        return Valuation(prices or [0.0])
+
+
+class HalfSure(Changing):
+    def change(self, prices: list[float]) -> Valuation:
+        return Valuation(prices, [1.0])
+
+
+@define(slots=False)
+class Restless:
+    """Says another price each time."""
+
+    version: ModelVersion
+    _artefact: Artefact
+    _times: count[int] = field(factory=count)
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        more = next(self._times)
+        return Valuation([price + more for price in LabModel(self.version).predict(houses).prices])
+
+
+def unproven(version: ModelVersion, artefact: Artefact) -> Predictor:
+    verify(version, artefact)
+    return LabModel(version, artefact)
+
+
+def unverified(version: ModelVersion, artefact: Artefact) -> Predictor:
+    predictor = LabModel(version, artefact)
+    require_self_test(predictor)
+    return predictor
+
+
+FAILURES: dict[str, PredictorLoader] = {
+    "test_a_predictor_says_which_version_it_is": Nameless,
+    "test_the_houses_of_the_self_test_get_their_prices": Dear,
+    "test_a_price_does_not_depend_on_the_houses_beside_it": Relative,
+    "test_no_houses_have_no_prices": Never,
+    "test_it_says_of_every_house_how_sure_it_is_or_of_none": HalfSure,
+    "test_threads_may_share_a_predictor": Restless,
+    "test_files_that_are_not_those_of_the_manifest_are_refused": unverified,
+    "test_a_version_that_fails_its_self_test_is_refused": unproven,
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_broken_loader_fails_the_suite(name: str) -> None:
+    version, artefact = lab_version()
+    kept = proven(version, artefact, LabModel(version))
+    load = FAILURES[name]
+    given = {"load": load, "kept": kept, "predictor": load(*kept)}
+    test = getattr(PredictorLoaderContract(), name)
+    needed = {each: given[each] for each in signature(test).parameters}
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(**needed)
+
+
+def test_every_test_of_the_suite_is_seen_to_fail() -> None:
+    assert {name for name in dir(PredictorLoaderContract) if name.startswith("test_")} == FAILURES.keys()
+
+
+def test_a_house_that_is_none_fails_the_self_test() -> None:
+    version, artefact = a_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
+    with pytest.raises(RefusedModel, match="self-test"):
+        load_predictor(version, artefact)
+
+
+def test_the_demonstration_passes_its_self_test() -> None:
+    require_self_test(load_demonstration())
