@@ -44,6 +44,9 @@ SETTINGS = Settings(
     idle_timeout=10.5,
     drain=11.5,
     log_level="debug",
+    log_format="json",
+    access_log="all",
+    tracing=True,
 )
 _options = st.builds(
     TrainingOptions,

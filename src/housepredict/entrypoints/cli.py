@@ -185,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser(
         {
             "serve": _serve,
+            "config": service_commands.show_config,
             "health": service_commands.health,
             "migrate": service_commands.migrate,
             "train": _train,

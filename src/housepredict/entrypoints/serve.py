@@ -11,14 +11,13 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from housepredict.domain.errors import HousepredictError, MissingExtra
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.settings import IN_MEMORY, Settings, shown_database
 from housepredict.entrypoints.workers import Supervisor, Ties
 
 try:
@@ -130,8 +129,4 @@ def _place(settings: Settings) -> str:
         return f"in {settings.data_dir}"
     if settings.database_url == IN_MEMORY:
         return "in memory, and lost when it stops"
-    url = urlsplit(settings.database_url)
-    credentials, _, host = url.netloc.rpartition("@")
-    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
-    is_plain = settings.database_url.count("@") == bool(credentials)
-    return f"in PostgreSQL, {host}{url.path}" if is_plain else "in PostgreSQL"
+    return ", ".join(filter(None, ["in PostgreSQL", shown_database(settings.database_url)]))
