@@ -7,7 +7,8 @@ not of that form goes the ordinary way, through the app, and what fails is answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
@@ -16,12 +17,16 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.predict import HEADERS, SHORT, Estimator, read, written
+from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
+from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, Estimator, Job, read, written
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
+_NAMING = frozenset({b"x-request-id", b"traceparent"})
+_OF_NOTE = frozenset({b"content-length", b"content-type", b"transfer-encoding", b"expect", b"upgrade"}) | _NAMING
+_NAMED = "housepredict.named"
 
 
 class ExpressProtocol(HttpProtocol):
@@ -50,24 +55,31 @@ class ExpressProtocol(HttpProtocol):
             self._estimate(cycle)
 
     def _estimate(self, cycle: RequestResponseCycle) -> None:
-        body = bytes(cycle.body)
+        started, body = time.perf_counter(), bytes(cycle.body)
         try:
             estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
-            estimator.submit(job, _Passenger(self, cycle, given, body))
+            estimator.submit(job, _Passenger(self, cycle, given, body, estimator.observer, job, started))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
-            self.fail(cycle, error)
+            self.fail(cycle, error, started)
 
-    def fail(self, cycle: RequestResponseCycle, error: Exception) -> None:
+    def fail(self, cycle: RequestResponseCycle, error: Exception, started: float) -> None:
         """Answer with a problem document."""
 
-        async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def failed(scope: Any, receive: Any, send: Any) -> None:
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
 
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            observer: Observer | None = self.app.state.observer
+            if observer is None:
+                await failed(scope, receive, send)
+            else:
+                await observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
+
         super()._start_asgi_task(cycle, app)
 
-    def answer(self, cycle: RequestResponseCycle, content: bytes) -> None:
+    def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
         """Answer with an estimate: what `send` would write, at once."""
         common = self.server_state.default_headers
         if common is not self._common:  # a new second has begun, or the drain period
@@ -78,7 +90,10 @@ class ExpressProtocol(HttpProtocol):
             keep_alive, close = False, b""
         else:
             close = b"" if keep_alive else b"connection: close\r\n"
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, close, len(content), content))
+        self.transport.write(
+            b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (self._head, close, request_id, len(content), content)
+        )
         cycle.response_started = cycle.response_complete = True
         if not keep_alive:
             self.transport.close()
@@ -93,6 +108,9 @@ class _Passenger:
     _cycle: RequestResponseCycle
     _given: object
     _body: bytes
+    _observer: Observer
+    _job: Job
+    _started: float
 
     def done(self) -> bool:
         return self._cycle.disconnected
@@ -101,26 +119,37 @@ class _Passenger:
         try:
             content = written(predictions, self._given, self._body)
         except Exception as error:  # noqa: BLE001  # others of its batch wait to be told
-            self._protocol.fail(self._cycle, error)
+            self._protocol.fail(self._cycle, error, self._started)
         else:
-            self._protocol.answer(self._cycle, content)
+            scope = self._cycle.scope
+            named = Given.by(scope["headers"]) if _NAMED in scope else NOTHING
+            id_ = self._observer.request_id(named)
+            self._protocol.answer(self._cycle, content, id_)
+            self._observer.estimated(id_, named, self._started, self._job)
 
     def set_exception(self, error: Exception, /) -> None:
         if isinstance(error, InvalidHouses) and not isinstance(self._given, list):
             error = error.alone()
-        self._protocol.fail(self._cycle, error)
+        self._protocol.fail(self._cycle, error, self._started)
 
 
-def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
-    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece."""
+def _is_usual(scope: Any, limit: int) -> bool:
+    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece.
+
+    One that is given a name by whoever asks is marked.
+    """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
     length, types = 0, 0
     for name, value in scope["headers"]:
+        if name not in _OF_NOTE:
+            continue
         if name == b"content-length":
             length = int(value) if len(value) < 6 and value.isdigit() else SHORT + 1
         elif name == b"content-type":
             types += 1 if value == b"application/json" else 2
-        elif name in (b"transfer-encoding", b"expect", b"upgrade"):
+        elif name in _NAMING:
+            scope[_NAMED] = True
+        else:
             return False
     return types == 1 and 0 < length <= min(SHORT, limit)

@@ -19,7 +19,9 @@ from starlette.responses import Response
 
 from housepredict.domain import errors
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT, Rule, Violation
+from housepredict.entrypoints.http.access_log import LEFT
 from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.observer import notes_of
 
 _log = logging.getLogger(__name__)
 
@@ -103,13 +105,18 @@ _KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
 async def answer(request: Request, error: Exception) -> Response:
     """The response to whatever was raised."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=400)  # which nobody is there to read
+        return Response(status_code=LEFT)  # which nobody is there to read
     if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
         return Response(status_code=204, headers={"Allow": _allowed(error)})
     if isinstance(error, errors.BrokenRules):
         # a body may break more rules than the event loop should wait for to be listed
-        return await run_in_threadpool(lambda: _invalid(error).response())
-    return _problem(request, error).response()
+        problem = await run_in_threadpool(_invalid, error)
+        response = await run_in_threadpool(problem.response)
+    else:
+        problem = _problem(request, error)
+        response = problem.response()
+    notes_of(request.scope).problem = problem
+    return response
 
 
 def _problem(request: Request, error: Exception) -> Problem:

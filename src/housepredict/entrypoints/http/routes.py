@@ -28,7 +28,7 @@ from housepredict.entrypoints.http.answers import (
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
-from housepredict.entrypoints.http.predict import EstimateHouses
+from housepredict.entrypoints.http.predict import PREDICT
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
@@ -145,7 +145,7 @@ ROUTES = (
     Route("/health", health),
     Route("/health/live", live),
     Route("/health/ready", ready),
-    Route("/predict", EstimateHouses(), methods=["POST"]),
+    Route("/predict", PREDICT, methods=["POST"]),
     Route("/predictions", predictions),
     *MODEL_ROUTES,
     *DRIFT_ROUTES,
