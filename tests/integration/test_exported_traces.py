@@ -53,10 +53,8 @@ def test_a_service_sends_traces_to_where_the_variables_say(tmp_path: Path) -> No
         resources: list[ResourceSpans] = []
         while not received.empty():
             resources += received.get().resource_spans
-    names = {
-        each.value.string_value for of in resources for each in of.resource.attributes if each.key == "service.name"
-    }
-    assert names == {"housepredict"}
+    attributes = [each for of in resources for each in of.resource.attributes]
+    assert {each.value.string_value for each in attributes if each.key == "service.name"} == {"housepredict"}
     spans = {each.name: each for of in resources for scope in of.scope_spans for each in scope.spans}
     request = spans["POST /predict"]
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, SPAN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 
@@ -55,6 +54,12 @@ def parent_of(span: ReadableSpan) -> tuple[str, str]:
     return f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}"
 
 
+def ids_of(span: ReadableSpan) -> tuple[str, str]:
+    context = span.get_span_context()
+    assert context
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
 def test_a_request_is_a_span_with_its_estimate_and_its_commit_below(service: Traced) -> None:
     service.client.post("/predict", json=LAB_HOUSE, headers={"traceparent": PARENT})
     spans = service.spans()
@@ -69,7 +74,7 @@ def test_a_request_is_a_span_with_its_estimate_and_its_commit_below(service: Tra
     }
     times = []
     for each in (spans["estimate"], spans["commit"]):
-        assert parent_of(each) == (TRACE, f"{request.get_span_context().span_id:016x}")
+        assert parent_of(each) == ids_of(request)
         times += [each.start_time or 0, each.end_time or 0]
     assert times == sorted(times)
 
@@ -101,13 +106,13 @@ def test_a_failure_is_one_of_its_span_too() -> None:
         assert service.spans()["POST /predict"].status.status_code is StatusCode.ERROR
 
 
-def test_an_answer_and_its_line_name_the_trace(service: Traced, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_line_of_a_request_names_its_trace(service: Traced, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "housepredict.access")
     service.client.get("/health")
-    context = service.spans()["GET /health"].get_span_context()
+    trace_id, span_id = ids_of(service.spans()["GET /health"])
     [fields] = [vars(each)["fields"] for each in caplog.records if each.name == "housepredict.access"]
-    assert fields["trace_id"] == f"{context.trace_id:032x}"
-    assert re.fullmatch(f"00-{context.trace_id:032x}-{context.span_id:016x}-01", fields["traceparent"])
+    assert fields["trace_id"] == trace_id
+    assert fields["traceparent"].startswith(f"00-{trace_id}-{span_id}-")
 
 
 def test_a_training_is_a_part_of_the_request_for_it() -> None:
