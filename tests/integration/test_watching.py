@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, running
+from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
 
 TOKEN = "t0ken-that-nobody-may-see"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -36,7 +36,7 @@ def logged(service: Service) -> list[dict[str, Any]]:
 
 def estimates(service: Service) -> float:
     """How many estimates the service says that it gave."""
-    text = httpx2.get(f"{service.url}/metrics").text
+    text = asked(service, get("/metrics")).body.decode()
     return sum(
         float(value)
         for value in re.findall(
@@ -48,9 +48,7 @@ def estimates(service: Service) -> float:
 def test_any_worker_tells_what_all_have_counted(service: Service) -> None:
     before = estimates(service)
     for _ in range(40):  # on connections of their own, which both workers accept
-        httpx2.post(f"{service.url}/predict", json=LAB_HOUSE)
-    while estimates(service) < before + 40:  # an answer is counted when it has been sent
-        pass
+        asked(service, post(LAB_HOUSE))
     told = {estimates(service) for _ in range(10)}
     assert told == {before + 40}
 
@@ -58,9 +56,7 @@ def test_any_worker_tells_what_all_have_counted(service: Service) -> None:
 def test_nothing_that_was_counted_is_lost_with_a_worker(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", "--workers", "2") as service:
         for _ in range(10):
-            httpx2.post(f"{service.url}/predict", json=LAB_HOUSE)
-        while estimates(service) < 10:
-            pass
+            asked(service, post(LAB_HOUSE))
         for victim in service.workers():
             os.kill(victim, signal.SIGKILL)
             while victim in service.workers():

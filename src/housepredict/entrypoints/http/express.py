@@ -123,9 +123,7 @@ class _Passenger:
         else:
             scope = self._cycle.scope
             named = Given.by(scope["headers"]) if _NAMED in scope else NOTHING
-            id_ = self._observer.request_id(named)
-            self._protocol.answer(self._cycle, content, id_)
-            self._observer.estimated(id_, named, self._started, self._job)
+            self._protocol.answer(self._cycle, content, self._observer.estimated(named, self._started, self._job))
 
     def set_exception(self, error: Exception, /) -> None:
         if isinstance(error, InvalidHouses) and not isinstance(self._given, list):

@@ -106,24 +106,25 @@ class Observer:
         """One that nobody hears of."""
         return cls(Meter.of(Tally.of(1)), AccessLog("none"))
 
-    def request_id(self, given: Given = NOTHING) -> bytes:
+    def request_id(self, given: Given) -> bytes:
         """The id of a request: the one that came with it, or a new one."""
         return given.id or b"%b%08x" % (self._prefix, self._ids())
 
-    def estimated(self, id_: bytes, given: Given, started: float, job: Job) -> None:
-        """Note an estimate that was given below ASGI."""
+    def estimated(self, given: Given, started: float, job: Job) -> bytes:
+        """Note an estimate that is about to be sent below ASGI. Returns the id of the request."""
         now = time.perf_counter()
         seconds = now - started
         self._estimated.observe(SECONDS, seconds)
-        if self.tracing is not None:
-            trace = self.tracing.begin("POST", given.traceparent, started)
+        id_ = self.request_id(given)
+        trace = self.tracing and self.tracing.begin("POST", given.traceparent, started)
+        if self.tracing and trace:
             self.tracing.end(trace, "/predict", 200, now, *_steps(job))
-            given = Given(given.id, trace.traceparent)
         stands_for = self._access_log.stands_for(False, seconds, now)
         if stands_for:
-            named = _fields(id_, given.traceparent)
+            named = _fields(id_, trace.traceparent if trace else given.traceparent)
             version = job.serving.version.name
             self._access_log.tell("POST", "/predict", 200, seconds, stands_for, **named, model_version=version)
+        return id_
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         """Let an app answer a request."""
