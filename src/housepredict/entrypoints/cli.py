@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | trainings | predict | models | predictions | sale | sales | …`."""
+"""The command line: `housepredict serve | config | train | trainings | predict | models | predictions | sale | …`."""
 
 from __future__ import annotations
 

@@ -180,7 +180,8 @@ def summary(violations: Sequence[Violation]) -> str:
 
 def _unexpected(request: Request, error: Exception) -> Problem:
     instance = f"urn:uuid:{uuid4()}"
-    _log.error("%s %r failed: %s", request.method, request.scope["path"], instance, exc_info=error)
+    # the line about the request names its route: what stands in a path may be somebody's
+    _log.error("%s failed: %s", request.method, instance, exc_info=error)
     detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
     return Problem("internal-error", 500, "Internal error", detail, instance=instance)
 
