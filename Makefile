@@ -53,8 +53,8 @@ build: .venv/.project ## make the wheel and the source distribution in dist/
 lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits; ARGS=--upgrade for the newest
 	$(compile) --all-extras --group dev --output-file requirements/dev.lock
 	$(compile) --extra all --group build --constraint requirements/dev.lock --output-file requirements/service.lock
-	$(compile) --extra serve --extra postgres --extra train --constraint requirements/dev.lock --output-file requirements/image.lock
-	$(compile) --extra serve --extra postgres --constraint requirements/dev.lock --output-file requirements/serving.lock
+	$(compile) --extra serve --extra postgres --extra train --extra otel --constraint requirements/dev.lock --output-file requirements/image.lock
+	$(compile) --extra serve --extra postgres --extra otel --constraint requirements/dev.lock --output-file requirements/serving.lock
 	$(subst pyproject.toml,--group pyproject.toml:build,$(compile)) --constraint requirements/dev.lock --output-file requirements/build.lock
 	$(subst pyproject.toml,--group pyproject.toml:manifests,$(compile)) --output-file requirements/manifests.lock
 	$(subst pyproject.toml,--group pyproject.toml:docs,$(compile)) --output-file requirements/docs.lock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -21,7 +21,9 @@ from housepredict.domain.ports import Backlog
 from housepredict.domain.processes import LiveProcess
 from housepredict.domain.usecases.review_drift import MOST_REVIEWED
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.collector import REVIEWED_EVERY, PartsCollector, registry_of
+from housepredict.entrypoints.http.collector import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
+from housepredict.entrypoints.http.meter import Meter
+from housepredict.entrypoints.http.tally import Tally
 from tests.docs.blocks import ROOT
 from tests.http_service import LabModel, application, lab_version, remembering_version, served
 from tests.unit.test_http_drift import Unreadable
@@ -39,12 +41,13 @@ class Behind(InMemoryPredictions):
     def backlog(self) -> Backlog:
         if self.fault:
             raise self.fault
-        return Backlog(3, datetime.now(UTC), 1)
+        return Backlog(3, datetime.now(UTC) - timedelta(seconds=5), 1)
 
 
 def told(made: Application) -> Mapping[str, Metric]:
     """The metrics by name, as Prometheus reads them."""
     with served(made) as client:
+        client.post("/predict", json={})
         response = client.get("/metrics")
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -58,10 +61,20 @@ def values(metric: Metric) -> dict[str, float]:
 def everything() -> Application:
     made = application(remembering_version())
     made.predictions = Behind()
-    made.predict(HOUSES)
+    predictions = made.predict(HOUSES)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    price = predictions[0].price * 1.25
+    made.record_sales([{"prediction": str(predictions[0].id), "price": price, "date": tomorrow}])
     return made
 
 
+OF_REQUESTS = {
+    "http_server_request_duration_seconds",
+    "housepredict_refusals",
+    "housepredict_batch_houses",
+    "housepredict_commit_duration_seconds",
+    "housepredict_waiting_houses",
+}
 OF_MODELS = {
     "housepredict_model_info",
     "housepredict_model_generation",
@@ -75,11 +88,14 @@ def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", PAGE, re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     there = {
-        name: (each.type, {label for sample in each.samples for label in sample.labels})
+        name + ("_total" if each.type == "counter" else ""): (
+            each.type,
+            {label for sample in each.samples for label in sample.labels},
+        )
         for name, each in told(everything()).items()
     }
     assert there == documented
-    assert all(name.startswith("housepredict_") for name in there)
+    assert all(name.startswith(("housepredict_", "http_server_")) for name in there)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +103,9 @@ def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
     [
         f"below {MOVING} is stable",
         f"above {DRIFTED} drifted",
-        f"_psi > {DRIFTED} and",
         f"below {FEWEST} predictions",
         f"every {REVIEWED_EVERY:.0f} seconds",
+        f"every {MEASURED_EVERY:.0f} seconds",
         f"the newest {MOST_REVIEWED:,}",
     ],
 )
@@ -105,6 +121,10 @@ def test_they_tell_what_is_the_case() -> None:
     assert values(found["housepredict_spool_waiting"]) == {"": 3}
     assert values(found["housepredict_spool_set_aside"]) == {"": 1}
     assert values(found["housepredict_drift_predictions"]) == {"": len(HOUSES)}
+    assert 5 < values(found["housepredict_spool_oldest_age_seconds"])[""] < 60
+    assert values(found["housepredict_accuracy_sales"]) == {"": 1}
+    assert values(found["housepredict_accuracy_mdape_ratio"])[""] == pytest.approx(0.2)
+    assert values(found["housepredict_accuracy_median_ratio"])[""] == pytest.approx(0.8)
     psi = values(found["housepredict_drift_psi"])
     assert psi.keys() == {"size", "bedrooms", "age"}
     assert all(0 <= each < MOVING for each in psi.values())
@@ -115,7 +135,7 @@ def test_processes_that_a_promotion_has_not_reached_are_counted() -> None:
     made = application(lab_version())
     for number, generation in enumerate((1, 0, None)):
         made.live_processes.tell(LiveProcess(UUID(int=number), "host", number, "lab", generation))
-    lines = generate_latest(registry_of(made)).decode().splitlines()
+    lines = generate_latest(registry_of(made, Meter.of(Tally.of(1)))).decode().splitlines()
     assert {"housepredict_live_processes 3.0", "housepredict_live_processes_behind 2.0"} <= set(lines)
 
 
@@ -138,7 +158,8 @@ def test_without_estimates_no_share_is_told() -> None:
 
 
 def test_a_version_without_a_snapshot_has_no_drift() -> None:
-    assert told(application(lab_version())).keys() == OF_MODELS
+    found = told(application(lab_version())).keys()
+    assert found == OF_MODELS | OF_REQUESTS | {"housepredict_accuracy_sales"}
 
 
 def test_a_version_that_is_refused_is_told_of() -> None:
@@ -157,15 +178,16 @@ def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
         text = client.get("/metrics").text
-    assert set(re.findall(r"^(\w+)[ {]", text, re.MULTILINE)) == OF_MODELS
+    named = {each.name for each in text_string_to_metric_families(text)}
+    assert named == OF_MODELS | OF_REQUESTS | {"housepredict_accuracy_sales"}
 
 
 def test_a_spool_that_cannot_be_read_leaves_the_rest() -> None:
     made = application(remembering_version())
     made.predictions = Behind(fault=RepositoryUnavailable())
-    assert {each for each in told(made) if "spool" in each or "predictions" in each} == {
-        "housepredict_drift_predictions"
-    }
+    found = told(made).keys()
+    assert not [each for each in found if "spool" in each]
+    assert "housepredict_drift_predictions" in found
 
 
 def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +203,7 @@ def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: p
 
 def test_drift_is_reviewed_once_a_minute() -> None:
     made, now = everything(), 0.0
-    registry = registry_of(made, lambda: now)
+    registry = registry_of(made, Meter.of(Tally.of(1)), lambda: now)
 
     def reviewed() -> float:
         [count] = re.findall(
@@ -200,7 +222,7 @@ def test_drift_is_reviewed_once_a_minute() -> None:
 def test_a_review_that_failed_is_tried_again_at_once() -> None:
     made = application(remembering_version())
     predictions = made.predictions = Unreadable(fault=RepositoryUnavailable())
-    registry = registry_of(made, lambda: 0.0)
+    registry = registry_of(made, Meter.of(Tally.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)
     predictions.fault = None
     assert b"drift" in generate_latest(registry)

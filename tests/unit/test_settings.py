@@ -68,6 +68,14 @@ def test_what_kubernetes_tells_of_services_configures_nothing() -> None:
         "HOUSEPREDICT_SERVICE_HOST": "10.0.0.8",
         "HOUSEPREDICT_SERVICE_PORT": "80",
         "HOUSEPREDICT_SERVICE_PORT_HTTP": "80",
+        "HOUSEPREDICT_PORT_5000_TCP_ADDR": "10.0.0.8",
+        "HOUSEPREDICT_PORT_5000_TCP_PORT": "5000",
+        "HOUSEPREDICT_PORT_5000_TCP_PROTO": "tcp",
+        "HOUSEPREDICT_POSTGRES_SERVICE_HOST": "10.0.0.9",
+        "HOUSEPREDICT_POSTGRES_SERVICE_PORT": "5432",
+        "HOUSEPREDICT_POSTGRES_PORT": "tcp://10.0.0.9:5432",
+        "HOUSEPREDICT_POSTGRES_PORT_5432_TCP": "tcp://10.0.0.9:5432",
+        "HOUSEPREDICT_POSTGRES_PORT_5432_TCP_PROTO": "tcp",
     }
     assert read_settings(environment) == read_settings({})
 
@@ -98,6 +106,12 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
     assert "did you mean HOUSEPREDICT_HOST?" in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert "short" not in str(caught.value)
+
+
+def test_what_resembles_no_setting_is_given_no_suggestion() -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings({"HOUSEPREDICT_QQQ": "1"})
+    assert caught.value.problems == ("HOUSEPREDICT_QQQ is no setting",)
 
 
 def test_what_the_caller_gives_wins_over_the_environment(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ SETTINGS = Settings(
     idle_timeout=10.5,
     drain=11.5,
     log_level="debug",
+    log_format="json",
+    access_log="all",
+    tracing=True,
 )
 _options = st.builds(
     TrainingOptions,
@@ -66,9 +69,9 @@ def test_every_setting_is_told() -> None:
     assert all(getattr(SETTINGS, each.name) != getattr(usual, each.name) for each in fields(Settings))
 
 
-@given(_requests)
-def test_whatever_is_told_is_understood(request: TrainingRequest) -> None:
-    assert from_json(to_json(SETTINGS, request)) == (SETTINGS, request)
+@given(_requests, st.dictionaries(st.text(), st.text()))
+def test_whatever_is_told_is_understood(request: TrainingRequest, asked_by: dict[str, str]) -> None:
+    assert from_json(to_json(SETTINGS, request, asked_by)) == (SETTINGS, request, asked_by)
 
 
 def test_what_went_wrong_is_the_same_error_in_the_service() -> None:

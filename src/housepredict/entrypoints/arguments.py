@@ -134,6 +134,8 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
     serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
 
+    add("config", "Show the settings in effect and where each is from, without secrets.", as_json)
+
     health = add("health", "Ask the service of this machine whether it is alive: exit code 0, or 1.")
     health.add_argument("--host", help="the address that it listens on (127.0.0.1)")
     health.add_argument("--port", type=_port, help="the port that it listens on (5000)")

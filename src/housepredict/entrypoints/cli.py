@@ -1,4 +1,4 @@
-"""The command line: `housepredict serve | train | trainings | predict | models | predictions | sale | sales | …`."""
+"""The command line: `housepredict serve | config | train | trainings | predict | models | predictions | sale | …`."""
 
 from __future__ import annotations
 
@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser(
         {
             "serve": _serve,
+            "config": service_commands.show_config,
             "health": service_commands.health,
             "migrate": service_commands.migrate,
             "train": _train,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import logging
 import os
 import shlex
 import socket
@@ -18,7 +17,11 @@ from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.http.meter import Meter
+from housepredict.entrypoints.http.tally import Tally
+from housepredict.entrypoints.logs import set_up_logging
+from housepredict.entrypoints.settings import IN_MEMORY, Settings, shown_database
+from housepredict.entrypoints.tracing import configured
 from housepredict.entrypoints.workers import Supervisor, Ties
 
 try:
@@ -36,21 +39,20 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 
     Raises RepositoryUnavailable, MissingExtra, or HousepredictError for an address that cannot be listened on.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up_logging(settings)
     # before numpy is loaded, which would start a thread for each core; estimates are too small to be shared out
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # the thread that estimates and the event loop hand the interpreter to each other for every batch, and would wait up
     # to 5 ms for it each time
     sys.setswitchinterval(0.0005)
     _share_a_heap()
+    tally = Tally.of(settings.workers)
     with _listener(settings.host, settings.port) as listener:
         if settings.workers == 1:
-            return _work(settings, application, listener, _greet)
+            return _work(settings, application, listener, Meter.of(tally), _greet)
 
         def work(ties: Ties) -> int:
-            return _work(settings, application, listener, ties.announce, ties.lifeline)
+            return _work(settings, application, listener, Meter.of(tally, ties.seat), ties.announce, ties.lifeline)
 
         return Supervisor(settings.workers, listener, work).run(_greet)
 
@@ -66,12 +68,13 @@ def _work(
     settings: Settings,
     application: type[Application],
     listener: socket.socket,
+    meter: Meter,
     announce: Callable[[str], None],
     lifeline: int | None = None,
 ) -> int:
-    with application(settings) as opened:
+    with configured(settings.tracing) as provider, application(settings) as opened:
         opened.predict.recent(1)  # storage that cannot be reached is told in one line, not by uvicorn
-        app = asgi_app(application=opened, embedded=False)
+        app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:
             # What is there now stays, and of what requests leave behind next to nothing is cyclic: the collector need
@@ -130,10 +133,6 @@ def _place(settings: Settings) -> str:
         return f"in {settings.data_dir}"
     if settings.database_url == IN_MEMORY:
         return "in memory, and lost when it stops"
-    url = urlsplit(settings.database_url)
     if settings.postgres_url is None:
-        return f"by the plug-in {url.scheme}"
-    credentials, _, host = url.netloc.rpartition("@")
-    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
-    is_plain = settings.database_url.count("@") == bool(credentials)
-    return f"in PostgreSQL, {host}{url.path}" if is_plain else "in PostgreSQL"
+        return f"by the plug-in {urlsplit(settings.database_url).scheme}"
+    return ", ".join(filter(None, ["in PostgreSQL", shown_database(settings.database_url)]))

@@ -1,4 +1,4 @@
-"""The commands around a service: `housepredict health | migrate`."""
+"""The commands around a service: `housepredict config | health | migrate`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import argparse
 import sys
 from http.client import HTTPConnection, HTTPException
 
+from housepredict.entrypoints import report
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.settings import settings_and_origins
+from housepredict.entrypoints.settings_report import settings_document, settings_text
 
 _PATIENCE = 4.0  # seconds
+
+
+def show_config(_application: Application, options: argparse.Namespace) -> int:
+    """The settings in effect, and where each is from."""
+    settings, origins = settings_and_origins(data_dir=options.data_dir)
+    if options.json:
+        report.print_json({"settings": settings_document(settings, origins)})
+    else:
+        print(settings_text(settings, origins))
+    return 0
 
 
 def health(application: Application, _options: argparse.Namespace) -> int:

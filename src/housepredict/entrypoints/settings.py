@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
@@ -39,6 +39,15 @@ _LAB = {
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_LOG_FORMATS = ("auto", "json", "text")
+_ACCESS_LOGS = ("all", "sampled", "errors", "none")
+# OpenTelemetry's own variables: these say whether traces are wanted, all others of them are its SDK's business
+_OTEL = (
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+)
 _MODEL_STORES = ("database", "folder")
 
 
@@ -66,6 +75,9 @@ class Settings:
     cors_origins: whose web pages may ask, `*` for everybody's.
     rate_limit: how many requests may come from one address; None for any number.
     drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
+    log_format: `json`, `text`, or `auto`: text for a terminal, else JSON.
+    access_log: which requests are logged: `all`, `errors`, `none`, or `sampled`: errors, slow ones, and one a second.
+    tracing: whether a service sends traces to where OpenTelemetry's variables say.
     """
 
     data_dir: Path
@@ -90,6 +102,9 @@ class Settings:
     rate_limit: RateLimit | None = None
     drain: float = 0.0
     log_level: str = "info"
+    log_format: str = "auto"
+    access_log: str = "sampled"
+    tracing: bool = False
 
     @property
     def postgres_url(self) -> str | None:
@@ -103,19 +118,33 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
 
     Raises InvalidSettings with every problem at once. An empty variable counts as not set.
     """
+    return settings_and_origins(environment, **given)[0]
+
+
+def settings_and_origins(
+    environment: Mapping[str, str] | None = None, **given: Any
+) -> tuple[Settings, Mapping[str, Sequence[str]]]:
+    """As read_settings, and by field where the value is from: variables, or `given`; defaults are left out."""
     present = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
     present = {name: value for name, value in present.items() if not _is_from_kubernetes(name, value)}
     problems: list[str] = []
     values: dict[str, Any] = {"data_dir": PROJECT_FOLDER if PROJECT_FOLDER.is_dir() else None}
     values |= _read_variables(present, problems)
+    origins: dict[str, Sequence[str]] = {name: [PREFIX + name.upper()] for name in values if name != "data_dir"}
+    if f"{PREFIX}DATA_DIR" in present:
+        origins["data_dir"] = [f"{PREFIX}DATA_DIR"]
     if any(name in present for name in _LAB):
         lab = _lab_database(present, problems)
-        if "database_url_file" not in values:
-            values.setdefault("database_url", lab)
+        if "database_url_file" not in values and "database_url" not in values:
+            values["database_url"], origins["database_url"] = lab, [name for name in _LAB if name in present]
+    if any(name in present for name in _OTEL):
+        values["tracing"] = _traces_are_wanted(present)
+        origins["tracing"] = [name for name in _OTEL if name in present]
     for name, value in given.items():
         if value is None:
             continue
         values.pop(f"{name}_file", None)
+        origins[name] = ["given"]
         try:
             values[name] = _READERS[name](str(value))
         except ValueError as error:
@@ -125,9 +154,10 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: Any) ->
         raise InvalidSettings(problems)
     for secret in _SECRETS:
         if f"{secret}_file" in values:
-            values[secret] = values.pop(f"{secret}_file")
+            values[secret], origins[secret] = values.pop(f"{secret}_file"), [f"{PREFIX}{secret.upper()}_FILE"]
     settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
-    return evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+    settings = evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+    return settings, {each.name: origins[each.name] for each in fields(Settings) if each.name in origins}
 
 
 def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
@@ -148,7 +178,15 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
 
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
-    return [PREFIX + name.upper() for name in _READERS] + list(_LAB)
+    return [PREFIX + name.upper() for name in _READERS] + [*_LAB, *_OTEL]
+
+
+def shown_database(url: str) -> str:
+    """Where a PostgreSQL URL leads, `host:port/name`; nothing where that cannot be told from a password in it."""
+    parts = urlsplit(url)
+    credentials, _, host = parts.netloc.rpartition("@")
+    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
+    return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
 
 
 def _is_from_kubernetes(name: str, value: str) -> bool:
@@ -156,8 +194,19 @@ def _is_from_kubernetes(name: str, value: str) -> bool:
 
 
 def _hint(name: str) -> str:
-    close = get_close_matches(name, [PREFIX + each.upper() for each in _READERS], n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    # without the prefix, which makes everything alike
+    close = get_close_matches(name.removeprefix(PREFIX).lower(), _READERS, n=1)
+    return f" (did you mean {PREFIX}{close[0].upper()}?)" if close else ""
+
+
+def _traces_are_wanted(present: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's variables ask for traces over OTLP, the one way in which they are sent."""
+    if present.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporters = present.get("OTEL_TRACES_EXPORTER")
+    if exporters is None:
+        return "OTEL_EXPORTER_OTLP_ENDPOINT" in present or "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in present
+    return "otlp" in [each.strip() for each in exporters.split(",")]
 
 
 def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
@@ -285,4 +334,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "rate_limit": rate_limit,
     "drain": _seconds(0, 3600),
     "log_level": _one_of(_LOG_LEVELS),
+    "log_format": _one_of(_LOG_FORMATS),
+    "access_log": _one_of(_ACCESS_LOGS),
 }

@@ -25,6 +25,7 @@ from attrs import define, frozen
 from housepredict.domain import errors
 from housepredict.domain.trainings import TrainingState
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.logs import of_request
 from housepredict.entrypoints.training_process import MODULE, TrainingRequest, run, to_json
 
 _log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class TrainingProcesses:
         assert process.stdin  # noqa: S101  # for the type checker
         assert process.stdout  # noqa: S101
         with suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(to_json(self._application.settings, request))
+            process.stdin.write(to_json(self._application.settings, request, of_request.get()))
         said = _read(process.stdout.readline())
         if "begun" not in said:
             process.stdout.close()

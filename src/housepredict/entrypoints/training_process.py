@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from housepredict.domain.models import TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import Begun
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.logs import of_request, set_up_logging
 from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import Settings
+from housepredict.entrypoints.tracing import configured, traced
 
 MODULE = "housepredict.entrypoints.training_process"
 _NICENESS = 10
@@ -52,17 +54,18 @@ class TrainingRequest:
 class _Errand:
     settings: Settings
     request: TrainingRequest
+    asked_by: Mapping[str, str]
 
 
-def to_json(settings: Settings, request: TrainingRequest) -> bytes:
-    """What the process is told."""
-    return dumps(_converter.unstructure(_Errand(settings, request))).encode()
+def to_json(settings: Settings, request: TrainingRequest, asked_by: Mapping[str, str]) -> bytes:
+    """What the process is told; `asked_by` names the HTTP request that asked for it, as logs have it."""
+    return dumps(_converter.unstructure(_Errand(settings, request, asked_by))).encode()
 
 
-def from_json(told: bytes) -> tuple[Settings, TrainingRequest]:
-    """The settings and the request that it was told."""
+def from_json(told: bytes) -> tuple[Settings, TrainingRequest, Mapping[str, str]]:
+    """What it was told."""
     errand = _converter.structure(loads(told), _Errand)
-    return errand.settings, errand.request
+    return errand.settings, errand.request, errand.asked_by
 
 
 def run(application: Application, request: TrainingRequest, begun: Begun) -> None:
@@ -84,12 +87,15 @@ def main() -> int:
     """Do what standard input says. Returns the exit code."""
     say = _channel()
     _make_room()
-    settings, request = from_json(sys.stdin.buffer.read())
-    logging.basicConfig(
-        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    settings, request, asked_by = from_json(sys.stdin.buffer.read())
+    set_up_logging(settings)
+    of_request.set(asked_by)
     try:
-        with Application(settings) as application:
+        with (
+            configured(settings.tracing) as provider,
+            traced(provider, "train", asked_by.get("traceparent")),
+            Application(settings) as application,
+        ):
             run(application, request, lambda id_: say({"begun": str(id_)}))
     except TrainingInProgress as error:
         say({"error": "TrainingInProgress", "training": error.training and str(error.training)})

@@ -31,6 +31,8 @@ class Ties:
 
     lifeline: int
     """A descriptor to read from, which is at its end when the supervisor is."""
+    seat: int
+    """Which of the workers it is, from 0; one that replaces another takes its seat."""
     _greetings: int
 
     def announce(self, greeting: str) -> None:
@@ -53,6 +55,7 @@ class Supervisor:
     _lifeline: int = field(init=False)
     _alive: int = field(init=False)  # the other end, which nobody else has open
     _began: dict[int, float] = field(factory=dict, init=False)  # when, by process
+    _seats: dict[int, int] = field(factory=dict, init=False)  # of those that are alive, by process
     _deaths: int = field(default=0, init=False)  # in quick succession
     _stopping: bool = field(default=False, init=False)
 
@@ -77,6 +80,7 @@ class Supervisor:
     def _start(self, pause: float = 0.0) -> int:
         """Fork a worker. Returns the descriptor from which its greeting can be read."""
         ready, greetings = os.pipe()
+        seat = min(set(range(self._count)) - set(self._seats.values()))
         # no signal comes between the fork and the worker's being known here, or its not being a supervisor there
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         worker = None if self._stopping else os.fork()
@@ -88,9 +92,9 @@ class Supervisor:
             # SIGINT stays blocked: a terminal sends it to all, and the supervisor says what it means
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             abandoned, _, _ = select.select([self._lifeline], [], [], pause)
-            raise SystemExit(0 if abandoned else self._work(Ties(self._lifeline, greetings)))
+            raise SystemExit(0 if abandoned else self._work(Ties(self._lifeline, seat, greetings)))
         if worker:
-            self._began[worker] = time.monotonic()
+            self._began[worker], self._seats[worker] = time.monotonic(), seat
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(greetings)
         return ready
@@ -118,6 +122,7 @@ class Supervisor:
     def _replace(self, worker: int, status: int) -> None:
         if worker not in self._began:  # an orphan, where this is process 1
             return
+        del self._seats[worker]
         lived = time.monotonic() - self._began.pop(worker)
         if self._stopping:
             return

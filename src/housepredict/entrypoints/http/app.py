@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
+from attrs import evolve
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -17,16 +19,28 @@ from housepredict.domain.errors import HousepredictError
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.gate import Cors, Limiter, Limits
+from housepredict.entrypoints.http.meter import Meter, TimedPredictions
+from housepredict.entrypoints.http.observer import Observed, Observer
 from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.http.tally import Tally
 from housepredict.entrypoints.settings import Settings, read_settings
+from housepredict.entrypoints.tracing import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 _log = logging.getLogger(__name__)
 
 
 def asgi_app(
-    settings: Settings | None = None, *, application: Application | None = None, embedded: bool = True
+    settings: Settings | None = None,
+    *,
+    application: Application | None = None,
+    embedded: bool = True,
+    meter: Meter | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> Starlette:
     """The service as an ASGI app, to serve by itself or to mount inside another.
 
@@ -44,8 +58,9 @@ def asgi_app(
                 yield
 
     `settings` are read from the environment if they are not given; an `application` that is given stays open when the
-    lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. The
-    lifespan raises InvalidSettings, RepositoryUnavailable, UnusablePlugin or MissingExtra.
+    lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. A
+    `tracer_provider` of OpenTelemetry makes spans of its requests; a `meter` is what one worker of several counts with.
+    The lifespan raises InvalidSettings, RepositoryUnavailable, UnusablePlugin or MissingExtra.
     """
 
     @asynccontextmanager
@@ -54,22 +69,30 @@ def asgi_app(
             opened = application or resources.enter_context(Application(settings or read_settings()))
             await run_in_threadpool(_open, opened)
             settings_ = opened.settings
+            counting = meter or Meter.of(Tally.of(1))
+            tracing = Tracing(tracer_provider) if tracer_provider else None
+            observer = Observer.of(ROUTES, counting, settings_.access_log, tracing)
             # one for each use case: who asks for no explanation does not wait for those of others
-            estimators = [
-                Estimator(
+            estimators = []
+            for name, estimate in (("plain", opened.predict), ("explained", opened.explain)):
+                lane = counting.lane(name)
+                estimator = Estimator(
                     opened.live_model,
-                    estimate,
+                    evolve(estimate, predictions=TimedPredictions(opened.predictions, lane)),
                     settings_.max_body,
                     settings_.max_batch,
                     settings_.max_waiting,
                     # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
                     settings_.client_timeout if embedded else None,
+                    observer,
+                    lane,
                 )
-                for estimate in (opened.predict, opened.explain)
-            ]
+                estimators.append(estimator)
+            counting.watch(lambda: sum(each.waiting() for each in estimators))
             app.state.cors_origins = settings_.cors_origins
             app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
-            app.state.application, app.state.registry, app.state.home = opened, None, None
+            app.state.application, app.state.observer = opened, observer
+            app.state.registry = app.state.home = None
             app.state.estimator, app.state.explaining_estimator = estimators
             app.state.reviewing = asyncio.Lock()
             follower = opened.follower()
@@ -78,6 +101,7 @@ def asgi_app(
                 yield
             finally:
                 app.state.application = app.state.estimator = app.state.explaining_estimator = None
+                app.state.observer = None
                 await run_in_threadpool(follower.close)
                 for estimator in estimators:
                     await run_in_threadpool(estimator.close)
@@ -88,13 +112,14 @@ def asgi_app(
         exception_handlers={HTTPException: answer},
         # Starlette's own handler of unexpected errors raises them once more, for the server to log a second time
         middleware=[
+            Middleware(Observed),
             Middleware(Cors),
             Middleware(Limits),
             Middleware(ExceptionMiddleware, handlers={Exception: answer}),
         ],
     )
     app.router.redirect_slashes = False
-    app.state.application = app.state.estimator = app.state.explaining_estimator = None
+    app.state.application = app.state.estimator = app.state.explaining_estimator = app.state.observer = None
     app.state.cors_origins, app.state.limiter = (), None
     app.state.embedded = embedded
     app.state.stopping = False

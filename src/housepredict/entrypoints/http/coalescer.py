@@ -72,7 +72,7 @@ class Coalescer(Generic[Job, Result]):
 
     def submit(self, job: Job, weight: int, outcome: Outcome[Result]) -> None:
         """Have a job done, and its outcome told; one that is done while it waits is left out. Raises Overloaded."""
-        waiting = self._submitted - self._taken
+        waiting = self.waiting()
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
         self._submitted += weight
@@ -81,6 +81,10 @@ class Coalescer(Generic[Job, Result]):
             self._hand_over()
         elif len(self._arrived) == 1:
             self._loop.call_soon(self._hand_over)
+
+    def waiting(self) -> int:
+        """What waits weighs so much."""
+        return self._submitted - self._taken
 
     def close(self) -> None:
         """Let what was submitted finish, and end the thread."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -18,13 +19,20 @@ from prometheus_client.registry import CollectorRegistry
 
 from housepredict.domain.drift import Drift, Movement, Shift
 from housepredict.domain.errors import HousepredictError
+from housepredict.domain.evaluation import measure
 from housepredict.domain.processes import converged
+from housepredict.domain.usecases import ReturnedSales
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.counted import counted
+from housepredict.entrypoints.http.meter import Meter
 
 _log = logging.getLogger(__name__)
 
 REVIEWED_EVERY = 60.0
-"""Seconds for which the result of an expensive review is told again."""
+"""Seconds for which drift is told again as it was measured, which reads thousands of predictions."""
+
+MEASURED_EVERY = 600.0
+"""Seconds for which accuracy is, which reads all sales."""
 
 T = TypeVar("T")
 Part = Callable[[], Iterator[Metric]]
@@ -66,19 +74,27 @@ class PartsCollector:
                 _log.exception("metrics are left out")
 
 
-def registry_of(application: Application, monotonic: Callable[[], float] = time.monotonic) -> CollectorRegistry:
-    """A registry of an application's metrics, and of nothing else."""
+def registry_of(
+    application: Application, meter: Meter, monotonic: Callable[[], float] = time.monotonic
+) -> CollectorRegistry:
+    """A registry of an application's metrics and of what was counted of its requests, and of nothing else."""
 
     def review() -> Drift:
         return application.review_drift()  # which opens what it needs only now
 
+    def sales() -> ReturnedSales:
+        return application.review_accuracy.returned()
+
     reviewed = Remembered(review, REVIEWED_EVERY, monotonic)
+    returned = Remembered(sales, MEASURED_EVERY, monotonic)
     parts: Sequence[Part] = (
+        lambda: counted(meter),
         lambda: _model_in_service(application),
         lambda: _model_refused(application),
         lambda: _processes(application),
         lambda: _spool(application),
         lambda: _drift(reviewed()),
+        lambda: _accuracy(application, returned()),
     )
     registry = CollectorRegistry()
     registry.register(PartsCollector(parts))
@@ -122,6 +138,31 @@ def _spool(application: Application) -> Iterator[Metric]:
         )
         yield GaugeMetricFamily(
             "housepredict_spool_set_aside", "Predictions that the database refused for good.", backlog.set_aside
+        )
+        age = (datetime.now(UTC) - backlog.oldest).total_seconds() if backlog.oldest else 0.0
+        yield GaugeMetricFamily(
+            "housepredict_spool_oldest_age_seconds", "For how long the oldest of those that wait has waited.", age
+        )
+
+
+def _accuracy(application: Application, returned: ReturnedSales) -> Iterator[Metric]:
+    rows = returned.rows.get(application.live_model.current().version.name, ())
+    yield GaugeMetricFamily(
+        "housepredict_accuracy_sales",
+        "Sales that came back of the version in service, and that its estimates are measured by.",
+        len(rows),
+    )
+    if rows:
+        measured = measure(rows)
+        yield GaugeMetricFamily(
+            "housepredict_accuracy_mdape_ratio",
+            "Median absolute error of those estimates, as a share of the price.",
+            measured.mdape / 100,
+        )
+        yield GaugeMetricFamily(
+            "housepredict_accuracy_median_ratio",
+            "Median of estimate and price, divided: 1 is neither high nor low.",
+            measured.median_ratio,
         )
 
 

@@ -7,7 +7,8 @@ not of that form goes the ordinary way, through the app, and what fails is answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
@@ -16,25 +17,26 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.predict import HEADERS, SHORT, Estimator, read, written
+from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
+from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, Estimator, Job, read, written
 from housepredict.entrypoints.http.problems import Problem, answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
-_TELLING = frozenset(
-    {
-        b"accept",
-        b"accept-encoding",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"origin",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
+_NAMING = frozenset({b"x-request-id", b"traceparent"})
+_TELLING = _NAMING | {
+    b"accept",
+    b"accept-encoding",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"expect",
+    b"origin",
+    b"transfer-encoding",
+    b"upgrade",
+}
+_NAMED = "housepredict.named"
 _OF_A_FEW = 2048
 """A body of more bytes may be answered with so many that they are packed, if the client takes them so."""
 
@@ -55,7 +57,7 @@ class ExpressProtocol(HttpProtocol):
             try:
                 self.app.state.limiter.take(cycle.scope)
             except Problem as problem:
-                self.fail(cycle, problem)
+                self.fail(cycle, problem, time.perf_counter())
                 return
         self._running = cycle
         if cycle.more_body:
@@ -71,24 +73,31 @@ class ExpressProtocol(HttpProtocol):
             self._estimate(cycle)
 
     def _estimate(self, cycle: RequestResponseCycle) -> None:
-        body = bytes(cycle.body)
+        started, body = time.perf_counter(), bytes(cycle.body)
         try:
             estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
-            estimator.submit(job, _Passenger(self, cycle, given, body))
+            estimator.submit(job, _Passenger(self, cycle, given, body, estimator.observer, job, started))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
-            self.fail(cycle, error)
+            self.fail(cycle, error, started)
 
-    def fail(self, cycle: RequestResponseCycle, error: Exception) -> None:
+    def fail(self, cycle: RequestResponseCycle, error: Exception, started: float) -> None:
         """Answer with a problem document."""
 
-        async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def failed(scope: Any, receive: Any, send: Any) -> None:
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
 
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            observer: Observer | None = self.app.state.observer
+            if observer is None:
+                await failed(scope, receive, send)
+            else:
+                await observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
+
         super()._start_asgi_task(cycle, app)
 
-    def answer(self, cycle: RequestResponseCycle, content: bytes) -> None:
+    def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
         """Answer with an estimate: what `send` would write, at once."""
         common = self.server_state.default_headers
         if common is not self._common:  # a new second has begun, or the drain period
@@ -99,7 +108,10 @@ class ExpressProtocol(HttpProtocol):
             keep_alive, close = False, b""
         else:
             close = b"" if keep_alive else b"connection: close\r\n"
-        self.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, close, len(content), content))
+        self.transport.write(
+            b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (self._head, close, request_id, len(content), content)
+        )
         cycle.response_started = cycle.response_complete = True
         if not keep_alive:
             self.transport.close()
@@ -114,6 +126,9 @@ class _Passenger:
     _cycle: RequestResponseCycle
     _given: object
     _body: bytes
+    _observer: Observer
+    _job: Job
+    _started: float
 
     def done(self) -> bool:
         return self._cycle.disconnected
@@ -122,19 +137,21 @@ class _Passenger:
         try:
             content = written(predictions, self._given, self._body)
         except Exception as error:  # noqa: BLE001  # others of its batch wait to be told
-            self._protocol.fail(self._cycle, error)
+            self._protocol.fail(self._cycle, error, self._started)
         else:
-            self._protocol.answer(self._cycle, content)
+            scope = self._cycle.scope
+            named = Given.by(scope["headers"]) if _NAMED in scope else NOTHING
+            self._protocol.answer(self._cycle, content, self._observer.estimated(named, self._started, self._job))
 
     def set_exception(self, error: Exception, /) -> None:
         if isinstance(error, InvalidHouses) and not isinstance(self._given, list):
             error = error.alone()
-        self._protocol.fail(self._cycle, error)
+        self._protocol.fail(self._cycle, error, self._started)
 
 
-def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
+def _is_usual(scope: Any, limit: int) -> bool:
     """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
-    answer is to be JSON as it is.
+    answer is to be JSON as it is. One that is given a name by whoever asks is marked.
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
@@ -152,6 +169,8 @@ def _is_usual(scope: Mapping[str, Any], limit: int) -> bool:
         elif name == b"accept-encoding":
             # most clients send it; of a house, or a few, the answer is too short to be packed
             most = _OF_A_FEW
+        elif name in _NAMING:
+            scope[_NAMED] = True
         else:
             return False
     return types == 1 and 0 < length <= most and length <= limit

@@ -15,16 +15,17 @@ _registering = Lock()
 
 
 def metrics(request: Request) -> Response:
-    """The metrics, in Prometheus's text format."""
-    from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+    """The metrics, in Prometheus's text format or that of OpenMetrics."""
+    from prometheus_client.exposition import choose_encoder
 
     from housepredict.entrypoints.http.collector import registry_of
 
     application, state = application_of(request), request.app.state
     with _registering:
         if state.registry is None:
-            state.registry = registry_of(application)
-    return Response(generate_latest(state.registry), headers=HEADERS, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+            state.registry = registry_of(application, state.observer.meter)
+    write, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(write(state.registry), headers=HEADERS, media_type=media_type)
 
 
 METRICS_ROUTES = (Route("/metrics", metrics),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
@@ -27,6 +28,8 @@ from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.codings import CSV, VARY, packed, prefers_csv
+from housepredict.entrypoints.http.meter import Lane
+from housepredict.entrypoints.http.observer import Observer, notes_of
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
 from housepredict.entrypoints.http.queries import wants_explanation
 from housepredict.entrypoints.http.requests import decode, is_csv, read_body
@@ -48,6 +51,8 @@ class Job:
 
     serving: InService
     houses: Sequence[House]
+    steps: tuple[float, float, float] | None = None
+    """When its batch began, and its commit began and ended, by time.perf_counter; for who asks for traces."""
 
 
 @define(eq=False)
@@ -60,6 +65,8 @@ class Estimator:
     max_batch: int
     max_waiting: int
     body_timeout: float | None = None
+    observer: Observer = field(factory=Observer.alone)
+    _lane: Lane | None = None
     _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
@@ -92,6 +99,10 @@ class Estimator:
             detail = "More requests wait than the service lets wait. Try again in a moment."
             raise Problem("overloaded", 503, "Too many requests", detail, headers={"Retry-After": "1"}) from None
 
+    def waiting(self) -> int:
+        """How many houses wait."""
+        return self._coalescer.waiting()
+
     def close(self) -> None:
         """Finish what is in flight."""
         self._coalescer.close()
@@ -99,6 +110,8 @@ class Estimator:
     def _estimate(self, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
         """One use-case call for each version among the jobs: two for the batch in which a model is swapped."""
         serving = jobs[0].serving
+        if self._lane:
+            self._lane.batch(sum(len(job.houses) for job in jobs))
         if all(job.serving is serving for job in jobs):
             return self._estimate_with(serving, jobs)
         outcomes: dict[int, Sequence[Prediction] | Exception] = {}
@@ -109,6 +122,7 @@ class Estimator:
         return [outcomes[position] for position in range(len(jobs))]
 
     def _estimate_with(self, serving: InService, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
+        began = time.perf_counter()
         try:
             predictions = self._predict.record(serving, [house for job in jobs for house in job.houses])
         except RepositoryUnavailable as error:
@@ -117,6 +131,9 @@ class Estimator:
             if len(jobs) == 1:
                 return [error]
             return [outcome for job in jobs for outcome in self._estimate_with(serving, [job])]
+        if self._lane and self.observer.tracing:
+            for job in jobs:
+                job.steps = began, *self._lane.last_commit
         each = iter(predictions)
         return [[next(each) for _ in job.houses] for job in jobs]
 
@@ -139,6 +156,10 @@ class EstimateHouses:
         await send({"type": "http.response.body", "body": content})
 
 
+PREDICT = EstimateHouses()
+"""The endpoint of `POST /predict`."""
+
+
 async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     explain = wants_explanation(QueryParams(scope["query_string"]))
     state = scope["app"].state
@@ -150,7 +171,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
     is_short = len(body) <= SHORT
     given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
-    predictions = await _estimated(estimator, given, job)
+    predictions = await _estimated(estimator, given, job, scope)
 
     def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
         if prefers_csv(headers) and not explain:
@@ -163,7 +184,8 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
-async def _estimated(estimator: Estimator, given: object, job: Job) -> Sequence[Prediction]:
+async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope) -> Sequence[Prediction]:
+    notes_of(scope).job = job
     try:
         return await estimator.estimate(job)
     except InvalidHouses as error:

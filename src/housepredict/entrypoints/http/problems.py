@@ -19,7 +19,9 @@ from starlette.responses import Response
 
 from housepredict.domain import errors
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT, Rule, Violation
+from housepredict.entrypoints.http.access_log import LEFT
 from housepredict.entrypoints.http.answers import json_response
+from housepredict.entrypoints.http.observer import notes_of
 
 _log = logging.getLogger(__name__)
 
@@ -110,13 +112,18 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
 async def answer(request: Request, error: Exception) -> Response:
     """The response to whatever was raised."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=400)  # which nobody is there to read
+        return Response(status_code=LEFT)  # which nobody is there to read
     if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
         return Response(status_code=204, headers={"Allow": _allowed(error)})
     if isinstance(error, errors.BrokenRules):
         # a body may break more rules than the event loop should wait for to be listed
-        return await run_in_threadpool(lambda: _invalid(error).response())
-    return problem_of(request, error).response()
+        problem = await run_in_threadpool(_invalid, error)
+        response = await run_in_threadpool(problem.response)
+    else:
+        problem = problem_of(request, error)
+        response = problem.response()
+    notes_of(request.scope).problem = problem
+    return response
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
@@ -186,7 +193,8 @@ def summary(violations: Sequence[Violation]) -> str:
 
 def _unexpected(request: Request, error: Exception) -> Problem:
     instance = f"urn:uuid:{uuid4()}"
-    _log.error("%s %r failed: %s", request.method, request.scope["path"], instance, exc_info=error)
+    # the line about the request names its route: what stands in a path may be somebody's
+    _log.error("%s failed: %s", request.method, instance, exc_info=error)
     detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
     return Problem("internal-error", 500, "Internal error", detail, instance=instance)
 

@@ -171,6 +171,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer instead of the app, and close."""
+        if observer := self.app.state.observer:
+            observer.meter.refused(problem.name, ())
         running = self._running
         if running is not None and not running.response_complete:
             if not running.more_body:

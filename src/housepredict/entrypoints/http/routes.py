@@ -29,7 +29,7 @@ from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.negotiation import VARY, prefers_html
 from housepredict.entrypoints.http.pages import PAGE_ROUTES, home
-from housepredict.entrypoints.http.predict import EstimateHouses
+from housepredict.entrypoints.http.predict import PREDICT
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
@@ -158,7 +158,7 @@ ROUTES = (
     Route("/health", health),
     Route("/health/live", live),
     Route("/health/ready", ready),
-    Route("/predict", EstimateHouses(), methods=["POST"]),
+    Route("/predict", PREDICT, methods=["POST"]),
     Route("/predictions", predictions),
     *PAGE_ROUTES,
     *MODEL_ROUTES,

@@ -98,6 +98,8 @@ class Server(uvicorn.Server):
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             now = time.monotonic()
+            if self._app.state.observer:
+                self._app.state.observer.meter.publish()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpProtocol):  # they all are
                     connection.look(now)

@@ -19,6 +19,7 @@ from housepredict.domain.ports import InService
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.codings import response
 from housepredict.entrypoints.http.predict import FEW, SHORT, Estimator, Job
+from housepredict.entrypoints.http.observer import notes_of
 from housepredict.entrypoints.http.problems import NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body
@@ -63,7 +64,8 @@ def in_its_form(endpoint: Endpoint) -> Endpoint:
         except Refusal as refusal:
             return json_response({"error": str(refusal)}, refusal.status)
         except Exception as error:  # noqa: BLE001  # every failure has its answer
-            return await run_in_threadpool(_told, problem_of(request, error))
+            problem = notes_of(request.scope).problem = problem_of(request, error)
+            return await run_in_threadpool(_told, problem)
 
     return answered
 

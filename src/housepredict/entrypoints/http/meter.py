@@ -1,0 +1,106 @@
+"""What is counted of requests, batches and commits, by each worker for all; see collector.py for how it is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from attrs import define, field
+
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import PredictionRepository
+from housepredict.entrypoints.http.tally import Region, Row, Tally
+
+REQUESTS, REFUSALS, BATCHES, COMMITS, WAITING = "requests", "refusals", "batches", "commits", "waiting"
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of durations: those of OpenTelemetry's conventions from 5 ms on, most of them, and two below."""
+
+HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+"""Upper bounds of the sizes of batches."""
+
+
+@define(eq=False)
+class Meter:
+    """Counts in the region of this worker. Used in the event loop, but for the lanes, each of which has a thread."""
+
+    tally: Tally
+    _region: Region
+    _waiting: Callable[[], int] = field(default=int, init=False)
+
+    @classmethod
+    def of(cls, tally: Tally, worker: int = 0) -> Meter:
+        """The meter of a worker, which has just been started."""
+        return cls(tally, tally.region(worker))
+
+    def request(self, method: str, route: str, status: int) -> Row:
+        """The durations of requests of a kind."""
+        return self._region.row((REQUESTS, method, route, str(status)))
+
+    def refused(self, problem: str, rules: Iterable[str]) -> None:
+        """Count a request that was refused: once for each rule that it broke, or for the problem alone."""
+        for rule in sorted(set(rules)) or [""]:
+            self._region.row((REFUSALS, problem, rule)).add()
+
+    def lane(self, name: str) -> Lane:
+        """Where one thread counts."""
+        return Lane(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
+
+    def watch(self, waiting: Callable[[], int]) -> None:
+        """Be told how many houses wait, whenever that is asked for."""
+        self._waiting = waiting
+        self.publish()
+
+    def publish(self) -> None:
+        """Show the other workers how many houses wait here; each second is often enough."""
+        self._region.row((WAITING,)).cells[0] = self._waiting()
+
+
+@define(eq=False)
+class Lane:
+    """Counts the batches and the commits of one thread."""
+
+    _batches: Row
+    _commits: Row
+    last_commit: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    """When the last one began and ended, by time.perf_counter."""
+
+    def batch(self, houses: int) -> None:
+        """Count a batch."""
+        self._batches.observe(HOUSES, houses)
+
+    def commit(self, began: float) -> None:
+        """Count a commit that ends now."""
+        ended = time.perf_counter()
+        self._commits.observe(SECONDS, ended - began)
+        self.last_commit = began, ended
+
+
+@define
+class TimedPredictions:
+    """A repository whose commits are timed."""
+
+    _timed: PredictionRepository
+    _lane: Lane
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """See PredictionRepository."""
+        began = time.perf_counter()
+        try:
+            self._timed.append(predictions)
+        finally:
+            self._lane.commit(began)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """See PredictionRepository."""
+        return self._timed.recent(limit, before)
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """See PredictionRepository."""
+        return self._timed.find(ids)
+
+    def check(self) -> None:
+        """See PredictionRepository."""
+        self._timed.check()

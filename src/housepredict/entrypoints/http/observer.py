@@ -1,0 +1,190 @@
+"""Sees every request pass: gives it an id, counts it, writes its line in the log, and its trace where one is wanted."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from housepredict.entrypoints.http.access_log import LEFT, AccessLog
+from housepredict.entrypoints.http.meter import SECONDS, Meter
+from housepredict.entrypoints.http.tally import Row, Tally
+from housepredict.entrypoints.logs import of_request
+
+if TYPE_CHECKING:
+    from housepredict.entrypoints.http.predict import Job
+    from housepredict.entrypoints.http.problems import Problem
+    from housepredict.entrypoints.tracing import Step, Tracing
+
+NOTES = "housepredict.notes"
+"""Where the scope of a request has what is noted of it."""
+
+UNKNOWN = "unknown"
+"""The route of a request that none is there for."""
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
+_OTHER = "_OTHER"  # as OpenTelemetry has it
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
+# W3C's: version 00, of which later ones may have more; none of the ids may be all zeros
+_TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@frozen
+class Given:
+    """How whoever asks names a request, where that is well-formed: the id, and W3C's `traceparent`."""
+
+    id: bytes | None = None
+    traceparent: str | None = None
+
+    @classmethod
+    def by(cls, headers: Headers) -> Given:
+        """What the headers say."""
+        id_ = traceparent = None
+        for name, value in headers:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                id_ = value
+            elif name == b"traceparent":
+                traceparent = _traceparent(value)
+        return cls(id_, traceparent)
+
+
+NOTHING = Given()
+
+
+def _traceparent(value: bytes) -> str | None:
+    found = _TRACE_PARENT.fullmatch(value)
+    return None if not found or (found["more"] and value.startswith(b"00")) else value.decode("latin-1")
+
+
+@define(eq=False)
+class Notes:
+    """What is noted of a request on its way through the app."""
+
+    problem: Problem | None = None
+    job: Job | None = None
+
+
+def notes_of(scope: Mapping[str, Any]) -> Notes:
+    """The notes of a request; some that nobody reads, where it is not observed."""
+    notes: Notes = scope.get(NOTES) or Notes()
+    return notes
+
+
+@define(eq=False)
+class Observer:
+    """Observes the requests of one app, in its event loop."""
+
+    meter: Meter
+    _access_log: AccessLog
+    tracing: Tracing | None = None
+    _routes: Mapping[object, str] = field(factory=dict)
+    _ids: Callable[[], int] = field(factory=lambda: count().__next__, init=False)
+    # ids need to differ, and no more: random ones would take a microsecond each
+    _prefix: bytes = field(factory=lambda: secrets.token_hex(8).encode(), init=False)
+    _estimated: Row = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._estimated = self.meter.request("POST", "/predict", 200)
+
+    @classmethod
+    def of(cls, routes: Sequence[BaseRoute], meter: Meter, access_log: str, tracing: Tracing | None) -> Observer:
+        """For an app with these routes."""
+        known: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+        return cls(meter, AccessLog(access_log), tracing, known)
+
+    @classmethod
+    def alone(cls) -> Observer:
+        """One that nobody hears of."""
+        return cls(Meter.of(Tally.of(1)), AccessLog("none"))
+
+    def request_id(self, given: Given) -> bytes:
+        """The id of a request: the one that came with it, or a new one."""
+        return given.id or b"%b%08x" % (self._prefix, self._ids())
+
+    def estimated(self, given: Given, started: float, job: Job) -> bytes:
+        """Note an estimate that is about to be sent below ASGI. Returns the id of the request."""
+        now = time.perf_counter()
+        seconds = now - started
+        self._estimated.observe(SECONDS, seconds)
+        id_ = self.request_id(given)
+        trace = self.tracing and self.tracing.begin("POST", given.traceparent, started)
+        if self.tracing and trace:
+            self.tracing.end(trace, "/predict", 200, now, *_steps(job))
+        stands_for = self._access_log.stands_for(False, seconds, now)
+        if stands_for:
+            named = _fields(id_, trace.traceparent if trace else given.traceparent)
+            version = job.serving.version.name
+            self._access_log.tell("POST", "/predict", 200, seconds, stands_for, **named, model_version=version)
+        return id_
+
+    async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
+        """Let an app answer a request."""
+        given, status = Given.by(scope["headers"]), 500  # of a request that is not answered
+        id_, method = self.request_id(given), scope["method"] if scope["method"] in _METHODS else _OTHER
+        trace = self.tracing and self.tracing.begin(method, given.traceparent, started)
+        named = _fields(id_, trace.traceparent if trace else given.traceparent)
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", id_)]}
+            await send(message)
+
+        scope[NOTES] = notes = Notes()
+        token = of_request.set(named)
+        try:
+            await app(scope, receive, answer)
+        finally:
+            of_request.reset(token)
+            now, route = time.perf_counter(), self._routes.get(scope.get("endpoint"), UNKNOWN)
+            self.meter.request(method, route, status).observe(SECONDS, now - started)
+            problem, job = notes.problem, notes.job
+            if problem:
+                self.meter.refused(problem.name, [each.rule for each in problem.violations])
+            if self.tracing and trace:
+                self.tracing.end(trace, None if route == UNKNOWN else route, status, now, *(_steps(job) if job else ()))
+            stands_for = self._access_log.stands_for(status >= 400 and status != LEFT, now - started, now)
+            if stands_for:
+                said = {"problem": problem and problem.name, "model_version": job and job.serving.version.name}
+                self._access_log.tell(method, route, status, now - started, stands_for, **named, **said)
+
+
+def _steps(job: Job) -> Sequence[Step]:
+    """The parts of an estimate, where their times were noted."""
+    if job.steps is None:
+        return ()
+    began, commit, committed = job.steps
+    return ("estimate", began, commit), ("commit", commit, committed)
+
+
+def _fields(id_: bytes, traceparent: str | None) -> dict[str, str]:
+    named = {"request_id": id_.decode()}
+    if traceparent:
+        named["traceparent"] = traceparent
+        named["trace_id"] = traceparent[3:35]
+    return named
+
+
+@define
+class Observed:
+    """The middleware through which requests are observed, while the app is in its lifespan."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        observer: Observer | None = scope["app"].state.observer if scope["type"] == "http" else None
+        if observer is None:
+            await self.app(scope, receive, send)
+        else:
+            await observer.observe(self.app, scope, receive, send, time.perf_counter())

@@ -1,0 +1,106 @@
+"""A service as its operators see it: what all workers counted, what is logged, and that neither tells a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+
+TOKEN = "t0ken-that-nobody-may-see"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+FEATURES = {"size": 2718.28, "bedrooms": 3, "age": 31}
+SAID = (TOKEN, "2718.28", "s3cret", "private-street")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    variables = {"HOUSEPREDICT_TOKEN": TOKEN, "HOUSEPREDICT_ACCESS_LOG": "all", "HOUSEPREDICT_LOG_LEVEL": "debug"}
+    with running(folder, "--demo", "--workers", "2", **variables) as service:
+        yield service
+
+
+def logged(service: Service) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in service.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def estimates(service: Service) -> float:
+    """How many estimates the service says that it gave."""
+    text = asked(service, get("/metrics")).body.decode()
+    return sum(
+        float(value)
+        for value in re.findall(
+            r'^http_server_request_duration_seconds_count\{.*http_route="/predict".*\} (\S+)$', text, re.MULTILINE
+        )
+    )
+
+
+def test_any_worker_tells_what_all_have_counted(service: Service) -> None:
+    before = estimates(service)
+    for _ in range(40):  # on connections of their own, which both workers accept
+        asked(service, post(LAB_HOUSE))
+    told = {estimates(service) for _ in range(10)}
+    assert told == {before + 40}
+
+
+def test_nothing_that_was_counted_is_lost_with_a_worker(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", "--workers", "2") as service:
+        for _ in range(10):
+            asked(service, post(LAB_HOUSE))
+        for victim in service.workers():
+            os.kill(victim, signal.SIGKILL)
+            while victim in service.workers():
+                pass
+        assert estimates(service) == 10
+
+
+def test_the_express_lane_names_a_request_as_whoever_asks_does(service: Service) -> None:
+    named = f"X-Request-Id: from-outside\r\ntraceparent: {PARENT}\r\nHost".encode()
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(post(LAB_HOUSE).replace(b"Host", named) + post(LAB_HOUSE) + post({}))
+        answers = [Answer.read(stream) for _ in range(3)]
+    ids = [answer.headers[b"x-request-id"].decode() for answer in answers if answer]
+    assert ids[0] == "from-outside"
+    assert len(set(ids)) == 3
+    lines: dict[str, dict[str, Any]] = {}
+    while len(lines) < 3:  # a line is written when the answer has been sent
+        lines = {each["request_id"]: each for each in logged(service) if each.get("request_id") in ids}
+    assert [lines[id_]["status"] for id_ in ids] == [200, 200, 400]
+    assert lines["from-outside"]["trace_id"] == TRACE
+    assert lines["from-outside"]["model_version"] == "demonstration"
+    assert lines[ids[2]]["problem"] == "missing-feature"
+
+
+def test_no_line_tells_a_secret_or_what_was_sent(service: Service) -> None:
+    url, wrong = service.url, {"Authorization": "Bearer s3cret-s3cret-s3cret"}
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    httpx2.post(f"{url}/predict", json=FEATURES)
+    httpx2.post(f"{url}/predict?explain=true", json=FEATURES)
+    httpx2.post(f"{url}/predict", json=[FEATURES, {**FEATURES, "age": "private-street"}])
+    httpx2.post(f"{url}/predict", json={**FEATURES, "private-street": 1})
+    named = {"X-Request-Id": "private-street !"}
+    httpx2.post(f"{url}/predict?private-street=1", content="private-street", headers=named)
+    httpx2.get(f"{url}/private-street?q=private-street")
+    httpx2.post(f"{url}/train", headers=wrong)
+    httpx2.post(f"{url}/models/private-street/promote", headers=right)
+    sale = {"prediction": "private-street", "price": 2718.28, "date": "s3cret"}
+    httpx2.post(f"{url}/sales", headers=right, json=sale)
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(get("/metrics") + b"private-street\r\n\r\n")
+        assert Answer.read(stream)
+        stream.read()
+    log = service.log.read_text()
+    assert len(logged(service)) > 9
+    assert [each for each in SAID if each in log] == []
+    metrics = httpx2.get(f"{url}/metrics").text
+    assert [each for each in SAID if each in metrics] == []

@@ -1,0 +1,185 @@
+"""What is seen of requests: their ids, their counts, and their lines in the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.http.access_log import SLOW, AccessLog
+from housepredict.entrypoints.http.observer import Given
+from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def client(caplog: pytest.LogCaptureFixture) -> Iterator[TestClient]:
+    caplog.set_level(logging.INFO)
+    with served(application(lab_version(), access_log="all")) as client:
+        yield client
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(each)["fields"] for each in caplog.records if each.name == "housepredict.access"]
+
+
+def counts(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
+    """The samples of a name, by their labels."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    found = (sample for family in families for sample in family.samples if sample.name == name)
+    return {tuple(each.labels[label] for label in sorted(each.labels)): each.value for each in found}
+
+
+def requests(client: TestClient) -> dict[tuple[str, ...], float]:
+    """How many there were, by method, status and route."""
+    found = counts(client, "http_server_request_duration_seconds_count")
+    return {labels: count for labels, count in found.items() if count}
+
+
+@pytest.mark.parametrize("id_", ["a", "x" * 128, "Root=1-67891233-abcdef012345678912345678", "f/a+b.c:d_e"])
+def test_an_id_that_comes_with_a_request_is_its_id(client: TestClient, id_: str) -> None:
+    assert client.get("/health", headers={"X-Request-Id": id_}).headers["X-Request-Id"] == id_
+
+
+@pytest.mark.parametrize("id_", [b"", b"x" * 129, b"a b", b'a"b', "ä".encode(), b"a\tb", b"<script>"])
+def test_one_that_is_not_well_formed_is_replaced(client: TestClient, id_: bytes) -> None:
+    answers = [client.get("/health", headers=[(b"x-request-id", value)]) for value in (id_, id_)]
+    first, second = (each.headers["X-Request-Id"] for each in answers)
+    assert re.fullmatch("[0-9a-f]{24}", first)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        (PARENT, True),
+        (PARENT[:-2] + "00", True),
+        ("cc" + PARENT[2:], True),
+        ("cc" + PARENT[2:] + "-more", True),
+        (PARENT + "-more", False),
+        ("ff" + PARENT[2:], False),
+        (PARENT.upper(), False),
+        (PARENT.replace(TRACE, "0" * 32), False),
+        (PARENT.replace("b7ad6b7169203331", "0" * 16), False),
+        (PARENT[:-1], False),
+        ("", False),
+    ],
+)
+def test_a_traceparent_is_taken_if_it_is_one(value: str, is_one: bool) -> None:
+    assert Given.by([(b"traceparent", value.encode())]).traceparent == (value if is_one else None)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"other"]), st.binary())))
+def test_whatever_the_headers_hold_what_is_taken_is_plain_ascii(headers: list[tuple[bytes, bytes]]) -> None:
+    found = Given.by(headers)
+    assert (found.id or b"").isascii()
+    assert (found.traceparent or "").isascii()
+
+
+def test_requests_are_counted_by_method_template_and_status(client: TestClient) -> None:
+    client.post("/predict", json=LAB_HOUSE)
+    client.post("/predict", json={})
+    client.get("/predict")
+    client.get("/models/lab")
+    client.get("/models/other")
+    client.get("/nowhere/at/all")
+    client.get("/nowhere/else")
+    client.request("BREW", "/")
+    assert requests(client) == {
+        ("POST", "200", "/predict"): 1,
+        ("POST", "400", "/predict"): 1,
+        ("GET", "405", "/predict"): 1,
+        ("GET", "200", "/models/{name}"): 1,
+        ("GET", "404", "/models/{name}"): 1,
+        ("GET", "404", "unknown"): 2,
+        ("_OTHER", "405", "/"): 1,
+    }
+    assert requests(client)["GET", "200", "/metrics"] == 1
+
+
+def test_refusals_are_counted_by_rule_or_by_problem(client: TestClient) -> None:
+    client.post("/predict", json={"size": -1, "bedrooms": -1, "age": "old"})
+    client.post("/predict", content="{", headers={"Content-Type": "application/json"})
+    assert counts(client, "housepredict_refusals_total") == {
+        ("invalid-houses", "bounds"): 1,
+        ("invalid-houses", "type"): 1,
+        ("not-json", ""): 1,
+    }
+
+
+def test_batches_and_commits_are_counted(client: TestClient) -> None:
+    client.post("/predict", json=[LAB_HOUSE] * 3)
+    assert counts(client, "housepredict_batch_houses_sum")["plain",] == 3
+    assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
+    assert counts(client, "housepredict_waiting_houses") == {(): 0}
+
+
+def test_commits_that_fail_take_time_too() -> None:
+    made = application(lab_version())
+    made.predictions = faulty = Faulty()
+    with served(made) as client:
+        faulty.fault = RepositoryUnavailable()
+        assert client.post("/predict", json=LAB_HOUSE).status_code == 503
+        assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
+
+
+def test_two_apps_count_apart(client: TestClient) -> None:
+    with served(application(lab_version())) as other:
+        client.get("/health")
+        assert requests(other) == {}
+        assert requests(client) == {("GET", "200", "/health"): 1}
+
+
+def test_a_line_names_the_request_and_nothing_of_what_was_sent(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    named = {"X-Request-Id": "one", "traceparent": PARENT}
+    client.post("/predict?explain=false", json=LAB_HOUSE, headers=named)
+    [line] = lines(caplog)
+    assert line.pop("duration_ms") >= 0
+    assert line == {
+        "request_id": "one",
+        "traceparent": PARENT,
+        "trace_id": TRACE,
+        "method": "POST",
+        "route": "/predict",
+        "status": 200,
+        "stands_for": 1,
+        "model_version": "lab",
+    }
+
+
+def test_a_line_about_a_refusal_names_the_problem(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    client.get("/models/secret-name")
+    [line] = lines(caplog)
+    assert (line["route"], line["status"], line["problem"]) == ("/models/{name}", 404, "unknown-version")
+    assert "secret" not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [("all", [1, 1, 1, 1, 1]), ("sampled", [1, 0, 1, 1, 2]), ("errors", [0, 0, 1, 1, 0]), ("none", [0] * 5)],
+)
+def test_what_is_logged_of_many_requests(mode: str, told: list[int]) -> None:
+    log = AccessLog(mode)
+    passing = [(False, 0.0, 100.0), (False, 0.0, 100.9), (True, 0.0, 100.9), (False, SLOW, 100.9), (False, 0.0, 101.0)]
+    assert [log.stands_for(*each) for each in passing] == told
+
+
+@given(st.lists(st.floats(0, 0.3), max_size=50))
+def test_each_request_is_stood_for_once(pauses: list[float]) -> None:
+    log, now, told = AccessLog("sampled"), 1000.0, 0
+    for pause in pauses:
+        now += pause
+        told += log.stands_for(False, 0.0, now)
+    assert told + log.stands_for(False, 0.0, now + 2) == len(pauses) + 1

@@ -1,0 +1,78 @@
+"""What workers count in memory that they share: nothing is lost, whoever ends."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.entrypoints.http.counted import counted
+from housepredict.entrypoints.http.meter import SECONDS, Meter
+from housepredict.entrypoints.http.tally import Key, Tally
+
+_names = st.text(st.characters(codec="utf-8", exclude_characters="\t"), max_size=20)
+_keys = st.tuples(_names, _names)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), _keys)))
+def test_the_sum_of_all_workers_is_what_each_counted(events: list[tuple[int, Key]]) -> None:
+    tally = Tally.of(3)
+    regions = [tally.region(worker) for worker in range(3)]
+    for worker, key in events:
+        regions[worker].row(key).add()
+    assert {key: cells[0] for key, cells in tally.read().items()} == Counter(key for _, key in events)
+
+
+@given(st.lists(st.floats(0, 20)))
+def test_a_value_is_in_the_first_bucket_that_it_is_not_above(values: list[float]) -> None:
+    meter = Meter.of(Tally.of(1))
+    row = meter.request("GET", "/", 200)
+    for value in values:
+        row.observe(SECONDS, value)
+    requests = next(counted(meter))
+    buckets = {each.labels["le"]: each.value for each in requests.samples if each.name.endswith("_bucket")}
+    expected = {str(bound): sum(value <= bound for value in values) for bound in SECONDS} | {"+Inf": len(values)}
+    assert buckets == expected
+    [total] = [each.value for each in requests.samples if each.name.endswith("_sum")]
+    assert abs(total - sum(values)) < 1e-6
+
+
+def test_a_worker_that_was_forked_counts_for_all_and_another_goes_on_with_its_region() -> None:
+    tally = Tally.of(2)
+    tally.region(0).row(("a", "b")).add(1)
+    for number in (10, 100):
+        child = os.fork()
+        if child == 0:
+            tally.region(1).row(("a", "b")).add(number)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert {key: cells[0] for key, cells in tally.read().items()} == {("a", "b"): 111}
+
+
+def test_what_there_is_no_room_for_harms_nobody() -> None:
+    tally = Tally.of(2)
+    region = tally.region(0)
+    for number in range(600):
+        region.row(("many", str(number))).add()
+    region.row(("long" * 100,)).add()
+    tally.region(1).row(("other",)).add()
+    found = tally.read()
+    assert found["many", "0"][0] == found["other",][0] == 1
+    assert len(found) == 513
+    assert all(cells[0] == 1 for cells in found.values())
+
+
+def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
+    tally = Tally.of(2)
+    first, second = Meter.of(tally, 0), Meter.of(tally, 1)
+    first.watch(lambda: 3)
+    second.watch(lambda: 4)
+
+    def waiting() -> float:
+        return list(counted(first))[-1].samples[0].value
+
+    assert waiting() == 7
+    Meter.of(tally, 1).watch(lambda: 0)
+    assert waiting() == 3
