@@ -28,6 +28,7 @@ _HOMES = {
     "RepeatedKey": "housepredict.domain.errors",
     "RepositoryUnavailable": "housepredict.domain.errors",
     "UnknownModel": "housepredict.domain.errors",
+    "UnknownPrediction": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "TrainingOptions",
     "UnknownModel",
+    "UnknownPrediction",
     "UnusableSales",
     "asgi_app",
     "open",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         RepeatedKey,
         RepositoryUnavailable,
         UnknownModel,
+        UnknownPrediction,
         UnusableSales,
     )
     from housepredict.domain.features import Kind

@@ -17,9 +17,10 @@ from psycopg.types.json import Jsonb
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.sales import PostgresSales
-from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House
+from housepredict.domain.usecases import Records
 from housepredict.testing.sales import new_delivery, some_sales
 from tests.doubles import a_batch
 
@@ -70,6 +71,11 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
     assert {each.id.version for each in recorded} == {7}
     assert {each.id.int >> 80 for each in recorded} == {int(created_at.timestamp() * 1000)}
     assert lab.execute("SELECT lab_id FROM predictions ORDER BY id").fetchall() == [(1,), (2,), (3,)]
+    with PostgresPredictions.open(postgres) as predictions:
+        records = Records(predictions)
+        assert [records.one(number) for number in ("3", 2, "1")] == recorded
+        with pytest.raises(UnknownPrediction):
+            records.one("4")
     assert lab.execute("SELECT *, ctid FROM predictions_lab").fetchall() == before
 
 

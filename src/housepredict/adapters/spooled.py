@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager, ExitStack
 from random import SystemRandom
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Backlog, PredictionRepository
+from housepredict.domain.ports import Backlog, PredictionRepository, TakenOver
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -136,16 +138,13 @@ class SpooledPredictions:
         """
         # the spool first: what leaves it is behind already
         found = {each.id: each for each in self._spool.find(ids)}
-        if elsewhere := set(ids) - found.keys():
-            if self._behind is None or self._fault:
-                raise RepositoryUnavailable(f"{len(elsewhere)} predictions cannot be looked for: {self._fault}")
-            try:
-                found |= {each.id: each for each in self._behind.find(list(elsewhere))}
-            except RepositoryUnavailable as error:
-                with self._turn:
-                    self._lose(error)
-                raise
+        if elsewhere := list(set(ids) - found.keys()):
+            found |= {each.id: each for each in self._complete(lambda behind: behind.find(elsewhere))}
         return [found[each] for each in sorted(found)]
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
+        return self._complete(lambda behind: behind.of_lab(number) if isinstance(behind, TakenOver) else None)
 
     def check(self) -> None:
         """Return if a batch could be recorded somewhere now. Raises MisconfiguredRepository if nothing will mend."""
@@ -188,6 +187,17 @@ class SpooledPredictions:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _complete(self, ask: Callable[[PredictionRepository], T]) -> T:
+        """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
+        if self._behind is None or self._fault:
+            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._fault}")
+        try:
+            return ask(self._behind)
+        except RepositoryUnavailable as error:
+            with self._turn:
+                self._lose(error)
+            raise
 
     def _lose(self, fault: RepositoryUnavailable) -> None:
         """Called under the lock, so that no pass that ends now takes the fault for mended."""

@@ -117,6 +117,10 @@ class RefusedPredictions(RepositoryUnavailable):
     """A batch that the repository will not take, however often it is tried: something in it is to blame."""
 
 
+class UnknownPrediction(HousepredictError):
+    """No prediction of this id is remembered."""
+
+
 class RepeatedKey(HousepredictError):
     """This idempotency key came with something else before: a new request needs a new key."""
 

@@ -157,6 +157,13 @@ class Prices:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
         return self._application.predict.recent(limit, before)
 
+    def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
+        """The prediction with this id, or with the number that it had in the tutorial's table.
+
+        Raises UnknownPrediction or RepositoryUnavailable.
+        """
+        return self._application.records.one(id)
+
     def drift(self) -> Drift:
         """How far houses and estimates have moved from what the version in service was trained on.
 

@@ -23,7 +23,7 @@ EXIT_CODES = {
     1: "an unexpected error, an address that cannot be served on, or a service that is not alive",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model or training, none promoted, one that was refused, or one that does not keep what is asked of it",
+    4: "no such model, training or prediction, none promoted, one refused, or one that lacks what is asked",
     5: "storage that cannot be reached",
     6: "a part of housepredict that is not installed",
 }
@@ -210,9 +210,16 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     cancel.set_defaults(command=commands["trainings cancel"])
     cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
 
-    predictions = add("predictions", "List what was estimated, newest first.", as_json)
+    predictions = add("predictions", "List what was estimated, newest first, or show one of them.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+    below = [_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)]
+    about = "Show one prediction: what was said, of which house, by which version."
+    show = predictions.add_subparsers(metavar="COMMAND", title="commands").add_parser(
+        "show", help=about, description=about, parents=below
+    )
+    show.set_defaults(command=commands["predictions show"])
+    show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
 
     add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
     add_sales_commands(add, as_json)

@@ -20,6 +20,7 @@ from housepredict.domain.usecases import (
     Explain,
     Predict,
     Promote,
+    Records,
     RecordSales,
     ReviewAccuracy,
     ReviewDrift,
@@ -76,6 +77,11 @@ class Application(Storage):
             self._ids,
             explainers=explainers,
         )
+
+    @cached_property
+    def records(self) -> Records:
+        """What was estimated, one by one."""
+        return Records(self.predictions)
 
     @cached_property
     def record_sales(self) -> RecordSales:

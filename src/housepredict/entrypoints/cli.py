@@ -11,7 +11,14 @@ from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import TrainingOptions
-from housepredict.entrypoints import model_commands, report, sales_commands, service_commands, training_report
+from housepredict.entrypoints import (
+    model_commands,
+    record_commands,
+    report,
+    sales_commands,
+    service_commands,
+    training_report,
+)
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
@@ -27,6 +34,7 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
     (errors.UnknownTraining, 4),
+    (errors.UnknownPrediction, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
     (errors.NoSnapshot, 4),
@@ -196,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
             "trainings": _trainings,
             "trainings cancel": _cancel_training,
             "predictions": _predictions,
+            "predictions show": record_commands.show,
             "drift": _drift,
             "sale": sales_commands.record_sale,
             "sales": sales_commands.record_file,

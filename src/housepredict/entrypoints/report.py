@@ -123,6 +123,21 @@ def interval_document(intervals: Iterable[Interval]) -> dict[str, dict[str, floa
     return {str(each.level): {"low": each.low, "high": each.high} for each in intervals} or None
 
 
+def prediction_text(prediction: Prediction) -> str:
+    """A prediction as a table of what was said and of which house."""
+    estimate = prediction.estimate
+    rows = [
+        ("id", str(prediction.id)),
+        ("time (UTC)", f"{prediction.created_at:%Y-%m-%d %H:%M:%S}"),
+        ("model version", estimate.model_version),
+        ("price", f"{prediction.price:,.2f}"),
+        *((f"{each.level} % interval", f"{each.low:,.2f} to {each.high:,.2f}") for each in estimate.intervals),
+        *((name, str(value)) for name, value in estimate.house.values.items()),
+        *(("warning", each.message) for each in estimate.caveats),
+    ]
+    return table(("what", "value"), rows)
+
+
 def predictions_text(predictions: Sequence[Prediction]) -> str:
     """Predictions as a table, newest first."""
     if not predictions:

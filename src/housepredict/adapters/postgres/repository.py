@@ -41,6 +41,7 @@ FROM predictions
 """
 _RECENT = f"{_SELECT} WHERE id < %s ORDER BY id DESC LIMIT %s"
 _FIND = f"{_SELECT} WHERE id = ANY (%s) ORDER BY id"
+_OF_LAB = f"{_SELECT} WHERE lab_id = %s"
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
 
 _CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
@@ -111,6 +112,10 @@ class PostgresPredictions:
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return [prediction(*row) for row in self._read(_FIND, list(ids))]
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number in the tutorial's table; None if there is none."""
+        return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the server answers, and lets this user write."""

@@ -5,7 +5,7 @@ Every port is synchronous and takes a batch.
 
 from housepredict.domain.ports.clock import Clock
 from housepredict.domain.ports.models import ModelStore
-from housepredict.domain.ports.predictions import Backlog, Backlogged, PredictionRepository
+from housepredict.domain.ports.predictions import Backlog, Backlogged, PredictionRepository, TakenOver
 from housepredict.domain.ports.processes import LiveProcesses
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
@@ -41,6 +41,7 @@ __all__ = [
     "SaleRepository",
     "SalesSource",
     "SalesSources",
+    "TakenOver",
     "Trainer",
     "TrainingLog",
     "Valuation",

@@ -34,6 +34,14 @@ class PredictionRepository(Protocol):
         """Return if a batch could be recorded now."""
 
 
+@runtime_checkable
+class TakenOver(Protocol):
+    """A repository that has taken over the predictions of the tutorial's service, which numbered them."""
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number there; None if there is none. Raises RepositoryUnavailable."""
+
+
 @frozen
 class Backlog:
     """Predictions that are recorded here and have not reached the repository behind.

@@ -30,6 +30,7 @@ from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.predict import EstimateHouses
 from housepredict.entrypoints.http.queries import page
+from housepredict.entrypoints.http.records import RECORD_ROUTES
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
@@ -41,6 +42,7 @@ _ENDPOINTS = {
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    "GET /predictions/{id}": "Get one prediction",
     "GET /models": "The model versions, the promoted one, and what each process serves",
     "GET /models/{name}": "One model version, with how it came about",
     "POST /models/{name}/promote": "Let another version serve",
@@ -147,6 +149,7 @@ ROUTES = (
     Route("/health/ready", ready),
     Route("/predict", EstimateHouses(), methods=["POST"]),
     Route("/predictions", predictions),
+    *RECORD_ROUTES,
     *MODEL_ROUTES,
     *DRIFT_ROUTES,
     *METRICS_ROUTES,
