@@ -29,6 +29,7 @@ _HOMES = {
     "RepositoryUnavailable": "housepredict.domain.errors",
     "UnknownModel": "housepredict.domain.errors",
     "UnknownPrediction": "housepredict.domain.errors",
+    "UnreadableFile": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
@@ -50,6 +51,7 @@ __all__ = [
     "TrainingOptions",
     "UnknownModel",
     "UnknownPrediction",
+    "UnreadableFile",
     "UnusableSales",
     "asgi_app",
     "open",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
         RepositoryUnavailable,
         UnknownModel,
         UnknownPrediction,
+        UnreadableFile,
         UnusableSales,
     )
     from housepredict.domain.features import Kind

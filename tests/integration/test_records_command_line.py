@@ -61,3 +61,43 @@ def test_a_prediction_that_is_not_remembered_is_told(run: Run, id_: str) -> None
     assert err == f"housepredict: no prediction {id_} is remembered\n"
     with housepredict.open() as prices, pytest.raises(UnknownPrediction):
         prices.prediction(id_)
+
+
+def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "houses.csv").write_text("name,size,bedrooms,age\na,2500,3,10\nb,big,,10\n")
+    code, out, err = run("predict", "--demo", "houses.csv", "-o", "prices.csv")
+    assert (code, out) == (3, "")
+    assert err == (
+        "housepredict: row 2: /size: must be a number, not text; /bedrooms: is missing\n"
+        "housepredict: estimated 1 houses by version demonstration; refused 1, as the column error says\n"
+    )
+    written = (tmp_path / "prices.csv").read_text().splitlines()
+    assert written[1].startswith("a,2500,3,10,254206.02,")
+    assert written[2] == 'b,big,,10,,,,,,,,"/size: must be a number, not text; /bedrooms: is missing"'
+    code, out, _ = run("predict", "--demo", "--json", "houses.csv", "--output", "prices.parquet")
+    assert json.loads(out) == {
+        "model_version": "demonstration",
+        "estimated": 1,
+        "refused": 1,
+        "refusals": [{"row": 2, "violations": ["/size: must be a number, not text", "/bedrooms: is missing"]}],
+    }
+    (tmp_path / "houses.csv").write_text("size,bedrooms,age\n2500,3,10\n")
+    code, out, _ = run("predict", "--demo", "houses.csv", "-o", "-")
+    assert code == 0
+    assert out.splitlines()[1].startswith("2500,3,10,254206.02,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("houses.csv", "more.csv", "-o", "prices.csv"), 2),
+        (("houses.csv", "--explain", "-o", "prices.csv"), 2),
+        (("houses.csv", "--json", "-o", "-"), 2),
+        (("houses.csv",), 2),
+        (("nowhere.csv", "-o", "prices.csv"), 3),
+    ],
+)
+def test_what_cannot_be_estimated_as_a_file_is_told(run: Run, arguments: tuple[str, ...], code: int) -> None:
+    told, out, err = run("predict", "--demo", *arguments)
+    assert (told, out) == (code, "")
+    assert err.startswith("housepredict: ")

@@ -47,7 +47,11 @@ class InvalidSettings(HousepredictError):
         super().__init__("; ".join(self.problems))
 
 
-class UnusableSales(HousepredictError):
+class UnreadableFile(HousepredictError):
+    """A file cannot be read as a table, or not be written."""
+
+
+class UnusableSales(UnreadableFile):
     """No model can be trained on these sales."""
 
 

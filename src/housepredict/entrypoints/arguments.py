@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from housepredict import __version__
+from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
@@ -34,6 +35,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     return name, value
+
+
+def pairs(texts: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Each NAME=VALUE in its two halves. Raises InvalidSettings."""
+    try:
+        return [_pair(text) for text in texts]
+    except argparse.ArgumentTypeError as error:
+        raise InvalidSettings([f"{error}; for the houses in a file, say where the prices go: -o PRICES"]) from None
 
 
 def _typed(text: str) -> tuple[str, Kind]:
@@ -191,8 +200,13 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="end the search after so long, with the best of what was compared; the result depends on the machine then",
     )  # fmt: skip
 
-    predict = add("predict", "Estimate one house, and remember the estimate.", as_json, demo)
-    predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")
+    predict = add("predict", "Estimate one house, or those of a file, and remember the estimates.", as_json, demo)
+    predict.add_argument(
+        "houses", nargs="+", metavar="FEATURE=VALUE", help="such as size=2500; with -o a .csv, .csv.gz or .parquet file"
+    )
+    predict.add_argument(
+        "-o", "--output", metavar="PRICES", help="write the rows of a file with their prices to this file, - for stdout"
+    )
     predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)

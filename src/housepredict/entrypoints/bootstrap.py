@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, TrainingOptions
-from housepredict.domain.ports import SalesSource, Trainer
+from housepredict.domain.ports import HouseTable, PriceTable, SalesSource, Trainer
 from housepredict.domain.usecases import (
+    EstimateTable,
     Explain,
     Predict,
     Promote,
@@ -59,6 +61,11 @@ class Application(Storage):
     def predict(self) -> Predict:
         """The use case behind every estimate."""
         return Predict(self.live_model, self.predictions, SystemClock(), self.settings.max_batch, self._ids)
+
+    @cached_property
+    def estimate_table(self) -> EstimateTable:
+        """The use case behind the estimates of a whole file."""
+        return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
 
     @cached_property
     def explain(self) -> Explain:
@@ -153,6 +160,20 @@ def sales_at(location: str | None) -> SalesSource:
     from housepredict.adapters.sales_files import SalesFile
 
     return SalesFile(Path(location))
+
+
+def houses_at(path: Path) -> HouseTable:
+    """The houses in a file."""
+    from housepredict.adapters.house_files import HouseFile
+
+    return HouseFile(path)
+
+
+def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
+    """A file for prices, complete when the context is left; standard output if there is none."""
+    from housepredict.adapters.price_files import price_file
+
+    return price_file(path)
 
 
 def _trainer() -> Trainer:

@@ -12,6 +12,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import TrainingOptions
 from housepredict.entrypoints import (
+    file_commands,
     model_commands,
     record_commands,
     report,
@@ -19,7 +20,7 @@ from housepredict.entrypoints import (
     service_commands,
     training_report,
 )
-from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
+from housepredict.entrypoints.arguments import EXIT_CODES, Command, pairs, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.retraining import what_to_add_to
@@ -30,7 +31,7 @@ __all__ = ["EXIT_CODES", "main"]
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
     (errors.BrokenRules, 3),
-    (errors.UnusableSales, 3),
+    (errors.UnreadableFile, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
     (errors.UnknownTraining, 4),
@@ -111,9 +112,12 @@ def _train(application: Application, options: argparse.Namespace) -> int:
 
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
+    if options.output:
+        return file_commands.predict_file(application, options)
+    given = pairs(options.houses)
     schema = application.live_model.current().version.schema
     estimating = application.explain if options.explain else application.predict
-    prediction = estimating.one(_house(schema, options.features))
+    prediction = estimating.one(_house(schema, given))
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
     if options.json:

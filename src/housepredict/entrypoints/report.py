@@ -16,7 +16,7 @@ from housepredict.domain.usecases import Training
 from housepredict.entrypoints.version_report import evaluation_text, model_document, table, verdict_lines
 
 
-def progress_bar(stream: TextIO) -> Progress:
+def progress_bar(stream: TextIO, doing: str = "training") -> Progress:
     """A progress bar, where somebody is there to see it."""
 
     def silent(_done: int, _total: int) -> None:
@@ -26,7 +26,7 @@ def progress_bar(stream: TextIO) -> Progress:
         return silent
     from tqdm import tqdm
 
-    bar = tqdm(desc="training", file=stream, leave=False)
+    bar = tqdm(desc=doing, file=stream, leave=False)
 
     def show(done: int, total: int) -> None:
         bar.total = total

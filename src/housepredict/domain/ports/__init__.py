@@ -18,6 +18,7 @@ from housepredict.domain.ports.serving import (
     PredictorSource,
     Valuation,
 )
+from housepredict.domain.ports.tables import HouseRows, Houses, HouseTable, Outcome, PriceTable
 from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
 from housepredict.domain.ports.training_log import TrainingLog
 
@@ -29,14 +30,19 @@ __all__ = [
     "ExplainerLoader",
     "ExplainerSource",
     "Fitted",
+    "HouseRows",
+    "HouseTable",
+    "Houses",
     "InService",
     "Learned",
     "LiveProcesses",
     "ModelStore",
+    "Outcome",
     "PredictionRepository",
     "Predictor",
     "PredictorLoader",
     "PredictorSource",
+    "PriceTable",
     "Progress",
     "SaleRepository",
     "SalesSource",

@@ -1,5 +1,6 @@
 """What housepredict does, in terms of its ports."""
 
+from housepredict.domain.usecases.estimate_table import EstimatedTable, EstimateTable, RefusedRow
 from housepredict.domain.usecases.explain import Explain
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
 from housepredict.domain.usecases.promote import Promote
@@ -15,12 +16,15 @@ __all__ = [
     "SELF_TEST_ROWS",
     "AccuracyReview",
     "Begun",
+    "EstimateTable",
+    "EstimatedTable",
     "Explain",
     "Measured",
     "Predict",
     "Promote",
     "RecordSales",
     "Records",
+    "RefusedRow",
     "ReturnedSales",
     "ReviewAccuracy",
     "ReviewDrift",
