@@ -32,6 +32,8 @@ class TestSpooledInMemory(PredictionRepositoryContract):
 
 
 class TestSpooledDuringAnOutage(PredictionRepositoryContract):
+    complete = False
+
     @pytest.fixture
     def repository(self, path: Path) -> Iterator[SpooledPredictions]:
         with spooled(path, Behind(down=True)) as repository:

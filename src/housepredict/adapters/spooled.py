@@ -142,6 +142,32 @@ class SpooledPredictions:
             found |= {each.id: each for each in self._complete(lambda behind: behind.find(elsewhere))}
         return [found[each] for each in sorted(found)]
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`, of both.
+
+        Raises RepositoryUnavailable while what is behind is away.
+        """
+        # the spool first: what leaves it is behind already
+        found = {each.id: each for each in self._spool.between(first, end, limit)}
+        found |= {each.id: each for each in self._complete(lambda behind: behind.between(first, end, limit))}
+        return [found[each] for each in sorted(found)[:limit]]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again: what waits in
+        a spool, this or another, is ignored behind. Raises RepositoryUnavailable while what is behind is away.
+        """
+        waiting = {each.id for each in self._spool.find(ids)}
+        behind_too = {each.id for each in self._complete(lambda behind: behind.find(list(waiting)))} if waiting else ()
+        # behind first: what is just being handed over would else arrive there after it was erased
+        known = self._complete(lambda behind: behind.erase(ids))
+        self._spool.erase(ids)
+        return known + len(waiting.difference(behind_too))
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before` behind, and then in the spool, at most `limit`; how many."""
+        pruned = self._complete(lambda behind: behind.prune(before, limit))
+        return pruned + (self._spool.prune(before, limit - pruned) if pruned < limit else 0)
+
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
         return self._complete(lambda behind: behind.of_lab(number) if isinstance(behind, TakenOver) else None)

@@ -14,6 +14,7 @@ import psycopg
 from attrs import define
 from psycopg_pool import ConnectionPool
 
+from housepredict.adapters.postgres import erasures
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -37,11 +38,12 @@ ON CONFLICT (id) DO NOTHING
 
 _SELECT = """
 SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
-FROM predictions
+FROM predictions WHERE erased_at IS NULL
 """
-_RECENT = f"{_SELECT} WHERE id < %s ORDER BY id DESC LIMIT %s"
-_FIND = f"{_SELECT} WHERE id = ANY (%s) ORDER BY id"
-_OF_LAB = f"{_SELECT} WHERE lab_id = %s"
+_RECENT = f"{_SELECT} AND id < %s ORDER BY id DESC LIMIT %s"
+_FIND = f"{_SELECT} AND id = ANY (%s) ORDER BY id"
+_OF_LAB = f"{_SELECT} AND lab_id = %s"
+_BETWEEN = f"{_SELECT} AND id >= %s AND id < %s ORDER BY id LIMIT %s"
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
 
 _CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
@@ -112,6 +114,20 @@ class PostgresPredictions:
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return [prediction(*row) for row in self._read(_FIND, list(ids))]
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        return [prediction(*row) for row in self._read(_BETWEEN, first, end, limit)]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        with self._database.translated(), self._pool.connection() as connection:
+            return erasures.erase(connection, ids)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        with self._database.translated(), self._pool.connection() as connection:
+            return erasures.prune(connection, before, limit)
 
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; None if there is none."""
