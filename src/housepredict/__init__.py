@@ -16,6 +16,7 @@ _HOMES = {
     "read_settings": "housepredict.entrypoints.settings",
     "TrainingOptions": "housepredict.domain.models",
     "Kind": "housepredict.domain.features",
+    "ErasedSales": "housepredict.domain.errors",
     "HousepredictError": "housepredict.domain.errors",
     "InvalidHouses": "housepredict.domain.errors",
     "InvalidSales": "housepredict.domain.errors",
@@ -34,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ErasedSales",
     "HousepredictError",
     "InvalidHouses",
     "InvalidSales",
@@ -60,6 +62,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from housepredict.domain.errors import (
+        ErasedSales,
         HousepredictError,
         InvalidHouses,
         InvalidSales,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 import housepredict
 from housepredict import UnknownPrediction
+from housepredict.domain.usecases import Forgotten
 from housepredict.entrypoints.cli import main
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
@@ -101,3 +105,55 @@ def test_what_cannot_be_estimated_as_a_file_is_told(run: Run, arguments: tuple[s
     told, out, err = run("predict", "--demo", *arguments)
     assert (told, out) == (code, "")
     assert err.startswith("housepredict: ")
+
+
+def test_what_was_estimated_is_exported(run: Run, tmp_path: Path) -> None:
+    predictions = [predicted(run), predicted(run)]
+    code, out, err = run("export", "-o", "-")
+    assert (code, err) == (0, "housepredict: exported 2 predictions\n")
+    assert [json.loads(line) for line in out.splitlines()] == predictions
+    for name in ("all.csv", "all.csv.gz", "all.jsonl", "all.jsonl.gz"):
+        assert run("export", "-o", name)[0] == 0
+    with gzip.open(tmp_path / "all.jsonl.gz", "rt") as stream:
+        assert stream.read() == (tmp_path / "all.jsonl").read_text() == out
+    with gzip.open(tmp_path / "all.csv.gz", "rt", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [each["prediction_id"] for each in rows] == [each["id"] for each in predictions]
+    assert {(each["predicted_price"], each["size"], each["low_80"]) for each in rows} == {("254206.02", "2500", "")}
+    today = datetime.now(UTC).date()
+    assert run("export", "-o", "-", "--until", str(today - timedelta(days=1)))[1] == ""
+    assert run("export", "-o", "-", "--since", str(today - timedelta(days=1)), "--until", str(today))[1] == out
+    with housepredict.open() as prices:
+        assert [str(each.id) for each in prices.export()] == [each["id"] for each in predictions]
+    code, _, err = run("export", "-o", "all.xlsx")
+    assert (code, "must end with .csv or .jsonl" in err) == (2, True)
+
+
+def test_predictions_are_erased(run: Run) -> None:
+    first, second = predicted(run)["id"], predicted(run)["id"]
+    run("sale", first, "--price", "250000", "--date", "2025-06-02")
+    code, out, _ = run("erase", first, UNKNOWN)
+    assert (code, out) == (
+        0,
+        "Erased 1 predictions and 1 sales. 1 not known here, and never to be recorded from now on.\n",
+    )
+    assert run("predictions", "show", first)[0] == 4
+    assert json.loads(run("erase", "--json", second)[1]) == {"predictions": 1, "sales": 0}
+    assert run("erase", "latest")[0] == 4
+    with housepredict.open() as prices:
+        assert prices.erase(first, second) == Forgotten(0, 0)
+
+
+def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = predicted(run)["id"]
+    assert run("prune", "--keep", "400d")[:2] == (0, "Forgot 0 predictions and 0 sales, older than 400 days.\n")
+    code, out, err = run("prune")
+    assert (code, out) == (2, "")
+    assert "HOUSEPREDICT_KEEP" in err
+    monkeypatch.setenv("HOUSEPREDICT_KEEP", "1d")
+    assert json.loads(run("prune", "--json")[1]) == {"predictions": 0, "sales": 0}
+    for wrong in ("0d", "400", "20001d", "4w"):
+        assert run("prune", "--keep", wrong)[0] == 2
+    with housepredict.open() as prices:
+        assert str(prices.prediction(id_).id) == id_
+        assert prices.prune(timedelta(0)) == Forgotten(1, 0)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import date
-from io import TextIOWrapper
 from pathlib import Path
-from secrets import token_hex
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from attrs import define, field
 
 from housepredict.adapters.tables import TextRows
+from housepredict.adapters.whole_files import text_file, whole_file
 from housepredict.domain.errors import MissingExtra, UnreadableFile
 from housepredict.domain.ports import HouseRows, Outcome
 from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
@@ -29,46 +25,12 @@ def price_file(path: Path | None) -> Iterator[CsvPrices | ParquetPrices]:
     """A PriceTable in a file, which is there once all of it is written; of the kind that its name ends with: .csv,
     .csv.gz or .parquet. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
     """
-    with ExitStack() as closing:
-        if path is None:
-            yield CsvPrices(sys.stdout)
-            return
-        try:
-            stream = closing.enter_context(_replacing(path))
-            if path.suffix == ".parquet":
-                with _parquet_prices(stream) as prices:
-                    yield prices
-                return
-            if path.suffix == ".gz":
-                # without a name and a time in it, the same prices are the same file
-                zipped = gzip.GzipFile("", "wb", fileobj=stream, mtime=0)
-                stream = closing.enter_context(cast("IO[bytes]", zipped))
-            text = TextIOWrapper(stream, encoding="utf-8", newline="")
+    if path is None or path.suffix != ".parquet":
+        with text_file(path) as text:
             yield CsvPrices(text)
-            text.flush()
-            text.detach()
-        except OSError as error:
-            raise UnreadableFile(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of another once it is complete, and is gone where it is not."""
-    if path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as stream:
-            yield stream
-        return
-    target = path.resolve()
-    beside = target.with_name(f".{target.name}.{token_hex(4)}")
-    try:
-        with beside.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    else:
+        with whole_file(path) as stream, _parquet_prices(stream) as prices:
+            yield prices
 
 
 @define

@@ -125,6 +125,10 @@ class UnknownPrediction(HousepredictError):
     """No prediction of this id is remembered."""
 
 
+class ErasedSales(HousepredictError):
+    """The sales that came with this key were erased, and are not recorded again."""
+
+
 class RepeatedKey(HousepredictError):
     """This idempotency key came with something else before: a new request needs a new key."""
 

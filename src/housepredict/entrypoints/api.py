@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.trainings import TrainingRecord
-from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Predict, Training
+from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgotten, Predict, Training
 from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
 from housepredict.entrypoints.frames import DataFrame, FrameT, frame_of, houses_of
 from housepredict.entrypoints.retraining import what_to_add_to
@@ -187,6 +187,24 @@ class Prices:
         Raises UnknownPrediction or RepositoryUnavailable.
         """
         return self._application.records.one(id)
+
+    def erase(self, *ids: UUID | str | int) -> Forgotten:
+        """Forget predictions for good, and the sales that were recorded for them; how many were known.
+
+        An id that is not known is never recorded from now on. Raises UnknownPrediction for what is no id, or
+        RepositoryUnavailable.
+        """
+        return self._application.records.erase(ids)
+
+    def prune(self, keep: timedelta) -> Forgotten:
+        """Forget predictions that are older than `keep`, and their sales; how many. Raises RepositoryUnavailable."""
+        return self._application.records.prune(keep)
+
+    def export(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
+        """What was estimated from `since` on and before `until`, which have a zone, oldest first; read as it is asked
+        for. Raises RepositoryUnavailable, also on the way.
+        """
+        return self._application.records.between(since, until)
 
     def drift(self) -> Drift:
         """How far houses and estimates have moved from what the version in service was trained on.

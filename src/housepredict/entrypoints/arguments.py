@@ -15,6 +15,7 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.record_commands import add_record_commands
 from housepredict.entrypoints.sales_commands import add_sales_commands
 
 Command = Callable[[Application, argparse.Namespace], int]
@@ -236,5 +237,6 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
 
     add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
+    add_record_commands(add, as_json)
     add_sales_commands(add, as_json)
     return made

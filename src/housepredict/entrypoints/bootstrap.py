@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from attrs import define, field
 
@@ -87,8 +87,8 @@ class Application(Storage):
 
     @cached_property
     def records(self) -> Records:
-        """What was estimated, one by one."""
-        return Records(self.predictions)
+        """What was estimated: to look up, to read and to forget."""
+        return Records(self.predictions, self.sales, SystemClock())
 
     @cached_property
     def record_sales(self) -> RecordSales:
@@ -174,6 +174,13 @@ def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
     from housepredict.adapters.price_files import price_file
 
     return price_file(path)
+
+
+def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:
+    """A file for text, complete when the context is left; standard output if there is none."""
+    from housepredict.adapters.whole_files import text_file
+
+    return text_file(path)
 
 
 def _trainer() -> Trainer:

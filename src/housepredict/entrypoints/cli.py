@@ -31,6 +31,7 @@ __all__ = ["EXIT_CODES", "main"]
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
     (errors.BrokenRules, 3),
+    (errors.ErasedSales, 3),
     (errors.UnreadableFile, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             host=getattr(options, "host", None),
             port=getattr(options, "port", None),
             workers=getattr(options, "workers", None),
+            keep=getattr(options, "keep", None),
         )
         with application(settings) as opened:
             command: Command = options.command
@@ -209,6 +211,9 @@ def _parser() -> argparse.ArgumentParser:
             "trainings cancel": _cancel_training,
             "predictions": _predictions,
             "predictions show": record_commands.show,
+            "export": record_commands.export,
+            "erase": record_commands.erase,
+            "prune": record_commands.prune,
             "drift": _drift,
             "sale": sales_commands.record_sale,
             "sales": sales_commands.record_file,

@@ -35,6 +35,7 @@ _LAB = {
 # Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+_MOST_DAYS = 20_000  # no prediction can be older
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _MODEL_STORES = ("database", "folder")
 
@@ -58,6 +59,7 @@ class Settings:
     max_connections: most connections that are open at a time.
     client_timeout: seconds in which a client has sent its headers, its body, and read its answer, each.
     idle_timeout: seconds for which a connection may stay open without a request.
+    keep: days for which predictions are remembered; None for ever.
     drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
     """
 
@@ -80,6 +82,7 @@ class Settings:
     idle_timeout: float = 65.0
     drain: float = 0.0
     log_level: str = "info"
+    keep: int | None = None
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -194,6 +197,13 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def _days(text: str) -> int:
+    found = re.fullmatch(r"([1-9]\d{0,4})d", text, re.ASCII)
+    if not found or int(found[1]) > _MOST_DAYS:
+        raise ValueError(f"must be a number of days from 1d to {_MOST_DAYS}d, such as 400d")
+    return int(found[1])
+
+
 def _database_url(text: str) -> str:
     if text != IN_MEMORY and urlsplit(text).scheme not in ("postgresql", "postgres"):
         raise ValueError(f"must be a postgresql:// URL, or {IN_MEMORY}")
@@ -258,4 +268,5 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "idle_timeout": _seconds(0.1, 3600),
     "drain": _seconds(0, 3600),
     "log_level": _one_of(_LOG_LEVELS),
+    "keep": _days,
 }

@@ -124,7 +124,13 @@ def prune_all(repository: PredictionRepository, before: UUID) -> None:
 # Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
 # what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
 # are above those of the examples before it, and each looks at its own alone.
-shared = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture])
+# No deadline: how long a disk or a server takes is not what these tests are about.
+shared = settings(
+    deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
+)
+
+# erasing takes a repository some milliseconds, and few examples show all there is to it
+erasing = settings(shared, max_examples=25)
 
 
 class PredictionRepositoryContract:
@@ -222,7 +228,7 @@ class PredictionRepositoryContract:
         found = repository.find([each.id for each in written[::400]] * 400)
         assert list(found) == written[::400]
 
-    @shared
+    @erasing
     @given(batch=batches(estimates, min_size=3), data=st.data())
     def test_what_lies_between_two_ids_is_read_oldest_first(
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
@@ -237,7 +243,7 @@ class PredictionRepositoryContract:
             assert list(found) == inside[:limit]
             assert [kinds(each) for each in found] == [kinds(each) for each in inside[:limit]]
 
-    @shared
+    @erasing
     @given(batch=batches(estimates, min_size=1), late=batches(min_size=1), data=st.data())
     def test_what_was_erased_is_gone_and_never_recorded_again(
         self, repository: PredictionRepository, batch: list[Prediction], late: list[Prediction], data: st.DataObject
@@ -258,7 +264,7 @@ class PredictionRepositoryContract:
             assert repository.erase(ids) == 0
             assert repository.erase([]) == 0
 
-    @shared
+    @erasing
     @given(batch=batches(min_size=1), data=st.data(), limit=st.integers(1, 4))
     def test_the_oldest_are_pruned_and_no_more_than_asked(
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject, limit: int

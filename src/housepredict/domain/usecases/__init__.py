@@ -5,7 +5,7 @@ from housepredict.domain.usecases.explain import Explain
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
 from housepredict.domain.usecases.promote import Promote
 from housepredict.domain.usecases.record_sales import RecordSales
-from housepredict.domain.usecases.records import Records
+from housepredict.domain.usecases.records import Forgotten, Records
 from housepredict.domain.usecases.review_accuracy import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy
 from housepredict.domain.usecases.review_drift import ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
@@ -19,6 +19,7 @@ __all__ = [
     "EstimateTable",
     "EstimatedTable",
     "Explain",
+    "Forgotten",
     "Measured",
     "Predict",
     "Promote",

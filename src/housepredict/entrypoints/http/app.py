@@ -18,6 +18,7 @@ from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.settings import Settings, read_settings
 
@@ -71,9 +72,11 @@ def asgi_app(
             app.state.reviewing = asyncio.Lock()
             follower = opened.follower()
             follower.start()
+            pruning = asyncio.create_task(prune_daily(opened))
             try:
                 yield
             finally:
+                pruning.cancel()
                 app.state.application = app.state.estimator = app.state.explaining_estimator = None
                 await run_in_threadpool(follower.close)
                 for estimator in estimators:

@@ -43,6 +43,7 @@ _ENDPOINTS = {
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "GET /predictions/{id}": "Get one prediction",
+    "DELETE /predictions/{id}": "Erase a prediction and the sales recorded for it",
     "GET /models": "The model versions, the promoted one, and what each process serves",
     "GET /models/{name}": "One model version, with how it came about",
     "POST /models/{name}/promote": "Let another version serve",
