@@ -20,7 +20,7 @@ T = TypeVar("T")
 PREFIX = "HOUSEPREDICT_"
 MIN_TOKEN = 16
 IN_MEMORY = "memory:"
-_SECRETS = ("database_url", "token", "signing_key")  # each may be in a file instead
+_SECRETS = ("database_url", "database_direct_url", "token", "signing_key")  # each may be in a file instead
 PROJECT_FOLDER = Path(".housepredict")
 
 # The tutorial's variables and what they default to; a password has no default. The last one is not the tutorial's.
@@ -46,6 +46,7 @@ class Settings:
 
     data_dir: where models, and predictions without a database, are kept.
     database_url: a PostgreSQL URL; `memory:` keeps predictions in memory alone; None keeps them in SQLite in data_dir.
+    database_direct_url: the same server without a pool such as pgbouncer; database_url then leads to the pool.
     models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
     demo: whether the demonstration model serves while no model is promoted.
     token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
@@ -65,6 +66,7 @@ class Settings:
 
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
+    database_direct_url: str | None = field(default=None, repr=False)
     models: str = "database"
     demo: bool = False
     host: str = "127.0.0.1"
@@ -167,6 +169,10 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own"
+    if any(name.startswith("database_direct_url") for name in values) and (
+        values.get("database_url", values.get("database_url_file")) in (None, IN_MEMORY)
+    ):
+        yield f"{PREFIX}DATABASE_DIRECT_URL is for a database with a pool in front of it: name the pool, too"
     for secret in _SECRETS:
         if secret in values and f"{secret}_file" in values:
             yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
@@ -210,6 +216,12 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _server_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be a postgresql:// URL")
+    return text
+
+
 def _token(text: str) -> str:
     if len(text) < MIN_TOKEN or not text.isascii() or any(character.isspace() for character in text):
         raise ValueError(f"must have at least {MIN_TOKEN} ASCII characters and no spaces")
@@ -249,6 +261,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "database_url": _database_url,
     "database_url_file": _file_of(_database_url),
+    "database_direct_url": _server_url,
+    "database_direct_url_file": _file_of(_server_url),
     "models": _one_of(_MODEL_STORES),
     "demo": _flag,
     "host": str,

@@ -60,14 +60,15 @@ class PostgresPredictions:
     _writer: Writer
 
     @classmethod
-    def open(cls, conninfo: str, *, connections: int = 4, timeout: float = 5.0) -> Self:
+    def open(cls, conninfo: str, *, direct: str | None = None, connections: int = 4, timeout: float = 5.0) -> Self:
         """Connect, and bring the database's tables up to date.
 
         `conninfo` is a URL or a `key=value` text of libpq, `connections` the most to hold at once; `timeout`, in
-        seconds, bounds the wait for a connection, and then for the answer. Raises RepositoryUnavailable.
+        seconds, bounds the wait for a connection, and then for the answer. With `direct`, the way to the server itself,
+        `conninfo` is that to a pool in front of it, of connections or of transactions. Raises RepositoryUnavailable.
         """
-        database = Database.at(conninfo)
-        migrate(database)
+        database = Database.at(conninfo, pooled=direct is not None)
+        migrate(database if direct is None else Database.at(direct))
 
         def configure(connection: ImpatientConnection) -> None:
             database.prepare(connection, timeout)
@@ -154,7 +155,7 @@ class PostgresPredictions:
 
     def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._database.translated(), self._pool.connection() as connection:
-            return connection.execute(query, parameters, prepare=True).fetchall()
+            return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
 
 
 def _rows(predictions: Sequence[Prediction]) -> str:
