@@ -20,6 +20,8 @@ from housepredict.entrypoints.sales_commands import add_sales_commands
 
 Command = Callable[[Application, argparse.Namespace], int]
 
+SHELLS = ("bash", "zsh", "fish")
+
 EXIT_CODES = {
     0: "done",
     1: "an unexpected error, an address that cannot be served on, or a service that is not alive",
@@ -152,6 +154,10 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     migrate.add_argument(
         "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="how long a server that starts has to answer (0)"
     )
+
+    completion = add("completion", "Print a script that completes commands and options in your shell.")
+    completion.add_argument("shell", choices=SHELLS, help="your shell")
+    completion.set_defaults(parser=lambda: parser(commands))
 
     train = add(
         "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json

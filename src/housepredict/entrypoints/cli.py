@@ -25,6 +25,7 @@ from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
+from housepredict.entrypoints.terminal import progress_bar
 
 __all__ = ["EXIT_CODES", "main"]
 
@@ -105,7 +106,8 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     if options.from_sales:
         location, training_options = what_to_add_to(application, location, training_options)
     source = application.sales_source(location, training_options if options.from_sales else None)
-    training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
+    with progress_bar(sys.stderr, "training") as progress:
+        training = application.train(source, training_options, progress, options.promote)
     if options.json:
         report.print_json(report.training_document(training))
     else:
@@ -201,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
             "serve": _serve,
             "health": service_commands.health,
             "migrate": service_commands.migrate,
+            "completion": service_commands.completion,
             "train": _train,
             "predict": _predict,
             "models": model_commands.list_models,

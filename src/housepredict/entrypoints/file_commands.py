@@ -11,6 +11,7 @@ from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.usecases import EstimatedTable
 from housepredict.entrypoints import report
 from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
+from housepredict.entrypoints.terminal import progress_bar
 
 _SHOWN = 20  # refused rows
 
@@ -27,8 +28,7 @@ def predict_file(application: Application, options: argparse.Namespace) -> int:
     if problems:
         raise InvalidSettings(problems)
     output = None if options.output == "-" else Path(options.output)
-    with prices_at(output) as prices:
-        progress = report.progress_bar(sys.stderr, "estimating")
+    with prices_at(output) as prices, progress_bar(sys.stderr, "estimating") as progress:
         table = application.estimate_table(houses_at(Path(options.houses[0])), prices, progress)
     for refusal in table.refusals[:_SHOWN]:
         said = "; ".join(each.describe() for each in refusal.violations)

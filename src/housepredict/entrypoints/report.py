@@ -5,36 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from attrs import asdict
 
 from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction, Explanation, Unit
-from housepredict.domain.ports import Progress
 from housepredict.domain.usecases import Training
-from housepredict.entrypoints.version_report import evaluation_text, model_document, table, verdict_lines
-
-
-def progress_bar(stream: TextIO, doing: str = "training") -> Progress:
-    """A progress bar, where somebody is there to see it."""
-
-    def silent(_done: int, _total: int) -> None:
-        """Nothing to show it on."""
-
-    if not stream.isatty():
-        return silent
-    from tqdm import tqdm
-
-    bar = tqdm(desc=doing, file=stream, leave=False)
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return show
+from housepredict.entrypoints.terminal import table
+from housepredict.entrypoints.version_report import evaluation_text, model_document, verdict_lines
 
 
 def training_text(training: Training) -> str:
