@@ -17,6 +17,7 @@ _HOMES = {
     "read_settings": "housepredict.entrypoints.settings",
     "TrainingOptions": "housepredict.domain.models",
     "Kind": "housepredict.domain.features",
+    "ErasedSales": "housepredict.domain.errors",
     "HousepredictError": "housepredict.domain.errors",
     "InvalidHouses": "housepredict.domain.errors",
     "InvalidSales": "housepredict.domain.errors",
@@ -30,6 +31,8 @@ _HOMES = {
     "RepositoryUnavailable": "housepredict.domain.errors",
     "UnknownModel": "housepredict.domain.errors",
     "UnusablePlugin": "housepredict.domain.errors",
+    "UnknownPrediction": "housepredict.domain.errors",
+    "UnreadableFile": "housepredict.domain.errors",
     "UnusableSales": "housepredict.domain.errors",
 }
 
@@ -37,6 +40,7 @@ _HOMES = {
 _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
 
 __all__ = [
+    "ErasedSales",
     "HousePriceRegressor",
     "HousepredictError",
     "InvalidHouses",
@@ -54,6 +58,8 @@ __all__ = [
     "Settings",
     "TrainingOptions",
     "UnknownModel",
+    "UnknownPrediction",
+    "UnreadableFile",
     "UnusablePlugin",
     "UnusableSales",
     "asgi_app",
@@ -64,6 +70,7 @@ __all__ = [
 if TYPE_CHECKING:
     from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor
     from housepredict.domain.errors import (
+        ErasedSales,
         HousepredictError,
         InvalidHouses,
         InvalidSales,
@@ -76,6 +83,8 @@ if TYPE_CHECKING:
         RepeatedKey,
         RepositoryUnavailable,
         UnknownModel,
+        UnknownPrediction,
+        UnreadableFile,
         UnusablePlugin,
         UnusableSales,
     )

@@ -52,6 +52,18 @@ class Behind(InMemoryPredictions):
         self.check()
         return super().find(ids)
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        self.check()
+        return super().between(first, end, limit)
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        self.check()
+        return super().erase(ids)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        self.check()
+        return super().prune(before, limit)
+
     def check(self) -> None:
         if self.down:
             raise RepositoryUnavailable("down")

@@ -11,7 +11,20 @@ import pytest
 
 import housepredict
 
-HEAVY = {"sklearn", "scipy", "joblib", "psycopg", "psycopg_pool", "yoyo", "starlette", "uvicorn", "pyarrow", "tqdm"}
+HEAVY = {
+    "sklearn",
+    "scipy",
+    "joblib",
+    "psycopg",
+    "psycopg_pool",
+    "yoyo",
+    "starlette",
+    "uvicorn",
+    "pyarrow",
+    "rich",
+    "shtab",
+    "narwhals",
+}
 HOUSE = '{"size": 2500, "bedrooms": 3, "age": 10}'
 
 

@@ -15,11 +15,14 @@ from attrs import evolve
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.sales import PostgresSales
-from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House
+from housepredict.domain.usecases import Records
 from housepredict.testing.sales import new_delivery, some_sales
 from tests.doubles import a_batch
 
@@ -71,6 +74,18 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
     assert {each.id.int >> 80 for each in recorded} == {int(created_at.timestamp() * 1000)}
     assert lab.execute("SELECT lab_id FROM predictions ORDER BY id").fetchall() == [(1,), (2,), (3,)]
     assert lab.execute("SELECT *, ctid FROM predictions_lab").fetchall() == before
+    with PostgresPredictions.open(postgres) as predictions:
+        records = Records(predictions, InMemorySales(), SystemClock())
+        assert [records.one(number) for number in ("3", 2, "1")] == recorded
+        with pytest.raises(UnknownPrediction):
+            records.one("4")
+        records.erase(["2"])
+        with pytest.raises(UnknownPrediction):
+            records.one("2")
+        assert lab.execute("SELECT id FROM predictions_lab ORDER BY id").fetchall() == [(1,), (3,)]
+        records.prune(timedelta(0))
+        assert list(predictions.recent(10)) == []
+    assert lab.execute("SELECT count(*) FROM predictions_lab").fetchall() == [(0,)]
 
 
 def test_new_predictions_come_after_those_taken_over(postgres: str, lab: psycopg.Connection) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.spooled import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
@@ -32,6 +33,8 @@ class TestSpooledInMemory(PredictionRepositoryContract):
 
 
 class TestSpooledDuringAnOutage(PredictionRepositoryContract):
+    complete = False
+
     @pytest.fixture
     def repository(self, path: Path) -> Iterator[SpooledPredictions]:
         with spooled(path, Behind(down=True)) as repository:
@@ -41,7 +44,7 @@ class TestSpooledDuringAnOutage(PredictionRepositoryContract):
         """It may be known behind."""
         kept, elsewhere = a_batch(2)
         repository.append([kept])
-        with pytest.raises(RepositoryUnavailable, match="1 predictions cannot be looked for: down"):
+        with pytest.raises(RepositoryUnavailable, match="predictions cannot be looked for: down"):
             repository.find([kept.id, elsewhere.id])
         assert list(repository.find([kept.id])) == [kept]
 
@@ -77,6 +80,39 @@ def test_an_outage_that_is_noticed_by_looking_for_predictions_is_told(path: Path
         behind.down = True
         with pytest.raises(RepositoryUnavailable, match="down"):
             predictions.find([sent.id])
+
+
+def test_the_spool_brings_nothing_back_that_was_erased(path: Path, tmp_path: Path) -> None:
+    behind, batch = Behind(down=True, refused=set()), a_batch(4)
+    here, elsewhere, aside, kept = batch
+    behind.refused.add(aside.id)
+    with spooled(path, behind) as predictions, spooled(tmp_path / "another.sqlite", behind) as another:
+        predictions.append([here, aside, kept])
+        another.append([elsewhere])
+        with pytest.raises(RepositoryUnavailable, match="down"):
+            predictions.erase([here.id])
+        assert list(predictions.find([here.id])) == [here]
+        # erased while one waits in the spool of another service, and is not known behind
+        InMemoryPredictions.erase(behind, [elsewhere.id])
+        behind.down = False
+        assert predictions.drained(SOON)
+        assert another.drained(SOON)
+        assert predictions.erase([here.id, aside.id, elsewhere.id]) == 2
+        assert predictions.backlog().set_aside == 0
+        predictions.append(batch[:2])
+        assert list(predictions.recent(10)) == list(another.recent(10)) == [kept]
+
+
+def test_what_was_set_aside_long_ago_is_pruned_too(path: Path) -> None:
+    (aside, kept), behind = a_batch(2), Behind()
+    behind.refused.add(aside.id)
+    with spooled(path, behind) as predictions:
+        predictions.append([aside])
+        assert predictions.drained(SOON)
+        predictions.append([kept])
+        assert predictions.prune(kept.id, 10) == 1
+        assert not predictions.backlog()
+        assert list(predictions.recent(10)) == [kept]
 
 
 def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 
 from housepredict.adapters.sqlite import SqlitePredictions
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.features import House
 from housepredict.testing.predictions import Another, PredictionRepositoryContract
 from tests.doubles import a_batch
 
@@ -134,3 +136,20 @@ def test_after_close_it_is_unavailable(predictions: SqlitePredictions) -> None:
     for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):
         with pytest.raises(RepositoryUnavailable):
             use()
+
+
+def test_of_what_was_erased_or_pruned_nothing_is_left_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "erasing.sqlite"
+    secrets = ["a house that was erased", "a house that was pruned", "a house that was kept"]
+    batch = [
+        evolve(each, estimate=evolve(each.estimate, house=House({"address": secret})))
+        for each, secret in zip(a_batch(3), secrets, strict=True)
+    ]
+    with SqlitePredictions.open(path) as predictions:
+        erased, _, kept = batch
+        predictions.append(batch)
+        predictions.erase([erased.id])
+        predictions.prune(kept.id, 10)
+        assert predictions.recent(10) == [kept]
+        written = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert [secret.encode() in written for secret in secrets] == [False, False, True]

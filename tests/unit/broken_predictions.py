@@ -127,6 +127,64 @@ class Limited(InMemoryPredictions):
         return super().find(ids[:99])
 
 
+class Including(InMemoryPredictions):
+    """Takes the end of a span for a part of it."""
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        return super().between(first, UUID(int=min(end.int + 1, 2**128 - 1)), limit)
+
+
+class Backwards(InMemoryPredictions):
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        return super().between(first, end, limit)[::-1]
+
+
+class Reviving(InMemoryPredictions):
+    """Forgets what it has erased."""
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        known = super().erase(ids)
+        self._erased.clear()
+        return known
+
+
+class ShortSighted(InMemoryPredictions):
+    """Erases what is there, and not what is on its way."""
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        return super().erase([each for each in ids if each in self._by_id])
+
+
+class Thorough(InMemoryPredictions):
+    """Prunes more than it was asked to."""
+
+    def prune(self, before: UUID, limit: int) -> int:
+        return super().prune(before, limit + 1)
+
+
+class Late(InMemoryPredictions):
+    def prune(self, before: UUID, limit: int) -> int:
+        return super().prune(UUID(int=min(before.int + 1, 2**128 - 1)), limit)
+
+
+class Crammed(InMemoryPredictions):
+    """Has room for so many parameters."""
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        return super().erase(ids[:999])
+
+
+class Leaving(InMemoryPredictions):
+    """Takes its time between deleting and remembering that."""
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        known = super().erase(ids)
+        self._erased.difference_update(ids)
+        Event().wait(0.001)
+        self._erased.update(ids)
+        return known
+
+
 class Overwriting(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions)
@@ -183,3 +241,11 @@ TestOverwriting = suite_of(Overwriting)
 TestDuplicating = suite_of(Duplicating)
 TestRowByRow = suite_of(RowByRow)
 TestCareless = suite_of(Careless)
+TestIncluding = suite_of(Including)
+TestBackwards = suite_of(Backwards)
+TestReviving = suite_of(Reviving)
+TestShortSighted = suite_of(ShortSighted)
+TestThorough = suite_of(Thorough)
+TestLate = suite_of(Late)
+TestCrammed = suite_of(Crammed)
+TestLeaving = suite_of(Leaving)

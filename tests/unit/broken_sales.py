@@ -188,6 +188,35 @@ class Timeless(InMemorySales):
         return super().append([evolve(each, recorded_at=datetime(1970, 1, 1, tzinfo=UTC)) for each in sales], delivery)
 
 
+class Remembering(InMemorySales):
+    """Gives what was erased to whoever delivers it again."""
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        deliveries = dict(self._deliveries)
+        known = super().erase(predictions)
+        self._deliveries = deliveries
+        return known
+
+
+class Latest(InMemorySales):
+    """Erases what counts, and lets count what it had corrected."""
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        kept = {
+            each: self._of_prediction[each][:-1] for each in predictions if len(self._of_prediction.get(each, ())) > 1
+        }
+        known = super().erase(predictions)
+        self._of_prediction |= kept
+        return known
+
+
+class Thorough(InMemorySales):
+    """Prunes more than it was asked to."""
+
+    def prune(self, before: UUID, limit: int) -> int:
+        return super().prune(before, limit + 1)
+
+
 def suite_of(broken: type[InMemorySales]) -> type[SaleRepositoryContract]:
     class Suite(SaleRepositoryContract):
         @pytest.fixture
@@ -216,3 +245,6 @@ TestCareless = suite_of(Careless)
 TestRacing = suite_of(Racing)
 TestMisplacing = suite_of(Misplacing)
 TestTimeless = suite_of(Timeless)
+TestRemembering = suite_of(Remembering)
+TestLatest = suite_of(Latest)
+TestThorough = suite_of(Thorough)

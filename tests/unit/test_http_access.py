@@ -37,7 +37,7 @@ COMING: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def test_there_is_something_to_protect() -> None:
-    assert {("POST", "/train"), ("DELETE", "/trainings/{id}")} <= set(WRITING)
+    assert {("POST", "/train"), ("DELETE", "/trainings/{id}"), ("DELETE", "/predictions/{id}")} <= set(WRITING)
 
 
 @pytest.mark.parametrize("coming", COMING)

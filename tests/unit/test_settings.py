@@ -245,3 +245,25 @@ def test_the_labs_password_comes_from_a_variable_or_a_file(tmp_path: Path) -> No
         with pytest.raises(InvalidSettings, match=said) as caught:
             read_settings({"DB_PASSWORD_FILE": str(file)} | more)
         assert PASSWORD not in str(caught.value)
+
+
+def test_the_direct_way_to_a_database_is_a_second_one() -> None:
+    pool, server = "postgresql://pool/mldata", "postgresql://server/mldata"
+    given = {"HOUSEPREDICT_DATABASE_URL": pool, "HOUSEPREDICT_DATABASE_DIRECT_URL": server}
+    settings = read_settings(given)
+    assert (settings.database_url, settings.database_direct_url) == (pool, server)
+    assert server not in repr(settings)
+    for wrong in (
+        {"HOUSEPREDICT_DATABASE_DIRECT_URL": server},
+        given | {"HOUSEPREDICT_DATABASE_URL": "memory:"},
+        given | {"HOUSEPREDICT_DATABASE_DIRECT_URL": "memory:"},
+    ):
+        with pytest.raises(InvalidSettings, match="DATABASE_DIRECT_URL"):
+            read_settings(wrong)
+
+
+@pytest.mark.parametrize("text", ["400", "0d", "20001d", "-1d", "1.5d", "4w", "\u0661d"])
+def test_how_long_predictions_are_kept_is_told_in_days(text: str) -> None:
+    assert read_settings({"HOUSEPREDICT_KEEP": "400d"}).keep == 400
+    with pytest.raises(InvalidSettings, match="HOUSEPREDICT_KEEP must be a number of days"):
+        read_settings({"HOUSEPREDICT_KEEP": text})

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]  # assesspy brings it, without its stubs
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

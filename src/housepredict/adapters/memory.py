@@ -17,6 +17,7 @@ class InMemoryPredictions:
     """A PredictionRepository that forgets everything when the process ends. Threads may share it."""
 
     _by_id: dict[UUID, Prediction] = field(factory=dict, init=False, repr=False)
+    _erased: set[UUID] = field(factory=set, init=False, repr=False)
     _ids: list[UUID] = field(factory=list, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
@@ -25,7 +26,7 @@ class InMemoryPredictions:
         # reversed: of two with the same id the first counts, as in every other repository
         given = {each.id: each for each in reversed(predictions)}
         with self._lock:
-            for new in sorted(each for each in given if each not in self._by_id):
+            for new in sorted(given.keys() - self._by_id.keys() - self._erased):
                 self._by_id[new] = given[new]
                 insort(self._ids, new)
 
@@ -39,6 +40,29 @@ class InMemoryPredictions:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         with self._lock:
             return [self._by_id[each] for each in sorted(set(ids)) if each in self._by_id]
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        with self._lock:
+            start, stop = bisect_left(self._ids, first), bisect_left(self._ids, end)
+            return [self._by_id[each] for each in self._ids[start : min(start + limit, stop)]]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        with self._lock:
+            self._erased.update(ids)
+            known = [self._by_id.pop(each) for each in set(ids) if each in self._by_id]
+            self._ids = sorted(self._by_id)
+            return len(known)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        with self._lock:
+            oldest = sorted(each for each in self._by_id.keys() | self._erased if each < before)[:limit]
+            self._by_id = {each: kept for each, kept in self._by_id.items() if each not in oldest}
+            self._erased.difference_update(oldest)
+            self._ids = sorted(self._by_id)
+            return len(oldest)
 
     def check(self) -> None:
         """Return: memory is always there."""

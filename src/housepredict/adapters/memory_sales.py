@@ -47,6 +47,29 @@ class InMemorySales:
             counting = [each[-1] for each in self._of_prediction.values() if first <= each[-1].sold_on <= last]
         return sorted(counting, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
 
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions; how many sales it was."""
+        with self._lock:
+            forgotten = [each for of in set(predictions) for each in self._of_prediction.pop(of, ())]
+            self._forget(forgotten)
+            return len(forgotten)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        with self._lock:
+            old = [each for of in sorted(self._of_prediction) if of < before for each in self._of_prediction[of]]
+            self._forget(old[:limit])
+            return len(old[:limit])
+
+    def _forget(self, sales: Sequence[RecordedSale]) -> None:
+        ids = {each.id for each in sales}
+        for of, recorded in list(self._of_prediction.items()):
+            self._of_prediction[of] = [each for each in recorded if each.id not in ids]
+            if not self._of_prediction[of]:
+                del self._of_prediction[of]
+        for key, (delivery, delivered) in self._deliveries.items():
+            self._deliveries[key] = delivery, [each for each in delivered if each.id not in ids]
+
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         """Everything that was recorded for a prediction, oldest first."""
         with self._lock:

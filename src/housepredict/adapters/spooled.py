@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager, ExitStack
 from random import SystemRandom
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Backlog, PredictionRepository
+from housepredict.domain.ports import Backlog, PredictionRepository, TakenOver
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -136,16 +138,39 @@ class SpooledPredictions:
         """
         # the spool first: what leaves it is behind already
         found = {each.id: each for each in self._spool.find(ids)}
-        if elsewhere := set(ids) - found.keys():
-            if self._behind is None or self._fault:
-                raise RepositoryUnavailable(f"{len(elsewhere)} predictions cannot be looked for: {self._fault}")
-            try:
-                found |= {each.id: each for each in self._behind.find(list(elsewhere))}
-            except RepositoryUnavailable as error:
-                with self._turn:
-                    self._lose(error)
-                raise
+        if elsewhere := list(set(ids) - found.keys()):
+            found |= {each.id: each for each in self._complete(lambda behind: behind.find(elsewhere))}
         return [found[each] for each in sorted(found)]
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`, of both.
+
+        Raises RepositoryUnavailable while what is behind is away.
+        """
+        # the spool first: what leaves it is behind already
+        found = {each.id: each for each in self._spool.between(first, end, limit)}
+        found |= {each.id: each for each in self._complete(lambda behind: behind.between(first, end, limit))}
+        return [found[each] for each in sorted(found)[:limit]]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again: what waits in
+        a spool, this or another, is ignored behind. Raises RepositoryUnavailable while what is behind is away.
+        """
+        waiting = {each.id for each in self._spool.find(ids)}
+        behind_too = {each.id for each in self._complete(lambda behind: behind.find(list(waiting)))} if waiting else ()
+        # behind first: what is just being handed over would else arrive there after it was erased
+        known = self._complete(lambda behind: behind.erase(ids))
+        self._spool.erase(ids)
+        return known + len(waiting.difference(behind_too))
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before` behind, and then in the spool, at most `limit`; how many."""
+        pruned = self._complete(lambda behind: behind.prune(before, limit))
+        return pruned + (self._spool.prune(before, limit - pruned) if pruned < limit else 0)
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
+        return self._complete(lambda behind: behind.of_lab(number) if isinstance(behind, TakenOver) else None)
 
     def check(self) -> None:
         """Return if a batch could be recorded somewhere now. Raises MisconfiguredRepository if nothing will mend."""
@@ -188,6 +213,17 @@ class SpooledPredictions:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _complete(self, ask: Callable[[PredictionRepository], T]) -> T:
+        """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
+        if self._behind is None or self._fault:
+            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._fault}")
+        try:
+            return ask(self._behind)
+        except RepositoryUnavailable as error:
+            with self._turn:
+                self._lose(error)
+            raise
 
     def _lose(self, fault: RepositoryUnavailable) -> None:
         """Called under the lock, so that no pass that ends now takes the fault for mended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from housepredict.adapters.records import caveats_to_json, intervals_to_json, pr
 from housepredict.adapters.sqlite_file import SqliteFile
 from housepredict.domain.estimates import Prediction
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 
 # Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
 SCHEMA = """
@@ -28,12 +28,14 @@ CREATE TABLE predictions (
     caveats       TEXT NOT NULL,             -- JSON
     intervals     TEXT,                      -- JSON
     fsd           REAL,
-    generation    INTEGER
+    generation    INTEGER,
+    erased_at     TEXT                       -- ISO 8601, UTC; of such a row the id alone is left
 ) WITHOUT ROWID
 """
 _UPGRADES: Mapping[int, Sequence[str]] = {
     1: ("ALTER TABLE predictions ADD COLUMN intervals TEXT", "ALTER TABLE predictions ADD COLUMN fsd REAL"),
     2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
+    3: ("ALTER TABLE predictions ADD COLUMN erased_at TEXT",),
 }
 """What makes of a file of a version one of the next; the tables of new files have it from the start."""
 
@@ -44,12 +46,21 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 SELECT = """
 SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd, generation
-FROM predictions
+FROM predictions WHERE erased_at IS NULL
 """
-_RECENT = f"{SELECT} WHERE id < ? ORDER BY id DESC LIMIT ?"
+_RECENT = f"{SELECT} AND id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
 # one parameter, whatever their number: SQLite has a limit
-_FIND = f"{SELECT} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
+_FIND = f"{SELECT} AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
+
+_BETWEEN = f"{SELECT} AND id >= ? AND id < ? ORDER BY id LIMIT ?"
+_COUNT = "SELECT count(*) FROM predictions WHERE erased_at IS NULL AND id IN (SELECT value FROM json_each(?))"
+# The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded.
+_ERASE = """
+INSERT OR REPLACE INTO predictions (id, created_at, model_version, features, price_cents, caveats, erased_at)
+SELECT DISTINCT value, '', '', '{}', 0, '[]', ? FROM json_each(?)
+"""
+_PRUNE = "DELETE FROM predictions WHERE id IN (SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?)"
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -76,6 +87,23 @@ class SqlitePredictions(SqliteFile):
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return self._read(_FIND, _to_json(list(map(str, ids))))
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        return self._read(_BETWEEN, str(first), str(end), limit)
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        given = _to_json(list(map(str, ids)))
+        with self._erasing() as connection:
+            known: int = connection.execute(_COUNT, (given,)).fetchone()[0]
+            connection.execute(_ERASE, (datetime.now(UTC).isoformat(), given))
+        return known
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        with self._erasing() as connection:
+            return connection.execute(_PRUNE, (str(before), limit)).rowcount
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""

@@ -75,6 +75,18 @@ class SqliteFile:
         with self._locked() as connection, _transaction(connection):
             yield connection
 
+    @contextmanager
+    def _erasing(self) -> Iterator[sqlite3.Connection]:
+        """As `_writing`; of what is deleted nothing is left in the file, nor, if nobody reads just then, in its log."""
+        with self._locked() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            try:
+                with _transaction(connection):
+                    yield connection
+            finally:
+                connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @classmethod
     @contextmanager
     def _translated(cls, path: Path) -> Iterator[None]:

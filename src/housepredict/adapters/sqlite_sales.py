@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -42,6 +43,8 @@ _CURRENT = f"""
 )
 ORDER BY sold_on DESC, id DESC LIMIT ?
 """  # noqa: S608  # constants
+_ERASE = "DELETE FROM sales WHERE prediction IN (SELECT value FROM json_each(?))"
+_PRUNE = "DELETE FROM sales WHERE id IN (SELECT id FROM sales WHERE prediction < ? ORDER BY prediction, id LIMIT ?)"
 _NO_LIMIT = -1
 
 
@@ -68,6 +71,16 @@ class SqliteSales(SqliteFile):
         """The sale of each prediction that counts, latest first; see SaleRepository."""
         between = ((since or date.min).isoformat(), (until or date.max).isoformat())
         return self._read(_CURRENT, *between, _NO_LIMIT if limit is None else limit)
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions; how many sales it was."""
+        with self._erasing() as connection:
+            return connection.execute(_ERASE, (json.dumps(list(map(str, predictions))),)).rowcount
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        with self._erasing() as connection:
+            return connection.execute(_PRUNE, (str(before), limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         """Everything that was recorded for a prediction, oldest first."""

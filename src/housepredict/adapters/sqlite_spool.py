@@ -4,6 +4,7 @@ set up.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Self
+from uuid import UUID
 
 from attrs import define
 
@@ -24,6 +26,7 @@ _SET_ASIDE = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT 
 # counting a million rows takes too long to be done at each append
 _TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
 _COUNT = "UPDATE tally SET kept = kept + ? RETURNING kept"
+_OF_THESE = "id IN (SELECT value FROM json_each(?))"
 _WAITING = "id NOT IN (SELECT id FROM set_aside)"
 
 # More than what SQLite takes until what is deleted makes room: its log of 1,000 pages of 4 KiB, all of which the
@@ -71,7 +74,7 @@ class SqliteSpool(SqlitePredictions):
 
     def oldest(self, limit: int) -> Sequence[Prediction]:
         """The oldest that wait, oldest first, at most `limit`."""
-        return self._read(f"{SELECT} WHERE {_WAITING} ORDER BY id LIMIT ?", limit)
+        return self._read(f"{SELECT} AND {_WAITING} ORDER BY id LIMIT ?", limit)
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
         """Forget these, and no others: one that is older may have come in meanwhile."""
@@ -82,6 +85,26 @@ class SqliteSpool(SqlitePredictions):
             connection.execute(_COUNT, (-removed,))
 
         self._on_the_reserve(delete)
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget these, also those set aside; how many of them were known. That they come again is for the repository
+        behind to see.
+        """
+        given = json.dumps(list(map(str, ids)))
+        with self._erasing() as connection:
+            return self._forget(connection, _OF_THESE, given)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, also those set aside, at most `limit`; how many those were."""
+        oldest = "id IN (SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?)"
+        with self._erasing() as connection:
+            return self._forget(connection, oldest, str(before), limit)
+
+    def _forget(self, connection: sqlite3.Connection, which: str, *parameters: object) -> int:
+        connection.execute(f"DELETE FROM set_aside WHERE {which}", parameters)  # noqa: S608  # a constant
+        removed = connection.execute(f"DELETE FROM predictions WHERE {which}", parameters).rowcount  # noqa: S608
+        connection.execute(_COUNT, (-removed,))
+        return removed
 
     def set_aside(self, refused: Prediction, reason: str) -> None:
         """Keep one, but among those that wait no longer."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
@@ -13,6 +14,9 @@ from housepredict.domain.validation import MAX_MAGNITUDE, text_problem
 
 Readings = dict[Cell, Value]
 """What the cells that could be read say."""
+
+Way = Callable[[Cell], Value | None]
+"""How to read a cell that is not missing; None is for one that cannot be read."""
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "?", "-", "."})
 
@@ -46,17 +50,23 @@ def is_missing(cell: Cell) -> bool:
 
 def read_as(kind: Kind, present: Mapping[Cell, int]) -> Readings:
     """The cells of a column as a kind; `present` are the cells that are not missing, and how often each occurs."""
+    return _each(present, way_to_read(kind, present))
+
+
+def way_to_read(kind: Kind, present: Mapping[Cell, int]) -> Way:
+    """How to read the cells of a column as a kind, also others than those `present`, from which it is found out."""
     match kind:
         case Kind.DATE:
-            return dates(present)
+            return _dates(present)
         case Kind.BOOLEAN:
-            return _each(present, _flag)
+            return _flag
         case Kind.CATEGORY:
-            return texts(present)
+            return _texts(present)
         case Kind.INTEGER:
-            return {cell: int(value) for cell, value in numbers(present).items() if float(value).is_integer()}
+            number = _numbers(present)
+            return lambda cell: _whole(number(cell))
         case _:
-            return numbers(present)
+            return _numbers(present)
 
 
 def booleans(present: Mapping[Cell, int]) -> Readings:
@@ -66,65 +76,104 @@ def booleans(present: Mapping[Cell, int]) -> Readings:
 
 def numbers(present: Mapping[Cell, int]) -> Readings:
     """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
-    typed: Readings = {cell: cell for cell in present if isinstance(cell, int | float) and not isinstance(cell, bool)}
-    amounts = {cell: found for cell in present if isinstance(cell, str) and (found := _AMOUNT.fullmatch(cell.strip()))}
-    currencies: Counter[str] = Counter()
-    for cell, amount in amounts.items():
-        currencies[amount[1] or amount[3]] += present[cell]
-    del currencies[""]
-    accepted = ["", *dict(currencies.most_common(1))]
-    digits = {
-        cell: _digits(amount[2], money=bool(amount[1] or amount[3]))
-        for cell, amount in amounts.items()
-        if (amount[1] or amount[3]) in accepted
-    }
-    ways: Iterable[Readings] = (
-        {cell: value for cell, text in digits.items() if (value := _number(text, form, plain)) is not None}
-        for form, plain in _NUMBER_FORMATS
-    )
-    every = typed | _fullest(ways, present)
-    return {cell: value for cell, value in every.items() if abs(float(value)) <= MAX_MAGNITUDE}
+    return _each(present, _numbers(present))
 
 
 def texts(present: Mapping[Cell, int]) -> Readings:
     """Texts; codes that some program made decimals of, such as 98178.0, are whole numbers again."""
-    read = {cell: cell.isoformat() if isinstance(cell, date) else str(cell).strip() for cell in present}
-    codes = {cell: _WHOLE.fullmatch(text) for cell, text in read.items()}
-    if all(codes.values()):
-        read = {cell: code[1] for cell, code in codes.items() if code}
-    return {cell: text for cell, text in read.items() if text_problem(text) is None}
+    return _each(present, _texts(present))
 
 
 def dates(present: Mapping[Cell, int]) -> Readings:
     """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
-    typed: Readings = {cell: cell.isoformat()[:10] for cell in present if isinstance(cell, date)}
-    written = {
-        cell: re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
-        for cell in present
-        if isinstance(cell, str | int) and not isinstance(cell, bool)
-    }
-    days = {cell: text for cell, text in written.items() if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)}
-    ways: Iterable[Readings] = (
-        {cell: day for cell, text in days.items() if (day := _day(text, form))} for form in _DATE_FORMATS
-    )
-    return typed | _fullest(ways, present)
+    return _each(present, _dates(present))
 
 
-def _each(cells: Iterable[Cell], read: Callable[[Cell], Value | None]) -> Readings:
+def _numbers(present: Mapping[Cell, int]) -> Way:
+    currencies: Counter[str] = Counter()
+    for cell, count in present.items():
+        if amount := _amount(cell):
+            currencies[amount[1] or amount[3]] += count
+    del currencies[""]
+    accepted = ["", *dict(currencies.most_common(1))]
+
+    def written(cell: Cell) -> str | None:
+        amount = _amount(cell)
+        if amount is None or (amount[1] or amount[3]) not in accepted:
+            return None
+        return _digits(amount[2], money=bool(amount[1] or amount[3]))
+
+    fullest = _fullest([partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS], written, present)
+
+    def read(cell: Cell) -> Value | None:
+        typed = isinstance(cell, int | float) and not isinstance(cell, bool)
+        value = cell if typed else fullest(text) if (text := written(cell)) is not None else None
+        return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
+
+    return read
+
+
+def _texts(present: Mapping[Cell, int]) -> Way:
+    def written(cell: Cell) -> str:
+        return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
+
+    are_codes = all(_WHOLE.fullmatch(written(cell)) for cell in present)
+
+    def read(cell: Cell) -> Value | None:
+        text = written(cell)
+        code = _WHOLE.fullmatch(text) if are_codes else None
+        return text if text_problem(text := code[1] if code else text) is None else None
+
+    return read
+
+
+def _dates(present: Mapping[Cell, int]) -> Way:
+    def written(cell: Cell) -> str | None:
+        if isinstance(cell, bool) or not isinstance(cell, str | int):
+            return None
+        text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
+        return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
+
+    fullest = _fullest([partial(_day, form=form) for form in _DATE_FORMATS], written, present)
+
+    def read(cell: Cell) -> Value | None:
+        if isinstance(cell, date):
+            return cell.isoformat()[:10]
+        return fullest(text) if (text := written(cell)) is not None else None
+
+    return read
+
+
+def _each(cells: Iterable[Cell], read: Way) -> Readings:
     return {cell: value for cell in cells if (value := read(cell)) is not None}
 
 
-def _fullest(ways: Iterable[Readings], present: Mapping[Cell, int]) -> Readings:
+def _fullest(
+    ways: Sequence[Callable[[str], Value | None]],
+    written: Callable[[Cell], str | None],
+    present: Mapping[Cell, int],
+) -> Callable[[str], Value | None]:
     """The way of reading that reads most cells of a column, the first of several."""
-    best: Readings = {}
-    most = 0
-    for readings in ways:
-        count = sum(present[cell] for cell in readings)
+    counts: Counter[str] = Counter()
+    for cell, count in present.items():
+        if (text := written(cell)) is not None:
+            counts[text] += count
+    best, most = ways[0], 0
+    for way in ways:
+        count = sum(count for text, count in counts.items() if way(text) is not None)
         if count > most:
-            best, most = readings, count
-        if len(best) == len(present):
+            best, most = way, count
+        if most == counts.total():
             break
     return best
+
+
+def _whole(value: Value | None) -> Value | None:
+    return int(value) if value is not None and float(value).is_integer() else None
+
+
+def _amount(cell: Cell) -> re.Match[str] | None:
+    return _AMOUNT.fullmatch(cell.strip()) if isinstance(cell, str) else None
 
 
 def _flag(cell: Cell) -> Value | None:

@@ -47,7 +47,11 @@ class InvalidSettings(HousepredictError):
         super().__init__("; ".join(self.problems))
 
 
-class UnusableSales(HousepredictError):
+class UnreadableFile(HousepredictError):
+    """A file cannot be read as a table, or not be written."""
+
+
+class UnusableSales(UnreadableFile):
     """No model can be trained on these sales."""
 
 
@@ -115,6 +119,14 @@ class MisconfiguredRepository(RepositoryUnavailable):
 
 class RefusedPredictions(RepositoryUnavailable):
     """A batch that the repository will not take, however often it is tried: something in it is to blame."""
+
+
+class UnknownPrediction(HousepredictError):
+    """No prediction of this id is remembered."""
+
+
+class ErasedSales(HousepredictError):
+    """The sales that came with this key were erased, and are not recorded again."""
 
 
 class RepeatedKey(HousepredictError):

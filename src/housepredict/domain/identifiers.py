@@ -42,6 +42,12 @@ class IdSequence:
         return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
 
 
+def first_id_at(time: datetime) -> UUID:
+    """The smallest id of a time, which has a zone: all that were given before are below it."""
+    millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
+    return UUID(int=millisecond << 80)
+
+
 def _uuid7(millisecond: int, number: int) -> int:
     high, low = number >> _LOW_BITS, number & ((1 << _LOW_BITS) - 1)
     return millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low

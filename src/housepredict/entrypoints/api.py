@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,9 @@ from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.trainings import TrainingRecord
-from housepredict.domain.usecases import AccuracyReview, Predict, Training
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgotten, Predict, Training
+from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
+from housepredict.entrypoints.frames import DataFrame, FrameT, frame_of, houses_of
 from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
@@ -64,14 +65,25 @@ class Prices:
     def predict(self, house: Mapping[str, object], *, explain: Literal[True]) -> ExplainedPrediction: ...
     @overload
     def predict(self, house: Mapping[str, object], *, explain: bool = False) -> Prediction: ...
-    def predict(self, house: Mapping[str, object], *, explain: bool = False) -> Prediction:
+    @overload
+    def predict(self, house: FrameT, *, explain: Literal[False] = False) -> FrameT: ...
+    def predict(self, house: Mapping[str, object] | DataFrame, *, explain: bool = False) -> Prediction | DataFrame:
         """Estimate one house and remember it: `prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price`.
+
+        A data frame of pandas, Polars or PyArrow has a house in each row, and columns that are no features are left
+        out of it: what comes back is one of the same kind and index, with the price, the bounds of the intervals, the
+        id and the caveats of each house. All of them are estimated or none.
 
         With `explain`, the prediction has an `explanation`, too: what moved the estimate. Raises InvalidHouses with
         every violation, NoModel, RefusedModel, RepositoryUnavailable if the estimate could not be recorded, or
         NoExplanation for a version that cannot explain.
         """
-        return self._estimating(explain).one(house)
+        if isinstance(house, Mapping):
+            return self._estimating(explain).one(house)
+        if explain:
+            raise TypeError("explain=True is for houses, not for a data frame: see predict_many")
+        predictions = self._application.predict.any_number(houses_of(house, self.schema))
+        return frame_of(predictions, house)
 
     @overload
     def predict_many(
@@ -84,6 +96,18 @@ class Prices:
     def predict_many(self, houses: Sequence[Mapping[str, object]], *, explain: bool = False) -> Sequence[Prediction]:
         """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`."""
         return self._estimating(explain)(houses)
+
+    def predict_file(
+        self, houses: str | PathLike[str], prices: str | PathLike[str], *, progress: Progress | None = None
+    ) -> EstimatedTable:
+        """Estimate every row of a CSV or Parquet file, and write the rows with their prices to another.
+
+        A row that breaks rules is written with an `error` and without a price, and counted as `refused`. Raises
+        InvalidHouses for a file that lacks the column of a feature, UnreadableFile for one that cannot be read or
+        written, or as `predict`.
+        """
+        with prices_at(Path(prices)) as table:
+            return self._application.estimate_table(houses_at(Path(houses)), table, progress or _silent)
 
     def _estimating(self, explain: bool) -> Predict:
         return self._application.explain if explain else self._application.predict
@@ -156,6 +180,31 @@ class Prices:
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
         return self._application.predict.recent(limit, before)
+
+    def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
+        """The prediction with this id, or with the number that it had in the tutorial's table.
+
+        Raises UnknownPrediction or RepositoryUnavailable.
+        """
+        return self._application.records.one(id)
+
+    def erase(self, *ids: UUID | str | int) -> Forgotten:
+        """Forget predictions for good, and the sales that were recorded for them; how many were known.
+
+        An id that is not known is never recorded from now on. Raises UnknownPrediction for what is no id, or
+        RepositoryUnavailable.
+        """
+        return self._application.records.erase(ids)
+
+    def prune(self, keep: timedelta) -> Forgotten:
+        """Forget predictions that are older than `keep`, and their sales; how many. Raises RepositoryUnavailable."""
+        return self._application.records.prune(keep)
+
+    def export(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
+        """What was estimated from `since` on and before `until`, which have a zone, oldest first; read as it is asked
+        for. Raises RepositoryUnavailable, also on the way.
+        """
+        return self._application.records.between(since, until)
 
     def drift(self) -> Drift:
         """How far houses and estimates have moved from what the version in service was trained on.

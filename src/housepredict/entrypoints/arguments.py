@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from housepredict import __version__
+from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.record_commands import add_record_commands
 from housepredict.entrypoints.sales_commands import add_sales_commands
 
 Command = Callable[[Application, argparse.Namespace], int]
+
+SHELLS = ("bash", "zsh", "fish")
 
 EXIT_CODES = {
     0: "done",
     1: "an unexpected error, an address that cannot be served on, or a service that is not alive",
     2: "a command line or a setting that cannot be read",
     3: "houses or sales that break a rule; each violation is named",
-    4: "no such model or training, none promoted, one that was refused, or one that does not keep what is asked of it",
+    4: "no such model, training or prediction, none promoted, one refused, or one that lacks what is asked",
     5: "storage that cannot be reached",
     6: "a part of housepredict or a plug-in that is not installed, or cannot be imported",
 }
@@ -34,6 +38,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
     return name, value
+
+
+def pairs(texts: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Each NAME=VALUE in its two halves. Raises InvalidSettings."""
+    try:
+        return [_pair(text) for text in texts]
+    except argparse.ArgumentTypeError as error:
+        raise InvalidSettings([f"{error}; for the houses in a file, say where the prices go: -o PRICES"]) from None
 
 
 def _typed(text: str) -> tuple[str, Kind]:
@@ -145,6 +157,10 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="how long a server that starts has to answer (0)"
     )
 
+    completion = add("completion", "Print a script that completes commands and options in your shell.")
+    completion.add_argument("shell", choices=SHELLS, help="your shell")
+    completion.set_defaults(parser=lambda: parser(commands))
+
     train = add(
         "train", "Train a model on sales, evaluate it on sales held out, and promote it if it is better.", as_json
     )
@@ -193,8 +209,13 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="end the search after so long, with the best of what was compared; the result depends on the machine then",
     )  # fmt: skip
 
-    predict = add("predict", "Estimate one house, and remember the estimate.", as_json, demo)
-    predict.add_argument("features", nargs="+", type=_pair, metavar="FEATURE=VALUE", help="such as size=2500")
+    predict = add("predict", "Estimate one house, or those of a file, and remember the estimates.", as_json, demo)
+    predict.add_argument(
+        "houses", nargs="+", metavar="FEATURE=VALUE", help="such as size=2500; with -o a .csv, .csv.gz or .parquet file"
+    )
+    predict.add_argument(
+        "-o", "--output", metavar="PRICES", help="write the rows of a file with their prices to this file, - for stdout"
+    )
     predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)
@@ -212,10 +233,18 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     cancel.set_defaults(command=commands["trainings cancel"])
     cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
 
-    predictions = add("predictions", "List what was estimated, newest first.", as_json)
+    predictions = add("predictions", "List what was estimated, newest first, or show one of them.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+    below = [_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)]
+    about = "Show one prediction: what was said, of which house, by which version."
+    show = predictions.add_subparsers(metavar="COMMAND", title="commands").add_parser(
+        "show", help=about, description=about, parents=below
+    )
+    show.set_defaults(command=commands["predictions show"])
+    show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
 
     add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)
+    add_record_commands(add, as_json)
     add_sales_commands(add, as_json)
     return made

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from attrs import define, field
 
@@ -16,11 +17,13 @@ from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import Artefact, ModelVersion, TrainingOptions
-from housepredict.domain.ports import Clock, Explainer, PredictorLoader, SalesSource, Trainer
+from housepredict.domain.ports import Clock, Explainer, HouseTable, PredictorLoader, PriceTable, SalesSource, Trainer
 from housepredict.domain.usecases import (
+    EstimateTable,
     Explain,
     Predict,
     Promote,
+    Records,
     RecordSales,
     ReviewAccuracy,
     ReviewDrift,
@@ -77,6 +80,11 @@ class Application(Storage):
         return Predict(self.live_model, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
+    def estimate_table(self) -> EstimateTable:
+        """The use case behind the estimates of a whole file."""
+        return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
+
+    @cached_property
     def explain(self) -> Explain:
         """The use case behind every estimate that is to be explained."""
         from housepredict.adapters.stored_explainers import StoredExplainers
@@ -95,6 +103,11 @@ class Application(Storage):
             self._ids,
             explainers=explainers,
         )
+
+    @cached_property
+    def records(self) -> Records:
+        """What was estimated: to look up, to read and to forget."""
+        return Records(self.predictions, self.sales, SystemClock())
 
     @cached_property
     def record_sales(self) -> RecordSales:
@@ -162,6 +175,27 @@ def sales_at(location: str | None) -> SalesSource:
     from housepredict.adapters.sales_files import SalesFile
 
     return SalesFile(Path(location))
+
+
+def houses_at(path: Path) -> HouseTable:
+    """The houses in a file."""
+    from housepredict.adapters.house_files import HouseFile
+
+    return HouseFile(path)
+
+
+def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
+    """A file for prices, complete when the context is left; standard output if there is none."""
+    from housepredict.adapters.price_files import price_file
+
+    return price_file(path)
+
+
+def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:
+    """A file for text, complete when the context is left; standard output if there is none."""
+    from housepredict.adapters.whole_files import text_file
+
+    return text_file(path)
 
 
 def _trainer() -> Trainer:

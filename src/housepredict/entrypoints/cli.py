@@ -11,22 +11,33 @@ from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import TrainingOptions
-from housepredict.entrypoints import model_commands, report, sales_commands, service_commands, training_report
-from housepredict.entrypoints.arguments import EXIT_CODES, Command, parser
+from housepredict.entrypoints import (
+    file_commands,
+    model_commands,
+    record_commands,
+    report,
+    sales_commands,
+    service_commands,
+    training_report,
+)
+from housepredict.entrypoints.arguments import EXIT_CODES, Command, pairs, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
 from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
+from housepredict.entrypoints.terminal import progress_bar
 
 __all__ = ["EXIT_CODES", "main"]
 
 _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.InvalidSettings, 2),
     (errors.BrokenRules, 3),
-    (errors.UnusableSales, 3),
+    (errors.ErasedSales, 3),
+    (errors.UnreadableFile, 3),
     (errors.NoModel, 4),
     (errors.UnknownModel, 4),
     (errors.UnknownTraining, 4),
+    (errors.UnknownPrediction, 4),
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
     (errors.NoSnapshot, 4),
@@ -47,6 +58,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             host=getattr(options, "host", None),
             port=getattr(options, "port", None),
             workers=getattr(options, "workers", None),
+            keep=getattr(options, "keep", None),
         )
         with application(settings) as opened:
             command: Command = options.command
@@ -95,7 +107,8 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     if options.from_sales:
         location, training_options = what_to_add_to(application, location, training_options)
     source = application.sales_source(location, training_options if options.from_sales else None)
-    training = application.train(source, training_options, report.progress_bar(sys.stderr), options.promote)
+    with progress_bar(sys.stderr, "training") as progress:
+        training = application.train(source, training_options, progress, options.promote)
     if options.json:
         report.print_json(report.training_document(training))
     else:
@@ -104,9 +117,12 @@ def _train(application: Application, options: argparse.Namespace) -> int:
 
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
+    if options.output:
+        return file_commands.predict_file(application, options)
+    given = pairs(options.houses)
     schema = application.live_model.current().version.schema
     estimating = application.explain if options.explain else application.predict
-    prediction = estimating.one(_house(schema, options.features))
+    prediction = estimating.one(_house(schema, given))
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
     if options.json:
@@ -189,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
             "config": service_commands.show_config,
             "health": service_commands.health,
             "migrate": service_commands.migrate,
+            "completion": service_commands.completion,
             "train": _train,
             "predict": _predict,
             "models": model_commands.list_models,
@@ -198,6 +215,10 @@ def _parser() -> argparse.ArgumentParser:
             "trainings": _trainings,
             "trainings cancel": _cancel_training,
             "predictions": _predictions,
+            "predictions show": record_commands.show,
+            "export": record_commands.export,
+            "erase": record_commands.erase,
+            "prune": record_commands.prune,
             "drift": _drift,
             "sale": sales_commands.record_sale,
             "sales": sales_commands.record_file,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from housepredict.domain.drift import FEWEST, Drift, Shift
-from housepredict.entrypoints.version_report import table
+from housepredict.entrypoints.terminal import table
 
 _PSI_DIGITS = 4
 _PERCENT_DIGITS = 2

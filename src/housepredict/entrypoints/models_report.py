@@ -7,7 +7,8 @@ from typing import Any
 
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.processes import LiveProcess, converged
-from housepredict.entrypoints.version_report import model_document, number, source_text, table
+from housepredict.entrypoints.terminal import table
+from housepredict.entrypoints.version_report import model_document, number, source_text
 
 
 def models_document(

@@ -5,36 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from attrs import asdict
 
 from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction, Explanation, Unit
-from housepredict.domain.ports import Progress
 from housepredict.domain.usecases import Training
-from housepredict.entrypoints.version_report import evaluation_text, model_document, table, verdict_lines
-
-
-def progress_bar(stream: TextIO) -> Progress:
-    """A progress bar, where somebody is there to see it."""
-
-    def silent(_done: int, _total: int) -> None:
-        """Nothing to show it on."""
-
-    if not stream.isatty():
-        return silent
-    from tqdm import tqdm
-
-    bar = tqdm(desc="training", file=stream, leave=False)
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return show
+from housepredict.entrypoints.terminal import table
+from housepredict.entrypoints.version_report import evaluation_text, model_document, verdict_lines
 
 
 def training_text(training: Training) -> str:
@@ -121,6 +100,21 @@ def explanation_text(explanation: Explanation) -> str:
 def interval_document(intervals: Iterable[Interval]) -> dict[str, dict[str, float]] | None:
     """Intervals as JSON, by level; None where there are none."""
     return {str(each.level): {"low": each.low, "high": each.high} for each in intervals} or None
+
+
+def prediction_text(prediction: Prediction) -> str:
+    """A prediction as a table of what was said and of which house."""
+    estimate = prediction.estimate
+    rows = [
+        ("id", str(prediction.id)),
+        ("time (UTC)", f"{prediction.created_at:%Y-%m-%d %H:%M:%S}"),
+        ("model version", estimate.model_version),
+        ("price", f"{prediction.price:,.2f}"),
+        *((f"{each.level} % interval", f"{each.low:,.2f} to {each.high:,.2f}") for each in estimate.intervals),
+        *((name, str(value)) for name, value in estimate.house.values.items()),
+        *(("warning", each.message) for each in estimate.caveats),
+    ]
+    return table(("what", "value"), rows)
 
 
 def predictions_text(predictions: Sequence[Prediction]) -> str:

@@ -56,11 +56,12 @@ def add_sales_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
     sales.add_argument("sales", type=Path, metavar="SALES", help="a CSV file with the columns prediction, price, date")
 
     accuracy = add("accuracy", "Measure the estimates by the sales that came back, by model version.", as_json)
-    accuracy.add_argument("--since", type=_day, metavar="YYYY-MM-DD", help="only what was sold on this day or later")
-    accuracy.add_argument("--until", type=_day, metavar="YYYY-MM-DD", help="only what was sold on this day or earlier")
+    accuracy.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="only what was sold on this day or later")
+    accuracy.add_argument("--until", type=day, metavar="YYYY-MM-DD", help="only what was sold on this day or earlier")
 
 
-def _day(text: str) -> date:
+def day(text: str) -> date:
+    """A day on the command line."""
     try:
         return date.fromisoformat(text)
     except ValueError:

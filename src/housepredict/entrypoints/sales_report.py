@@ -11,7 +11,7 @@ from attrs import asdict
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.entrypoints.measures import MEASURES
-from housepredict.entrypoints.version_report import table
+from housepredict.entrypoints.terminal import table
 
 _IN_THE_TABLE = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
 

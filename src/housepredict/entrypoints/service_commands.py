@@ -1,11 +1,14 @@
-"""The commands around a service: `housepredict config | health | migrate`."""
+"""The commands around a service: `housepredict config | health | migrate | completion`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
+from housepredict.domain.errors import MissingExtra
 from housepredict.entrypoints import report
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.settings import settings_and_origins
@@ -39,6 +42,30 @@ def health(application: Application, _options: argparse.Namespace) -> int:
         connection.close()
     print("alive" if status == 200 else f"not alive: status {status}")
     return 0 if status == 200 else 1
+
+
+def completion(_application: Application, options: argparse.Namespace) -> int:
+    """Print what completes commands and options in a shell."""
+    try:
+        import shtab
+    except ImportError as error:
+        raise MissingExtra.named("terminal", "Completing commands") from error
+    parser = options.parser()
+    for action in _actions(parser):
+        if action.dest == "data_dir":
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # where shtab looks for it
+        elif action.type is Path or action.dest in ("sales", "houses", "output"):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, options.shell))
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:  # noqa: SLF001  # argparse has no other way to tell them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield from _actions(command)
 
 
 def migrate(application: Application, options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ PREFIX = "HOUSEPREDICT_"
 MIN_TOKEN = 16
 IN_MEMORY = "memory:"
 _POSTGRES = ("postgresql", "postgres")
-_SECRETS = ("database_url", "token", "signing_key")  # each may be in a file instead
+_SECRETS = ("database_url", "database_direct_url", "token", "signing_key")  # each may be in a file instead
 PROJECT_FOLDER = Path(".housepredict")
 
 # The tutorial's variables and what they default to; a password has no default. The last one is not the tutorial's.
@@ -38,6 +38,7 @@ _LAB = {
 # Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+_MOST_DAYS = 20_000  # no prediction can be older
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("auto", "json", "text")
 _ACCESS_LOGS = ("all", "sampled", "errors", "none")
@@ -58,6 +59,7 @@ class Settings:
     data_dir: where models, and predictions without a database, are kept.
     database_url: a PostgreSQL URL; one whose scheme is a plug-in's keeps predictions there; `memory:` keeps them in
         memory alone; None keeps them in SQLite in data_dir.
+    database_direct_url: the same server without a pool such as pgbouncer; database_url then leads to the pool.
     models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
     predictor: the plug-in that loads model versions; None for housepredict's own way.
     demo: whether the demonstration model serves while no model is promoted.
@@ -74,6 +76,7 @@ class Settings:
     idle_timeout: seconds for which a connection may stay open without a request.
     cors_origins: whose web pages may ask, `*` for everybody's.
     rate_limit: how many requests may come from one address; None for any number.
+    keep: days for which predictions are remembered; None for ever.
     drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
     log_format: `json`, `text`, or `auto`: text for a terminal, else JSON.
     access_log: which requests are logged: `all`, `errors`, `none`, or `sampled`: errors, slow ones, and one a second.
@@ -82,6 +85,7 @@ class Settings:
 
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
+    database_direct_url: str | None = field(default=None, repr=False)
     models: str = "database"
     predictor: str | None = None
     demo: bool = False
@@ -102,6 +106,7 @@ class Settings:
     rate_limit: RateLimit | None = None
     drain: float = 0.0
     log_level: str = "info"
+    keep: int | None = None
     log_format: str = "auto"
     access_log: str = "sampled"
     tracing: bool = False
@@ -229,6 +234,10 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}, of which each worker would have its own"
+    if any(name.startswith("database_direct_url") for name in values) and (
+        values.get("database_url", values.get("database_url_file")) in (None, IN_MEMORY)
+    ):
+        yield f"{PREFIX}DATABASE_DIRECT_URL is for a database with a pool in front of it: name the pool, too"
     for secret in _SECRETS:
         if secret in values and f"{secret}_file" in values:
             yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
@@ -259,6 +268,13 @@ def _seconds(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def _days(text: str) -> int:
+    found = re.fullmatch(r"([1-9]\d{0,4})d", text, re.ASCII)
+    if not found or int(found[1]) > _MOST_DAYS:
+        raise ValueError(f"must be a number of days from 1d to {_MOST_DAYS}d, such as 400d")
+    return int(found[1])
+
+
 def _database_url(text: str) -> str:
     scheme = urlsplit(text).scheme
     if text != IN_MEMORY and scheme not in _POSTGRES and scheme not in (others := installed(REPOSITORIES)):
@@ -270,6 +286,12 @@ def _database_url(text: str) -> str:
 def _predictor(text: str) -> str:
     if text not in (known := installed(PREDICTORS)):
         raise ValueError(f"must be a plug-in of {PREDICTORS} that is installed ({', '.join(known) or 'there is none'})")
+    return text
+
+
+def _server_url(text: str) -> str:
+    if urlsplit(text).scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be a postgresql:// URL")
     return text
 
 
@@ -312,6 +334,8 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "database_url": _database_url,
     "database_url_file": _file_of(_database_url),
+    "database_direct_url": _server_url,
+    "database_direct_url_file": _file_of(_server_url),
     "models": _one_of(_MODEL_STORES),
     "predictor": _predictor,
     "demo": _flag,
@@ -336,4 +360,5 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "log_level": _one_of(_LOG_LEVELS),
     "log_format": _one_of(_LOG_FORMATS),
     "access_log": _one_of(_ACCESS_LOGS),
+    "keep": _days,
 }

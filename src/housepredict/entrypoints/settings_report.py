@@ -9,7 +9,7 @@ from typing import Any
 from attrs import fields
 
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, shown_database
-from housepredict.entrypoints.version_report import table
+from housepredict.entrypoints.terminal import table
 
 _HIDDEN = "(hidden)"
 _NAMES = {"given": "command line"}

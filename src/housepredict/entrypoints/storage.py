@@ -110,7 +110,9 @@ class Storage:
         from housepredict.adapters.sqlite_spool import SqliteSpool
 
         spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
-        behind = partial(PostgresPredictions.open, url, timeout=POSTGRES_PATIENCE)
+        behind = partial(
+            PostgresPredictions.open, url, direct=self.settings.database_direct_url, timeout=POSTGRES_PATIENCE
+        )
         return self._resources.enter_context(SpooledPredictions.open(spool, behind))
 
     def backlog(self) -> Backlog | None:
@@ -134,7 +136,12 @@ class Storage:
         with needing("postgres", "Keeping sales in PostgreSQL"):
             from housepredict.adapters.postgres.sales import PostgresSales
 
-        return self._resources.enter_context(closing(PostgresSales.at(url)))
+        return self._resources.enter_context(closing(PostgresSales.at(self._server)))
+
+    @property
+    def _server(self) -> str:
+        """The way to PostgreSQL itself, which a pool may be in front of: for what locks, listens or is rare."""
+        return self.settings.database_direct_url or self.settings.database_url or ""
 
     @property
     def _model_folder(self) -> Path:
@@ -148,7 +155,7 @@ class Storage:
             return None
         with needing("postgres", "Keeping model versions in PostgreSQL"):
             from housepredict.adapters.postgres.model_database import ModelDatabase
-        return self._resources.enter_context(closing(ModelDatabase.at(url)))
+        return self._resources.enter_context(closing(ModelDatabase.at(self._server)))
 
     def migrate(self, seconds: float) -> bool:
         """Bring the tables in PostgreSQL up to date; the server has so long to answer. False where there is none.
@@ -161,7 +168,7 @@ class Storage:
         with needing("postgres", "Bringing a database up to date"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
-        migrate_once_it_answers(url, seconds)
+        migrate_once_it_answers(self._server, seconds)
         return True
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from housepredict.domain.trainings import TrainingRecord
-from housepredict.entrypoints.version_report import table
+from housepredict.entrypoints.terminal import table
 
 
 def training_record_document(record: TrainingRecord) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict
@@ -18,6 +17,7 @@ from housepredict.domain.models import (
 )
 from housepredict.domain.verdicts import Verdict
 from housepredict.entrypoints.measures import MEASURES
+from housepredict.entrypoints.terminal import table
 
 
 def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
@@ -188,12 +188,3 @@ def _range(bounds: Bounds | None, digits: int) -> str:
 def number(value: float | None, digits: int, unit: str = "") -> str:
     """A measure as it is printed; `-` where it is not defined."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side, under their names."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, [width * "-" for width in widths], *rows)
-    )

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
-from typing import cast
+from typing import ClassVar, cast
 from uuid import UUID
 
 import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from housepredict.domain.caveats import Caveat
+from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
@@ -33,6 +34,7 @@ from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
 Another = Callable[[], AbstractContextManager[PredictionRepository]]
 
 _ids = IdSequence()
+_AFTER_ALL = UUID(int=2**128 - 1)
 _LIMIT = int(MAX_MAGNITUDE)
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
@@ -111,10 +113,22 @@ def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterato
             return
 
 
+def prune_all(repository: PredictionRepository, before: UUID) -> None:
+    """Forget everything with an id below `before`."""
+    while repository.prune(before, 1000):
+        pass
+
+
 # Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
 # what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
 # are above those of the examples before it, and each looks at its own alone.
-shared = settings(suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture])
+# No deadline: how long a disk or a server takes is not what these tests are about.
+shared = settings(
+    deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
+)
+
+# erasing takes a repository some milliseconds, and few examples show all there is to it
+erasing = settings(shared, max_examples=25)
 
 
 class PredictionRepositoryContract:
@@ -122,6 +136,9 @@ class PredictionRepositoryContract:
 
     If others can open the same data, in this process or after it, give it the fixture `another`, too.
     """
+
+    complete: ClassVar[bool] = True
+    """Whether it can tell of everything and forget it. False is for one that is cut off from a part, and says so."""
 
     @pytest.fixture
     def repository(self) -> PredictionRepository:
@@ -209,6 +226,85 @@ class PredictionRepositoryContract:
         found = repository.find([each.id for each in written[::400]] * 400)
         assert list(found) == written[::400]
 
+    @erasing
+    @given(batch=batches(estimates, min_size=3), data=st.data())
+    def test_what_lies_between_two_ids_is_read_oldest_first(
+        self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
+    ) -> None:
+        repository.append(batch)
+        oldest_first = newest_first(batch)[::-1]
+        ends = st.sampled_from([*(each.id for each in batch), _AFTER_ALL])
+        first, end, limit = data.draw(ends), data.draw(ends | st.just(_AFTER_ALL)), data.draw(st.integers(0, 6))
+        inside = [each for each in oldest_first if first <= each.id < end]
+        with self._refused():
+            found = repository.between(first, end, limit)
+            assert list(found) == inside[:limit]
+            assert [kinds(each) for each in found] == [kinds(each) for each in inside[:limit]]
+
+    @erasing
+    @given(batch=batches(estimates, min_size=1), late=batches(min_size=1), data=st.data())
+    def test_what_was_erased_is_gone_and_never_recorded_again(
+        self, repository: PredictionRepository, batch: list[Prediction], late: list[Prediction], data: st.DataObject
+    ) -> None:
+        repository.append(batch)
+        erased = data.draw(st.lists(st.sampled_from(batch), unique_by=lambda each: each.id))
+        ids = [each.id for each in (*erased, *late)]
+        with self._refused():
+            assert repository.erase([*ids, *ids]) == len(erased)
+            kept = [each for each in newest_first(batch) if each not in erased]
+            for _ in range(2):
+                assert list(repository.find([each.id for each in (*batch, *late)])) == kept[::-1]
+                assert list(repository.between(min(ids), _AFTER_ALL, 100)) == [
+                    each for each in kept[::-1] if each.id >= min(ids)
+                ]
+                assert not {each.id for each in repository.recent(100)}.intersection(ids)
+                repository.append([*batch, *late])
+            assert repository.erase(ids) == 0
+            assert repository.erase([]) == 0
+
+    @erasing
+    @given(batch=batches(min_size=1), data=st.data(), limit=st.integers(1, 4))
+    def test_the_oldest_are_pruned_and_no_more_than_asked(
+        self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject, limit: int
+    ) -> None:
+        first, *_ = oldest_first = newest_first(batch)[::-1]
+        with self._refused():
+            prune_all(repository, first.id)
+            repository.append(batch)
+            repository.erase([first.id])
+            before = data.draw(st.sampled_from([*(each.id for each in batch), _AFTER_ALL]))
+            pruned = [each for each in oldest_first if each.id < before][:limit]
+            assert repository.prune(before, limit) == len(pruned)
+            kept = [each for each in oldest_first if each not in pruned and each is not first]
+            assert list(repository.between(first.id, _AFTER_ALL, 100)) == kept
+
+    def test_many_are_erased_at_once(self, repository: PredictionRepository) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "many")
+        written = [Prediction(id_, now, estimate) for id_ in _ids.take(40_000, now)]
+        repository.append(written[::400])
+        with self._refused():
+            assert repository.erase([each.id for each in written[:39_000]]) == 98
+            assert list(repository.find([each.id for each in written])) == written[39_200::400]
+
+    def test_what_is_recorded_while_it_is_erased_is_gone(
+        self, repository: PredictionRepository, another: Another | None
+    ) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "at once")
+        with self._refused(), (another or (lambda: nullcontext(repository)))() as other:
+            for _ in range(30):
+                batch = [Prediction(id_, now, estimate) for id_ in _ids.take(3, now)]
+                ids = [each.id for each in batch]
+                with ThreadPoolExecutor(5) as threads:
+                    work: list[Future[object]] = [threads.submit(repository.append, batch)]
+                    work.append(threads.submit(other.erase, ids))
+                    work += [threads.submit(repository.append, batch) for _ in range(3)]
+                for each in work:
+                    each.result()
+                assert list(repository.find(ids)) == []
+
+    def _refused(self) -> AbstractContextManager[object]:
+        return nullcontext() if self.complete else pytest.raises(RepositoryUnavailable)
+
     @shared
     @given(batch=batches(min_size=1))
     def test_an_id_that_a_batch_repeats_is_recorded_once(
@@ -247,7 +343,7 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, another: Another | None
     ) -> None:
         run_state_machine_as_test(
-            lambda: PredictionRepositoryMachine(repository, another),  # type: ignore[arg-type]  # any factory will do
+            lambda: PredictionRepositoryMachine(repository, another, self.complete),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),
         )
 
@@ -258,12 +354,15 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
     One repository serves all runs: the ids of a run are above those of the runs before it.
     """
 
-    def __init__(self, repository: PredictionRepository, another: Another | None) -> None:
+    def __init__(self, repository: PredictionRepository, another: Another | None, complete: bool = True) -> None:
         super().__init__()
+        self.complete = complete
         self.open = another or (lambda: nullcontext(repository))
         self.repository = repository
         self.first = _ids.take(1, datetime.now(UTC))[0]
         self.recorded: dict[UUID, Prediction] = {}
+        self.erased: dict[UUID, Prediction] = {}
+        self.cleared = False
 
     @rule(batch=batches())
     def append(self, batch: list[Prediction]) -> None:
@@ -274,7 +373,8 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
     @rule(new=batches(), data=st.data())
     def append_again(self, new: list[Prediction], data: st.DataObject) -> None:
         """Record something new together with something known, through another repository over the same data."""
-        known = data.draw(st.lists(st.sampled_from(list(self.recorded.values())), max_size=4)) if self.recorded else []
+        before = [*self.recorded.values(), *self.erased.values()]
+        known = data.draw(st.lists(st.sampled_from(before), max_size=4)) if before else []
         with self.open() as other:
             other.append([*known, *new])
         self.recorded |= {each.id: each for each in new}
@@ -290,6 +390,40 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         """Look for some by their ids."""
         ids = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=4)) if self.recorded else []
         assert list(self.repository.find(ids)) == [self.recorded[each] for each in sorted(set(ids))]
+
+    @precondition(lambda self: self.complete)
+    @rule(data=st.data(), unknown=batches())
+    def erase(self, data: st.DataObject, unknown: list[Prediction]) -> None:
+        """Erase some that are known, and some that are not, through another repository over the same data."""
+        known = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=2)) if self.recorded else []
+        with self.open() as other:
+            assert other.erase([*known, *(each.id for each in unknown)]) == len(set(known))
+        self.erased |= {each: self.recorded.pop(each) for each in set(known)}
+        self.erased |= {each.id: each for each in unknown}
+
+    @precondition(lambda self: self.complete)
+    @rule(data=st.data(), limit=st.integers(1, 5))
+    def prune(self, data: st.DataObject, limit: int) -> None:
+        """Forget the oldest."""
+        if not self.cleared:
+            prune_all(self.repository, self.first)
+            self.cleared = True
+        ids = sorted(self.recorded | self.erased)
+        before = data.draw(st.sampled_from([*ids, _AFTER_ALL]))
+        pruned = [each for each in ids if each < before][:limit]
+        assert self.repository.prune(before, limit) == len(pruned)
+        for each in pruned:
+            self.recorded.pop(each, None)
+            self.erased.pop(each, None)
+
+    @precondition(lambda self: self.complete)
+    @rule(data=st.data(), limit=st.integers(0, 10))
+    def read_between(self, data: st.DataObject, limit: int) -> None:
+        """Read a span of ids."""
+        ids = sorted([self.first, *self.recorded, *self.erased, _AFTER_ALL])
+        first, end = data.draw(st.sampled_from(ids)), data.draw(st.sampled_from(ids))
+        inside = [self.recorded[each] for each in sorted(self.recorded) if first <= each < end]
+        assert list(self.repository.between(first, end, limit)) == inside[:limit]
 
     @rule(size=st.integers(1, 5))
     def read_everything(self, size: int) -> None:

@@ -188,6 +188,34 @@ class SaleRepositoryContract:
                 kept = {each.prediction for each in repository.current()}
                 assert [batch for batch in batches if batch[0].prediction in kept] == [answers[0]]
 
+    @shared
+    @given(batch=batches(min_size=1), data=st.data())
+    def test_the_sales_of_predictions_that_are_erased_are_gone_and_no_others(
+        self, repository: SaleRepository, batch: list[RecordedSale], data: st.DataObject
+    ) -> None:
+        delivery = new_delivery()
+        repository.append(batch, delivery)
+        predictions = sorted({each.prediction for each in batch})
+        erased = set(data.draw(st.lists(st.sampled_from(predictions))))
+        kept = [each for each in batch if each.prediction not in erased]
+        assert repository.erase([*erased, *erased, *new_ids(1)]) == len(batch) - len(kept)
+        for prediction in predictions:
+            assert list(repository.history(prediction)) == [
+                each for each in by_id(kept) if each.prediction == prediction
+            ]
+        assert [each for each in repository.current() if each.prediction in predictions] == counting(kept)
+        assert list(repository.append(batch, delivery)) == by_id(kept), "a repeated delivery brings nothing back"
+        assert repository.erase([]) == repository.erase(list(erased)) == 0
+
+    def test_the_sales_of_old_predictions_are_pruned_and_no_more_than_asked(self, repository: SaleRepository) -> None:
+        # sales that were recorded after the predictions that they are of were pruned
+        predictions = new_ids(4)
+        batch = [sale for each in predictions for sale in some_sales(2, prediction=each)]
+        repository.append(batch)
+        assert [repository.prune(predictions[3], 4), repository.prune(predictions[3], 4)] == [4, 2]
+        assert list(repository.current()) == counting(batch[6:])
+        assert repository.prune(predictions[3], 4) == 0
+
     def test_threads_that_append_at_once_lose_nothing(self, repository: SaleRepository) -> None:
         written = [some_sales(3) for _ in range(30)]
         with ThreadPoolExecutor(8) as threads:
@@ -244,6 +272,17 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
         assert list(self.repository.append(batch, Delivery(key, digest))) == known
         if known == by_id(batch):
             self.recorded += batch
+
+    @rule(data=st.data())
+    def erase(self, data: st.DataObject) -> None:
+        """Erase the sales of some predictions, through another repository over the same data."""
+        erased = data.draw(st.lists(st.sampled_from(self.predictions), max_size=2, unique=True))
+        kept = [each for each in self.recorded if each.prediction not in erased]
+        with self.open() as other:
+            assert other.erase(erased) == len(self.recorded) - len(kept)
+        self.recorded = kept
+        for key, (digest, known) in self.delivered.items():
+            self.delivered[key] = digest, [each for each in known if each.prediction not in erased]
 
     @rule(since=st.none() | st.dates(), until=st.none() | st.dates())
     def read_what_counts(self, since: date | None, until: date | None) -> None:

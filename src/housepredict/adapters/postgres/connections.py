@@ -57,9 +57,13 @@ class Database:
 
     conninfo: str = field(repr=False)
     place: str
+    pooled: bool = False
+    """Whether a pool of connections is in front of it, and gives each transaction another one: what is set or prepared
+    on a connection is then somebody else's.
+    """
 
     @classmethod
-    def at(cls, conninfo: str) -> Self:
+    def at(cls, conninfo: str, *, pooled: bool = False) -> Self:
         """The database that a URL or a `key=value` text of libpq names.
 
         Raises MisconfiguredRepository if it cannot be read; what libpq says of it is left out, for it quotes passwords.
@@ -77,11 +81,14 @@ class Database:
                 "the database URL cannot be read: special characters in its user or password must be percent-encoded"
             )
         defaults = {key: value for key, value in _DEFAULTS.items() if key not in given}
-        return cls(make_conninfo(conninfo, **defaults), f"{host}:{port}/{name}")
+        return cls(make_conninfo(conninfo, **defaults), f"{host}:{port}/{name}", pooled)
 
     def prepare(self, connection: ImpatientConnection, timeout: float) -> None:
         """Bound the wait for each answer, in seconds."""
         connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
+        if self.pooled:
+            connection.prepare_threshold = None
+            return
         connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
 
     @contextmanager

@@ -14,6 +14,7 @@ import psycopg
 from attrs import define
 from psycopg_pool import ConnectionPool
 
+from housepredict.adapters.postgres import erasures
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -37,10 +38,12 @@ ON CONFLICT (id) DO NOTHING
 
 _SELECT = """
 SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
-FROM predictions
+FROM predictions WHERE erased_at IS NULL
 """
-_RECENT = f"{_SELECT} WHERE id < %s ORDER BY id DESC LIMIT %s"
-_FIND = f"{_SELECT} WHERE id = ANY (%s) ORDER BY id"
+_RECENT = f"{_SELECT} AND id < %s ORDER BY id DESC LIMIT %s"
+_FIND = f"{_SELECT} AND id = ANY (%s) ORDER BY id"
+_OF_LAB = f"{_SELECT} AND lab_id = %s"
+_BETWEEN = f"{_SELECT} AND id >= %s AND id < %s ORDER BY id LIMIT %s"
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
 
 _CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
@@ -57,14 +60,15 @@ class PostgresPredictions:
     _writer: Writer
 
     @classmethod
-    def open(cls, conninfo: str, *, connections: int = 4, timeout: float = 5.0) -> Self:
+    def open(cls, conninfo: str, *, direct: str | None = None, connections: int = 4, timeout: float = 5.0) -> Self:
         """Connect, and bring the database's tables up to date.
 
         `conninfo` is a URL or a `key=value` text of libpq, `connections` the most to hold at once; `timeout`, in
-        seconds, bounds the wait for a connection, and then for the answer. Raises RepositoryUnavailable.
+        seconds, bounds the wait for a connection, and then for the answer. With `direct`, the way to the server itself,
+        `conninfo` is that to a pool in front of it, of connections or of transactions. Raises RepositoryUnavailable.
         """
-        database = Database.at(conninfo)
-        migrate(database)
+        database = Database.at(conninfo, pooled=direct is not None)
+        migrate(database if direct is None else Database.at(direct))
 
         def configure(connection: ImpatientConnection) -> None:
             database.prepare(connection, timeout)
@@ -112,6 +116,24 @@ class PostgresPredictions:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return [prediction(*row) for row in self._read(_FIND, list(ids))]
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        return [prediction(*row) for row in self._read(_BETWEEN, first, end, limit)]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        with self._database.translated(), self._pool.connection() as connection:
+            return erasures.erase(connection, ids)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        with self._database.translated(), self._pool.connection() as connection:
+            return erasures.prune(connection, before, limit)
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number in the tutorial's table; None if there is none."""
+        return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
+
     def check(self) -> None:
         """Return if a batch could be recorded now: the server answers, and lets this user write."""
         [(writable,)] = self._read(_CHECK)
@@ -133,7 +155,7 @@ class PostgresPredictions:
 
     def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._database.translated(), self._pool.connection() as connection:
-            return connection.execute(query, parameters, prepare=True).fetchall()
+            return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
 
 
 def _rows(predictions: Sequence[Prediction]) -> str:

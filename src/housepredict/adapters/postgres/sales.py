@@ -32,6 +32,10 @@ _CURRENT = f"""
 )
 ORDER BY sold_on DESC, id DESC LIMIT %s
 """
+_ERASE = "DELETE FROM sales WHERE prediction = ANY (%s)"
+_PRUNE = """
+DELETE FROM sales WHERE id IN (SELECT id FROM sales WHERE prediction < %s ORDER BY prediction, id LIMIT %s)
+"""
 
 
 @define
@@ -69,6 +73,16 @@ class PostgresSales:
     ) -> Sequence[RecordedSale]:
         """The sale of each prediction that counts, latest first; see SaleRepository."""
         return self._read(_CURRENT, since or date.min, until or date.max, limit)
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions; how many sales it was."""
+        with self._connected() as connection:
+            return connection.execute(_ERASE, (list(predictions),)).rowcount
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        with self._connected() as connection:
+            return connection.execute(_PRUNE, (before, limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         """Everything that was recorded for a prediction, oldest first."""

@@ -45,7 +45,10 @@ class Writer:
         with self._lock:
             server = self._connected().pgconn
             try:
-                server.send_query_prepared(_NAME, [parameter.encode()])
+                if self._database.pooled:
+                    server.send_query_params(self._statement.encode(), [parameter.encode()])
+                else:
+                    server.send_query_prepared(_NAME, [parameter.encode()])
                 self._finish(server)
             finally:
                 if server.transaction_status != pq.TransactionStatus.IDLE:
@@ -66,8 +69,9 @@ class Writer:
             connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
             try:
                 self._database.prepare(connection, self._timeout)
-                connection.pgconn.send_prepare(_NAME, self._statement.encode())
-                self._finish(connection.pgconn)
+                if not self._database.pooled:
+                    connection.pgconn.send_prepare(_NAME, self._statement.encode())
+                    self._finish(connection.pgconn)
             except BaseException:
                 connection.close()
                 raise

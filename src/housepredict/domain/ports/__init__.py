@@ -5,7 +5,13 @@ Every port is synchronous and takes a batch.
 
 from housepredict.domain.ports.clock import Clock
 from housepredict.domain.ports.models import ModelStore
-from housepredict.domain.ports.predictions import Backlog, Backlogged, PredictionRepository, RepositoryOpener
+from housepredict.domain.ports.predictions import (
+    Backlog,
+    Backlogged,
+    PredictionRepository,
+    RepositoryOpener,
+    TakenOver,
+)
 from housepredict.domain.ports.processes import LiveProcesses
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
@@ -18,6 +24,7 @@ from housepredict.domain.ports.serving import (
     PredictorSource,
     Valuation,
 )
+from housepredict.domain.ports.tables import HouseRows, Houses, HouseTable, Outcome, PriceTable
 from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
 from housepredict.domain.ports.training_log import TrainingLog
 
@@ -29,19 +36,25 @@ __all__ = [
     "ExplainerLoader",
     "ExplainerSource",
     "Fitted",
+    "HouseRows",
+    "HouseTable",
+    "Houses",
     "InService",
     "Learned",
     "LiveProcesses",
     "ModelStore",
+    "Outcome",
     "PredictionRepository",
     "Predictor",
     "PredictorLoader",
     "PredictorSource",
+    "PriceTable",
     "Progress",
     "RepositoryOpener",
     "SaleRepository",
     "SalesSource",
     "SalesSources",
+    "TakenOver",
     "Trainer",
     "TrainingLog",
     "Valuation",

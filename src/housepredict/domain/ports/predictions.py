@@ -31,8 +31,34 @@ class PredictionRepository(Protocol):
         Raises RepositoryUnavailable, too, where it cannot tell of an id whether it is known.
         """
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`.
+
+        Raises RepositoryUnavailable, too, where it cannot tell all of them.
+        """
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for, durably, all or nothing; how many of them were known.
+
+        An id that was erased, known or not, is never recorded again: an append ignores it. Raises RepositoryUnavailable
+        where that cannot be promised now.
+        """
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, and that such ids were erased, at most `limit` in all; how many
+        those were.
+        """
+
     def check(self) -> None:
         """Return if a batch could be recorded now."""
+
+
+@runtime_checkable
+class TakenOver(Protocol):
+    """A repository that has taken over the predictions of the tutorial's service, which numbered them."""
+
+    def of_lab(self, number: int) -> Prediction | None:
+        """The prediction that had this number there; None if there is none. Raises RepositoryUnavailable."""
 
 
 class RepositoryOpener(Protocol):

@@ -29,5 +29,14 @@ class SaleRepository(Protocol):
         included, latest sale first, of one day the one with the largest id; at most `limit`.
         """
 
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions, durably, all or nothing; how many sales it was.
+
+        The keys that these came with stay known: a delivery that comes again brings none of them back.
+        """
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         """Everything that was recorded for a prediction, oldest first; the last is what counts."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import InvalidHouses
@@ -49,7 +49,46 @@ class Predict:
 
     def record(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
         """Estimate houses that were checked for what is in service, and remember it; see above."""
+        return self._remember(estimate(serving, houses))
+
+    def any_number(self, given: Sequence[object]) -> Sequence[Prediction]:
+        """As above, for more than a batch: every house is checked and estimated before the first batch is recorded."""
+        serving = self._models.current()
+        houses = serving.version.schema.houses(given)
         estimates = estimate(serving, houses)
+        starts = range(0, len(estimates), self._max_batch)
+        return [each for start in starts for each in self._remember(estimates[start : start + self._max_batch])]
+
+    def each(self, serving: InService, given: Sequence[object]) -> Sequence[Prediction | InvalidHouses]:
+        """As above, of houses of which some may be refused: the prediction of each, or what is wrong with it.
+
+        Pointers begin at the house itself: `/size`.
+        """
+        outcomes: dict[int, Prediction | InvalidHouses] = {}
+        houses: dict[int, House] = {}
+        for position, one in enumerate(given):
+            try:
+                (houses[position],) = serving.version.schema.houses([one])
+            except InvalidHouses as error:
+                outcomes[position] = error.alone()
+        try:
+            predictions = self._record_any(serving, houses.values())
+        except InvalidHouses as error:
+            # those that the model has no price for: the others are estimated without them
+            positions = list(houses)
+            for violation in error.violations:
+                position = positions[int(violation.pointer.removeprefix("/"))]
+                outcomes[position] = InvalidHouses([evolve(violation, pointer="")])
+                del houses[position]
+            predictions = self._record_any(serving, houses.values())
+        outcomes.update(zip(houses, predictions, strict=True))
+        return [outcomes[position] for position in range(len(given))]
+
+    def _record_any(self, serving: InService, houses: Iterable[House]) -> Sequence[Prediction]:
+        checked = list(houses)
+        return self.record(serving, checked) if checked else []
+
+    def _remember(self, estimates: Sequence[Estimate]) -> Sequence[Prediction]:
         now = self._clock.now()
         predictions = [
             Prediction(identifier, now, each)

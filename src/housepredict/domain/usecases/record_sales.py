@@ -11,7 +11,7 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
-from housepredict.domain.errors import InvalidSales
+from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, Kind
 from housepredict.domain.identifiers import IdSequence
@@ -57,13 +57,17 @@ class RecordSales:
         Each of `given` maps `prediction` to an id, `price` to what the house sold for, and `date` to the day of the
         sale. With a `key` of 1 to 255 visible ASCII characters the same batch is recorded once, however often it is
         given. Raises InvalidSales with every violation (pointers begin with the sale's position: `/3/price`),
-        RepeatedKey for another batch with a known key, or RepositoryUnavailable.
+        RepeatedKey for another batch with a known key, ErasedSales where nothing is left of what came with it, or
+        RepositoryUnavailable.
         """
         if len(given) > self._max_batch:
             message = f"must hold at most {self._max_batch} sales, not {len(given)}"
             raise InvalidSales([Violation("", Rule.LIMIT, message)])
         _demand_key(key)
-        return self._record(self._checked(given), key)
+        returned = self._record(self._checked(given), key)
+        if not returned:
+            raise ErasedSales
+        return returned
 
     def one(self, given: object, key: str | None = None) -> ReturnedSale:
         """A batch of one; pointers begin at the sale itself: `/price`."""
@@ -106,7 +110,8 @@ class RecordSales:
         # before they are recorded: who is told that predictions cannot be read now will try again
         matched = self._matched(sales)
         recorded = self._sales.append(sales, Delivery(key, _digest(told)) if key else None)
-        return [ReturnedSale(sale, each.prediction) for sale, each in zip(recorded, matched, strict=True)]
+        known = {each.sale.prediction: each.prediction for each in matched}
+        return [ReturnedSale(sale, known.get(sale.prediction)) for sale in recorded]
 
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[ReturnedSale]:
         known = {each.id: each for each in self._predictions.find([each.prediction for each in sales])}

@@ -23,6 +23,7 @@ from housepredict.entrypoints.http.meter import Meter, TimedPredictions
 from housepredict.entrypoints.http.observer import Observed, Observer
 from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.http.tally import Tally
 from housepredict.entrypoints.settings import Settings, read_settings
@@ -97,9 +98,11 @@ def asgi_app(
             app.state.reviewing = asyncio.Lock()
             follower = opened.follower()
             follower.start()
+            pruning = asyncio.create_task(prune_daily(opened))
             try:
                 yield
             finally:
+                pruning.cancel()
                 app.state.application = app.state.estimator = app.state.explaining_estimator = None
                 app.state.observer = None
                 await run_in_threadpool(follower.close)

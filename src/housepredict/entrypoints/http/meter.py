@@ -101,6 +101,18 @@ class TimedPredictions:
         """See PredictionRepository."""
         return self._timed.find(ids)
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """See PredictionRepository."""
+        return self._timed.between(first, end, limit)
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """See PredictionRepository."""
+        return self._timed.erase(ids)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """See PredictionRepository."""
+        return self._timed.prune(before, limit)
+
     def check(self) -> None:
         """See PredictionRepository."""
         self._timed.check()

@@ -33,6 +33,7 @@ from housepredict.entrypoints.http.predict import PREDICT
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
+from housepredict.entrypoints.http.records import RECORD_ROUTES
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
@@ -48,6 +49,8 @@ _ENDPOINTS = {
     "GET /health/ready": "Whether it can estimate and remember, and if not, why",
     "POST /predict": "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
+    "GET /predictions/{id}": "Get one prediction",
+    "DELETE /predictions/{id}": "Erase a prediction and the sales recorded for it",
     "GET /models": "The model versions, the promoted one, and what each process serves",
     "GET /models/{name}": "One model version, with how it came about",
     "POST /models/{name}/promote": "Let another version serve",
@@ -161,6 +164,7 @@ ROUTES = (
     Route("/predict", PREDICT, methods=["POST"]),
     Route("/predictions", predictions),
     *PAGE_ROUTES,
+    *RECORD_ROUTES,
     *MODEL_ROUTES,
     *DRIFT_ROUTES,
     *METRICS_ROUTES,

@@ -1,0 +1,132 @@
+"""Houses to estimate in CSV and Parquet files of any length. Each is read twice, for how features are written shows in
+all of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from housepredict.adapters.tables import TableFile, TextRows, arrow_cells
+from housepredict.domain.cells import is_missing, way_to_read
+from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.ports import HouseRows, Houses
+from housepredict.domain.sales import Cell
+
+_REMEMBERED = 50_000  # different cells of a column, which decide how it is written
+_AT_ONCE = 10_000  # rows of a Parquet file
+
+_Kinds = Mapping[str, Kind]
+_Reads = Mapping[str, Callable[[Cell], object]]
+_Cells = Mapping[str, Sequence[Cell]]
+
+
+@frozen
+class HouseFile:
+    """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows, or a record batch of Arrow."""
+
+    path: Path = field(converter=Path)
+
+    def read(self, schema: FeatureSchema, size: int) -> Houses:
+        """All of it; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
+        file = TableFile(self.path)
+        kinds = {each.name: each.kind for each in schema.features}
+        with file.translated():
+            houses = _parquet(file, kinds, size) if file.is_parquet() else _text(file, kinds, size)
+        if not houses.length:
+            raise file.refused("holds no houses, only a header")
+        return houses
+
+
+def _text(file: TableFile, kinds: _Kinds, size: int) -> Houses:
+    def look(encoding: str) -> Houses:
+        tally = _Tally(kinds)
+        with file.text(encoding) as table:
+            for rows in iter(lambda: list(islice(table.rows, size)), []):
+                tally.add(_columns(table.names, rows), len(rows))
+            names = table.names
+        return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size))
+
+    return file.decoded(look)
+
+
+def _text_rows(file: TableFile, encoding: str, reads: _Reads, size: int) -> Iterator[HouseRows]:
+    with file.translated(), file.text(encoding) as table:
+        for rows in iter(lambda: list(islice(table.rows, size)), []):
+            whole = [row for row in rows if len(row) == len(table.names)]
+            houses = _houses(_columns(table.names, whole), reads, len(whole))
+            yield HouseRows(
+                [next(houses) if len(row) == len(table.names) else None for row in rows],
+                TextRows(table.header, table.delimiter, rows),
+            )
+
+
+def _columns(names: Sequence[str], rows: Sequence[list[str]]) -> _Cells:
+    """The cells of each column, of the rows that have one of each."""
+    whole = (row for row in rows if len(row) == len(names))
+    columns = list(zip(*whole, strict=True)) or [()] * len(names)
+    return {name: [cell.strip() or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
+
+
+def _parquet(file: TableFile, kinds: _Kinds, size: int) -> Houses:
+    tally = _Tally(kinds)
+    with file.parquet() as (opened, names):
+        for batch in opened.iter_batches(_AT_ONCE):
+            tally.add(_arrow_columns(names, batch, kinds), batch.num_rows)
+    return Houses(names, tally.length, _parquet_rows(file, tally.reads(), size))
+
+
+def _parquet_rows(file: TableFile, reads: _Reads, size: int) -> Iterator[HouseRows]:
+    with file.translated(), file.parquet() as (opened, names):
+        for batch in opened.iter_batches(size):
+            yield HouseRows(list(_houses(_arrow_columns(names, batch, reads), reads, batch.num_rows)), batch)
+
+
+def _arrow_columns(names: Sequence[str], batch: Any, wanted: Mapping[str, object]) -> _Cells:
+    return {name: arrow_cells(column) for name, column in zip(names, batch.columns, strict=True) if name in wanted}
+
+
+class _Tally:
+    """How often each cell of a feature occurs, as far as there is room to remember."""
+
+    def __init__(self, kinds: _Kinds) -> None:
+        self._kinds = kinds
+        self._seen = {name: Counter[Cell]() for name in kinds}
+        self.length = 0
+
+    def add(self, columns: _Cells, rows: int) -> None:
+        self.length += rows
+        for name in self._kinds.keys() & columns.keys():
+            seen = self._seen[name]
+            if len(seen) < _REMEMBERED:
+                seen.update(columns[name])
+
+    def reads(self) -> _Reads:
+        return {name: _reader(kind, self._seen[name]) for name, kind in self._kinds.items()}
+
+
+def _reader(kind: Kind, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
+    present = {cell: count for cell, count in seen.items() if not is_missing(cell)}
+    # whether a number that must be whole is whole is for validation to say
+    read = way_to_read(Kind.NUMBER if kind is Kind.INTEGER else kind, present)
+
+    def value(cell: Cell) -> object:
+        if is_missing(cell):
+            return None
+        found = read(cell)
+        if kind is Kind.INTEGER and isinstance(found, float) and found.is_integer():
+            return int(found)
+        return cell if found is None else found
+
+    return value
+
+
+def _houses(columns: _Cells, reads: _Reads, length: int) -> Iterator[Mapping[str, object]]:
+    values = {name: list(map(read, columns[name])) for name, read in reads.items() if name in columns}
+    for row in range(length):
+        yield {name: cells[row] for name, cells in values.items() if cells[row] is not None}

@@ -1,0 +1,56 @@
+"""Files that are there once all of them is written, and not at all if that fails."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, cast
+
+from housepredict.domain.errors import UnreadableFile
+
+
+@contextmanager
+def text_file(path: Path | None) -> Iterator[IO[str]]:
+    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Raises UnreadableFile."""
+    if path is None:
+        yield sys.stdout
+        return
+    with whole_file(path) as stream:
+        # without a name and a time in it, the same text is the same file
+        opened = gzip.GzipFile("", "wb", fileobj=stream, mtime=0) if path.suffix == ".gz" else stream
+        text = TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        if opened is stream:
+            text.detach()  # which whoever opened it closes
+        else:
+            text.close()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of an older one once it is complete. Raises UnreadableFile."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device
+            with path.open("wb") as stream:
+                yield stream
+            return
+        target = path.resolve()
+        beside = target.with_name(f".{target.name}.{token_hex(4)}")
+        try:
+            with beside.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,100 @@
+"""The commands for predictions that are remembered: `housepredict predictions show | export | erase | prune`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict
+
+from housepredict.domain.errors import InvalidSettings
+from housepredict.domain.usecases import Forgotten
+from housepredict.entrypoints import report
+from housepredict.entrypoints.bootstrap import Application, text_at
+from housepredict.entrypoints.exports import write_csv, write_lines
+from housepredict.entrypoints.sales_commands import day
+
+
+def show(application: Application, options: argparse.Namespace) -> int:
+    """Show one prediction."""
+    prediction = application.records.one(options.prediction)
+    if options.json:
+        report.print_json(report.prediction_document(prediction))
+    else:
+        print(report.prediction_text(prediction))
+    return 0
+
+
+def export(application: Application, options: argparse.Namespace) -> int:
+    """Write what was estimated to a file."""
+    path = None if options.output == "-" else Path(options.output)
+    name = options.output.removesuffix(".gz")
+    if path and not name.endswith((".csv", ".jsonl")):
+        raise InvalidSettings(["-o must end with .csv or .jsonl, or .gz after that, or be - for JSON lines"])
+    # before it is read: what is estimated meanwhile is none of it
+    until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
+    read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
+    with text_at(path) as stream:
+        count = write_csv(read, stream) if name.endswith(".csv") else write_lines(read(), stream)
+    print(f"housepredict: exported {count:,} predictions", file=sys.stderr)
+    return 0
+
+
+def erase(application: Application, options: argparse.Namespace) -> int:
+    """Forget some predictions, and their sales."""
+    forgotten = application.records.erase(options.predictions)
+    unknown = len({*options.predictions}) - forgotten.predictions
+    later = f" {unknown:,} not known here, and never to be recorded from now on." if unknown else ""
+    _tell(options, forgotten, f"Erased {_counted(forgotten)}.{later}")
+    return 0
+
+
+def prune(application: Application, options: argparse.Namespace) -> int:
+    """Forget old predictions, and their sales."""
+    keep = application.settings.keep
+    if keep is None:
+        raise InvalidSettings(["prune needs --keep, such as --keep 400d, or HOUSEPREDICT_KEEP"])
+    forgotten = application.records.prune(timedelta(days=keep))
+    _tell(options, forgotten, f"Forgot {_counted(forgotten)}, older than {keep:,} days.")
+    return 0
+
+
+def add_record_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
+    """Their options; `add` makes a command of a name, what it is about, and a parser to inherit from."""
+    export = add("export", "Write what was estimated to a file, oldest first.")
+    export.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="a .csv or .jsonl file, also with .gz, or - for JSON lines",
+    )
+    export.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="only what was estimated on this day or later")
+    export.add_argument(
+        "--until", type=day, metavar="YYYY-MM-DD", help="only what was estimated on this day or earlier"
+    )
+
+    erase = add("erase", "Forget predictions for good, and the sales that were recorded for them.", as_json)
+    erase.add_argument("predictions", nargs="+", metavar="ID", help="the id of a prediction")
+
+    prune = add("prune", "Forget predictions that are older than some days, and their sales.", as_json)
+    prune.add_argument("--keep", metavar="DAYS", help="how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)")
+
+
+def _midnight(given: date) -> datetime:
+    return datetime.combine(given, time(), UTC)
+
+
+def _counted(forgotten: Forgotten) -> str:
+    return f"{forgotten.predictions:,} predictions and {forgotten.sales:,} sales"
+
+
+def _tell(options: argparse.Namespace, forgotten: Forgotten, text: str) -> None:
+    if options.json:
+        report.print_json(asdict(forgotten))
+    else:
+        print(text)

@@ -1,0 +1,159 @@
+"""The commands for predictions that are remembered, as whoever types them sees them, and the same from Python."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import housepredict
+from housepredict import UnknownPrediction
+from housepredict.domain.usecases import Forgotten
+from housepredict.entrypoints.cli import main
+
+HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
+UNKNOWN = "01970000-0000-7000-8000-000000000001"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run housepredict in a folder of its own, with nothing else set."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".housepredict").mkdir()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+def predicted(run: Run) -> Any:
+    code, out, _ = run("predict", "--demo", "--json", "size=2500", "bedrooms=3", "age=10")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_a_prediction_is_shown(run: Run) -> None:
+    prediction = predicted(run)
+    code, out, _ = run("predictions", "show", prediction["id"])
+    assert code == 0
+    assert all(text in out for text in (prediction["id"], "254,206.02", "demonstration", "bedrooms", "synthetic data"))
+    code, out, _ = run("predictions", "show", "--json", prediction["id"])
+    assert (code, json.loads(out)) == (0, prediction)
+    with housepredict.open() as prices:
+        assert prices.prediction(prediction["id"]).price == 254206.02
+
+
+@pytest.mark.parametrize("id_", [UNKNOWN, "17"])
+def test_a_prediction_that_is_not_remembered_is_told(run: Run, id_: str) -> None:
+    code, out, err = run("predictions", "show", id_)
+    assert (code, out) == (4, "")
+    assert err == f"housepredict: no prediction {id_} is remembered\n"
+    with housepredict.open() as prices, pytest.raises(UnknownPrediction):
+        prices.prediction(id_)
+
+
+def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "houses.csv").write_text("name,size,bedrooms,age\na,2500,3,10\nb,big,,10\n")
+    code, out, err = run("predict", "--demo", "houses.csv", "-o", "prices.csv")
+    assert (code, out) == (3, "")
+    assert err == (
+        "housepredict: row 2: /size: must be a number, not text; /bedrooms: is missing\n"
+        "housepredict: estimated 1 houses by version demonstration; refused 1, as the column error says\n"
+    )
+    written = (tmp_path / "prices.csv").read_text().splitlines()
+    assert written[1].startswith("a,2500,3,10,254206.02,")
+    assert written[2] == 'b,big,,10,,,,,,,,"/size: must be a number, not text; /bedrooms: is missing"'
+    code, out, _ = run("predict", "--demo", "--json", "houses.csv", "--output", "prices.parquet")
+    assert json.loads(out) == {
+        "model_version": "demonstration",
+        "estimated": 1,
+        "refused": 1,
+        "refusals": [{"row": 2, "violations": ["/size: must be a number, not text", "/bedrooms: is missing"]}],
+    }
+    (tmp_path / "houses.csv").write_text("size,bedrooms,age\n2500,3,10\n")
+    code, out, _ = run("predict", "--demo", "houses.csv", "-o", "-")
+    assert code == 0
+    assert out.splitlines()[1].startswith("2500,3,10,254206.02,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("houses.csv", "more.csv", "-o", "prices.csv"), 2),
+        (("houses.csv", "--explain", "-o", "prices.csv"), 2),
+        (("houses.csv", "--json", "-o", "-"), 2),
+        (("houses.csv",), 2),
+        (("nowhere.csv", "-o", "prices.csv"), 3),
+    ],
+)
+def test_what_cannot_be_estimated_as_a_file_is_told(run: Run, arguments: tuple[str, ...], code: int) -> None:
+    told, out, err = run("predict", "--demo", *arguments)
+    assert (told, out) == (code, "")
+    assert err.startswith("housepredict: ")
+
+
+def test_what_was_estimated_is_exported(run: Run, tmp_path: Path) -> None:
+    predictions = [predicted(run), predicted(run)]
+    code, out, err = run("export", "-o", "-")
+    assert (code, err) == (0, "housepredict: exported 2 predictions\n")
+    assert [json.loads(line) for line in out.splitlines()] == predictions
+    for name in ("all.csv", "all.csv.gz", "all.jsonl", "all.jsonl.gz"):
+        assert run("export", "-o", name)[0] == 0
+    with gzip.open(tmp_path / "all.jsonl.gz", "rt") as stream:
+        assert stream.read() == (tmp_path / "all.jsonl").read_text() == out
+    with gzip.open(tmp_path / "all.csv.gz", "rt", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [each["prediction_id"] for each in rows] == [each["id"] for each in predictions]
+    assert {(each["predicted_price"], each["size"], each["low_80"]) for each in rows} == {("254206.02", "2500", "")}
+    today = datetime.now(UTC).date()
+    assert run("export", "-o", "-", "--until", str(today - timedelta(days=1)))[1] == ""
+    assert run("export", "-o", "-", "--since", str(today - timedelta(days=1)), "--until", str(today))[1] == out
+    with housepredict.open() as prices:
+        assert [str(each.id) for each in prices.export()] == [each["id"] for each in predictions]
+    code, _, err = run("export", "-o", "all.xlsx")
+    assert (code, "must end with .csv or .jsonl" in err) == (2, True)
+
+
+def test_predictions_are_erased(run: Run) -> None:
+    first, second = predicted(run)["id"], predicted(run)["id"]
+    run("sale", first, "--price", "250000", "--date", "2025-06-02")
+    code, out, _ = run("erase", first, UNKNOWN)
+    assert (code, out) == (
+        0,
+        "Erased 1 predictions and 1 sales. 1 not known here, and never to be recorded from now on.\n",
+    )
+    assert run("predictions", "show", first)[0] == 4
+    assert json.loads(run("erase", "--json", second)[1]) == {"predictions": 1, "sales": 0}
+    assert run("erase", "latest")[0] == 4
+    with housepredict.open() as prices:
+        assert prices.erase(first, second) == Forgotten(0, 0)
+
+
+def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = predicted(run)["id"]
+    assert run("prune", "--keep", "400d")[:2] == (0, "Forgot 0 predictions and 0 sales, older than 400 days.\n")
+    code, out, err = run("prune")
+    assert (code, out) == (2, "")
+    assert "HOUSEPREDICT_KEEP" in err
+    monkeypatch.setenv("HOUSEPREDICT_KEEP", "1d")
+    assert json.loads(run("prune", "--json")[1]) == {"predictions": 0, "sales": 0}
+    for wrong in ("0d", "400", "20001d", "4w"):
+        assert run("prune", "--keep", wrong)[0] == 2
+    with housepredict.open() as prices:
+        assert str(prices.prediction(id_).id) == id_
+        assert prices.prune(timedelta(0)) == Forgotten(1, 0)

@@ -1,0 +1,116 @@
+"""What the command line shows in a terminal, and how a shell completes it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from housepredict.entrypoints.cli import main
+
+LAB = ("predict", "--demo", "size=2500", "bedrooms=3", "age=10")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("terminal")
+    main([*LAB, "--data-dir", str(folder)])
+    return folder
+
+
+def in_a_terminal(folder: Path, **environment: str) -> str:
+    """What `housepredict predictions` writes to a terminal."""
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "housepredict", "predictions", "--data-dir", str(folder)],
+        stdout=theirs,
+        env={**os.environ, "COLUMNS": "120", **environment},
+    )
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while part := os.read(ours, 65536):
+            written += part
+    os.close(ours)
+    assert run.wait() == 0
+    return written.decode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_table", "is_coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "dumb"}, False, False),
+    ],
+    ids=["colours", "no colours", "dumb"],
+)
+def test_a_terminal_is_shown_what_it_can_show(
+    folder: Path, environment: Mapping[str, str], is_table: bool, is_coloured: bool
+) -> None:
+    shown = in_a_terminal(folder, **environment)
+    assert "254,206.02" in shown
+    assert ("\u2500" in shown) == is_table
+    assert ("\x1b[1;36m" in shown) == is_coloured
+    if not is_table:
+        assert "\x1b" not in shown
+
+
+def test_whoever_reads_it_from_a_pipe_gets_plain_text(folder: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "housepredict", "predictions", "--data-dir", str(folder)],
+        capture_output=True, text=True, check=True, env={**os.environ, "TERM": "xterm-256color"},
+    )  # fmt: skip
+    assert run.stdout.splitlines()[1].startswith("-------------------  ----------")
+    assert run.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("housepredict pred", {"predict", "predictions"}),
+        ("housepredict predict --ex", {"--explain"}),
+        ("housepredict models pro", {"promote"}),
+        ("housepredict train --algorithm ri", {"ridge"}),
+        ("housepredict train hous", {"houses.csv"}),
+        ("housepredict completion ", {"bash", "zsh", "fish"}),
+    ],
+)
+def test_bash_completes_commands_options_choices_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, expected: set[str]
+) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    assert main(["completion", "bash", "--data-dir", str(tmp_path)]) == 0
+    (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
+    (tmp_path / "houses.csv").touch()
+    asked = words.split(" ")
+    script = f"""
+        source completion.bash
+        COMP_WORDS=({" ".join(asked[:-1])} "{asked[-1]}") COMP_CWORD={len(asked) - 1}
+        COMP_LINE="{words}" COMP_POINT={len(words)}
+        $(complete -p housepredict | sed 's/.*-F \\([^ ]*\\).*/\\1/') housepredict "{asked[-1]}" "{asked[-2]}"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    run = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert expected <= {each.strip() for each in run.stdout.splitlines()}, run.stderr
+    others = {"serve", "models", "--json", "linear"} - expected
+    assert not others & {each.strip() for each in run.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_a_script_too(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell, "--data-dir", str(tmp_path)]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("housepredict", "predictions", "promote", "explain"))
+    if found := shutil.which(shell):
+        (tmp_path / "script").write_text(script)
+        subprocess.run([found, "--no-execute", str(tmp_path / "script")], check=True)

@@ -1,0 +1,283 @@
+"""Whole files of houses: read as sales are, estimated row by row, and written with their prices."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import tracemalloc
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.columns import read_column
+from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable, UnreadableFile
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.price_columns import PRICE_COLUMNS
+from housepredict.domain.usecases import EstimatedTable
+from housepredict.domain.usecases.estimate_table import MOST_REFUSALS
+from housepredict.entrypoints.api import Prices
+from housepredict.entrypoints.bootstrap import houses_at, prices_at
+from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
+
+HEADER = "name,size,bedrooms,age\n"
+
+Estimate = Callable[..., EstimatedTable]
+
+
+@pytest.fixture
+def made() -> Any:
+    return application(sure_version(), load=SureModel, max_batch=3)
+
+
+@pytest.fixture
+def estimate(tmp_path: Path, made: Any) -> Estimate:
+    def run(content: str | bytes, output: str = "prices.csv") -> EstimatedTable:
+        houses = tmp_path / "houses"
+        houses.write_bytes(content.encode() if isinstance(content, str) else content)
+        return Prices(made).predict_file(houses, tmp_path / output)
+
+    return run
+
+
+def rows_of(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=delimiter))
+
+
+def test_prices_stand_beside_the_houses_as_they_came(estimate: Estimate, tmp_path: Path, made: Any) -> None:
+    table = estimate('Name , size,bedrooms,age,price\n"Smith, J.",2500,3,10,0099\nb,"1,000",2,0,\n')
+    assert (table.model_version, table.estimated, table.refused, table.refusals) == ("sure", 2, 0, [])
+    first, second = rows_of(tmp_path / "prices.csv")
+    assert list(first) == ["Name ", "size", "bedrooms", "age", "price", *PRICE_COLUMNS]
+    assert (first["Name "], first["price"], second["size"], second["price"]) == ("Smith, J.", "0099", "1,000", "")
+    recorded = made.predict.recent(10)
+    assert [first["prediction_id"], second["prediction_id"]] == [str(each.id) for each in reversed(recorded)]
+    assert (first["predicted_price"], first["low_80"], first["high_90"]) == ("254206.02", "224336.03", "326406.99")
+    assert first["caveats"] == first["error"] == ""
+    assert [dict(each.estimate.house.values) for each in recorded] == [
+        {"size": 1000, "bedrooms": 2, "age": 0},
+        {"size": 2500, "bedrooms": 3, "age": 10},
+    ]
+
+
+def test_rows_that_break_rules_say_so_and_hold_up_no_other(estimate: Estimate, tmp_path: Path, made: Any) -> None:
+    table = estimate(HEADER + "a,2500,3,10\nb,big,,1.5\n\nc,2500,3\nd,2500,3,10,11\ne,1e14,1,1\nf,-1,1,1\ng,1000,1,1\n")
+    assert (table.estimated, table.refused) == (2, 5)
+    assert [(each.row, [one.describe() for one in each.violations]) for each in table.refusals] == [
+        (2, ["/size: must be a number, not text", "/bedrooms: is missing", "/age: must be a whole number"]),
+        (3, ["has another number of fields than the header"]),
+        (4, ["has another number of fields than the header"]),
+        (5, ["lies so far outside the sales that the model learned from that it has no price for it"]),
+        (6, ["/size: must be at least 0"]),
+    ]
+    rows = rows_of(tmp_path / "prices.csv")
+    assert [each["name"] for each in rows] == list("abcdefg")
+    assert [bool(each["predicted_price"]) for each in rows] == [True, False, False, False, False, False, True]
+    assert rows[1]["error"] == "/size: must be a number, not text; /bedrooms: is missing; /age: must be a whole number"
+    assert [row["prediction_id"] for row in rows if row["prediction_id"]] == [
+        str(each.id) for each in reversed(made.predict.recent(10))
+    ]
+
+
+def test_of_many_refusals_the_first_are_told_and_all_written(estimate: Estimate, tmp_path: Path) -> None:
+    table = estimate(HEADER + "a,,,\n" * (MOST_REFUSALS + 5))
+    assert (table.refused, len(table.refusals)) == (MOST_REFUSALS + 5, MOST_REFUSALS)
+    assert all(each["error"] for each in rows_of(tmp_path / "prices.csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("size,age\n1,2\n", "/bedrooms: is a column that is missing"),
+        ("size,bedrooms,age,error,low_80\n1,2,3,4,5\n", "rename low_80, error"),
+        (HEADER, "holds no houses, only a header"),
+        ("", "is empty"),
+        (HEADER + 'a,"1,2,3\n', "is no proper CSV at line 2"),
+        (b"\x1f\x8bnonsense", "damaged or incomplete gzip"),
+        (b"PAR1nonsense", "is no Parquet file that can be read"),
+        (b"\0", "is neither CSV nor Parquet"),
+    ],
+    ids=lambda each: str(each)[:9] if isinstance(each, str) else "",
+)
+def test_a_file_that_cannot_be_estimated_is_refused_before_anything_is_recorded(
+    estimate: Estimate, tmp_path: Path, made: Any, content: str | bytes, complaint: str
+) -> None:
+    with pytest.raises((UnreadableFile, InvalidHouses), match=complaint):
+        estimate(content)
+    assert [each.name for each in tmp_path.iterdir()] == ["houses"]
+    assert list(made.predict.recent(1)) == []
+
+
+@pytest.mark.parametrize("output", ["prices.csv", "prices.csv.gz", "prices.parquet"])
+def test_of_a_run_that_fails_no_file_is_left_and_an_older_one_stays(made: Any, tmp_path: Path, output: str) -> None:
+    houses, prices = tmp_path / "houses.csv", tmp_path / output
+    houses.write_text(HEADER + "a,2500,3,10\n" * 10)
+    prices.write_text("older")
+    made.predictions = Faulty(fault=RepositoryUnavailable("gone"))
+    with pytest.raises(RepositoryUnavailable):
+        Prices(made).predict_file(houses, prices)
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["houses.csv", output])
+    assert prices.read_text() == "older"
+
+
+def test_a_folder_that_is_not_there_cannot_be_written_to(estimate: Estimate) -> None:
+    with pytest.raises(UnreadableFile, match="cannot be written: No such file or directory"):
+        estimate(HEADER, "nowhere/prices.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter"),
+    [
+        ("name;size;bedrooms;age\nM\u00fcnchen;2.500,5;3;10\n".encode("cp1252"), ";"),
+        (gzip.compress("name\tsize\tbedrooms\tage\nM\u00fcnchen\t2500.5\t3.0\t10\n".encode("utf-8-sig")), "\t"),
+    ],
+    ids=["semicolons", "tabs"],
+)
+def test_they_are_read_as_sales_are_whatever_wrote_them(
+    estimate: Estimate, tmp_path: Path, made: Any, content: bytes, delimiter: str
+) -> None:
+    assert estimate(content).estimated == 1
+    (row,) = rows_of(tmp_path / "prices.csv", delimiter)
+    assert row["name"] == "M\u00fcnchen"
+    (recorded,) = made.predict.recent(1)
+    assert recorded.estimate.house.values == {"size": 2500.5, "bedrooms": 3, "age": 10}
+    assert type(recorded.estimate.house.values["bedrooms"]) is int
+
+
+@pytest.mark.parametrize("output", ["prices.csv", "prices.csv.gz", "prices.parquet"])
+@pytest.mark.parametrize("parquet", [True, False], ids=["from parquet", "from csv"])
+def test_each_kind_of_file_holds_the_same(estimate: Estimate, tmp_path: Path, parquet: bool, output: str) -> None:
+    columns = {"size": [2500.0, None], "bedrooms": [3, 2], "age": [10, 1], "listed": [date(2025, 6, 1), None]}
+    content = b"size,bedrooms,age,listed\n2500.0,3,10,2025-06-01\n,2,1,\n"
+    if parquet:
+        stream = io.BytesIO()
+        pq.write_table(pa.table(columns), stream)
+        content = stream.getvalue()
+    assert (estimate(content, output).estimated, estimate(content, output).refused) == (1, 1)
+    path = tmp_path / output
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        assert table.column_names == [*columns, *PRICE_COLUMNS]
+        if parquet:
+            assert table.select(list(columns)).to_pydict() == columns
+        assert table["predicted_price"].to_pylist() == [254206.02, None]
+        assert table["error"].to_pylist() == [None, "/size: is missing"]
+    else:
+        first, second = rows_of(path)
+        assert (first["size"], first["listed"], second["listed"]) == ("2500.0", "2025-06-01", "")
+        assert (first["predicted_price"], second["error"]) == ("254206.02", "/size: is missing")
+
+
+def test_all_rows_are_estimated_by_one_version_whatever_is_promoted_meanwhile(made: Any, tmp_path: Path) -> None:
+    houses = tmp_path / "houses.csv"
+    houses.write_text(HEADER + "a,2500,3,10\n" * 10)
+    made.models.add(*lab_version("newer"))
+
+    def promote(done: int, total: int) -> None:
+        assert total == 10
+        if done == 3:
+            made.models.promote("newer")
+            made.live_model.look()
+
+    Prices(made).predict_file(houses, tmp_path / "prices.csv", progress=promote)
+    assert {each.estimate.model_version for each in made.predict.recent(20)} == {"sure"}
+    assert made.live_model.current().version.name == "newer"
+
+
+def test_memory_does_not_grow_with_the_file(made: Any, tmp_path: Path) -> None:
+    def peak(rows: int) -> int:
+        houses = tmp_path / f"{rows}.csv"
+        houses.write_text(HEADER + "".join(f"house {row},,3,10\n" for row in range(rows)))
+        tracemalloc.start()
+        Prices(made).predict_file(houses, tmp_path / "prices.csv")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)
+    assert peak(4_000) < 2 * peak(1_000)
+
+
+cells = st.one_of(
+    st.sampled_from(
+        ["", "NA", "1,000", "1.000", "1.234,5", "$3", "4 €", "5.0", "x", "yes", "2020-01-02", "3/4/2021", "007"]
+    ),
+    st.integers(-9, 9999).map(str),
+    st.dates().map(str),
+)
+
+
+@given(st.lists(cells, min_size=1, max_size=8), st.sampled_from(list(Kind)), st.integers(1, 3))
+def test_cells_say_what_they_say_when_a_model_is_trained(
+    tmp_path_factory: pytest.TempPathFactory, column: Sequence[str], kind: Kind, size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "cells.csv"
+    path.write_text("row;cell\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(column)))
+    schema = FeatureSchema((Feature("cell", kind, required=False),))
+    read = [house for rows in houses_at(path).read(schema, size).rows for house in rows.houses]
+    trained = read_column("cell", [each or None for each in column], kind)
+    assert len(read) == len(column)
+    for house, value, cell in zip(read, trained.values, column, strict=True):
+        assert house is not None
+        if value is not None:
+            assert house == {"cell": value}
+        elif house:
+            # training leaves it out; here it is refused, and has to be shown
+            assert kind is Kind.INTEGER or house == {"cell": cell}
+            assert schema.violations(house)
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), st.integers(1, 9))
+    ),
+    st.sampled_from(",;\t|"),
+)
+def test_what_is_no_feature_is_carried_over(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]], delimiter: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    houses = folder / "carried.csv"
+    with houses.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter=delimiter)
+        writer.writerows(
+            [("note", "size", "bedrooms", "age"), *((note, 1000, number, number) for note, number in rows)]
+        )
+    made = application(lab_version())
+    if not rows:
+        with pytest.raises(UnreadableFile):
+            Prices(made).predict_file(houses, folder / "carried_prices.csv")
+        return
+    assert Prices(made).predict_file(houses, folder / "carried_prices.csv").refused == 0
+    written = rows_of(folder / "carried_prices.csv", delimiter)
+    # as in every file that is read here, spaces after a delimiter belong to it
+    assert [each["note"].lstrip(" ") for each in written] == [note.lstrip(" ") for note, _ in rows]
+    expected = Prices(made).predict_many([{"size": 1000, "bedrooms": each, "age": each} for _, each in rows])
+    assert [float(each["predicted_price"]) for each in written] == [each.price for each in expected]
+
+
+def test_a_feature_that_may_be_missing_needs_no_column(tmp_path: Path) -> None:
+    *others, age = LAB_SCHEMA.features
+    schema = FeatureSchema((*others, evolve(age, required=False)))
+    made = application(lab_version(schema=schema))
+    houses = tmp_path / "houses.csv"
+    houses.write_text("size,bedrooms\n2500,3\n")
+    assert Prices(made).predict_file(houses, tmp_path / "prices.csv").estimated == 1
+
+
+def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    houses = tmp_path / "houses.csv"
+    houses.write_text(HEADER + "a,2500,3,10\n")
+    with prices_at(None) as prices:
+        made.estimate_table(houses_at(houses), prices, lambda _done, _total: None)
+    assert capsys.readouterr().out.splitlines()[1].startswith("a,2500,3,10,254206.02,")

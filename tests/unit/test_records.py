@@ -1,0 +1,224 @@
+"""The use case of predictions that are remembered: found, read and forgotten; and the same over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from uuid import UUID
+
+import pytest
+from attrs import define, evolve
+from starlette.testclient import TestClient
+
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.usecases import Forgotten, Records
+from housepredict.testing.sales import some_sales
+from tests.doubles import a_batch
+from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
+from tests.training import NOON, FrozenClock
+
+UNKNOWN = "01970000-0000-7000-8000-000000000001"
+NO_IDS = [
+    "",
+    "0",
+    "-1",
+    "1.0",
+    "2147483648",
+    "99999999999999999999",
+    "\u0661",
+    "latest",
+    UNKNOWN[:-1],
+    f"{UNKNOWN}0",
+    "1" * 999,
+]
+
+
+@define
+class Numbering(InMemoryPredictions):
+    """Has taken over the tutorial's predictions: all that there are, from number 1 on."""
+
+    def of_lab(self, number: int) -> Prediction | None:
+        ids = self._ids[number - 1 : number]
+        return self._by_id[ids[0]] if ids else None
+
+
+def filled(repository: InMemoryPredictions) -> tuple[Records, list[Prediction]]:
+    batch = a_batch(3)
+    repository.append(batch)
+    return Records(repository, InMemorySales(), FrozenClock()), batch
+
+
+def test_a_prediction_is_found_by_its_id_however_that_is_written() -> None:
+    records, batch = filled(InMemoryPredictions())
+    for each in batch:
+        assert records.one(each.id) == records.one(str(each.id)) == records.one(str(each.id).upper()) == each
+
+
+@pytest.mark.parametrize("id_", [*NO_IDS, UNKNOWN, "1"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
+def test_what_is_not_remembered_is_unknown(id_: str) -> None:
+    records, _ = filled(InMemoryPredictions())
+    with pytest.raises(UnknownPrediction, match="is remembered"):
+        records.one(id_)
+
+
+@pytest.mark.parametrize("id_", [*NO_IDS, UNKNOWN, "4", "2147483647"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
+def test_what_the_tutorial_did_not_number_is_unknown(id_: str) -> None:
+    records, _ = filled(Numbering())
+    with pytest.raises(UnknownPrediction):
+        records.one(id_)
+
+
+def test_a_prediction_of_the_tutorial_is_found_by_its_number() -> None:
+    records, batch = filled(Numbering())
+    assert [records.one(1), records.one("2"), records.one("3")] == batch
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version())) as made:
+        yield made
+
+
+def test_over_http_a_prediction_is_what_it_is_in_the_list(client: TestClient) -> None:
+    for _ in range(2):
+        client.post("/predict", json=LAB_HOUSE)
+    newest, oldest = client.get("/predictions").json()["predictions"]
+    for each in (newest, oldest):
+        answer = client.get(f"/predictions/{each['id']}")
+        assert answer.status_code == 200
+        assert answer.json() == each
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("id_", [UNKNOWN, "17", "latest"])
+def test_over_http_one_that_is_not_remembered_is_a_problem(client: TestClient, id_: str) -> None:
+    problem = assert_problem(client.get(f"/predictions/{id_}"), 404, "unknown-prediction")
+    assert id_ in problem["detail"]
+
+
+def written(count: int, *, hours_ago: int = 0) -> list[Prediction]:
+    """Predictions of some time before noon."""
+    then = NOON - timedelta(hours=hours_ago)
+    return [
+        evolve(each, id=id_, created_at=then)
+        for each, id_ in zip(a_batch(count), IdSequence().take(count, then), strict=True)
+    ]
+
+
+def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
+    repository = InMemoryPredictions()
+    old, new = written(1500, hours_ago=48), written(1500)
+    repository.append([*new, *old])
+    records = Records(repository, InMemorySales(), FrozenClock())
+    assert list(records.between()) == [*old, *new]
+    yesterday = NOON - timedelta(hours=24)
+    assert list(records.between(until=yesterday)) == list(records.between(None, NOON)) == old
+    assert list(records.between(yesterday)) == list(records.between(NOON)) == new
+
+
+def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
+    repository, sales = InMemoryPredictions(), InMemorySales()
+    gone, kept = batch = a_batch(2)
+    repository.append(batch)
+    recorded = [sale for each in batch for sale in some_sales(2, prediction=each.id)]
+    sales.append(recorded)
+    records = Records(repository, sales, FrozenClock())
+    assert records.erase([str(gone.id), UNKNOWN]) == Forgotten(1, 2)
+    assert records.erase([gone.id]) == Forgotten(0, 0)
+    assert list(records.between(until=datetime.max.replace(tzinfo=UTC))) == [kept]
+    assert list(sales.history(kept.id)) == recorded[2:]
+    repository.append(batch)
+    assert list(repository.recent(10)) == [kept]
+
+
+def test_what_is_no_id_is_not_erased_nor_anything_beside_it() -> None:
+    records, batch = filled(Numbering())
+    for wrong in ("latest", "4"):
+        with pytest.raises(UnknownPrediction):
+            records.erase([batch[0].id, wrong])
+    assert records.one(1) == batch[0]
+    assert records.erase([1]) == Forgotten(1, 0)
+
+
+def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
+    repository, sales = InMemoryPredictions(), InMemorySales()
+    old, new = written(1500, hours_ago=49), written(2, hours_ago=48)
+    repository.append([*old, *new])
+    recorded = [sale for each in (*old[:700], *new) for sale in some_sales(2, prediction=each.id)]
+    sales.append(recorded)
+    records = Records(repository, sales, FrozenClock())
+    assert records.prune(timedelta(days=2)) == Forgotten(1500, 1400)
+    assert list(repository.recent(10)) == new[::-1]
+    assert len(sales.current()) == 2
+    assert records.prune(timedelta(days=2)) == Forgotten(0, 0)
+
+
+def test_over_http_an_erased_prediction_is_gone_and_erasing_can_be_repeated(client: TestClient) -> None:
+    id_ = client.post("/predict", json=LAB_HOUSE).json()["id"]
+    sale = {"price": 250_000, "date": "2025-06-02"}
+    assert client.post(f"/predictions/{id_}/sale", json=sale, headers={"Idempotency-Key": "deed"}).status_code == 201
+    for _ in range(2):
+        answer = client.delete(f"/predictions/{id_}")
+        assert (answer.status_code, answer.content) == (204, b"")
+    assert_problem(client.get(f"/predictions/{id_}"), 404, "unknown-prediction")
+    assert_problem(client.get(f"/predictions/{id_}/sale"), 404, "not-found")
+    assert client.get("/predictions").json()["predictions"] == []
+    # the delivery that its sale came with brings it back no more
+    again = client.post(f"/predictions/{id_}/sale", json=sale, headers={"Idempotency-Key": "deed"})
+    assert_problem(again, 410, "erased-sales")
+    assert client.get("/accuracy").json()["sales"] == 0
+
+
+def test_of_a_delivery_what_was_not_erased_is_given_back(client: TestClient) -> None:
+    ids = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2)]
+    sales = [{"prediction": each, "price": 250_000, "date": "2025-06-02"} for each in ids]
+    first = client.post("/sales", json=sales, headers={"Idempotency-Key": "deeds"})
+    client.delete(f"/predictions/{ids[0]}")
+    again = client.post("/sales", json=sales, headers={"Idempotency-Key": "deeds"})
+    assert again.status_code == 201
+    assert again.json()["sales"] == first.json()["sales"][1:]
+
+
+@pytest.mark.parametrize("id_", ["17", "latest"])
+def test_over_http_what_is_no_id_is_not_erased(client: TestClient, id_: str) -> None:
+    assert_problem(client.delete(f"/predictions/{id_}"), 404, "unknown-prediction")
+
+
+def test_a_service_forgets_what_is_older_than_it_is_told_to_keep() -> None:
+    made = application(lab_version(), keep=2)
+    now = datetime.now(UTC)
+    ids = [*IdSequence().take(1, now - timedelta(days=3)), *IdSequence().take(1, now)]
+    old, new = [evolve(each, id=id_) for each, id_ in zip(a_batch(2), ids, strict=True)]
+    pruned = Event()
+
+    class Telling(InMemoryPredictions):
+        def prune(self, before: UUID, limit: int) -> int:
+            found = super().prune(before, limit)
+            pruned.set()
+            return found
+
+    made.predictions = Telling()
+    made.predictions.append([old, new])
+    with served(made):
+        assert pruned.wait(10)
+        assert list(made.predictions.recent(10)) == [new]
+
+
+def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
+    made = application(lab_version(), keep=2)
+    tried = Event()
+
+    class Refusing(InMemoryPredictions):
+        def prune(self, before: UUID, limit: int) -> int:
+            tried.set()
+            raise RepositoryUnavailable("gone")
+
+    made.predictions = Refusing()
+    with served(made) as client:
+        assert tried.wait(10)
+        assert client.post("/predict", json=LAB_HOUSE).status_code == 200
