@@ -19,6 +19,7 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_jobs import _ending, _error, _read
 from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
@@ -27,6 +28,7 @@ from housepredict.testing.versions import a_version
 SETTINGS = Settings(
     Path("/data"),
     database_url="postgresql://me:p%40ss@there/db",
+    database_direct_url="postgresql://direct",
     models="folder",
     predictor="theirs",
     demo=True,
@@ -44,6 +46,9 @@ SETTINGS = Settings(
     client_timeout=9.5,
     idle_timeout=10.5,
     drain=11.5,
+    cors_origins=("https://shop.example",),
+    rate_limit=RateLimit(13, 1.5),
+    keep=12,
     log_level="debug",
     log_format="json",
     access_log="all",

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date, datetime
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -22,6 +22,8 @@ from housepredict.domain.estimates import Prediction
 
 LARGEST = 2**36
 """Bytes that the file may grow to: of address space, and on the disk no more than is kept."""
+
+_ERASED = b""  # in place of a prediction, so that its id is not recorded again
 
 
 @contextmanager
@@ -53,19 +55,43 @@ class LmdbPredictions:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         with _translated(), self._environment.begin() as transaction, transaction.cursor() as cursor:
             there = cursor.prev() if before and cursor.set_range(before.bytes) else cursor.last()
-            rows = list(islice(cursor.iterprev(), limit)) if there else []
+            rows = list(islice(filter(_is_kept, cursor.iterprev()), limit)) if there else []
         return [_from_json(*row) for row in rows]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         with _translated(), self._environment.begin() as transaction:
             rows = [(key, transaction.get(key)) for key in sorted({each.bytes for each in ids})]
-        return [_from_json(key, value) for key, value in rows if value is not None]
+        return [_from_json(key, value) for key, value in rows if value]
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        with _translated(), self._environment.begin() as transaction, transaction.cursor() as cursor:
+            there = cursor.set_range(first.bytes)
+            inside = takewhile(lambda row: row[0] < end.bytes, cursor.iternext()) if there else ()
+            rows = list(islice(filter(_is_kept, inside), limit))
+        return [_from_json(*row) for row in rows]
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        with _translated(), self._environment.begin(write=True) as transaction:
+            return sum(bool(transaction.replace(each.bytes, _ERASED)) for each in ids)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        with _translated(), self._environment.begin(write=True) as transaction:
+            with transaction.cursor() as cursor:
+                keys = list(islice(takewhile(lambda key: key < before.bytes, cursor.iternext(values=False)), limit))
+            return sum(transaction.delete(key) for key in keys)
 
     def check(self) -> None:
         """Return if a batch could be recorded now."""
         with _translated(), self._environment.begin(write=True):
             pass
+
+
+def _is_kept(row: tuple[bytes, bytes]) -> bool:
+    return row[1] != _ERASED
 
 
 @contextmanager
