@@ -23,7 +23,7 @@ settings.register_profile(
 )
 settings.load_profile("housepredict")
 # for suites that are run to see them fail
-settings.register_profile("first-failure", phases=[Phase.generate], database=None)
+settings.register_profile("first-failure", phases=[Phase.generate], database=None, derandomize=True)
 
 POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
 SMALL_DISK = pytest.StashKey[type[SmallFileSystem | SmallFiles]]()
