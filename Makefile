@@ -48,6 +48,14 @@ build: .venv/.project ## make the wheel and the source distribution in dist/
 	rm -rf dist
 	$(bin)/hatchling build
 
+.PHONY: secrets
+secrets: $(patsubst %,container/secrets/%,administrator_password database_password token) ## make passwords and a token for container/compose.yaml
+
+# Others than their owner may read the files, as the users in the containers must, but not come to them through the folder.
+container/secrets/%:
+	@mkdir -p $(@D) && chmod 700 $(@D)
+	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' >$@.new && chmod 444 $@.new && mv $@.new $@
+
 .PHONY: lock
 lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits; ARGS=--upgrade for the newest
 	$(compile) --all-extras --group dev --output-file requirements/dev.lock
