@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from housepredict.domain.usecases import (
 from housepredict.entrypoints.storage import Storage, needing
 
 if TYPE_CHECKING:
+    from housepredict.adapters.serving.loader import SharedForms
     from housepredict.entrypoints.training_jobs import TrainingJobs
 
 
@@ -48,7 +49,14 @@ class Application(Storage):
         from housepredict.adapters.serving.demonstration import load_demonstration
         from housepredict.adapters.serving.loader import load_predictor
 
-        return LiveModel(self.models, load_predictor, load_demonstration() if self.settings.demo else None)
+        load = partial(load_predictor, unpack=self._forms)
+        return LiveModel(self.models, load, load_demonstration() if self.settings.demo else None)
+
+    @cached_property
+    def _forms(self) -> SharedForms:
+        from housepredict.adapters.serving.loader import SharedForms
+
+        return SharedForms()
 
     def follower(self) -> Follower:
         """Keeps `live_model` at what is promoted, from its start until it is closed."""
@@ -67,7 +75,8 @@ class Application(Storage):
         from housepredict.adapters.stored_explainers import StoredExplainers
 
         demonstration = load_demonstration_explainer() if self.settings.demo else None
-        explainers = StoredExplainers(self.models, load_explainer, demonstration)
+        load = partial(load_explainer, unpack=self._forms)
+        explainers = StoredExplainers(self.models, load, demonstration)
         return Explain(
             self.live_model,
             self.predictions,

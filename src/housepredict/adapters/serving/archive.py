@@ -19,6 +19,8 @@ MAX_UNPACKED = 2**29
 MAX_ARRAYS = 100
 """The most arrays in a file; the largest form has some twenty."""
 
+_PIECE = 2**20  # bytes
+
 _ENTRY = b"PK\1\2"  # begins an entry of an archive's table of contents
 
 
@@ -52,6 +54,12 @@ def _array(file: IO[bytes], size: int) -> NDArray[Any]:
     shape, by_columns, dtype = npy.read_array_header_1_0(file)
     if dtype.kind not in "fiu":
         raise ValueError(f"an array must hold numbers, not {dtype}")
-    # told how much there is, zipfile unpacks no more; the numbers must then be as many as the shape says
-    numbers = np.frombuffer(file.read(size), dtype)
+    # a piece at a time: zipfile would have all of it in memory twice. The numbers must be as many as the shape says
+    room = np.empty(size, np.uint8)
+    filled = 0
+    while piece := file.read(min(_PIECE, size - filled)):
+        room[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+        filled += len(piece)
+    room.flags.writeable = False
+    numbers = np.frombuffer(room[:filled], dtype)
     return numbers.reshape(shape, order="F" if by_columns else "C")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
-from attrs import define
+from attrs import define, field
 
 from housepredict.adapters.serving.archive import arrays_in
 from housepredict.adapters.serving.attribution import Attribution
@@ -25,6 +27,9 @@ from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
 from housepredict.domain.ports import Valuation
 
 ServingForm = Linear | LogPrices
+
+Unpack = Callable[[bytes, Algorithm], ServingForm]
+"""Makes a form of a file; see `unpack`."""
 
 SERVING_FILE: Final = "serving.npz"
 """The serving form's place in an artefact."""
@@ -89,6 +94,21 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
     return _unpacked(content, SERVING_FILE, f"{algorithm} model", _FORMS[algorithm], _PARTS)
 
 
+@define
+class SharedForms:
+    """Unpacks a form once for all who use it at the time: the predictor of a version, and its explainer."""
+
+    _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
+
+    def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
+        """As `unpack`."""
+        key = (hashlib.sha256(content).digest(), algorithm)
+        form = self._in_use.get(key)
+        if form is None:
+            self._in_use[key] = form = unpack(content, algorithm)
+        return form
+
+
 def unpack_attribution(content: bytes) -> Attribution:
     """The attribution that a file holds. Raises RefusedModel if it is anything else."""
     return _unpacked(content, EXPLANATION_FILE, "explanation", Attribution, _PATHS)
@@ -126,7 +146,7 @@ class ServingPredictor:
         return valuation(self._form, self._encode(houses))
 
 
-def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredictor:
+def load_predictor(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingPredictor:
     """The predictor of a version.
 
     Raises RefusedModel unless the files are those of the manifest, the serving form is sound and takes the schema's
