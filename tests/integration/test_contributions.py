@@ -18,7 +18,7 @@ from housepredict.adapters.sales_files import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import load_predictor, pack, unpack_attribution
+from housepredict.adapters.serving.loader import PackedAttribution, load_predictor, pack
 from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.sklearn_model.attributing import attribution
 from housepredict.adapters.sklearn_model.lines import predicted
@@ -45,7 +45,7 @@ def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Recipe) ->
 
 def contributions_of(model: Model, table: Table) -> Contributions:
     form = model.form(table, None)
-    return Contributions.of(form, unpack_attribution(pack(attribution(model, form, table))))
+    return Contributions.of(form, PackedAttribution(pack(attribution(model, form, table))))
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from attrs import define, field
@@ -27,6 +28,22 @@ class Attribution:
     absolute: Paths | None = None
 
 
+class Attributed(Protocol):
+    """An Attribution, whose parts may be made each time that they are asked for."""
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """See Attribution."""
+
+    @property
+    def squared(self) -> Paths | None:
+        """See Attribution."""
+
+    @property
+    def absolute(self) -> Paths | None:
+        """See Attribution."""
+
+
 @define(eq=False)
 class Contributions:
     """What each player adds to what a form says: from `base` on, in prices for a Linear and in logarithms else.
@@ -42,26 +59,27 @@ class Contributions:
     _trees: Sequence[tuple[float, TreeContributions]] = ()
 
     @classmethod
-    def of(cls, form: Linear | LogPrices, attribution: Attribution) -> Contributions:
+    def of(cls, form: Linear | LogPrices, attribution: Attributed) -> Contributions:
         """Those of a form. Raises ValueError if the attribution is of another one."""
-        line = form if isinstance(form, Linear) else form.linear
-        if attribution.means.size != line.features:
+        line, means = form if isinstance(form, Linear) else form.linear, attribution.means
+        if means.size != line.features:
             raise ValueError("there must be a mean for each term of the line")
-        base = float(line.intercept + attribution.means.sum())
+        base = float(line.intercept + means.sum())
         if isinstance(form, Linear):
             if attribution.squared or attribution.absolute:
                 raise ValueError("there must be no paths, a line having no trees")
-            return cls(form, attribution.means, base, np.arange(form.features))
-        columns = form.columns
-        of_features, found = columns.players[columns.for_features], []
-        sets = ((form.squared, attribution.squared), (form.absolute, attribution.absolute))
-        for (trees, paths), weight in zip(sets, form.weights, strict=True):
+            return cls(form, means, base, np.arange(form.features))
+        columns, found = form.columns, []
+        of_features, of_trees = columns.players[columns.for_features], columns.players[columns.for_trees]
+        for name, weight in zip(("squared", "absolute"), form.weights, strict=True):
+            trees, paths = getattr(form, name), getattr(attribution, name)
             if trees and paths and paths.are_of(trees, of_features.max() + 1):
                 base += weight * float(paths.mean)
-                found.append((weight, TreeContributions.of(trees, paths, columns.players[columns.for_trees])))
+                found.append((weight, TreeContributions.of(trees, paths, of_trees)))
             elif trees or paths:
                 raise ValueError("the paths must be those of the trees")
-        return cls(form, attribution.means, base, of_features, found)
+            del paths  # before there are others: they may be as large as the model
+        return cls(form, means, base, of_features, found)
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """Contributions, of shape (houses, players), to what the form says of encoded houses."""

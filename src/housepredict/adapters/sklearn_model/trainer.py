@@ -22,10 +22,10 @@ from housepredict.adapters.serving.loader import (
     ESTIMATOR_FILE,
     EXPLANATION_FILE,
     SERVING_FILE,
+    PackedAttribution,
     ServingForm,
     pack,
     unpack,
-    unpack_attribution,
     valuation,
 )
 from housepredict.adapters.sklearn_model.again import again
@@ -186,7 +186,7 @@ def _line(
 
 def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
     """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
-    contributions = Contributions.of(form, unpack_attribution(explanation))
+    contributions = Contributions.of(form, PackedAttribution(explanation))
     for rows in (matrix, odd_rows(schema, matrix)):
         contributions.prove(rows[:: -(-len(rows) // _PROVEN)])
 
