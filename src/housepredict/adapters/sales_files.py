@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,11 @@ _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
 _Columns = dict[str, list[Cell]]
 _Chunk = Sequence[Sequence[Cell]]  # some rows of each column
 _Open = Callable[..., IO[str]]
+
+
+def reads_parquet() -> bool:
+    """Whether Parquet can be read: pyarrow is there."""
+    return find_spec("pyarrow") is not None
 
 
 @frozen

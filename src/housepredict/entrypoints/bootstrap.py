@@ -120,6 +120,13 @@ class Application(Storage):
 
         return TrainingProcesses(self)
 
+    @cached_property
+    def reads_parquet(self) -> bool:
+        """Whether files of sales may be Parquet."""
+        from housepredict.adapters.sales_files import reads_parquet
+
+        return reads_parquet()
+
     def sales_source(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
         recorded sales without a path, whose columns are those of the version in service.

@@ -56,7 +56,7 @@ async def train(request: Request) -> Response:
 
 
 async def _wanted(request: Request, application: Application) -> TrainingRequest:
-    kind = kind_of_sales(request.headers)
+    kind = kind_of_sales(request.headers, reads_parquet=application.reads_parquet)
     estimator = request.app.state.estimator
     if kind is not None:
         wanted = training_request(request.query_params)

@@ -42,22 +42,32 @@ _SUFFIXES = {
 _MAX_SEED = 2**32 - 1
 
 
-def kind_of_sales(headers: Headers) -> str | None:
-    """The suffix of the file that a body is; None if it is no sales. Raises a Problem for an unknown coding."""
+def kind_of_sales(headers: Headers, *, reads_parquet: bool) -> str | None:
+    """The suffix of the file that a body is; None if it is no sales.
+
+    Raises a Problem for an unknown coding, and for Parquet where it cannot be read.
+    """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     suffix = _SUFFIXES.get(media_type)
     coding = headers.get("content-encoding", "identity").strip().lower()
+    if suffix == ".parquet" and not reads_parquet:
+        why = "This service cannot read Parquet: the extra `parquet` is not installed. "
+        raise _unreadable(why, {name: each for name, each in _SUFFIXES.items() if each != ".parquet"})
     if suffix is None or coding == "identity":
         return suffix
     if coding in ("gzip", "x-gzip") and suffix == ".csv":
         return ".csv.gz"
-    raise Problem(
+    raise _unreadable("", _SUFFIXES)
+
+
+def _unreadable(why: str, readable: Mapping[str, str]) -> Problem:
+    parquet = ", or as application/vnd.apache.parquet" if ".parquet" in readable.values() else ""
+    return Problem(
         "unsupported-media-type",
         415,
         "These sales cannot be read",
-        "Send them as text/csv, with or without `Content-Encoding: gzip`, as application/gzip, or as "
-        "application/vnd.apache.parquet.",
-        headers={"Accept": ", ".join(_SUFFIXES), "Accept-Encoding": "gzip"},
+        f"{why}Send them as text/csv, with or without `Content-Encoding: gzip`, as application/gzip{parquet}.",
+        headers={"Accept": ", ".join(readable), "Accept-Encoding": "gzip"},
     )
 
 
