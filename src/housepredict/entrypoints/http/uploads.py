@@ -49,24 +49,21 @@ def kind_of_sales(headers: Headers, *, reads_parquet: bool) -> str | None:
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     suffix = _SUFFIXES.get(media_type)
+    if suffix is None:
+        return None
+    readable = {name: each for name, each in _SUFFIXES.items() if reads_parquet or each != ".parquet"}
     coding = headers.get("content-encoding", "identity").strip().lower()
-    if suffix == ".parquet" and not reads_parquet:
-        why = "This service cannot read Parquet: the extra `parquet` is not installed. "
-        raise _unreadable(why, {name: each for name, each in _SUFFIXES.items() if each != ".parquet"})
-    if suffix is None or coding == "identity":
+    if media_type in readable and coding == "identity":
         return suffix
-    if coding in ("gzip", "x-gzip") and suffix == ".csv":
+    if suffix == ".csv" and coding in ("gzip", "x-gzip"):
         return ".csv.gz"
-    raise _unreadable("", _SUFFIXES)
-
-
-def _unreadable(why: str, readable: Mapping[str, str]) -> Problem:
-    parquet = ", or as application/vnd.apache.parquet" if ".parquet" in readable.values() else ""
-    return Problem(
+    why = "" if media_type in readable else "Parquet needs the extra `parquet`, which is not installed. "
+    or_parquet = ", or as application/vnd.apache.parquet" if reads_parquet else ""
+    raise Problem(
         "unsupported-media-type",
         415,
         "These sales cannot be read",
-        f"{why}Send them as text/csv, with or without `Content-Encoding: gzip`, as application/gzip{parquet}.",
+        f"{why}Send them as text/csv, with or without `Content-Encoding: gzip`, or as application/gzip{or_parquet}.",
         headers={"Accept": ", ".join(readable), "Accept-Encoding": "gzip"},
     )
 
