@@ -32,11 +32,12 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
 
 .PHONY: check
-check: .venv/.dev .venv/.project ## lint, formatting, types, and the direction of imports
+check: .venv/.dev .venv/.project ## lint, formatting, types, the direction of imports, and the Dockerfile
 	$(bin)/ruff check
 	$(bin)/ruff format --check
-	$(bin)/mypy $(wildcard src tests benchmarks)
+	$(bin)/mypy $(wildcard src tests benchmarks container)
 	$(bin)/lint-imports
+	$(bin)/hadolint container/Dockerfile
 
 .PHONY: format
 format: .venv/.dev ## format the code and mend what ruff can mend
