@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-import socket
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from housepredict.adapters.directory import DirectoryModels
+from housepredict.domain.models import Artefact, ModelVersion
 from tests.integration.load import eventually
 from tests.postgres_servers import engine_answers, free_port
 
@@ -71,15 +75,7 @@ class Contained:
     """A service in a container, with an address on this machine."""
 
     container: Container
-    address: tuple[str, int]
-
-    @property
-    def url(self) -> str:
-        host, port = self.address
-        return f"http://{host}:{port}"
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=30)
+    url: str
 
     def healthy(self) -> None:
         """Return when its health check says so."""
@@ -96,16 +92,27 @@ class Contained:
         code: int = self.container.wait()["StatusCode"]
         return code
 
-    def start(self) -> None:
-        self.container.start()
-        self.healthy()
-
     def _is_healthy(self) -> bool:
         self.container.reload()
         state = self.container.attrs["State"]
         assert state["Running"], self.container.logs().decode()
         is_healthy: bool = state["Health"]["Status"] == "healthy"
         return is_healthy
+
+
+def put_into(volume: str, version: ModelVersion, artefact: Artefact) -> None:
+    """Make a version the promoted one of the data folder in a volume."""
+    with TemporaryDirectory() as folder:
+        models = DirectoryModels(Path(folder, "models"))
+        models.add(version, artefact)
+        models.promote(version.name)
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.add(folder, ".")
+    # as the image's own user, whom the volume is given to
+    mounted = ("--volume", f"{volume}:/var/lib/housepredict", "--entrypoint", "tar", "housepredict-test:serving")
+    command = ["docker", "run", "--rm", "--interactive", *mounted, "--extract", "--no-same-owner"]
+    subprocess.run(command, input=packed.getvalue(), check=True, timeout=60)
 
 
 @contextmanager
@@ -131,7 +138,7 @@ def confined(target: str, volume: str | None = None, network: Any = None, **vari
         made = made.with_network(network)
     with made.with_bind_ports(5000, free_port()) as container:
         wrapped = container.get_wrapped_container()
-        contained = Contained(wrapped, ("127.0.0.1", int(container.get_exposed_port(5000))))
+        contained = Contained(wrapped, f"http://127.0.0.1:{container.get_exposed_port(5000)}")
         contained.healthy()
         yield contained
         wrapped.reload()

@@ -19,7 +19,7 @@ from typing import IO, Any
 from attrs import field, frozen
 
 from housepredict.domain.errors import MissingExtra, UnusableSales
-from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.sales import Cell, Extent, SalesTable
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
@@ -28,6 +28,7 @@ _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _DELIMITERS = ",;\t|"
 _SAMPLE = 50  # lines that show the delimiter
 _CHUNK = 500  # rows that are turned into columns at once: so few that the garbage collector does not look at them
+_PIECE = 1024 * 1024  # bytes that are read to count lines
 _REMEMBERED = 10_000  # different cells of a column
 
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
@@ -57,6 +58,23 @@ class SalesFile:
     def location(self) -> str:
         """The absolute path."""
         return str(self.path.absolute())
+
+    def extent(self) -> Extent | None:
+        """The lines of a CSV file but for the header, and the fields of that; what a Parquet file says of itself.
+
+        None for what cannot be read.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                start = stream.read(len(_PARQUET))
+            if start == _PARQUET:
+                return _parquet_extent(self.path)
+            with (gzip.open if start.startswith(_GZIP) else open)(self.path, "rb") as lines:
+                header = lines.readline(_PIECE).decode("cp1252", "replace")
+                columns = max(header.count(delimiter) for delimiter in _DELIMITERS) + 1
+                return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
+        except (OSError, EOFError, zlib.error, ImportError, ValueError):
+            return None
 
     def read(self) -> SalesTable:
         """Read all of it.
@@ -148,6 +166,13 @@ class SalesFile:
 
     def _refused(self, reason: str) -> UnusableSales:
         return UnusableSales(f"{self.path} {reason}")
+
+
+def _parquet_extent(path: Path) -> Extent:
+    from pyarrow.parquet import read_metadata
+
+    told = read_metadata(path)
+    return Extent(told.num_rows, told.num_columns)
 
 
 def _delimiter(sample: Sequence[str]) -> str:

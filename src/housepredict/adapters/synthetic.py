@@ -29,6 +29,9 @@ class SyntheticSales:
         """False: none of them came back."""
         return False
 
+    def extent(self) -> None:
+        """None: they are few."""
+
     def read(self) -> SalesTable:
         """Draw all of it, the same at each call."""
         # the legacy generator, and the order of the draws, make the tutorial's numbers

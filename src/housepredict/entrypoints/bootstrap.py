@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
@@ -106,7 +107,9 @@ class Application(Storage):
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
         from housepredict.adapters.serving.loader import load_predictor
 
-        return Train(_trainer(), load_predictor, self.models, self.sales_source, SystemClock(), self.trainings)
+        return Train(
+            _trainer(), load_predictor, self.models, self.sales_source, SystemClock(), self.trainings, CgroupRoom()
+        )
 
     @cached_property
     def trainings(self) -> Trainings:

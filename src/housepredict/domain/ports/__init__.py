@@ -18,7 +18,7 @@ from housepredict.domain.ports.serving import (
     PredictorSource,
     Valuation,
 )
-from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training import Fitted, Learned, Progress, Room, SalesSource, SalesSources, Trainer
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "PredictorLoader",
     "PredictorSource",
     "Progress",
+    "Room",
     "SaleRepository",
     "SalesSource",
     "SalesSources",
