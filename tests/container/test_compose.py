@@ -20,11 +20,11 @@ from tests.integration.load import Load, caught_up, eventually
 from tests.integration.services import LAB_HOUSE, LAB_PRICE
 from tests.postgres_servers import free_port
 
-# What a checkout of its own would have: other secrets, an image that is built, another port.
+# What a checkout of its own would have: other secrets, an image that is built, another port, and a look each second.
 OVERRIDE = """\
 services:
   migrations: {image: "IMAGE"}
-  housepredict: {image: "IMAGE"}
+  housepredict: {image: "IMAGE", healthcheck: {interval: 1s}}
 secrets:
   administrator_password: {file: FOLDER/administrator_password}
   database_password: {file: FOLDER/database_password}
