@@ -32,12 +32,13 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
 
 .PHONY: check
-check: .venv/.dev .venv/.project ## lint, formatting, types, and the direction of imports
+check: .venv/.dev .venv/.project ## lint, formatting, types, the direction of imports, and the Dockerfile
 	$(bin)/ruff check
 	$(bin)/ruff format --check
-	$(bin)/mypy $(wildcard src tests benchmarks)
+	$(bin)/mypy $(wildcard src tests benchmarks container)
 	MYPYPATH=kubernetes/test $(bin)/mypy kubernetes
 	$(bin)/lint-imports
+	$(bin)/hadolint container/Dockerfile
 
 .PHONY: format
 format: .venv/.dev ## format the code and mend what ruff can mend
@@ -48,6 +49,14 @@ format: .venv/.dev ## format the code and mend what ruff can mend
 build: .venv/.project ## make the wheel and the source distribution in dist/
 	rm -rf dist
 	$(bin)/hatchling build
+
+.PHONY: secrets
+secrets: $(patsubst %,container/secrets/%,administrator_password database_password token) ## make passwords and a token for container/compose.yaml
+
+# Others than their owner may read the files, as the users in the containers must, but not come to them through the folder.
+container/secrets/%:
+	@mkdir -p $(@D) && chmod 700 $(@D)
+	@$(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))' >$@.new && chmod 444 $@.new && mv $@.new $@
 
 .PHONY: lock
 lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits; ARGS=--upgrade for the newest

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 pytest.register_assert_rewrite("housepredict.testing")
 
 from tests.browsers import find_browser  # noqa: E402
+from tests.containers import why_none  # noqa: E402
 from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
 from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: E402
 
@@ -38,5 +39,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"postgres: {config.stash[POSTGRES_SERVER]}",
         f"full disk: {config.stash[SMALL_DISK].TITLE}",
+        f"images: {_images()}",
         f"browser: {find_browser() or 'NONE, pages are not looked at'}",
     ]
+
+
+def _images() -> str:
+    return f"NONE, containers are not tested: {why}" if (why := why_none()) else "built by this Docker engine"

@@ -94,7 +94,7 @@ class ContainerServer:
         # fsync is of no use to a server that is thrown away
         made = PostgresContainer(IMAGE, driver=None).with_command("postgres -c fsync=off")
         # the engine would choose another port at each start
-        with made.with_bind_ports(made.port, _free_port()) as container:
+        with made.with_bind_ports(made.port, free_port()) as container:
             yield _Container(container)
 
 
@@ -150,14 +150,15 @@ def choose_server(wanted: str | None) -> ContainerServer | EmbeddedServer:
         raise pytest.UsageError(f"HOUSEPREDICT_TEST_POSTGRES must be container or embedded, not {wanted!r}")
     if wanted == "embedded":
         return EmbeddedServer()
-    if _engine_answers():
+    if engine_answers():
         return ContainerServer()
     if wanted == "container":
         raise pytest.UsageError("HOUSEPREDICT_TEST_POSTGRES=container, but no Docker engine answers")
     return EmbeddedServer()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     # below the ports that the system gives to whoever connects: one of those might take it while the server is stopped
     for port in SystemRandom().sample(range(20_000, 32_000), 100):
         with socket(AF_INET, SOCK_STREAM) as free:
@@ -166,7 +167,8 @@ def _free_port() -> int:
     raise pytest.UsageError("no port is free for a server")
 
 
-def _engine_answers() -> bool:
+def engine_answers() -> bool:
+    """Whether a Docker engine does."""
     with warnings.catch_warnings():
         # where nobody listens, docker leaves its socket to the garbage collector: rather now than within some test
         warnings.simplefilter("ignore", ResourceWarning)

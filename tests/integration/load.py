@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import count
+from socket import socket
 from threading import Condition, Event
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx2
@@ -19,7 +20,7 @@ import pytest
 from attrs import define, field
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.integration.services import LAB_HOUSE, PREDICT, Service, read_answer
+from tests.integration.services import LAB_HOUSE, PREDICT, read_answer
 
 T = TypeVar("T")
 
@@ -36,6 +37,14 @@ kept_and_seen_to_be_broken = pytest.mark.parametrize(
 """Runs the test of a promise with the service, and with one that forgets, which has to fail."""
 
 
+class Reachable(Protocol):
+    """A service, wherever it runs."""
+
+    @property
+    def url(self) -> str: ...
+    def connect(self) -> socket: ...
+
+
 @define
 class Load:
     """What was asked for and answered. No two houses are of one size: a row tells whose it is, answered or not."""
@@ -49,7 +58,7 @@ class Load:
     _answered: Condition = field(factory=Condition, init=False)
 
     @contextmanager
-    def on(self, service: Service) -> Iterator[None]:
+    def on(self, service: Reachable) -> Iterator[None]:
         """Post to the service until the block or the service ends."""
         enough = Event()
         with ThreadPoolExecutor(self.clients) as pool:
@@ -76,7 +85,7 @@ class Load:
             "stored, and denied"
         )
 
-    def _post(self, service: Service, enough: Event) -> None:
+    def _post(self, service: Reachable, enough: Event) -> None:
         with service.connect() as connection, connection.makefile("rb") as stream:
             while not enough.is_set():
                 size = next(self._sizes)
@@ -108,7 +117,7 @@ def url(conninfo: str, **more: str) -> str:
     return f"postgresql://?{urlencode(conninfo_to_dict(conninfo, **more), quote_via=quote)}"
 
 
-def caught_up(service: Service) -> None:
+def caught_up(service: Reachable) -> None:
     """Return when the service says that nothing waits, and that the database is there."""
     eventually(lambda: "behind" not in httpx2.get(f"{service.url}/predictions").json())
 

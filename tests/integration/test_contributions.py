@@ -18,7 +18,7 @@ from housepredict.adapters.sales_files import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import load_predictor, pack, unpack_attribution
+from housepredict.adapters.serving.loader import PackedAttribution, load_predictor, pack
 from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.sklearn_model.attributing import attribution
 from housepredict.adapters.sklearn_model.lines import predicted
@@ -45,7 +45,7 @@ def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Recipe) ->
 
 def contributions_of(model: Model, table: Table) -> Contributions:
     form = model.form(table, None)
-    return Contributions(form, unpack_attribution(pack(attribution(model, form, table))))
+    return Contributions.of(form, PackedAttribution(pack(attribution(model, form, table))))
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
@@ -219,10 +219,10 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
     form = model.form(table, None)
     right = attribution(model, form, table)
     matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
-    Contributions(form, right).prove(matrix)
+    Contributions.of(form, right).prove(matrix)
     assert right.squared
     with pytest.raises(RefusedModel, match="do not add up"):
-        Contributions(form, evolve(right, squared=damage(right.squared))).prove(matrix)
+        Contributions.of(form, evolve(right, squared=damage(right.squared))).prove(matrix)
 
 
 def test_a_house_is_explained_alike_in_every_batch() -> None:
@@ -249,4 +249,4 @@ def test_an_attribution_of_another_model_is_refused() -> None:
     unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
     for each in unlike:
         with pytest.raises(ValueError, match="must be"):
-            Contributions(form, each)
+            Contributions.of(form, each)

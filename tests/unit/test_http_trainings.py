@@ -298,6 +298,18 @@ class TestSalesThatAreSent:
         assert_problem(answer, 415, "unsupported-media-type")
         assert "text/csv" in answer.headers["Accept"]
 
+    def test_parquet_is_refused_where_it_cannot_be_read(self, tmp_path: Path) -> None:
+        made = sending(tmp_path)
+        made.reads_parquet = False
+        with served(made) as client:
+            headers = {"Content-Type": "application/vnd.apache.parquet"}
+            answer = client.post("/train", content=b"PAR1", headers=headers)
+            assert (
+                "`parquet`, which is not installed" in assert_problem(answer, 415, "unsupported-media-type")["detail"]
+            )
+            assert "parquet" not in answer.headers["Accept"]
+        assert not (tmp_path / "uploads").exists()
+
     def test_that_the_disk_does_not_take_are_a_fault_that_may_pass(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with receiving(tmp_path / "file") as client:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from housepredict.adapters.sales_files import RAGGED, SalesFile
 from housepredict.domain.errors import MissingExtra, UnusableSales
-from housepredict.domain.sales import SalesTable
+from housepredict.domain.sales import Extent, SalesTable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -187,6 +187,46 @@ def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path) -> None:
 def test_no_content_makes_anything_but_a_table_or_a_refusal(read: Read, content: bytes) -> None:
     with suppress(UnusableSales):
         assert len({len(column) for column in read(content).columns.values()}) == 1
+
+
+def extent_of(folder: Path, content: bytes) -> Extent | None:
+    path = folder / "sales"
+    path.write_bytes(content)
+    return SalesFile(path).extent()
+
+
+@given(
+    rows=st.integers(0, 300),
+    columns=st.integers(1, 5),
+    delimiter=st.sampled_from(",;\t|"),
+    compress=st.sampled_from([bytes, gzip.compress]),
+)
+def test_its_extent_is_told_without_reading_its_cells(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: int,
+    columns: int,
+    delimiter: str,
+    compress: Callable[[bytes], bytes],
+) -> None:
+    content = "".join(f"{delimiter.join('x' * columns)}\n" for _ in range(rows + 1)).encode()
+    assert extent_of(tmp_path_factory.getbasetemp(), compress(content)) == Extent(rows, columns)
+
+
+def test_a_parquet_file_says_its_extent(tmp_path: Path) -> None:
+    assert extent_of(tmp_path, parquet(price=[1, 2, 3], size=[4, 5, 6])) == Extent(3, 2)
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"PAR1" + tail + b"PAR1"))
+def test_what_cannot_be_read_has_no_extent_or_some(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    found = extent_of(tmp_path_factory.getbasetemp(), content)
+    assert found is None or found.columns > 0
+
+
+def test_a_file_that_is_not_there_or_is_damaged_has_no_extent(tmp_path: Path) -> None:
+    assert SalesFile(tmp_path / "missing.csv").extent() is None
+    assert SalesFile(tmp_path).extent() is None
+    assert extent_of(tmp_path, gzip.compress(b"price\n" + b"1\n" * 999)[:-10]) is None
+    assert extent_of(tmp_path, b"PAR1 and then something else, PAR1") is None
 
 
 def parquet(**columns: object) -> bytes:

@@ -41,6 +41,28 @@ def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data
         np.testing.assert_array_equal(found[name], array, strict=True)
 
 
+def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own() -> None:
+    array = np.random.default_rng(1).random((MIB + 1,))
+    buffer = BytesIO()
+    np.savez_compressed(buffer, array=array)
+    content = buffer.getvalue()
+    tracemalloc.start()
+    try:
+        found = arrays_in(content)["array"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found == array).all()
+    assert not found.flags.writeable
+    # beside it, a copy of the archive, which is all but as large: numbers by chance do not pack
+    assert peak < len(content) + array.nbytes + 4 * MIB
+
+
+def test_what_is_not_wanted_is_not_unpacked() -> None:
+    content = archive(an_array(), b"no array", an_array())
+    assert list(arrays_in(content, lambda name: name != "1")) == ["0", "2"]
+
+
 def an_array(*, shape: tuple[int, ...] = (4,), dtype: str = "<f8", content: bytes = bytes(32)) -> bytes:
     """A member of an archive, whose header claims what it likes."""
     buffer = BytesIO()

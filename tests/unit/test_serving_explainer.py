@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from housepredict.adapters.serving.attribution import Attribution
 from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
-from housepredict.adapters.serving.paths import Paths
+from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, SharedForms, load_predictor, pack
+from housepredict.adapters.serving.paths import Paths, _Masks
 from housepredict.domain.errors import NoExplanation, RefusedModel
 from housepredict.domain.explanations import Unit
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
@@ -130,3 +132,32 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(data: st.Da
     except RefusedModel:
         return
     assert len(explainer.explain([LAB])) == 1
+
+
+@given(st.data())
+def test_the_masks_of_paths_are_the_same_in_less_memory(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    trees = data.draw(st.integers(1, 4))
+    numbers = st.integers(0, data.draw(st.sampled_from([1, 3, 2**32 - 1])))
+    masks = data.draw(arrays(np.uint32, (sum(sizes), trees), elements=numbers))
+    starts = np.cumsum([0, *sizes[:-1]])
+    cells = np.array([[data.draw(st.integers(0, size - 1)) for size in sizes] for _ in range(3)]) + starts
+    assert (_Masks.of(masks, starts).take(cells) == masks.take(cells, axis=0)).all()
+
+
+def test_an_explainer_shares_the_form_of_its_predictor() -> None:
+    forms = SharedForms()
+    version, artefact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artefact, forms)
+    explainer = load_explainer(version, artefact, forms)
+    assert explainer._contributions._form is predictor._form
+
+
+def test_a_form_that_nobody_uses_is_not_kept() -> None:
+    forms = SharedForms()
+    version, artefact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artefact, forms)
+    assert len(forms._in_use) == 1
+    del predictor
+    gc.collect()
+    assert len(forms._in_use) == 0

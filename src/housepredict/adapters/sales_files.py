@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from attrs import field, frozen
 
 from housepredict.adapters.tables import TableFile, arrow_cells
 from housepredict.domain.errors import UnusableSales
-from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.sales import Cell, Extent, SalesTable
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
@@ -22,6 +23,11 @@ _REMEMBERED = 10_000  # different cells of a column
 
 _Columns = dict[str, list[Cell]]
 _Chunk = Sequence[Sequence[Cell]]  # some rows of each column
+
+
+def reads_parquet() -> bool:
+    """Whether Parquet can be read: pyarrow is there."""
+    return find_spec("pyarrow") is not None
 
 
 @frozen
@@ -39,6 +45,10 @@ class SalesFile:
     def location(self) -> str:
         """The absolute path."""
         return str(self.path.absolute())
+
+    def extent(self) -> Extent | None:
+        """See TableFile."""
+        return TableFile(self.path, UnusableSales).extent()
 
     def read(self) -> SalesTable:
         """Read all of it.

@@ -12,12 +12,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from attrs import field, frozen
 
 from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.sales import Cell
+from housepredict.domain.sales import Cell, Extent
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ ENCODINGS = ("utf-8-sig", "cp1252")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _DELIMITERS = ",;\t|"
 _SAMPLE = 50  # lines that show the delimiter
+_PIECE = 1024 * 1024  # bytes that are read to count lines
 
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
 
@@ -81,6 +82,24 @@ class TableFile:
         """Whether it is Parquet, by how it begins."""
         return self._begins_with(_PARQUET)
 
+    def extent(self) -> Extent | None:
+        """The lines of a CSV file but for the header, and the fields of that; what a Parquet file says of itself.
+
+        None for what cannot be read.
+        """
+        try:
+            if self.is_parquet():
+                from pyarrow.parquet import read_metadata
+
+                told = read_metadata(self.path)
+                return Extent(told.num_rows, told.num_columns)
+            with self._opener()(self.path, "rb") as lines:
+                header = lines.readline(_PIECE).decode("cp1252", "replace")
+                columns = max(header.count(delimiter) for delimiter in _DELIMITERS) + 1
+                return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
+        except (OSError, EOFError, zlib.error, ImportError, ValueError):
+            return None
+
     def decoded(self, read: Callable[[str], T]) -> T:
         """What `read` makes of it in the encoding that it is in."""
         for encoding in ENCODINGS:
@@ -93,8 +112,7 @@ class TableFile:
     @contextmanager
     def text(self, encoding: str) -> Iterator[Text]:
         """The table in a CSV file. Raises UnicodeDecodeError where it is in another encoding."""
-        opened = gzip.open if self._begins_with(_GZIP) else open
-        with opened(self.path, "rt", encoding=encoding, newline="") as stream:
+        with self._opener()(self.path, "rt", encoding=encoding, newline="") as stream:
             lines = self._lines(stream)
             sample = list(islice(lines, _SAMPLE))
             delimiter = _delimiter(sample)
@@ -126,6 +144,9 @@ class TableFile:
     def refused(self, reason: str) -> UnreadableFile:
         """The error for a file of which this is to be said."""
         return self.fault(f"{self.path} {reason}")
+
+    def _opener(self) -> Callable[..., IO[Any]]:
+        return gzip.open if self._begins_with(_GZIP) else open
 
     def _begins_with(self, magic: bytes) -> bool:
         with self.path.open("rb") as stream:

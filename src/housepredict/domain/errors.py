@@ -143,4 +143,5 @@ class MissingExtra(HousepredictError):
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:
         """The error for an extra of the package, e.g. `train`, that `purpose` needs."""
-        return cls(f"{purpose} needs an extra that is not installed: pip install 'housepredict[{extra}]'")
+        needed = f"pip install 'housepredict[{extra}]', or take a container image that has it"
+        return cls(f"{purpose} needs an extra that is not installed: {needed}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from attrs import define, field
 
+from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.live_model import LiveModel
@@ -34,6 +35,7 @@ from housepredict.entrypoints.plugins import PREDICTORS, load
 from housepredict.entrypoints.storage import Storage, needing
 
 if TYPE_CHECKING:
+    from housepredict.adapters.serving.loader import SharedForms
     from housepredict.entrypoints.training_jobs import TrainingJobs
 
 
@@ -67,8 +69,14 @@ class Application(Storage):
         if self.settings.predictor is None:
             from housepredict.adapters.serving.loader import load_predictor
 
-            return load_predictor
+            return partial(load_predictor, unpack=self._forms)
         return ProvenLoader(self.settings.predictor, load(PREDICTORS, self.settings.predictor))
+
+    @cached_property
+    def _forms(self) -> SharedForms:
+        from housepredict.adapters.serving.loader import SharedForms
+
+        return SharedForms()
 
     def follower(self) -> Follower:
         """Keeps `live_model` at what is promoted, from its start until it is closed."""
@@ -94,7 +102,7 @@ class Application(Storage):
             from housepredict.adapters.serving.demonstration import load_demonstration_explainer
 
             demonstration = load_demonstration_explainer()
-        explainers = StoredExplainers(self.models, _load_explainer, demonstration)
+        explainers = StoredExplainers(self.models, self._load_explainer, demonstration)
         return Explain(
             self.live_model,
             self.predictions,
@@ -108,6 +116,12 @@ class Application(Storage):
     def records(self) -> Records:
         """What was estimated: to look up, to read and to forget."""
         return Records(self.predictions, self.sales, SystemClock())
+
+    def _load_explainer(self, version: ModelVersion, artefact: Artefact) -> Explainer:
+        """The explainer of a version; numpy is loaded with the first."""
+        from housepredict.adapters.serving.explainer import load_explainer
+
+        return load_explainer(version, artefact, unpack=self._forms)
 
     @cached_property
     def record_sales(self) -> RecordSales:
@@ -127,7 +141,15 @@ class Application(Storage):
     @cached_property
     def train(self) -> Train:
         """The use case behind every training. Raises MissingExtra without scikit-learn."""
-        return Train(_trainer(), self.load_predictor, self.models, self.sales_source, self.clock, self.trainings)
+        return Train(
+            _trainer(),
+            self.load_predictor,
+            self.models,
+            self.sales_source,
+            self.clock,
+            self.trainings,
+            CgroupRoom(),
+        )
 
     @cached_property
     def trainings(self) -> Trainings:
@@ -140,6 +162,13 @@ class Application(Storage):
         from housepredict.entrypoints.training_jobs import TrainingProcesses
 
         return TrainingProcesses(self)
+
+    @cached_property
+    def reads_parquet(self) -> bool:
+        """Whether files of sales may be Parquet."""
+        from housepredict.adapters.sales_files import reads_parquet
+
+        return reads_parquet()
 
     def sales_source(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
@@ -202,10 +231,3 @@ def _trainer() -> Trainer:
     with needing("train", "Training"):
         from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
     return SklearnTrainer()
-
-
-def _load_explainer(version: ModelVersion, artefact: Artefact) -> Explainer:
-    """The explainer of a version; numpy is loaded with the first."""
-    from housepredict.adapters.serving.explainer import load_explainer
-
-    return load_explainer(version, artefact)

@@ -30,8 +30,10 @@ except ImportError as error:
     raise MissingExtra.named("serve", "Serving over HTTP") from error
 
 
-_M_ARENA_MAX = -8
-"""mallopt's parameter for the number of heaps, as glibc's malloc.h has it."""
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
+"""mallopt's parameters for the number of heaps, and for what is too large for them, as glibc's malloc.h has them."""
+
+_LARGE = 4 * 1024 * 1024
 
 
 def serve(settings: Settings, application: type[Application] = Application) -> int:
@@ -58,10 +60,18 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 
 
 def _share_a_heap() -> None:
-    """Let all threads allocate in one heap: they take turns anyway, and a heap for each costs megabytes."""
+    """Let all threads allocate in one heap: they take turns anyway, and a heap for each costs megabytes.
+
+    The arrays of a model stay out of it, and go back to the system when they are done with: by itself glibc takes such
+    sizes into the heap as soon as one was freed, where the smallest thing above them keeps them.
+    """
     allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "mallopt") and "MALLOC_ARENA_MAX" not in os.environ:  # glibc's alone
+    if not hasattr(allocator, "mallopt"):  # glibc's alone
+        return
+    if "MALLOC_ARENA_MAX" not in os.environ:
         allocator.mallopt(_M_ARENA_MAX, 1)
+    if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        allocator.mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _work(

@@ -36,15 +36,13 @@ def migrate_once_it_answers(conninfo: str, seconds: float) -> None:
     database, deadline = Database.at(conninfo), time.monotonic() + seconds
     while True:
         try:
-            migrate(database)
+            return migrate(database)
         except MisconfiguredRepository:
             raise
         except RepositoryUnavailable:
             if time.monotonic() >= deadline:
                 raise
-            time.sleep(_PAUSE)
-        else:
-            return
+        time.sleep(_PAUSE)
 
 
 def _lacking(database: Database) -> bool:

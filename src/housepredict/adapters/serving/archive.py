@@ -5,6 +5,7 @@ numpy's own reader unpacks whatever a member of the archive holds, and makes an 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
@@ -19,11 +20,13 @@ MAX_UNPACKED = 2**29
 MAX_ARRAYS = 100
 """The most arrays in a file; the largest form has some twenty."""
 
+_PIECE = 2**20  # bytes
+
 _ENTRY = b"PK\1\2"  # begins an entry of an archive's table of contents
 
 
-def arrays_in(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of numbers in an .npz file, by name, none of them writable.
+def arrays_in(content: bytes, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, NDArray[Any]]:
+    """The arrays of numbers in an .npz file, by name, none of them writable; of those alone whose names are wanted.
 
     Raises ValueError if there are too many or they are too large, before any is unpacked, and whatever zipfile, zlib
     and numpy come upon in a damaged file.
@@ -38,11 +41,14 @@ def arrays_in(content: bytes) -> dict[str, NDArray[Any]]:
             raise ValueError(f"unpacked it would have {unpacked} bytes, where {MAX_UNPACKED} are the most")
         arrays = {}
         for member in members:
+            name = member.filename.removesuffix(".npy")
+            if not wanted(name):
+                continue
             # the other methods unpack all there is, whatever size was declared
             if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 raise ValueError(f"{member.filename} is packed by method {member.compress_type}")
             with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = _array(file, member.file_size)
+                arrays[name] = _array(file, member.file_size)
         return arrays
 
 
@@ -52,6 +58,12 @@ def _array(file: IO[bytes], size: int) -> NDArray[Any]:
     shape, by_columns, dtype = npy.read_array_header_1_0(file)
     if dtype.kind not in "fiu":
         raise ValueError(f"an array must hold numbers, not {dtype}")
-    # told how much there is, zipfile unpacks no more; the numbers must then be as many as the shape says
-    numbers = np.frombuffer(file.read(size), dtype)
+    # a piece at a time: zipfile would have all of it in memory twice. The numbers must be as many as the shape says
+    room = np.empty(size, np.uint8)
+    filled = 0
+    while piece := file.read(min(_PIECE, size - filled)):
+        room[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+        filled += len(piece)
+    room.flags.writeable = False
+    numbers = np.frombuffer(room[:filled], dtype)
     return numbers.reshape(shape, order="F" if by_columns else "C")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
@@ -25,44 +28,62 @@ class Attribution:
     absolute: Paths | None = None
 
 
+class Attributed(Protocol):
+    """An Attribution, whose parts may be made each time that they are asked for."""
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """See Attribution."""
+
+    @property
+    def squared(self) -> Paths | None:
+        """See Attribution."""
+
+    @property
+    def absolute(self) -> Paths | None:
+        """See Attribution."""
+
+
 @define(eq=False)
 class Contributions:
     """What each player adds to what a form says: from `base` on, in prices for a Linear and in logarithms else.
 
     `players`, of shape (features,), is the player of each feature; see Columns. A term of the line adds what it is
-    above its mean. Raises ValueError if the attribution is of another form.
+    above its mean.
     """
 
     _form: Linear | LogPrices
-    _attribution: Attribution
-    base: float = field(init=False)
-    players: NDArray[np.int64] = field(init=False)
-    _trees: list[tuple[float, TreeContributions]] = field(init=False, factory=list)
+    _means: NDArray[np.float64]
+    base: float
+    players: NDArray[np.int64]
+    _trees: Sequence[tuple[float, TreeContributions]] = ()
 
-    def __attrs_post_init__(self) -> None:
-        form, attribution = self._form, self._attribution
-        line = form if isinstance(form, Linear) else form.linear
-        if attribution.means.size != line.features:
+    @classmethod
+    def of(cls, form: Linear | LogPrices, attribution: Attributed) -> Contributions:
+        """Those of a form. Raises ValueError if the attribution is of another one."""
+        line, means = form if isinstance(form, Linear) else form.linear, attribution.means
+        if means.size != line.features:
             raise ValueError("there must be a mean for each term of the line")
-        self.base = float(line.intercept + attribution.means.sum())
+        base = float(line.intercept + means.sum())
         if isinstance(form, Linear):
             if attribution.squared or attribution.absolute:
                 raise ValueError("there must be no paths, a line having no trees")
-            self.players = np.arange(form.features)
-            return
-        columns = form.columns
-        self.players = columns.players[columns.for_features]
-        sets = ((form.squared, attribution.squared), (form.absolute, attribution.absolute))
-        for (trees, paths), weight in zip(sets, form.weights, strict=True):
-            if trees and paths and paths.are_of(trees, self.players.max() + 1):
-                self.base += weight * float(paths.mean)
-                self._trees.append((weight, TreeContributions(trees, paths, columns.players[columns.for_trees])))
+            return cls(form, means, base, np.arange(form.features))
+        columns, found = form.columns, []
+        of_features, of_trees = columns.players[columns.for_features], columns.players[columns.for_trees]
+        for name, weight in zip(("squared", "absolute"), form.weights, strict=True):
+            trees, paths = getattr(form, name), getattr(attribution, name)
+            if trees and paths and paths.are_of(trees, of_features.max() + 1):
+                base += weight * float(paths.mean)
+                found.append((weight, TreeContributions.of(trees, paths, of_trees)))
             elif trees or paths:
                 raise ValueError("the paths must be those of the trees")
+            del paths  # before there are others: they may be as large as the model
+        return cls(form, means, base, of_features, found)
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """Contributions, of shape (houses, players), to what the form says of encoded houses."""
-        form, means = self._form, self._attribution.means
+        form, means = self._form, self._means
         if isinstance(form, Linear):
             return form.terms(matrix) - means
         columns = form.columns(matrix)
@@ -79,6 +100,6 @@ class Contributions:
         says = form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))
         off = np.abs(self.base + amounts.sum(axis=1) - says)
         # what is added up may be large, a date's term say, and the sum small
-        size = np.abs(amounts).sum(axis=1) + np.abs(self._attribution.means).sum() + abs(self.base)
+        size = np.abs(amounts).sum(axis=1) + np.abs(self._means).sum() + abs(self.base)
         if not (off <= 1e-9 + 1e-12 * size).all():
             raise RefusedModel(f"Contributions do not add up to what the model says: they are off by {off.max()}")

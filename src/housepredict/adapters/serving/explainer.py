@@ -8,7 +8,7 @@ from attrs import define
 
 from housepredict.adapters.serving.attribution import Contributions
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, unpack, unpack_attribution
+from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, PackedAttribution, Unpack, unpack
 from housepredict.domain.errors import NoExplanation, RefusedModel
 from housepredict.domain.explanations import Contribution, Explanation, Unit
 from housepredict.domain.features import House
@@ -41,7 +41,7 @@ class ServingExplainer:
         ]
 
 
-def load_explainer(version: ModelVersion, artefact: Artefact) -> ServingExplainer:
+def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingExplainer:
     """The explainer of a version.
 
     Raises NoExplanation if it has none, and RefusedModel unless the files are those of the manifest, fit each other,
@@ -52,7 +52,7 @@ def load_explainer(version: ModelVersion, artefact: Artefact) -> ServingExplaine
         raise NoExplanation
     form = unpack(artefact[SERVING_FILE], version.algorithm)
     try:
-        contributions = Contributions(form, unpack_attribution(artefact[EXPLANATION_FILE]))
+        contributions = Contributions.of(form, PackedAttribution(artefact[EXPLANATION_FILE]))
     except ValueError as error:
         raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
     encode = Encoder(version.schema)

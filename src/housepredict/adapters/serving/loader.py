@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
-from attrs import define
+from attrs import define, field, frozen
+from numpy.typing import NDArray
 
 from housepredict.adapters.serving.archive import arrays_in
 from housepredict.adapters.serving.attribution import Attribution
@@ -25,6 +29,9 @@ from housepredict.domain.ports import Valuation
 from housepredict.domain.self_test import require_self_test
 
 ServingForm = Linear | LogPrices
+
+Unpack = Callable[[bytes, Algorithm], ServingForm]
+"""Makes a form of a file; see `unpack`."""
 
 SERVING_FILE: Final = "serving.npz"
 """The serving form's place in an artefact."""
@@ -48,9 +55,6 @@ _PARTS: Final[dict[str, type]] = {
     "absolute": Trees,
     "spread": Trees,
 }
-_PATHS: Final[dict[str, type]] = {"squared": Paths, "absolute": Paths}
-
-Form = TypeVar("Form")
 
 
 def pack(form: ServingForm | Attribution) -> bytes:
@@ -75,36 +79,82 @@ def _given(form: Any) -> dict[str, Any]:
     return attrs.asdict(form, recurse=False, filter=lambda attribute, value: attribute.init and value is not None)
 
 
-def _assembled(kind: type[Form], parts: Mapping[str, type], arrays: Mapping[str, Any]) -> Form:
+def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingForm:
     given: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
     of_parts = {name.partition(".")[0] for name in arrays if "." in name}
     for part in of_parts:
         own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{part}.")}
-        given[part] = parts[part](**own)
+        given[part] = _PARTS[part](**own)
     return kind(**given)
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
     """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
-    return _unpacked(content, SERVING_FILE, f"{algorithm} model", _FORMS[algorithm], _PARTS)
+    with _refusing(SERVING_FILE, f"{algorithm} model"):
+        return _assembled(_FORMS[algorithm], _in_this_format(SERVING_FILE, arrays_in(content)))
 
 
-def unpack_attribution(content: bytes) -> Attribution:
-    """The attribution that a file holds. Raises RefusedModel if it is anything else."""
-    return _unpacked(content, EXPLANATION_FILE, "explanation", Attribution, _PATHS)
+@define
+class SharedForms:
+    """Unpacks a form once for all who use it at the time: the predictor of a version, and its explainer."""
+
+    _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
+
+    def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
+        """As `unpack`."""
+        key = (hashlib.sha256(content).digest(), algorithm)
+        form = self._in_use.get(key)
+        if form is None:
+            self._in_use[key] = form = unpack(content, algorithm)
+        return form
 
 
-def _unpacked(content: bytes, file: str, what: str, kind: type[Form], parts: Mapping[str, type]) -> Form:
+@frozen
+class PackedAttribution:
+    """An Attribution in its file. Each part is unpacked when it is asked for, and not kept: all of them at once may
+    take more memory than serving does. Raises RefusedModel for a file that holds anything else.
+    """
+
+    _content: bytes
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """See Attribution."""
+        with _refusing(EXPLANATION_FILE, "explanation"):
+            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, lambda name: "." not in name))
+            return Attribution(arrays["means"]).means
+
+    @property
+    def squared(self) -> Paths | None:
+        """See Attribution."""
+        return self._paths("squared.")
+
+    @property
+    def absolute(self) -> Paths | None:
+        """See Attribution."""
+        return self._paths("absolute.")
+
+    def _paths(self, prefix: str) -> Paths | None:
+        with _refusing(EXPLANATION_FILE, "explanation"):
+            arrays = arrays_in(self._content, lambda name: name.startswith(prefix))
+            return Paths(**{name.removeprefix(prefix): array for name, array in arrays.items()}) if arrays else None
+
+
+@contextmanager
+def _refusing(file: str, what: str) -> Iterator[None]:
     try:
-        arrays = arrays_in(content)
-        number = int(arrays.pop("format"))
-        if number != _FORMAT:
-            raise RefusedModel(f"{file} is of format {number}, and this is made for format {_FORMAT}")
-        return _assembled(kind, parts, arrays)
+        yield
     except RefusedModel:
         raise
     except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
         raise RefusedModel(f"{file} holds no {what}: {error}") from error
+
+
+def _in_this_format(file: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    number = int(arrays.pop("format"))
+    if number != _FORMAT:
+        raise RefusedModel(f"{file} is of format {number}, and this is made for format {_FORMAT}")
+    return arrays
 
 
 def valuation(form: ServingForm, matrix: Matrix) -> Valuation:
@@ -126,7 +176,7 @@ class ServingPredictor:
         return valuation(self._form, self._encode(houses))
 
 
-def load_predictor(version: ModelVersion, artefact: Artefact) -> ServingPredictor:
+def load_predictor(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingPredictor:
     """The predictor of a version.
 
     Raises RefusedModel unless the files are those of the manifest, the serving form is sound and takes the schema's

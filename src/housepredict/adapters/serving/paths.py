@@ -13,6 +13,8 @@ below the number of players on the path, so Gauss-Legendre quadrature with half 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
@@ -49,6 +51,37 @@ class Paths:
 
 
 @define(eq=False)
+class _Masks:
+    """The masks of paths, in a fraction of their memory: a tree tells few cells of a feature apart, so that most masks
+    are those of the cell before. `numbers`, of the shape of the masks, count the different ones of a feature and a tree
+    from its first cell on; `firsts`, of shape (features, trees), are where those begin in `different`.
+    """
+
+    numbers: NDArray[np.unsignedinteger]
+    firsts: NDArray[np.int64]
+    different: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, masks: NDArray[np.uint32], starts: NDArray[np.int64]) -> _Masks:
+        """The same masks; `starts`, of shape (features,), are the first cells of the features."""
+        # feature by feature, so that what is in between is small
+        blocks = np.split(masks, starts[1:])
+        is_new = [np.vstack([np.ones_like(block[:1], bool), block[1:] != block[:-1]]) for block in blocks]
+        counts = np.array([np.count_nonzero(new, axis=0) for new in is_new])
+        numbers = np.empty(masks.shape, np.min_scalar_type(counts.max()))
+        for block, new in zip(np.split(numbers, starts[1:]), is_new, strict=True):
+            np.cumsum(new, axis=0, dtype=numbers.dtype, out=block)
+        # those of one tree after the other; the first of them is number 1
+        different = np.concatenate([block.T[new.T] for block, new in zip(blocks, is_new, strict=True)])
+        firsts = counts.ravel().cumsum() - counts.ravel() - 1
+        return cls(numbers, firsts.reshape(counts.shape), different)
+
+    def take(self, cells: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The masks of cells of shape (houses, features), of shape (houses, features, trees)."""
+        return self.different.take(self.firsts + self.numbers.take(cells, axis=0))
+
+
+@define(eq=False)
 class _SameLength:
     """The paths that this many players stand on: `leaves` are their leaves, `players` and `ratios`, of shape (length,
     paths), who stands on them.
@@ -80,29 +113,25 @@ class TreeContributions:
     """
 
     _trees: Trees
-    _paths: Paths
+    _masks: _Masks
+    _lengths: Sequence[_SameLength]
     _players: NDArray[np.int64]
-    _lengths: list[_SameLength] = field(init=False)
+    _count: int
 
-    @_lengths.default
-    def _sorted(self) -> list[_SameLength]:
-        ratios = self._paths.ratios.reshape(len(self._paths.ratios), -1)
-        lengths = np.count_nonzero(ratios < 1, axis=0)
-        found = []
-        for length in np.unique(lengths[lengths > 0]):
-            leaves = np.flatnonzero(lengths == length)
-            players = np.nonzero(ratios[:, leaves].T < 1)[1].reshape(-1, length).T
-            found.append(_SameLength(leaves, players, ratios[players, leaves]))
-        return found
+    @classmethod
+    def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
+        """Those of the paths through the trees, of which no array is kept: they are as large as the model again."""
+        masks = _Masks.of(paths.masks, trees.first_cells)
+        return cls(trees, masks, list(_sorted(paths.ratios)), players, len(paths.ratios))
 
     def __call__(self, matrix: Matrix) -> Matrix:
         """Contributions, of shape (houses, players)."""
-        step = max(1, _CHUNK // self._paths.ratios[0].size)
+        step = max(1, _CHUNK // self._trees.leaves.size)
         chunks = [self._contributions(matrix[start : start + step]) for start in range(0, len(matrix), step)]
-        return np.concatenate(chunks) if chunks else np.empty((0, len(self._paths.ratios)))
+        return np.concatenate(chunks) if chunks else np.empty((0, self._count))
 
     def _contributions(self, matrix: Matrix) -> Matrix:
-        houses, (players, trees, width) = len(matrix), self._paths.ratios.shape
+        houses, players, (trees, width) = len(matrix), self._count, self._trees.leaves.shape
         agreeing = self._agreeing(matrix).reshape(houses, -1)
         found = np.zeros(houses * players)
         rows = players * np.arange(houses)[:, np.newaxis, np.newaxis]
@@ -117,7 +146,17 @@ class TreeContributions:
     def _agreeing(self, matrix: Matrix) -> NDArray[np.uint32]:
         """The leaves that each player of each house agrees with, as bits, of shape (houses, players, trees)."""
         order = np.argsort(self._players, kind="stable")
-        masks = self._paths.masks.take(self._trees.cells(matrix)[:, order], axis=0)
-        starts = np.searchsorted(self._players[order], np.arange(len(self._paths.ratios)))
+        cells = self._trees.cells(matrix)
+        masks = self._masks.take(cells)[:, order]
+        starts = np.searchsorted(self._players[order], np.arange(self._count))
         agreeing: NDArray[np.uint32] = np.bitwise_and.reduceat(masks, starts, axis=1)
         return agreeing
+
+
+def _sorted(ratios: NDArray[np.float64]) -> Iterator[_SameLength]:
+    flat = ratios.reshape(len(ratios), -1)
+    lengths = np.count_nonzero(flat < 1, axis=0)
+    for length in np.unique(lengths[lengths > 0]):
+        leaves = np.flatnonzero(lengths == length)
+        players = np.nonzero(flat[:, leaves].T < 1)[1].reshape(-1, length).T
+        yield _SameLength(leaves, players, flat[players, leaves])

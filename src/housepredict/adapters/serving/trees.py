@@ -68,6 +68,11 @@ class Trees:
         """How many features the model takes."""
         return self.sizes.size
 
+    @property
+    def first_cells(self) -> NDArray[np.int64]:
+        """The first cell of each feature."""
+        return self._first_cells
+
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
         """The cells that houses lie in, as rows of `masks`, of shape (houses, features)."""
         cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])

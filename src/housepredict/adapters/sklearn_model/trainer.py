@@ -22,10 +22,10 @@ from housepredict.adapters.serving.loader import (
     ESTIMATOR_FILE,
     EXPLANATION_FILE,
     SERVING_FILE,
+    PackedAttribution,
     ServingForm,
     pack,
     unpack,
-    unpack_attribution,
     valuation,
 )
 from housepredict.adapters.sklearn_model.again import again
@@ -34,6 +34,7 @@ from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
+from housepredict.adapters.sklearn_model.memory import memory_of
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
@@ -43,7 +44,7 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Sale
+from housepredict.domain.sales import Extent, Sale
 
 if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear
@@ -148,6 +149,13 @@ class SklearnTrainer:
             else f"the time limit of {limit:g} s ended the search with {compared}",
         )
 
+    def memory(self, extent: Extent, options: TrainingOptions) -> int:
+        """See ports.Trainer, and `memory_of`."""
+        if options.algorithm is Algorithm.LINEAR:
+            return memory_of(extent, trees=0, jobs=1)
+        candidates = self._recipes(options.algorithm, options.effort, extent.rows)
+        return memory_of(extent, max(each.iterations for each in candidates), joblib.effective_n_jobs(-1))
+
 
 def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> _Made:
     matrix, prices, folds = encoded(schema, sales)
@@ -189,7 +197,7 @@ def _line(
 
 def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
     """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
-    contributions = Contributions(form, unpack_attribution(explanation))
+    contributions = Contributions.of(form, PackedAttribution(explanation))
     for rows in (matrix, odd_rows(schema, matrix)):
         contributions.prove(rows[:: -(-len(rows) // _PROVEN)])
 

@@ -35,7 +35,7 @@ async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
     require_access(request)
-    kind = kind_of_sales(request.headers)
+    kind = kind_of_sales(request.headers, reads_parquet=application.reads_parquet)
     asked = training_request(request.query_params) if kind else retraining_request(request.query_params)
     # before anything large is sent for nothing
     await run_in_threadpool(application.trainings.require_none)

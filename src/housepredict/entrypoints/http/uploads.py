@@ -44,22 +44,29 @@ MOST_SECONDS = 10**9
 _NUMBER = re.compile(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-def kind_of_sales(headers: Headers) -> str | None:
-    """The suffix of the file that a body is; None if it is no sales. Raises a Problem for an unknown coding."""
+def kind_of_sales(headers: Headers, *, reads_parquet: bool) -> str | None:
+    """The suffix of the file that a body is; None if it is no sales.
+
+    Raises a Problem for an unknown coding, and for Parquet where it cannot be read.
+    """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     suffix = TYPES.get(media_type)
+    if suffix is None:
+        return None
+    readable = {name: each for name, each in TYPES.items() if reads_parquet or each != ".parquet"}
     coding = headers.get("content-encoding", "identity").strip().lower()
-    if suffix is None or coding == "identity":
+    if media_type in readable and coding == "identity":
         return suffix
-    if coding in ("gzip", "x-gzip") and suffix == ".csv":
+    if suffix == ".csv" and coding in ("gzip", "x-gzip"):
         return ".csv.gz"
+    why = "" if media_type in readable else "Parquet needs the extra `parquet`, which is not installed. "
+    or_parquet = ", or as application/vnd.apache.parquet" if reads_parquet else ""
     raise Problem(
         "unsupported-media-type",
         415,
         "These sales cannot be read",
-        "Send them as text/csv, with or without `Content-Encoding: gzip`, as application/gzip, or as "
-        "application/vnd.apache.parquet.",
-        headers={"Accept": ", ".join(TYPES), "Accept-Encoding": "gzip"},
+        f"{why}Send them as text/csv, with or without `Content-Encoding: gzip`, or as application/gzip{or_parquet}.",
+        headers={"Accept": ", ".join(readable), "Accept-Encoding": "gzip"},
     )
 
 

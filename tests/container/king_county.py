@@ -1,0 +1,52 @@
+"""A boosted model of the King County sales, without the search and the proof that make up most of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no annotations
+
+from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, pack, valuation
+from housepredict.adapters.sklearn_model.attributing import attribution
+from housepredict.adapters.sklearn_model.levels import with_levels
+from housepredict.adapters.sklearn_model.preparing import encoded, table_of
+from housepredict.adapters.sklearn_model.recipes import Recipe, make
+from housepredict.domain.inference import prepare
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, TrainingOptions, digests_of
+from tests.containers import ROOT
+from tests.factories import a_log_form, a_version
+
+
+@frozen
+class Boosted:
+    """A version, and what it says of houses, which are bodies of requests."""
+
+    version: ModelVersion
+    artefact: Artefact
+    houses: Sequence[Mapping[str, Any]]
+    prices: Sequence[float]
+
+
+def a_boosted_version(trees: int) -> Boosted:
+    """One with so many trees for means, and as many for medians."""
+    sales = prepare(SalesFile(ROOT / "examples" / "king_county_sales.csv.gz").read(), TrainingOptions(price="price"))
+    matrix, prices, folds = encoded(sales.schema, sales.training)
+    table = with_levels(table_of(sales.schema, matrix, prices, 0.0), folds)
+    with threadpool_limits(1):  # more threads than free cores would wait for each other
+        model = make(Recipe(on_a_line=True, leaves=31, iterations=trees), table, 1)
+    form = model.form(table, None)
+    artefact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
+    houses = [sale.house for sale in sales.held_out[:1000]]
+    said = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
+    version, _ = a_version(
+        a_log_form(), schema=sales.schema, digests=digests_of(artefact), self_test=(SelfTest(houses[0], said[0]),)
+    )
+    as_json = [
+        {name: str(value) if name == "date" else value for name, value in house.values.items()} for house in houses
+    ]
+    return Boosted(version, artefact, as_json, said)

@@ -1,0 +1,161 @@
+"""Both images as they run for good: no root, nothing writable but a volume, and little memory."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.container.king_county import a_boosted_version
+from tests.containers import TARGETS, TOKEN, Contained, confined, docker, put_into
+from tests.integration.load import eventually
+from tests.integration.services import LAB_HOUSE, LAB_PRICE
+from tests.postgres_servers import IMAGE
+
+pytestmark = pytest.mark.usefixtures("images")
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+LARGEST = {"service": 390, "serving": 270}  # MB
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def service(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[Contained]:
+    """The service of either image."""
+    with confined(request.param) as service:
+        yield service
+
+
+def asked_as_in_the_lab(url: str) -> None:
+    assert httpx2.get(url).json()["title"]
+    assert httpx2.get(f"{url}/health").json() | {"model_version": ""} == {
+        "status": "healthy",
+        "model_loaded": True,
+        "model_version": "",
+    }
+    given = httpx2.post(f"{url}/predict", json=LAB_HOUSE).json()
+    assert (given["prediction"], given["input"]) == (LAB_PRICE, LAB_HOUSE)
+    missing = httpx2.post(f"{url}/predict", json={"size": 2500, "bedrooms": 3})
+    assert (missing.status_code, missing.json()["error"]) == (400, "Missing field: age")
+    assert httpx2.get(f"{url}/predictions").json()["predictions"][0]["id"] == given["id"]
+    assert "contributions" in httpx2.post(f"{url}/predict?explain=true", json=LAB_HOUSE).json()["explanation"]
+
+
+def test_the_labs_requests_are_answered(service: Contained) -> None:
+    asked_as_in_the_lab(service.url)
+
+
+def test_it_is_nobody_and_can_write_nothing_but_its_data(service: Contained) -> None:
+    assert service.run("import os; print(os.getuid(), os.getgid(), os.getgroups())") == (0, "10001 10001 [10001]\n")
+    status = "print([line for line in open('/proc/1/status') if line.startswith(('CapEff', 'NoNewPrivs'))])"
+    assert service.run(status) == (0, "['CapEff:\\t0000000000000000\\n', 'NoNewPrivs:\\t1\\n']\n")
+    for place in ("/opt/housepredict/lib", "/usr/local", "/etc"):
+        assert service.run(f"import tempfile; tempfile.TemporaryFile(dir={place!r})")[0] != 0
+    assert service.run("import tempfile; tempfile.TemporaryFile(dir='/var/lib/housepredict')") == (0, "")
+
+
+def test_process_1_is_the_service_and_no_shell(service: Contained) -> None:
+    code, said = service.run("print(open('/proc/1/cmdline').read().replace('\\0', ' '))")
+    assert code == 0
+    assert said.rstrip().endswith("housepredict serve")
+    assert "sh" not in said.split()[0].rpartition("/")[2]
+
+
+def test_parquet_is_refused_with_what_to_do(service: Contained) -> None:
+    headers = BEARER | {"Content-Type": "application/vnd.apache.parquet"}
+    answer = httpx2.post(f"{service.url}/train", content=b"PAR1", headers=headers)
+    assert answer.status_code == 415
+    assert "Send them as text/csv" in answer.json()["detail"]
+
+
+def test_an_image_is_no_larger_than_it_has_to_be(target: str, images: dict[str, str]) -> None:
+    assert int(docker("image", "inspect", "--format", "{{.Size}}", images[target])) <= LARGEST[target] * 10**6
+
+
+def test_who_only_serves_says_what_trains() -> None:
+    with confined("serving") as service:
+        answer = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=60)
+        assert answer.status_code == 501
+        assert "a container image that has it" in answer.json()["detail"]
+        assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
+
+
+def test_a_model_and_estimates_outlive_the_container(volume: str) -> None:
+    with confined("service", volume) as service:
+        assert httpx2.post(f"{service.url}/train").status_code == 401
+        trained = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=120).json()
+        assert (trained["message"], trained["promoted"]) == ("Model retrained successfully", True)
+        given = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
+        assert service.stop() == 0
+    for other in ("service", "serving"):  # a smaller image serves what a larger one has trained
+        with confined(other, volume) as service:
+            assert httpx2.get(f"{service.url}/predictions").json()["predictions"][0]["id"] == given["id"]
+            again = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
+            assert (again["model_version"], again["prediction"]) == (trained["model_version"], given["prediction"])
+            given = again
+
+
+def test_sales_that_are_too_many_for_its_memory_are_refused_and_it_goes_on() -> None:
+    with confined("service") as service:
+        content = gzip.compress(b"price,size,rooms,age\n" + b"300000,2000,3,10\n" * 1_000_000)
+        headers = BEARER | {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
+        answer = httpx2.post(f"{service.url}/train", content=content, headers=headers, timeout=60)
+        assert answer.status_code == 409, answer.text
+        assert "Training on 1,000,000 rows of 4 columns takes about" in answer.json()["detail"]
+        assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
+
+
+def test_boosted_trees_are_explained_in_the_least_memory(volume: str) -> None:
+    """As many as `--effort low` makes of these sales."""
+    made = a_boosted_version(500)
+    put_into(volume, made.version, made.artefact)
+    with confined("serving", volume) as service:
+        for _ in range(3):
+            answer = httpx2.post(f"{service.url}/predict?explain=true", json=made.houses[:10], timeout=60)
+            assert answer.status_code == 200, answer.text
+            predictions = answer.json()["predictions"]
+            assert [each["prediction"] for each in predictions] == pytest.approx(made.prices[:10])
+            assert all(each["explanation"]["contributions"] for each in predictions)
+        assert len(httpx2.post(f"{service.url}/predict", json=made.houses).json()["predictions"]) == len(made.houses)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Any]:
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+    from testcontainers.core.network import Network
+
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def database(network: Any) -> Iterator[str]:
+    """The URL, in that network, of a PostgreSQL that may still be starting."""
+    from testcontainers.core.container import DockerContainer
+
+    made = DockerContainer(IMAGE).with_env("POSTGRES_PASSWORD", "secret").with_network(network)
+    with made.with_network_aliases("database"):
+        yield "postgresql://postgres:secret@database/postgres"
+
+
+def test_it_does_with_its_memory_beside_a_database_too_and_obeys_sigterm(
+    target: str, network: Any, database: str
+) -> None:
+    with confined(target, network=network, HOUSEPREDICT_DATABASE_URL=database) as service:
+        assert eventually(lambda: in_the_database(service))
+        asked_as_in_the_lab(service.url)
+        assert service.stop() == 0
+
+
+def in_the_database(service: Contained) -> bool:
+    """Whether it has found its database, so that what it says of the latest estimates is what is there."""
+    answer = httpx2.get(f"{service.url}/health/ready")
+    return answer.status_code == 200 and "behind" not in httpx2.get(f"{service.url}/predictions").json()

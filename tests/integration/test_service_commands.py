@@ -1,0 +1,117 @@
+"""The commands around a service, `health` and `migrate`: what they find, and how they end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Semaphore, Thread
+
+import psycopg
+import pytest
+
+from housepredict.entrypoints.cli import main
+from tests.integration.load import url
+from tests.integration.relay import Relay
+from tests.postgres_servers import free_port, out_of_reach
+
+ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port where whoever asks whether it is alive gets that answer."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(65536).startswith(b"GET /health/live HTTP/1.1\r\n")
+            connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Thread(target=serve)
+        server.start()
+        yield listener.getsockname()[1]
+        server.join(10)
+
+
+class TestHealth:
+    @pytest.mark.parametrize(
+        ("answer", "code", "said"),
+        [
+            (ALIVE, 0, "alive\n"),
+            (ALIVE.replace(b"200 OK", b"503 Service Unavailable"), 1, "not alive: status 503\n"),
+            (b"220 smtp.example ESMTP\r\n", 1, "nothing answers at 127.0.0.1, port "),
+            (b"", 1, "nothing answers at 127.0.0.1, port "),
+        ],
+        ids=["alive", "not alive", "not HTTP", "closed"],
+    )
+    def test_its_exit_code_is_whether_a_service_is_alive(
+        self, answer: bytes, code: int, said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with answering(answer) as port:
+            assert main(["health", "--port", str(port)]) == code
+        assert said in "".join(capsys.readouterr())
+
+    def test_where_nobody_listens_it_is_not(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["health", "--port", str(free_port())]) == 1
+        assert "nothing answers at 127.0.0.1" in capsys.readouterr().err
+
+    def test_a_service_that_listens_everywhere_is_asked_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with answering(ALIVE) as port:
+            monkeypatch.setenv("HOUSEPREDICT_HOST", "0.0.0.0")
+            monkeypatch.setenv("HOUSEPREDICT_PORT", str(port))
+            assert main(["health"]) == 0
+
+
+class TestMigrate:
+    def test_the_tables_are_there_then_and_again(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres))
+        for _ in range(2):
+            assert main(["migrate"]) == 0
+        with psycopg.connect(postgres) as connection:
+            assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
+
+    def test_a_server_that_is_starting_is_waited_for(
+        self, postgres: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attempts, reach = Semaphore(0), relay.connect
+
+        def connect() -> socket.socket:
+            attempts.release()
+            return reach()
+
+        relay.connect = connect
+        monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres, host="127.0.0.1", port=str(relay.port)))
+        with ThreadPoolExecutor() as pool:
+            with out_of_reach(postgres):
+                ended = pool.submit(main, ["migrate", "--wait", "60"])
+                for _ in range(2):  # the second one shows that the first has failed
+                    assert attempts.acquire(timeout=30)
+            assert ended.result() == 0
+
+    def test_unless_it_is_told_to_it_waits_for_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/houses")
+        assert main(["migrate"]) == 5
+
+    def test_tables_of_somebody_else_are_not_waited_for(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres))
+        with psycopg.connect(postgres) as connection:
+            connection.execute("CREATE TABLE predictions (name text)")
+        assert main(["migrate", "--wait", "600"]) == 5
+
+    @pytest.mark.parametrize("database", [None, "memory:"])
+    def test_without_postgresql_there_is_nothing_to_do(
+        self, database: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if database:
+            monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", database)
+        assert main(["migrate"]) == 0
+        assert capsys.readouterr().out == "There is no PostgreSQL to bring up to date.\n"
