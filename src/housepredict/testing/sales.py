@@ -34,7 +34,9 @@ Another = Callable[[], AbstractContextManager[SaleRepository]]
 _ids = IdSequence()
 _DIGESTS = ("0" * 64, "f" * 64)
 
-prices = st.integers(1, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
+prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | st.integers(1, int(MAX_PRICE) * 100 - 1).map(
+    lambda cents: cents / 100
+)
 """Every price that validation lets through."""
 
 
