@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.predictions import Another, PredictionRepositoryContract
+from housepredict.testing.prediction_machine import Another
+from housepredict.testing.predictions import PredictionRepositoryContract
 from tests.doubles import a_batch
 from tests.integration.relay import Relay
 

@@ -14,7 +14,8 @@ from attrs import evolve
 from housepredict.adapters.sqlite import SqlitePredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
-from housepredict.testing.predictions import Another, PredictionRepositoryContract
+from housepredict.testing.prediction_machine import Another
+from housepredict.testing.predictions import PredictionRepositoryContract
 from tests.doubles import a_batch
 
 RECORDER = [sys.executable, str(Path(__file__).with_name("recorder.py"))]

@@ -16,7 +16,8 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
-from housepredict.testing.predictions import PredictionRepositoryContract, newest_first
+from housepredict.testing.drawn_predictions import newest_first
+from housepredict.testing.predictions import PredictionRepositoryContract
 
 
 class Unready(InMemoryPredictions):

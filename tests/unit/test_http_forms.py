@@ -21,7 +21,7 @@ from housepredict.domain.features import Feature, FeatureSchema
 from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
 from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, prefers_csv, unpacked
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.testing import predictions
+from housepredict.testing import drawn_predictions
 from tests.factories import MIXED
 from tests.http_service import (
     LAB_HOUSE,
@@ -131,7 +131,7 @@ class TestTables:
         }  # fmt: skip
 
 
-@given(predictions.batches(predictions.estimates, min_size=1))
+@given(drawn_predictions.batches(drawn_predictions.estimates, min_size=1))
 def test_a_table_says_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
     header, *found = csv.reader(io.StringIO(predictions_csv(batch).decode(), newline=""))
     end = header[-9:]

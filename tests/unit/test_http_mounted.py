@@ -27,7 +27,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.settings import Settings
 from tests.http_service import LAB_HOUSE, LAB_PRICE, FakeTrainer, application, assert_problem, lab_version, trainable
 
 TOKEN = "a token for these tests"

@@ -21,7 +21,7 @@ from housepredict.entrypoints.http.answers import recorded_document
 from housepredict.entrypoints.http.predict import written
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import read_body
-from housepredict.testing import predictions
+from housepredict.testing import drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
     LAB_PRICE,
@@ -108,10 +108,10 @@ def test_an_interval_that_the_model_cannot_tell_is_left_out() -> None:
 
 
 # without features of the house, which might have a field's name
-bare = predictions.estimates.map(lambda estimate: evolve(estimate, house=House({})))
+bare = drawn_predictions.estimates.map(lambda estimate: evolve(estimate, house=House({})))
 
 
-@given(predictions.batches(bare, min_size=1))
+@given(drawn_predictions.batches(bare, min_size=1))
 def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
     house: dict[str, object] = {"sent": 1}
     answers = json.loads(written(batch, [house] * len(batch), b""))["predictions"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.predict import written
 from housepredict.entrypoints.report import prediction_document
-from housepredict.testing.predictions import batches, estimates
+from housepredict.testing.drawn_predictions import batches, estimates
 
 ALIKE = ("id", "prediction", "interval", "fsd", "model_version", "valued_on")
 

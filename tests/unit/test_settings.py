@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.entrypoints.settings import IN_MEMORY, read_settings, variables
+from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.settings import read_settings, variables
 
 PASSWORD = "p@ss/w:rd?#%"
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)

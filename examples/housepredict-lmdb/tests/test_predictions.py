@@ -7,7 +7,8 @@ from housepredict_lmdb import open_predictions
 from hypothesis import given
 
 import housepredict
-from housepredict.testing.predictions import PredictionRepositoryContract, batches, newest_first
+from housepredict.testing.drawn_predictions import batches, newest_first
+from housepredict.testing.predictions import PredictionRepositoryContract
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 

@@ -14,7 +14,8 @@ from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Clock, Predictor
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_jobs import TrainingThreads
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from attrs import evolve, field, fields, frozen
@@ -15,14 +15,23 @@ from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
 from housepredict.entrypoints.client_settings import RateLimit, cors_origins, rate_limit
-from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed
-
-T = TypeVar("T")
+from housepredict.entrypoints.setting_values import (
+    IN_MEMORY,
+    POSTGRES,
+    database_url,
+    days,
+    file_of,
+    flag,
+    one_of,
+    predictor,
+    seconds,
+    server_url,
+    signing_key,
+    token,
+    whole,
+)
 
 PREFIX = "HOUSEPREDICT_"
-MIN_TOKEN = 16
-IN_MEMORY = "memory:"
-_POSTGRES = ("postgresql", "postgres")
 _SECRETS = ("database_url", "database_direct_url", "token", "signing_key")  # each may be in a file instead
 PROJECT_FOLDER = Path(".housepredict")
 
@@ -38,7 +47,6 @@ _LAB = {
 # Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
-_MOST_DAYS = 20_000  # no prediction can be older
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("auto", "json", "text")
 _ACCESS_LOGS = ("all", "sampled", "errors", "none")
@@ -115,7 +123,7 @@ class Settings:
     def postgres_url(self) -> str | None:
         """The URL of the PostgreSQL, None where predictions are elsewhere."""
         url = self.database_url
-        return url if url is not None and urlsplit(url).scheme in _POSTGRES else None
+        return url if url is not None and urlsplit(url).scheme in POSTGRES else None
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -222,7 +230,7 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
         if lab["DB_PASSWORD"]:
             problems.append("DB_PASSWORD_FILE must not be set beside DB_PASSWORD")
         try:
-            lab["DB_PASSWORD"] = _file_of(str)(lab["DB_PASSWORD_FILE"])
+            lab["DB_PASSWORD"] = file_of(str)(lab["DB_PASSWORD_FILE"])
         except ValueError as error:
             problems.append(f"DB_PASSWORD_FILE {error}")
     host = f"[{lab['DB_HOST']}]" if ":" in lab["DB_HOST"] else quote(lab["DB_HOST"], safe="")
@@ -243,122 +251,35 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
 
 
-def _flag(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in known:
-        raise ValueError("must be 1 or 0")
-    return known[text.lower()]
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(text)
-
-    return read
-
-
-def _seconds(low: float, high: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        if not (re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and low <= float(text) <= high):
-            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
-        return float(text)
-
-    return read
-
-
-def _days(text: str) -> int:
-    found = re.fullmatch(r"([1-9]\d{0,4})d", text, re.ASCII)
-    if not found or int(found[1]) > _MOST_DAYS:
-        raise ValueError(f"must be a number of days from 1d to {_MOST_DAYS}d, such as 400d")
-    return int(found[1])
-
-
-def _database_url(text: str) -> str:
-    scheme = urlsplit(text).scheme
-    if text != IN_MEMORY and scheme not in _POSTGRES and scheme not in (others := installed(REPOSITORIES)):
-        plugins = f"of a plug-in that is installed ({', '.join(f'{each}://' for each in others) or 'there is none'})"
-        raise ValueError(f"must be a postgresql:// URL, {IN_MEMORY}, or a URL {plugins}")
-    return text
-
-
-def _predictor(text: str) -> str:
-    if text not in (known := installed(PREDICTORS)):
-        raise ValueError(f"must be a plug-in of {PREDICTORS} that is installed ({', '.join(known) or 'there is none'})")
-    return text
-
-
-def _server_url(text: str) -> str:
-    if urlsplit(text).scheme not in ("postgresql", "postgres"):
-        raise ValueError("must be a postgresql:// URL")
-    return text
-
-
-def _token(text: str) -> str:
-    if len(text) < MIN_TOKEN or not text.isascii() or any(character.isspace() for character in text):
-        raise ValueError(f"must have at least {MIN_TOKEN} ASCII characters and no spaces")
-    return text
-
-
-def _signing_key(text: str) -> tuple[bytes, ...]:
-    keys = text.replace(",", " ").split()
-    if not keys or not all(re.fullmatch("([0-9A-Fa-f]{2}){32,}", key) for key in keys):
-        raise ValueError("must hold 64 hexadecimal digits or more: a key of 32 bytes, or several with spaces between")
-    return tuple(map(bytes.fromhex, keys))
-
-
-def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Read a secret from a file."""
-
-    def read_file(path: str) -> T:
-        try:
-            # the error of a decoder would show the secret; what is not UTF-8 is none of ours
-            return read(Path(path).read_text(encoding="utf-8", errors="replace").strip())
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from error
-
-    return read_file
-
-
-def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
-        return text.lower()
-
-    return read
-
-
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "data_dir": Path,
-    "database_url": _database_url,
-    "database_url_file": _file_of(_database_url),
-    "database_direct_url": _server_url,
-    "database_direct_url_file": _file_of(_server_url),
-    "models": _one_of(_MODEL_STORES),
-    "predictor": _predictor,
-    "demo": _flag,
+    "database_url": database_url,
+    "database_url_file": file_of(database_url),
+    "database_direct_url": server_url,
+    "database_direct_url_file": file_of(server_url),
+    "models": one_of(_MODEL_STORES),
+    "predictor": predictor,
+    "demo": flag,
     "host": str,
-    "port": _whole(0, 65535),
-    "token": _token,
-    "token_file": _file_of(_token),
-    "signing_key": _signing_key,
-    "signing_key_file": _file_of(_signing_key),
-    "spool_rows": _whole(1, 10**9),
-    "max_batch": _whole(1, 100_000),
-    "max_body": _whole(1024, 1024**3),
-    "max_upload": _whole(1024, 1024**4),
-    "max_waiting": _whole(1, 10_000_000),
-    "workers": _whole(1, 64),
-    "max_connections": _whole(1, 1_000_000),
-    "client_timeout": _seconds(0.1, 3600),
-    "idle_timeout": _seconds(0.1, 3600),
+    "port": whole(0, 65535),
+    "token": token,
+    "token_file": file_of(token),
+    "signing_key": signing_key,
+    "signing_key_file": file_of(signing_key),
+    "spool_rows": whole(1, 10**9),
+    "max_batch": whole(1, 100_000),
+    "max_body": whole(1024, 1024**3),
+    "max_upload": whole(1024, 1024**4),
+    "max_waiting": whole(1, 10_000_000),
+    "workers": whole(1, 64),
+    "max_connections": whole(1, 1_000_000),
+    "client_timeout": seconds(0.1, 3600),
+    "idle_timeout": seconds(0.1, 3600),
     "cors_origins": cors_origins,
     "rate_limit": rate_limit,
-    "drain": _seconds(0, 3600),
-    "log_level": _one_of(_LOG_LEVELS),
-    "log_format": _one_of(_LOG_FORMATS),
-    "access_log": _one_of(_ACCESS_LOGS),
-    "keep": _days,
+    "drain": seconds(0, 3600),
+    "log_level": one_of(_LOG_LEVELS),
+    "log_format": one_of(_LOG_FORMATS),
+    "access_log": one_of(_ACCESS_LOGS),
+    "keep": days,
 }

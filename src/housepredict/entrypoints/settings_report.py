@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import fields
 
-from housepredict.entrypoints.settings import IN_MEMORY, Settings, shown_database
+from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.settings import Settings, shown_database
 from housepredict.entrypoints.terminal import table
 
 _HIDDEN = "(hidden)"

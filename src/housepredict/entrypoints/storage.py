@@ -30,7 +30,8 @@ from housepredict.domain.ports import (
     TrainingLog,
 )
 from housepredict.entrypoints.plugins import REPOSITORIES, load
-from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from housepredict.adapters.postgres.model_database import ModelDatabase

@@ -9,126 +9,34 @@ class TestMyPredictions(PredictionRepositoryContract):
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import ClassVar, cast
-from uuid import UUID
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
-from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.estimates import MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
+from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
-from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import PredictionRepository
-from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
-
-Another = Callable[[], AbstractContextManager[PredictionRepository]]
-
-_ids = IdSequence()
-_AFTER_ALL = UUID(int=2**128 - 1)
-_LIMIT = int(MAX_MAGNITUDE)
-
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
-"""Every text that validation lets through."""
-
-values = st.one_of(
-    texts,
-    st.booleans(),
-    st.integers(-_LIMIT, _LIMIT),
-    st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
-    st.dates().map(date.isoformat),
+from housepredict.testing.drawn_predictions import (
+    AFTER_ALL,
+    batches,
+    erasing,
+    estimates,
+    kinds,
+    new_ids,
+    newest_first,
+    pages,
+    prune_all,
+    shared,
 )
-"""Every value of a feature that validation lets through."""
-
-_prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
-_bounds = _prices | st.just(MAX_PRICE)
-
-intervals = st.dictionaries(st.integers(1, 99), st.tuples(_bounds, _bounds), max_size=3).map(
-    lambda found: tuple(Interval(level, min(bounds), max(bounds)) for level, bounds in sorted(found.items()))
-)
-"""Intervals of different levels, lowest level first, as models give them."""
-
-deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
-"""Every forecast standard deviation that a model may give, in percent."""
-
-estimates = st.builds(
-    Estimate,
-    house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
-    price=_prices,
-    model_version=texts,
-    valued_on=st.none() | st.dates(),
-    caveats=st.lists(st.builds(Caveat, code=texts, message=texts, feature=st.none() | texts), max_size=3).map(tuple),
-    intervals=intervals,
-    fsd=st.none() | deviations,
-    generation=st.none() | st.integers(0, 2**53),
-)
-"""Estimates with everything that a model may say of a house."""
-
-
-times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-"""Times in UTC."""
-
-plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
-"""An estimate for tests that are not about what is in it: the less is drawn, the sooner a failure is found."""
-
-
-@st.composite
-def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
-    """New predictions in any order, with ids that are above all that were drawn before."""
-    drawn = draw(st.lists(st.tuples(times, of), min_size=min_size, max_size=6))
-    ids = draw(st.permutations(_ids.take(len(drawn), datetime.now(UTC))))
-    return [Prediction(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
-
-
-def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The order in which a repository gives predictions."""
-    return sorted(predictions, key=lambda each: each.id, reverse=True)
-
-
-def kinds(prediction: Prediction) -> list[type]:
-    """The types of all values of a prediction that are numbers, or might be."""
-    estimate = prediction.estimate
-    values = [value for _, value in sorted(estimate.house.values.items())]
-    bounds = [value for each in estimate.intervals for value in (each.level, each.low, each.high)]
-    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd, estimate.generation)]
-
-
-def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
-    """Everything from the id `down_to` on, newest first, read in pages."""
-    before = None
-    while page := repository.recent(size, before):
-        assert before is None or max(each.id for each in page) < before
-        yield from (each for each in page if each.id >= down_to)
-        before = page[-1].id
-        if before <= down_to:
-            return
-
-
-def prune_all(repository: PredictionRepository, before: UUID) -> None:
-    """Forget everything with an id below `before`."""
-    while repository.prune(before, 1000):
-        pass
-
-
-# Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
-# what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
-# are above those of the examples before it, and each looks at its own alone.
-# No deadline: how long a disk or a server takes is not what these tests are about.
-shared = settings(
-    deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
-)
-
-# erasing takes a repository some milliseconds, and few examples show all there is to it
-erasing = settings(shared, max_examples=25)
+from housepredict.testing.prediction_machine import Another, PredictionRepositoryMachine
 
 
 class PredictionRepositoryContract:
@@ -187,7 +95,7 @@ class PredictionRepositoryContract:
         newest = newest_first(batch)
         read = pages(repository, size, newest[-1].id)
         first = next(read)
-        repository.append([evolve(first, id=_ids.take(1, datetime.now(UTC))[0])])
+        repository.append([evolve(first, id=new_ids.take(1, datetime.now(UTC))[0])])
         assert [first, *read] == newest
 
     @shared
@@ -221,7 +129,7 @@ class PredictionRepositoryContract:
 
     def test_many_are_found_at_once(self, repository: PredictionRepository) -> None:
         now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "many")
-        written = [Prediction(id_, now, estimate) for id_ in _ids.take(40_000, now)]
+        written = [Prediction(id_, now, estimate) for id_ in new_ids.take(40_000, now)]
         repository.append(written[::400])
         found = repository.find([each.id for each in written[::400]] * 400)
         assert list(found) == written[::400]
@@ -233,8 +141,8 @@ class PredictionRepositoryContract:
     ) -> None:
         repository.append(batch)
         oldest_first = newest_first(batch)[::-1]
-        ends = st.sampled_from([*(each.id for each in batch), _AFTER_ALL])
-        first, end, limit = data.draw(ends), data.draw(ends | st.just(_AFTER_ALL)), data.draw(st.integers(0, 6))
+        ends = st.sampled_from([*(each.id for each in batch), AFTER_ALL])
+        first, end, limit = data.draw(ends), data.draw(ends | st.just(AFTER_ALL)), data.draw(st.integers(0, 6))
         inside = [each for each in oldest_first if first <= each.id < end]
         with self._refused():
             found = repository.between(first, end, limit)
@@ -254,7 +162,7 @@ class PredictionRepositoryContract:
             kept = [each for each in newest_first(batch) if each not in erased]
             for _ in range(2):
                 assert list(repository.find([each.id for each in (*batch, *late)])) == kept[::-1]
-                assert list(repository.between(min(ids), _AFTER_ALL, 100)) == [
+                assert list(repository.between(min(ids), AFTER_ALL, 100)) == [
                     each for each in kept[::-1] if each.id >= min(ids)
                 ]
                 assert not {each.id for each in repository.recent(100)}.intersection(ids)
@@ -272,15 +180,15 @@ class PredictionRepositoryContract:
             prune_all(repository, first.id)
             repository.append(batch)
             repository.erase([first.id])
-            before = data.draw(st.sampled_from([*(each.id for each in batch), _AFTER_ALL]))
+            before = data.draw(st.sampled_from([*(each.id for each in batch), AFTER_ALL]))
             pruned = [each for each in oldest_first if each.id < before][:limit]
             assert repository.prune(before, limit) == len(pruned)
             kept = [each for each in oldest_first if each not in pruned and each is not first]
-            assert list(repository.between(first.id, _AFTER_ALL, 100)) == kept
+            assert list(repository.between(first.id, AFTER_ALL, 100)) == kept
 
     def test_many_are_erased_at_once(self, repository: PredictionRepository) -> None:
         now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "many")
-        written = [Prediction(id_, now, estimate) for id_ in _ids.take(40_000, now)]
+        written = [Prediction(id_, now, estimate) for id_ in new_ids.take(40_000, now)]
         repository.append(written[::400])
         with self._refused():
             assert repository.erase([each.id for each in written[:39_000]]) == 98
@@ -292,7 +200,7 @@ class PredictionRepositoryContract:
         now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "at once")
         with self._refused(), (another or (lambda: nullcontext(repository)))() as other:
             for _ in range(30):
-                batch = [Prediction(id_, now, estimate) for id_ in _ids.take(3, now)]
+                batch = [Prediction(id_, now, estimate) for id_ in new_ids.take(3, now)]
                 ids = [each.id for each in batch]
                 with ThreadPoolExecutor(5) as threads:
                     work: list[Future[object]] = [threads.submit(repository.append, batch)]
@@ -327,7 +235,7 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository
     ) -> None:
         now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "threads")
-        written = [[Prediction(id_, now, estimate) for id_ in _ids.take(5, now)] for _ in range(40)]
+        written = [[Prediction(id_, now, estimate) for id_ in new_ids.take(5, now)] for _ in range(40)]
         # every batch comes twice, as it does when an answer was lost
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in [*written, *written]]
@@ -346,87 +254,3 @@ class PredictionRepositoryContract:
             lambda: PredictionRepositoryMachine(repository, another, self.complete),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),
         )
-
-
-class PredictionRepositoryMachine(RuleBasedStateMachine):
-    """Does to a repository what a service does, in any order, and compares it with a dictionary.
-
-    One repository serves all runs: the ids of a run are above those of the runs before it.
-    """
-
-    def __init__(self, repository: PredictionRepository, another: Another | None, complete: bool = True) -> None:
-        super().__init__()
-        self.complete = complete
-        self.open = another or (lambda: nullcontext(repository))
-        self.repository = repository
-        self.first = _ids.take(1, datetime.now(UTC))[0]
-        self.recorded: dict[UUID, Prediction] = {}
-        self.erased: dict[UUID, Prediction] = {}
-        self.cleared = False
-
-    @rule(batch=batches())
-    def append(self, batch: list[Prediction]) -> None:
-        """Record something new."""
-        self.repository.append(batch)
-        self.recorded |= {each.id: each for each in batch}
-
-    @rule(new=batches(), data=st.data())
-    def append_again(self, new: list[Prediction], data: st.DataObject) -> None:
-        """Record something new together with something known, through another repository over the same data."""
-        before = [*self.recorded.values(), *self.erased.values()]
-        known = data.draw(st.lists(st.sampled_from(before), max_size=4)) if before else []
-        with self.open() as other:
-            other.append([*known, *new])
-        self.recorded |= {each.id: each for each in new}
-
-    @rule(limit=st.integers(0, 10))
-    def read_the_newest(self, limit: int) -> None:
-        """Read one page."""
-        expected = newest_first(list(self.recorded.values()))[:limit]
-        assert list(self.repository.recent(limit))[: len(expected)] == expected
-
-    @rule(data=st.data())
-    def find_some(self, data: st.DataObject) -> None:
-        """Look for some by their ids."""
-        ids = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=4)) if self.recorded else []
-        assert list(self.repository.find(ids)) == [self.recorded[each] for each in sorted(set(ids))]
-
-    @precondition(lambda self: self.complete)
-    @rule(data=st.data(), unknown=batches())
-    def erase(self, data: st.DataObject, unknown: list[Prediction]) -> None:
-        """Erase some that are known, and some that are not, through another repository over the same data."""
-        known = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=2)) if self.recorded else []
-        with self.open() as other:
-            assert other.erase([*known, *(each.id for each in unknown)]) == len(set(known))
-        self.erased |= {each: self.recorded.pop(each) for each in set(known)}
-        self.erased |= {each.id: each for each in unknown}
-
-    @precondition(lambda self: self.complete)
-    @rule(data=st.data(), limit=st.integers(1, 5))
-    def prune(self, data: st.DataObject, limit: int) -> None:
-        """Forget the oldest."""
-        if not self.cleared:
-            prune_all(self.repository, self.first)
-            self.cleared = True
-        ids = sorted(self.recorded | self.erased)
-        before = data.draw(st.sampled_from([*ids, _AFTER_ALL]))
-        pruned = [each for each in ids if each < before][:limit]
-        assert self.repository.prune(before, limit) == len(pruned)
-        for each in pruned:
-            self.recorded.pop(each, None)
-            self.erased.pop(each, None)
-
-    @precondition(lambda self: self.complete)
-    @rule(data=st.data(), limit=st.integers(0, 10))
-    def read_between(self, data: st.DataObject, limit: int) -> None:
-        """Read a span of ids."""
-        ids = sorted([self.first, *self.recorded, *self.erased, _AFTER_ALL])
-        first, end = data.draw(st.sampled_from(ids)), data.draw(st.sampled_from(ids))
-        inside = [self.recorded[each] for each in sorted(self.recorded) if first <= each < end]
-        assert list(self.repository.between(first, end, limit)) == inside[:limit]
-
-    @rule(size=st.integers(1, 5))
-    def read_everything(self, size: int) -> None:
-        """Page through all of it, through another repository over the same data."""
-        with self.open() as other:
-            assert list(pages(other, size, self.first)) == newest_first(list(self.recorded.values()))

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from housepredict.domain.ports import LiveProcesses
 from housepredict.domain.processes import LiveProcess
-from housepredict.testing.predictions import shared
+from housepredict.testing.drawn_predictions import shared
 
 NewProcesses = Callable[[], LiveProcesses]
 

@@ -27,7 +27,7 @@ from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import SaleRepository
 from housepredict.domain.recorded_sales import Delivery, RecordedSale
-from housepredict.testing.predictions import shared, times
+from housepredict.testing.drawn_predictions import shared, times
 
 Another = Callable[[], AbstractContextManager[SaleRepository]]
 
