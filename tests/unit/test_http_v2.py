@@ -272,7 +272,7 @@ def test_no_body_makes_it_fail(client: TestClient, noise: bytes, length: str | N
 
 def test_before_it_has_started_it_says_so() -> None:
     app = TestClient(asgi_app(application=application(lab_version())))  # without its lifespan
-    assert "log says more" in error(app.post(INFER, json={"inputs": lab_inputs()}), 500)
+    assert "lifespan" in error(app.post(INFER, json={"inputs": lab_inputs()}), 503)
 
 
 def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> None:

@@ -1,0 +1,257 @@
+"""What the document says of the Open Inference Protocol, which has a form of its own for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from housepredict.domain.features import Kind
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.http.openapi.parts import (
+    CONTENT_ENCODING,
+    FAULTS,
+    FLAG,
+    JSON,
+    PACKED,
+    SERVING,
+    TEXT,
+    Answer,
+    Json,
+    Operation,
+    about,
+    an_object,
+    header,
+    in_path,
+    list_of,
+    nullable,
+    ref,
+)
+from housepredict.entrypoints.http.openapi.problems import by_status, response
+from housepredict.entrypoints.http.v2.outputs import MODEL, OUTPUTS
+from housepredict.entrypoints.http.v2.tensors import DATATYPES
+
+_BINARY = "application/octet-stream"
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+_DATATYPE: Json = {"type": "string", "enum": sorted(DATATYPES)}
+_OUTPUT: Json = {"type": "string", "enum": list(OUTPUTS)}
+_ANY_SIZE = about(list_of({"type": "integer"}), "[-1]: any number of houses.")
+_SIZE: Json = {"type": "integer", "minimum": 0}
+_ERROR = ref("InferenceError")
+_LENGTH = about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
+
+SCHEMAS: Mapping[str, Json] = {
+    "InferenceError": an_object({"error": about(TEXT, "All that is wrong, in words.")}),
+    "InferenceServer": an_object({"name": TEXT, "version": TEXT, "extensions": list_of(TEXT)}),
+    "InferenceLiveness": an_object({"live": FLAG}),
+    "InferenceReadiness": an_object({"ready": FLAG}),
+    "InferenceModelReadiness": an_object({"name": TEXT, "ready": FLAG}),
+    "InferenceModel": an_object(
+        {
+            "name": TEXT,
+            "versions": about(list_of(TEXT), "The version in service alone."),
+            "platform": TEXT,
+            "inputs": list_of(
+                an_object(
+                    {
+                        "name": TEXT,
+                        "datatype": _DATATYPE,
+                        "shape": _ANY_SIZE,
+                        "parameters": an_object(
+                            {"kind": {"type": "string", "enum": [str(each) for each in Kind]}, "required": FLAG}
+                        ),
+                    }
+                )
+            ),
+            "outputs": list_of(an_object({"name": _OUTPUT, "datatype": _DATATYPE, "shape": _ANY_SIZE})),
+        }
+    ),
+    "InferenceRequest": an_object(
+        {
+            "id": about(nullable(TEXT), "The answer repeats it."),
+            "inputs": {
+                **list_of(ref("InferenceInput")),
+                "minItems": 1,
+                "description": "One for each feature, of as many houses; those that a house may lack may be left out.",
+            },
+            "outputs": about(nullable(list_of(ref("InferenceOutput"))), "Those that are wanted; without them, all."),
+            "parameters": about(
+                nullable({"type": "object"}), "`binary_data_output`: true for outputs in binary that do not say."
+            ),
+        },
+        optional=["id", "outputs", "parameters"],
+    ),
+    "InferenceOutput": an_object(
+        {
+            "name": _OUTPUT,
+            "parameters": about(nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."),
+        },
+        optional=["parameters"],
+    ),
+    "InferenceResponse": an_object(
+        {
+            "model_name": TEXT,
+            "model_version": TEXT,
+            "id": TEXT,
+            "outputs": list_of(
+                an_object(
+                    {
+                        "name": _OUTPUT,
+                        "datatype": _DATATYPE,
+                        "shape": list_of(_SIZE),
+                        "data": list_of({"type": ["number", "string", "null"]}),
+                        "parameters": an_object({"binary_data_size": _SIZE}),
+                    },
+                    optional=["data", "parameters"],
+                )
+            ),
+        },
+        optional=["id"],
+    ),
+}
+
+
+def schemas_of(version: ModelVersion | None, max_batch: int) -> Mapping[str, Json]:
+    """The schemas that follow from the version in service, if there is one."""
+    names = {"enum": [each.name for each in version.schema.features]} if version else {}
+    given = an_object(
+        {
+            "name": {"type": "string", **names, "description": "The feature."},
+            "datatype": _DATATYPE,
+            "shape": {
+                **list_of({"type": "integer", "minimum": 1, "maximum": max_batch}),
+                "minItems": 1,
+                "maxItems": 2,
+                "description": "[n] or [n, 1], for n houses.",
+            },
+            "data": about({"type": "array"}, "n values, or n lists of one; null for what is missing."),
+            "parameters": about(
+                nullable({"type": "object"}), "`binary_data_size`: how many bytes of binary it has in place of data."
+            ),
+        },
+        optional=["data", "parameters"],
+    )
+    name = {"type": "string", "enum": [version.name]} if version else TEXT
+    return {"InferenceInput": given, "VersionInService": name}
+
+
+def _told(*names: str) -> Mapping[int, Answer]:
+    """Problems, as this protocol tells them."""
+    answers = {}
+    for status, some in by_status(names).items():
+        told = response(some)
+        headers = {name: each for name, each in told["headers"].items() if "schema" in each}
+        answers[status] = Answer(
+            told["description"],
+            _ERROR,
+            headers={name: each["schema"] for name, each in headers.items()},
+            always=[name for name, each in headers.items() if each["required"]],
+        )
+    return answers
+
+
+def _or_an_error(what: Answer, *names: str) -> Mapping[int, Answer]:
+    """An answer of 503, which may be a problem as well."""
+    told = _told(*names)[503]
+    whole = Answer(
+        f"{what.description} Or {told.description}",
+        {"oneOf": [what.schema, _ERROR]},
+        headers=told.headers,
+    )
+    return {503: whole}
+
+
+_NOT_THIS = {404: Answer("There is no such model here, or it is no version in service.", _ERROR)}
+_OF_AN_INFERENCE = (
+    *("body-too-large", "unsupported-media-type", "request-timeout"),
+    *("overloaded", "storage-unavailable"),
+)
+_NOT_READY = "It could not, or the service is about to stop."
+_READY = "An estimate could be given and recorded now."
+_TAG = "Open Inference Protocol"
+_NAME = in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
+_VERSION = in_path("version", ref("VersionInService"), "The name of the version in service.")
+
+_SERVER: Mapping[str, Operation] = {
+    "GET /v2": Operation(
+        "getInferenceServer",
+        _TAG,
+        {200: Answer("What serves, and the extensions that it knows.", ref("InferenceServer"))},
+        faults=(),
+    ),
+    "GET /v2/health/live": Operation(
+        "getInferenceLiveness", _TAG, {200: Answer("The process answers.", ref("InferenceLiveness"))}, faults=()
+    ),
+    "GET /v2/health/ready": Operation(
+        "getInferenceReadiness",
+        _TAG,
+        {
+            200: Answer(_READY, ref("InferenceReadiness")),
+            **_told("internal-error"),
+            **_or_an_error(Answer(_NOT_READY, ref("InferenceReadiness")), "not-started"),
+        },
+        faults=(),
+    ),
+}
+
+
+def _of_the_model(path: str, suffix: str, *of_path: Json) -> Mapping[str, Operation]:
+    """The routes at a path of the model, or of a version of it."""
+    return {
+        f"GET {path}": Operation(
+            f"getInferenceModel{suffix}",
+            _TAG,
+            {
+                200: Answer("What it takes and what it answers.", ref("InferenceModel")),
+                **_NOT_THIS,
+                **_told(*SERVING, *FAULTS),
+            },
+            faults=(),
+            parameters=of_path,
+        ),
+        f"GET {path}/ready": Operation(
+            f"getInferenceModelReadiness{suffix}",
+            _TAG,
+            {
+                200: Answer(_READY, ref("InferenceModelReadiness")),
+                **_NOT_THIS,
+                **_told("internal-error"),
+                **_or_an_error(Answer(_NOT_READY, ref("InferenceModelReadiness")), "not-started", *SERVING),
+            },
+            faults=(),
+            parameters=of_path,
+        ),
+        f"POST {path}/infer": Operation(
+            f"infer{suffix}",
+            _TAG,
+            {
+                200: Answer(
+                    "Estimated and recorded, all houses. In binary, the same JSON comes first.",
+                    ref("InferenceResponse"),
+                    also={_BINARY: {"type": "string", "format": "binary"}},
+                    headers={**PACKED, _HEADER_LENGTH: _LENGTH},
+                    always=["Vary"],
+                ),
+                400: Answer("Something is wrong with the body, or with a house.", _ERROR),
+                **_NOT_THIS,
+                **_told(*_OF_AN_INFERENCE, *SERVING, *FAULTS),
+            },
+            faults=(),
+            parameters=[
+                *of_path,
+                header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
+                CONTENT_ENCODING,
+            ],
+            body={
+                JSON: {"schema": ref("InferenceRequest")},
+                _BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
+            description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same n. "
+            "In binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
+        ),
+    }
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    **_SERVER,
+    **_of_the_model("/v2/models/{name}", "", _NAME),
+    **_of_the_model("/v2/models/{name}/versions/{version}", "OfVersion", _NAME, _VERSION),
+}
