@@ -62,9 +62,9 @@ def document(
     schemas: dict[str, Any] = {
         "House": house,
         "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
+        "InferenceInput": inferences.input_schema(version, settings.max_batch),
         "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
     }
-    schemas |= inferences.schemas_of(version, settings.max_batch)
     for part in (problems, *_PARTS):
         schemas |= part.SCHEMAS
     return {

@@ -21,6 +21,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     an_object,
     header,
     in_path,
+    link,
     list_of,
     nullable,
     ref,
@@ -109,10 +110,10 @@ SCHEMAS: Mapping[str, Json] = {
 }
 
 
-def schemas_of(version: ModelVersion | None, max_batch: int) -> Mapping[str, Json]:
-    """The schemas that follow from the version in service, if there is one."""
+def input_schema(version: ModelVersion | None, max_batch: int) -> Json:
+    """The schema of a tensor of the features of the version in service, if there is one."""
     names = {"enum": [each.name for each in version.schema.features]} if version else {}
-    given = an_object(
+    return an_object(
         {
             "name": {"type": "string", **names, "description": "The feature."},
             "datatype": _DATATYPE,
@@ -129,8 +130,6 @@ def schemas_of(version: ModelVersion | None, max_batch: int) -> Mapping[str, Jso
         },
         optional=["data", "parameters"],
     )
-    name = {"type": "string", "enum": [version.name]} if version else TEXT
-    return {"InferenceInput": given, "VersionInService": name}
 
 
 def _told(*names: str) -> Mapping[int, Answer]:
@@ -168,7 +167,7 @@ _NOT_READY = "It could not, or the service is about to stop."
 _READY = "An estimate could be given and recorded now."
 _TAG = "Open Inference Protocol"
 _NAME = in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
-_VERSION = in_path("version", ref("VersionInService"), "The name of the version in service.")
+_VERSION = in_path("version", TEXT, "The name of the version in service.")
 
 _SERVER: Mapping[str, Operation] = {
     "GET /v2": Operation(
@@ -229,6 +228,15 @@ def _of_the_model(path: str, suffix: str, *of_path: Json) -> Mapping[str, Operat
                     also={_BINARY: {"type": "string", "format": "binary"}},
                     headers={**PACKED, _HEADER_LENGTH: _LENGTH},
                     always=["Vary"],
+                    links={
+                        "model": link("getInferenceModel", "What it takes.", name="/model_name"),
+                        "version": link(
+                            "getInferenceModelOfVersion",
+                            "The same of the version.",
+                            name="/model_name",
+                            version="/model_version",
+                        ),
+                    },
                 ),
                 400: Answer("Something is wrong with the body, or with a house.", _ERROR),
                 **_NOT_THIS,
