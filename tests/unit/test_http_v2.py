@@ -225,6 +225,7 @@ REFUSED: dict[str, tuple[object, list[str]]] = {
     "a missing value": ({"inputs": [tensor("size", [None]), *lab_inputs()[1:]]}, ["size[0]"]),
     "a house without a price": ({"inputs": [tensor("size", [1e15]), *lab_inputs()[1:]]}, ["house 0"]),
     "an output that is none": ({"inputs": lab_inputs(), "outputs": [{"name": "prize"}]}, ["prize"]),
+    "outputs that are none": ({"inputs": lab_inputs(), "outputs": {}}, ["outputs"]),
     "classes": (
         {"inputs": lab_inputs(), "outputs": [{"name": "price", "parameters": {"classification": 2}}]},
         ["price"],
