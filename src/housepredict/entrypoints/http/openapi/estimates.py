@@ -11,6 +11,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     COUNT,
     CSV,
     DATE,
+    FILE,
     FLAG,
     JSON,
     NUMBER,
@@ -42,7 +43,7 @@ _SHIFT: Json = {
     "bins": list_of(an_object({"bin": TEXT, "expected": NUMBER, "actual": NUMBER})),
 }
 _HOUSES = about(
-    TEXT,
+    FILE,
     "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
 )
 TABLE = about(

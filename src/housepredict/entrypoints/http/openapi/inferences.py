@@ -9,6 +9,7 @@ from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     FAULTS,
+    FILE,
     FLAG,
     JSON,
     PACKED,
@@ -35,6 +36,7 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _DATATYPE: Json = {"type": "string", "enum": sorted(DATATYPES)}
 _OUTPUT: Json = {"type": "string", "enum": list(OUTPUTS)}
 _ANY_SIZE = about(list_of({"type": "integer"}), "[-1]: any number of houses.")
+_VALUE: Json = {"type": ["number", "string", "boolean", "null"]}
 _SIZE: Json = {"type": "integer", "minimum": 0}
 _ERROR = ref("InferenceError")
 _LENGTH = about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
@@ -123,7 +125,9 @@ def input_schema(version: ModelVersion | None, max_batch: int) -> Json:
                 "maxItems": 2,
                 "description": "[n] or [n, 1], for n houses.",
             },
-            "data": about({"type": "array"}, "n values, or n lists of one; null for what is missing."),
+            "data": about(
+                list_of({"anyOf": [_VALUE, list_of(_VALUE)]}), "n values, or n lists of one; null for what is missing."
+            ),
             "parameters": about(
                 nullable({"type": "object"}), "`binary_data_size`: how many bytes of binary it has in place of data."
             ),
@@ -225,7 +229,7 @@ def _of_the_model(path: str, suffix: str, *of_path: Json) -> Mapping[str, Operat
                 200: Answer(
                     "Estimated and recorded, all houses. In binary, the same JSON comes first.",
                     ref("InferenceResponse"),
-                    also={_BINARY: {"type": "string", "format": "binary"}},
+                    also={_BINARY: FILE},
                     headers={**PACKED, _HEADER_LENGTH: _LENGTH},
                     always=["Vary"],
                     links={
@@ -250,7 +254,7 @@ def _of_the_model(path: str, suffix: str, *of_path: Json) -> Mapping[str, Operat
             ],
             body={
                 JSON: {"schema": ref("InferenceRequest")},
-                _BINARY: {"schema": {"type": "string", "format": "binary"}},
+                _BINARY: {"schema": FILE},
             },
             description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same n. "
             "In binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",

@@ -21,6 +21,8 @@ TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 FLAG: Json = {"type": "boolean"}
+FILE: Json = {"type": "string", "format": "binary"}
+"""A body that is sent as it is; generated clients take text for JSON."""
 
 SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailable")
 """The problems of what takes a model in service."""

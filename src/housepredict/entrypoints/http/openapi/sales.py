@@ -11,6 +11,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     COUNT,
     CSV,
     DATE,
+    FILE,
     FLAG,
     JSON,
     NUMBER,
@@ -89,7 +90,7 @@ SCHEMAS: Mapping[str, Json] = {
 }
 
 _TABLE = about(
-    TEXT,
+    FILE,
     "UTF-8, commas or semicolons, a header and the columns `prediction` (or `id`), `price` and `date` in any order.",
 )
 _KEY = header(

@@ -12,6 +12,7 @@ from housepredict.domain.validation import MAX_TEXT
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
+    FILE,
     FLAG,
     PACKABLE,
     SERVING,
@@ -64,7 +65,6 @@ SCHEMAS: Mapping[str, Json] = {
     ),
 }
 
-_FILE: Json = {"type": "string", "format": "binary"}
 _COLUMN: Json = {
     "type": "string",
     "minLength": 1,
@@ -124,7 +124,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
         ],
-        body={media_type: {"schema": _FILE} for media_type in TYPES},
+        body={media_type: {"schema": FILE} for media_type in TYPES},
         body_required=False,
         protected=True,
         description="Without a body, or with one of another type, on the sales of the version in service as they "
