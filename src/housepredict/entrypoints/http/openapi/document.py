@@ -16,6 +16,7 @@ from housepredict.entrypoints.http.openapi import (
     records,
     sales,
     service,
+    tensors,
     trainings,
 )
 from housepredict.entrypoints.http.openapi.houses import GENERIC, house_schema
@@ -62,7 +63,7 @@ def document(
     schemas: dict[str, Any] = {
         "House": house,
         "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
-        "InferenceInput": inferences.input_schema(version, settings.max_batch),
+        "InferenceInput": tensors.input_schema(version, settings.max_batch),
         "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
     }
     for part in (problems, *_PARTS):

@@ -137,7 +137,7 @@ def by_status(names: Iterable[str]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for name in sorted(set(names)):
         found.setdefault(PROBLEMS[name].status, []).append(name)
-    return found
+    return dict(sorted(found.items()))
 
 
 SHARED: Mapping[int, Sequence[str]] = by_status([*_BY_THE_SERVER, _AT_THE_GATE, *FAULTS])
