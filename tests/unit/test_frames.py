@@ -201,7 +201,9 @@ def test_more_houses_than_a_batch_are_estimated_or_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [[], [{"size": 1}], pd.Series([1]), pl.LazyFrame({"size": [1]}), None, "house"], ids=repr
+    "given",
+    [[], [{"size": 1}], pd.Series([1]), pl.LazyFrame({"size": [1]}), None, "house"],
+    ids=["empty", "list", "series", "lazy", "none", "text"],
 )
 def test_what_is_neither_a_house_nor_a_frame_is_a_mistake(given: Any) -> None:
     with pytest.raises(TypeError, match="a house is a mapping"):

@@ -245,7 +245,7 @@ class TestAssets:
     def test_what_the_page_names_is_there_for_good(self) -> None:
         with served(application(lab_version())) as client:
             page = parsed(client.get("/", headers=BROWSER).text)
-            named = [address for each in page.find("head") or () if (address := each.get("href") or each.get("src"))]
+            named = [address for each in page.iterfind("head/*") if (address := each.get("href") or each.get("src"))]
             answers = [client.get(f"/{each}") for each in named]
         assert len(answers) == 4
         for answer in answers:

@@ -17,7 +17,16 @@ from housepredict.domain.models import ModelVersion, SelfTest
 from housepredict.testing.versions import a_version, exactly, model_versions
 
 VERSION, _ = a_version()
-REMOVED = object()
+
+
+class Removed:
+    """In place of a value: there is none."""
+
+    def __repr__(self) -> str:
+        return "removed"
+
+
+REMOVED = Removed()
 
 
 @given(model_versions({"model.bin": b"content"}))

@@ -35,6 +35,12 @@ class Trace:
     traceparent: str
     """What whoever does a part of it is told, as W3C has it."""
     name: str
+    shift: int
+    """Nanoseconds from time.perf_counter to OpenTelemetry's time, one for all parts: they keep their order."""
+
+    def at(self, moment: float) -> int:
+        """A moment of time.perf_counter as OpenTelemetry counts time."""
+        return self.shift + int(moment * 1e9)
 
 
 @define(eq=False)
@@ -53,9 +59,11 @@ class Tracing:
 
         kind = SpanKind.SERVER if serves else SpanKind.INTERNAL
         attributes = {"http.request.method": name} if serves else {}
-        span = self._tracer.start_span(name, _context(traceparent), kind, attributes, start_time=_nanoseconds(started))
+        shift = time.time_ns() - time.perf_counter_ns()
+        began = shift + int(started * 1e9)
+        span = self._tracer.start_span(name, _context(traceparent), kind, attributes, start_time=began)
         of = span.get_span_context()
-        return Trace(span, f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}", name)
+        return Trace(span, f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}", name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
         """End the span of a request, which had these parts; without a `route`, none was there for it."""
@@ -63,15 +71,15 @@ class Tracing:
 
         span = trace.span
         for name, began, ended in steps:
-            step = self._tracer.start_span(name, set_span_in_context(span), start_time=_nanoseconds(began))
-            step.end(_nanoseconds(ended))
+            step = self._tracer.start_span(name, set_span_in_context(span), start_time=trace.at(began))
+            step.end(trace.at(ended))
         span.set_attribute("http.response.status_code", status)
         if route is not None:
             span.update_name(f"{trace.name} {route}")
             span.set_attribute("http.route", route)
         if status >= 500:
             span.set_status(StatusCode.ERROR)
-        span.end(_nanoseconds(now))
+        span.end(trace.at(now))
 
 
 @contextmanager
@@ -120,8 +128,3 @@ def _context(traceparent: str | None) -> Context | None:
     _, trace_id, span_id, flags = traceparent.split("-")[:4]
     above = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
     return set_span_in_context(NonRecordingSpan(above))
-
-
-def _nanoseconds(moment: float) -> int:
-    """A moment of time.perf_counter as OpenTelemetry counts time."""
-    return time.time_ns() - int((time.perf_counter() - moment) * 1e9)
