@@ -22,6 +22,8 @@ def before_call(_context: Any, case: Any, _kwargs: dict[str, Any]) -> None:
         return
     if "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid4())  # a key is new
+        if "explain" in (case.query or {}):
+            del case.headers["Idempotency-Key"]  # no explanation is kept for it
     if isinstance(types := (case.query or {}).get("type"), list):
         case.query["type"] = list({each.rpartition("=")[0]: each for each in types}.values())  # one for a column
     if case.media_type == "text/csv":

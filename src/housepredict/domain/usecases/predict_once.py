@@ -27,8 +27,8 @@ class PredictOnce(Predict):
     def for_key(self, given: Sequence[object], delivery: Delivery) -> Sequence[Prediction]:
         """As `Predict` does, by the version in service as of the last look; houses of a known key are not even checked.
 
-        Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded for
-        it is no more, and what Predict raises, before the key is known.
+        Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
+        for it is no more, and what Predict raises; a key with houses that are refused stays free.
         """
         demand_key(delivery.key, InvalidHouses)
         known = self._keys.find(delivery)

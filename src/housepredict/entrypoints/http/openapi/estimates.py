@@ -22,6 +22,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     about,
     an_object,
     by_name,
+    idempotency_key,
     link,
     list_of,
     nullable,
@@ -128,8 +129,15 @@ OPERATIONS: Mapping[str, Operation] = {
         problems=(
             *("not-json", "missing-feature", "no-explanation", "body-too-large", "unsupported-media-type"),
             *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
+            *("erased-predictions", "repeated-key"),
         ),
-        parameters=[query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate.")],
+        parameters=[
+            query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate."),
+            idempotency_key(
+                "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
+                "Not with `explain`."
+            ),
+        ],
         body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}},
         description="All houses of a list are estimated and recorded, or none is. A house may be refused although the "
         "schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has no price "
