@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from housepredict.adapters.postgres.model_database import ModelDatabase
 
 POSTGRES_PATIENCE = 1.0
-"""Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
+"""Seconds that PostgreSQL has for an answer to an estimate; then the spool takes it, or a request with a key fails."""
 
 
 @define(slots=False)
@@ -156,7 +156,7 @@ class Storage:
         with needing("postgres", "Keeping keys in PostgreSQL"):
             from housepredict.adapters.postgres.keys import PostgresKeys
 
-        return self._resources.enter_context(closing(PostgresKeys.at(self._server)))
+        return self._resources.enter_context(closing(PostgresKeys.at(self._server, POSTGRES_PATIENCE)))
 
     @property
     def _server(self) -> str:

@@ -39,9 +39,9 @@ class PostgresKeys:
         return KeptConnection(self._database, self._patience)
 
     @classmethod
-    def at(cls, conninfo: str) -> Self:
+    def at(cls, conninfo: str, patience: float = 5.0) -> Self:
         """The keys in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo))
+        return cls(Database.at(conninfo), patience)
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         """The ids that were reserved for it, or None; see PredictionKeys."""

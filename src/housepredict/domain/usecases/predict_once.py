@@ -25,7 +25,7 @@ class PredictOnce(Predict):
     _keys: PredictionKeys = field(kw_only=True)
 
     def for_key(self, given: Sequence[object], delivery: Delivery) -> Sequence[Prediction]:
-        """As `Predict` does, by the version in service as of the last look; houses of a known key are not even checked.
+        """As `Predict` does; houses whose predictions are recorded for the key are not even checked.
 
         Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
         for it is no more, and what Predict raises; a key with houses that are refused stays free.
@@ -36,7 +36,7 @@ class PredictOnce(Predict):
             found = self._predictions.find(known)
             if len(found) == len(known):
                 return found
-        serving = self._models.in_service()
+        serving = self._models.current()
         estimates = estimate(serving, self.check(serving, given))
         now = self._clock.now()
         ids = self._keys.reserve(delivery, self._ids.take(len(estimates), now))

@@ -20,10 +20,7 @@ def predict_for_key(
 
     Raises a Problem, or what PredictOnce raises.
     """
-    if as_csv:
-        given = houses_of_csv(body, application.live_model.in_service().version.schema)
-    else:
-        given = decode(body)
+    given = houses_of_csv(body, application.live_model.current().version.schema) if as_csv else decode(body)
     # of the bytes: the answer repeats them, and they mean the same whatever is in service by then
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
     if isinstance(given, list):
