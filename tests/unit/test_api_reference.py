@@ -43,6 +43,12 @@ def test_every_link_in_it_leads_somewhere(root: ET.Element) -> None:
     assert links - {f"#{each}" for each in names} == {"/openapi.json"}
 
 
+def test_what_any_request_may_meet_with_is_told_once(root: ET.Element) -> None:
+    told = "".join(root.itertext())
+    for once in ("traceparent", "rate-limited: Too many requests from there."):
+        assert told.count(once) == 1
+
+
 def test_it_shows_the_features_of_the_model_in_service(root: ET.Element) -> None:
     (house,) = (each for each in root.iter("div") if each.get("id") == "schema-House")
     assert [each.text for each in house.iter("code")] == ["size", "bedrooms", "age"]

@@ -275,7 +275,7 @@ class TestAssets:
         assert imported == scripts.keys() - {"page.js"}
         package = files("housepredict.entrypoints.pages")
         there = {each.name for each in package.iterdir() if each.name.endswith((".css", ".js", ".svg"))}
-        assert assets().files.keys() == there
+        assert assets().files.keys() == there - {"api_reference.css"}  # which its page has in itself
         # what comes from a model is never read as markup or code
         assert not [name for name, content in scripts.items() if re.search(r"innerHTML|outerHTML|\beval\b", content)]
 
@@ -288,7 +288,7 @@ class TestVersions:
         assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
         assert "not promoted" in page.text
         assert "sales.csv" not in page.text
-        assert parsed(page.text)
+        assert parsed(page.text) is not None
         assert document.headers["Content-Type"] == "application/json"
         assert page.headers["Vary"] == document.headers["Vary"] == "Accept"
 

@@ -289,7 +289,6 @@ def test_a_name_of_any_length_makes_an_answer_of_bounded_length(client: TestClie
         (b'{"a": "\xff"}', "Byte 7 is not UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
         (b"[" * MAX_BODY, "nested"),
-        (b'{"a":' * 4000, "nested"),
         (b"[" * 10_000 + b"]" * 10_000, "nested"),
     ],
 )

@@ -225,6 +225,7 @@ REFUSED: dict[str, tuple[object, list[str]]] = {
     "a missing value": ({"inputs": [tensor("size", [None]), *lab_inputs()[1:]]}, ["size[0]"]),
     "a house without a price": ({"inputs": [tensor("size", [1e15]), *lab_inputs()[1:]]}, ["house 0"]),
     "an output that is none": ({"inputs": lab_inputs(), "outputs": [{"name": "prize"}]}, ["prize"]),
+    "outputs that are none": ({"inputs": lab_inputs(), "outputs": {}}, ["outputs"]),
     "classes": (
         {"inputs": lab_inputs(), "outputs": [{"name": "price", "parameters": {"classification": 2}}]},
         ["price"],
@@ -272,7 +273,7 @@ def test_no_body_makes_it_fail(client: TestClient, noise: bytes, length: str | N
 
 def test_before_it_has_started_it_says_so() -> None:
     app = TestClient(asgi_app(application=application(lab_version())))  # without its lifespan
-    assert "log says more" in error(app.post(INFER, json={"inputs": lab_inputs()}), 500)
+    assert "lifespan" in error(app.post(INFER, json={"inputs": lab_inputs()}), 503)
 
 
 def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> None:

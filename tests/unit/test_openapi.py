@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from httpx2 import Response
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -24,15 +22,13 @@ from housepredict.entrypoints.http.openapi.problems import PROBLEMS
 from housepredict.entrypoints.http.routes import ROUTES
 from tests.http_service import (
     LAB_HOUSE,
-    FakeTrainer,
     application,
     lab_version,
-    post,
     remembering_version,
     served,
     sure_version,
-    trainable,
 )
+from tests.openapi_document import document_of, operations
 
 SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in Path(housepredict.__file__).parent.rglob("*.py"))
 TOKEN = "an-example-of-a-token"
@@ -44,21 +40,6 @@ def client() -> Iterator[TestClient]:
         yield made
 
 
-def document_of(client: TestClient) -> dict[str, Any]:
-    answer = client.get("/openapi.json")
-    assert answer.headers["Content-Type"] == "application/json"
-    document: dict[str, Any] = answer.json()
-    return document
-
-
-def operations(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        f"{method.upper()} {path}": each
-        for path, methods in document["paths"].items()
-        for method, each in methods.items()
-    }
-
-
 def references(part: object) -> Iterator[str]:
     if isinstance(part, dict):
         if isinstance(part.get("$ref"), str):
@@ -68,35 +49,6 @@ def references(part: object) -> Iterator[str]:
     elif isinstance(part, list):
         for each in part:
             yield from references(each)
-
-
-def closed(part: Any) -> Any:
-    """Schemas that allow no property which they do not name."""
-    if isinstance(part, list):
-        return [closed(each) for each in part]
-    if not isinstance(part, dict):
-        return part
-    made = {name: closed(each) for name, each in part.items()}
-    if "properties" in made and "required" in made:
-        made.setdefault("additionalProperties", False)
-    return made
-
-
-def assert_told(document: Mapping[str, Any], route: str, response: Response) -> None:
-    """The response is one that the document tells of, to the last property."""
-    answer = operations(document)[route]["responses"][str(response.status_code)]
-    if "$ref" in answer:
-        answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    media_type = response.headers["Content-Type"].partition(";")[0]
-    schemas = closed(document["components"]["schemas"])
-    schemas["RecordedPrediction"]["additionalProperties"] = True  # the features stand among the fields
-    schema = closed(answer["content"][media_type]["schema"]) | {"components": {"schemas": schemas}}
-    errors = Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(response.json())
-    assert [f"{each.json_path}: {each.message}" for each in errors] == []
-    if media_type == "application/problem+json":
-        assert response.json()["type"] in answer["x-problem-types"]
-    for name, header in answer.get("headers", {}).items():
-        assert name in response.headers or not header["required"]
 
 
 class TestTheDocument:
@@ -205,70 +157,3 @@ class TestCaching:
     @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
     def test_it_is_sent_to_who_has_another(self, client: TestClient, path: str) -> None:
         assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
-
-
-class TestAnswers:
-    """What is answered is what the document says, to the last property."""
-
-    @pytest.mark.parametrize(
-        "path", ["/", "/health", "/health/live", "/health/ready", "/models", "/drift", "/accuracy"]
-    )
-    def test_of_routes_without_parameters(self, client: TestClient, path: str) -> None:
-        post(client, json.dumps([LAB_HOUSE] * 3))
-        answer = client.get(path)
-        assert answer.status_code == 200
-        assert_told(document_of(client), f"GET {path}", answer)
-
-    def test_of_a_service_that_is_not_ready(self) -> None:
-        with served(application()) as client:
-            assert_told(document_of(client), "GET /health/ready", client.get("/health/ready"))
-            assert_told(document_of(client), "POST /predict", client.post("/predict", json={}))
-
-    @pytest.mark.parametrize(
-        "body",
-        [LAB_HOUSE, [LAB_HOUSE], {**LAB_HOUSE, "size": 10**9}, {}, [], {"size": "big"}, {**LAB_HOUSE, "colour": "red"}],
-        ids=repr,
-    )
-    def test_to_estimates(self, body: object) -> None:
-        with served(application(sure_version())) as client:
-            assert_told(document_of(client), "POST /predict", client.post("/predict", json=body))
-
-    @pytest.mark.parametrize("explain", ["true", "perhaps"])
-    def test_to_explanations(self, explain: str) -> None:
-        with served(application(lab_version())) as client:
-            answer = client.post(f"/predict?explain={explain}", json=LAB_HOUSE)
-            assert_told(document_of(client), "POST /predict", answer)
-
-    def test_of_what_was_estimated(self, client: TestClient) -> None:
-        client.post("/predict", json=LAB_HOUSE)
-        assert_told(document_of(client), "GET /predictions", client.get("/predictions"))
-
-    def test_of_versions_and_their_promotions(self, client: TestClient) -> None:
-        document = document_of(client)
-        for name in ("sure", "none"):
-            assert_told(document, "GET /models/{name}", client.get(f"/models/{name}"))
-            assert_told(document, "POST /models/{name}/promote", client.post(f"/models/{name}/promote"))
-        assert_told(document, "POST /models/rollback", client.post("/models/rollback"))
-
-    def test_of_sales(self, client: TestClient) -> None:
-        document, known = document_of(client), client.post("/predict", json=LAB_HOUSE).json()["id"]
-        for prediction in (known, str(uuid4())):
-            path, sale = f"/predictions/{prediction}/sale", {"price": 250_000, "date": "2024-06-01"}
-            assert_told(document, "GET /predictions/{id}/sale", client.get(path))
-            assert_told(document, "POST /predictions/{id}/sale", client.post(path, json=sale))
-            assert_told(document, "GET /predictions/{id}/sale", client.get(path))
-            for body in (sale | {"prediction": prediction}, [sale | {"prediction": prediction}], {}):
-                assert_told(document, "POST /sales", client.post("/sales", json=body))
-
-    def test_of_trainings(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer())) as client:
-            document = document_of(client)
-            assert_told(document, "POST /train", client.post("/train"))
-            later = client.post("/train", headers={"Prefer": "respond-async"})
-            assert later.status_code == 202
-            assert_told(document, "POST /train", later)
-            assert_told(document, "POST /train", client.post("/train?effort=much"))
-            assert_told(document, "GET /trainings", client.get("/trainings"))
-            for path in (later.headers["Location"], f"/trainings/{uuid4()}"):
-                assert_told(document, "GET /trainings/{id}", client.get(path))
-                assert_told(document, "DELETE /trainings/{id}", client.delete(path))

@@ -6,7 +6,7 @@ import gzip
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from secrets import token_hex
@@ -21,16 +21,17 @@ def text_file(path: Path | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
         return
-    with whole_file(path) as stream:
-        # without a name and a time in it, the same text is the same file
-        opened = gzip.GzipFile("", "wb", fileobj=stream, mtime=0) if path.suffix == ".gz" else stream
-        text = TextIOWrapper(cast("IO[bytes]", opened), encoding="utf-8", newline="")
-        yield text
-        text.flush()
-        if opened is stream:
-            text.detach()  # which whoever opened it closes
-        else:
-            text.close()
+    with whole_file(path) as stream, _packed(stream) if path.suffix == ".gz" else nullcontext(stream) as opened:
+        text = TextIOWrapper(opened, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # what is below it is closed by whoever opened it
+
+
+def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    # without a name and a time in it, the same text is the same file
+    return cast("AbstractContextManager[IO[bytes]]", gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from housepredict.domain.ports import Clock, PredictionKeys, PredictionRepositor
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
-_MAX_LAB_ID = 2**31 - 1  # the tutorial's column is an integer
+MAX_LAB_ID = 2**31 - 1
+"""The largest number that a prediction may have in the tutorial's table, whose column is an integer."""
 _FIRST_OF_ALL = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
 _PAGE = 1000  # so few that no statement takes long, and no lock is held long
@@ -47,7 +48,7 @@ class Records:
         text = str(id)
         if _UUID.fullmatch(text):
             found = next(iter(self._predictions.find([UUID(text)])), None)
-        elif _LAB_ID.fullmatch(text) and int(text) <= _MAX_LAB_ID and isinstance(self._predictions, TakenOver):
+        elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, TakenOver):
             found = self._predictions.of_lab(int(text))
         else:
             found = None

@@ -17,7 +17,8 @@ from housepredict.entrypoints.http.problems import Problem
 MAX_ADDRESSES = 65_536
 """Most addresses that are remembered; of more, those that asked longest ago start anew."""
 
-_UNLIMITED = ("/health", "/v2/health")
+UNLIMITED = ("/health", "/v2/health")
+"""What the paths begin with that have no limit."""
 _METHODS = ("DELETE", "GET", "POST")
 _HEADERS = ("Authorization", "Content-Encoding", "Idempotency-Key", "Inference-Header-Content-Length", "Prefer")
 _EXPOSED = ("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After")
@@ -64,7 +65,7 @@ class Limits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
         limiter: Limiter | None = _state(scope, "limiter")
-        if limiter and not scope["path"].removeprefix(scope.get("root_path", "")).startswith(_UNLIMITED):
+        if limiter and not scope["path"].removeprefix(scope.get("root_path", "")).startswith(UNLIMITED):
             try:
                 limiter.take(scope)
             except Problem as problem:

@@ -67,7 +67,7 @@ def api_page(document: Json) -> str:
             section(each["name"], *(_operation(*one) for one in operations if each["name"] in one[2]["tags"]))
             for each in document["tags"]
         ),
-        section("Any request", _problems(document["components"]["responses"])),
+        section("Any request", *_any_request(document["components"])),
         section("Access", tag("p", document["components"]["securitySchemes"]["token"]["description"])),
         section("Schemas", *(_schema(name, each) for name, each in document["components"]["schemas"].items())),
     )
@@ -77,7 +77,8 @@ def api_page(document: Json) -> str:
 def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            yield method.upper(), path, operation
+            if method != "parameters":
+                yield method.upper(), path, operation
 
 
 def _contents(operations: Sequence[tuple[str, str, Json]]) -> Markup:
@@ -132,7 +133,7 @@ def _responses(caption: str, responses: Json) -> Markup:
             status,
             _prose(answer["description"]),
             join(*(_content(*each) for each in answer.get("content", {}).items())),
-            ", ".join(answer.get("headers", {})),
+            _headers(answer),
         )
         for status, answer in responses.items()
         if "$ref" not in answer
@@ -140,12 +141,19 @@ def _responses(caption: str, responses: Json) -> Markup:
     return table(caption, ("status", "meaning", "content", "headers"), rows, of_words=True)
 
 
-def _problems(responses: Json) -> Markup:
-    rows = [
-        (tag("code", name), _prose(answer["description"]), ", ".join(answer.get("headers", {})))
-        for name, answer in responses.items()
+def _headers(answer: Json) -> str:
+    return ", ".join(name for name, each in answer["headers"].items() if "$ref" not in each)
+
+
+def _any_request(components: Json) -> Iterator[Markup]:
+    yield _parameters("Parameters of any request", list(components["parameters"].values()))
+    headers = [(tag("code", name), _prose(each["description"])) for name, each in components["headers"].items()]
+    yield table("Headers of any answer", ("header", "meaning"), headers, of_words=True)
+    problems = [
+        (status, _prose(answer["description"]), _headers(answer)) for status, answer in components["responses"].items()
     ]
-    return table("What any request may be answered", ("problem", "meaning", "headers"), rows, of_words=True)
+    caption = "What any request may be answered, but for what the routes say"
+    yield table(caption, ("status", "meaning", "headers"), problems, of_words=True)
 
 
 def _prose(words: str) -> Markup:

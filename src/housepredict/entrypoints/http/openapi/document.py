@@ -8,12 +8,22 @@ from typing import Any
 from housepredict import __version__
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http.answers import example
-from housepredict.entrypoints.http.openapi import estimates, models, problems, sales, service, trainings
+from housepredict.entrypoints.http.openapi import (
+    estimates,
+    inferences,
+    models,
+    problems,
+    records,
+    sales,
+    service,
+    tensors,
+    trainings,
+)
 from housepredict.entrypoints.http.openapi.houses import GENERIC, house_schema
-from housepredict.entrypoints.http.openapi.parts import JSON, Answer, Operation, list_of, ref
+from housepredict.entrypoints.http.openapi.parts import JSON, Answer, Json, Operation, list_of, ref
 from housepredict.entrypoints.settings import Settings
 
-_PARTS = (estimates, sales, models, trainings, service)
+_PARTS = (estimates, records, inferences, sales, models, trainings, service)
 
 OPERATIONS: Mapping[str, Operation] = {route: each for part in _PARTS for route, each in part.OPERATIONS.items()}
 """Every operation, by method and route: `GET /health`."""
@@ -23,7 +33,10 @@ _DESCRIPTION = (
     "Estimates what a house will sell for, says how sure it is, and remembers every estimate it gave.\n\n"
     "The schema of a house is that of the model version in service: it changes with each promotion. "
     "Any route answers `HEAD` where it answers `GET`, tells its methods to `OPTIONS`, and refuses others with 405, a "
-    "problem document and `Allow`."
+    "problem document and `Allow`.\n\n"
+    "Bodies may come in gzip, with `Content-Encoding`; large answers do so where `Accept-Encoding` takes it. With "
+    "HOUSEPREDICT_RATE_LIMIT set, an address that sends more is refused with 429 `rate-limited`, but for routes about "
+    "health."
 )
 
 
@@ -35,9 +48,11 @@ def document(
     `summaries` say what each operation does, by method and route.
     """
     paths: dict[str, dict[str, Any]] = {}
+    any_request = [{"$ref": f"#/components/parameters/{name}"} for name in problems.PARAMETERS]
     for route, operation in OPERATIONS.items():
         method, _, path = route.partition(" ")
-        paths.setdefault(path, {})[method.lower()] = _operation(operation, summaries[route], settings)
+        told = paths.setdefault(path, {"parameters": any_request})
+        told[method.lower()] = _operation(path, operation, summaries[route], settings)
     house = GENERIC
     if version:
         one = example(version.schema)
@@ -48,6 +63,7 @@ def document(
     schemas: dict[str, Any] = {
         "House": house,
         "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
+        "InferenceInput": tensors.input_schema(version, settings.max_batch),
         "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
     }
     for part in (problems, *_PARTS):
@@ -66,7 +82,9 @@ def document(
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {name: problems.response([name]) for name in problems.ALWAYS},
+            "parameters": dict(problems.PARAMETERS),
+            "headers": dict(problems.HEADERS),
+            "responses": {str(status): problems.response(names) for status, names in problems.SHARED.items()},
             "securitySchemes": {
                 _ACCESS: {
                     "type": "http",
@@ -79,7 +97,7 @@ def document(
     }
 
 
-def _operation(operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
+def _operation(path: str, operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
     made: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
     if operation.description:
         made["description"] = operation.description
@@ -94,33 +112,49 @@ def _operation(operation: Operation, summary: str, settings: Settings) -> dict[s
     if operation.protected:
         refused = ("forbidden",) if settings.token is None else ("unauthorized",)
         made["security"] = [] if settings.token is None else [{_ACCESS: []}]
-    made["responses"] = _responses(operation, refused)
+    made["responses"] = _responses(
+        operation, [*operation.problems, *operation.faults, *problems.of_any_request(path), *refused]
+    )
     return made
 
 
 def _responses(operation: Operation, refused: Sequence[str]) -> dict[str, Any]:
     found = {status: _answer(each) for status, each in operation.answers.items()}
-    for status, names in problems.by_status([*operation.problems, *refused]).items():
-        problem = problems.response(names)
-        if status not in found and set(names) <= set(problems.ALWAYS):
-            found[status] = {"$ref": f"#/components/responses/{names[0]}"}
-        elif status in found:
-            found[status]["description"] += f" Or {problem['description']}"
-            found[status]["content"] |= problem["content"]
-            found[status]["x-problem-types"] = problem["x-problem-types"]
+    for status, names in problems.by_status(refused).items():
+        if status in found:
+            found[status] = _either(found[status], problems.response(names))
+        elif names == problems.SHARED.get(status):
+            found[status] = {"$ref": f"#/components/responses/{status}"}
         else:
-            found[status] = problem
+            found[status] = problems.response(names)
     return {str(status): found[status] for status in sorted(found)}
 
 
+def _either(answer: Json, problem: Json) -> dict[str, Any]:
+    """The response that is the one or the other: a header that one of them may lack may be lacking."""
+    headers = {
+        name: each if "$ref" in each else {**each, "required": _has(answer, name) and _has(problem, name)}
+        for name, each in {**answer["headers"], **problem["headers"]}.items()
+    }
+    return {
+        **answer,
+        **problem,
+        "description": f"{answer['description']} Or {problem['description']}",
+        "headers": headers,
+        "content": answer["content"] | problem["content"],
+    }
+
+
+def _has(response: Json, header: str) -> bool:
+    return bool(response["headers"].get(header, {}).get("required"))
+
+
 def _answer(answer: Answer) -> dict[str, Any]:
-    made: dict[str, Any] = {"description": answer.description}
+    headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
+    made: dict[str, Any] = {"description": answer.description, "headers": problems.WITH_ID | headers}
     if answer.schema is not None:
-        made["content"] = {answer.media_type: {"schema": answer.schema}}
-    if answer.headers:
-        made["headers"] = {
-            name: {"required": name in answer.always, "schema": schema} for name, schema in answer.headers.items()
-        }
+        schemas = {answer.media_type: answer.schema, **answer.also}
+        made["content"] = {name: {"schema": each} for name, each in schemas.items()}
     if answer.links:
         made["links"] = dict(answer.links)
     return made

@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from housepredict.domain.drift import Movement
 from housepredict.domain.explanations import Unit
 from housepredict.entrypoints.http.openapi.parts import (
+    CONTENT_ENCODING,
     COUNT,
+    CSV,
     DATE,
+    FILE,
     FLAG,
     JSON,
     NUMBER,
+    PACKABLE,
+    PACKED,
     SERVING,
     TEXT,
     TIME,
@@ -29,9 +34,8 @@ from housepredict.entrypoints.http.openapi.parts import (
     query,
     ref,
 )
-from housepredict.entrypoints.http.queries import DEFAULT_LIMIT, MAX_LIMIT
 
-_PRICE: Json = {"type": "number", "minimum": 0, "description": "In the currency of the sales, two decimals."}
+PRICE: Json = {"type": "number", "minimum": 0, "description": "In the currency of the sales, two decimals."}
 _PERCENT = nullable(NUMBER)
 _SHIFT: Json = {
     "psi": about(_PERCENT, "The population stability index."),
@@ -39,7 +43,17 @@ _SHIFT: Json = {
     "movement": {"type": "string", "enum": [str(each) for each in Movement]},
     "bins": list_of(an_object({"bin": TEXT, "expected": NUMBER, "actual": NUMBER})),
 }
-_ORIGIN: Json = {
+_HOUSES = about(
+    FILE,
+    "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
+)
+TABLE = about(
+    TEXT,
+    "UTF-8, commas: `id`, `created_at`, the features, `prediction`, `low_80`, `high_80`, `low_90`, `high_90`, `fsd`, "
+    "`model_version`, `valued_on`, and the codes of the `warnings`.",
+)
+"""Predictions in CSV."""
+ORIGIN: Json = {
     "interval": about(
         nullable(by_name(ref("Interval"))), "By level, in percent; null for a model that cannot tell how sure it is."
     ),
@@ -54,15 +68,15 @@ SCHEMAS: Mapping[str, Json] = {
     "Prediction": an_object(
         {
             "id": UUID,
-            "prediction": _PRICE,
+            "prediction": PRICE,
             "input": about({"type": "object"}, "The house, as it was sent."),
-            **_ORIGIN,
+            **ORIGIN,
             "explanation": ref("Explanation"),
         },
         optional=["explanation"],
     ),
     "Predictions": an_object({"predictions": about(list_of(ref("Prediction")), "One for each house, in order.")}),
-    "Interval": an_object({"low": _PRICE, "high": _PRICE}),
+    "Interval": an_object({"low": PRICE, "high": PRICE}),
     "Warning": an_object(
         {"code": TEXT, "message": TEXT, "feature": about(TEXT, "The feature that it is about.")}, optional=["feature"]
     ),
@@ -70,32 +84,11 @@ SCHEMAS: Mapping[str, Json] = {
         {
             "unit": {"type": "string", "enum": [str(each) for each in Unit]},
             "base": about(NUMBER, "What the model says of a house that it knows nothing of, in the unit."),
-            "base_price": _PRICE,
+            "base_price": PRICE,
             "contributions": list_of(
                 an_object({"features": list_of(TEXT), "contribution": NUMBER, "percent": nullable(NUMBER)})
             ),
         }
-    ),
-    "RecordedPrediction": about(
-        an_object({"id": UUID, "predicted_price": _PRICE, "created_at": TIME, **_ORIGIN}),
-        "A prediction that was recorded. The features of the house stand beside these fields.",
-    ),
-    "RecordedPredictions": an_object(
-        {"predictions": about(list_of(ref("RecordedPrediction")), "Newest first."), "behind": ref("Backlog")},
-        optional=["behind"],
-    ),
-    "Backlog": about(
-        an_object(
-            {
-                "waiting": COUNT,
-                "oldest": nullable(TIME),
-                "set_aside": COUNT,
-                "database": {"type": "string", "enum": ["available", "unavailable"]},
-                "reason": nullable(TEXT),
-            },
-            optional=["reason"],
-        ),
-        "What has not reached the database yet.",
     ),
     "Drift": an_object(
         {
@@ -110,8 +103,6 @@ SCHEMAS: Mapping[str, Json] = {
     ),
 }
 
-LIMIT: Json = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-
 OPERATIONS: Mapping[str, Operation] = {
     "POST /predict": Operation(
         "predict",
@@ -120,50 +111,34 @@ OPERATIONS: Mapping[str, Operation] = {
             200: Answer(
                 "Estimated and recorded: one house, or those of a list in its order.",
                 {"oneOf": [ref("Prediction"), ref("Predictions")]},
+                also={CSV: TABLE},
+                headers=PACKED,
+                always=["Vary"],
                 links={
                     "sale": link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
                     "saleSoFar": link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
+                    "again": link("getPrediction", "What is remembered of it.", id="/id"),
+                    "erase": link("erasePrediction", "Forget it.", id="/id"),
                 },
             )
         },
         problems=(
-            *("not-json", "missing-feature", "no-explanation", "body-too-large", "unsupported-media-type"),
+            *("not-json", "missing-feature", "no-explanation", *PACKABLE),
             *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
             *("erased-predictions", "repeated-key"),
         ),
         parameters=[
-            query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate."),
+            query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."),
+            CONTENT_ENCODING,
             idempotency_key(
                 "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
                 "Not with `explain`."
             ),
         ],
-        body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}},
-        description="All houses of a list are estimated and recorded, or none is. A house may be refused although the "
-        "schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has no price "
-        "for it.",
-    ),
-    "GET /predictions": Operation(
-        "listPredictions",
-        "Estimates",
-        {
-            200: Answer(
-                "What was estimated, newest first.",
-                ref("RecordedPredictions"),
-                headers={"Link": about(TEXT, 'Where older ones are, with `rel="next"`, if there may be some.')},
-                links={
-                    "older": link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
-                    "sale": link(
-                        "recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"
-                    ),
-                },
-            )
-        },
-        problems=("invalid-query", "storage-unavailable"),
-        parameters=[
-            query("limit", LIMIT, "How many to list."),
-            query("before", UUID, "The id of a prediction: only what is older."),
-        ],
+        body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
+        description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be "
+        "refused although the schema accepts it: if it names a feature twice, or if it is so far from the sales that "
+        "the model has no price for it.",
     ),
     "GET /drift": Operation(
         "getDrift",

@@ -10,12 +10,17 @@ from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Bounds, Coverage, Segment, TrainingOptions
 from housepredict.entrypoints.http.openapi.attrs_schemas import schema_of
 from housepredict.entrypoints.http.openapi.parts import (
+    CONTENT_ENCODING,
     COUNT,
     DATE,
     FLAG,
+    HTML,
     NUMBER,
+    OF_PAGE,
+    PACKABLE,
     TEXT,
     TIME,
+    VARYING,
     Answer,
     Json,
     Operation,
@@ -149,7 +154,15 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /models/{name}": Operation(
         "getModel",
         "Models",
-        {200: Answer("The version, with how it came about.", ref("ModelVersion"))},
+        {
+            200: Answer(
+                "The version, with how it came about; for browsers as a page.",
+                ref("ModelVersion"),
+                also={HTML: TEXT},
+                headers={**VARYING, **OF_PAGE},
+                always=["Vary"],
+            )
+        },
         problems=_OF_A_VERSION,
         parameters=[_NAME],
     ),
@@ -157,8 +170,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "promoteModel",
         "Models",
         {200: Answer("The version, which serves from now on.", ref("Model"), links=_LINKS)},
-        problems=(*_OF_A_VERSION, "body-too-large"),
-        parameters=[_NAME],
+        problems=(*_OF_A_VERSION, *PACKABLE),
+        parameters=[_NAME, CONTENT_ENCODING],
         protected=True,
         description="Whatever the promotion rule says of the version. A body is ignored.",
     ),
@@ -166,7 +179,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "rollBackModel",
         "Models",
         {200: Answer("The version that was promoted before, which serves from now on.", ref("Model"), links=_LINKS)},
-        problems=(*_OF_A_VERSION, "body-too-large"),
+        problems=(*_OF_A_VERSION, *PACKABLE),
+        parameters=[CONTENT_ENCODING],
         protected=True,
         description="Each call goes back further. A body is ignored.",
     ),

@@ -11,6 +11,8 @@ Json = Mapping[str, Any]
 """A piece of the document: plain JSON values."""
 
 JSON = "application/json"
+CSV = "text/csv"
+HTML = "text/html"
 DATE: Json = {"type": "string", "format": "date", "pattern": "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 """A day as every route reads it: of the calendar, from the year 1 on, YYYY-MM-DD."""
 UUID: Json = {"type": "string", "format": "uuid"}
@@ -19,9 +21,17 @@ TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 FLAG: Json = {"type": "boolean"}
+FILE: Json = {"type": "string", "format": "binary"}
+"""A body that is sent as it is; generated clients take text for JSON."""
 
 SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailable")
 """The problems of what takes a model in service."""
+
+FAULTS = ("internal-error", "not-started")
+"""The problems that say nothing of a request: whatever it asks for, the app may be no app that can answer it."""
+
+PACKABLE = ("body-too-large", "not-gzip", "unsupported-media-type")
+"""The problems of what reads a body, which may come in gzip."""
 
 
 def ref(name: str) -> Json:
@@ -81,6 +91,28 @@ def idempotency_key(description: str) -> Json:
     return header("Idempotency-Key", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, description)
 
 
+CONTENT_ENCODING = header(
+    "Content-Encoding",
+    {"type": "string", "enum": ["gzip", "identity"]},
+    "How the body is packed: in gzip, of one member, or not at all.",
+)
+
+VARYING: Json = {"Vary": about(TEXT, "The headers of a request that the form of the answer depends on.")}
+"""The headers of an answer that comes in several forms."""
+
+OF_PAGE: Json = {
+    "Content-Security-Policy": about(TEXT, "What the page may load and do."),
+    "Referrer-Policy": about(TEXT, "Whom the page tells its address."),
+}
+"""Those that an answer has if it is a page."""
+
+PACKED: Json = {
+    **VARYING,
+    "Content-Encoding": about({"type": "string", "enum": ["gzip"]}, "That it is packed, if it is."),
+}
+"""Those of an answer that may come in gzip, too."""
+
+
 def link(operation: str, description: str, **parameters: str) -> Json:
     """What may be done next: an operation, with parameters out of the answer's body, by JSON pointers such as `/id`."""
     return {
@@ -92,11 +124,14 @@ def link(operation: str, description: str, **parameters: str) -> Json:
 
 @frozen
 class Answer:
-    """A response that is no problem; `headers` are schemas by name, those in `always` are never left out."""
+    """A response that is no problem; `headers` are schemas by name, those in `always` are never left out. `also` are
+    the schemas of the other media types in which it may come.
+    """
 
     description: str
     schema: Json | None = None
     media_type: str = JSON
+    also: Json = field(factory=dict)
     headers: Json = field(factory=dict)
     always: Sequence[str] = ()
     links: Json = field(factory=dict)
@@ -106,14 +141,15 @@ class Answer:
 class Operation:
     """What a method of a route takes and answers.
 
-    `problems` are the names of those that it may answer, beside what any request may meet with; `body` has the media
-    types that it understands; `protected` operations need access.
+    `problems` are the names of those that it may answer, beside what any request may meet with, and `faults`; `body`
+    has the media types that it understands; `protected` operations need access.
     """
 
     id: str
     tag: str
     answers: Mapping[int, Answer]
     problems: Sequence[str] = ()
+    faults: Sequence[str] = FAULTS
     parameters: Sequence[Json] = ()
     body: Json = field(factory=dict)
     body_required: bool = True

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.entrypoints.http.openapi.models import ACCURACY
 from housepredict.entrypoints.http.openapi.parts import (
+    CONTENT_ENCODING,
     COUNT,
+    CSV,
     DATE,
+    FILE,
     FLAG,
     JSON,
     NUMBER,
+    PACKABLE,
     TEXT,
     TIME,
     UUID,
@@ -85,15 +89,15 @@ SCHEMAS: Mapping[str, Json] = {
     ),
 }
 
-_CSV = about(
-    TEXT,
+_TABLE = about(
+    FILE,
     "UTF-8, commas or semicolons, a header and the columns `prediction` (or `id`), `price` and `date` in any order.",
 )
 _KEY = idempotency_key("Makes it safe to send the request again: what came with a key is recorded once.")
 _ID = in_path("id", UUID, "The id of a prediction.")
 _PROBLEMS = (
-    *("not-json", "body-too-large", "unsupported-media-type"),
-    *("invalid-sales", "repeated-key", "storage-unavailable"),
+    *("not-json", *PACKABLE),
+    *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
 )
 _LINKS: Json = {"sale": link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")}
 
@@ -106,7 +110,7 @@ OPERATIONS: Mapping[str, Operation] = {
             202: Answer("Recorded, of a prediction that is not known yet.", ref("RecordedSaleAlone"), links=_LINKS),
         },
         problems=_PROBLEMS,
-        parameters=[_ID, _KEY],
+        parameters=[_ID, _KEY, CONTENT_ENCODING],
         body={JSON: {"schema": ref("SaleOfPrediction")}},
         protected=True,
         description="Another sale of the same prediction corrects the one before.",
@@ -129,11 +133,11 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
         },
         problems=_PROBLEMS,
-        parameters=[_KEY],
+        parameters=[_KEY, CONTENT_ENCODING],
         body={
             JSON: {"schema": {"oneOf": [ref("Sale"), ref("Sales")]}},
-            "text/csv": {
-                "schema": _CSV,
+            CSV: {
+                "schema": _TABLE,
                 "example": "prediction,price,date\n01970000-0000-7000-8000-000000000002,310000,2025-06-03\n",
             },
         },

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 from housepredict.entrypoints.http.openapi.parts import (
     FLAG,
+    HTML,
+    OF_PAGE,
     TEXT,
+    VARYING,
     Answer,
     Json,
     Operation,
@@ -14,9 +17,11 @@ from housepredict.entrypoints.http.openapi.parts import (
     an_object,
     by_name,
     header,
+    in_path,
     nullable,
     ref,
 )
+from housepredict.entrypoints.pages.assets import assets
 
 _CHECK: Json = {"ok": FLAG, "reason": about(TEXT, "Why not.")}
 
@@ -62,9 +67,46 @@ def _cached(what: Answer) -> Mapping[int, Answer]:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "GET /": Operation("getIndex", "Service", {200: Answer("What there is, and a request to try.", ref("Index"))}),
+    "GET /": Operation(
+        "getIndex",
+        "Service",
+        {
+            200: Answer(
+                "What there is, and a request to try; for browsers a page to estimate with.",
+                ref("Index"),
+                also={HTML: TEXT},
+                headers={**VARYING, **OF_PAGE},
+                always=["Vary"],
+            )
+        },
+    ),
+    "GET /assets/{digest}/{name}": Operation(
+        "getAsset",
+        "Service",
+        {
+            200: Answer(
+                "The file. It may be kept for good if the digest is that of this release.",
+                TEXT,
+                "text/javascript",
+                also={"text/css": TEXT, "image/svg+xml": TEXT},
+                headers={"Cache-Control": TEXT},
+                always=["Cache-Control"],
+            )
+        },
+        problems=["not-found"],
+        faults=["internal-error"],
+        parameters=[
+            in_path("digest", TEXT, "What the page has there: it changes with what is loaded."),
+            in_path("name", {"type": "string", "enum": list(assets().files)}, "The file."),
+        ],
+    ),
     "GET /health": Operation("getHealth", "Service", {200: Answer("The process answers.", ref("Health"))}),
-    "GET /health/live": Operation("getLiveness", "Service", {200: Answer("The process answers.", ref("Alive"))}),
+    "GET /health/live": Operation(
+        "getLiveness",
+        "Service",
+        {200: Answer("The process answers.", ref("Alive"))},
+        faults=["internal-error"],
+    ),
     "GET /health/ready": Operation(
         "getReadiness",
         "Service",
@@ -74,7 +116,16 @@ OPERATIONS: Mapping[str, Operation] = {
         },
     ),
     "GET /metrics": Operation(
-        "getMetrics", "Service", {200: Answer("Metrics in Prometheus's text format.", TEXT, "text/plain")}
+        "getMetrics",
+        "Service",
+        {
+            200: Answer(
+                "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
+                TEXT,
+                "text/plain",
+                also={"application/openmetrics-text": TEXT},
+            )
+        },
     ),
     "GET /openapi.json": Operation(
         "getOpenApi",

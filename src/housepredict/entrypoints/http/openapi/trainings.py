@@ -9,10 +9,12 @@ from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.trainings import TrainingState
 from housepredict.domain.validation import MAX_TEXT
-from housepredict.entrypoints.http.openapi.estimates import LIMIT
 from housepredict.entrypoints.http.openapi.parts import (
+    CONTENT_ENCODING,
     COUNT,
+    FILE,
     FLAG,
+    PACKABLE,
     SERVING,
     TEXT,
     TIME,
@@ -30,6 +32,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     query,
     ref,
 )
+from housepredict.entrypoints.http.openapi.records import LIMIT
 from housepredict.entrypoints.http.uploads import MAX_SEED, MOST_SECONDS, TYPES
 
 SCHEMAS: Mapping[str, Json] = {
@@ -62,7 +65,6 @@ SCHEMAS: Mapping[str, Json] = {
     ),
 }
 
-_FILE: Json = {"type": "string", "format": "binary"}
 _COLUMN: Json = {
     "type": "string",
     "minLength": 1,
@@ -100,9 +102,10 @@ OPERATIONS: Mapping[str, Operation] = {
         },
         problems=(
             *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
-            *("body-too-large", "unsupported-media-type", "invalid-query", "storage-unavailable", *SERVING),
+            *(*PACKABLE, "invalid-query", "storage-unavailable", *SERVING),
         ),
         parameters=[
+            CONTENT_ENCODING,
             header("Prefer", TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
             query("from_sales", FLAG, "Whether to train on the sales that came back, too."),
             query("price", _COLUMN, "The column of prices."),
@@ -121,7 +124,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
         ],
-        body={media_type: {"schema": _FILE} for media_type in TYPES},
+        body={media_type: {"schema": FILE} for media_type in TYPES},
         body_required=False,
         protected=True,
         description="Without a body, or with one of another type, on the sales of the version in service as they "

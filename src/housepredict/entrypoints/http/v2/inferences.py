@@ -136,7 +136,7 @@ class _Reading:
         """The outputs that are asked for, all if none is."""
         parameters = self._parameters("the request", given)
         binary = parameters.get("binary_data_output") is True
-        if not given.get("outputs"):
+        if given.get("outputs") in (None, []):
             return dict.fromkeys(OUTPUTS, binary)
         asked = {}
         for name, output in self._named("outputs", given["outputs"]).items():
