@@ -17,6 +17,7 @@ _HOMES = {
     "read_settings": "housepredict.entrypoints.settings",
     "TrainingOptions": "housepredict.domain.models",
     "Kind": "housepredict.domain.features",
+    "ErasedPredictions": "housepredict.domain.errors",
     "ErasedSales": "housepredict.domain.errors",
     "HousepredictError": "housepredict.domain.errors",
     "InvalidHouses": "housepredict.domain.errors",
@@ -40,6 +41,7 @@ _HOMES = {
 _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
 
 __all__ = [
+    "ErasedPredictions",
     "ErasedSales",
     "HousePriceRegressor",
     "HousepredictError",
@@ -70,6 +72,7 @@ __all__ = [
 if TYPE_CHECKING:
     from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor
     from housepredict.domain.errors import (
+        ErasedPredictions,
         ErasedSales,
         HousepredictError,
         InvalidHouses,

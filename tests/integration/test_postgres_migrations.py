@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.sales import PostgresSales
@@ -75,7 +76,7 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
     assert lab.execute("SELECT lab_id FROM predictions ORDER BY id").fetchall() == [(1,), (2,), (3,)]
     assert lab.execute("SELECT *, ctid FROM predictions_lab").fetchall() == before
     with PostgresPredictions.open(postgres) as predictions:
-        records = Records(predictions, InMemorySales(), SystemClock())
+        records = Records(predictions, InMemorySales(), SystemClock(), InMemoryKeys())
         assert [records.one(number) for number in ("3", 2, "1")] == recorded
         with pytest.raises(UnknownPrediction):
             records.one("4")

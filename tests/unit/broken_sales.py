@@ -14,8 +14,9 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.testing.sales import SaleRepositoryContract, some_sales
 
 

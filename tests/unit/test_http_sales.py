@@ -19,8 +19,9 @@ from starlette.testclient import TestClient
 
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import Predict, RecordSales
 from housepredict.entrypoints.bootstrap import Application
 from tests.doubles import a_batch

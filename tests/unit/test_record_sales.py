@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import InvalidSales, RepeatedKey, RepositoryUnavailable
 from housepredict.domain.estimates import MAX_PRICE, Prediction
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
 from housepredict.domain.validation import Rule
 from housepredict.testing.sales import new_ids, prices

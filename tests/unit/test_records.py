@@ -12,6 +12,7 @@ from attrs import define, evolve
 from starlette.testclient import TestClient
 
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
@@ -50,7 +51,7 @@ class Numbering(InMemoryPredictions):
 def filled(repository: InMemoryPredictions) -> tuple[Records, list[Prediction]]:
     batch = a_batch(3)
     repository.append(batch)
-    return Records(repository, InMemorySales(), FrozenClock()), batch
+    return Records(repository, InMemorySales(), FrozenClock(), InMemoryKeys()), batch
 
 
 def test_a_prediction_is_found_by_its_id_however_that_is_written() -> None:
@@ -114,7 +115,7 @@ def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
     repository = InMemoryPredictions()
     old, new = written(1500, hours_ago=48), written(1500)
     repository.append([*new, *old])
-    records = Records(repository, InMemorySales(), FrozenClock())
+    records = Records(repository, InMemorySales(), FrozenClock(), InMemoryKeys())
     assert list(records.between()) == [*old, *new]
     yesterday = NOON - timedelta(hours=24)
     assert list(records.between(until=yesterday)) == list(records.between(None, NOON)) == old
@@ -127,7 +128,7 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     repository.append(batch)
     recorded = [sale for each in batch for sale in some_sales(2, prediction=each.id)]
     sales.append(recorded)
-    records = Records(repository, sales, FrozenClock())
+    records = Records(repository, sales, FrozenClock(), InMemoryKeys())
     assert records.erase([str(gone.id), UNKNOWN]) == Forgotten(1, 2)
     assert records.erase([gone.id]) == Forgotten(0, 0)
     assert list(records.between(until=datetime.max.replace(tzinfo=UTC))) == [kept]
@@ -151,7 +152,7 @@ def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
     repository.append([*old, *new])
     recorded = [sale for each in (*old[:700], *new) for sale in some_sales(2, prediction=each.id)]
     sales.append(recorded)
-    records = Records(repository, sales, FrozenClock())
+    records = Records(repository, sales, FrozenClock(), InMemoryKeys())
     assert records.prune(timedelta(days=2)) == Forgotten(1500, 1400)
     assert list(repository.recent(10)) == new[::-1]
     assert len(sales.current()) == 2

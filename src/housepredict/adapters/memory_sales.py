@@ -9,8 +9,9 @@ from uuid import UUID
 
 from attrs import define, field
 
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 
 
 @define

@@ -12,8 +12,9 @@ from uuid import UUID
 from attrs import define
 
 from housepredict.adapters.sqlite_file import SqliteFile
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 
 # The second index has all that decides which sale of a prediction counts; the third spares sorting by date.
 _TABLES = (

@@ -129,6 +129,10 @@ class ErasedSales(HousepredictError):
     """The sales that came with this key were erased, and are not recorded again."""
 
 
+class ErasedPredictions(HousepredictError):
+    """Predictions that were made for this key were erased, and are not made again."""
+
+
 class RepeatedKey(HousepredictError):
     """This idempotency key came with something else before: a new request needs a new key."""
 

@@ -39,11 +39,3 @@ class ReturnedSale:
     def ratio(self) -> float | None:
         """The sales ratio, estimate / price."""
         return None if self.prediction is None else self.prediction.price / self.sale.price
-
-
-@frozen
-class Delivery:
-    """Something that a client may send more than once: its key, and a digest of what it held, in hexadecimal."""
-
-    key: str
-    digest: str

@@ -23,6 +23,7 @@ from housepredict.domain.usecases import (
     EstimateTable,
     Explain,
     Predict,
+    PredictOnce,
     Promote,
     Records,
     RecordSales,
@@ -88,6 +89,18 @@ class Application(Storage):
         return Predict(self.live_model, self.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
+    def predict_once(self) -> PredictOnce:
+        """The use case behind every estimate that may be asked for again."""
+        return PredictOnce(
+            self.live_model,
+            self.predictions,
+            self.clock,
+            self.settings.max_batch,
+            self._ids,
+            keys=self.prediction_keys,
+        )
+
+    @cached_property
     def estimate_table(self) -> EstimateTable:
         """The use case behind the estimates of a whole file."""
         return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
@@ -115,7 +128,7 @@ class Application(Storage):
     @cached_property
     def records(self) -> Records:
         """What was estimated: to look up, to read and to forget."""
-        return Records(self.predictions, self.sales, SystemClock())
+        return Records(self.predictions, self.sales, SystemClock(), self.prediction_keys)
 
     def _load_explainer(self, version: ModelVersion, artefact: Artefact) -> Explainer:
         """The explainer of a version; numpy is loaded with the first."""

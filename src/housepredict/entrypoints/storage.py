@@ -16,6 +16,7 @@ from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.directory_processes import DirectoryProcesses
 from housepredict.adapters.follower import Announcements
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra
@@ -24,6 +25,7 @@ from housepredict.domain.ports import (
     Backlogged,
     LiveProcesses,
     ModelStore,
+    PredictionKeys,
     PredictionRepository,
     RepositoryOpener,
     SaleRepository,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from housepredict.adapters.postgres.model_database import ModelDatabase
 
 POSTGRES_PATIENCE = 1.0
-"""Seconds that PostgreSQL has for an answer; then the spool takes what was to be recorded."""
+"""Seconds that PostgreSQL has for an answer to an estimate; then the spool takes it, or a request with a key fails."""
 
 
 @define(slots=False)
@@ -138,6 +140,23 @@ class Storage:
             from housepredict.adapters.postgres.sales import PostgresSales
 
         return self._resources.enter_context(closing(PostgresSales.at(self._server)))
+
+    @cached_property
+    def prediction_keys(self) -> PredictionKeys:
+        """Where the idempotency keys of predictions are remembered: where sales are.
+
+        Raises RepositoryUnavailable if it cannot be opened.
+        """
+        if self.settings.database_url == IN_MEMORY:
+            return InMemoryKeys()
+        if self.settings.postgres_url is None:
+            from housepredict.adapters.sqlite_keys import SqliteKeys
+
+            return self._resources.enter_context(SqliteKeys.open(self.settings.data_dir / "keys.sqlite"))
+        with needing("postgres", "Keeping keys in PostgreSQL"):
+            from housepredict.adapters.postgres.keys import PostgresKeys
+
+        return self._resources.enter_context(closing(PostgresKeys.at(self._server, POSTGRES_PATIENCE)))
 
     @property
     def _server(self) -> str:

@@ -22,11 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import SaleRepository
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.testing.drawn_predictions import shared, times
 
 Another = Callable[[], AbstractContextManager[SaleRepository]]

@@ -13,8 +13,9 @@ from attrs import define, field
 
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
 from housepredict.adapters.postgres.kept import KeptConnection
+from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale
 
 # One parameter, whatever the batch, as predictions are written.
 _INSERT = """

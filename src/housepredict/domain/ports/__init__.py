@@ -4,6 +4,7 @@ Every port is synchronous and takes a batch.
 """
 
 from housepredict.domain.ports.clock import Clock
+from housepredict.domain.ports.keys import PredictionKeys
 from housepredict.domain.ports.models import ModelStore
 from housepredict.domain.ports.predictions import (
     Backlog,
@@ -44,6 +45,7 @@ __all__ = [
     "LiveProcesses",
     "ModelStore",
     "Outcome",
+    "PredictionKeys",
     "PredictionRepository",
     "Predictor",
     "PredictorLoader",

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Protocol
 from uuid import UUID
 
-from housepredict.domain.recorded_sales import Delivery, RecordedSale
+from housepredict.domain.deliveries import Delivery
+from housepredict.domain.recorded_sales import RecordedSale
 
 
 class SaleRepository(Protocol):

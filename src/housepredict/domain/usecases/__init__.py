@@ -3,6 +3,7 @@
 from housepredict.domain.usecases.estimate_table import EstimatedTable, EstimateTable, RefusedRow
 from housepredict.domain.usecases.explain import Explain
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
+from housepredict.domain.usecases.predict_once import PredictOnce
 from housepredict.domain.usecases.promote import Promote
 from housepredict.domain.usecases.record_sales import RecordSales
 from housepredict.domain.usecases.records import Forgotten, Records
@@ -22,6 +23,7 @@ __all__ = [
     "Forgotten",
     "Measured",
     "Predict",
+    "PredictOnce",
     "Promote",
     "RecordSales",
     "Records",

@@ -11,12 +11,13 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
+from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, Kind
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
-from housepredict.domain.recorded_sales import Delivery, RecordedSale, ReturnedSale
+from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale
 from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
 
 FIELDS = ("prediction", "price", "date")
@@ -24,7 +25,6 @@ FIELDS = ("prediction", "price", "date")
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _ONE_DAY = timedelta(days=1)
 
 
@@ -63,7 +63,8 @@ class RecordSales:
         if len(given) > self._max_batch:
             message = f"must hold at most {self._max_batch} sales, not {len(given)}"
             raise InvalidSales([Violation("", Rule.LIMIT, message)])
-        _demand_key(key)
+        if key is not None:
+            demand_key(key, InvalidSales)
         returned = self._record(self._checked(given), key)
         if not returned:
             raise ErasedSales
@@ -80,7 +81,7 @@ class RecordSales:
         """As above, for more than a batch: every sale is checked before the first batch is recorded. What was recorded
         of it before a fault is not recorded again when it is given again.
         """
-        _demand_key(key)
+        demand_key(key, InvalidSales)
         told = self._checked(given)
         starts = range(0, len(told), self._max_batch)
         batches = [(start, told[start : start + self._max_batch]) for start in starts]
@@ -134,12 +135,6 @@ class RecordSales:
         if violations:
             raise InvalidSales(violations)
         return [told for _, told in first.values()]
-
-
-def _demand_key(key: str | None) -> None:
-    if key is not None and not _KEY.fullmatch(key):
-        message = "an idempotency key must have 1 to 255 visible ASCII characters"
-        raise InvalidSales([Violation("", Rule.TEXT, message, key)])
 
 
 def _violations(given: object, row: int, latest: date) -> list[Violation]:

@@ -12,7 +12,7 @@ from attrs import define, frozen
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import first_id_at
-from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, TakenOver
+from housepredict.domain.ports import Clock, PredictionKeys, PredictionRepository, SaleRepository, TakenOver
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
@@ -38,6 +38,7 @@ class Records:
     _predictions: PredictionRepository
     _sales: SaleRepository
     _clock: Clock
+    _keys: PredictionKeys
 
     def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
         """The prediction with an id, or with the number that it had in the tutorial's table.
@@ -75,11 +76,13 @@ class Records:
         return Forgotten(self._predictions.erase(found), self._sales.erase(found))
 
     def prune(self, keep: timedelta) -> Forgotten:
-        """Forget predictions that are older than `keep`, and the sales of them, some at a time.
+        """Forget predictions that are older than `keep`, their keys and the sales of them, some at a time.
 
         Raises RepositoryUnavailable; what was forgotten until then is.
         """
         before = first_id_at(self._clock.now() - keep)
+        # the keys first: one that outlived its predictions would have them made again, with ids of long ago
+        _all(self._keys.prune, before)
         return Forgotten(_all(self._predictions.prune, before), _all(self._sales.prune, before))
 
 

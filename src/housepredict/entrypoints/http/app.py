@@ -132,7 +132,7 @@ def asgi_app(
 def _open(application: Application) -> None:
     """Do now what the first request would have to wait for."""
     application.predict.recent(1)
-    _ = application.record_sales  # whose file is opened with it
+    _ = application.record_sales, application.predict_once  # whose files are opened with them
     try:
         version = application.live_model.current().version
     except HousepredictError as error:

@@ -32,6 +32,7 @@ _TELLING = _NAMING | {
     b"content-length",
     b"content-type",
     b"expect",
+    b"idempotency-key",
     b"origin",
     b"transfer-encoding",
     b"upgrade",

@@ -28,11 +28,12 @@ from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.codings import CSV, VARY, packed, prefers_csv
+from housepredict.entrypoints.http.keyed import predict_for_key
 from housepredict.entrypoints.http.meter import Lane
 from housepredict.entrypoints.http.observer import Observer, notes_of
 from housepredict.entrypoints.http.problems import NotStarted, Problem, answer
-from housepredict.entrypoints.http.queries import wants_explanation
-from housepredict.entrypoints.http.requests import decode, is_csv, read_body
+from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
+from housepredict.entrypoints.http.requests import decode, idempotency_key, is_csv, read_body
 from housepredict.entrypoints.report import explanation_document
 
 _ALL_HAVE = [(name.lower().encode(), value.encode()) for name, value in {**COMMON_HEADERS, "Vary": VARY}.items()]
@@ -167,11 +168,19 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     if estimator is None:
         raise NotStarted
     headers = Headers(scope=scope)
-    reads = read_csv if is_csv(headers) else read
+    key = idempotency_key(headers, InvalidHouses)
+    if key is not None and explain:
+        raise not_for_a_key()
+    as_csv = is_csv(headers)
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
     is_short = len(body) <= SHORT
-    given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
-    predictions = await _estimated(estimator, given, job, scope)
+    predictions: Sequence[Prediction]
+    if key is not None:
+        given, predictions = await run_in_threadpool(predict_for_key, state.application, body, key, as_csv)
+    else:
+        reads = read_csv if as_csv else read
+        given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
+        predictions = await _estimated(estimator, given, job, scope)
 
     def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
         if prefers_csv(headers) and not explain:

@@ -104,6 +104,7 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.TrainingBroken: _Kind("training-failed", 500, "The training failed"),
     errors.UnusableSales: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
     errors.UnknownPrediction: _Kind("unknown-prediction", 404, "There is no such prediction"),
+    errors.ErasedPredictions: _Kind("erased-predictions", 410, "The predictions were erased"),
     errors.ErasedSales: _Kind("erased-sales", 410, "The sales were erased"),
     errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
     errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),

@@ -41,6 +41,12 @@ def wants_explanation(query: QueryParams) -> bool:
     return bool(_parameters(query, _PREDICT).get("explain"))
 
 
+def not_for_a_key() -> Problem:
+    """What to say of a request with a key that is to be explained: explanations are not kept, so as to be repeated."""
+    message = "cannot be true in a request with an Idempotency-Key"
+    return invalid_query([Violation(pointer_to("explain"), Rule.UNKNOWN, message, "true")])
+
+
 def span_of_days(query: QueryParams) -> tuple[date | None, date | None]:
     """From which day to which, both included; None where it is not said. Raises a Problem with every violation."""
     values = _parameters(query, _SPAN)

@@ -15,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from housepredict.domain.errors import BrokenRules
+from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.codings import is_packed, unpacked
 from housepredict.entrypoints.http.problems import NotStarted, Problem
@@ -71,6 +73,18 @@ def _media_type(headers: Headers) -> str:
 
 def _is_json(media_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
+
+
+def idempotency_key(headers: Headers, error: type[BrokenRules]) -> str | None:
+    """The key by which a repeated request is known again (draft-ietf-httpapi-idempotency-key-header), if it has one.
+
+    Raises this error if it has several.
+    """
+    keys = headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        message = "there must be one Idempotency-Key at most"
+        raise error([Violation("", Rule.DUPLICATE, message, keys)])
+    return keys[0] if keys else None
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:

@@ -12,7 +12,6 @@ from starlette.routing import Route
 
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.recorded_sales import ReturnedSale
-from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
@@ -22,6 +21,7 @@ from housepredict.entrypoints.http.requests import (
     RepeatingObject,
     application_of,
     decode,
+    idempotency_key,
     is_csv,
     read_body,
     require_json,
@@ -37,7 +37,7 @@ async def sale_of_prediction(request: Request) -> Response:
         return await run_in_threadpool(_history, application, prediction)
     require_access(request)
     require_json(request.headers)
-    body, key = await _body(request), _key(request)
+    body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
 
     def record() -> Response:
         return _answer_one(application.record_sales.one(_named(decode(body), prediction), key))
@@ -50,7 +50,7 @@ async def sales(request: Request) -> Response:
     application = application_of(request)
     require_access(request)
     read: Callable[[bytes], Any] = sales_of_csv if is_csv(request.headers) else decode
-    body, key = await _body(request), _key(request)
+    body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
 
     def record() -> Response:
         given = read(body)
@@ -74,15 +74,6 @@ async def accuracy(request: Request) -> Response:
 async def _body(request: Request) -> bytes:
     estimator = request.app.state.estimator
     return await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-
-
-def _key(request: Request) -> str | None:
-    """The key by which a repeated request is known again (draft-ietf-httpapi-idempotency-key-header)."""
-    keys = request.headers.getlist("idempotency-key")
-    if len(keys) > 1:
-        message = "there must be one Idempotency-Key at most"
-        raise InvalidSales([Violation("", Rule.DUPLICATE, message, keys)])
-    return keys[0] if keys else None
 
 
 def _named(given: object, prediction: str) -> object:

@@ -27,6 +27,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     about,
     an_object,
     by_name,
+    idempotency_key,
     link,
     list_of,
     nullable,
@@ -124,10 +125,15 @@ OPERATIONS: Mapping[str, Operation] = {
         problems=(
             *("not-json", "missing-feature", "no-explanation", *PACKABLE),
             *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
+            *("erased-predictions", "repeated-key"),
         ),
         parameters=[
             query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."),
             CONTENT_ENCODING,
+            idempotency_key(
+                "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
+                "Not with `explain`."
+            ),
         ],
         body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
         description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be "

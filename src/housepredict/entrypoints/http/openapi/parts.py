@@ -86,6 +86,11 @@ def header(name: str, schema: Json, description: str) -> Json:
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
+def idempotency_key(description: str) -> Json:
+    """The header by which a request that is sent again is known."""
+    return header("Idempotency-Key", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, description)
+
+
 CONTENT_ENCODING = header(
     "Content-Encoding",
     {"type": "string", "enum": ["gzip", "identity"]},

@@ -25,7 +25,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     about,
     an_object,
     by_name,
-    header,
+    idempotency_key,
     in_path,
     link,
     list_of,
@@ -93,11 +93,7 @@ _TABLE = about(
     FILE,
     "UTF-8, commas or semicolons, a header and the columns `prediction` (or `id`), `price` and `date` in any order.",
 )
-_KEY = header(
-    "Idempotency-Key",
-    {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
-    "Makes it safe to send the request again: what came with a key is recorded once.",
-)
+_KEY = idempotency_key("Makes it safe to send the request again: what came with a key is recorded once.")
 _ID = in_path("id", UUID, "The id of a prediction.")
 _PROBLEMS = (
     *("not-json", *PACKABLE),

@@ -1,0 +1,27 @@
+"""What a client may send more than once, and how it is known again."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from housepredict.domain.errors import BrokenRules
+from housepredict.domain.validation import Rule, Violation
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@frozen
+class Delivery:
+    """Something that a client may send more than once: its key, and a digest of what it held, in hexadecimal."""
+
+    key: str
+    digest: str
+
+
+def demand_key(key: str, error: type[BrokenRules]) -> None:
+    """Raise this error unless a key has 1 to 255 visible ASCII characters."""
+    if not _KEY.fullmatch(key):
+        message = "an idempotency key must have 1 to 255 visible ASCII characters"
+        raise error([Violation("", Rule.TEXT, message, key)])

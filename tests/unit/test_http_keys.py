@@ -1,0 +1,112 @@
+"""`POST /predict` with an `Idempotency-Key`, over memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.bootstrap import Application
+from tests.http_service import LAB_HOUSE, Faulty, application, assert_problem, broken, lab_version, served
+
+BODY = json.dumps(LAB_HOUSE).encode()
+CSV = b"size,bedrooms,age\n2500,3,10\n900,1,5\n"
+
+
+@pytest.fixture
+def made() -> Application:
+    return application(lab_version())
+
+
+@pytest.fixture
+def client(made: Application) -> Iterator[TestClient]:
+    with served(made) as client:
+        yield client
+
+
+def send(client: TestClient, body: bytes = BODY, key: str = "deed-4711", **headers: str) -> Response:
+    given = {"Content-Type": "application/json", "Idempotency-Key": key}
+    return client.post("/predict", content=body, headers=given | {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "houses"),
+    [
+        (BODY, {}, 1),
+        (b"[%b,%b]" % (BODY, BODY), {}, 2),
+        (CSV, {"Content_Type": "text/csv"}, 2),
+        (CSV, {"Content_Type": "text/csv", "Accept": "text/csv"}, 2),
+        (BODY, {"Accept": "text/csv"}, 1),
+    ],
+)
+def test_the_same_request_gets_the_same_answer(
+    client: TestClient, made: Application, body: bytes, headers: dict[str, str], houses: int
+) -> None:
+    first, again = send(client, body, **headers), send(client, body, **headers)
+    assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
+    assert len(made.predictions.recent(10)) == houses
+
+
+def test_an_answer_is_that_of_a_request_without_a_key(client: TestClient) -> None:
+    def without_id(answer: Response) -> dict[str, Any]:
+        document: dict[str, Any] = answer.json()
+        return document | {"id": None}
+
+    assert without_id(send(client)) == without_id(client.post("/predict", json=LAB_HOUSE))
+
+
+def test_another_body_is_refused(client: TestClient, made: Application) -> None:
+    send(client)
+    assert_problem(send(client, BODY.replace(b"2500", b"2501")), 422, "repeated-key")
+    assert_problem(send(client, b"[%b]" % BODY), 422, "repeated-key")
+    assert len(made.predictions.recent(10)) == 1
+
+
+def test_keys_of_sales_are_others(client: TestClient) -> None:
+    sale = {"prediction": send(client).json()["id"], "price": 200_000, "date": "2025-06-02"}
+    assert client.post("/sales", json=sale, headers={"Idempotency-Key": "deed-4711"}).status_code == 201
+
+
+def test_violations_point_into_the_body_as_ever(client: TestClient) -> None:
+    wrong = {**LAB_HOUSE, "size": -1}
+    alone, among = send(client, json.dumps(wrong).encode()), send(client, json.dumps([LAB_HOUSE, wrong]).encode())
+    assert broken(assert_problem(alone, 422, "invalid-houses")) == [("/size", "bounds")]
+    assert broken(assert_problem(among, 422, "invalid-houses")) == [("/1/size", "bounds")]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 256])
+def test_a_key_is_plain(client: TestClient, key: str) -> None:
+    assert broken(assert_problem(send(client, key=key), 422, "invalid-houses")) == [("", "text")]
+
+
+def test_a_key_comes_alone(client: TestClient) -> None:
+    headers = [("Content-Type", "application/json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = client.post("/predict", content=BODY, headers=headers)
+    assert broken(assert_problem(answer, 422, "invalid-houses")) == [("", "duplicate")]
+
+
+def test_an_explanation_is_not_kept_for_a_key(client: TestClient, made: Application) -> None:
+    answer = client.post("/predict?explain=true", json=LAB_HOUSE, headers={"Idempotency-Key": "deed-4711"})
+    assert broken(assert_problem(answer, 422, "invalid-query")) == [("/explain", "unknown")]
+    assert not made.predictions.recent(10)
+    assert client.post("/predict?explain=false", json=LAB_HOUSE, headers={"Idempotency-Key": "a"}).status_code == 200
+
+
+def test_erased_predictions_are_gone(client: TestClient, made: Application) -> None:
+    made.records.erase([send(client).json()["id"]])
+    assert_problem(send(client), 410, "erased-predictions")
+
+
+def test_what_could_not_be_recorded_may_be_asked_for_again() -> None:
+    made = application(lab_version())
+    made.predictions = repository = Faulty(fault=RepositoryUnavailable())
+    with served(made) as client:
+        assert_problem(send(client), 503, "storage-unavailable")
+        repository.fault = None
+        assert send(client).status_code == 200
+    assert len(repository.recent(10)) == 1

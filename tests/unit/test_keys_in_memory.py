@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+
+from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.testing.keys import PredictionKeysContract
+
+
+class TestInMemoryKeys(PredictionKeysContract):
+    @pytest.fixture
+    def keys(self) -> InMemoryKeys:
+        return InMemoryKeys()
