@@ -22,7 +22,8 @@ run: .venv/.project ## start the service on port 5000 with the demonstration mod
 test: check ## check everything, test everything, report coverage
 	@mkdir -p build && rm -f build/pytest.xml
 	$(bin)/coverage erase
-	$(bin)/coverage run -m pytest --junitxml=build/pytest.xml $(ARGS)
+	@# Two processes: many tests wait for others most of the time. A file stays in one of them.
+	$(bin)/coverage run -m pytest --numprocesses=2 --dist=loadfile --junitxml=build/pytest.xml $(ARGS)
 	@# An integration test that was skipped has proved nothing: no server for it counts as a failure.
 	@awk 'BEGIN { RS = "<" } /^testcase/ { test = $$0 } \
 		/^skipped/ && test ~ /classname="tests\.integration/ { print "skipped: " test; bad = 1 } \
