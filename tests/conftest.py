@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -46,3 +48,20 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def _images() -> str:
     return f"NONE, containers are not tested: {why}" if (why := why_none()) else "built by this Docker engine"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a test logged is told from process to process in UTF-8, which half a character does not fit into."""
+    return _speakable((yield))
+
+
+def _speakable(told: Any) -> Any:
+    match told:
+        case str():
+            return told.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {key: _speakable(each) for key, each in told.items()}
+        case list() | tuple():
+            return type(told)(map(_speakable, told))
+    return told
