@@ -24,9 +24,10 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage erase
 	@# Two processes: many tests wait for others most of the time. A file stays in one of them.
 	$(bin)/coverage run -m pytest --numprocesses=2 --dist=loadfile --junitxml=build/pytest.xml $(ARGS)
-	@# An integration test that was skipped has proved nothing: no server for it counts as a failure.
+	@# An integration test that was skipped has proved nothing: no server for it counts as a failure. What takes root
+	@# is left to who is root.
 	@awk 'BEGIN { RS = "<" } /^testcase/ { test = $$0 } \
-		/^skipped/ && test ~ /classname="tests\.integration/ { print "skipped: " test; bad = 1 } \
+		/^skipped/ && !/root/ && test ~ /classname="tests\.integration/ { print "skipped: " test; bad = 1 } \
 		END { exit bad }' build/pytest.xml
 	$(bin)/coverage combine --quiet
 	$(bin)/coverage report

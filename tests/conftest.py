@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator
 from typing import Any
 
@@ -28,6 +29,7 @@ settings.load_profile("housepredict")
 # for suites that are run to see them fail
 settings.register_profile("first-failure", phases=[Phase.generate], database=None, derandomize=True)
 
+POOLS = f"{os.environ.get('PATH', '')}:/usr/sbin"
 POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
 SMALL_DISK = pytest.StashKey[type[SmallFileSystem | SmallFiles]]()
 
@@ -42,6 +44,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"postgres: {config.stash[POSTGRES_SERVER]}",
         f"full disk: {config.stash[SMALL_DISK].TITLE}",
         f"images: {_images()}",
+        f"pool: {shutil.which('pgbouncer', path=POOLS) or 'NO PGBOUNCER, none is tested'}",
         f"browser: {find_browser() or 'NONE, pages are not looked at'}",
     ]
 
