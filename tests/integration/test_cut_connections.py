@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import SpooledPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from tests.doubles import a_batch
 from tests.integration.cutting_relay import Cut, CuttingRelay

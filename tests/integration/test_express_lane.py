@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
+from housepredict.entrypoints.http.estimator import Estimator
 from housepredict.entrypoints.http.express import ExpressProtocol
-from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.server import Server
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import application, lab_version

@@ -9,8 +9,8 @@ from psycopg.conninfo import make_conninfo
 from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.keys import PostgresKeys
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.testing.drawn_sales import new_delivery, new_ids
 from housepredict.testing.keys import Another, PredictionKeysContract
-from housepredict.testing.sales import new_delivery, new_ids
 from tests.integration.relay import Relay
 
 

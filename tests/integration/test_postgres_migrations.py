@@ -24,7 +24,7 @@ from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.usecases import Records
-from housepredict.testing.sales import new_delivery, some_sales
+from housepredict.testing.drawn_sales import new_delivery, some_sales
 from tests.doubles import a_batch
 
 LAB_TABLE = """

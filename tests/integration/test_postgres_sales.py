@@ -12,7 +12,9 @@ from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.kept import KeptConnection
 from housepredict.adapters.postgres.sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.sales import Another, SaleRepositoryContract, new_delivery, some_sales
+from housepredict.testing.drawn_sales import new_delivery, some_sales
+from housepredict.testing.sale_machine import Another
+from housepredict.testing.sales import SaleRepositoryContract
 from tests.integration.relay import Relay
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import SpooledPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.ports import PredictionRepository

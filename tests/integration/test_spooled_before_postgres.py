@@ -10,7 +10,8 @@ from attrs import evolve
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import Backoff, SpooledPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
+from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.estimates import Estimate
 from housepredict.domain.features import House

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from housepredict.adapters.spooled import SpooledPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from tests.doubles import a_batch
@@ -150,7 +150,7 @@ RECORDER = """
 import sys
 from pathlib import Path
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled import SpooledPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from tests.doubles import a_batch

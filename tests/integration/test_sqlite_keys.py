@@ -8,8 +8,8 @@ import pytest
 
 from housepredict.adapters.sqlite_keys import SqliteKeys
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.testing.drawn_sales import new_delivery, new_ids
 from housepredict.testing.keys import Another, PredictionKeysContract
-from housepredict.testing.sales import new_delivery, new_ids
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pytest
 
 from housepredict.adapters.sqlite_sales import SqliteSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.sales import Another, SaleRepositoryContract, some_sales
+from housepredict.testing.drawn_sales import some_sales
+from housepredict.testing.sale_machine import Another
+from housepredict.testing.sales import SaleRepositoryContract
 
 
 @pytest.fixture

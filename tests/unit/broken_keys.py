@@ -14,8 +14,8 @@ from attrs import evolve
 
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.domain.deliveries import Delivery
+from housepredict.testing.drawn_sales import new_ids
 from housepredict.testing.keys import PredictionKeysContract
-from housepredict.testing.sales import new_ids
 
 
 class Haunted(InMemoryKeys):

@@ -17,7 +17,8 @@ from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.testing.sales import SaleRepositoryContract, some_sales
+from housepredict.testing.drawn_sales import some_sales
+from housepredict.testing.sales import SaleRepositoryContract
 
 
 class Haunted(InMemorySales):

@@ -18,7 +18,7 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.predict import Estimator, Job
+from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.testing.versions import a_version
 

@@ -21,7 +21,7 @@ from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
 from housepredict.domain.validation import Rule
-from housepredict.testing.sales import new_ids, prices
+from housepredict.testing.drawn_sales import new_ids, prices
 from tests.doubles import a_batch
 from tests.training import NOON, FrozenClock
 

@@ -20,7 +20,7 @@ from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.sales import Sale
 from housepredict.domain.usecases import ReviewAccuracy
 from housepredict.domain.usecases.review_accuracy import MOST_SALES
-from housepredict.testing.sales import new_ids
+from housepredict.testing.drawn_sales import new_ids
 from tests.training import NOON
 
 TODAY, TOMORROW = NOON.date(), NOON.date() + timedelta(1)

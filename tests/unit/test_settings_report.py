@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from housepredict.entrypoints.cli import main
-from housepredict.entrypoints.settings import settings_and_origins
+from housepredict.entrypoints.settings import SECRETS, settings_and_origins
 from housepredict.entrypoints.settings_report import settings_document, settings_text
 
 SECRET = "s3cret-and-long-enough"
@@ -65,7 +65,9 @@ def test_a_url_of_ones_own_is_where_the_database_is_from() -> None:
 def test_no_secret_is_shown(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in {"DATABASE_URL": url, "TOKEN": SECRET, "SIGNING_KEY": KEY}.items():
+    secrets = {"DATABASE_URL": url, "DATABASE_DIRECT_URL": url, "TOKEN": SECRET, "SIGNING_KEY": KEY}
+    assert set(secrets) == {each.upper() for each in SECRETS}
+    for name, value in secrets.items():
         monkeypatch.setenv(f"HOUSEPREDICT_{name}", value)
     for more in (), ("--json",):
         assert main(["config", "--data-dir", str(tmp_path), *more]) == 0
@@ -76,11 +78,22 @@ def test_no_secret_is_shown(
     assert json.loads(shown[shown.index("{") :])["settings"]
 
 
+def test_what_is_said_of_clients_is_told_as_it_is_set() -> None:
+    given = {"HOUSEPREDICT_RATE_LIMIT": "100/m", "HOUSEPREDICT_CORS_ORIGINS": "https://a.example https://b.example"}
+    settings, origins = settings_and_origins(given)
+    document = json.loads(json.dumps(settings_document(settings, origins)))
+    values = {each["setting"]: each["value"] for each in document}
+    assert values["rate_limit"] == "100/m"
+    assert values["cors_origins"] == ["https://a.example", "https://b.example"]
+    assert "https://a.example, https://b.example " in settings_text(settings, origins)
+
+
 def test_it_is_a_table_to_read() -> None:
     settings, origins = settings_and_origins({"HOUSEPREDICT_DEMO": "1"})
     lines = [line.split() for line in settings_text(settings, origins).splitlines()]
     assert ["demo", "1", "HOUSEPREDICT_DEMO"] in lines
     assert ["token", "none", "default"] in lines
+    assert ["cors_origins", "none", "default"] in lines
     assert ["client_timeout", "15", "default"] in lines
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -76,18 +76,26 @@ class EndsTwice(InMemoryTrainings):
 
 
 class LosesWhatOthersChange(InMemoryTrainings):
+    """Of four changes that are made at once, a wish to cancel is written first, and the others over it."""
+
     def __init__(self) -> None:
         super().__init__()
-        self._meeting = Barrier(2)
+        self._read, self._wished, self._written = Barrier(4), Barrier(4), Barrier(4)
 
-    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
-        record = self._records[id_]
-        try:
-            self._meeting.wait(0.05)
-        except BrokenBarrierError:
-            self._meeting.reset()
-        self._records[id_] = change(record)
-        return self._records[id_]
+    def cancel(self, training: UUID) -> TrainingRecord:
+        self._read.wait()
+        record = super().cancel(training)
+        self._wished.wait()
+        self._written.wait()
+        return record
+
+    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
+        record = self._records[training].at(done, total)
+        self._read.wait()
+        self._wished.wait()
+        self._records[training] = record
+        self._written.wait()
+        return record
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ class InMemoryPredictions:
         # reversed: of two with the same id the first counts, as in every other repository
         given = {each.id: each for each in reversed(predictions)}
         with self._lock:
-            for new in sorted(given.keys() - self._by_id.keys() - self._erased):
+            # asked of each: the difference of two dictionaries' keys goes through all of both
+            for new in sorted(each for each in given if each not in self._by_id and each not in self._erased):
                 self._by_id[new] = given[new]
                 insort(self._ids, new)
 
@@ -59,7 +60,8 @@ class InMemoryPredictions:
         """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
         with self._lock:
             oldest = sorted(each for each in self._by_id.keys() | self._erased if each < before)[:limit]
-            self._by_id = {each: kept for each, kept in self._by_id.items() if each not in oldest}
+            for each in oldest:
+                self._by_id.pop(each, None)
             self._erased.difference_update(oldest)
             self._ids = sorted(self._by_id)
             return len(oldest)

@@ -20,6 +20,11 @@ class RateLimit:
     requests: int
     seconds: float
 
+    def __str__(self) -> str:
+        """As it is set."""
+        units = {seconds: unit for unit, seconds in _SECONDS.items()}
+        return f"{self.requests}/{units.get(self.seconds, f'{self.seconds:g}s')}"
+
 
 def cors_origins(text: str) -> tuple[str, ...]:
     """Origins, with spaces or commas between them, or `*`. Raises ValueError."""

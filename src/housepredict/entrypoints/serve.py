@@ -20,8 +20,8 @@ from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.meter import Meter
 from housepredict.entrypoints.http.tally import Tally
 from housepredict.entrypoints.logs import set_up_logging
-from housepredict.entrypoints.setting_values import IN_MEMORY
-from housepredict.entrypoints.settings import Settings, shown_database
+from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
+from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.tracing import configured
 from housepredict.entrypoints.workers import Supervisor, Ties
 

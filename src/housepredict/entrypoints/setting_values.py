@@ -65,6 +65,14 @@ def database_url(text: str) -> str:
     return text
 
 
+def shown_database(url: str) -> str:
+    """Where the URL of a database leads, `host:port/name`; nothing where that cannot be told from a password in it."""
+    parts = urlsplit(url)
+    credentials, _, host = parts.netloc.rpartition("@")
+    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
+    return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
+
+
 def predictor(text: str) -> str:
     """The name of a plug-in that loads model versions."""
     if text not in (known := installed(PREDICTORS)):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
+from housepredict.entrypoints.borrowed_variables import LAB, OTEL, is_from_kubernetes, lab_database, traces_are_wanted
 from housepredict.entrypoints.client_settings import RateLimit, cors_origins, rate_limit
 from housepredict.entrypoints.setting_values import (
     IN_MEMORY,
@@ -32,31 +32,13 @@ from housepredict.entrypoints.setting_values import (
 )
 
 PREFIX = "HOUSEPREDICT_"
-_SECRETS = ("database_url", "database_direct_url", "token", "signing_key")  # each may be in a file instead
+SECRETS = ("database_url", "database_direct_url", "token", "signing_key")
+"""Settings that are not to be shown as they are; each may be in a file instead."""
 PROJECT_FOLDER = Path(".housepredict")
 
-# The tutorial's variables and what they default to; a password has no default. The last one is not the tutorial's.
-_LAB = {
-    "DB_HOST": "localhost",
-    "DB_PORT": "5432",
-    "DB_NAME": "mldata",
-    "DB_USER": "postgres",
-    "DB_PASSWORD": "",
-    "DB_PASSWORD_FILE": "",
-}
-# Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
-_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
-_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("auto", "json", "text")
 _ACCESS_LOGS = ("all", "sampled", "errors", "none")
-# OpenTelemetry's own variables: these say whether traces are wanted, all others of them are its SDK's business
-_OTEL = (
-    "OTEL_SDK_DISABLED",
-    "OTEL_TRACES_EXPORTER",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-)
 _MODEL_STORES = ("database", "folder")
 
 
@@ -139,20 +121,20 @@ def settings_and_origins(
 ) -> tuple[Settings, Mapping[str, Sequence[str]]]:
     """As read_settings, and by field where the value is from: variables, or `given`; defaults are left out."""
     present = {name: value for name, value in (os.environ if environment is None else environment).items() if value}
-    present = {name: value for name, value in present.items() if not _is_from_kubernetes(name, value)}
+    present = {name: value for name, value in present.items() if not is_from_kubernetes(name, value)}
     problems: list[str] = []
     values: dict[str, Any] = {"data_dir": PROJECT_FOLDER if PROJECT_FOLDER.is_dir() else None}
     values |= _read_variables(present, problems)
     origins: dict[str, Sequence[str]] = {name: [PREFIX + name.upper()] for name in values if name != "data_dir"}
     if f"{PREFIX}DATA_DIR" in present:
         origins["data_dir"] = [f"{PREFIX}DATA_DIR"]
-    if any(name in present for name in _LAB):
-        lab = _lab_database(present, problems)
+    if any(name in present for name in LAB):
+        lab = lab_database(present, problems)
         if "database_url_file" not in values and "database_url" not in values:
-            values["database_url"], origins["database_url"] = lab, [name for name in _LAB if name in present]
-    if any(name in present for name in _OTEL):
-        values["tracing"] = _traces_are_wanted(present)
-        origins["tracing"] = [name for name in _OTEL if name in present]
+            values["database_url"], origins["database_url"] = lab, [name for name in LAB if name in present]
+    if any(name in present for name in OTEL):
+        values["tracing"] = traces_are_wanted(present)
+        origins["tracing"] = [name for name in OTEL if name in present]
     for name, value in given.items():
         if value is None:
             continue
@@ -165,7 +147,7 @@ def settings_and_origins(
     problems += _contradictions(values)
     if problems:
         raise InvalidSettings(problems)
-    for secret in _SECRETS:
+    for secret in SECRETS:
         if f"{secret}_file" in values:
             values[secret], origins[secret] = values.pop(f"{secret}_file"), [f"{PREFIX}{secret.upper()}_FILE"]
     settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
@@ -191,52 +173,13 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
 
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
-    return [PREFIX + name.upper() for name in _READERS] + [*_LAB, *_OTEL]
-
-
-def shown_database(url: str) -> str:
-    """Where a PostgreSQL URL leads, `host:port/name`; nothing where that cannot be told from a password in it."""
-    parts = urlsplit(url)
-    credentials, _, host = parts.netloc.rpartition("@")
-    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
-    return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
-
-
-def _is_from_kubernetes(name: str, value: str) -> bool:
-    return bool(_KUBERNETES.search(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
+    return [PREFIX + name.upper() for name in _READERS] + [*LAB, *OTEL]
 
 
 def _hint(name: str) -> str:
     # without the prefix, which makes everything alike
     close = get_close_matches(name.removeprefix(PREFIX).lower(), _READERS, n=1)
     return f" (did you mean {PREFIX}{close[0].upper()}?)" if close else ""
-
-
-def _traces_are_wanted(present: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's variables ask for traces over OTLP, the one way in which they are sent."""
-    if present.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return False
-    exporters = present.get("OTEL_TRACES_EXPORTER")
-    if exporters is None:
-        return "OTEL_EXPORTER_OTLP_ENDPOINT" in present or "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in present
-    return "otlp" in [each.strip() for each in exporters.split(",")]
-
-
-def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
-    lab = {name: present.get(name, default) for name, default in _LAB.items()}
-    if not lab["DB_PORT"].isdecimal():
-        problems.append("DB_PORT must be a whole number")
-    if lab["DB_PASSWORD_FILE"]:
-        if lab["DB_PASSWORD"]:
-            problems.append("DB_PASSWORD_FILE must not be set beside DB_PASSWORD")
-        try:
-            lab["DB_PASSWORD"] = file_of(str)(lab["DB_PASSWORD_FILE"])
-        except ValueError as error:
-            problems.append(f"DB_PASSWORD_FILE {error}")
-    host = f"[{lab['DB_HOST']}]" if ":" in lab["DB_HOST"] else quote(lab["DB_HOST"], safe="")
-    password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
-    user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
-    return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
@@ -246,7 +189,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         values.get("database_url", values.get("database_url_file")) in (None, IN_MEMORY)
     ):
         yield f"{PREFIX}DATABASE_DIRECT_URL is for a database with a pool in front of it: name the pool, too"
-    for secret in _SECRETS:
+    for secret in SECRETS:
         if secret in values and f"{secret}_file" in values:
             yield f"{PREFIX}{secret.upper()}_FILE must not be set beside {PREFIX}{secret.upper()}"
 

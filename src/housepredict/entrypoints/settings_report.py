@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import fields
 
-from housepredict.entrypoints.setting_values import IN_MEMORY
-from housepredict.entrypoints.settings import Settings, shown_database
+from housepredict.entrypoints.client_settings import RateLimit
+from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
+from housepredict.entrypoints.settings import SECRETS, Settings
 from housepredict.entrypoints.terminal import table
 
 _HIDDEN = "(hidden)"
@@ -40,11 +42,11 @@ def settings_text(settings: Settings, origins: Origins) -> str:
 
 
 def _shown(name: str, value: Any) -> Any:
-    if name == "database_url" and value not in (None, IN_MEMORY):
-        return f"postgresql://{shown_database(value) or _HIDDEN}"
-    if name in ("token", "signing_key"):
-        return _HIDDEN if value else None
-    return str(value) if isinstance(value, Path) else value
+    if name in SECRETS and value and value != IN_MEMORY:
+        return f"{urlsplit(value).scheme}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
+    if isinstance(value, tuple):
+        return list(value) or None
+    return str(value) if isinstance(value, Path | RateLimit) else value
 
 
 def _written(value: Any) -> str:
@@ -55,4 +57,6 @@ def _written(value: Any) -> str:
             return "1" if value else "0"
         case float():
             return f"{value:g}"
+        case list():
+            return ", ".join(value)
     return str(value)

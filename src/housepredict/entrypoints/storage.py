@@ -109,7 +109,7 @@ class Storage:
             return self._resources.enter_context(open_(url))
         with needing("postgres", "Keeping predictions in PostgreSQL"):
             from housepredict.adapters.postgres.repository import PostgresPredictions
-        from housepredict.adapters.spooled import SpooledPredictions
+        from housepredict.adapters.spooled.repository import SpooledPredictions
         from housepredict.adapters.sqlite_spool import SqliteSpool
 
         spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)

@@ -20,7 +20,7 @@ import pytest
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.ports import PredictionKeys
-from housepredict.testing.sales import new_delivery, new_ids
+from housepredict.testing.drawn_sales import new_delivery, new_ids
 
 Another = Callable[[], AbstractContextManager[PredictionKeys]]
 

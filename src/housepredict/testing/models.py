@@ -19,11 +19,12 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, digests_of
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
+from housepredict.testing.model_machine import ModelStoreMachine
 from housepredict.testing.versions import NOON, OfSize, a_version, artefacts, exactly, model_versions
 
 NewStore = Callable[[], ModelStore]
@@ -219,76 +220,3 @@ class ModelStoreContract:
             lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
         )
-
-
-class ModelStoreMachine(RuleBasedStateMachine):
-    """Calls a store at random, and compares it with what it must hold."""
-
-    names = st.sampled_from("abc")
-
-    def __init__(self, store: ModelStore, reopen: Callable[[ModelStore], ModelStore]) -> None:
-        super().__init__()
-        self.store = store
-        self._reopen = reopen
-        self.kept: dict[str, tuple[ModelVersion, Artefact]] = {}
-        self.promotions: list[str] = []
-        self.generation = 0
-
-    @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
-    def add(self, name: str, day: int, content: bytes) -> None:
-        version, artefact = a_version(name, NOON + timedelta(days=day), content)
-        self.store.add(version, artefact)
-        self.kept.setdefault(name, (version, artefact))
-
-    @rule(name=names)
-    def add_damaged(self, name: str) -> None:
-        version, artefact = a_version(name)
-        with pytest.raises(RefusedModel):
-            self.store.add(evolve(version, digests={**version.digests, "lost.bin": "0" * 64}), artefact)
-
-    @rule(name=names)
-    def get(self, name: str) -> None:
-        if name in self.kept:
-            version, artefact = self.store.get(name)
-            assert (version, dict(artefact)) == self.kept[name]
-        else:
-            with pytest.raises(UnknownModel):
-                self.store.get(name)
-
-    @rule(name=names)
-    def promote(self, name: str) -> None:
-        if name in self.kept:
-            self.store.promote(name)
-            if self.promotions[:1] != [name]:
-                self.promotions.insert(0, name)
-                self.generation += 1
-        else:
-            with pytest.raises(UnknownModel):
-                self.store.promote(name)
-
-    @rule(name=names)
-    def rollback(self, name: str) -> None:
-        if name in self.promotions:
-            self.store.rollback(name)
-            self.generation += self.promotions[0] != name
-            del self.promotions[: self.promotions.index(name)]
-        else:
-            with pytest.raises(UnknownModel):
-                self.store.rollback(name)
-
-    @rule()
-    def reopen(self) -> None:
-        self.store = self._reopen(self.store)
-
-    @invariant()
-    def lists_what_was_added(self) -> None:
-        expected = sorted((version for version, _ in self.kept.values()), key=lambda v: (v.created_at, v.name))
-        assert list(self.store.versions()) == expected
-
-    @invariant()
-    def points_where_it_was_told(self) -> None:
-        assert self.store.pointer() == Pointer(next(iter(self.promotions), None), self.generation)
-
-    @invariant()
-    def remembers_where_it_pointed(self) -> None:
-        assert list(self.store.history()) == self.promotions

@@ -9,73 +9,23 @@ class TestMySales(SaleRepositoryContract):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, date, datetime
 from typing import cast
-from uuid import UUID
 
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.estimates import MAX_PRICE
-from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import SaleRepository
 from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.testing.drawn_predictions import shared, times
-
-Another = Callable[[], AbstractContextManager[SaleRepository]]
-
-_ids = IdSequence()
-_DIGESTS = ("0" * 64, "f" * 64)
-
-prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | st.integers(1, int(MAX_PRICE) * 100 - 1).map(
-    lambda cents: cents / 100
-)
-"""Every price that validation lets through."""
-
-
-def new_ids(count: int) -> Sequence[UUID]:
-    """Ids above all that were given before."""
-    return _ids.take(count, datetime.now(UTC))
-
-
-@st.composite
-def batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
-    """New sales in any order, some of the same prediction; of new predictions if none are given."""
-    predictions = st.sampled_from(of or new_ids(3))
-    drawn = draw(st.lists(st.tuples(predictions, prices, st.dates(), times), min_size=min_size, max_size=5))
-    ids = draw(st.permutations(new_ids(len(drawn))))
-    return [RecordedSale(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
-
-
-def some_sales(count: int, **values: object) -> list[RecordedSale]:
-    """Sales of as many predictions."""
-    sale = RecordedSale(new_ids(1)[0], new_ids(1)[0], 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC))
-    found = [evolve(sale, id=each, prediction=new_ids(1)[0]) for each in new_ids(count)]
-    return [evolve(each, **values) for each in found]  # type: ignore[arg-type]  # fields of a sale
-
-
-def new_delivery(digest: str = _DIGESTS[0]) -> Delivery:
-    """One whose key was not seen before."""
-    return Delivery(f"key {new_ids(1)[0]}", digest)
-
-
-def by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """The order in which they were recorded."""
-    return sorted(sales, key=lambda each: each.id)
-
-
-def counting(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Those that count, in the order in which a repository gives them."""
-    last = {each.prediction: each for each in by_id(sales)}
-    return sorted(last.values(), key=lambda each: (each.sold_on, each.id), reverse=True)
+from housepredict.testing.drawn_predictions import shared
+from housepredict.testing.drawn_sales import DIGESTS, batches, by_id, counting, new_delivery, new_ids, some_sales
+from housepredict.testing.sale_machine import Another, SaleRepositoryMachine
 
 
 class SaleRepositoryContract:
@@ -155,7 +105,7 @@ class SaleRepositoryContract:
         first, other, delivery = some_sales(2), some_sales(2), new_delivery()
         repository.append(first, delivery)
         with pytest.raises(RepeatedKey):
-            repository.append(other, evolve(delivery, digest=_DIGESTS[1]))
+            repository.append(other, evolve(delivery, digest=DIGESTS[1]))
         assert list(repository.current()) == counting(first)
         assert list(repository.append(other, delivery)) == first, "the key stands for what it came with first"
 
@@ -238,68 +188,3 @@ class SaleRepositoryContract:
             lambda: SaleRepositoryMachine(repository, another),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),
         )
-
-
-class SaleRepositoryMachine(RuleBasedStateMachine):
-    """Does to a repository what a service does, in any order, and compares it with a list.
-
-    One repository serves all runs: each has predictions and keys of its own.
-    """
-
-    def __init__(self, repository: SaleRepository, another: Another | None) -> None:
-        super().__init__()
-        self.open = another or (lambda: nullcontext(repository))
-        self.repository = repository
-        self.predictions = new_ids(4)
-        self.deliveries = [new_delivery(digest).key for digest in _DIGESTS]
-        self.recorded: list[RecordedSale] = []
-        self.delivered: dict[str, tuple[str, list[RecordedSale]]] = {}
-
-    @rule(data=st.data())
-    def append(self, data: st.DataObject) -> None:
-        """Record sales and corrections, through another repository over the same data."""
-        batch = data.draw(batches(self.predictions))
-        with self.open() as other:
-            assert list(other.append(batch)) == by_id(batch)
-        self.recorded += batch
-
-    @rule(data=st.data(), digest=st.sampled_from(_DIGESTS))
-    def deliver(self, data: st.DataObject, digest: str) -> None:
-        """Record under a key that may have been used before, for the same or for something else."""
-        batch, key = data.draw(batches(self.predictions)), data.draw(st.sampled_from(self.deliveries))
-        first, known = self.delivered.setdefault(key, (digest, by_id(batch)))
-        if first != digest:
-            with pytest.raises(RepeatedKey):
-                self.repository.append(batch, Delivery(key, digest))
-            return
-        assert list(self.repository.append(batch, Delivery(key, digest))) == known
-        if known == by_id(batch):
-            self.recorded += batch
-
-    @rule(data=st.data())
-    def erase(self, data: st.DataObject) -> None:
-        """Erase the sales of some predictions, through another repository over the same data."""
-        erased = data.draw(st.lists(st.sampled_from(self.predictions), max_size=2, unique=True))
-        kept = [each for each in self.recorded if each.prediction not in erased]
-        with self.open() as other:
-            assert other.erase(erased) == len(self.recorded) - len(kept)
-        self.recorded = kept
-        for key, (digest, known) in self.delivered.items():
-            self.delivered[key] = digest, [each for each in known if each.prediction not in erased]
-
-    @rule(since=st.none() | st.dates(), until=st.none() | st.dates())
-    def read_what_counts(self, since: date | None, until: date | None) -> None:
-        """Read the sales that count, through another repository over the same data."""
-        with self.open() as other:
-            read = other.current(since, until)
-        expected = [
-            each for each in counting(self.recorded) if (since or date.min) <= each.sold_on <= (until or date.max)
-        ]
-        assert [each for each in read if each.prediction in self.predictions] == expected
-
-    @rule(data=st.data())
-    def read_a_history(self, data: st.DataObject) -> None:
-        """Read all that was recorded of a prediction."""
-        prediction = data.draw(st.sampled_from(self.predictions))
-        expected = [each for each in by_id(self.recorded) if each.prediction == prediction]
-        assert list(self.repository.history(prediction)) == expected

@@ -18,10 +18,10 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.estimator import Estimator
 from housepredict.entrypoints.http.gate import Cors, Limiter, Limits
 from housepredict.entrypoints.http.meter import Meter, TimedPredictions
 from housepredict.entrypoints.http.observer import Observed, Observer
-from housepredict.entrypoints.http.predict import Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes import ROUTES

@@ -17,8 +17,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
+from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
-from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, Estimator, Job, read, written
+from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.problems import Problem, answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 

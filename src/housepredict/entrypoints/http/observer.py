@@ -19,7 +19,7 @@ from housepredict.entrypoints.http.tally import Row, Tally
 from housepredict.entrypoints.logs import of_request
 
 if TYPE_CHECKING:
-    from housepredict.entrypoints.http.predict import Job
+    from housepredict.entrypoints.http.estimator import Job
     from housepredict.entrypoints.http.problems import Problem
     from housepredict.entrypoints.tracing import Step, Tracing
 

@@ -18,8 +18,9 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.codings import response
+from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.observer import notes_of
-from housepredict.entrypoints.http.predict import FEW, SHORT, Estimator, Job
+from housepredict.entrypoints.http.predict import FEW, SHORT
 from housepredict.entrypoints.http.problems import NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from random import SystemRandom
+from contextlib import ExitStack
 from threading import Event, Lock, Thread
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
+from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Backlog, PredictionRepository, TakenOver
@@ -22,46 +22,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _BATCH = 500
-_chance = SystemRandom()  # whoever seeds the shared generator wants its numbers for themselves
-
-
-class ClosableRepository(PredictionRepository, Protocol):
-    """A repository that holds something open."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class Spool(ClosableRepository, Protocol):
-    """A repository that can be emptied again, by one process at a time."""
-
-    def oldest(self, limit: int) -> Sequence[Prediction]:
-        """The oldest that wait, oldest first, at most `limit`."""
-
-    def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Forget these, and no others."""
-
-    def set_aside(self, refused: Prediction, reason: str) -> None:
-        """Keep one, but among those that wait no longer."""
-
-    def backlog(self) -> Backlog:
-        """What is kept."""
-
-    def emptying(self) -> AbstractContextManager[bool]:
-        """Whether it is this process's turn."""
-
-
-@frozen
-class Backoff:
-    """How long to wait after a failure, in seconds: twice as long each time, up to `cap`, less some chance."""
-
-    first: float = 0.1
-    cap: float = 15.0
-
-    def delay(self, failures: int) -> float:
-        """The wait after so many failures in a row; after none, the time between looks at what others left behind."""
-        longest = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
-        return longest * _chance.uniform(0.5, 1.0)
 
 
 @define
@@ -75,7 +35,7 @@ class SpooledPredictions:
 
     _spool: Spool
     _open_behind: Callable[[], ClosableRepository]
-    _backoff: Backoff = Backoff()
+    _backoff: Backoff
     _behind: ClosableRepository | None = field(default=None, init=False)
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
