@@ -4,59 +4,22 @@ from __future__ import annotations
 
 import csv
 import re
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from random import Random
-from threading import Event, Thread
-from typing import Any, cast
 
 import pytest
-import uvicorn
-from attrs import define, field
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from playwright.sync_api import Browser, expect
 
-from housepredict.entrypoints.http.app import asgi_app
+from tests.browser.pages import Opened, opened, violations
 from tests.browsers import NAMES, find_browser
-from tests.http_service import FakeTrainer, application, lab_version, trainable
 from tests.integration.services import finished, running
 
-PROGRAM = find_browser()
 pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason=f"NO BROWSER: the page was not looked at; install one of {', '.join(NAMES)}"
+    find_browser() is None, reason=f"NO BROWSER: the page was not looked at; install one of {', '.join(NAMES)}"
 )
 
-TOKEN = "an-example-of-a-token"
 HOSTILE = "<script>window.hacked = 1</script>"
 LIGHT, DARK = "rgb(252, 252, 250)", "rgb(21, 22, 20)"
-
-
-@define
-class Opened:
-    """A page, and what the browser said of it."""
-
-    page: Page
-    said: list[str] = field(factory=list)
-
-    def refused(self) -> list[str]:
-        return [each for each in self.said if "Content Security Policy" in each or "Error:" in each]
-
-    def estimate(self) -> Locator:
-        self.page.get_by_role("button", name="Estimate").click()
-        price = self.page.locator(".price")
-        expect(price).to_be_visible()
-        return price
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-gpu"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,61 +49,6 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert trained.returncode == 0, trained.stderr
     with running(folder) as service:
         yield service.url
-
-
-@define
-class Mounted:
-    url: str
-    trainer: FakeTrainer
-
-
-@pytest.fixture(scope="module")
-def mounted() -> Iterator[Mounted]:
-    """The service below a path of another one, with a token, and a trainer that waits to be let go on."""
-    trainer = FakeTrainer(may_end=Event())
-    prices = asgi_app(application=trainable(application(lab_version(), token=TOKEN), trainer))
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with prices.router.lifespan_context(prices):
-            yield
-
-    with serving(Starlette(routes=[Mount("/deep/prices", prices)], lifespan=lifespan)) as url:
-        yield Mounted(f"{url}/deep/prices/", trainer)
-
-
-@contextmanager
-def serving(app: Starlette) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@contextmanager
-def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False) -> Iterator[Opened]:
-    page = browser.new_page(color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900})
-    made = Opened(page)
-    page.on("console", lambda message: made.said.append(message.text))
-    page.on("pageerror", lambda error: made.said.append(f"Error: {error}"))
-    page.on("dialog", lambda dialog: made.said.append("Error: a dialog"))
-    try:
-        page.goto(url, wait_until="networkidle")
-        yield made
-        assert made.refused() == []
-    finally:
-        page.close()
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core finds, with where."""
-    found = cast(dict[str, Any], Axe().run(page).response)["violations"]
-    return [f"{each['id']}: {each['help']}: {node['html']}" for each in found for node in each["nodes"]]
 
 
 def test_a_house_is_estimated_with_the_keyboard_alone(browser: Browser, demonstration: str) -> None:
@@ -266,41 +174,6 @@ def test_faults_would_be_seen(browser: Browser, demonstration: str) -> None:
     assert [each for each in violations(page) if each.startswith("color-contrast")]
     assert seen.refused()
     page.close()
-
-
-def test_it_works_below_the_path_of_another_service(browser: Browser, mounted: Mounted) -> None:
-    with opened(browser, mounted.url) as seen:
-        page = seen.page
-        expect(page.locator(".moved")).to_have_count(0)
-        expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
-        expect(page.locator("#recent tbody tr")).to_have_count(1)
-        page.get_by_role("link", name="Everything about this version").click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
-
-
-def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser, mounted: Mounted) -> None:
-    may_end = mounted.trainer.may_end
-    assert may_end
-    with opened(browser, mounted.url) as seen:
-        page = seen.page
-        expect(page.locator("#closed")).to_contain_text("takes the token")
-        expect(page.get_by_role("button", name="Train")).to_be_hidden()
-        page.get_by_label("Token").fill("no-example-of-any")
-        page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#token-said")).to_have_text("This is not the token.")
-        page.get_by_label("Token").fill(TOKEN)
-        page.keyboard.press("Enter")
-        expect(page.locator("#access")).to_be_hidden()
-        page.get_by_role("button", name="Train").click()
-        expect(page.get_by_role("progressbar")).to_be_visible()
-        assert violations(page) == []
-        assert mounted.trainer.began.wait(10)
-        may_end.set()
-        expect(page.locator("#progress")).to_contain_text("Training succeeded.")
-        expect(page.locator("#trainings tbody tr")).to_have_count(1)
-        page.reload(wait_until="networkidle")
-        expect(page.locator("#closed")).to_contain_text("takes the token")  # nothing keeps it
-        assert page.context.storage_state() == {"cookies": [], "origins": []}
 
 
 EXPLAINED = {

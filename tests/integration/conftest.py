@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import POSTGRES_SERVER
+from tests.integration.command_line import run, sales
 from tests.integration.relay import Relay
 from tests.postgres_servers import Server, database
+
+__all__ = ["run", "sales"]
 
 
 @pytest.fixture(scope="session")

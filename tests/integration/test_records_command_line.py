@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,10 @@ import pytest
 import housepredict
 from housepredict import UnknownPrediction
 from housepredict.domain.usecases import Forgotten
-from housepredict.entrypoints.cli import main
+from tests.integration.command_line import Run
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run housepredict in a folder of its own, with nothing else set."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".housepredict").mkdir()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code = main(arguments)
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
 
 
 def predicted(run: Run) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,17 @@ import pytest
 
 import housepredict
 from housepredict import InvalidSales, Prices, RepeatedKey
-from housepredict.entrypoints.cli import main
+from tests.integration.command_line import Run
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
 # an estimate counts for a sale of a later day, and sales may be of tomorrow
 TOMORROW = datetime.now(UTC).date() + timedelta(1)
 
-Run = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run housepredict in a folder of its own, with batches of two, and nothing else set."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def batches_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOUSEPREDICT_MAX_BATCH", "2")
-    (tmp_path / ".housepredict").mkdir()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        try:
-            code = main(arguments)
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
 
 
 def predicted(run: Run) -> str:

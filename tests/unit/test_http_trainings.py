@@ -1,31 +1,23 @@
-"""Trainings over HTTP: asked for without waiting, followed, cancelled, and on sales that are sent."""
+"""Trainings over HTTP: asked for without waiting, followed and cancelled."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import asynccontextmanager
 from threading import Event
 from typing import Any
 from uuid import UUID
 
-import anyio
 import pytest
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
-from starlette.types import Message
 
-from housepredict.domain.features import Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
 from tests.http_service import (
     LAB_HOUSE,
-    FakeSales,
     FakeTrainer,
     application,
     assert_problem,
@@ -37,8 +29,6 @@ from tests.http_service import (
 
 ASYNC = {"Prefer": "respond-async"}
 CSV = {"Content-Type": "text/csv"}
-ROWS = "\n".join(f"{100 * row},{row % 4},{15_000 * row}" for row in range(1, 60))
-SALES = f"size,rooms,price\n{ROWS}\n".encode()
 
 
 @frozen
@@ -75,23 +65,6 @@ def held() -> Iterator[Held]:
     with served(made) as client:
         yield Held(client, made, trainer, may_end)
         may_end.set()
-
-
-@contextmanager
-def receiving(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Iterator[TestClient]:
-    """A service that keeps what it is sent in a folder."""
-    with served(sending(folder, trainer, **settings)) as client:
-        yield client
-
-
-def sending(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Application:
-    made = trainable(application(lab_version(), **settings), trainer or FakeTrainer(), sales_at)
-    made.settings = evolve(made.settings, data_dir=folder)
-    return made
-
-
-def kept(folder: Path) -> list[Path]:
-    return sorted((folder / "uploads").iterdir())
 
 
 class TestNotWaiting:
@@ -207,201 +180,3 @@ class TestCancelling:
 
         with served(trainable(made, CancelledByThen())) as client:
             assert_problem(client.post("/train"), 409, "training-cancelled")
-
-
-class TestSalesThatAreSent:
-    def test_are_kept_as_the_source_of_the_version(self, tmp_path: Path) -> None:
-        trainer = FakeTrainer()
-        with receiving(tmp_path, trainer) as client:
-            answer = client.post("/train?promote=always", content=SALES, headers=CSV)
-            assert answer.status_code == 200, answer.text
-            assert answer.json()["promoted"] is True
-            assert client.get("/health").json()["model_version"] == answer.json()["model_version"]
-            told = client.get("/trainings").json()["trainings"][0]
-        (file,) = kept(tmp_path)
-        assert file.read_bytes() == SALES
-        assert told["source"] == str(file)
-        assert file.suffix == ".csv"
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert file.parent.stat().st_mode & 0o777 == 0o700
-        assert len(trainer.seen) == answer.json()["evaluation"]["trained_on"]
-
-    @pytest.mark.parametrize(
-        ("headers", "suffix"),
-        [
-            ({"Content-Type": "application/gzip"}, ".csv.gz"),
-            ({"Content-Type": "text/csv; charset=utf-8", "Content-Encoding": "gzip"}, ".csv.gz"),
-        ],
-    )
-    def test_may_be_compressed(self, tmp_path: Path, headers: Mapping[str, str], suffix: str) -> None:
-        with receiving(tmp_path) as client:
-            assert client.post("/train", content=gzip.compress(SALES), headers=headers).status_code == 200
-        (file,) = kept(tmp_path)
-        assert file.name.endswith(suffix)
-
-    def test_with_other_features_make_a_version_that_does_not_serve_by_itself(self, tmp_path: Path) -> None:
-        with receiving(tmp_path) as client:
-            answer = client.post("/train", content=SALES, headers=CSV).json()
-            assert (answer["promoted"], "other features" in answer["reasons"][0]) == (False, True)
-            assert client.get("/health").json()["model_version"] == "lab"
-        assert len(kept(tmp_path)) == 1
-
-    def test_of_no_use_are_removed(self, tmp_path: Path) -> None:
-        with receiving(tmp_path) as client:
-            assert_problem(client.post("/train", content=b"a,b\n1,2\n", headers=CSV), 409, "unusable-sales")
-            assert_problem(client.post("/train", content=b"", headers=CSV), 409, "unusable-sales")
-        assert kept(tmp_path) == []
-
-    def test_that_nothing_begins_to_train_on_are_removed(self, tmp_path: Path) -> None:
-        with receiving(tmp_path) as client:
-            made: Application = client.app.state.application  # type: ignore[attr-defined]
-            with made.models.training():
-                assert_problem(client.post("/train", content=SALES, headers=CSV), 409, "training-in-progress")
-        assert kept(tmp_path) == []
-
-    def test_that_are_too_large_are_refused_and_removed(self, tmp_path: Path) -> None:
-        def endless() -> Iterator[bytes]:
-            for _ in range(4):
-                yield b"x" * 1000
-
-        with receiving(tmp_path, max_upload=3000) as client:
-            for content in (b"x" * 3001, endless()):
-                problem = assert_problem(client.post("/train", content=content, headers=CSV), 413, "body-too-large")
-                assert "HOUSEPREDICT_MAX_UPLOAD" in problem["detail"]
-        assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
-
-    def test_that_never_end_are_refused_and_removed_whatever_the_server(self, tmp_path: Path) -> None:
-        app = asgi_app(application=sending(tmp_path, client_timeout=0.05, token="t" * 16))
-        parts, sent = [b"size,rooms,price"], list[Message]()
-        headers = [(b"content-type", b"text/csv"), (b"authorization", b"Bearer " + b"t" * 16)]
-
-        async def receive() -> Message:
-            if not parts:
-                await anyio.sleep_forever()
-            return {"type": "http.request", "body": parts.pop(), "more_body": True}
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        async def call() -> None:
-            scope = {"type": "http", "method": "POST", "path": "/train", "headers": headers, "query_string": b""}
-            async with app.router.lifespan_context(app):
-                await app(scope, receive, send)
-
-        anyio.run(call)
-        assert sent[0]["status"] == 408
-        assert kept(tmp_path) == []
-
-    def test_in_a_coding_that_is_not_known_are_refused(self, tmp_path: Path) -> None:
-        with receiving(tmp_path) as client:
-            answer = client.post("/train", content=SALES, headers=CSV | {"Content-Encoding": "br"})
-        assert_problem(answer, 415, "unsupported-media-type")
-        assert "text/csv" in answer.headers["Accept"]
-
-    def test_parquet_is_refused_where_it_cannot_be_read(self, tmp_path: Path) -> None:
-        made = sending(tmp_path)
-        made.reads_parquet = False
-        with served(made) as client:
-            headers = {"Content-Type": "application/vnd.apache.parquet"}
-            answer = client.post("/train", content=b"PAR1", headers=headers)
-            assert (
-                "`parquet`, which is not installed" in assert_problem(answer, 415, "unsupported-media-type")["detail"]
-            )
-            assert "parquet" not in answer.headers["Accept"]
-        assert not (tmp_path / "uploads").exists()
-
-    def test_that_the_disk_does_not_take_are_a_fault_that_may_pass(self, tmp_path: Path) -> None:
-        (tmp_path / "file").write_text("")
-        with receiving(tmp_path / "file") as client:
-            answer = client.post("/train", content=SALES, headers=CSV)
-        assert str(tmp_path) not in assert_problem(answer, 503, "storage-unavailable")["detail"]
-
-
-class TestOptions:
-    def test_are_those_of_the_command_line(self, tmp_path: Path) -> None:
-        trainer = FakeTrainer()
-        query = (
-            "price=price&feature=size&feature=rooms&exclude=colour&type=rooms=category&closed=rooms&allow=size"
-            "&algorithm=ridge&effort=low&seed=7&time_limit=2.5&promote=never"
-        )
-        with receiving(tmp_path, trainer) as client:
-            answer = client.post(f"/train?{query}", content=SALES.replace(b"price", b"price,colour", 1), headers=CSV)
-            assert_problem(answer, 409, "unusable-sales")  # its rows lack a field
-            sales = SALES.replace(b"\n", b",red\n").replace(b"price,red", b"price,colour")
-            answer = client.post(f"/train?{query}", content=sales, headers=CSV)
-        assert answer.json()["promoted"] is False
-        assert "never" in answer.json()["reasons"][0]
-        assert trainer.options == TrainingOptions(
-            price="price",
-            features=("size", "rooms"),
-            exclude=("colour",),
-            kinds={"rooms": Kind.CATEGORY},
-            closed=("rooms",),
-            allow=("size",),
-            algorithm=Algorithm.RIDGE,
-            effort=Effort.LOW,
-            seed=7,
-            time_limit=2.5,
-        )
-
-    def test_that_break_rules_are_all_named_and_nothing_is_taken(self, tmp_path: Path) -> None:
-        query = (
-            "price=a&price=b&sale_date=&feature=%00&type=x&type=y=colour&type=a=number&type=a=date&algorithm=magic"
-            "&effort=all&seed=-1&time_limit=0&promote=maybe&hurry=1&seed=99999999999&time_limit=inf"
-        )
-        with receiving(tmp_path) as client:
-            problem = assert_problem(client.post(f"/train?{query}", content=SALES, headers=CSV), 422, "invalid-query")
-        assert broken(problem) == [
-            ("/price", "duplicate"),
-            ("/sale_date", "type"),
-            ("/feature", "type"),
-            ("/type", "type"),
-            ("/type", "type"),
-            ("/algorithm", "type"),
-            ("/effort", "type"),
-            ("/seed", "type"),
-            ("/time_limit", "type"),
-            ("/promote", "type"),
-            ("/hurry", "unknown"),
-            ("/seed", "type"),
-            ("/seed", "duplicate"),
-            ("/time_limit", "type"),
-            ("/time_limit", "duplicate"),
-            ("/type", "duplicate"),
-        ]
-        assert not (tmp_path / "uploads").exists()
-
-    def test_are_for_sales_that_are_sent(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer(), FakeSales)) as client:
-            problem = assert_problem(client.post("/train?price=price"), 422, "invalid-query")
-        assert broken(problem) == [("/price", "unknown")]
-
-
-class TestSalesThatCameBack:
-    def test_are_trained_on_where_that_is_asked_for(self) -> None:
-        made = trainable(application(lab_version()), FakeTrainer())
-        houses = [{"size": 1000 + 100 * row, "bedrooms": 1 + row % 5, "age": row} for row in range(40)]
-        with served(made) as client:
-            estimates = client.post("/predict", json=houses).json()["predictions"]
-            day = str(datetime.now(UTC).date())
-            sales = [
-                {"prediction": each["id"], "price": 100 * each["input"]["size"], "date": day} for each in estimates
-            ]
-            assert client.post("/sales", json=sales).status_code == 201
-            answer = client.post("/train?from_sales=true")
-            assert answer.status_code == 200, answer.text
-            (told,) = client.get("/trainings").json()["trainings"]
-        assert made.models.get(answer.json()["model_version"])[0].source.recorded == 40
-        assert (told["source"], told["with_recorded"], told["synthetic"]) == (None, True, False)
-
-    def test_are_added_to_those_that_are_sent(self, tmp_path: Path) -> None:
-        made = sending(tmp_path)
-        with served(made) as client:
-            answer = client.post("/train?from_sales=true", content=SALES, headers=CSV)
-        source = made.models.get(answer.json()["model_version"])[0].source
-        assert (source.location, source.recorded) == (str(kept(tmp_path)[0]), 0)
-
-    def test_are_asked_for_with_true_or_false(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer())) as client:
-            problem = assert_problem(client.post("/train?from_sales=yes"), 422, "invalid-query")
-        assert broken(problem) == [("/from_sales", "type")]

@@ -1,0 +1,146 @@
+"""The page of a closed service within another: with its token, trainings are begun, followed and cancelled on it."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import uvicorn
+from attrs import define, evolve
+from playwright.sync_api import Browser, Page, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from housepredict.entrypoints.http.app import asgi_app
+from tests.browser.pages import opened, violations
+from tests.browsers import NAMES, find_browser
+from tests.http_service import FakeTrainer, application, lab_version, trainable
+
+pytestmark = pytest.mark.skipif(
+    find_browser() is None, reason=f"NO BROWSER: the page was not looked at; install one of {', '.join(NAMES)}"
+)
+
+TOKEN = "an-example-of-a-token"
+
+
+@define
+class Mounted:
+    url: str
+    trainer: FakeTrainer
+    may_end: Event
+
+    def began(self) -> None:
+        assert self.trainer.began.wait(10)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mounted]:
+    """The service below a path of another one, with a token, and a trainer that waits to be let go on."""
+    may_end = Event()
+    trainer = FakeTrainer(may_end=may_end)
+    made = trainable(application(lab_version(), token=TOKEN), trainer)
+    made.settings = evolve(made.settings, data_dir=tmp_path)
+    prices = asgi_app(application=made)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with prices.router.lifespan_context(prices):
+            yield
+
+    with serving(Starlette(routes=[Mount("/deep/prices", prices)], lifespan=lifespan)) as url:
+        yield Mounted(f"{url}/deep/prices/", trainer, may_end)
+        may_end.set()
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def test_it_works_below_the_path_of_another_service(browser: Browser, mounted: Mounted) -> None:
+    with opened(browser, mounted.url) as seen:
+        page = seen.page
+        expect(page.locator(".moved")).to_have_count(0)
+        expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
+        expect(page.locator("#recent tbody tr")).to_have_count(1)
+        page.get_by_role("link", name="Everything about this version").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
+
+
+def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser, mounted: Mounted) -> None:
+    with opened(browser, mounted.url) as seen:
+        page = seen.page
+        expect(page.locator("#closed")).to_contain_text("takes the token")
+        expect(page.get_by_role("button", name="Train")).to_be_hidden()
+        page.get_by_label("Token").fill("no-example-of-any")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#token-said")).to_have_text("This is not the token.")
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator("#access")).to_be_hidden()
+        page.get_by_role("button", name="Train").click()
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        assert violations(page) == []
+        mounted.began()
+        mounted.may_end.set()
+        expect(page.locator("#progress")).to_contain_text("Training succeeded.")
+        expect(page.locator("#trainings tbody tr")).to_have_count(1)
+        page.reload(wait_until="networkidle")
+        expect(page.locator("#closed")).to_contain_text("takes the token")  # nothing keeps it
+        assert page.context.storage_state() == {"cookies": [], "origins": []}
+
+
+def let_in(page: Page) -> None:
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Train")).to_be_visible()
+
+
+def test_a_training_that_is_cancelled_ends_without_a_version(browser: Browser, mounted: Mounted) -> None:
+    with opened(browser, mounted.url) as seen:
+        page = seen.page
+        let_in(page)
+        page.get_by_role("button", name="Train").click()
+        mounted.began()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#progress")).to_contain_text("being cancelled")
+        assert violations(page) == []
+        mounted.may_end.set()
+        expect(page.locator("#progress")).to_contain_text("Training cancelled.")
+        expect(page.locator("#trainings tbody tr")).to_contain_text("cancelled")
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name", ["sales.csv", "SALES.CSV.GZ"])
+def test_a_file_of_sales_is_sent_and_trained_on(browser: Browser, mounted: Mounted, tmp_path: Path, name: str) -> None:
+    rows = "\n".join(f"{100 * row},{row % 4},{15_000 * row}" for row in range(1, 60))
+    content = f"size,rooms,paid\n{rows}\n".encode()
+    content = gzip.compress(content) if name.endswith("GZ") else content
+    with opened(browser, mounted.url, 390, dark=True) as seen:
+        page = seen.page
+        let_in(page)
+        page.get_by_label("Sales CSV").set_input_files({"name": name, "mimeType": "", "buffer": content})
+        page.get_by_label("Price column").fill("paid")
+        page.get_by_role("button", name="Train").click()
+        mounted.began()
+        (kept,) = (tmp_path / "uploads").iterdir()
+        assert kept.read_bytes() == content
+        assert kept.name.endswith(name.lower().removeprefix("sales"))
+        assert mounted.trainer.options
+        assert mounted.trainer.options.price == "paid"
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        mounted.may_end.set()
+        expect(page.locator("#progress")).to_contain_text("Training succeeded.")

@@ -1,0 +1,118 @@
+"""Bodies of requests that are no JSON, or too much of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import anyio
+import pytest
+from starlette.datastructures import Headers
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.requests import read_body
+from tests.http_service import (
+    LAB_HOUSE,
+    application,
+    assert_problem,
+    lab_version,
+    post,
+    served,
+)
+
+MAX_BODY = 20_000
+
+# Hypothesis runs many examples against one service: it is a module's, and tests leave it as they find it.
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with served(application(lab_version(), max_batch=20, max_body=MAX_BODY)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"{", "line 1, column 2"),
+        (b"{'size': 1}", "line 1"),
+        (b'{"size": 1} 2', "Extra data"),
+        (b'{"size": 01}', "line 1"),
+        (b"\xef\xbb\xbf{}", "BOM"),
+        ('{"size": 1}'.encode("utf-16"), "UTF-8"),
+        ('{"size": 1}'.encode("utf-16-le"), "line 1"),
+        (b'{"a": "\xff"}', "Byte 7 is not UTF-8"),
+        (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
+        (b"[" * MAX_BODY, "nested"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_the_place_where_it_ends_to_be_some(
+    client: TestClient, body: bytes, says: str
+) -> None:
+    assert says in assert_problem(post(client, body), 400, "not-json")["detail"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        'application/json ;charset="UTF-8"',
+        "application/json; Charset=utf8",
+        "application/vnd.house+json",
+        "application/json;",
+        "application/json; profile=house",
+    ],
+)
+def test_json_is_known_by_every_name_it_has(client: TestClient, content_type: str) -> None:
+    assert post(client, json.dumps(LAB_HOUSE), content_type).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/json; charset=latin-1",
+        "application/json; charset=",
+        "application/json, text/plain",
+        "json",
+    ],
+)
+def test_another_media_type_is_refused_with_the_one_that_is_not(client: TestClient, content_type: str | None) -> None:
+    answer = post(client, json.dumps(LAB_HOUSE), content_type)
+    assert_problem(answer, 415, "unsupported-media-type")
+    assert answer.headers["Accept"] == "application/json, text/csv"
+
+
+@pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 30, "9" * 5000])
+def test_a_body_over_the_limit_is_refused_by_its_announced_length_unread(client: TestClient, length: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": length}
+    answer = client.post("/predict", content=b"{", headers=headers)
+    assert_problem(answer, 413, "body-too-large")
+
+
+def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
+    chunks = [b"0123456789"] * 4
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": chunks.pop(), "more_body": True}
+
+    with pytest.raises(Problem) as caught:
+        anyio.run(read_body, Headers(), receive, 25)
+    assert caught.value.status == 413
+    assert len(chunks) == 1
+
+
+def test_a_body_at_the_limit_is_read(client: TestClient) -> None:
+    body = json.dumps(LAB_HOUSE)
+    assert post(client, body + " " * (MAX_BODY - len(body))).status_code == 200
