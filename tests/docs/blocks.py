@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 KING_COUNTY = "housepredict train examples/king_county_sales.csv.gz --price price"
 ADDRESS = "127.0.0.1:5000"
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->\n+(?=```)")
-_FENCE = re.compile(r"^ *```(?!text$)\w", re.MULTILINE)
+_FENCE = re.compile(r"^ *```(?!(?:text|sql)$)\w", re.MULTILINE)  # the integration tests run what is SQL
 
 
 @define
