@@ -291,5 +291,5 @@ def test_a_parquet_file_that_cannot_be_used_is_refused(read: Read, content: byte
 
 def test_parquet_without_its_extra_says_what_to_install(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'housepredict\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[parquet\]'"):
         read(parquet(price=[1]))
