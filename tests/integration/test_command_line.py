@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,8 @@ def test_a_damaged_model_ends_with_4(run: Run, sales: str, tmp_path: Path) -> No
 def test_help_explains_each_command_and_exit_code(run: Run) -> None:
     shown = run("--help").out
     assert all(meaning in shown for meaning in EXIT_CODES.values())
+    (estimate,) = re.findall(r"^  housepredict (predict .*?)  ", shown, re.MULTILINE)
+    assert run(*estimate.split()).code == 0
     for command in ("serve", "train", "predict", "models", "predictions"):
         assert command in shown
         assert run(command, "--help").code == 0

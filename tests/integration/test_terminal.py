@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -25,11 +27,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_a_terminal(folder: Path, **environment: str) -> str:
-    """What `housepredict predictions` writes to a terminal."""
+def in_a_terminal(folder: Path, command: str = "predictions", **environment: str) -> str:
+    """What a command writes to a terminal."""
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
-        [sys.executable, "-m", "housepredict", "predictions", "--data-dir", str(folder)],
+        [sys.executable, "-m", "housepredict", command, "--data-dir", str(folder)],
         stdout=theirs,
         env={**os.environ, "COLUMNS": "120", **environment},
     )
@@ -63,12 +65,33 @@ def test_a_terminal_is_shown_what_it_can_show(
         assert "\x1b" not in shown
 
 
+def test_what_is_there_to_be_copied_is_in_one_piece_in_a_narrow_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sales = tmp_path / "sales.csv"
+    houses = [(500 + row * 37 % 200, row % 8) for row in range(200)]
+    rows = [f"{100 * sqft + 10_000 * rooms},{sqft},{rooms}\n" for sqft, rooms in houses]
+    sales.write_text("".join(["price,sqft,rooms\n", *rows]))
+    main(["train", str(sales), "--algorithm", "linear", "--data-dir", str(tmp_path)])
+    main(["predict", "sqft=600", "rooms=3", "--data-dir", str(tmp_path)])
+    for command, listed, name in (
+        ("predictions", "predictions", "id"), ("models", "models", "model_version"), ("trainings", "trainings", "id")
+    ):  # fmt: skip
+        capsys.readouterr()
+        main([command, "--json", "--data-dir", str(tmp_path)])
+        (first,) = json.loads(capsys.readouterr().out)[listed]
+        shown = re.sub(r"\x1b\[[\d;]*m", "", in_a_terminal(tmp_path, command, COLUMNS="80", TERM="xterm"))
+        assert first[name] in shown
+        assert max(map(len, shown.splitlines())) <= 80
+        assert command == "predictions" or "sales.csv" in shown
+
+
 def test_whoever_reads_it_from_a_pipe_gets_plain_text(folder: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "housepredict", "predictions", "--data-dir", str(folder)],
         capture_output=True, text=True, check=True, env={**os.environ, "TERM": "xterm-256color"},
     )  # fmt: skip
-    assert run.stdout.splitlines()[1].startswith("-------------------  ----------")
+    assert run.stdout.splitlines()[1].startswith(f"{'-' * 36}  -------------------  ----------")
     assert run.stdout.isascii()
 
 

@@ -70,6 +70,8 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     if table.schema:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
     columns = {name: read(name, cells, kinds.get(name)) for name, cells in table.columns.items()}
+    if table.schema:
+        columns = {name: evolve(each, why="their schema says so") for name, each in columns.items()}
     price = columns[price_name]
     read_alone = columns | {name: read(name, table.columns[name], None) for name in options.kinds}
     months = find_sale_months(read_alone)

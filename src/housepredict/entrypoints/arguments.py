@@ -120,9 +120,9 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         prog="housepredict",
         description="Estimates what houses sell for, and remembers what it said.",
         epilog="to begin:\n"
-        "  housepredict serve --demo                           a service with the demonstration model\n"
-        "  housepredict train sales.csv --price price          a model of your own sales\n"
-        "  housepredict predict size=2500 bedrooms=3 age=10    an estimate\n\n"
+        "  housepredict serve --demo                                  a service with the demonstration model\n"
+        "  housepredict train sales.csv --price price                 a model of your own sales\n"
+        "  housepredict predict --demo size=2500 bedrooms=3 age=10    an estimate\n\n"
         f"exit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -42,14 +42,14 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             "*" if version.name == pointer.name else "",
             version.name,
             version.algorithm,
-            source_text(version.source),
+            source_text(version.source, short=True),
             number(version.evaluation.accuracy.mdape, 1, " %"),
             number(version.evaluation.accuracy.ppe10, 1, " %"),
             number(version.evaluation.accuracy.cod, 1),
         )
         for version in versions
     ]
-    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows)]
+    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
     parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
     if processes:
         serving = [
@@ -62,5 +62,5 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             )
             for each in processes
         ]
-        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving)]
+        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving, whole=("serves",))]
     return "\n".join(parts)

@@ -123,6 +123,7 @@ def predictions_text(predictions: Sequence[Prediction]) -> str:
         return "Nothing was estimated yet."
     rows = [
         (
+            str(each.id),
             f"{each.created_at:%Y-%m-%d %H:%M:%S}",
             f"{each.price:,.2f}",
             each.estimate.model_version,
@@ -130,7 +131,7 @@ def predictions_text(predictions: Sequence[Prediction]) -> str:
         )
         for each in predictions
     ]
-    return table(("time (UTC)", "price", "model version", "house"), rows)
+    return table(("id", "time (UTC)", "price", "model version", "house"), rows, whole=("id",))
 
 
 def _features(values: Mapping[str, object]) -> str:

@@ -88,7 +88,7 @@ def accuracy_text(review: AccuracyReview) -> str:
         header = ("version", "sales", *(each.title for each in measures), "in 80 %", "in 90 %")
         measured = [*review.by_version.items(), ("all", review.whole)]
         rows = [(name, str(each.accuracy.n), *_cells(each)) for name, each in measured]
-        lines.append(table(header, rows))
+        lines.append(table(header, rows, whole=("version",)))
     else:
         lines.append("No sale that came back can be measured yet.")
     if returned.unmatched:

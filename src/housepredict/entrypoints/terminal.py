@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"-|[-+]?[\d,.]+( %)?")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns side by side, under their names; in a terminal as it can show them, else in plain text."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> str:
+    """Columns side by side, under their names; in a terminal as it can show them, else in plain text.
+
+    Where a terminal is too narrow, cells are folded, but no numbers, and not the columns `whole`, which are copied.
+    """
     console = _console(sys.stdout)
     if console is None:
         return _plain(header, rows)
@@ -30,11 +33,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     made = Table(box=SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
         is_number = all(map(_NUMBER.fullmatch, cells))
-        made.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        is_whole = is_number or name in whole
+        made.add_column(
+            Text(name),
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_whole,
+            min_width=max(map(len, cells)) if is_whole else None,
+        )
     for row in rows:
         made.add_row(*map(Text, row))
     with console.capture() as captured:
-        console.print(made)
+        console.print(made, crop=False)
     return captured.get().strip("\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from housepredict.domain.trainings import TrainingRecord
@@ -44,14 +45,14 @@ def trainings_text(records: Sequence[TrainingRecord]) -> str:
         )
         for each in records
     ]
-    return table(("training", "began (UTC)", "state", "steps", "sales", "result"), rows)
+    return table(("training", "began (UTC)", "state", "steps", "sales", "result"), rows, whole=("training",))
 
 
 def _sales(record: TrainingRecord) -> str:
     if record.synthetic:
         return "synthetic"
     recorded = ["sales that came back"] if record.with_recorded else []
-    return " and ".join(([record.location] if record.location else []) + recorded)
+    return " and ".join(([PurePath(record.location).name] if record.location else []) + recorded)
 
 
 def _result(record: TrainingRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from attrs import asdict
@@ -166,12 +167,13 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def source_text(source: TrainingSource) -> str:
-    """Where a version's sales came from."""
+def source_text(source: TrainingSource, *, short: bool = False) -> str:
+    """Where a version's sales came from; `short`, without the folder of their file."""
     if source.synthetic:
         return "synthetic"
     recorded = [] if source.recorded is None else [f"{source.recorded} that came back"]
-    return " and ".join(([source.location] if source.location else []) + recorded)
+    location = PurePath(source.location).name if source.location and short else source.location
+    return " and ".join(([location] if location else []) + recorded)
 
 
 def _known(feature: Feature) -> str:
