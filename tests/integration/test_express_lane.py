@@ -87,6 +87,8 @@ def test_other_forms_leave_the_lane_and_come_as_they_are_asked_for(service: Serv
         assert answer.headers.get(b"content-encoding") == coding
         content = gzip.decompress(answer.body) if coding else answer.body
         assert len(json.loads(content)["predictions"]) == 100
+    compact = as_usual(b"[%b]" % b",".join([b'{"size":2500,"bedrooms":3,"age":1}'] * 60))
+    assert asked(service, compact.replace(b"Host", b"Accept-Encoding: gzip\r\nHost", 1)).headers[b"content-encoding"]
 
 
 def test_the_lane_has_the_limit_of_all_routes_and_leaves_pages_of_other_origins_to_cors(tmp_path: Path) -> None:

@@ -107,6 +107,23 @@ def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: 
     assert [json.loads(body)["input"]["size"] for status, body in answers if status == 200] == [1000, 2000, 3000]
 
 
+@pytest.mark.parametrize("pieces", [1, 2, 9])
+def test_who_would_rather_speak_http_2_is_answered_in_http_1(service: Service, pieces: int) -> None:
+    body = json.dumps(LAB_HOUSE).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+    sent = PREDICT + offer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    sent += b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + offer + b"\r\n" + b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n"
+    size = -(-len(sent) // pieces)
+    with service.connect() as connection:
+        stream = connection.makefile("rb")
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+        answers = [read_answer(stream) for _ in range(3)]
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert json.loads(answers[0][1])["input"] == LAB_HOUSE
+    assert [b"alive" in answers[1][1], b"extensions" in answers[2][1]] == [True, True]
+
+
 def faults(service: Service) -> list[str]:
     """What is logged of anything but requests."""
     lines = service.log.read_text().splitlines()

@@ -219,6 +219,13 @@ class Thorough(InMemorySales):
         return super().prune(before, limit + 1)
 
 
+class Smallest(InMemorySales):
+    """Takes the id that is recorded first for the largest."""
+
+    def largest_id(self) -> UUID | None:
+        return min((each[0].id for each in self._of_prediction.values()), default=None)
+
+
 def suite_of(broken: type[InMemorySales]) -> type[SaleRepositoryContract]:
     class Suite(SaleRepositoryContract):
         @pytest.fixture
@@ -250,3 +257,4 @@ TestTimeless = suite_of(Timeless)
 TestRemembering = suite_of(Remembering)
 TestLatest = suite_of(Latest)
 TestThorough = suite_of(Thorough)
+TestSmallest = suite_of(Smallest)

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema
 from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
-from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, prefers_csv, unpacked
+from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, unpacked
+from housepredict.entrypoints.http.negotiation import prefers_csv
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.testing import drawn_predictions
 from tests.factories import MIXED

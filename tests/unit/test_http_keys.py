@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 from httpx2 import Response
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.entrypoints.bootstrap import Application
-from tests.http_service import LAB_HOUSE, Faulty, application, assert_problem, broken, lab_version, served
+from tests.http_service import LAB_HOUSE, LAB_SCHEMA, Faulty, application, assert_problem, broken, lab_version, served
 
 BODY = json.dumps(LAB_HOUSE).encode()
 CSV = b"size,bedrooms,age\n2500,3,10\n900,1,5\n"
@@ -58,6 +59,20 @@ def test_an_answer_is_that_of_a_request_without_a_key(client: TestClient) -> Non
         return document | {"id": None}
 
     assert without_id(send(client)) == without_id(client.post("/predict", json=LAB_HOUSE))
+
+
+@pytest.mark.parametrize("promoted", [True, False], ids=["another model", "no model"])
+def test_a_table_is_answered_again_whatever_serves_by_then(
+    client: TestClient, made: Application, promoted: bool
+) -> None:
+    first = send(client, CSV, Content_Type="text/csv")
+    without = application(
+        *([lab_version(schema=evolve(LAB_SCHEMA, features=LAB_SCHEMA.features[:2]))] if promoted else [])
+    )
+    without.predictions, without.prediction_keys = made.predictions, made.prediction_keys
+    with served(without) as later:
+        again = send(later, CSV, Content_Type="text/csv")
+    assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
 
 
 def test_another_body_is_refused(client: TestClient, made: Application) -> None:

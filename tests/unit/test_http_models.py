@@ -57,6 +57,12 @@ def test_a_version_has_its_manifest_without_where_its_sales_are() -> None:
         assert {"options", "digests", "self_test"} <= document.keys()
         assert "sales.csv" not in str(document)
         assert_problem(client.get("/models/three"), 404, "unknown-version")
+        assert_problem(client.get("/models/demonstration"), 404, "unknown-version")
+
+
+def test_the_demonstration_is_a_version_too() -> None:
+    with served(application(demo=True)) as client:
+        assert client.get("/models/demonstration").json()["model_version"] == "demonstration"
 
 
 def test_what_is_promoted_serves_the_next_request_and_a_rollback_goes_back() -> None:

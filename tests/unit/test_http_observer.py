@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.http.access_log import SLOW, AccessLog
 from housepredict.entrypoints.http.observer import Given
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
@@ -133,6 +134,14 @@ def test_commits_that_fail_take_time_too() -> None:
         assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
 
 
+def test_a_request_beyond_the_limit_is_counted_as_refused_by_it() -> None:
+    with served(application(lab_version(), rate_limit=RateLimit(1, 3600.0))) as limited:
+        for _ in range(3):
+            limited.get("/models")
+        somebody_else = TestClient(limited.app, client=("192.0.2.1", 50000))
+        assert counts(somebody_else, "housepredict_refusals_total") == {("rate-limited", ""): 2}
+
+
 def test_two_apps_count_apart(client: TestClient) -> None:
     with served(application(lab_version())) as other:
         client.get("/health")
@@ -157,6 +166,13 @@ def test_a_line_names_the_request_and_nothing_of_what_was_sent(
         "stands_for": 1,
         "model_version": "lab",
     }
+
+
+def test_a_line_about_an_inference_names_its_version(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    inputs = [{"name": name, "datatype": "INT64", "shape": [1], "data": [value]} for name, value in LAB_HOUSE.items()]
+    assert client.post("/v2/models/housepredict/infer", json={"inputs": inputs}).status_code == 200
+    [line] = lines(caplog)
+    assert line["model_version"] == "lab"
 
 
 def test_a_line_about_a_refusal_names_the_problem(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from housepredict import __version__
-from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, RepositoryUnavailable
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, RepositoryUnavailable, UnknownModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
@@ -223,6 +224,13 @@ class TestPredictions:
     ) -> None:
         assert broken(assert_problem(client.get(f"/predictions?{query}"), 422, "invalid-query")) == violations
 
+    @pytest.mark.parametrize(("path", "more"), [("/predictions", {}), ("/predict", {"method": "POST", "json": {}})])
+    def test_of_a_query_without_end_nothing_is_looked_at(
+        self, client: TestClient, path: str, more: dict[str, Any]
+    ) -> None:
+        answer = client.request(**{"method": "GET", "url": f"{path}?{'&a' * 1001}"} | more)
+        assert broken(assert_problem(answer, 422, "invalid-query")) == [("", "limit")]
+
     def test_an_id_may_be_in_capitals(self, client: TestClient) -> None:
         first, second = (client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2))
         answer = client.get(f"/predictions?before={second.upper()}")
@@ -301,6 +309,15 @@ class TestFailures:
             problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "refused-model")
             assert "serving.npz" in client.get("/health/ready").json()["checks"]["model"]["reason"]
         assert "damaged" in problem["detail"]
+        assert "housepredict train" in problem["detail"]
+
+    def test_a_promoted_model_that_is_gone_is_told_without_where_it_was(self) -> None:
+        def lose(*_: object) -> None:
+            raise UnknownModel(f"There is no model version 'lab' in {SECRET}")
+
+        with served(application(lab_version(), load=lose)) as client:
+            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "unknown-model")
+        assert SECRET not in str(problem)
         assert "housepredict train" in problem["detail"]
 
     def test_a_model_store_that_is_down_is_a_matter_of_time(self) -> None:

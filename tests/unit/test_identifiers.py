@@ -55,6 +55,18 @@ def test_a_clock_that_steps_back_is_not_followed() -> None:
     assert millisecond(after) == millisecond(before)
 
 
+@given(times, st.integers(1, 20), times)
+def test_ids_are_above_one_of_another_clock(theirs: datetime, count: int, ours: datetime) -> None:
+    sequence = IdSequence()
+    first = sequence.take(count, ours)
+    above = IdSequence().take(count, theirs)[-1]
+    ids = [*sequence.take(count, ours, above), *sequence.take(count, ours)]
+    assert rises([*first, *ids])
+    assert ids[0] > above
+    assert {(each.version, each.variant) for each in ids} == {(7, RFC_4122)}
+    assert millisecond(ids[0]) == max(millisecond(above), millisecond(first[-1])), "and no further than it takes"
+
+
 def test_ids_rise_also_where_the_counter_carries_into_its_other_half() -> None:
     sequence = IdSequence(millisecond=millisecond(IdSequence().take(1, NOON)[0]), counter=(1 << 62) - 3)
     ids = list(sequence.take(5, NOON))

@@ -31,40 +31,40 @@ def recorded(made: Application) -> Sequence[Prediction]:
 
 def test_the_same_key_is_recorded_once_and_gets_what_was_said_first(made: Application) -> None:
     clock = made.clock = FrozenClock()
-    first = made.predict_once.for_key([LAB_HOUSE, {**LAB_HOUSE, "size": 900}], DELIVERY)
+    first = made.predict_once.for_key(lambda: [LAB_HOUSE, {**LAB_HOUSE, "size": 900}], DELIVERY)
     clock.time += timedelta(days=3)
-    again = made.predict_once.for_key([LAB_HOUSE, {**LAB_HOUSE, "size": 900}], DELIVERY)
+    again = made.predict_once.for_key(lambda: [LAB_HOUSE, {**LAB_HOUSE, "size": 900}], DELIVERY)
     assert list(again) == list(first)
     assert first[0].price == LAB_PRICE > first[1].price
     assert len(recorded(made)) == 2
 
 
 def test_a_known_key_is_answered_without_a_model(made: Application) -> None:
-    first = made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+    first = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     without = application()
     without.predictions, without.prediction_keys = made.predictions, made.prediction_keys
-    assert list(without.predict_once.for_key([LAB_HOUSE], DELIVERY)) == list(first)
+    assert list(without.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == list(first)
     with pytest.raises(NoModel):
-        without.predict_once.for_key([LAB_HOUSE], Delivery("another", "0" * 64))
+        without.predict_once.for_key(lambda: [LAB_HOUSE], Delivery("another", "0" * 64))
 
 
 def test_the_same_key_with_something_else_is_refused_and_nothing_recorded(made: Application) -> None:
-    made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+    made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     with pytest.raises(RepeatedKey):
-        made.predict_once.for_key([{**LAB_HOUSE, "size": 900}], Delivery(DELIVERY.key, "1" * 64))
+        made.predict_once.for_key(lambda: [{**LAB_HOUSE, "size": 900}], Delivery(DELIVERY.key, "1" * 64))
     assert len(recorded(made)) == 1
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256])
 def test_a_key_is_plain(made: Application, key: str) -> None:
     with pytest.raises(InvalidHouses, match="idempotency key"):
-        made.predict_once.for_key([LAB_HOUSE], Delivery(key, "0" * 64))
+        made.predict_once.for_key(lambda: [LAB_HOUSE], Delivery(key, "0" * 64))
 
 
 def test_a_key_that_came_with_what_is_no_house_is_free(made: Application) -> None:
     with pytest.raises(InvalidHouses):
-        made.predict_once.for_key([{}], DELIVERY)
-    assert len(made.predict_once.for_key([LAB_HOUSE], Delivery(DELIVERY.key, "1" * 64))) == 1
+        made.predict_once.for_key(lambda: [{}], DELIVERY)
+    assert len(made.predict_once.for_key(lambda: [LAB_HOUSE], Delivery(DELIVERY.key, "1" * 64))) == 1
 
 
 def test_what_was_cut_off_before_it_was_recorded_is_recorded_with_the_ids_of_the_first_time(made: Application) -> None:
@@ -78,9 +78,9 @@ def test_what_was_cut_off_before_it_was_recorded_is_recorded_with_the_ids_of_the
 
     made.predictions = repository = Noting(fault=RepositoryUnavailable())
     with pytest.raises(RepositoryUnavailable):
-        made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+        made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     repository.fault = None
-    (prediction,) = made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+    (prediction,) = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     assert ids == [[prediction.id]] * 2
     assert list(recorded(made)) == [prediction]
 
@@ -104,27 +104,26 @@ def test_what_another_request_recorded_meanwhile_counts(made: Application) -> No
 
     def overtake() -> None:
         clock.time += timedelta(days=1)
-        others.extend(made.predict_once.for_key([LAB_HOUSE], DELIVERY))
+        others.extend(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY))
 
     repository.overtake = overtake
-    assert list(made.predict_once.for_key([LAB_HOUSE], DELIVERY)) == others == list(recorded(made))
+    assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == others == list(recorded(made))
 
 
 def test_erased_predictions_are_not_made_again(made: Application) -> None:
-    first, _ = made.predict_once.for_key([LAB_HOUSE] * 2, DELIVERY)
+    first, _ = made.predict_once.for_key(lambda: [LAB_HOUSE] * 2, DELIVERY)
     made.records.erase([first.id])
     with pytest.raises(ErasedPredictions):
-        made.predict_once.for_key([LAB_HOUSE] * 2, DELIVERY)
+        made.predict_once.for_key(lambda: [LAB_HOUSE] * 2, DELIVERY)
     assert len(recorded(made)) == 1
 
 
 def test_keys_are_pruned_with_their_predictions() -> None:
-    clock = FrozenClock()
-    clock.time -= timedelta(days=10_000)
     made = application(lab_version())
-    made.clock = clock
-    (old,) = made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+    made.clock = clock = FrozenClock()
+    (old,) = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
+    clock.time += timedelta(days=400, seconds=1)
     made.records.prune(timedelta(days=400))
     assert made.prediction_keys.find(DELIVERY) is None
-    (new,) = made.predict_once.for_key([LAB_HOUSE], DELIVERY)
+    (new,) = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     assert new.id != old.id

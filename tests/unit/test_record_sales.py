@@ -87,6 +87,16 @@ def test_a_correction_counts_and_the_history_is_kept(returning: Returning) -> No
     assert list(returning.sales.current()) == [second.sale]
 
 
+def test_a_correction_counts_whatever_the_clocks_say(returning: Returning) -> None:
+    known = returning.known[0]
+    returning.record.one(a_sale(known.id, 900_000))
+    behind = FrozenClock(NOON - timedelta(seconds=2))
+    another = RecordSales(returning.sales, returning.predictions, behind, max_batch=5)
+    corrected = another.one(a_sale(known.id, 190_000))
+    assert list(returning.sales.current()) == [corrected.sale]
+    assert corrected.sale.recorded_at == behind.now()
+
+
 def test_a_batch_comes_back_in_order(returning: Returning) -> None:
     ids = [each.id for each in returning.known[::-1]]
     returned = returning.record([a_sale(each) for each in ids])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from uuid import UUID
@@ -135,6 +135,26 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     assert list(sales.history(kept.id)) == recorded[2:]
     repository.append(batch)
     assert list(repository.recent(10)) == [kept]
+
+
+def test_an_erasure_that_was_cut_off_can_be_asked_for_again_by_the_tutorials_number() -> None:
+    class Unsteady(Numbering):
+        away = True
+
+        def erase(self, ids: Sequence[UUID]) -> int:
+            if self.away:
+                raise RepositoryUnavailable
+            return super().erase(ids)
+
+    repository, sales = Unsteady(), InMemorySales()
+    repository.append(batch := a_batch(1))
+    sales.append(some_sales(2, prediction=batch[0].id))
+    records = Records(repository, sales, FrozenClock(), InMemoryKeys())
+    with pytest.raises(RepositoryUnavailable):
+        records.erase([1])
+    repository.away = False
+    assert records.erase([1]).predictions == 1
+    assert (list(sales.current()), list(repository.recent(10))) == ([], [])
 
 
 def test_what_is_no_id_is_not_erased_nor_anything_beside_it() -> None:

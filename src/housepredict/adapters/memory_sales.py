@@ -39,6 +39,11 @@ class InMemorySales:
                 of_prediction.sort(key=lambda each: each.id)
         return recorded
 
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+        with self._lock:
+            return max((each[-1].id for each in self._of_prediction.values()), default=None)
+
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:

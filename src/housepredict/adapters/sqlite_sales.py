@@ -66,6 +66,12 @@ class SqliteSales(SqliteFile):
             connection.executemany(_INSERT, rows)
         return sorted(sales, key=lambda each: each.id)
 
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+        with self._locked() as connection:
+            ((largest,),) = connection.execute("SELECT max(id) FROM sales")
+        return UUID(largest) if largest else None
+
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:

@@ -13,6 +13,7 @@ from attrs import define, field
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 74
 _LOW_BITS = 62
+_LOW = (1 << _LOW_BITS) - 1
 
 
 @define
@@ -27,9 +28,11 @@ class IdSequence:
     _counter: int = 0
     _lock: Lock = field(factory=Lock, repr=False)
 
-    def take(self, count: int, now: datetime) -> Sequence[UUID]:
-        """`count` ids for the time `now`, which has a zone."""
+    def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
+        """`count` ids for the time `now`, which has a zone; above one of another clock, if that is given."""
         with self._lock:
+            if above is not None:
+                self._go_on_from(above)
             millisecond = max((now - _EPOCH) // timedelta(milliseconds=1), self._millisecond)
             if millisecond > self._millisecond:
                 # the top bit stays free, so that no batch can run over the end
@@ -41,6 +44,10 @@ class IdSequence:
             return [UUID(int=number) for number in range(start, start + count)]
         return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
 
+    def _go_on_from(self, id_: UUID) -> None:
+        number = (id_.int >> 64 & 0xFFF) << _LOW_BITS | id_.int & _LOW
+        self._millisecond, self._counter = max((id_.int >> 80, number), (self._millisecond, self._counter))
+
 
 def first_id_at(time: datetime) -> UUID:
     """The smallest id of a time, which has a zone: all that were given before are below it."""
@@ -49,5 +56,5 @@ def first_id_at(time: datetime) -> UUID:
 
 
 def _uuid7(millisecond: int, number: int) -> int:
-    high, low = number >> _LOW_BITS, number & ((1 << _LOW_BITS) - 1)
+    high, low = number >> _LOW_BITS, number & _LOW
     return millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low

@@ -128,7 +128,7 @@ class Application(Storage):
     @cached_property
     def records(self) -> Records:
         """What was estimated: to look up, to read and to forget."""
-        return Records(self.predictions, self.sales, SystemClock(), self.prediction_keys)
+        return Records(self.predictions, self.sales, self.clock, self.prediction_keys)
 
     def _load_explainer(self, version: ModelVersion, artefact: Artefact) -> Explainer:
         """The explainer of a version; numpy is loaded with the first."""

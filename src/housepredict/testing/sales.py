@@ -80,6 +80,13 @@ class SaleRepositoryContract:
         assert list(repository.current()) == [newer]
         assert list(repository.history(older.prediction)) == [older, newer]
 
+    def test_the_largest_id_is_that_of_all_sales(self, repository: SaleRepository) -> None:
+        assert repository.largest_id() is None
+        batch = some_sales(3)
+        repository.append(batch[::-1])
+        repository.append(some_sales(0))
+        assert repository.largest_id() == batch[2].id
+
     @shared
     @given(batch=batches(min_size=1), data=st.data())
     def test_what_was_sold_in_a_span_of_days_is_found_latest_first(

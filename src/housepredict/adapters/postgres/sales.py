@@ -69,6 +69,12 @@ class PostgresSales:
             connection.execute(_INSERT, (delivery.key if delivery else None, rows))
         return sorted(sales, key=lambda each: each.id)
 
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+        with self._connected() as connection:
+            largest: list[tuple[UUID]] = connection.execute("SELECT id FROM sales ORDER BY id DESC LIMIT 1").fetchall()
+        return largest[0][0] if largest else None
+
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:

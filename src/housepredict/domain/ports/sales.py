@@ -23,6 +23,9 @@ class SaleRepository(Protocol):
         Raises RepeatedKey if that one held something else.
         """
 
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
@@ -24,11 +24,11 @@ class PredictOnce(Predict):
 
     _keys: PredictionKeys = field(kw_only=True)
 
-    def for_key(self, given: Sequence[object], delivery: Delivery) -> Sequence[Prediction]:
-        """As `Predict` does; houses whose predictions are recorded for the key are not even checked.
+    def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
+        """As `Predict` does; houses whose predictions are recorded for the key are not even read.
 
         Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
-        for it is no more, and what Predict raises; a key with houses that are refused stays free.
+        for it is no more, what Predict raises and what `read` does; a key with houses that are refused stays free.
         """
         demand_key(delivery.key, InvalidHouses)
         known = self._keys.find(delivery)
@@ -37,7 +37,7 @@ class PredictOnce(Predict):
             if len(found) == len(known):
                 return found
         serving = self._models.current()
-        estimates = estimate(serving, self.check(serving, given))
+        estimates = estimate(serving, self.check(serving, read()))
         now = self._clock.now()
         ids = self._keys.reserve(delivery, self._ids.take(len(estimates), now))
         self._predictions.append([Prediction(id_, now, each) for id_, each in zip(ids, estimates, strict=True)])

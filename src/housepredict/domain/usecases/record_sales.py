@@ -103,7 +103,8 @@ class RecordSales:
 
     def _record(self, told: Sequence[_Told], key: str | None) -> Sequence[ReturnedSale]:
         now = self._clock.now()
-        ids = self._ids.take(len(told), now)
+        # a correction counts by its id, and another process, or this one before, may have had a clock that is ahead
+        ids = self._ids.take(len(told), now, self._sales.largest_id())
         sales = [
             RecordedSale(id_, each.prediction, each.price, each.sold_on, now)
             for id_, each in zip(ids, told, strict=True)

@@ -73,7 +73,9 @@ class Records:
         what is no id, or no number of a prediction, and RepositoryUnavailable; then it may be asked for again.
         """
         found = [UUID(str(each)) if _UUID.fullmatch(str(each)) else self.one(each).id for each in ids]
-        return Forgotten(self._predictions.erase(found), self._sales.erase(found))
+        # the sales first: of a prediction that is gone, nobody knows the number that it had
+        sales = self._sales.erase(found)
+        return Forgotten(self._predictions.erase(found), sales)
 
     def prune(self, keep: timedelta) -> Forgotten:
         """Forget predictions that are older than `keep`, their keys and the sales of them, some at a time.

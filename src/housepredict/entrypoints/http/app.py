@@ -117,8 +117,8 @@ def asgi_app(
         middleware=[
             Middleware(Observed),
             Middleware(Cors),
-            Middleware(Limits),
             Middleware(ExceptionMiddleware, handlers={Exception: answer}),
+            Middleware(Limits),
         ],
     )
     app.router.redirect_slashes = False

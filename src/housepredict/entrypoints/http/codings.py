@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from housepredict.entrypoints.http.answers import HEADERS
+from housepredict.entrypoints.http.negotiation import weights
 from housepredict.entrypoints.http.problems import Problem
 
 LARGE = 16_384
@@ -18,7 +19,6 @@ LARGE = 16_384
 VARY = "Accept, Accept-Encoding"
 """What answers depend on that come in several forms."""
 
-CSV = "text/csv"
 _GZIP = ("gzip", "x-gzip")
 _WITH_ITS_HEADER = 16 + zlib.MAX_WBITS
 _LEVEL = 5  # beyond which it takes longer, and answers get hardly smaller
@@ -29,7 +29,7 @@ def is_packed(headers: Headers) -> bool:
     listed = headers.getlist("content-encoding")
     if not listed:
         return False
-    codings = _weights(listed).keys() - {"identity"}
+    codings = weights(listed).keys() - {"identity"}
     if codings and (len(codings) > 1 or not codings <= set(_GZIP)):
         raise Problem(
             "unsupported-media-type",
@@ -62,7 +62,7 @@ def _not_gzip(detail: str) -> Problem:
 
 def accepts_gzip(headers: Headers) -> bool:
     """Whether the answer may come in gzip."""
-    codings = _weights(headers.getlist("accept-encoding"))
+    codings = weights(headers.getlist("accept-encoding"))
     return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
 
 
@@ -78,26 +78,3 @@ def response(content: bytes, headers: Headers, media_type: str, more: Mapping[st
     content, is_packed_ = packed(content, headers)
     coding = {"Content-Encoding": "gzip"} if is_packed_ else {}
     return Response(content, 200, {**HEADERS, **(more or {}), "Vary": VARY, **coding}, media_type)
-
-
-def prefers_csv(headers: Headers) -> bool:
-    """Whether CSV is asked for by name, and JSON is not preferred to it."""
-    types = _weights(headers.getlist("accept"))
-    return 0 < types.get(CSV, 0.0) >= types.get("application/json", 0.0)
-
-
-def _weights(values: Sequence[str]) -> Mapping[str, float]:
-    """What is listed in headers, in lower case, each with its weight (RFC 9110, 12.4.2)."""
-    found = {}
-    for each in ",".join(values).split(","):
-        name, *parameters = (part.strip().lower() for part in each.split(";"))
-        if name:
-            found[name] = min((_weight(part) for part in parameters if part.startswith("q=")), default=1.0)
-    return found
-
-
-def _weight(parameter: str) -> float:
-    try:
-        return float(parameter.removeprefix("q="))
-    except ValueError:
-        return 0.0

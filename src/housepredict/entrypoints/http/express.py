@@ -28,7 +28,6 @@ _CLOSE = (b"connection", b"close")
 _NAMING = frozenset({b"x-request-id", b"traceparent"})
 _TELLING = _NAMING | {
     b"accept",
-    b"accept-encoding",
     b"content-encoding",
     b"content-length",
     b"content-type",
@@ -39,8 +38,8 @@ _TELLING = _NAMING | {
     b"upgrade",
 }
 _NAMED = "housepredict.named"
-_OF_A_FEW = 2048
-"""A body of more bytes may be answered with so many that they are packed, if the client takes them so."""
+_A_FEW = 16
+"""The answer about more houses may be so long that it is packed, if the client takes it so."""
 
 
 class ExpressProtocol(HttpProtocol):
@@ -58,8 +57,8 @@ class ExpressProtocol(HttpProtocol):
         if self._settings.rate_limit is not None:
             try:
                 self.app.state.limiter.take(cycle.scope)
-            except Problem as problem:
-                self.fail(cycle, problem, time.perf_counter())
+            except Problem:
+                super()._start_asgi_task(cycle, app)  # where it is refused again, and as every other
                 return
         self._running = cycle
         if cycle.more_body:
@@ -76,6 +75,9 @@ class ExpressProtocol(HttpProtocol):
 
     def _estimate(self, cycle: RequestResponseCycle) -> None:
         started, body = time.perf_counter(), bytes(cycle.body)
+        if body.count(b"{") > _A_FEW and any(name == b"accept-encoding" for name, _ in cycle.scope["headers"]):
+            super()._start_asgi_task(cycle, self.app)
+            return
         try:
             estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
@@ -157,7 +159,7 @@ def _is_usual(scope: Any, limit: int) -> bool:
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
-    length, types, most = 0, 0, SHORT
+    length, types = 0, 0
     for name, value in scope["headers"]:
         if name not in _TELLING:
             continue
@@ -168,11 +170,8 @@ def _is_usual(scope: Any, limit: int) -> bool:
         elif name == b"accept":
             if value != b"*/*" and b"csv" in value.lower():
                 return False
-        elif name == b"accept-encoding":
-            # most clients send it; of a house, or a few, the answer is too short to be packed
-            most = _OF_A_FEW
         elif name in _NAMING:
             scope[_NAMED] = True
         else:
             return False
-    return types == 1 and 0 < length <= most and length <= limit
+    return types == 1 and 0 < length <= SHORT and length <= limit

@@ -63,14 +63,10 @@ class Limits:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer it."""
+        """Let a request pass. Raises a Problem."""
         limiter: Limiter | None = _state(scope, "limiter")
         if limiter and not scope["path"].removeprefix(scope.get("root_path", "")).startswith(UNLIMITED):
-            try:
-                limiter.take(scope)
-            except Problem as problem:
-                await problem.response()(scope, receive, send)
-                return
+            limiter.take(scope)
         await self._app(scope, receive, send)
 
 

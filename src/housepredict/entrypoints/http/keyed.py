@@ -20,12 +20,17 @@ def predict_for_key(
 
     Raises a Problem, or what PredictOnce raises.
     """
-    given = houses_of_csv(body, application.live_model.current().version.schema) if as_csv else decode(body)
     # of the bytes: the answer repeats them, and they mean the same whatever is in service by then
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
+    once = application.predict_once
+    if as_csv:
+        # which features its columns are is the model's to say, and that may be another one by the second time
+        found = once.for_key(lambda: houses_of_csv(body, application.live_model.current().version.schema), delivery)
+        return [each.estimate.house.values for each in found], found
+    given = decode(body)
     if isinstance(given, list):
-        return given, application.predict_once.for_key(given, delivery)
+        return given, once.for_key(lambda: given, delivery)
     try:
-        return given, application.predict_once.for_key([given], delivery)
+        return given, once.for_key(lambda: [given], delivery)
     except InvalidHouses as error:
         raise error.alone() from None

@@ -35,12 +35,10 @@ def models(request: Request) -> Response:
 def model(request: Request) -> Response:
     """One version, with how it came about; its page for a person's browser."""
     application, name = application_of(request), request.path_params["name"]
+    version, promoted = _found(name, lambda: application.version(name)), application.models.pointer().name
     if prefers_html(request.headers):
-        shown = _found(name, lambda: application.version(name))
-        return of_version(application, shown, application.models.pointer().name)
-    version = _found(name, lambda: application.models.get(name)[0])
-    document = version_document(version, application.models.pointer().name)
-    return json_response(_public(document), headers=VARY)
+        return of_version(application, version, promoted)
+    return json_response(_public(version_document(version, promoted)), headers=VARY)
 
 
 async def promote(request: Request) -> Response:

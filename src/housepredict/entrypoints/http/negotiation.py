@@ -1,29 +1,45 @@
-"""Whether a client is a person's browser, which gets a page, or a program, which gets JSON."""
+"""What of several forms a client would rather have: a person's browser a page, a program JSON or a table."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers
-
-_QUALITY = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII | re.IGNORECASE)
 
 VARY = {"Vary": "Accept"}
 """What an answer says that is another one for other clients."""
 
+CSV = "text/csv"
+_HTML = "text/html"
+
 
 def prefers_html(headers: Headers) -> bool:
     """Whether `Accept` names HTML, and JSON not before it. `*/*`, as of curl, names nothing (RFC 9110, 12.5.1)."""
-    html = json = 0.0
-    for each in ",".join(headers.getlist("accept")).lower().split(","):
-        media_type, *parameters = (part.strip() for part in each.split(";"))
-        if media_type == "text/html":
-            html = max(html, _quality(parameters))
-        elif media_type == "application/json":
-            json = max(json, _quality(parameters))
-    return html > 0 and html >= json
+    return _prefers(_HTML, headers)
 
 
-def _quality(parameters: list[str]) -> float:
-    given = [found for each in parameters if (found := _QUALITY.fullmatch(each))]
-    return float(given[0][1]) if given else 1.0
+def prefers_csv(headers: Headers) -> bool:
+    """Whether `Accept` names CSV, and JSON not before it."""
+    return _prefers(CSV, headers)
+
+
+def _prefers(media_type: str, headers: Headers) -> bool:
+    types = weights(headers.getlist("accept"))
+    return 0 < types.get(media_type, 0.0) >= types.get("application/json", 0.0)
+
+
+def weights(values: Sequence[str]) -> Mapping[str, float]:
+    """What is listed in headers, in lower case, each with its weight (RFC 9110, 12.4.2)."""
+    found = {}
+    for each in ",".join(values).split(","):
+        name, *parameters = (part.strip().lower() for part in each.split(";"))
+        if name:
+            found[name] = min((_weight(part) for part in parameters if part.startswith("q=")), default=1.0)
+    return found
+
+
+def _weight(parameter: str) -> float:
+    try:
+        return float(parameter.removeprefix("q="))
+    except ValueError:
+        return 0.0

@@ -20,9 +20,10 @@ from housepredict.domain.json_objects import encode_each
 from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
-from housepredict.entrypoints.http.codings import CSV, VARY, packed, prefers_csv
+from housepredict.entrypoints.http.codings import VARY, packed
 from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.keyed import predict_for_key
+from housepredict.entrypoints.http.negotiation import CSV, prefers_csv
 from housepredict.entrypoints.http.observer import notes_of
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation

@@ -94,7 +94,9 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.RefusedModel: _Kind("refused-model", 503, "The model was refused", advice=_TRAIN_ONE),
     errors.NoExplanation: _Kind("no-explanation", 409, "The model cannot explain"),
     errors.NoSnapshot: _Kind("no-snapshot", 409, "The model has no snapshot"),
-    errors.UnknownModel: _Kind("unknown-model", 503, "The promoted model is not there", advice=_TRAIN_ONE),
+    errors.UnknownModel: _Kind(
+        "unknown-model", 503, "The promoted model is not there", internal=True, advice=_TRAIN_ONE
+    ),
     errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
     errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
     errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),

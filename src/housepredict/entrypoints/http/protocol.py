@@ -124,8 +124,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._chunk = len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is answered in the protocol that it came in
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offers_another_protocol():
+                self.data_received(self._without_the_offer() + data[upgrade.args[0] :])
+                return
         except httptools.HttpParserError:
             self._refuse(self._fault)
             return
@@ -145,7 +147,26 @@ class HttpProtocol(HttpToolsProtocol):
         if may_be and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
             self._fault = _TOO_LONG
             raise ValueError  # which ends the parsing
-        super().on_headers_complete()
+        if not self._offers_another_protocol():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Go on to what follows."""
+        if not self._offers_another_protocol():
+            super().on_message_complete()
+
+    def _offers_another_protocol(self) -> bool:
+        """Whether the client would go on in another protocol, as Java's and curl's do in HTTP/2 if they are let."""
+        return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+
+    def _without_the_offer(self) -> bytes:
+        """The head of the request, to be answered as it came (RFC 9110, 7.8): the parser has left it without its body,
+        and another takes over.
+        """
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([first, *lines, b"", b""])
 
     def on_response_complete(self) -> None:
         """Go on to what the client has sent meanwhile. uvicorn would start a timer for each response here."""

@@ -17,6 +17,7 @@ from housepredict.entrypoints.http.problems import Problem, summary
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
+MAX_PARAMETERS = 1000
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
@@ -76,7 +77,7 @@ _SPAN: _Parameters = {"since": _IS_DAY, "until": _IS_DAY}
 def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:
     values: dict[str, Any] = {}
     violations = []
-    for name, text in query.multi_items():
+    for name, text in given(query):
         if name not in known:
             violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
         elif name in values:
@@ -89,6 +90,15 @@ def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:
     if violations:
         raise invalid_query(violations)
     return values
+
+
+def given(query: QueryParams) -> Sequence[tuple[str, str]]:
+    """The parameters in their order. Raises a Problem for more than anybody has to say, which are not looked at."""
+    parameters = query.multi_items()
+    if len(parameters) > MAX_PARAMETERS:
+        message = f"must have at most {MAX_PARAMETERS} parameters, not {len(parameters)}"
+        raise invalid_query([Violation("", Rule.LIMIT, message)])
+    return parameters
 
 
 def invalid_query(violations: Sequence[Violation]) -> Problem:

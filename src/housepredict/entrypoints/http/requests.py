@@ -162,11 +162,13 @@ def decode(body: bytes) -> Any:
     try:
         try:
             return _DECODER.decode(text)
-        except JSONDecodeError as error:
-            raise _not_json(f"{error.msg}: line {error.lineno}, column {error.colno}.") from None
+        except JSONDecodeError:
+            raise
         except ValueError:
             # an integer with more digits than Python reads: the schema is to refuse it, naming where it stands
             return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+    except JSONDecodeError as error:
+        raise _not_json(f"{error.msg}: line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
         raise _not_json("It is nested too deeply.") from None
 

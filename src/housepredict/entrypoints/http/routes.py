@@ -23,11 +23,11 @@ from housepredict.entrypoints.http.answers import (
     json_response,
     recorded_document,
 )
-from housepredict.entrypoints.http.codings import CSV, prefers_csv, response
+from housepredict.entrypoints.http.codings import response
 from housepredict.entrypoints.http.drift import DRIFT_ROUTES
 from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
-from housepredict.entrypoints.http.negotiation import VARY, prefers_html
+from housepredict.entrypoints.http.negotiation import CSV, VARY, prefers_csv, prefers_html
 from housepredict.entrypoints.http.pages import PAGE_ROUTES, home
 from housepredict.entrypoints.http.predict import PREDICT
 from housepredict.entrypoints.http.problems import address

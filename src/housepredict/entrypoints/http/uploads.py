@@ -23,7 +23,7 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.validation import Rule, Violation, pointer_to, text_problem
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.queries import from_sales, invalid_query
+from housepredict.entrypoints.http.queries import from_sales, given, invalid_query
 from housepredict.entrypoints.http.requests import UPLOAD, require_length, too_large, too_late
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_process import TrainingRequest
@@ -210,7 +210,7 @@ def training_request(query: QueryParams) -> TrainingRequest:
     """How to train on sales that are sent: all but where they are. Raises a Problem with every violation."""
     values: dict[str, Any] = {}
     violations = []
-    for name, text in query.multi_items():
+    for name, text in given(query):
         if name not in _ONCE and name not in _REPEATABLE:
             violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
             continue

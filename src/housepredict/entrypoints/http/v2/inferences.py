@@ -56,8 +56,8 @@ def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None
     A batch of more than `most` houses is not looked at any further. Raises InvalidHouses with every violation, those
     of values included, or a Problem for what is no JSON.
     """
-    reading = _Reading(schema, most)
-    head, reading.rest = _parted(body, header_length)
+    head, rest = _parted(body, header_length)
+    reading = _Reading(schema, most, rest)
     given = decode(head)
     if not isinstance(given, dict):
         raise InvalidHouses([Violation("", Rule.TYPE, "the request must be an object")])
@@ -68,13 +68,13 @@ def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None
     return inference
 
 
-def _parted(body: bytes, header_length: str | None) -> tuple[bytes, bytes]:
+def _parted(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
-        return body, b""
+        return body, memoryview(b"")
     if not re.fullmatch(r"\d{1,18}", header_length, re.ASCII) or int(header_length) > len(body):
         message = f"must be a number of bytes, at most the {len(body)} of the body"
         raise InvalidHouses([Violation("Inference-Header-Content-Length", Rule.BOUNDS, message, header_length)])
-    return body[: int(header_length)], body[int(header_length) :]
+    return body[: int(header_length)], memoryview(body)[int(header_length) :]
 
 
 @define
@@ -83,7 +83,7 @@ class _Reading:
 
     _schema: FeatureSchema
     _most: int
-    rest: bytes = b""
+    rest: memoryview
     """Binary data that no tensor has had yet."""
     violations: list[Violation] = field(factory=list)
 
@@ -203,7 +203,7 @@ class _Reading:
         if given.get("data") is not None:
             raise Misshapen("has data beside its binary data")
         content, self.rest = self.rest[:size], self.rest[size:]
-        return content
+        return bytes(content)
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
         """Find what is wrong with values, too, where the request is refused in any case."""

@@ -16,6 +16,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
+from housepredict.entrypoints.http.access_log import LEFT
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.codings import response
 from housepredict.entrypoints.http.estimator import Estimator, Job
@@ -61,7 +62,7 @@ def in_its_form(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ClientDisconnect:
-            return Response(status_code=400)  # which nobody is there to read
+            return Response(status_code=LEFT)  # which nobody is there to read
         except Refusal as refusal:
             return json_response({"error": str(refusal)}, refusal.status)
         except Exception as error:  # noqa: BLE001  # every failure has its answer
@@ -143,6 +144,7 @@ async def infer(request: Request) -> Response:
     is_short = len(body) <= SHORT
     given = (estimator, serving, body, request.headers.get(_HEADER_LENGTH))
     inference, job = _read(*given) if is_short else await run_in_threadpool(_read, *given)
+    notes_of(request.scope).job = job
     try:
         predictions = await estimator.estimate(job)
     except InvalidHouses as error:
