@@ -113,13 +113,13 @@ def test_a_training_that_is_cancelled_ends_without_a_version(browser: Browser, m
     with opened(browser, mounted.url) as seen:
         page = seen.page
         let_in(page)
-        page.get_by_role("button", name="Train").click()
+        page.get_by_role("button", name="Train").dblclick()
         mounted.began()
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#progress")).to_contain_text("being cancelled")
         assert violations(page) == []
         mounted.may_end.set()
-        expect(page.locator("#progress")).to_contain_text("Training cancelled.")
+        expect(page.locator("#progress")).to_have_text("Training cancelled. ")
         expect(page.locator("#trainings tbody tr")).to_contain_text("cancelled")
         expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
@@ -144,3 +144,18 @@ def test_a_file_of_sales_is_sent_and_trained_on(browser: Browser, mounted: Mount
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         mounted.may_end.set()
         expect(page.locator("#progress")).to_contain_text("Training succeeded.")
+        expect(page.locator("#progress")).to_contain_text("housepredict models promote")
+
+
+def test_what_a_file_cannot_be_trained_on_for_is_told_in_the_pages_words(browser: Browser, mounted: Mounted) -> None:
+    with opened(browser, mounted.url, 390) as seen:
+        page = seen.page
+        let_in(page)
+        page.get_by_label("Price column").fill("paid")
+        page.get_by_role("button", name="Train").click()
+        expect(page.locator("#progress")).to_contain_text("choose the file, too")
+        page.get_by_label("Sales CSV").set_input_files({"name": "sales.csv", "mimeType": "", "buffer": b"\n"})
+        page.get_by_role("button", name="Train").click()
+        expect(page.locator("#progress")).to_have_text("Training failed. The file is empty ")
+        expect(page.locator("#trainings tbody tr")).to_contain_text("The file is empty")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -19,8 +19,11 @@ export async function showTrainings() {
   if (running) follow(running);
 }
 
+/** What it failed of, without the place where the service keeps the file. */
+const fault = ({ error, source }) => (error && source ? error.replaceAll(source, "The file") : error);
+
 function result(training) {
-  if (training.error) return training.error;
+  if (training.error) return fault(training);
   if (!training.model_version) return "";
   const link = el("a", { href: `models/${encodeURIComponent(training.model_version)}` }, training.model_version);
   return [link, training.promoted ? ", promoted" : ", not promoted"];
@@ -62,27 +65,37 @@ function follow(training) {
 }
 
 function ended(training) {
-  const said = training.state === "succeeded" ? training.reasons.join(" ") : training.error;
-  report(el("p", {}, `Training ${training.state}. ${said ?? ""} `,
-    training.promoted ? el("a", { href: "" }, "Load the page of the new model") : ""));
+  const { state, promoted, model_version: version } = training;
+  const said = { succeeded: training.reasons.join(" "), failed: fault(training) }[state];
+  const next = promoted ? [el("a", { href: "" }, "Load the page of the new model")]
+    : version ? ["To let it serve all the same, say in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
+  report(el("p", {}, `Training ${state}. ${said ?? ""} `, ...next));
   showTrainings().catch(() => {});
 }
 
 async function begin(event) {
   event.preventDefault();
-  if (following) return;
+  const button = find("train").querySelector("button");
+  if (following || button.getAttribute("aria-disabled")) return;
   const [file] = find("sales").files, column = find("price").value.trim(), query = new URLSearchParams();
+  if (column && !file) {
+    report("The price column is that of a file: choose the file, too, or name no column.");
+    return;
+  }
   const headers = { Prefer: "respond-async" };
   if (find("recorded").checked) query.set("from_sales", "true");
   if (file) {
     headers["Content-Type"] = KINDS[file.name.toLowerCase().split(".").pop()] ?? "text/csv";
     if (column) query.set("price", column);
   }
+  button.setAttribute("aria-disabled", "true");
   report(file ? `Sending ${file.name}` : "Beginning");
   try {
     follow(await ask(`train?${query}`, { method: "POST", headers, body: file }));
   } catch (refusal) {
     report(refusal.message);
+  } finally {
+    button.removeAttribute("aria-disabled");
   }
 }
 
