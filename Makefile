@@ -76,7 +76,7 @@ compile = build/uv/bin/uv pip compile pyproject.toml --quiet --universal --pytho
 	--generate-hashes --annotation-style line --custom-compile-command "make lock" $(ARGS)
 
 .PHONY: bench
-bench: build/bench/.bench .venv/.project ## measure the service beside others, a quarter of an hour; ARGS=--quick, ARGS=--profile
+bench: build/bench/.bench .venv/.project ## measure the service beside others, half an hour; ARGS=--quick, ARGS=--profile
 	build/bench/bin/python -m benchmarks.throughput $(ARGS)
 
 .PHONY: check-manifests

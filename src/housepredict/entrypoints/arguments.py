@@ -24,9 +24,10 @@ SHELLS = ("bash", "zsh", "fish")
 
 EXIT_CODES = {
     0: "done",
-    1: "an unexpected error, an address that cannot be served on, or a service that is not alive",
+    1: "an unexpected error, a training beside another one, an address that cannot be served on, or a service that is"
+    " not alive",
     2: "a command line or a setting that cannot be read",
-    3: "houses or sales that break a rule; each violation is named",
+    3: "houses or sales that break a rule, with each violation named, or a file that cannot be read",
     4: "no such model, training or prediction, none promoted, one refused, or one that lacks what is asked",
     5: "storage that cannot be reached",
     6: "a part of housepredict or a plug-in that is not installed, or cannot be imported",
