@@ -20,7 +20,7 @@ from benchmarks.throughput.scenarios import (
     memory_of,
     ready_in,
 )
-from benchmarks.throughput.targets import BOOSTED, DURABLE, DURABLE_2, Bench, Target
+from benchmarks.throughput.targets import BOOSTED, DURABLE, Bench, Target
 
 RESULTS = Path("benchmarks/results")
 QUICK = Effort(rounds=1, seconds=2, warm_up=1)
@@ -52,8 +52,6 @@ def _measure(bench: Bench, effort: Effort, folder: Path) -> None:
     print("training the King County models", flush=True)
     targets = bench.targets()
     by_name = {target.name: target for target in targets}
-    if DURABLE_2 not in by_name:
-        print(f"!! SKIPPED: {DURABLE_2}: `housepredict serve` has no --workers", flush=True)
     alone = [ready_in(by_name[BOOSTED], effort.rounds), memory_of(by_name[DURABLE], effort)]
     with ExitStack() as servers:
         _start(targets, servers)

@@ -91,12 +91,6 @@ class Bench:
     folder: Path
     server: postgres.Server
 
-    def has_workers(self) -> bool:
-        said = subprocess.run(
-            [self.python, "-m", "housepredict", "serve", "--help"], check=False, capture_output=True, text=True
-        )
-        return "--workers" in said.stdout
-
     def train(self, algorithm: str) -> Path:
         """A data folder with a King County model of all columns."""
         folder = self.folder / algorithm
@@ -154,11 +148,10 @@ class Bench:
         batch = self.bodies("batch.txt", [[{**LAB_BODY, "size": 1500 + row} for row in range(BATCH_ROWS)]])
         in_batches = self.service(BATCH, "batches", batch, rows=BATCH_ROWS)
         insert = (sys.executable, "-m", "benchmarks.throughput.baselines.bare_insert")
-        two = [self.service(DURABLE_2, "two", lab, workers=2)] if self.has_workers() else []
         return [
             self.tutorial(lab),
             self.durable(),
-            *two,
+            self.service(DURABLE_2, "two", lab, workers=2),
             self.service(MEMORY, "memory", lab, memory=True),
             self.under_uvicorn(FASTAPI, "fastapi_sklearn", lab),
             self.under_uvicorn(STARLETTE, "starlette_route", lab),
