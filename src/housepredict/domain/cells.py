@@ -31,6 +31,7 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
+_ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
 _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
@@ -69,6 +70,11 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int]) -> Way:
             return _numbers(present)
 
 
+def money(present: Mapping[Cell, int]) -> Readings:
+    """Amounts of money, as numbers. It has no third decimal: 450.000 is 450 thousand unless most cells disagree."""
+    return _each(present, _numbers(present, money=True))
+
+
 def booleans(present: Mapping[Cell, int]) -> Readings:
     """The cells that say true or false."""
     return _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
@@ -89,7 +95,7 @@ def dates(present: Mapping[Cell, int]) -> Readings:
     return _each(present, _dates(present))
 
 
-def _numbers(present: Mapping[Cell, int]) -> Way:
+def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
@@ -103,7 +109,13 @@ def _numbers(present: Mapping[Cell, int]) -> Way:
             return None
         return _digits(amount[2], money=bool(amount[1] or amount[3]))
 
-    fullest = _fullest([partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS], written, present)
+    def told(cell: Cell) -> str | None:
+        text = written(cell)
+        group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
+        # of 450.000, only a format that groups by points can read 450.000.000 as well
+        return f"{text}{group[1]}" if group else text
+
+    fullest = _fullest([partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS], told, present)
 
     def read(cell: Cell) -> Value | None:
         typed = isinstance(cell, int | float) and not isinstance(cell, bool)
