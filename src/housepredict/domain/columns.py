@@ -9,7 +9,7 @@ from functools import cached_property
 
 from attrs import field, frozen
 
-from housepredict.domain.cells import Readings, booleans, dates, is_missing, money, numbers, read_as, texts
+from housepredict.domain.cells import Readings, booleans, dates, money, numbers, present_in, read_as, texts
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
 
@@ -66,7 +66,7 @@ def words_of(name: str) -> str:
 
 def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None) -> Column:
     """Read a column as the kind given, or as the kind that its cells have."""
-    present = _present(cells)
+    present = present_in(cells)
     if kind is not None:
         return _column(name, kind, "as you said", cells, present, read_as(kind, present))
     kind, readings, why = _recognise(name, present)
@@ -75,12 +75,8 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None) -> C
 
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
     """Read a column of prices: numbers, as money is written."""
-    present = _present(cells)
+    present = present_in(cells)
     return _column(name, Kind.NUMBER, "prices", cells, present, money(present))
-
-
-def _present(cells: Sequence[Cell]) -> Mapping[Cell, int]:
-    return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
 
 
 def _column(
