@@ -105,7 +105,8 @@ def certain_dates(present: Mapping[Cell, int]) -> Way:
     """As `dates`, but no text is a date where formats that read equally many cells see different days in one."""
     counts = _counts(_date_text, present)
     best = _fullest(_DAY_FORMATS, counts)
-    rivals = [each for each in _DAY_FORMATS if _reads(each, counts) == _reads(best, counts)]
+    most = _reads(best, counts)
+    rivals = [each for each in _DAY_FORMATS if _reads(each, counts) == most]
     unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
     return partial(_read_date, form=_no_day if unclear else best)
 
@@ -121,7 +122,7 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
     def told(cell: Cell) -> str | None:
         text = _number_text(cell, accepted)
         group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
-        # of 450.000, only a format that groups by points can read 450.000.000 as well
+        # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
         return f"{text}{group[1]}" if group else text
 
     ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
