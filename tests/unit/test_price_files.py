@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -284,3 +285,9 @@ def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pyt
     with prices_at(None) as prices:
         made.estimate_table(houses_at(houses), prices, lambda _done, _total: None)
     assert capsys.readouterr().out.splitlines()[1].startswith("a,2500,3,10,254206.02,")
+
+
+def test_a_pipe_is_refused(tmp_path: Path, made: Any) -> None:
+    os.mkfifo(tmp_path / "houses")
+    with pytest.raises(UnreadableFile, match="houses is no regular file: save it to one first"):
+        Prices(made).predict_file(tmp_path / "houses", tmp_path / "prices.csv")

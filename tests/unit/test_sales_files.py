@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -293,3 +294,19 @@ def test_parquet_without_its_extra_says_what_to_install(read: Read, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'housepredict\[parquet\]'"):
         read(parquet(price=[1]))
+
+
+def test_a_pipe_is_refused_untouched_because_files_are_read_more_than_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "sales.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        os.write(writer, b"price\n1\n")
+        assert SalesFile(pipe).extent() is None
+        with pytest.raises(UnusableSales, match=r"sales\.csv is no regular file: save it to one first"):
+            SalesFile(pipe).read()
+        assert os.read(reader, 99) == b"price\n1\n"
+    finally:
+        os.close(writer)
+        os.close(reader)

@@ -68,6 +68,9 @@ class TableFile:
     def translated(self) -> Iterator[None]:
         """Raise a message that says what to do for whatever keeps the file from being read."""
         try:
+            # what is read of a pipe is gone, and all of it is read several times
+            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
+                raise self.refused("is no regular file: save it to one first")
             yield
         except FileNotFoundError as error:
             raise self.fault(f"There is no file {self.path}: check the path") from error
@@ -88,17 +91,21 @@ class TableFile:
         None for what cannot be read.
         """
         try:
-            if self.is_parquet():
-                from pyarrow.parquet import read_metadata
-
-                told = read_metadata(self.path)
-                return Extent(told.num_rows, told.num_columns)
-            with self._opener()(self.path, "rb") as lines:
-                header = lines.readline(_PIECE).decode("cp1252", "replace")
-                columns = max(header.count(delimiter) for delimiter in _DELIMITERS) + 1
-                return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
-        except (OSError, EOFError, zlib.error, ImportError, ValueError):
+            with self.translated():
+                return self._extent()
+        except (UnreadableFile, ImportError, ValueError):
             return None
+
+    def _extent(self) -> Extent:
+        if self.is_parquet():
+            from pyarrow.parquet import read_metadata
+
+            told = read_metadata(self.path)
+            return Extent(told.num_rows, told.num_columns)
+        with self._opener()(self.path, "rb") as lines:
+            header = lines.readline(_PIECE).decode("cp1252", "replace")
+            columns = max(header.count(delimiter) for delimiter in _DELIMITERS) + 1
+            return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
 
     def decoded(self, read: Callable[[str], T]) -> T:
         """What `read` makes of it in the encoding that it is in."""
