@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 
 _BOM = "\ufeff"
@@ -18,7 +19,8 @@ def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]
         text = content.decode().removeprefix(_BOM)
     except UnicodeDecodeError as error:
         raise NoTable(f"byte {error.start} is not UTF-8") from None
-    lines = text.splitlines(keepends=True)
+    # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
+    lines = list(io.StringIO(text, newline=""))
     first = next((line for line in lines if line.strip()), "")
     # strict: otherwise a quote that nobody closed would swallow the rows after it
     reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
