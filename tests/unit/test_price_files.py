@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.columns import read_column
-from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable, UnreadableFile
+from housepredict.domain.errors import InvalidHouses, InvalidSettings, RepositoryUnavailable, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.usecases import EstimatedTable
@@ -129,6 +129,23 @@ def test_of_a_run_that_fails_no_file_is_left_and_an_older_one_stays(made: Any, t
         Prices(made).predict_file(houses, prices)
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["houses.csv", output])
     assert prices.read_text() == "older"
+
+
+@pytest.mark.parametrize("output", ["prices.xlsx", "prices.parquet.gz"])
+def test_a_name_that_does_not_say_what_to_write_is_refused_before_anything_is_read(
+    made: Any, tmp_path: Path, output: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=rf"output .*{output} must end with \.csv, \.csv\.gz or \.parquet"):
+        Prices(made).predict_file(tmp_path / "missing.csv", tmp_path / output)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_may_end_in_capital_letters(estimate: Estimate, tmp_path: Path) -> None:
+    for output in "A.PARQUET", "a.Csv", "a.CSV.GZ":
+        estimate(HEADER + "a,2500,3,10\n", output)
+    assert pq.read_table(tmp_path / "A.PARQUET")["name"].to_pylist() == ["a"]
+    assert rows_of(tmp_path / "a.Csv")[0]["name"] == "a"
+    assert gzip.decompress((tmp_path / "a.CSV.GZ").read_bytes()).startswith(b"name,size")
 
 
 def test_a_folder_that_is_not_there_cannot_be_written_to(estimate: Estimate) -> None:

@@ -21,11 +21,11 @@ _GROUP = 50_000  # rows of a Parquet file that are written at once
 
 
 @contextmanager
-def price_file(path: Path | None) -> Iterator[CsvPrices | ParquetPrices]:
-    """A PriceTable in a file, which is there once all of it is written; of the kind that its name ends with: .csv,
-    .csv.gz or .parquet. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
+def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
+    """A PriceTable in a file, which is there once all of it is written: Parquet, or CSV, compressed if its name ends
+    with .gz. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
     """
-    if path is None or path.suffix != ".parquet":
+    if path is None or not parquet:
         with text_file(path) as text:
             yield CsvPrices(text)
     else:
