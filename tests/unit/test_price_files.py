@@ -90,6 +90,17 @@ def test_rows_that_break_rules_say_so_and_hold_up_no_other(estimate: Estimate, t
     ]
 
 
+@pytest.mark.parametrize("output", ["prices.csv", "prices.parquet"])
+def test_what_a_row_has_beyond_the_header_is_in_its_error(estimate: Estimate, tmp_path: Path, output: str) -> None:
+    assert estimate(HEADER + 'a,2500,3,10,"x, y",ü\nb,2500,3\n', output).refused == 2
+    path = tmp_path / output
+    rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else rows_of(path)
+    assert [(each["name"], each["age"] or "", each["error"]) for each in rows] == [
+        ("a", "10", 'has another number of fields than the header: ["x, y", "ü"]'),
+        ("b", "", "has another number of fields than the header"),
+    ]
+
+
 def test_of_many_refusals_the_first_are_told_and_all_written(estimate: Estimate, tmp_path: Path) -> None:
     table = estimate(HEADER + "a,,,\n" * (MOST_REFUSALS + 5))
     assert (table.refused, len(table.refusals)) == (MOST_REFUSALS + 5, MOST_REFUSALS)
