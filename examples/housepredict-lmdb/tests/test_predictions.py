@@ -19,6 +19,14 @@ class TestLmdbPredictions(PredictionRepositoryContract):
         with open_predictions(f"lmdb://{tmp_path}") as repository:
             yield repository
 
+    @pytest.fixture
+    def reopened(self, repository, tmp_path):
+        def opened():
+            repository._environment.close()  # a process has it open once
+            return open_predictions(f"lmdb://{tmp_path}")
+
+        return opened
+
 
 @given(batch=batches(min_size=1))
 def test_predictions_outlive_the_process(tmp_path_factory, batch):
