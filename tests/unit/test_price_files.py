@@ -270,9 +270,7 @@ def test_cells_say_what_they_say_when_a_model_is_trained(
 
 
 @given(
-    st.lists(
-        st.tuples(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r\n")), st.integers(1, 9))
-    ),
+    st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), st.integers(1, 9))),
     st.sampled_from(",;\t|"),
 )
 def test_what_is_no_feature_is_carried_over(
@@ -292,6 +290,7 @@ def test_what_is_no_feature_is_carried_over(
         return
     assert Prices(made).predict_file(houses, folder / "carried_prices.csv").refused == 0
     written = rows_of(folder / "carried_prices.csv", delimiter)
+    assert (folder / "carried_prices.csv").read_bytes().endswith(f"{delimiter}\n".encode())
     # as in every file that is read here, spaces after a delimiter belong to it
     assert [each["note"].lstrip(" ") for each in written] == [note.lstrip(" ") for note, _ in rows]
     expected = Prices(made).predict_many([{"size": 1000, "bedrooms": each, "age": each} for _, each in rows])

@@ -49,7 +49,7 @@ class CsvPrices:
         else:
             header, delimiter, cells = rows.origin.schema.names, ",", _written(rows.origin)
         if self._writer is None:
-            self._writer = csv.writer(self._stream, delimiter=delimiter, lineterminator="\n")
+            self._writer = csv.writer(self._stream, delimiter=delimiter)
             self._writer.writerow([*header, *PRICE_COLUMNS])
         self._writer.writerows(
             [*_fitted(row, len(header)), *("" if cell is None else cell for cell in said)]

@@ -14,21 +14,35 @@ from secrets import token_hex
 from stat import S_IMODE
 from typing import IO, cast
 
+from attrs import frozen
+
 from housepredict.domain.errors import UnreadableFile
 
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Raises UnreadableFile."""
+    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Its lines end with LF,
+    also those that are written with CR LF. Raises UnreadableFile.
+    """
     if path is None:
-        yield sys.stdout
+        yield cast("IO[str]", _Lines(sys.stdout))
         return
     with whole_file(path) as stream, _packed(stream) if path.suffix.lower() == ".gz" else nullcontext(stream) as opened:
         text = TextIOWrapper(opened, encoding="utf-8", newline="")
         try:
-            yield text
+            yield cast("IO[str]", _Lines(text))
         finally:
             text.detach()  # what is below it is closed by whoever opened it
+
+
+@frozen
+class _Lines:
+    """Lets csv.writer end rows with CR LF: of what ends lines, it quotes only what its own rows end with."""
+
+    _text: IO[str]
+
+    def write(self, text: str) -> int:
+        return self._text.write(text[:-2] + "\n" if text.endswith("\r\n") else text)
 
 
 def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
