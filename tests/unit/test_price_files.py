@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from housepredict.domain.columns import read_column
@@ -273,6 +273,7 @@ def test_cells_say_what_they_say_when_a_model_is_trained(
     st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), st.integers(1, 9))),
     st.sampled_from(",;\t|"),
 )
+@example(rows=[("a\rb\r\nc\nd\r", 1)], delimiter=",")
 def test_what_is_no_feature_is_carried_over(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]], delimiter: str
 ) -> None:
