@@ -25,6 +25,7 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
     [
         f"prediction,price,date\n{ID},200000.5,2025-05-30\n",
         f"id,price,date\r\n{ID},200000.50,2025-05-30\r\n",
+        f"prediction_id,price,date\n{ID},200000.5,2025-05-30\n",
         f"\ufeffDate, Price, ID\n\n2025-05-30 , 200000.5, {ID}",
         f'"prediction";"price";"date"\n"{ID}";"200000.5";"2025-05-30"\n\n',
         f"prediction,price,date\n{ID},2.000005e5,2025-05-30",
