@@ -105,7 +105,7 @@ def test_what_was_estimated_is_exported(run: Run, tmp_path: Path) -> None:
     with housepredict.open() as prices:
         assert [str(each.id) for each in prices.export()] == [each["id"] for each in predictions]
     code, _, err = run("export", "-o", "all.xlsx")
-    assert (code, "must end with .csv or .jsonl" in err) == (2, True)
+    assert (code, "must end with .jsonl, .jsonl.gz, .csv or .csv.gz" in err) == (2, True)
 
 
 def test_predictions_are_erased(run: Run) -> None:

@@ -6,6 +6,7 @@ Run by test_prediction_contract.py, in a pytest of its own; the name of this fil
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from threading import Event
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
 from housepredict.testing.drawn_predictions import newest_first
+from housepredict.testing.prediction_machine import Another
 from housepredict.testing.predictions import PredictionRepositoryContract
 
 
@@ -149,6 +151,35 @@ class Reviving(InMemoryPredictions):
         return known
 
 
+class Forgetful(InMemoryPredictions):
+    """Remembers what it has erased until its data is opened anew."""
+
+    def reopened(self) -> InMemoryPredictions:
+        self._erased.clear()
+        return self
+
+
+class Journalling(InMemoryPredictions):
+    """Writes down what comes, whether it was erased or not, and reads that when its data is opened anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: dict[UUID, Prediction] = {}
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        super().append(predictions)
+        self._written |= {each.id: each for each in predictions}
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        self._written = {each: kept for each, kept in self._written.items() if each not in ids}
+        return super().erase(ids)
+
+    def reopened(self) -> InMemoryPredictions:
+        anew = InMemoryPredictions()
+        anew.append(list(self._written.values()))
+        return anew
+
+
 class ShortSighted(InMemoryPredictions):
     """Erases what is there, and not what is on its way."""
 
@@ -219,6 +250,10 @@ def suite_of(broken: type[InMemoryPredictions]) -> type[PredictionRepositoryCont
         def repository(self) -> InMemoryPredictions:
             return broken()
 
+        @pytest.fixture
+        def reopened(self, repository: InMemoryPredictions) -> Another:
+            return lambda: nullcontext(getattr(repository, "reopened", lambda: repository)())
+
     return Suite
 
 
@@ -245,6 +280,8 @@ TestCareless = suite_of(Careless)
 TestIncluding = suite_of(Including)
 TestBackwards = suite_of(Backwards)
 TestReviving = suite_of(Reviving)
+TestForgetful = suite_of(Forgetful)
+TestJournalling = suite_of(Journalling)
 TestShortSighted = suite_of(ShortSighted)
 TestThorough = suite_of(Thorough)
 TestLate = suite_of(Late)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.columns import Column, read_column, words_of
+from housepredict.domain.columns import Column, read_column, read_prices, words_of
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell
 
@@ -95,6 +97,39 @@ def test_the_cells_tell_the_kind(column: list[Cell], kind: Kind, expected: list[
 def test_amounts_are_read_as_their_column_writes_them(column: list[Cell], expected: list[object]) -> None:
     assert values(column, kind=Kind.NUMBER) == expected
     assert read_column("price", column, Kind.NUMBER).unreadable == expected.count(None)
+
+
+@given(
+    st.lists(st.decimals(1, 10**9, places=2) | st.integers(1, 10**9), min_size=1, max_size=20),
+    st.sampled_from([*itertools.product(["", ",", " ", "'"], "."), *itertools.product(["", ".", " ", "'"], ",")]),
+    st.sampled_from(["{}", "${}", "{} €"]),
+)
+def test_prices_come_back_from_every_way_to_write_them(
+    amounts: list[Decimal | int], marks: tuple[str, str], form: str
+) -> None:
+    plain = str.maketrans(dict(zip(",.", marks, strict=True)))
+    written: list[Cell] = [form.format(f"{amount:,}".translate(plain)) for amount in amounts]
+    assert read_prices("price", written).values == [float(amount) for amount in amounts]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["450.000", "380.500"], [450000, 380500]),
+        (["450,000", "380,500"], [450000, 380500]),
+        (["450.000", "380.500", "1250000", "950"], [450000, 380500, 1250000, 950]),
+        (["450.000", "380.500", "45.00", "on request"], [450000, 380500, None, None]),
+        (["450,000", "380,500", "45,00", "on request"], [450000, 380500, None, None]),
+        (["450.000 €", "380.500"], [450000, 380500]),
+        (["450000.000", "380500.000", "10.000", "0.000"], [450000, 380500, 10, 0]),
+        (["450.125", "380.5", "1250.75"], [450.125, 380.5, 1250.75]),
+        ([450.125, 380, None], [450.125, 380, None]),
+    ],
+)
+def test_money_has_no_third_decimal_unless_most_of_its_column_says_otherwise(
+    column: list[Cell], expected: list[object]
+) -> None:
+    assert read_prices("price", column).values == expected
 
 
 def test_an_amount_in_another_currency_than_the_columns_is_unreadable() -> None:

@@ -10,9 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from housepredict.domain.correlation import (
+    Part,
     centred,
     combined_correlations,
     correlation,
+    dot,
     evenly,
     explained_share,
     rank_correlation,
@@ -41,7 +43,8 @@ def test_correlations_are_pearsons_of_the_values_or_their_ranks(rows: list[tuple
 @given(triples)
 def test_a_combination_correlates_as_if_it_were_a_column(rows: list[tuple[float, float, float]]) -> None:
     left, right, target = zip(*rows, strict=True)
-    combined = combined_correlations(centred(left), centred(right), centred(target))
+    away = centred(target)
+    combined = combined_correlations(Part.of(left, away), Part.of(right, away), dot(away, away))
     total = [a + b for a, b in zip(left, right, strict=True)]
     ratio = [a - b for a, b in zip(left, right, strict=True)]
     for found, column in zip(combined, (total, ratio, left, right), strict=True):

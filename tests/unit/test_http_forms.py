@@ -9,6 +9,8 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -16,9 +18,10 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from housepredict.domain.estimates import Prediction
-from housepredict.domain.features import Feature, FeatureSchema
-from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
+from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.features import Feature, FeatureSchema, House
+from housepredict.entrypoints.exports import csv_of
+from housepredict.entrypoints.houses_csv import houses_of_csv
 from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, unpacked
 from housepredict.entrypoints.http.negotiation import prefers_csv
 from housepredict.entrypoints.http.problems import Problem
@@ -65,6 +68,14 @@ class TestTables:
         expected = client.post("/predict", json=HOUSES).json()["predictions"]
         assert [each["prediction"] for each in found] == [each["prediction"] for each in expected]
 
+    def test_a_row_of_empty_cells_is_a_row_and_no_more_at_the_end(self, client: TestClient) -> None:
+        rows = "size,bedrooms,age\n2500,3,10\n,,\n900,1,-5\n,,\n ,,\n"
+        problem = assert_problem(post(client, rows, "text/csv"), 400, "missing-feature")
+        missing = [(f"/1/{name}", "missing") for name in ("age", "bedrooms", "size")]
+        assert sorted(broken(problem)) == [*missing, ("/2/age", "bounds")]
+        whole = post(client, ",,\nsize,bedrooms,age\n2500,3,10\n,,\n", "text/csv").json()
+        assert len(whole["predictions"]) == 1
+
     @pytest.mark.parametrize(
         "table",
         [
@@ -86,13 +97,13 @@ class TestTables:
         assert answer.headers["Vary"] == "Accept, Accept-Encoding"
         first, second = rows(answer.text)
         assert list(first) == [
-            "id", "created_at", "size", "bedrooms", "age", "prediction", "low_80", "high_80", "low_90", "high_90",
-            "fsd", "model_version", "valued_on", "warnings",
+            "prediction_id", "created_at", "model_version", "generation", "valued_on", "predicted_price",
+            "low_80", "high_80", "low_90", "high_90", "fsd", "caveats", "age", "bedrooms", "size",
         ]  # fmt: skip
-        assert (first["prediction"], first["low_80"], first["high_90"]) == (str(LAB_PRICE), "224336.03", "")
-        assert second["warnings"] == ""
-        assert [each["id"] for each in rows(remembered.text)] == [second["id"], first["id"]]
-        assert [each["prediction"] for each in rows(single.text)] == [str(LAB_PRICE)]
+        assert (first["predicted_price"], first["low_80"], first["high_90"]) == (str(LAB_PRICE), "224336.03", "")
+        assert second["caveats"] == ""
+        assert rows(remembered.text) == [second, first]
+        assert [each["predicted_price"] for each in rows(single.text)] == [str(LAB_PRICE)]
 
     def test_a_table_of_predictions_leads_to_what_is_older(self, client: TestClient) -> None:
         client.post("/predict", json=HOUSES)
@@ -137,17 +148,21 @@ class TestTables:
 
 @given(drawn_predictions.batches(drawn_predictions.estimates, min_size=1))
 def test_a_table_says_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
-    header, *found = csv.reader(io.StringIO(predictions_csv(batch).decode(), newline=""))
-    end = header[-9:]
-    assert end[0] == "prediction"
+    header, *found = csv.reader(io.StringIO(csv_of(batch).decode(), newline=""))
+    assert len(set(header)) == len(header)
     for row, each in zip(found, batch, strict=True):
-        assert len(row) == len(header)
-        said = dict(zip(end, row[-9:], strict=True))
-        assert (row[0], float(said["prediction"])) == (str(each.id), each.price)
+        said = dict(zip(header, row, strict=True))
+        assert (said["prediction_id"], float(said["predicted_price"])) == (str(each.id), each.price)
         bounds = {level: (low, high) for level, low, high in each.estimate.intervals}
         for level in (80, 90):
             expected = bounds.get(level, ("", ""))
             assert (said[f"low_{level}"], said[f"high_{level}"]) == tuple(map(str, expected))
+
+
+def test_a_feature_that_is_called_as_a_column_has_another_name_in_a_table() -> None:
+    estimate = Estimate(House({"low_80": 1, "size": 2, "new": True}), 3.0, "a")
+    (told,) = rows(csv_of([Prediction(uuid4(), datetime.now(UTC), estimate)]).decode())
+    assert (told["low_80"], told["feature low_80"], told["size"], told["new"]) == ("", "1", "2", "true")
 
 
 class TestGzip:

@@ -28,6 +28,7 @@ FAILURES = {
     "test_many_are_found_at_once": ["Limited"],
     "test_what_lies_between_two_ids_is_read_oldest_first": ["Including", "Backwards"],
     "test_what_was_erased_is_gone_and_never_recorded_again": ["Reviving", "ShortSighted"],
+    "test_what_was_erased_stays_gone_when_the_data_is_opened_anew": ["Forgetful", "Journalling", "Reviving"],
     "test_the_oldest_are_pruned_and_no_more_than_asked": ["Thorough", "Late"],
     "test_many_are_erased_at_once": ["Crammed"],
     "test_what_is_recorded_while_it_is_erased_is_gone": ["Leaving"],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,28 @@ def test_a_house_without_a_date_of_sale_is_estimated_for_the_latest() -> None:
     latest, unsaid = asked.assign(sold=pd.Timestamp("2020-10-26")), asked.assign(sold=pd.NaT)
     assert model.predict(latest).tolist() == model.predict(unsaid).tolist()
     assert (model.predict(early) < 0.7 * model.predict(latest)).all()
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y"])
+def test_a_price_depends_on_no_other_house_that_is_asked_for_and_text_is_read_as_in_fit(form: str) -> None:
+    frame, prices = houses()
+    days = pd.Series(pd.date_range("2020-01-01", periods=len(frame)))
+    frame = frame.assign(sold=days.dt.strftime(form), size=frame["size"].map("{:.3f}".format))
+    model = HousePriceRegressor(algorithm="ridge", sale_date="sold").fit(frame, prices * np.linspace(1, 2, len(frame)))
+    model = pickle.loads(pickle.dumps(model))
+    together = model.predict(frame)
+    assert [model.predict(frame[row : row + 1])[0] for row in range(40)] == together[:40].tolist()
+    assert model.predict(frame.assign(sold=days)).tolist() == together.tolist()
+
+
+def test_decimals_are_numbers() -> None:
+    frame, prices = houses(60)
+    exact = frame.assign(size=[None if np.isnan(each) else Decimal(repr(each)) for each in frame["size"]])
+    model = HousePriceRegressor(algorithm="ridge").fit(exact, prices)
+    assert (
+        model.predict(exact).tolist()
+        == HousePriceRegressor(algorithm="ridge").fit(frame, prices).predict(frame).tolist()
+    )
 
 
 def test_intervals_are_around_the_price_wider_the_surer_and_hold_what_they_say(fitted: HousePriceRegressor) -> None:

@@ -242,6 +242,15 @@ def test_a_sale_date_that_is_always_the_same_day_is_no_feature_and_yet_the_valua
     assert "sold" not in roles.features
 
 
+@pytest.mark.parametrize("price", [None, "Kaufpreis"])
+@pytest.mark.parametrize("mark", [".", ","])
+def test_the_price_is_read_as_money_whoever_says_which_column_it_is(price: str | None, mark: str) -> None:
+    columns: dict[str, list[Cell]] = {"area": AREAS}
+    columns[price or "price"] = [f"{int(str(each)):,}".replace(",", mark) for each in PRICES]
+    roles = assign_roles(SalesTable(columns, ""), TrainingOptions(price=price))
+    assert roles.price.values == [int(str(each)) for each in PRICES]
+
+
 @pytest.mark.parametrize("name", ["transaction_id", "MLS number", "agent_id", "sale id", "id"])
 def test_only_an_identifier_of_the_house_tells_resales_apart(name: str) -> None:
     expected = "house id" if name == "id" else "left out"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
+from housepredict.entrypoints.csv_table import table_of_csv
 from housepredict.entrypoints.sales_csv import sales_of_csv
 from housepredict.testing.drawn_sales import prices
 
@@ -24,6 +25,7 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
     [
         f"prediction,price,date\n{ID},200000.5,2025-05-30\n",
         f"id,price,date\r\n{ID},200000.50,2025-05-30\r\n",
+        f"prediction_id,price,date\n{ID},200000.5,2025-05-30\n",
         f"\ufeffDate, Price, ID\n\n2025-05-30 , 200000.5, {ID}",
         f'"prediction";"price";"date"\n"{ID}";"200000.5";"2025-05-30"\n\n',
         f"prediction,price,date\n{ID},2.000005e5,2025-05-30",
@@ -31,6 +33,15 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
 )
 def test_a_table_may_be_written_in_several_ways(content: str) -> None:
     assert sales_of_csv(content.encode()) == [SALE]
+
+
+@pytest.mark.parametrize("text", ["\u2028", "\u2029", "\x85", "\f", "\v", "\x1c", "\x1d", "\x1e", "\n", "\r", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=ascii)
+def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
+    cell = f"Main{text}Street"
+    written = f'"{cell}"' if text.strip("\r\n") == "" else cell
+    content = end.join(["70,a", f"71,{written}", "72,c", ""]).encode()
+    assert table_of_csv(content) == (["70", "a"], [["71", cell], ["72", "c"]])
 
 
 def test_a_table_without_rows_has_no_sales() -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -131,7 +132,32 @@ def test_rows_of_another_width_are_counted_once_whatever_the_encoding(read: Read
 
 def test_one_column_may_be_without_a_name(read: Read) -> None:
     assert list(read(b",price,size\n0,1,2\n").columns) == ["column 1", "price", "size"]
-    assert list(read(b"price,size,\n1,2,\n").columns) == ["price", "size", "column 3"]
+    assert list(read(b"price,size,\n1,2,\n3,4,5\n").columns) == ["price", "size", "column 3"]
+
+
+@pytest.mark.parametrize("ends", [",", ",,", ", ,,"])
+def test_columns_at_the_end_without_a_name_and_without_text_are_left_out(read: Read, ends: str) -> None:
+    table = read(f"price,size{ends}\n1,2{ends}\n3,4\n5,6{ends},7\n".encode())
+    assert (dict(table.columns), table.rejected) == ({"price": ["1", "3"], "size": ["2", "4"]}, {RAGGED: 1})
+
+
+@pytest.mark.parametrize("line", ["sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\ufeffsep=;\r", "sep=\t\n", "sep=^\n"])
+def test_a_first_line_of_excel_tells_the_delimiter(read: Read, tmp_path: Path, line: str) -> None:
+    delimiter = line.strip('\ufeff\r\n"')[4:]
+    content = f"{line}price;a,b\n1,5;2,5\n".replace(";", delimiter).encode()
+    assert dict(read(content).columns) == {"price": ["1,5"], "a,b": ["2,5"]}
+    if line.endswith("\n"):
+        assert extent_of(tmp_path, content) == Extent(1, 2)
+    with pytest.raises(UnusableSales, match=r"at line 3 .*check its quotes"):
+        read(f'{line.rstrip()}\nprice\n"3"x\n'.encode())
+
+
+def test_a_title_above_the_header_is_shown_as_the_header_that_it_is_taken_for(read: Read) -> None:
+    for title in "Sales of 2024", "Sales of 2024,,":
+        with pytest.raises(UnusableSales, match=f'header, "{title}"'):
+            read(f"{title}\nprice,size,beds\n1,2,3\n4,5,6\n".encode())
+    with pytest.raises(UnusableSales, match=r'header, "x{99}…"$'):
+        read(b"x" * 5000 + b"\nprice,size,beds\n1,2,3\n")
 
 
 def test_cells_that_repeat_share_their_memory(read: Read) -> None:
@@ -150,6 +176,7 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
         (b"price,size,price,size\n1,2,3,4\n", "rename price, size$"),
         (b"column 2,\n1,2\n", "rename column 2$"),
         (b"price,,size,\n1,2,3,4\n", "give columns 2, 4 one in the header"),
+        (b"price,size,size,,\n1,2,3,4,5\n", "give columns 4, 5 one in the header; and .* rename size$"),
         (b"price,size\n1,2\n\0\0,3\n", "export it as CSV in UTF-8"),
         ("price,size\n1,2\n".encode("utf-16"), "export it as CSV in UTF-8"),
         (b"price,size\n1,\x81\n", "export it as CSV in UTF-8"),
@@ -170,7 +197,7 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
         (b"PAR1", "is no Parquet file that can be read"),
         (b"PAR1 and then something else, PAR1", "is no Parquet file that can be read"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_what_cannot_be_read_is_refused_and_the_message_says_what_to_do(
     read: Read, content: bytes, what_to_do: str
@@ -293,3 +320,19 @@ def test_parquet_without_its_extra_says_what_to_install(read: Read, monkeypatch:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install '\.\[parquet\]'"):
         read(parquet(price=[1]))
+
+
+def test_a_pipe_is_refused_untouched_because_files_are_read_more_than_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "sales.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        os.write(writer, b"price\n1\n")
+        assert SalesFile(pipe).extent() is None
+        with pytest.raises(UnusableSales, match=r"sales\.csv is no regular file: save it to one first"):
+            SalesFile(pipe).read()
+        assert os.read(reader, 99) == b"price\n1\n"
+    finally:
+        os.close(writer)
+        os.close(reader)

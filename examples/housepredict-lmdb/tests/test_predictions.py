@@ -1,6 +1,7 @@
 """What every repository must do, and what this one does beyond: it outlives the process, and shares its folder."""
 
 import multiprocessing
+from contextlib import ExitStack
 
 import pytest
 from housepredict_lmdb import open_predictions
@@ -15,9 +16,21 @@ HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 
 class TestLmdbPredictions(PredictionRepositoryContract):
     @pytest.fixture
-    def repository(self, tmp_path):
-        with open_predictions(f"lmdb://{tmp_path}") as repository:
-            yield repository
+    def opened(self):
+        with ExitStack() as opened:
+            yield opened
+
+    @pytest.fixture
+    def repository(self, opened, tmp_path):
+        return opened.enter_context(open_predictions(f"lmdb://{tmp_path}"))
+
+    @pytest.fixture
+    def reopened(self, opened, tmp_path):
+        def reopen():
+            opened.close()  # a process has it open once
+            return open_predictions(f"lmdb://{tmp_path}")
+
+        return reopen
 
 
 @given(batch=batches(min_size=1))

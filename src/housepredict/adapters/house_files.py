@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from housepredict.adapters.tables import TableFile, TextRows, arrow_cells
-from housepredict.domain.cells import is_missing, way_to_read
+from housepredict.domain.cells import certain_dates, is_missing, way_to_read
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
@@ -113,7 +113,9 @@ class _Tally:
 def _reader(kind: Kind, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
     present = {cell: count for cell, count in seen.items() if not is_missing(cell)}
     # whether a number that must be whole is whole is for validation to say
-    read = way_to_read(Kind.NUMBER if kind is Kind.INTEGER else kind, present)
+    written = Kind.NUMBER if kind is Kind.INTEGER else kind
+    # what a row says may not depend on a guess: of 03/04/2015, which nothing else in the file explains, it has no day
+    read = certain_dates(present) if kind is Kind.DATE else way_to_read(written, present)
 
     def value(cell: Cell) -> object:
         if is_missing(cell):

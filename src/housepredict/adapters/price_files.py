@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,11 +23,11 @@ _GROUP = 50_000  # rows of a Parquet file that are written at once
 
 
 @contextmanager
-def price_file(path: Path | None) -> Iterator[CsvPrices | ParquetPrices]:
-    """A PriceTable in a file, which is there once all of it is written; of the kind that its name ends with: .csv,
-    .csv.gz or .parquet. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
+def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
+    """A PriceTable in a file, which is there once all of it is written: Parquet, or CSV, compressed if its name ends
+    with .gz. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
     """
-    if path is None or path.suffix != ".parquet":
+    if path is None or not parquet:
         with text_file(path) as text:
             yield CsvPrices(text)
     else:
@@ -47,11 +49,11 @@ class CsvPrices:
         else:
             header, delimiter, cells = rows.origin.schema.names, ",", _written(rows.origin)
         if self._writer is None:
-            self._writer = csv.writer(self._stream, delimiter=delimiter, lineterminator="\n")
+            self._writer = csv.writer(self._stream, delimiter=delimiter)
             self._writer.writerow([*header, *PRICE_COLUMNS])
         self._writer.writerows(
-            [*_fitted(row, len(header)), *("" if cell is None else cell for cell in cells_of(outcome))]
-            for row, outcome in zip(cells, outcomes, strict=True)
+            [*_fitted(row, len(header)), *("" if cell is None else cell for cell in said)]
+            for row, said in zip(cells, _said(rows, outcomes), strict=True)
         )
 
 
@@ -73,7 +75,7 @@ class ParquetPrices:
             columns = zip(*(_fitted(row, len(origin.header)) for row in origin.rows), strict=True)
             texts = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
             origin = pa.RecordBatch.from_arrays(texts, names=list(origin.header))
-        added = zip(*map(cells_of, outcomes), strict=True)
+        added = zip(*_said(rows, outcomes), strict=True)
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
         arrays = [pa.array(cells, type_) for cells, type_ in zip(added, types, strict=True)]
         fields = [*origin.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
@@ -114,6 +116,15 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         prices.close()
     except pa.ArrowException as error:
         raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
+
+
+def _said(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
+    """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
+    origin = rows.origin
+    beyond = (row[len(origin.header) :] for row in origin.rows) if isinstance(origin, TextRows) else repeat(())
+    for outcome, surplus in zip(outcomes, beyond, strict=False):
+        *others, error = cells_of(outcome)
+        yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)
 
 
 def _written(batch: Any) -> list[list[str]]:

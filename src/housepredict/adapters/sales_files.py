@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from housepredict.adapters.tables import TableFile, arrow_cells
+from housepredict.adapters.tables import TableFile, arrow_cells, quoted
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.sales import Cell, Extent, SalesTable
 
@@ -63,7 +63,7 @@ class SalesFile:
             columns = _parquet(file) if file.is_parquet() else file.decoded(lambda each: _csv(file, each, rejected))
         table = SalesTable(columns, digest, rejected)
         if not len(table):
-            fields = f"has no row with the {len(columns)} fields of its header"
+            fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
             raise file.refused(fields if rejected else "holds no sales, only a header")
         return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +26,10 @@ ENCODINGS = ("utf-8-sig", "cp1252")
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _DELIMITERS = ",;\t|"
+_TOLD = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first line, which tells the delimiter
 _SAMPLE = 50  # lines that show the delimiter
 _PIECE = 1024 * 1024  # bytes that are read to count lines
+_SHOWN = 100  # characters of a header in a message
 
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
 
@@ -68,6 +71,9 @@ class TableFile:
     def translated(self) -> Iterator[None]:
         """Raise a message that says what to do for whatever keeps the file from being read."""
         try:
+            # what is read of a pipe is gone, and all of it is read several times
+            if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
+                raise self.refused("is no regular file: save it to one first")
             yield
         except FileNotFoundError as error:
             raise self.fault(f"There is no file {self.path}: check the path") from error
@@ -88,16 +94,19 @@ class TableFile:
         None for what cannot be read.
         """
         try:
-            if self.is_parquet():
-                from pyarrow.parquet import read_metadata
+            with self.translated():
+                if self.is_parquet():
+                    from pyarrow.parquet import read_metadata
 
-                told = read_metadata(self.path)
-                return Extent(told.num_rows, told.num_columns)
-            with self._opener()(self.path, "rb") as lines:
-                header = lines.readline(_PIECE).decode("cp1252", "replace")
-                columns = max(header.count(delimiter) for delimiter in _DELIMITERS) + 1
-                return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
-        except (OSError, EOFError, zlib.error, ImportError, ValueError):
+                    told = read_metadata(self.path)
+                    return Extent(told.num_rows, told.num_columns)
+                with self._opener()(self.path, "rb") as lines:
+                    header = lines.readline(_PIECE).decode("utf-8-sig", "replace")
+                    if told := _TOLD.fullmatch(header):
+                        header = lines.readline(_PIECE).decode("utf-8", "replace")
+                    columns = max(header.count(delimiter) for delimiter in (told[1] if told else _DELIMITERS)) + 1
+                    return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
+        except (UnreadableFile, ImportError, ValueError):
             return None
 
     def decoded(self, read: Callable[[str], T]) -> T:
@@ -111,20 +120,40 @@ class TableFile:
 
     @contextmanager
     def text(self, encoding: str) -> Iterator[Text]:
-        """The table in a CSV file. Raises UnicodeDecodeError where it is in another encoding."""
+        """The table in a CSV file, without the last columns if they have neither a name nor any text. Raises
+        UnicodeDecodeError where it is in another encoding.
+        """
+        with self._rows(encoding) as (delimiter, found):
+            header = next(found, None)
+            if header is None:
+                raise self.refused("is empty")
+            named = max(position for position, name in enumerate(header, start=1) if name.strip())
+            rest, rows = slice(named, len(header)), found
+            if header[rest] and not self._has_text_in(rest, encoding):
+                del header[rest]
+                rows = ([*row[:named], *row[rest.stop :]] for row in found)
+            yield Text(header, self._names(header), delimiter, rows)
+
+    def _has_text_in(self, columns: slice, encoding: str) -> bool:
+        with self._rows(encoding) as (_, rows):
+            return any(_has_text(row[columns]) for row in rows)
+
+    @contextmanager
+    def _rows(self, encoding: str) -> Iterator[tuple[str, Iterator[list[str]]]]:
+        """The delimiter, and all rows with any text, the header first."""
         with self._opener()(self.path, "rt", encoding=encoding, newline="") as stream:
             lines = self._lines(stream)
             sample = list(islice(lines, _SAMPLE))
-            delimiter = _delimiter(sample)
+            told = _TOLD.fullmatch(sample[0]) if sample else None
+            delimiter = told[1] if told else _delimiter(sample)
             # strict: otherwise a quote that nobody closed would swallow the rows after it
-            reader = csv.reader(chain(sample, lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+            reader = csv.reader(
+                chain(sample[bool(told) :], lines), delimiter=delimiter, skipinitialspace=True, strict=True
+            )
             try:
-                header = next(filter(_has_text, reader), None)
-                if header is None:
-                    raise self.refused("is empty")
-                yield Text(header, self._names(header), delimiter, filter(_has_text, reader))
+                yield delimiter, filter(_has_text, reader)
             except csv.Error as error:
-                problem = f"is no proper CSV at line {reader.line_num} ({error}): check its quotes"
+                problem = f"is no proper CSV at line {reader.line_num + bool(told)} ({error}): check its quotes"
                 raise self.refused(problem) from error
 
     @contextmanager
@@ -160,15 +189,23 @@ class TableFile:
 
     def _names(self, header: Sequence[str]) -> list[str]:
         """The columns' names. One may have none: many programs write the number of the row there."""
-        names = [name.strip() for name in header]
-        unnamed = [str(position) for position, name in enumerate(names, start=1) if not name]
+        names = [name.strip() or f"column {position}" for position, name in enumerate(header, start=1)]
+        problems = []
+        unnamed = [str(position) for position, name in enumerate(header, start=1) if not name.strip()]
         if len(unnamed) > 1:
-            raise self.refused(f"has columns without a name: give columns {', '.join(unnamed)} one in the header")
-        names = [name or f"column {position}" for position, name in enumerate(names, start=1)]
+            problems.append(f"columns without a name: give columns {', '.join(unnamed)} one in the header")
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
-            raise self.refused(f"has several columns of the same name: rename {', '.join(repeated)}")
+            problems.append(f"several columns of the same name: rename {', '.join(repeated)}")
+        if problems:
+            raise self.refused(f"has in its header, {quoted(header)}, {'; and '.join(problems)}")
         return names
+
+
+def quoted(header: Sequence[str]) -> str:
+    """A header as messages show it, the beginning of a long one."""
+    text = ",".join(header)
+    return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"}"'
 
 
 def arrow_cells(column: Any) -> list[Cell]:

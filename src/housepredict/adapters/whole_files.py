@@ -7,26 +7,42 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from secrets import token_hex
+from stat import S_IMODE
 from typing import IO, cast
+
+from attrs import frozen
 
 from housepredict.domain.errors import UnreadableFile
 
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Raises UnreadableFile."""
+    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Its lines end with LF,
+    also those that are written with CR LF. Raises UnreadableFile.
+    """
     if path is None:
-        yield sys.stdout
+        yield cast("IO[str]", _Lines(sys.stdout))
         return
-    with whole_file(path) as stream, _packed(stream) if path.suffix == ".gz" else nullcontext(stream) as opened:
+    with whole_file(path) as stream, _packed(stream) if path.suffix.lower() == ".gz" else nullcontext(stream) as opened:
         text = TextIOWrapper(opened, encoding="utf-8", newline="")
         try:
-            yield text
+            yield cast("IO[str]", _Lines(text))
         finally:
             text.detach()  # what is below it is closed by whoever opened it
+
+
+@frozen
+class _Lines:
+    """Lets csv.writer end rows with CR LF: of what ends lines, it quotes only what its own rows end with."""
+
+    _text: IO[str]
+
+    def write(self, text: str) -> int:
+        return self._text.write(text[:-2] + "\n" if text.endswith("\r\n") else text)
 
 
 def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
@@ -36,7 +52,7 @@ def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of an older one once it is complete. Raises UnreadableFile."""
+    """A file that takes the place of an older one, and its mode, once it is complete. Raises UnreadableFile."""
     try:
         if path.exists() and not path.is_file():  # a pipe or a device
             with path.open("wb") as stream:
@@ -44,8 +60,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             return
         target = path.resolve()
         beside = target.with_name(f".{target.name}.{token_hex(4)}")
+        mode = S_IMODE(target.stat().st_mode) if target.exists() else None
         try:
-            with beside.open("xb") as stream:
+            # from the beginning nobody may read it who may not read the older one
+            with open(beside, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
+                if mode is not None:
+                    beside.chmod(mode)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

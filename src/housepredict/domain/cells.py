@@ -16,7 +16,9 @@ Readings = dict[Cell, Value]
 """What the cells that could be read say."""
 
 Way = Callable[[Cell], Value | None]
-"""How to read a cell that is not missing; None is for one that cannot be read."""
+"""How to read a cell that is not missing; None is for one that cannot be read. It can be pickled."""
+
+_Format = Callable[[str], Value | None]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "?", "-", "."})
 
@@ -31,6 +33,7 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
+_ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
 _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
@@ -48,8 +51,13 @@ def is_missing(cell: Cell) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
+def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
+    """The cells that are not missing, and how often each occurs."""
+    return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
+
+
 def read_as(kind: Kind, present: Mapping[Cell, int]) -> Readings:
-    """The cells of a column as a kind; `present` are the cells that are not missing, and how often each occurs."""
+    """The cells of a column as a kind; see present_in."""
     return _each(present, way_to_read(kind, present))
 
 
@@ -63,10 +71,14 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int]) -> Way:
         case Kind.CATEGORY:
             return _texts(present)
         case Kind.INTEGER:
-            number = _numbers(present)
-            return lambda cell: _whole(number(cell))
+            return partial(_read_whole, number=_numbers(present))
         case _:
             return _numbers(present)
+
+
+def money(present: Mapping[Cell, int]) -> Readings:
+    """Amounts of money, as numbers. It has no third decimal: 450.000 is 450 thousand unless most cells disagree."""
+    return _each(present, _numbers(present, money=True))
 
 
 def booleans(present: Mapping[Cell, int]) -> Readings:
@@ -89,7 +101,17 @@ def dates(present: Mapping[Cell, int]) -> Readings:
     return _each(present, _dates(present))
 
 
-def _numbers(present: Mapping[Cell, int]) -> Way:
+def certain_dates(present: Mapping[Cell, int]) -> Way:
+    """As `dates`, but no text is a date where formats that read equally many cells see different days in one."""
+    counts = _counts(_date_text, present)
+    best = _fullest(_DAY_FORMATS, counts)
+    most = _reads(best, counts)
+    rivals = [each for each in _DAY_FORMATS if _reads(each, counts) == most]
+    unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
+    return partial(_read_date, form=_no_day if unclear else best)
+
+
+def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
@@ -97,79 +119,92 @@ def _numbers(present: Mapping[Cell, int]) -> Way:
     del currencies[""]
     accepted = ["", *dict(currencies.most_common(1))]
 
-    def written(cell: Cell) -> str | None:
-        amount = _amount(cell)
-        if amount is None or (amount[1] or amount[3]) not in accepted:
-            return None
-        return _digits(amount[2], money=bool(amount[1] or amount[3]))
+    def told(cell: Cell) -> str | None:
+        text = _number_text(cell, accepted)
+        group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
+        # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
+        return f"{text}{group[1]}" if group else text
 
-    fullest = _fullest([partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS], written, present)
+    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
+    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)))
 
-    def read(cell: Cell) -> Value | None:
-        typed = isinstance(cell, int | float) and not isinstance(cell, bool)
-        value = cell if typed else fullest(text) if (text := written(cell)) is not None else None
-        return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
 
-    return read
+def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format) -> Value | None:
+    typed = isinstance(cell, int | float) and not isinstance(cell, bool)
+    value = cell if typed else form(text) if (text := _number_text(cell, accepted)) is not None else None
+    return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
+
+
+def _read_whole(cell: Cell, *, number: Way) -> Value | None:
+    value = number(cell)
+    return int(value) if value is not None and float(value).is_integer() else None
+
+
+def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
+    amount = _amount(cell)
+    if amount is None or (amount[1] or amount[3]) not in accepted:
+        return None
+    return _digits(amount[2], money=bool(amount[1] or amount[3]))
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
-    def written(cell: Cell) -> str:
-        return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
+    return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
 
-    are_codes = all(_WHOLE.fullmatch(written(cell)) for cell in present)
 
-    def read(cell: Cell) -> Value | None:
-        text = written(cell)
-        code = _WHOLE.fullmatch(text) if are_codes else None
-        return text if text_problem(text := code[1] if code else text) is None else None
+def _read_text(cell: Cell, *, are_codes: bool) -> Value | None:
+    text = _text(cell)
+    code = _WHOLE.fullmatch(text) if are_codes else None
+    return text if text_problem(text := code[1] if code else text) is None else None
 
-    return read
+
+def _text(cell: Cell) -> str:
+    return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
 
 
 def _dates(present: Mapping[Cell, int]) -> Way:
-    def written(cell: Cell) -> str | None:
-        if isinstance(cell, bool) or not isinstance(cell, str | int):
-            return None
-        text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
-        return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
+    return partial(_read_date, form=_fullest(_DAY_FORMATS, _counts(_date_text, present)))
 
-    fullest = _fullest([partial(_day, form=form) for form in _DATE_FORMATS], written, present)
 
-    def read(cell: Cell) -> Value | None:
-        if isinstance(cell, date):
-            return cell.isoformat()[:10]
-        return fullest(text) if (text := written(cell)) is not None else None
+def _read_date(cell: Cell, *, form: _Format) -> Value | None:
+    if isinstance(cell, date):
+        return cell.isoformat()[:10]
+    return form(text) if (text := _date_text(cell)) is not None else None
 
-    return read
+
+def _date_text(cell: Cell) -> str | None:
+    if isinstance(cell, bool) or not isinstance(cell, str | int):
+        return None
+    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
+    return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
 
 
 def _each(cells: Iterable[Cell], read: Way) -> Readings:
     return {cell: value for cell in cells if (value := read(cell)) is not None}
 
 
-def _fullest(
-    ways: Sequence[Callable[[str], Value | None]],
-    written: Callable[[Cell], str | None],
-    present: Mapping[Cell, int],
-) -> Callable[[str], Value | None]:
-    """The way of reading that reads most cells of a column, the first of several."""
+def _counts(written: Callable[[Cell], str | None], present: Mapping[Cell, int]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for cell, count in present.items():
         if (text := written(cell)) is not None:
             counts[text] += count
-    best, most = ways[0], 0
-    for way in ways:
-        count = sum(count for text, count in counts.items() if way(text) is not None)
+    return counts
+
+
+def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
+    """The format that reads most cells of a column, the first of several."""
+    best, most = forms[0], 0
+    for form in forms:
+        count = _reads(form, counts)
         if count > most:
-            best, most = way, count
+            best, most = form, count
         if most == counts.total():
             break
     return best
 
 
-def _whole(value: Value | None) -> Value | None:
-    return int(value) if value is not None and float(value).is_integer() else None
+def _reads(form: _Format, counts: Counter[str]) -> int:
+    """How many cells a format can read."""
+    return sum(count for text, count in counts.items() if form(text) is not None)
 
 
 def _amount(cell: Cell) -> re.Match[str] | None:
@@ -200,3 +235,10 @@ def _day(text: str, form: str) -> str | None:
         return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007  # a day has no zone
     except ValueError:
         return None
+
+
+def _no_day(_text: str) -> None:
+    """No format at all."""
+
+
+_DAY_FORMATS = tuple(partial(_day, form=form) for form in _DATE_FORMATS)

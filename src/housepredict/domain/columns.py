@@ -9,7 +9,7 @@ from functools import cached_property
 
 from attrs import field, frozen
 
-from housepredict.domain.cells import Readings, booleans, dates, is_missing, numbers, read_as, texts
+from housepredict.domain.cells import Readings, booleans, dates, money, numbers, present_in, read_as, texts
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
 
@@ -66,12 +66,22 @@ def words_of(name: str) -> str:
 
 def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None) -> Column:
     """Read a column as the kind given, or as the kind that its cells have."""
-    counts = Counter(cells)
-    present = {cell: count for cell, count in counts.items() if not is_missing(cell)}
+    present = present_in(cells)
     if kind is not None:
-        readings, why = read_as(kind, present), "as you said"
-    else:
-        kind, readings, why = _recognise(name, present)
+        return _column(name, kind, "as you said", cells, present, read_as(kind, present))
+    kind, readings, why = _recognise(name, present)
+    return _column(name, kind, why, cells, present, readings)
+
+
+def read_prices(name: str, cells: Sequence[Cell]) -> Column:
+    """Read a column of prices: numbers, as money is written."""
+    present = present_in(cells)
+    return _column(name, Kind.NUMBER, "prices", cells, present, money(present))
+
+
+def _column(
+    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: Readings
+) -> Column:
     distinct: Counter[Value] = Counter()
     for cell, value in readings.items():
         distinct[value] += present[cell]

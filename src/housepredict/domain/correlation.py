@@ -7,8 +7,26 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import groupby
 from operator import mul
+from typing import Self
+
+from attrs import field, frozen
 
 _NO_SPREAD = 1e-12  # what rounding leaves of the squares of a column that does not vary
+
+
+@frozen
+class Part:
+    """A column, centred, and its products with itself and with a target: they are the same in whichever combination."""
+
+    values: Sequence[float] = field(repr=False)
+    square: float
+    along: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], target: Sequence[float]) -> Self:
+        """That of a column and a target that is centred."""
+        away = centred(values)
+        return cls(away, dot(away, away), dot(away, target))
 
 
 def evenly(items: Sequence[int], most: int) -> Sequence[int]:
@@ -48,12 +66,10 @@ def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> floa
     return math.fsum(sum(each) ** 2 / len(each) for each in members.values()) / total if total > _NO_SPREAD else 0.0
 
 
-def combined_correlations(
-    left: Sequence[float], right: Sequence[float], target: Sequence[float]
-) -> tuple[float, float, float, float]:
-    """What correlates with a target, all of them centred: left + right, left - right, left, and right."""
-    a, b, c = dot(left, left), dot(right, right), dot(target, target)
-    ab, ac, bc = dot(left, right), dot(left, target), dot(right, target)
+def combined_correlations(left: Part, right: Part, square: float) -> tuple[float, float, float, float]:
+    """How these correlate with a target of that square: left + right, left - right, left, and right."""
+    a, b, c = left.square, right.square, square
+    ab, ac, bc = dot(left.values, right.values), left.along, right.along
     return (
         _coefficient(ac + bc, a + b + 2 * ab, c),
         _coefficient(ac - bc, a + b - 2 * ab, c),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Sequence
-from itertools import combinations
+from itertools import combinations, compress
+from operator import and_
 from statistics import median
 
 from attrs import field, frozen
 
 from housepredict.domain.columns import Column
-from housepredict.domain.correlation import centred, combined_correlations, evenly
+from housepredict.domain.correlation import Part, centred, combined_correlations, dot, evenly
 from housepredict.domain.features import Value
 
 PAIR_CORRELATION = 0.995
@@ -30,15 +31,36 @@ _ROUND_SCALE = 0.01
 
 @frozen
 class _Logs:
-    """Logarithms in the rows looked at, None where there is none; and centred, where none is missing."""
+    """The logarithms of columns and of a target in the rows looked at, 0 where there is none, and where there is one.
 
-    values: Sequence[float | None] = field(repr=False)
-    centred: Sequence[float] | None = field(repr=False)
+    `parts` are those columns that have all; `square` is that of the target, centred.
+    """
+
+    target: Sequence[float] = field(repr=False)
+    columns: Sequence[Sequence[float]] = field(repr=False)
+    present: Sequence[Sequence[bool]] = field(repr=False)
+    parts: Sequence[Part | None] = field(repr=False)
+    square: float
 
     @classmethod
-    def of(cls, values: Sequence[float | None]) -> _Logs:
-        known = [value for value in values if value is not None]
-        return cls(values, centred(known) if len(known) == len(values) else None)
+    def of(cls, target: Sequence[float], columns: Sequence[Sequence[float | None]]) -> _Logs:
+        away = centred(target)
+        filled = [[value or 0.0 for value in column] for column in columns]
+        present = [[value is not None for value in column] for column in columns]
+        parts = [Part.of(each, away) if all(known) else None for each, known in zip(filled, present, strict=True)]
+        return cls(target, filled, present, parts, dot(away, away))
+
+    def compare(self, first: int, second: int) -> tuple[float, float, float, float] | None:
+        """See combined_correlations; None if too few rows have both."""
+        left, right = self.parts[first], self.parts[second]
+        if left and right:
+            return combined_correlations(left, right, self.square)
+        both = list(map(and_, self.present[first], self.present[second]))
+        if sum(both) < _FEWEST:
+            return None
+        away = centred(list(compress(self.target, both)))
+        left, right = (Part.of(list(compress(self.columns[each], both)), away) for each in (first, second))
+        return combined_correlations(left, right, dot(away, away))
 
 
 @frozen
@@ -55,16 +77,17 @@ def find_leaking_pairs(
 ) -> dict[str, str]:
     """The column to blame in each pair that gives the price away, and how; in doubt it is none of the `measures`."""
     columns = [column for column in columns if len(column.distinct) > 2]
-    target = _Logs.of([math.log(float(price.values[row] or 1)) for row in rows])
-    logs = [_Logs.of([_logarithm(column.values[row]) for row in rows]) for column in columns]
+    target = [math.log(float(price.values[row] or 1)) for row in rows]
+    logarithms = [[_logarithm(column.values[row]) for row in rows] for column in columns]
+    logs = _Logs.of(target, logarithms)
     glance = evenly(range(len(rows)), _GLANCE)
-    near_target, *near = (_Logs.of([each.values[place] for place in glance]) for each in (target, *logs))
+    near = _Logs.of([target[place] for place in glance], [[each[place] for place in glance] for each in logarithms])
     pairs = []
     for first, second in combinations(range(len(columns)), 2):
-        glimpse = _compare(near[first], near[second], near_target)
+        glimpse = near.compare(first, second)
         if glimpse and max(map(abs, glimpse[:2])) < _GLANCE_CORRELATION:
             continue
-        found = _compare(logs[first], logs[second], target)
+        found = logs.compare(first, second)
         if found and (pair := _pair(columns[first], columns[second], found)):
             pairs.append(pair)
     blamed: dict[str, str] = {}
@@ -79,15 +102,6 @@ def find_leaking_pairs(
 
 def _logarithm(value: Value | None) -> float | None:
     return None if value is None or float(value) <= 0 else math.log(float(value))
-
-
-def _compare(left: _Logs, right: _Logs, target: _Logs) -> tuple[float, float, float, float] | None:
-    if left.centred and right.centred and target.centred:
-        return combined_correlations(left.centred, right.centred, target.centred)
-    complete = [values for values in zip(left.values, right.values, target.values, strict=True) if None not in values]
-    if len(complete) < _FEWEST:
-        return None
-    return combined_correlations(*(centred([each or 0.0 for each in values]) for values in zip(*complete, strict=True)))
 
 
 def _pair(left: Column, right: Column, found: tuple[float, float, float, float]) -> _Pair | None:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from attrs import evolve, field, frozen
 
-from housepredict.domain.columns import Column, read_column, words_of
+from housepredict.domain.columns import Column, read_column, read_prices, words_of
 from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
@@ -64,12 +64,15 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     """Decide what every column is for. Raises UnusableSales if a column that is needed or named is not there."""
     _check_names(table, options)
     price_name = options.price or _find_price(table.columns)
-    kinds = dict(options.kinds) | {price_name: Kind.NUMBER}
+    kinds = dict(options.kinds)
     if options.sale_date:
         kinds[options.sale_date] = Kind.DATE
     if table.schema:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
-    columns = {name: read(name, cells, kinds.get(name)) for name, cells in table.columns.items()}
+    columns = {
+        name: read_prices(name, cells) if name == price_name else read(name, cells, kinds.get(name))
+        for name, cells in table.columns.items()
+    }
     if table.schema:
         columns = {name: evolve(each, why="their schema says so") for name, each in columns.items()}
     price = columns[price_name]

@@ -104,7 +104,7 @@ class Prices:
 
         A row that breaks rules is written with an `error` and without a price, and counted as `refused`. Raises
         InvalidHouses for a file that lacks the column of a feature, UnreadableFile for one that cannot be read or
-        written, or as `predict`.
+        written, InvalidSettings for one whose name ends with none of .csv, .csv.gz and .parquet, or as `predict`.
         """
         with prices_at(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses)), table, progress or _silent)

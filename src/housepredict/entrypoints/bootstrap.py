@@ -32,6 +32,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
+from housepredict.entrypoints.output_names import ending_of
 from housepredict.entrypoints.plugins import PREDICTORS, load
 from housepredict.entrypoints.storage import Storage, needing
 
@@ -227,10 +228,12 @@ def houses_at(path: Path) -> HouseTable:
 
 
 def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """A file for prices, complete when the context is left; standard output if there is none."""
+    """A file for prices, complete when the context is left; standard output if there is none. Raises InvalidSettings
+    for a name that does not say what to write.
+    """
     from housepredict.adapters.price_files import price_file
 
-    return price_file(path)
+    return price_file(path, parquet=ending_of(path, ".csv", ".csv.gz", ".parquet") == ".parquet")
 
 
 def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 
 _BOM = "\ufeff"
@@ -13,17 +14,25 @@ class NoTable(Exception):
 
 
 def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """The names and the rows, empty lines left out, cells without the white space around them. Raises NoTable."""
+    """The names and the rows, cells without the white space around them. Raises NoTable.
+
+    Empty lines are left out, and rows of empty cells above the header and at the end. Between others these are rows:
+    whoever counts the answers would miss them.
+    """
     try:
         text = content.decode().removeprefix(_BOM)
     except UnicodeDecodeError as error:
         raise NoTable(f"byte {error.start} is not UTF-8") from None
-    lines = text.splitlines(keepends=True)
+    # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
+    lines = list(io.StringIO(text, newline=""))
     first = next((line for line in lines if line.strip()), "")
     # strict: otherwise a quote that nobody closed would swallow the rows after it
     reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
     try:
-        header, *rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))] or [[]]
+        rows = [row for line in reader if (row := [cell.strip() for cell in line]) not in ([], [""])]
     except csv.Error as error:
         raise NoTable(f"line {reader.line_num} is no proper CSV ({error}): check its quotes") from None
-    return header, rows
+    filled = [position for position, row in enumerate(rows) if any(row)]
+    if not filled:
+        return [], []
+    return rows[filled[0]], rows[filled[0] + 1 : filled[-1] + 1]

@@ -1,10 +1,11 @@
-"""Everything that is remembered, as a file: JSON, one prediction a line, or CSV with a column for each feature."""
+"""What was estimated: JSON, one prediction a line, or CSV with a column for each feature."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from housepredict.domain.errors import UnreadableFile
@@ -37,7 +38,7 @@ def write_csv(read: Read, stream: IO[str]) -> int:
     Raises UnreadableFile if one with another feature came between.
     """
     features = sorted({name for each in read() for name in each.estimate.house.values})
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream)
     writer.writerow([*COLUMNS, *(f"feature {name}" if name in COLUMNS else name for name in features)])
     count = 0
     for each in read():
@@ -47,6 +48,13 @@ def write_csv(read: Read, stream: IO[str]) -> int:
         writer.writerow([*_cells(each), *(_text(values.get(name)) for name in features)])
         count += 1
     return count
+
+
+def csv_of(predictions: Sequence[Prediction]) -> bytes:
+    """The same CSV of a few, in UTF-8."""
+    stream = io.StringIO()
+    write_csv(lambda: predictions, stream)
+    return stream.getvalue().encode("utf-8", "replace")
 
 
 def _cells(prediction: Prediction) -> Iterator[Any]:

@@ -1,16 +1,13 @@
-"""Houses as a table in CSV, a column a feature; and what was estimated of them as another."""
+"""Houses as a table in CSV, a column a feature."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
 
 from housepredict.domain.cells import is_missing
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.csv_table import NoTable, table_of_csv
@@ -85,36 +82,3 @@ def _value(kind: Kind, cell: str) -> object:
             return float(cell)
         case _:
             return cell
-
-
-def predictions_csv(predictions: Sequence[Prediction]) -> bytes:
-    """Predictions as a table in UTF-8, in order: `id`, the features, and what was said of each."""
-    features = list(dict.fromkeys(name for each in predictions for name in each.estimate.house.values))
-    levels = (80, 90)
-    bounds = [f"{name}_{level}" for level in levels for name in ("low", "high")]
-    output = io.StringIO()
-    writer = csv.writer(output)
-    writer.writerow(
-        ["id", "created_at", *features, "prediction", *bounds, "fsd", "model_version", "valued_on", "warnings"]
-    )
-    for each in predictions:
-        estimate = each.estimate
-        intervals = {interval.level: (interval.low, interval.high) for interval in estimate.intervals}
-        writer.writerow(
-            [
-                each.id,
-                each.created_at.isoformat(),
-                *(_cell(estimate.house.values.get(name)) for name in features),
-                estimate.price,
-                *(bound for level in levels for bound in intervals.get(level, ("", ""))),
-                estimate.fsd,
-                estimate.model_version,
-                estimate.valued_on,
-                " ".join(caveat.code for caveat in estimate.caveats),
-            ]
-        )
-    return output.getvalue().encode("utf-8", "replace")
-
-
-def _cell(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value

@@ -16,6 +16,7 @@ from housepredict.domain.usecases import Forgotten
 from housepredict.entrypoints import report
 from housepredict.entrypoints.bootstrap import Application, text_at
 from housepredict.entrypoints.exports import write_csv, write_lines
+from housepredict.entrypoints.output_names import ending_of
 from housepredict.entrypoints.sales_commands import day
 
 
@@ -32,14 +33,12 @@ def show(application: Application, options: argparse.Namespace) -> int:
 def export(application: Application, options: argparse.Namespace) -> int:
     """Write what was estimated to a file."""
     path = None if options.output == "-" else Path(options.output)
-    name = options.output.removesuffix(".gz")
-    if path and not name.endswith((".csv", ".jsonl")):
-        raise InvalidSettings(["-o must end with .csv or .jsonl, or .gz after that, or be - for JSON lines"])
+    ending = ending_of(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
     # before it is read: what is estimated meanwhile is none of it
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
-        count = write_csv(read, stream) if name.endswith(".csv") else write_lines(read(), stream)
+        count = write_csv(read, stream) if ending.startswith(".csv") else write_lines(read(), stream)
     print(f"housepredict: exported {count:,} predictions", file=sys.stderr)
     return 0
 

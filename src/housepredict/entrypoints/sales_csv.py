@@ -11,14 +11,15 @@ from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.csv_table import NoTable, table_of_csv
 
-_ALSO = {"id": "prediction"}
+_ALSO = {"id": "prediction", "prediction_id": "prediction"}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def sales_of_csv(content: bytes) -> Sequence[object]:
     """The sales of a table in UTF-8, as RecordSales takes them: what is no number stays text, for it to refuse.
 
-    The columns are `prediction` (or `id`), `price` and `date`, in any order, with commas or semicolons between them.
+    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order, with commas or
+    semicolons between them.
     Raises InvalidSales for what is no such table.
     """
     try:

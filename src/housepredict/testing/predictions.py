@@ -42,7 +42,8 @@ from housepredict.testing.prediction_machine import Another, PredictionRepositor
 class PredictionRepositoryContract:
     """Subclass it, and give it the fixture `repository`: an empty one.
 
-    If others can open the same data, in this process or after it, give it the fixture `another`, too.
+    If it keeps anything beyond its own life, give it the fixture `reopened`, too; if others can open the same data
+    meanwhile, `another`, which stands for both.
     """
 
     complete: ClassVar[bool] = True
@@ -57,6 +58,11 @@ class PredictionRepositoryContract:
     def another(self) -> Another | None:
         """A function that opens the data of `repository` once more, as a context manager; None if there is no way."""
         return None
+
+    @pytest.fixture
+    def reopened(self, another: Another | None) -> Another | None:
+        """As `another`, and `repository` is not used any more."""
+        return another
 
     def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:
         repository.check()
@@ -169,6 +175,21 @@ class PredictionRepositoryContract:
                 repository.append([*batch, *late])
             assert repository.erase(ids) == 0
             assert repository.erase([]) == 0
+
+    def test_what_was_erased_stays_gone_when_the_data_is_opened_anew(
+        self, repository: PredictionRepository, reopened: Another | None
+    ) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "anew")
+        kept, *erased, late = batch = [Prediction(id_, now, estimate) for id_ in new_ids.take(5, now)]
+        ids = [each.id for each in batch]
+        repository.append([kept, *erased])
+        with self._refused():
+            repository.erase([each.id for each in (*erased, late)])
+            repository.append(batch)
+            with (reopened or (lambda: nullcontext(repository)))() as later:
+                assert list(later.find(ids)) == [kept]
+                later.append(batch)
+                assert list(later.find(ids)) == [kept]
 
     @erasing
     @given(batch=batches(min_size=1), data=st.data(), limit=st.integers(1, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import ClassVar, Self
 
 import psycopg
 from attrs import define, field
@@ -61,3 +62,36 @@ class KeptConnection:
             if self._connection:
                 self._connection.close()
             self._connection = None
+
+
+@define
+class KeptTables:
+    """Tables that are asked small questions. Threads may share it; a process that forks opens its own.
+
+    `_contents` says in a word what is kept in them. `patience`, in seconds, bounds the wait for each answer. It
+    connects, and brings the database's tables up to date, when it is first used: who can do without it does.
+    """
+
+    _contents: ClassVar[str]
+
+    _database: Database
+    _patience: float = 5.0
+    _kept_connection: KeptConnection = field(init=False, repr=False)
+
+    @_kept_connection.default
+    def _not_connected(self) -> KeptConnection:
+        return KeptConnection(self._database, self._patience)
+
+    @classmethod
+    def at(cls, conninfo: str, patience: float = 5.0) -> Self:
+        """Those in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
+        return cls(Database.at(conninfo), patience)
+
+    def close(self) -> None:
+        """Close the connection; another one is made if it is used again."""
+        self._kept_connection.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[ImpatientConnection]:
+        with self._database.translated(self._contents), self._kept_connection() as connection:
+            yield connection

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Self
+from collections.abc import Sequence
+from typing import ClassVar
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define
 
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection
-from housepredict.adapters.postgres.kept import KeptConnection
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.kept import KeptTables
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 
@@ -23,25 +22,10 @@ DELETE FROM prediction_keys WHERE key IN (SELECT key FROM prediction_keys WHERE 
 
 
 @define
-class PostgresKeys:
-    """PredictionKeys in PostgreSQL. Threads may share it; a process that forks opens its own.
+class PostgresKeys(KeptTables):
+    """PredictionKeys in PostgreSQL."""
 
-    `patience`, in seconds, bounds the wait for each answer. It connects, and brings the database's tables up to date,
-    when it is first used.
-    """
-
-    _database: Database
-    _patience: float = 5.0
-    _kept_connection: KeptConnection = field(init=False, repr=False)
-
-    @_kept_connection.default
-    def _not_connected(self) -> KeptConnection:
-        return KeptConnection(self._database, self._patience)
-
-    @classmethod
-    def at(cls, conninfo: str, patience: float = 5.0) -> Self:
-        """The keys in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo), patience)
+    _contents: ClassVar[str] = "keys"
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         """The ids that were reserved for it, or None; see PredictionKeys."""
@@ -58,15 +42,6 @@ class PostgresKeys:
         """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
         with self._connected() as connection:
             return connection.execute(_PRUNE, (before, limit)).rowcount
-
-    def close(self) -> None:
-        """Close the connection; another one is made if it is used again."""
-        self._kept_connection.close()
-
-    @contextmanager
-    def _connected(self) -> Iterator[ImpatientConnection]:
-        with self._database.translated("keys"), self._kept_connection() as connection:
-            yield connection
 
 
 def _find(connection: ImpatientConnection, delivery: Delivery) -> Sequence[UUID] | None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Self
+from typing import ClassVar
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define
 
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection
-from housepredict.adapters.postgres.kept import KeptConnection
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.kept import KeptTables
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.recorded_sales import RecordedSale
@@ -40,25 +39,10 @@ DELETE FROM sales WHERE id IN (SELECT id FROM sales WHERE prediction < %s ORDER 
 
 
 @define
-class PostgresSales:
-    """A SaleRepository in PostgreSQL. Threads may share it; a process that forks opens its own.
+class PostgresSales(KeptTables):
+    """A SaleRepository in PostgreSQL."""
 
-    `patience`, in seconds, bounds the wait for each answer. It connects, and brings the database's tables up to date,
-    when it is first used: who can do without it does.
-    """
-
-    _database: Database
-    _patience: float = 5.0
-    _kept_connection: KeptConnection = field(init=False, repr=False)
-
-    @_kept_connection.default
-    def _not_connected(self) -> KeptConnection:
-        return KeptConnection(self._database, self._patience)
-
-    @classmethod
-    def at(cls, conninfo: str) -> Self:
-        """The sales in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo))
+    _contents: ClassVar[str] = "sales"
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         """Record a batch durably, all or nothing; see SaleRepository."""
@@ -95,18 +79,9 @@ class PostgresSales:
         """Everything that was recorded for a prediction, oldest first."""
         return self._read(_HISTORY, prediction)
 
-    def close(self) -> None:
-        """Close the connection; another one is made if it is used again."""
-        self._kept_connection.close()
-
     def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
         with self._connected() as connection:
             return [_sale(*row) for row in connection.execute(query, parameters)]
-
-    @contextmanager
-    def _connected(self) -> Iterator[ImpatientConnection]:
-        with self._database.translated("sales"), self._kept_connection() as connection:
-            yield connection
 
 
 def _is_new(connection: ImpatientConnection, delivery: Delivery) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from housepredict.domain.columns import Column, read_column
+from housepredict.domain.cells import Way, is_missing, present_in, way_to_read
 from housepredict.domain.features import House, Kind
 from housepredict.domain.sales import Cell
 
@@ -50,11 +51,19 @@ def kinds_of_frame(frame: Any) -> Mapping[str, Kind]:
     return {name: Kind.CATEGORY for name in frame.columns if str(frame[name].dtype).lower().startswith(_CATEGORIES)}
 
 
-def houses_of(cells: Cells, kinds: Mapping[str, Kind], read: Callable[..., Column] = read_column) -> Sequence[House]:
-    """The houses of the rows; what cannot be read as a column's kind is missing."""
-    columns = [read(name, cells[name], kind) for name, kind in kinds.items()]
-    rows = zip(*(column.values for column in columns), strict=True)
-    names = list(kinds)
+def ways_to_read(cells: Cells, kinds: Mapping[str, Kind]) -> Mapping[str, Way]:
+    """How the columns of these kinds are written."""
+    return {name: way_to_read(kind, present_in(cells[name])) for name, kind in kinds.items()}
+
+
+def houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
+    """The houses of the rows; what cannot be read as its column is written is missing."""
+    columns = []
+    for name, way in ways.items():
+        readings = {cell: way(cell) for cell in set(cells[name]) if not is_missing(cell)}
+        columns.append([readings.get(cell) for cell in cells[name]])
+    rows = zip(*columns, strict=True)
+    names = list(ways)
     return [House({name: value for name, value in zip(names, row, strict=True) if value is not None}) for row in rows]
 
 
@@ -67,6 +76,8 @@ def _cell(name: str, value: Any) -> Cell:
         value = item()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float):
         if math.isinf(value):
             raise ValueError(f"the column {name!r} contains infinity or a value too large for a number")

@@ -23,6 +23,7 @@ from housepredict.adapters.sklearn_model.frames import (
     is_frame,
     kinds_of_frame,
     names_of,
+    ways_to_read,
 )
 from housepredict.adapters.sklearn_model.recipes import Recipe, recipes
 from housepredict.adapters.sklearn_model.search import FOLDS
@@ -84,7 +85,9 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         cells, kinds, prices = self._checked(X, y)
         columns = {name: read(name, column, kinds.get(name)) for name, column in cells.items()}
         self.schema_ = self._schema(columns)
-        houses = houses_of(cells, _kinds(self.schema_))
+        # kept, for a price must not depend on which other houses are asked for: they may be written in another way
+        self._ways = ways_to_read(cells, {each.name: each.kind for each in self.schema_.features})
+        houses = houses_of(cells, self._ways)
         sales = [
             Sale(house, price, _key(house, self.schema_), _sold_on(house, self.schema_))
             for house, price in zip(houses, prices, strict=True)
@@ -176,7 +179,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             matrix = validate_data(self, given, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
             names = list(getattr(self, "feature_names_in_", names_of(matrix.shape[1])))
             cells = cells_of_array(matrix, names)
-        houses = houses_of(cells, _kinds(self.schema_))
+        houses = houses_of(cells, self._ways)
         form = unpack(self._serving, Algorithm(self.algorithm_))
         return valuation(form, Encoder(self.schema_)(houses))
 
@@ -190,10 +193,6 @@ def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequen
 def _require_sales(rows: int) -> None:
     if rows < FOLDS:
         raise ValueError(f"Found {rows} sample(s), and at least {FOLDS} are needed")
-
-
-def _kinds(schema: FeatureSchema) -> Mapping[str, Kind]:
-    return {feature.name: feature.kind for feature in schema.features}
 
 
 def _key(house: House, schema: FeatureSchema) -> str:

@@ -17,7 +17,8 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.json_objects import encode_each
-from housepredict.entrypoints.houses_csv import houses_of_csv, predictions_csv
+from housepredict.entrypoints.exports import csv_of
+from housepredict.entrypoints.houses_csv import houses_of_csv
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.codings import VARY, packed
@@ -85,7 +86,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
 
     def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
         if prefers_csv(headers) and not explain:
-            content, form = predictions_csv(predictions), _CSV_HEADERS
+            content, form = csv_of(predictions), _CSV_HEADERS
         else:
             content, form = written(predictions, given, body, _explained_answer if explain else _answer), HEADERS
         content, is_packed = packed(content, headers)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from housepredict import __version__
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.houses_csv import predictions_csv
+from housepredict.entrypoints.exports import csv_of
 from housepredict.entrypoints.http.answers import (
     LAB_EXAMPLE,
     backlog_document,
@@ -147,7 +147,7 @@ def predictions(request: Request) -> Response:
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
-        return response(predictions_csv(found), request.headers, CSV, headers)
+        return response(csv_of(found), request.headers, CSV, headers)
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
     if backlog := application_of(request).backlog():
         document["behind"] = backlog_document(backlog)

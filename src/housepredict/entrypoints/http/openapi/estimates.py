@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from housepredict.domain.drift import Movement
 from housepredict.domain.explanations import Unit
+from housepredict.entrypoints.exports import COLUMNS
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
@@ -49,8 +50,7 @@ _HOUSES = about(
 )
 TABLE = about(
     TEXT,
-    "UTF-8, commas: `id`, `created_at`, the features, `prediction`, `low_80`, `high_80`, `low_90`, `high_90`, `fsd`, "
-    "`model_version`, `valued_on`, and the codes of the `warnings`.",
+    f"UTF-8, commas: {', '.join(f'`{name}`' for name in COLUMNS)}, and the features.",
 )
 """Predictions in CSV."""
 ORIGIN: Json = {

@@ -91,7 +91,8 @@ SCHEMAS: Mapping[str, Json] = {
 
 _TABLE = about(
     FILE,
-    "UTF-8, commas or semicolons, a header and the columns `prediction` (or `id`), `price` and `date` in any order.",
+    "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or `id`), `price` and "
+    "`date` in any order.",
 )
 _KEY = idempotency_key("Makes it safe to send the request again: what came with a key is recorded once.")
 _ID = in_path("id", UUID, "The id of a prediction.")

@@ -1,0 +1,33 @@
+"""Houses of a file say what is certain, whatever other rows there are."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.entrypoints.bootstrap import houses_at
+
+
+@given(
+    st.lists(st.dates(date(1970, 1, 1), date(2068, 12, 31)), min_size=1, max_size=8),
+    st.sampled_from(["%m/%d/%Y", "%d/%m/%Y", "%d/%m/%y", "%d.%m.%Y", "%d %b %Y", "%Y-%m-%d"]),
+)
+@example([date(2015, 4, 3), date(2015, 5, 6)], "%d/%m/%Y")
+@example([date(2015, 4, 3), date(2015, 4, 25)], "%d/%m/%Y")
+@example([date(2015, 4, 4)], "%d/%m/%Y")
+def test_a_date_is_the_day_that_is_meant_or_refused_where_none_of_its_column_tells(
+    tmp_path_factory: pytest.TempPathFactory, days: list[date], form: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "dates.csv"
+    written = [day.strftime(form) for day in days]
+    path.write_text("row;sold\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(written)))
+    schema = FeatureSchema((Feature("sold", Kind.DATE),))
+    read = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
+    told = "/" not in form or any(day.day > 12 for day in days) or all(day.day == day.month for day in days)
+    assert read == [{"sold": day.isoformat() if told else cell} for day, cell in zip(days, written, strict=True)]
+    if not told:
+        assert "YYYY-MM-DD" in schema.violations(read[0] or {})[0].describe()
