@@ -69,6 +69,6 @@ def test_an_error_says_what_its_docstring_says_unless_it_is_told_more() -> None:
     assert str(RefusedModel()) == "A model version failed a check and was not loaded."
     assert str(HousepredictError("more")) == "more"
     assert str(InvalidSettings(["one", "two"])) == "one; two"
-    assert "the extra train of housepredict, which is not installed: pip install '.[train]'" in str(
+    assert "needs housepredict[train], which is not installed: pip install '.[train]'" in str(
         MissingExtra.named("train", "training")
     )

@@ -147,5 +147,5 @@ class MissingExtra(HousepredictError):
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:
         """The error for an extra of the package, e.g. `train`, that `purpose` needs."""
-        needed = f"pip install '.[{extra}]' in its checkout, or take a container image that has it"
-        return cls(f"{purpose} needs the extra {extra} of housepredict, which is not installed: {needed}")
+        needed = f"pip install '.[{extra}]' in a checkout, or take a container image that has it"
+        return cls(f"{purpose} needs housepredict[{extra}], which is not installed: {needed}")
