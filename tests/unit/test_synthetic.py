@@ -7,6 +7,8 @@ import pytest
 
 from housepredict.adapters.synthetic import SyntheticSales
 from housepredict.domain.features import Kind
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.roles import assign_roles
 from housepredict.domain.sales import SalesTable
 
 
@@ -56,3 +58,9 @@ def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) 
         errors = model.predict(features[test]) - prices[test]
         assert f"{np.mean(errors**2):.2f}" == "89841841.26"
         assert f"{model.predict([[2500, 3, 10]])[0]:.2f}" == "254206.02"
+
+
+def test_what_their_schema_says_is_not_taken_for_the_words_of_whoever_trains(table: SalesTable) -> None:
+    decisions = assign_roles(table, TrainingOptions()).decisions
+    assert decisions[1].why == "their schema says so; 1 to 5"
+    assert not [each for each in decisions if "you said" in each.why]
