@@ -124,6 +124,14 @@ def test_who_would_rather_speak_http_2_is_answered_in_http_1(service: Service, p
     assert [b"alive" in answers[1][1], b"extensions" in answers[2][1]] == [True, True]
 
 
+def test_however_many_offers_of_another_protocol_come_at_once_each_is_answered(service: Service) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with service.connect() as connection:
+        stream = connection.makefile("rb")
+        connection.sendall(request * 2000)
+        assert {read_answer(stream)[0] for _ in range(2000)} == {200}
+
+
 def faults(service: Service) -> list[str]:
     """What is logged of anything but requests."""
     lines = service.log.read_text().splitlines()

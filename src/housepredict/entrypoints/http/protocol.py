@@ -123,11 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Take what the client sends, unless it makes no sense or has no end."""
         self._chunk = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._offers_another_protocol():
-                self.data_received(self._without_the_offer() + data[upgrade.args[0] :])
-                return
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(self._fault)
             return
@@ -139,6 +135,19 @@ class HttpProtocol(HttpToolsProtocol):
         # the app sees to bodies that are too large: beyond twice that, it is chunks or trailers that have no end
         if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
+
+    def _parse(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._offers_another_protocol():
+                    return  # it is answered in the protocol that it came in
+                rest = memoryview(rest)[upgrade.args[0] :]
+                self._go_on_in_this_protocol()
+            else:
+                return
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app."""
@@ -159,14 +168,12 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the client would go on in another protocol, as Java's and curl's do in HTTP/2 if they are let."""
         return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
 
-    def _without_the_offer(self) -> bytes:
-        """The head of the request, to be answered as it came (RFC 9110, 7.8): the parser has left it without its body,
-        and another takes over.
-        """
+    def _go_on_in_this_protocol(self) -> None:
+        """Begin the request anew as if nothing were offered (RFC 9110, 7.8): the parser left it before its body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
-        return b"\r\n".join([first, *lines, b"", b""])
+        self.parser.feed_data(b"\r\n".join([first, *lines, b"", b""]))
 
     def on_response_complete(self) -> None:
         """Go on to what the client has sent meanwhile. uvicorn would start a timer for each response here."""
