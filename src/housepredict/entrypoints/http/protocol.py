@@ -61,6 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._part: object = None
         self._more = 0
         self._chunk = 0  # bytes that came last
+        self._offered = False  # whether the request that is being read offers to go on in another protocol
         # what `look` saw last: whose turn, in which request, and since when
         self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
         self._since = 0.0
@@ -123,7 +124,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Take what the client sends, unless it makes no sense or has no end."""
         self._chunk = len(data)
         try:
-            self._parse(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_on(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(self._fault)
             return
@@ -136,18 +140,14 @@ class HttpProtocol(HttpToolsProtocol):
         if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
-    def _parse(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
-        while True:
+    def _parse_on(self, rest: memoryview) -> None:
+        """Answer in this protocol who would rather go on in another, however often it is offered (RFC 9110, 7.8)."""
+        while self._offered:
             try:
+                self._begin_without_the_offer()
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                if not self._offers_another_protocol():
-                    return  # it is answered in the protocol that it came in
-                rest = memoryview(rest)[upgrade.args[0] :]
-                self._go_on_in_this_protocol()
-            else:
-                return
+                rest = rest[upgrade.args[0] :]
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app."""
@@ -156,20 +156,20 @@ class HttpProtocol(HttpToolsProtocol):
         if may_be and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
             self._fault = _TOO_LONG
             raise ValueError  # which ends the parsing
-        if not self._offers_another_protocol():
+        # as Java's client and curl offer HTTP/2
+        self._offered = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+        if not self._offered:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Go on to what follows."""
-        if not self._offers_another_protocol():
-            super().on_message_complete()
+        """Tell the app that the body is whole."""
+        cycle = self.cycle
+        if not self._offered and cycle and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
-    def _offers_another_protocol(self) -> bool:
-        """Whether the client would go on in another protocol, as Java's and curl's do in HTTP/2 if they are let."""
-        return self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
-
-    def _go_on_in_this_protocol(self) -> None:
-        """Begin the request anew as if nothing were offered (RFC 9110, 7.8): the parser left it before its body."""
+    def _begin_without_the_offer(self) -> None:
+        """Begin the request anew as if nothing were offered: the parser left it before its body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
