@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,41 @@ def test_both_ways_have_the_same_answer(service: Service, body: bytes) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1], body[1:]) if part)
     chunked = HEAD + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     assert alike(asked(service, as_usual(body))) == alike(asked(service, chunked))
+
+
+def test_a_head_that_comes_again_changes_no_answer(service: Service) -> None:
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        for body in [BODIES[0], *BODIES, BODIES[0]]:
+            connection.sendall(as_usual(body))
+            answer = Answer.read(stream)
+            assert answer
+            assert alike(answer) == alike(asked(service, as_usual(body)))
+
+
+def test_a_head_that_comes_again_may_come_in_parts_or_before_the_last_is_answered(service: Service) -> None:
+    first, *more = [
+        as_usual(json.dumps({**LAB_HOUSE, "size": size}).encode()) for size in (999, 1000, 1001, 1002, 1003)
+    ]
+    with service.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(first)
+        answers = [Answer.read(stream)]
+        for part in (more[0][:30], more[0][30:-4], more[0][-4:] + more[1][:50], more[1][50:], *more[2:]):
+            connection.sendall(part)
+        answers += [Answer.read(stream) for _ in more]
+    assert [answer and answer.document["input"]["size"] for answer in answers] == [999, 1000, 1001, 1002, 1003]
+
+
+def test_a_head_that_comes_again_has_the_limits_of_all(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, "--demo", HOUSEPREDICT_MAX_BODY="1024") as small,
+        small.connect() as connection,
+        connection.makefile("rb") as stream,
+    ):
+        for body, status in ((BODIES[0], 200), (BODIES[0] + b" " * 950, 200), (BODIES[0] + b" " * 1000, 413)):
+            connection.sendall(as_usual(body))
+            answer = Answer.read(stream)
+            assert answer
+            assert answer.status == status
 
 
 def test_a_request_for_an_explanation_leaves_the_lane_and_is_explained(service: Service) -> None:
@@ -140,14 +175,14 @@ def test_a_connection_closes_after_the_answer_if_the_client_says_so(service: Ser
 
 
 class Wire(asyncio.Transport):
-    """What a protocol writes, and when it first does."""
+    """What a protocol writes."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 5000), "peername": ("127.0.0.1", 50000)})
-        self.written: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.written: asyncio.Queue[bytes] = asyncio.Queue()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written.set_result(bytes(data))
+        self.written.put_nowait(bytes(data))
 
     def is_closing(self) -> bool:
         return False
@@ -159,8 +194,15 @@ class Wire(asyncio.Transport):
         """It never pauses."""
 
 
-def test_a_usual_request_does_not_reach_the_app(tmp_path: Path) -> None:
-    async def scene() -> bytes:
+class Broken:
+    """In place of a parser."""
+
+    def feed_data(self, data: bytes) -> None:
+        raise AssertionError(data)
+
+
+def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser(tmp_path: Path) -> None:
+    async def scene() -> Sequence[bytes]:
         made = application(lab_version())
         settings = Settings(tmp_path)
         app = Starlette()  # which has no routes
@@ -173,8 +215,13 @@ def test_a_usual_request_does_not_reach_the_app(tmp_path: Path) -> None:
         connection.connection_made(wire)
         connection.data_received(post(LAB_HOUSE))
         try:
-            return await wire.written
+            first = await wire.written.get()
+            connection.parser = Broken()  # type: ignore[assignment]  # it is not asked for anything
+            connection.data_received(post({**LAB_HOUSE, "size": 999}))
+            return [first, await wire.written.get()]
         finally:
             await asyncio.to_thread(app.state.estimator.close)
 
-    assert asyncio.run(scene()).startswith(b"HTTP/1.1 200 OK\r\n")
+    answers = asyncio.run(scene())
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 2
+    assert [json.loads(answer.partition(b"\r\n\r\n")[2])["input"]["size"] for answer in answers] == [2500, 999]
