@@ -70,6 +70,7 @@ def test_a_request_with_the_same_head_has_the_body_that_it_came_with(request: by
     requests(), st.integers(0, 500), st.integers(0, 3), st.binary(max_size=3) | st.sampled_from([b"\r\n", b"0", b"1"])
 )
 @example(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nA: b\r\n\r\n7", 34, 0, b"\r\nContent-Length: 1")
+@example(b"POST / HTTP/1.1\r\nContent-Length: 1\r\nA: b\r\n\r\n7", 39, 1, b"c")
 @example(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n7", 0, 0, b"")
 def test_what_is_known_again_is_parsed_alike(request: bytes, at: int, cut: int, put: bytes) -> None:
     head = known(request)
