@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.ports import Appending, PredictionRepository
 from housepredict.entrypoints import cli
 from housepredict.entrypoints.bootstrap import Application
 
@@ -26,6 +26,10 @@ class Forgetful:
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         self._whole.append(predictions[1:])
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        begun: Appending | None = self._whole.begin(predictions[1:])
+        return begun
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)

@@ -23,6 +23,7 @@ from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.json_objects import encode_each
+from housepredict.domain.ports import Appending
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
@@ -107,6 +108,10 @@ class PostgresPredictions:
         rows = _rows(predictions)
         with self._database.translated():
             self._writer.execute(rows)
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        """Begin to record a batch, as `append` does; see BeginsAppends."""
+        return self._writer.begin(_rows(predictions))
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""

@@ -1,12 +1,14 @@
 """The connection that predictions are written through: one a process, and one round trip a batch.
 
 It asks libpq itself. psycopg's way to execute a statement, and its pool's to lend a connection, let the interpreter's
-lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later.
+lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later. And it can
+send a statement, and leave who waits for the answer to do something else.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from select import POLLIN, POLLOUT, poll
 from threading import Lock
 
@@ -45,14 +47,34 @@ class Writer:
         with self._lock:
             server = self._connected().pgconn
             try:
-                if self._database.pooled:
-                    server.send_query_params(self._statement.encode(), [parameter.encode()])
-                else:
-                    server.send_query_prepared(_NAME, [parameter.encode()])
+                self._send(server, parameter)
                 self._finish(server)
             finally:
                 if server.transaction_status != pq.TransactionStatus.IDLE:
                     self._disconnect()  # it is not known what became of the statement
+
+    def begin(self, parameter: str) -> Statement | None:
+        """Send the statement; None where that would mean to wait, for another thread or for a connection."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        statement = None
+        try:
+            connection = None if self._closed else self._connection
+            if connection and not connection.hung_up():
+                self._send(connection.pgconn, parameter)
+                statement = Statement(self._database, connection.pgconn, self._deadline(), self._ended)
+        except psycopg.Error:
+            self._disconnect()
+        finally:
+            if statement is None:
+                self._lock.release()
+        return statement
+
+    def _ended(self) -> None:
+        """A statement that was begun is over."""
+        if self._connection and self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self._disconnect()  # it is not known what became of it
+        self._lock.release()
 
     def close(self) -> None:
         """Close the connection, for good."""
@@ -83,10 +105,19 @@ class Writer:
             self._connection.close()
         self._connection = None
 
+    def _send(self, server: pq.abc.PGconn, parameter: str) -> None:
+        if self._database.pooled:
+            server.send_query_params(self._statement.encode(), [parameter.encode()])
+        else:
+            server.send_query_prepared(_NAME, [parameter.encode()])
+
+    def _deadline(self) -> float:
+        # a server that is alive keeps to its own timeout first, and says so
+        return time.monotonic() + self._timeout + 1
+
     def _finish(self, server: pq.abc.PGconn) -> None:
         """Wait for the answer, and raise what it says."""
-        # a server that is alive keeps to its own timeout first, and says so
-        deadline = time.monotonic() + self._timeout + 1
+        deadline = self._deadline()
         while server.flush():
             _wait(server, POLLIN | POLLOUT, deadline)
         answered, fault = False, None
@@ -99,6 +130,55 @@ class Writer:
                 fault = error_from_result(result)
         if fault:
             raise fault
+
+
+@define(eq=False)
+class Statement:
+    """A statement that was sent; an Appending. The writer is its own until it is over."""
+
+    _database: Database
+    connection: pq.abc.PGconn
+    _deadline: float
+    _end: Callable[[], None]
+    _fault: psycopg.Error | None = field(default=None, init=False)
+
+    def fileno(self) -> int:
+        """See Appending."""
+        return self.connection.socket
+
+    def is_sent(self) -> bool:
+        """See Appending."""
+        try:
+            return not self.connection.flush()
+        except psycopg.Error:
+            return True  # nothing more goes that way; what is read says why
+
+    def is_done(self) -> bool:
+        """See Appending. Raises RepositoryUnavailable or RefusedPredictions."""
+        try:
+            if not self._is_answered():
+                return False
+            self._end()
+        except psycopg.Error as error:
+            self._fault = error
+            self._end()
+        if self._fault:
+            with self._database.translated():
+                raise self._fault
+        return True
+
+    def _is_answered(self) -> bool:
+        server = self.connection
+        server.consume_input()
+        while not server.is_busy():
+            result = server.get_result()
+            if result is None:
+                return True
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                self._fault = error_from_result(result)
+        if time.monotonic() >= self._deadline:
+            raise psycopg.OperationalError("the server does not answer")
+        return False
 
 
 def _wait(server: pq.abc.PGconn, events: int, deadline: float) -> None:

@@ -12,16 +12,16 @@ from uuid import UUID
 
 from attrs import define, evolve, field
 
+from housepredict.adapters.spooled.emptying import empty
 from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
-from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
+from housepredict.adapters.spooled.straight import Straight
+from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Backlog, PredictionRepository, TakenOver
+from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-_BATCH = 500
 
 
 @define
@@ -37,8 +37,11 @@ class SpooledPredictions:
     _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff
     _behind: ClosableRepository | None = field(default=None, init=False)
+    _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
+    # why what was begun last has failed, until the next append
+    _noticed: RepositoryUnavailable | None = field(default=None, init=False)
     # set: nothing of this process waits, and appends go straight through. Cleared, and set again, under the lock, which
     # an append to the spool holds too: none slips in between what is handed over last and the flag that says so.
     _direct: Event = field(factory=Event, init=False, repr=False)
@@ -67,6 +70,9 @@ class SpooledPredictions:
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch behind or, if that fails, in the spool. Raises RepositoryUnavailable if neither takes it."""
         with self._turn:
+            if self._noticed:
+                self._lose(self._noticed)
+                self._noticed = None
             behind = self._behind if self._direct.is_set() else None
             if behind is None:
                 self._spool.append(predictions)
@@ -77,6 +83,19 @@ class SpooledPredictions:
             with self._turn:
                 self._lose(fault)
                 self._spool.append(predictions)
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        """Begin to record a batch behind; None where it has to be appended, to the spool or after a wait."""
+        if not self._turn.acquire(blocking=False):
+            return None
+        direct = self._direct.is_set()
+        self._turn.release()
+        begun = self._begins.begin(predictions) if direct and self._begins else None
+        return Straight(begun, self._notice) if begun else None
+
+    def _notice(self, fault: RepositoryUnavailable) -> None:
+        # an append comes next, and may wait for the lock
+        self._noticed = fault
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
@@ -220,16 +239,17 @@ class SpooledPredictions:
     def _pass(self) -> bool:
         """Hand over what waits. Whether appends go straight through now."""
         if self._behind is None:
-            self._behind = self._open_behind()
+            self._behind = behind = self._open_behind()
+            self._begins = behind if isinstance(behind, BeginsAppends) else None
         self._tried.set()
         with self._spool.emptying() as mine:
-            moved = self._empty(self._behind) if mine else 0
+            moved = empty(self._spool, self._behind, self._mended) if mine else 0
             if not moved and (self._fault or not self._direct.is_set()):
                 self._behind.check()
                 self._fault = None
             # it is well, so appends may wait while it takes what came meanwhile: a busy service would leave no gap
             with self._turn:
-                moved += self._empty(self._behind) if mine else 0
+                moved += empty(self._spool, self._behind, self._mended) if mine else 0
                 if not self._fault and (mine or not self._spool.backlog().waiting):
                     self._direct.set()
                 else:
@@ -238,27 +258,5 @@ class SpooledPredictions:
             _log.info("%d predictions left the spool", moved)
         return self._direct.is_set()
 
-    def _empty(self, behind: PredictionRepository) -> int:
-        """Hand over all that waits, but not what others append meanwhile. How many those were."""
-        moved = 0
-        while batch := self._spool.oldest(_BATCH):
-            self._hand_over(behind, batch)
-            self._fault = None
-            moved += len(batch)
-            if len(batch) < _BATCH:
-                break
-        return moved
-
-    def _hand_over(self, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
-        try:
-            behind.append(batch)
-        except RefusedPredictions as error:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                self._hand_over(behind, batch[:middle])
-                self._hand_over(behind, batch[middle:])
-                return
-            _log.error("prediction %s is set aside in the spool: %s", batch[0].id, error)
-            self._spool.set_aside(batch[0], str(error))
-        else:
-            self._spool.remove(batch)
+    def _mended(self) -> None:
+        self._fault = None

@@ -1,14 +1,16 @@
 """What the core asks of the world. Adapters fit these protocols; they do not inherit from them.
 
-Every port is synchronous and takes a batch.
+Every port is synchronous and takes a batch; an append may be begun and asked for later, where a repository can.
 """
 
 from housepredict.domain.ports.clock import Clock
 from housepredict.domain.ports.keys import PredictionKeys
 from housepredict.domain.ports.models import ModelStore
 from housepredict.domain.ports.predictions import (
+    Appending,
     Backlog,
     Backlogged,
+    BeginsAppends,
     PredictionRepository,
     RepositoryOpener,
     TakenOver,
@@ -30,8 +32,10 @@ from housepredict.domain.ports.training import Fitted, Learned, Progress, Room, 
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
+    "Appending",
     "Backlog",
     "Backlogged",
+    "BeginsAppends",
     "Clock",
     "Explainer",
     "ExplainerLoader",

@@ -53,6 +53,33 @@ class PredictionRepository(Protocol):
         """Return if a batch could be recorded now."""
 
 
+class Appending(Protocol):
+    """An append that was begun. Who began it asks until it is done, each second at least, and in one thread."""
+
+    @property
+    def connection(self) -> object:
+        """What the append goes over: the same object for as long as the descriptor stands for the same."""
+
+    def fileno(self) -> int:
+        """The descriptor that can be read when there is something to ask for."""
+
+    def is_sent(self) -> bool:
+        """Whether all of the batch is on its way; if not, to be asked again when the descriptor can be written."""
+
+    def is_done(self) -> bool:
+        """Whether the batch is recorded, as after `append`. Raises RepositoryUnavailable where that is not known to be
+        so and is not to be waited for: it may be appended again then.
+        """
+
+
+@runtime_checkable
+class BeginsAppends(Protocol):
+    """A PredictionRepository whose appends need no thread to wait in."""
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        """Begin to record a batch; None where that would have to wait for something, and `append` is there for it."""
+
+
 @runtime_checkable
 class TakenOver(Protocol):
     """A repository that has taken over the predictions of the tutorial's service, which numbered them."""

@@ -51,6 +51,10 @@ class Predict:
         """Estimate houses that were checked for what is in service, and remember it; see above."""
         return self._remember(estimate(serving, houses))
 
+    def unrecorded(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
+        """As `record`, for who sees to it that they are appended."""
+        return self._identified(estimate(serving, houses))
+
     def any_number(self, given: Sequence[object]) -> Sequence[Prediction]:
         """As above, for more than a batch: every house is checked and estimated before the first batch is recorded."""
         serving = self._models.current()
@@ -89,13 +93,16 @@ class Predict:
         return self.record(serving, checked) if checked else []
 
     def _remember(self, estimates: Sequence[Estimate]) -> Sequence[Prediction]:
+        predictions = self._identified(estimates)
+        self._predictions.append(predictions)
+        return predictions
+
+    def _identified(self, estimates: Sequence[Estimate]) -> Sequence[Prediction]:
         now = self._clock.now()
-        predictions = [
+        return [
             Prediction(identifier, now, each)
             for identifier, each in zip(self._ids.take(len(estimates), now), estimates, strict=True)
         ]
-        self._predictions.append(predictions)
-        return predictions
 
     def one(self, given: object) -> Prediction:
         """A batch of one; pointers begin at the house itself: `/size`."""

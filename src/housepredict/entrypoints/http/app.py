@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from housepredict.domain.errors import HousepredictError
+from housepredict.domain.ports import BeginsAppends
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.estimator import Estimator
@@ -26,6 +28,7 @@ from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.http.tally import Tally
+from housepredict.entrypoints.http.unthreaded import Unthreaded
 from housepredict.entrypoints.settings import Settings, read_settings
 from housepredict.entrypoints.tracing import Tracing
 
@@ -73,22 +76,9 @@ def asgi_app(
             counting = meter or Meter.of(Tally.of(1))
             tracing = Tracing(tracer_provider) if tracer_provider else None
             observer = Observer.of(ROUTES, counting, settings_.access_log, tracing)
-            # one for each use case: who asks for no explanation does not wait for those of others
-            estimators = []
-            for name, estimate in (("plain", opened.predict), ("explained", opened.explain)):
-                lane = counting.lane(name)
-                estimator = Estimator(
-                    opened.live_model,
-                    evolve(estimate, predictions=TimedPredictions(opened.predictions, lane)),
-                    settings_.max_body,
-                    settings_.max_batch,
-                    settings_.max_waiting,
-                    # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
-                    settings_.client_timeout if embedded else None,
-                    observer,
-                    lane,
-                )
-                estimators.append(estimator)
+            # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
+            body_timeout = settings_.client_timeout if embedded else None
+            estimators = _estimators(opened, counting, observer, body_timeout, resources)
             counting.watch(lambda: sum(each.waiting() for each in estimators))
             app.state.cors_origins = settings_.cors_origins
             app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
@@ -127,6 +117,29 @@ def asgi_app(
     app.state.embedded = embedded
     app.state.stopping = False
     return app
+
+
+def _estimators(
+    application: Application, counting: Meter, observer: Observer, body_timeout: float | None, resources: ExitStack
+) -> Sequence[Estimator]:
+    """One for each use case: who asks for no explanation does not wait for those of others."""
+    made, settings = [], application.settings
+    for name, use_case in (("plain", application.predict), ("explained", application.explain)):
+        lane = counting.lane(name)
+        timed = TimedPredictions(application.predictions, lane)
+        predict, begin = evolve(use_case, predictions=timed), None
+        if name == "plain" and isinstance(application.predictions, BeginsAppends) and _may_wait_for_nothing(settings):
+            unthreaded = Unthreaded(predict, application.predictions, timed.append, lane)
+            resources.callback(unthreaded.close)
+            begin = unthreaded.begin
+        limits = settings.max_body, settings.max_batch, settings.max_waiting
+        made.append(Estimator(application.live_model, predict, *limits, body_timeout, observer, lane, begin))
+    return made
+
+
+def _may_wait_for_nothing(settings: Settings) -> bool:
+    """Whether estimates may be made in the event loop: a predictor of others may wait for whatever it likes."""
+    return settings.predictor is None and sys.platform != "win32"  # whose loops watch no descriptors
 
 
 def _open(application: Application) -> None:

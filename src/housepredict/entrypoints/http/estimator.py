@@ -13,7 +13,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
+from housepredict.entrypoints.http.coalescer import Begin, Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.meter import Lane
 from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import Problem
@@ -41,11 +41,12 @@ class Estimator:
     body_timeout: float | None = None
     observer: Observer = field(factory=Observer.alone)
     _lane: Lane | None = None
+    _begin: Begin[Job, Sequence[Prediction]] | None = None
     _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
     def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
-        return Coalescer(self._estimate, self.max_batch, self.max_waiting)
+        return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin)
 
     def in_service(self) -> InService:
         """What is in service. Raises NoModel, or why the version was refused."""
@@ -105,8 +106,14 @@ class Estimator:
             if len(jobs) == 1:
                 return [error]
             return [outcome for job in jobs for outcome in self._estimate_with(serving, [job])]
-        if self._lane and self.observer.tracing:
-            for job in jobs:
-                job.steps = began, *self._lane.last_commit
-        each = iter(predictions)
-        return [[next(each) for _ in job.houses] for job in jobs]
+        return shared_out(predictions, jobs, (began, *self._lane.last_commit) if self._lane else None)
+
+
+def shared_out(
+    predictions: Sequence[Prediction], jobs: Sequence[Job], steps: tuple[float, float, float] | None
+) -> Sequence[Sequence[Prediction]]:
+    """The predictions of a batch, for each job its own, and when they were made."""
+    each = iter(predictions)
+    for job in jobs:
+        job.steps = steps
+    return [[next(each) for _ in job.houses] for job in jobs]

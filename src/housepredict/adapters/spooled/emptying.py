@@ -1,0 +1,45 @@
+"""How a spool is emptied: oldest first, in batches, and what is refused for good is set aside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from housepredict.adapters.spooled.spool import Spool
+from housepredict.domain.errors import RefusedPredictions
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import PredictionRepository
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+def empty(spool: Spool, behind: PredictionRepository, taken: Callable[[], None]) -> int:
+    """Hand over all that waits, but not what others append meanwhile; tell of each batch that was taken.
+
+    Returns how many those were. Raises RepositoryUnavailable.
+    """
+    moved = 0
+    while batch := spool.oldest(_BATCH):
+        _hand_over(spool, behind, batch)
+        taken()
+        moved += len(batch)
+        if len(batch) < _BATCH:
+            break
+    return moved
+
+
+def _hand_over(spool: Spool, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
+    try:
+        behind.append(batch)
+    except RefusedPredictions as error:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            _hand_over(spool, behind, batch[:middle])
+            _hand_over(spool, behind, batch[middle:])
+            return
+        _log.error("prediction %s is set aside in the spool: %s", batch[0].id, error)
+        spool.set_aside(batch[0], str(error))
+    else:
+        spool.remove(batch)
