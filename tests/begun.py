@@ -32,7 +32,7 @@ def _close(*ends: socket.socket) -> None:
 
 @define(eq=False)
 class Held:
-    """An append that takes place when it is `released`, and is found done after that."""
+    """An append that takes place when it is looked at after its `release`: other bytes are no more than a beginning."""
 
     _append: Callable[[], None]
     connection: Wire = field(factory=Wire)
@@ -47,9 +47,8 @@ class Held:
         return True
 
     def is_done(self) -> bool:
-        if not select([self.connection.far], [], [], 0)[0]:
+        if not select([self.connection.far], [], [], 0)[0] or self.connection.far.recv(1) != b".":
             return False
-        self.connection.far.recv(1)
         self._append()
         return True
 

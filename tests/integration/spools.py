@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -16,6 +17,8 @@ from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import Appending
+from tests.begun import Held
 from tests.doubles import a_batch
 
 SOON = 20.0  # seconds: an upper bound for what takes milliseconds
@@ -71,6 +74,15 @@ class Behind(InMemoryPredictions):
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+class BeginningBehind(Behind):
+    """One whose appends can be begun."""
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        begun = Held(partial(self.append, predictions))
+        begun.release()
+        return begun
 
 
 @define

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from select import select
+from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve
+from attrs import define, evolve
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.repository import PostgresPredictions
@@ -146,13 +147,29 @@ def test_a_server_that_says_nothing_is_given_up(postgres: str, relay: Relay) -> 
         assert predictions.recent(10) == batch[::-1]
 
 
+@define
+class Counting:
+    """A repository, and how often it was asked to append something itself."""
+
+    _whole: Any
+    appends: int = 0
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        self.appends += 1
+        self._whole.append(predictions)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
 def test_after_a_failure_the_spool_takes_the_batch_and_nobody_asks_the_server_again(
     postgres: str, relay: Relay, tmp_path: Path
 ) -> None:
-    behind: list[PostgresPredictions] = []
+    behind: list[Counting] = []
 
-    def opened() -> PostgresPredictions:
-        behind.append(PostgresPredictions.open(make_conninfo(postgres, host="127.0.0.1", port=relay.port), timeout=0.1))
+    def opened() -> Counting:
+        conninfo = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
+        behind.append(Counting(PostgresPredictions.open(conninfo, timeout=0.1)))
         return behind[-1]
 
     spool = SqliteSpool.open(tmp_path / "spool.sqlite")
@@ -163,10 +180,13 @@ def test_after_a_failure_the_spool_takes_the_batch_and_nobody_asks_the_server_ag
         appending = begun(predictions, batch)
         with pytest.raises(RepositoryUnavailable):
             finish(appending)
-        behind[-1].close()  # whoever asks it now is told that it is closed
         predictions.append(batch)
+        assert [each.appends for each in behind] == [0]
         assert [each.id for each in spool.recent(10)] == [each.id for each in batch[::-1]]
         assert predictions.begin(a_batch(1)) is None
+        relay.thaw()
+        assert predictions.drained(SOON)
+        assert predictions.recent(10) == batch[::-1]
 
 
 def test_what_cannot_begin_behind_is_appended(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
+from tests.begun import Begun
 from tests.doubles import a_batch
-from tests.integration.spools import QUICK, SOON, Behind, Forgetful, Fresh, spooled
+from tests.integration.spools import QUICK, SOON, BeginningBehind, Behind, Forgetful, Fresh, spooled
 
 
 @frozen
@@ -45,7 +46,7 @@ class Outages(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.behind = Behind()
+        self.behind = BeginningBehind()
         self.acknowledged: list[UUID] = []
         self.open()
 
@@ -61,6 +62,12 @@ class Outages(RuleBasedStateMachine):
     def append(self, size: int) -> None:
         batch = a_batch(size)
         self.predictions.append(batch)
+        self.acknowledged += [each.id for each in batch]
+
+    @rule(size=st.integers(1, 5))
+    def begin(self, size: int) -> None:
+        batch = a_batch(size)
+        Begun(self.predictions).append(batch)
         self.acknowledged += [each.id for each in batch]
 
     @rule()

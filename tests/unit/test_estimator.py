@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +20,12 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.estimator import Estimator, Job
+from housepredict.entrypoints.http.meter import Meter
 from housepredict.entrypoints.http.problems import Problem
+from housepredict.entrypoints.http.tally import Tally
+from housepredict.entrypoints.http.unthreaded import Unthreaded
 from housepredict.testing.versions import a_version
+from tests.begun import BeginningInMemory
 
 
 @frozen
@@ -76,7 +81,15 @@ def outcomes(
     models = models or Models(InService(predictor(), 1))
 
     async def scene() -> list[Any]:
-        estimator = Estimator(models, Predict(models, into, SystemClock()), 1000, 100, waiting)
+        predict, begin = Predict(models, into, SystemClock()), None
+        with ExitStack() as resources:
+            if isinstance(into, BeginningInMemory):
+                unthreaded = Unthreaded(predict, into, into.append, Meter.of(Tally.of(1)).lane("plain"))
+                resources.callback(unthreaded.close)
+                begin = unthreaded.begin
+            return await asked(Estimator(models, predict, 1000, 100, waiting, begin=begin))
+
+    async def asked(estimator: Estimator) -> list[Any]:
         jobs: list[Job] = []
         for position, each in enumerate(sizes):
             if then and position == len(sizes) // 2:
@@ -90,6 +103,9 @@ def outcomes(
     return asyncio.run(scene())
 
 
+either_way = pytest.mark.parametrize("memory", [InMemoryPredictions, BeginningInMemory], ids=["thread", "loop"])
+
+
 def prices(outcome: Any) -> list[float]:
     return [each.price for each in outcome]
 
@@ -98,8 +114,11 @@ def recorded(predictions: InMemoryPredictions) -> set[UUID]:
     return {each.id for each in predictions.recent(1000)}
 
 
-def test_a_request_that_fails_fails_alone_and_the_others_are_answered_and_recorded() -> None:
-    kept = InMemoryPredictions()
+@either_way
+def test_a_request_that_fails_fails_alone_and_the_others_are_answered_and_recorded(
+    memory: type[InMemoryPredictions],
+) -> None:
+    kept = memory()
     first, no_price, pair, broken, last = outcomes([[10], [13], [20, 30], [666], [40]], kept)
     assert [prices(each) for each in (first, pair, last)] == [[1000.0], [2000.0, 3000.0], [4000.0]]
     assert isinstance(no_price, InvalidHouses)
@@ -114,8 +133,9 @@ def test_where_nothing_can_be_recorded_a_batch_is_not_tried_once_more_for_each_r
     assert into.asked <= 2  # the first request, maybe alone, and all that came meanwhile
 
 
-def test_each_request_is_estimated_by_the_model_that_it_was_checked_for() -> None:
-    kept = InMemoryPredictions()
+@either_way
+def test_each_request_is_estimated_by_the_model_that_it_was_checked_for(memory: type[InMemoryPredictions]) -> None:
+    kept = memory()
     found = outcomes([[10]] * 8, kept, then=InService(predictor("two", 200.0), 2))
     assert [prices(each) for each in found] == [[1000.0]] * 4 + [[2000.0]] * 4
     said = [(each.estimate.model_version, each.estimate.generation) for (each,) in found]
@@ -129,15 +149,17 @@ def test_a_version_that_comes_back_to_the_front_meanwhile_has_two_generations() 
     assert [each.estimate.generation for (each,) in found] == [1, 1, 3, 3]
 
 
-def test_past_the_bound_requests_are_told_to_come_back() -> None:
-    found = outcomes([[10]] * 10, InMemoryPredictions(), waiting=3)
+@either_way
+def test_past_the_bound_requests_are_told_to_come_back(memory: type[InMemoryPredictions]) -> None:
+    found = outcomes([[10]] * 10, memory(), waiting=3)
     refused = [each for each in found if isinstance(each, Problem)]
     assert len(refused) >= 5
     assert {(each.status, each.headers["Retry-After"]) for each in refused} == {(503, "1")}
     assert all(prices(each) == [1000.0] for each in found if each not in refused)
 
 
+@either_way
 @pytest.mark.parametrize("number", [1, 50])
-def test_any_number_of_requests_is_answered_in_order(number: int) -> None:
-    found = outcomes([[size] for size in range(20, 20 + number)], InMemoryPredictions())
+def test_any_number_of_requests_is_answered_in_order(number: int, memory: type[InMemoryPredictions]) -> None:
+    found = outcomes([[size] for size in range(20, 20 + number)], memory())
     assert [prices(each) for each in found] == [[100.0 * size] for size in range(20, 20 + number)]

@@ -126,6 +126,8 @@ def test_an_estimate_is_told_when_it_is_recorded_and_the_next_batch_is_what_came
         rest = [estimate(estimator, size) for size in (20, 30)]
         await turns()
         (begun,) = scene.predictions.begun
+        begun.connection.near.sendall(b"?")
+        await turns()
         assert not first.done()
         assert scene.predictions.recent(10) == []
         assert estimator.waiting() == 2
