@@ -36,6 +36,8 @@ class Held:
 
     _append: Callable[[], None]
     connection: Wire = field(factory=Wire)
+    unsent: int = 0
+    """So often it has more to send."""
 
     def release(self) -> None:
         self.connection.near.sendall(b".")
@@ -44,7 +46,8 @@ class Held:
         return self.connection.far.fileno()
 
     def is_sent(self) -> bool:
-        return True
+        self.unsent -= 1
+        return self.unsent < 0
 
     def is_done(self) -> bool:
         if not select([self.connection.far], [], [], 0)[0] or self.connection.far.recv(1) != b".":
@@ -58,11 +61,12 @@ class BeginningInMemory(InMemoryPredictions):
     """Its appends go over one connection, and are done at the first look unless they are to be `held`."""
 
     held: bool = False
+    unsent: int = 0
     begun: list[Held] = field(factory=list, init=False)
     _connection: Wire = field(factory=Wire, init=False)
 
     def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        self.begun.append(Held(partial(self.append, predictions), self._connection))
+        self.begun.append(Held(partial(self.append, predictions), self._connection, self.unsent))
         if not self.held:
             self.begun[-1].release()
         return self.begun[-1]

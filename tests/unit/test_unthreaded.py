@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from threading import current_thread
 
 import pytest
@@ -41,12 +42,15 @@ class Slow(PricePerFoot):
 
 @define
 class Failing(BeginningInMemory):
-    """What is begun fails, and so do appends if `for_good`."""
+    """What is begun fails, or so does to begin if `at_once`, and appends do if `for_good`."""
 
     for_good: bool = False
+    at_once: bool = False
     appended: list[Sequence[Prediction]] = field(factory=list)
 
     def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        if self.at_once:
+            self.fail()
         begun = super().begin(predictions)
         self.begun[-1]._append = self.fail
         return begun
@@ -142,6 +146,21 @@ def test_an_estimate_is_told_when_it_is_recorded_and_the_next_batch_is_what_came
     assert (scene.counted(BATCHES), scene.counted(COMMITS)) == (2, 2)
 
 
+def test_what_does_not_go_at_once_is_sent_bit_by_bit() -> None:
+    scene = Scene(BeginningInMemory(held=True, unsent=3))
+
+    async def played(estimator: Estimator) -> None:
+        outcome = estimate(estimator, 10)
+        await turns()
+        (begun,) = scene.predictions.begun
+        assert begun.unsent < 0
+        begun.release()
+        await outcome
+
+    scene.play(played)
+    assert len(scene.predictions.recent(10)) == 1
+
+
 def test_what_is_under_way_is_told_before_the_estimator_closes() -> None:
     scene = Scene(BeginningInMemory(held=True))
 
@@ -161,8 +180,11 @@ def test_what_is_under_way_is_told_before_the_estimator_closes() -> None:
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-def test_what_fails_is_appended_in_a_thread_as_it_was_and_nobody_is_told_another_estimate(for_good: bool) -> None:
-    scene = Scene(Failing(for_good=for_good))
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_fails_is_appended_in_a_thread_as_it_was_and_nobody_is_told_another_estimate(
+    for_good: bool, at_once: bool
+) -> None:
+    scene = Scene(Failing(for_good=for_good, at_once=at_once))
 
     async def played(estimator: Estimator) -> None:
         outcomes = await asyncio.gather(estimate(estimator, 10), estimate(estimator, 20, 30), return_exceptions=True)
@@ -202,6 +224,22 @@ def test_estimates_that_take_long_are_for_the_thread_until_another_model_comes()
     assert slow.threads[1:] == ["housepredict-batch"] * 2
     assert len(scene.predictions.begun) == 2
     assert len(scene.predictions.recent(10)) == 4
+
+
+def test_a_commit_is_looked_after_where_no_more_files_may_be_open() -> None:
+    scene = Scene(BeginningInMemory())
+
+    async def played(estimator: Estimator) -> None:
+        limits = getrlimit(RLIMIT_NOFILE)
+        task = estimate(estimator, 10)
+        setrlimit(RLIMIT_NOFILE, (scene.predictions._connection.far.fileno() + 1, limits[1]))
+        try:
+            await task
+        finally:
+            setrlimit(RLIMIT_NOFILE, limits)
+
+    scene.play(played)
+    assert len(scene.predictions.recent(10)) == 1
 
 
 def test_a_connection_that_is_replaced_is_watched_in_its_place() -> None:

@@ -15,13 +15,13 @@ from attrs import define, field
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Appending, BeginsAppends, InService
+from housepredict.domain.ports import Appending, BeginsAppends
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.estimator import Job, shared_out
 from housepredict.entrypoints.http.meter import Lane
 
 HOLD = 0.005
-"""Seconds that the estimates of a batch may hold the event loop."""
+"""Seconds for which a batch may hold the event loop, until it is sent."""
 
 LOOK_EVERY = 1.0
 """Seconds after which a commit is looked after of which nothing is heard."""
@@ -43,8 +43,8 @@ class _Batch:
 class Unthreaded:
     """Does batches in one event loop, one at a time.
 
-    It leaves to a thread those whose estimates would take long, by the least time that a house has taken this model so
-    far, those for several models, and those in which an estimate fails.
+    It leaves to a thread those that would take long, by the least time that a house has taken this model so far, those
+    for several models, and those in which an estimate fails.
     """
 
     _predict: Predict
@@ -53,7 +53,7 @@ class Unthreaded:
     _lane: Lane
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _watch: _Watch = field(init=False)
-    _timed: InService | None = field(default=None, init=False)
+    _timed: str | None = field(default=None, init=False)  # the version that has this pace
     _pace: float = field(default=0.0, init=False)  # seconds a house
     _batch: _Batch | None = field(default=None, init=False)
 
@@ -64,8 +64,8 @@ class Unthreaded:
     def begin(self, jobs: Sequence[Job], tell: Tell) -> bool:
         """Begin a batch, whose outcomes are told after this has returned; False if it is not for here."""
         serving = jobs[0].serving
-        if serving is not self._timed:
-            self._timed, self._pace = serving, 0.0
+        if serving.version.name != self._timed:
+            self._timed, self._pace = serving.version.name, 0.0
         houses = [house for job in jobs for house in job.houses]
         if len(houses) * self._pace > HOLD or not all(job.serving is serving for job in jobs):
             return False
@@ -74,16 +74,18 @@ class Unthreaded:
             predictions = self._predict.unrecorded(serving, houses)
         except Exception:  # noqa: BLE001  # the thread tells whoever asked for it, and them alone
             return False
-        estimated = time.perf_counter()
-        pace = (estimated - began) / len(houses)
-        self._pace = min(pace, self._pace or pace)
         self._lane.batch(len(houses))
-        self._batch = batch = _Batch(jobs, predictions, tell, began, estimated)
-        batch.appending = self._repository.begin(predictions)
+        self._batch = batch = _Batch(jobs, predictions, tell, began, time.perf_counter())
+        try:
+            batch.appending = self._repository.begin(predictions)
+        except Exception:  # noqa: BLE001  # if it fails once more in the thread, that is told
+            batch.appending = None
         if batch.appending:
             self._watch.follow(batch.appending)
         else:
             self._append_in_a_thread(batch)
+        pace = (time.perf_counter() - began) / len(houses)
+        self._pace = min(pace, self._pace or pace)
         return True
 
     def close(self) -> None:
@@ -97,7 +99,7 @@ class Unthreaded:
             return False
         try:
             done = batch.appending.is_done()
-        except Exception:  # noqa: BLE001  # if it fails once more in the thread, that is told
+        except Exception:  # noqa: BLE001  # as above
             self._append_in_a_thread(batch)
         else:
             if done:
@@ -142,9 +144,13 @@ class _Watch:
         """Look whenever something can be read, and every second."""
         if appending.connection is not self._connection:
             self.end()
-            self._connection, self._descriptor = appending.connection, os.dup(appending.fileno())
-            self._loop.add_reader(self._descriptor, self._read)
             self._timer = self._loop.call_later(LOOK_EVERY, self._look_again)
+            try:
+                self._descriptor = os.dup(appending.fileno())
+            except OSError:  # as many files are open as may be: every second is better than never
+                return
+            self._connection = appending.connection
+            self._loop.add_reader(self._descriptor, self._read)
         if self._descriptor is not None and not appending.is_sent():
             self._loop.add_writer(self._descriptor, self._write)
 
