@@ -162,6 +162,13 @@ class Counting:
         return getattr(self._whole, name)
 
 
+def test_an_append_that_nobody_asks_for_any_more_does_not_keep_the_repository_open(postgres: str) -> None:
+    with PostgresPredictions.open(postgres, timeout=0.1) as predictions:
+        begun(predictions, a_batch(1))
+    with pytest.raises(RepositoryUnavailable, match="closed"):
+        predictions.append(a_batch(1))
+
+
 def test_after_a_failure_the_spool_takes_the_batch_and_nobody_asks_the_server_again(
     postgres: str, relay: Relay, tmp_path: Path
 ) -> None:

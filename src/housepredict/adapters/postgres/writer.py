@@ -72,15 +72,19 @@ class Writer:
 
     def _ended(self) -> None:
         """A statement that was begun is over."""
+        if self._closed:
+            return  # it was not waited for
         if self._connection and self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self._disconnect()  # it is not known what became of it
         self._lock.release()
 
     def close(self) -> None:
         """Close the connection, for good."""
-        with self._lock:
-            self._closed = True
-            self._disconnect()
+        # a statement that was begun has its time to end, and no more: nobody may be there to ask for it
+        self._lock.acquire(timeout=self._timeout + 1)
+        self._closed = True
+        self._disconnect()
+        self._lock.release()
 
     def _connected(self) -> ImpatientConnection:
         if self._closed:
