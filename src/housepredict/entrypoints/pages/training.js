@@ -19,8 +19,11 @@ export async function showTrainings() {
   if (running) follow(running);
 }
 
-/** What it failed of, without the place where the service keeps the file. */
-const fault = ({ error, source }) => (error && source ? error.replaceAll(source, "The file") : error);
+/** What it failed of, as a sentence, and without the place where the service keeps the file. */
+function fault({ error, source }) {
+  const said = source ? error.replaceAll(source, "The file") : error;
+  return said[0].toUpperCase() + said.slice(1);
+}
 
 function result(training) {
   if (training.error) return fault(training);
@@ -66,7 +69,7 @@ function follow(training) {
 
 function ended(training) {
   const { state, promoted, model_version: version } = training;
-  const said = { succeeded: training.reasons.join(" "), failed: fault(training) }[state];
+  const said = { succeeded: training.reasons.join(" "), failed: training.error && fault(training) }[state];
   const next = promoted ? [el("a", { href: "" }, "Load the page of the new model")]
     : version ? ["To let it serve all the same, say in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
   report(el("p", {}, `Training ${state}. ${said ?? ""} `, ...next));
