@@ -21,7 +21,7 @@ from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.estimator import Estimator
 from housepredict.entrypoints.http.meter import BATCHES, COMMITS, Meter
 from housepredict.entrypoints.http.tally import Tally
-from housepredict.entrypoints.http.unthreaded import HOLD, Unthreaded
+from housepredict.entrypoints.http.unthreaded import FEW, HOLD, TRIALS, Unthreaded
 from tests.begun import BeginningInMemory, Held, Wire
 from tests.unit.test_estimator import Models, PricePerFoot, predictor
 
@@ -209,21 +209,22 @@ def test_a_commit_of_which_nothing_is_heard_is_looked_after() -> None:
     scene.play(played)
 
 
-def test_estimates_that_take_long_are_for_the_thread_until_another_model_comes() -> None:
+def test_batches_that_take_long_after_some_trials_are_for_the_thread_until_another_model_comes() -> None:
     slow = Slow(*(getattr(predictor(), name) for name in ("version", "per_foot")))
     scene = Scene(BeginningInMemory(), Models(InService(slow, 1)))
 
     async def played(estimator: Estimator) -> None:
-        for _ in range(3):
+        await estimate(estimator, *range(20, 20 + FEW + 1))
+        for _ in range(TRIALS + 2):
             await estimate(estimator, 10)
         scene.models.serving = InService(predictor("quick"), 2)
         await estimate(estimator, 10)
 
     scene.play(played)
-    assert slow.threads[0] == "MainThread"
-    assert slow.threads[1:] == ["housepredict-batch"] * 2
-    assert len(scene.predictions.begun) == 2
-    assert len(scene.predictions.recent(10)) == 4
+    here, thread = "MainThread", "housepredict-batch"
+    assert slow.threads == [thread, *[here] * TRIALS, thread, thread]
+    assert len(scene.predictions.begun) == TRIALS + 1
+    assert len(scene.predictions.recent(100)) == FEW + TRIALS + 4
 
 
 def test_a_commit_is_looked_after_where_no_more_files_may_be_open() -> None:

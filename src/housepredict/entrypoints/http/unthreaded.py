@@ -7,6 +7,7 @@ the same machine that takes about as long as the commit.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,9 @@ from housepredict.entrypoints.http.meter import Lane
 
 HOLD = 0.005
 """Seconds for which a batch may hold the event loop, until it is sent."""
+
+TRIALS, FEW = 8, 16
+"""So many batches of so few houses are done here whatever they take: the first of a model are slower than others."""
 
 LOOK_EVERY = 1.0
 """Seconds after which a commit is looked after of which nothing is heard."""
@@ -54,7 +58,8 @@ class Unthreaded:
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _watch: _Watch = field(init=False)
     _timed: str | None = field(default=None, init=False)  # the version that has this pace
-    _pace: float = field(default=0.0, init=False)  # seconds a house
+    _pace: float = field(default=math.inf, init=False)  # seconds a house
+    _trials: int = field(default=TRIALS, init=False)  # that are left
     _batch: _Batch | None = field(default=None, init=False)
 
     @_watch.default
@@ -65,9 +70,10 @@ class Unthreaded:
         """Begin a batch, whose outcomes are told after this has returned; False if it is not for here."""
         serving = jobs[0].serving
         if serving.version.name != self._timed:
-            self._timed, self._pace = serving.version.name, 0.0
+            self._timed, self._pace, self._trials = serving.version.name, math.inf, TRIALS
         houses = [house for job in jobs for house in job.houses]
-        if len(houses) * self._pace > HOLD or not all(job.serving is serving for job in jobs):
+        is_short = len(houses) <= FEW if self._trials else len(houses) * self._pace <= HOLD
+        if not is_short or not all(job.serving is serving for job in jobs):
             return False
         began = time.perf_counter()
         try:
@@ -84,8 +90,8 @@ class Unthreaded:
             self._watch.follow(batch.appending)
         else:
             self._append_in_a_thread(batch)
-        pace = (time.perf_counter() - began) / len(houses)
-        self._pace = min(pace, self._pace or pace)
+        self._pace = min(self._pace, (time.perf_counter() - began) / len(houses))
+        self._trials = max(self._trials - 1, 0)
         return True
 
     def close(self) -> None:
