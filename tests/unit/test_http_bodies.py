@@ -47,7 +47,7 @@ def client() -> Iterator[TestClient]:
         ('{"size": 1}'.encode("utf-16-le"), "line 1"),
         (b'{"a": "\xff"}', "Byte 7 is not UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', "UTF-8"),
-        (b'{"size": %b,}' % (b"1" * 5000), "line 1, column 5011"),
+        (b'{"size": %b,}' % (b"1" * 5000), "line 1, column 501"),
         (b'{"size": %b' % (b"1" * 5000), "line 1"),
         (b"[" * MAX_BODY, "nested"),
         (b"[" * 10_000 + b"]" * 10_000, "nested"),
