@@ -160,6 +160,10 @@ class Counting:
         self.appends += 1
         self._whole.append(predictions)
 
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        begun: Appending | None = self._whole.begin(predictions)
+        return begun
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -20,6 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.ports import Appending
 from tests.begun import Begun
 from tests.doubles import a_batch
 from tests.integration.spools import QUICK, SOON, BeginningBehind, Behind, Forgetful, Fresh, spooled
@@ -31,6 +33,10 @@ class Mortal:
 
     _whole: Any
     _killed: Event
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        begun: Appending | None = self.__getattr__("begin")(predictions)
+        return begun
 
     def __getattr__(self, name: str) -> Any:
         if self._killed.is_set():
