@@ -173,7 +173,7 @@ def _leaves_up(estimator: Any) -> Iterator[Trees]:
 @pytest.mark.parametrize("damages", [_thresholds_down, _thresholds_up, _missing_turned, _categories_turned, _leaves_up])
 def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[Any], Iterator[Trees]]) -> None:
     estimator, table = _trained()
-    prove_trees(estimator, flatten(estimator), table.for_trees)
+    prove_trees(estimator, flatten(estimator), table.for_trees, table.names[table.columns.for_trees])
     rows = adversaries(estimator, table.for_trees, 1, 1000)
     right = raw_predictions(estimator, rows)
     found, told = 0, 0
@@ -188,7 +188,7 @@ def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[An
 
 def _refused(estimator: Any, form: Trees, table: Table) -> bool:
     try:
-        prove_trees(estimator, form, table.for_trees)
+        prove_trees(estimator, form, table.for_trees, table.names[table.columns.for_trees])
     except RefusedModel:
         return True
     return False

@@ -219,9 +219,10 @@ def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: An
         table.categorical, table.for_trees, table.log_prices, loss="squared_error", leaves=31, iterations=12, seed=42
     )
     right = flatten(estimator)
-    prove_trees(estimator, right, table.for_trees)
+    names = table.names[table.columns.for_trees]
+    prove_trees(estimator, right, table.for_trees, names)
     with pytest.raises(RefusedModel, match="differs from the model"):
-        prove_trees(estimator, damage(right), table.for_trees)
+        prove_trees(estimator, damage(right), table.for_trees, names)
 
 
 @pytest.mark.parametrize("name", ["means", "coefficients", "offsets"])
@@ -230,6 +231,7 @@ def test_the_proof_finds_a_linear_form_that_is_a_little_off(fitted: Any, name: s
     table = a_table(MIXED, some_sales(MIXED, 100))
     pipeline = fitted(table.line_categories, table.for_lines, table.log_prices)
     right = linear_form(table.line_categories, pipeline)
-    prove_line(pipeline, right, table.for_lines)
+    names = table.names[table.columns.for_lines]
+    prove_line(pipeline, right, table.for_lines, names)
     with pytest.raises(RefusedModel, match="differs from the model"):
-        prove_line(pipeline, evolve(right, **{name: getattr(right, name) * (1 + 1e-6)}), table.for_lines)
+        prove_line(pipeline, evolve(right, **{name: getattr(right, name) * (1 + 1e-6)}), table.for_lines, names)

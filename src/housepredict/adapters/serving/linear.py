@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from attrs import define, field
+from attrs.validators import optional
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.checks import array_of
@@ -15,9 +16,10 @@ class Linear:
     """A price as a sum: the intercept, and a term for each feature.
 
     `intercept` is a scalar. `means` and `coefficients`, of shape (features,), are for numbers; a missing one counts as
-    its mean. `sizes`, of shape (features,), holds 0 for a number, and for a category how many of `offsets` are its
-    own: the terms of its codes, in order, and last the term of a house without it. Raises ValueError if the arrays do
-    not fit together.
+    its mean. `centers`, of shape (features,), is subtracted from each number before it is multiplied, so that a large
+    number with a small spread keeps its digits; forms of older releases have none. `sizes`, of shape (features,), holds
+    0 for a number, and for a category how many of `offsets` are its own: the terms of its codes, in order, and last the
+    term of a house without it. Raises ValueError if the arrays do not fit together.
     """
 
     intercept: NDArray[np.float64] = field(validator=array_of(np.float64, 0))
@@ -25,6 +27,7 @@ class Linear:
     coefficients: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
     sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
     offsets: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
+    centers: NDArray[np.float64] | None = field(default=None, validator=optional(array_of(np.float64, 1)))
     _categories: NDArray[np.intp] = field(init=False)
     _last: NDArray[np.int64] = field(init=False)
     _starts: NDArray[np.int64] = field(init=False)
@@ -32,6 +35,8 @@ class Linear:
     def __attrs_post_init__(self) -> None:
         if not self.means.shape == self.coefficients.shape == self.sizes.shape:
             raise ValueError("there must be a mean, a coefficient and a size for each feature")
+        if self.centers is not None and self.centers.shape != self.sizes.shape:
+            raise ValueError("there must be a center for each feature, or for none")
         if (self.sizes < 0).any() or self.sizes.sum() != self.offsets.size:
             raise ValueError("the offsets must be as many as the sizes say")
         self._categories = np.flatnonzero(self.sizes)
@@ -46,7 +51,10 @@ class Linear:
 
     def terms(self, matrix: Matrix) -> Matrix:
         """What each feature adds to the price, of the matrix's shape."""
-        terms: Matrix = np.where(np.isnan(matrix), self.means, matrix) * self.coefficients
+        terms: Matrix = np.where(np.isnan(matrix), self.means, matrix)
+        if self.centers is not None:
+            terms -= self.centers
+        terms *= self.coefficients
         if self._categories.size:
             # fmin takes the number where the other is NaN: what is missing or beyond the codes gets the last offset
             codes = np.fmin(matrix[:, self._categories], self._last)

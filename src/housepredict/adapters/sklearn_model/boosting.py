@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +64,14 @@ def boost(
         return estimator.fit(columns, targets)
 
 
-def prove_trees(estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix) -> None:
-    """Raise RefusedModel unless both give every house the same, to the last bit."""
+def prove_trees(estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]) -> None:
+    """Check that both predict the same for every house, to the last bit.
+
+    Raises:
+        RefusedModel: if they differ; `names` are those of the columns.
+    """
     for rows in (columns, *_rows_at_splits(estimator, form, columns)):
-        demand_equal(raw_predictions(estimator, rows), form.log_prices(rows))
+        demand_equal(partial(raw_predictions, estimator), form.log_prices, rows, names)
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +28,20 @@ _ENOUGH = 30_000
 
 def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:
     """A pipeline from encoded houses to prices. `categories` says how many each column has, 0 for a number."""
-    return _fitted(categories, matrix, prices, SimpleImputer(keep_empty_features=True), LinearRegression())
+    return _fitted(categories, matrix, prices, LinearRegression())
 
 
 def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.float64]) -> Pipeline:
     """A pipeline from columns (see `serving.columns`) to logarithms of prices, its penalty chosen by leave-one-out."""
     every = -(-len(matrix) // _ENOUGH)
-    number = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-    return _fitted(categories, matrix[::every], log_prices[::every], number, RidgeCV(_PENALTIES))
+    return _fitted(categories, matrix[::every], log_prices[::every], RidgeCV(_PENALTIES))
 
 
-def _fitted(
-    categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64], number: object, regression: object
-) -> Pipeline:
+def _fitted(categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64], regression: object) -> Pipeline:
+    # A fit must not depend on the unit or the origin of a column: least squares cuts off columns that are small beside
+    # others, and ridge penalizes them. The first scaler only centers: rounding loses the variance of a large number
+    # with a small spread unless its mean is subtracted first.
+    number = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(with_std=False), StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
     columns = [(str(column), one_hot if count else number, [column]) for column, count in enumerate(categories)]
     return Pipeline([("columns", ColumnTransformer(columns)), ("regression", regression)]).fit(matrix, targets)
@@ -54,7 +56,7 @@ def predicted(pipeline: Pipeline, matrix: Matrix) -> NDArray[np.float64]:
 def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
     """The serving form of a fitted pipeline."""
     columns, regression = pipeline["columns"], pipeline["regression"]
-    means, coefficients = np.zeros((2, len(categories)))
+    means, centers, coefficients = np.zeros((3, len(categories)))
     intercept = float(regression.intercept_)
     offsets = [np.empty(0)]
     for column, count in enumerate(categories):
@@ -64,17 +66,20 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
             codes = np.append(np.arange(count, dtype=np.float64), np.nan)
             offsets.append(transformer.transform(codes[:, np.newaxis]) @ own)
             continue
-        imputer, scaler = (transformer[0], transformer[1]) if isinstance(transformer, Pipeline) else (transformer, None)
-        means[column], coefficients[column] = imputer.statistics_[0], own[0]
-        if scaler:
-            coefficients[column] /= scaler.scale_[0]
-            intercept -= coefficients[column] * scaler.mean_[0]
+        imputer, center, scaler = transformer
+        means[column], centers[column] = imputer.statistics_[0], center.mean_[0]
+        coefficients[column] = own[0] / scaler.scale_[0]
+        intercept -= coefficients[column] * scaler.mean_[0]
     # a category has a term more than it has codes: of a house without it
     sizes = np.array([count + 1 if count else 0 for count in categories], dtype=np.int64)
-    return Linear(np.asarray(intercept), means, coefficients, sizes, np.concatenate(offsets))
+    return Linear(np.asarray(intercept), means, coefficients, sizes, np.concatenate(offsets), centers)
 
 
-def prove_line(pipeline: Pipeline, form: Linear, matrix: Matrix) -> None:
-    """Raise RefusedModel unless both give every house the same, but for the order of their additions."""
-    size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept) + np.abs(form.means * form.coefficients).sum()
-    demand_equal(predicted(pipeline, matrix), form.prices(matrix), 1e-12 * size)
+def prove_line(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
+    """Check that both predict the same for every house, up to the order of their additions.
+
+    Raises:
+        RefusedModel: if they differ; `names` are those of the columns of the matrix.
+    """
+    size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept)
+    demand_equal(partial(predicted, pipeline), form.prices, matrix, names, 1e-12 * size)

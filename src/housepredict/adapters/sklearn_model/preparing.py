@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from attrs import evolve
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.columns import Columns
@@ -19,6 +20,8 @@ _TURNS = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR = 365.0
 """Days that a trend may go on for after the last sale."""
 _ORIGINS = (0.7, 0.8, 0.9)
+_LEAST_CURVED = 1e-3
+"""Amounts get a logarithm if their range is at least this share of the largest."""
 
 
 def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:
@@ -40,11 +43,13 @@ def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64],
     for column, feature in enumerate(features):
         if feature.name == schema.sale_date:
             highest[column] += days
-    logged = [column for column in range(len(features)) if numeric[column] and lowest[column] >= 0]
+    # within a narrow range far from zero a logarithm is a line, of which rounding leaves a few digits
+    curved = lowest <= (1 - _LEAST_CURVED) * highest
+    logged = [column for column in range(len(features)) if numeric[column] and curved[column] and lowest[column] >= 0]
     turned, weights = _turned(schema, matrix)
     columns = Columns(lowest, highest, np.array(logged, dtype=np.int64), turned, weights)
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in features]
-    return Table(columns, categories, columns(matrix), np.log(prices))
+    return Table(columns, [feature.name for feature in features], categories, columns(matrix), np.log(prices))
 
 
 def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int) -> float:
@@ -66,7 +71,7 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
         # how long a trend goes on makes no difference to the sales before its end
         model = make(Recipe(on_a_line=True, leaves=16, iterations=100, share=0.0), tables[0.0], seed)
         for days, table in tables.items():
-            ahead = Table(table.columns, table.categories, table.columns(matrix[future]), np.log(prices[future]))
+            ahead = evolve(table, values=table.columns(matrix[future]), log_prices=np.log(prices[future]))
             errors[days].append(model.predict(ahead) - ahead.log_prices)
     scores = {days: score_of(np.concatenate(each)) for days, each in errors.items()}
     return min(scores, key=lambda days: (scores[days], days))

@@ -79,9 +79,12 @@ def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
 
 @frozen(eq=False)
 class Table:
-    """Sales as arrays: all columns, the logarithms of the prices, and how many categories each feature has."""
+    """Sales as arrays: all columns, the logarithms of the prices, and the name of each feature and how many categories
+    it has.
+    """
 
     columns: Columns
+    feature_names: Sequence[str]
     categories: Sequence[int]
     values: Matrix
     log_prices: NDArray[np.float64]
@@ -96,6 +99,14 @@ class Table:
     def seen_by(self, columns: Columns) -> Table:
         """The same sales in other columns of the same features."""
         return evolve(self, columns=columns, values=columns(self.features))
+
+    @property
+    def names(self) -> list[str]:
+        """The feature that each column follows from; of a turned axis, the first of its two."""
+        grouped = () if self.columns.grouped is None else self.columns.grouped
+        features = range(len(self.feature_names))
+        sources = (*self.columns.logged, *features, *grouped, *self.columns.turned[:, 0])
+        return [self.feature_names[feature] for feature in sources]
 
     @property
     def features(self) -> Matrix:
@@ -161,11 +172,15 @@ class Model:
     def prove(self, form: LogPrices, table: Table) -> None:
         """Raise RefusedModel unless the form and its parts predict as this does."""
         if self.line:
-            prove_line(self.line, form.linear, table.for_lines)
+            prove_line(self.line, form.linear, table.for_lines, table.names[table.columns.for_lines])
         for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
             if trees:
-                prove_trees(self.trees[loss], trees, table.for_trees)
-        demand_equal(self.predict(table), form.log_prices(table.values), 1e-9)
+                prove_trees(self.trees[loss], trees, table.for_trees, table.names[table.columns.for_trees])
+
+        def predict(columns: Matrix) -> NDArray[np.float64]:
+            return self.predict(evolve(table, values=columns, log_prices=np.zeros(len(columns))))
+
+        demand_equal(predict, form.log_prices, table.values, table.names, 1e-9)
 
 
 def make(recipe: Recipe, table: Table, seed: int) -> Model:

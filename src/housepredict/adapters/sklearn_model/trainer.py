@@ -133,7 +133,8 @@ class SklearnTrainer:
             model.prove(form, asked)
             if spread:
                 seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
-                prove_trees(spread, cast("Trees", form.spread), seen)
+                names = [*asked.names[asked.columns.for_trees], "the estimate"]
+                prove_trees(spread, cast("Trees", form.spread), seen, names)
         explanation = pack(attribution(model, form, table))
         _prove_explanation(schema, form, explanation, matrix)
         compared = f"{found.compared} of {len(candidates)} recipes compared"
@@ -163,7 +164,7 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     serving = pack(form)
     served = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
-        prove_line(pipeline, served, rows)
+        prove_line(pipeline, served, rows, [feature.name for feature in schema.features])
     explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
     _prove_explanation(schema, served, explanation, matrix)
     progress(FOLDS + 1, FOLDS + 1)
