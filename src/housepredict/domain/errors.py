@@ -56,8 +56,8 @@ class UnusableSales(UnreadableFile):
 
 
 class NoModel(HousepredictError):
-    """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, or try the
-    demonstration model with `--demo` (HOUSEPREDICT_DEMO=1).
+    """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, promote a stored version
+    with `housepredict models promote VERSION`, or try the demonstration model with `--demo` (HOUSEPREDICT_DEMO=1).
     """
 
     def __init__(self, message: str | None = None) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from statistics import fmean, median
 
+from attrs import asdict, evolve
+
+from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.bootstrap import share_better
 from housepredict.domain.evaluation import Valued, coverage, measure, valued
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import Predictor
+from housepredict.domain.ranges import RANGES
 from housepredict.domain.sales import Sale
 from housepredict.domain.verdicts import Comparison, Performance, Verdict
 
@@ -17,10 +22,19 @@ ENOUGH_BETTER = 95.0
 """In this share of resamples, in percent, a challenger must be closer to the prices."""
 
 COVERAGE = "coverage of the 90 % intervals"
-ACCEPTABLE = {"COD": (5.0, 15.0), "PRD": (0.98, 1.03), "|PRB|": (0.0, 0.05), COVERAGE: (85.0, 95.0)}
-"""What is acceptable of the measures that a promotion must not worsen. The first three ranges are those for houses of
-the International Association of Assessing Officers, Standard on Ratio Studies (2013).
-"""
+ACCEPTABLE = {
+    "COD": (RANGES["cod"].low, RANGES["cod"].high),
+    "PRD": (RANGES["prd"].low, RANGES["prd"].high),
+    "|PRB|": (0.0, RANGES["prb"].high),
+    COVERAGE: (85.0, 95.0),
+}
+"""What is acceptable of the measures that a promotion must not worsen."""
+
+MIN_HELD_OUT = 20
+"""Without a champion to compare with, at least so many held-out sales must speak for a version."""
+
+COD_LIMIT = 100.0
+"""Without a champion, the COD must be below this: above it, the typical error exceeds the typical price."""
 
 
 class PromotionPolicy(StrEnum):
@@ -51,6 +65,41 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
         challenger=_performance([row for row, _ in both], losses[0], len(challenger), len(sales)),
         incumbent=_performance([row for _, row in both], losses[1], len(incumbent), len(sales)),
     )
+
+
+def judge_alone(why: str, evaluated: Accuracy, rows: Sequence[Valued], training: Sequence[Sale]) -> Verdict:
+    """Apply the rule where there is no champion to compare with: a version must pass absolute floors.
+
+    It must be more accurate than the median price of the training sales, by the error that `compare` uses. Of all
+    constant estimates the median has the smallest such error, so a model that does not beat it has learned nothing.
+
+    Args:
+        why: the sentence that says why there is no champion.
+        evaluated: the measures of `rows`, which are the held-out sales.
+        training: the training sales.
+    """
+    against = []
+    if evaluated.n < MIN_HELD_OUT:
+        sales = "1 sale was" if evaluated.n == 1 else f"{evaluated.n} sales were"
+        against.append(f"Only {sales} held out; it takes {MIN_HELD_OUT} to judge a version by itself.")
+    measures = {name: value for name, value in asdict(evaluated).items() if value is not None}
+    if infinite := [name for name, value in measures.items() if not math.isfinite(value)]:
+        against.append(f"These measures are not finite: {', '.join(infinite)}.")
+    if evaluated.cod is None or not evaluated.cod < COD_LIMIT:
+        cod = "not defined" if evaluated.cod is None else f"{evaluated.cod:,.1f}"
+        against.append(f"Its COD is {cod}; it must be below {COD_LIMIT:.0f}.")
+    typical = median(sale.price for sale in training)
+    error = fmean(_loss(row) for row in rows)
+    constant = fmean(_loss(evolve(row, estimate=typical)) for row in rows)
+    if not error < constant:
+        against.append(
+            f"On the held-out sales it is off by {100 * math.expm1(error):,.1f}% on average, no better than to estimate "
+            f"the median price of the training sales, {typical:,.0f}, for every house: {100 * math.expm1(constant):,.1f}%."
+        )
+    if not against:
+        return Verdict(promoted=True, reasons=(why,))
+    anyway = f"It is stored: to use it anyway, promote it by name, or train with the policy `{PromotionPolicy.ALWAYS}`."
+    return Verdict(promoted=False, reasons=(why, *against, anyway))
 
 
 def judge(comparison: Comparison) -> Verdict:

@@ -36,7 +36,7 @@ from housepredict.domain.ports import (
     SalesSources,
     Trainer,
 )
-from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge
+from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.sales import Sale
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
 from housepredict.domain.usecases.trainings import Begun, Trainings, to_nobody
@@ -78,7 +78,8 @@ class Train:
     ) -> Training:
         """One training at a time. A version that is not promoted is kept all the same.
 
-        `if_incomparable` is whether a version is promoted that can be compared with the promoted one on nothing.
+        `if_incomparable` is whether a version that can't be compared with the promoted one may be promoted. Without a
+        version to compare with, absolute floors decide (see promotion.judge_alone).
         Raises UnusableSales, RefusedModel, TrainingInProgress, TrainingCancelled or ModelStoreUnavailable.
         """
         with self._trainings.under_way(source, progress, begun) as run:
@@ -161,14 +162,16 @@ class Train:
     ) -> Verdict:
         if policy is not PromotionPolicy.IF_BETTER:
             return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+
+        def alone(why: str) -> Verdict:
+            return judge_alone(why, version.evaluation.accuracy, rows, sales.training)
+
         champion = self._champion()
         if isinstance(champion, str):
-            return Verdict(promoted=True, reasons=(champion,))
+            return alone(champion)
         incumbent = champion.version
         if incumbent.source.synthetic and not version.source.synthetic:
-            return Verdict(
-                promoted=True, reasons=(f"{incumbent.name} rests on synthetic data, and this one on real sales.",)
-            )
+            return alone(f"{incumbent.name} rests on synthetic data, and this one on real sales.")
         if is_same(version, incumbent):
             reason = f"It is identical to {incumbent.name}: the same options made the same files of the same sales."
             return Verdict(promoted=False, reasons=(reason,))
@@ -176,7 +179,7 @@ class Train:
         comparison = None if why_not else compare(rows, champion, sales.held_out)
         if comparison is None:
             reason = why_not or f"{incumbent.name} takes none of the held-out houses: the two can be compared on none."
-            return Verdict(if_incomparable, (reason,))
+            return alone(reason) if if_incomparable else Verdict(promoted=False, reasons=(reason,))
         return judge(comparison)
 
     def _champion(self) -> Predictor | str:
