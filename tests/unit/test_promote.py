@@ -27,6 +27,7 @@ from tests.training import (
     ignore,
     load,
     refuse,
+    table,
     training,
 )
 
@@ -69,10 +70,39 @@ class TestPromotionOfWhatWasTrained:
         )
         return train(ListedSales(location), OPTIONS, ignore, **how)
 
-    def test_the_first_version_is_promoted_and_says_why(self) -> None:
-        made = self.trained(InMemoryModels(), per_area=500, champion=0, location=None)
+    @pytest.mark.parametrize("location", ["/sales.csv", None], ids=["real sales", "synthetic sales"])
+    def test_first_version_is_promoted_and_says_why(self, location: str | None) -> None:
+        made = self.trained(InMemoryModels(), per_area=1000, champion=0, location=location)
         assert made.verdict.promoted
         assert made.verdict.reasons == ("No version was promoted before.",)
+
+    @pytest.mark.parametrize("if_incomparable", [True, False])
+    def test_first_version_below_a_floor_is_stored_and_not_promoted(self, if_incomparable: bool) -> None:
+        models = InMemoryModels()
+        made = self.trained(models, per_area=500, champion=0, if_incomparable=if_incomparable)
+        assert not made.verdict.promoted
+        assert models.pointer().name is None
+        assert models.versions() == [made.version]
+        first, floor, anyway = made.verdict.reasons
+        assert first == "No version was promoted before."
+        assert floor == (
+            "On the held-out sales it is off by 120.0% on average; the median price of the training sales (145,200) "
+            "for every house is off by 16.7%."
+        )
+        assert anyway == ("It is stored: to use it anyway, promote it by name, or train with the policy `always`.")
+
+    def test_first_version_of_few_sales_is_stored_and_not_promoted(self) -> None:
+        models = InMemoryModels()
+        made = training(models=models)(ListedSales("/sales.csv", sales=table(60)), OPTIONS, ignore)
+        held_out = len(made.sales.held_out)
+        assert held_out < 20
+        assert models.pointer().name is None
+        assert f"Only {held_out} sales were held out; it takes 20 to judge a version by itself." in made.verdict.reasons
+
+    def test_policy_always_overrides_the_floors(self) -> None:
+        models = InMemoryModels()
+        made = self.trained(models, per_area=500, champion=0, policy=PromotionPolicy.ALWAYS)
+        assert models.pointer().name == made.version.name
 
     @pytest.mark.parametrize(("challenger", "champion", "promoted"), [(1100, 900, True), (900, 1100, False)])
     def test_the_better_of_two_versions_serves_and_both_are_kept(
@@ -102,14 +132,20 @@ class TestPromotionOfWhatWasTrained:
         self.trained(models, per_area=1100, champion=0, policy=PromotionPolicy.NEVER)
         assert models.pointer().name is None
 
-    def test_a_demonstration_is_replaced_by_whatever_rests_on_real_sales(self) -> None:
+    @pytest.mark.parametrize(("per_area", "promoted"), [(1000, True), (500, False)])
+    def test_synthetic_champion_is_replaced_by_real_sales_above_the_floors(
+        self, per_area: float, promoted: bool
+    ) -> None:
         models = InMemoryModels()
         champion_of(models, source=TrainingSource(None, "0" * 64))
-        made = self.trained(models, per_area=500, champion=1100, if_incomparable=False)
-        assert made.verdict.promoted
+        made = self.trained(models, per_area=per_area, champion=1100, if_incomparable=False)
+        assert made.verdict.promoted is promoted
+        assert models.pointer().name == (made.version.name if promoted else "champion")
         assert "synthetic" in made.verdict.reasons[0]
 
-    @pytest.mark.parametrize("if_incomparable", [True, False])
+    @pytest.mark.parametrize(
+        ("per_area", "if_incomparable", "promoted"), [(1000, True, True), (1000, False, False), (500, True, False)]
+    )
     @pytest.mark.parametrize(
         ("changes", "location", "said"),
         [
@@ -119,16 +155,26 @@ class TestPromotionOfWhatWasTrained:
         ],
         ids=["other features", "no house", "synthetic challenger"],
     )
-    def test_what_can_be_compared_on_nothing_is_promoted_if_that_was_said(
-        self, changes: dict[str, Any], location: str | None, said: str, if_incomparable: bool
+    def test_incomparable_version_is_promoted_on_request_above_the_floors(
+        self,
+        changes: dict[str, Any],
+        location: str | None,
+        said: str,
+        per_area: float,
+        if_incomparable: bool,
+        promoted: bool,
     ) -> None:
         models = InMemoryModels()
         champion_of(models, **changes)
-        made = self.trained(models, per_area=500, champion=1100, location=location, if_incomparable=if_incomparable)
-        assert made.verdict.promoted is if_incomparable
+        made = self.trained(
+            models, per_area=per_area, champion=1100, location=location, if_incomparable=if_incomparable
+        )
+        assert made.verdict.promoted is promoted
+        assert models.pointer().name == (made.version.name if promoted else "champion")
         assert said in made.verdict.reasons[0]
 
-    def test_a_champion_that_cannot_be_loaded_counts_as_none(self) -> None:
+    @pytest.mark.parametrize(("per_area", "promoted"), [(1000, True), (500, False)])
+    def test_champion_that_cannot_be_loaded_counts_as_none(self, per_area: float, promoted: bool) -> None:
         def damaged(version: ModelVersion, artefact: Artefact) -> PricePerArea:
             if version.name == "champion":
                 raise RefusedModel("it is damaged")
@@ -136,8 +182,9 @@ class TestPromotionOfWhatWasTrained:
 
         models = InMemoryModels()
         champion_of(models)
-        made = training(models=models, load=damaged)(ListedSales("/sales.csv"), OPTIONS, ignore)
-        assert made.verdict.promoted
+        trainer = ListedTrainer(price=lambda house: per_area * float(house.values["size"]))
+        made = training(models=models, load=damaged, trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore)
+        assert made.verdict.promoted is promoted
         assert "champion cannot be loaded" in made.verdict.reasons[0]
         assert "it is damaged" in made.verdict.reasons[0]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.evaluation import valued
+from housepredict.domain.estimates import Interval
+from housepredict.domain.evaluation import Valued, measure, valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion, TrainingSource
 from housepredict.domain.ports import Valuation
-from housepredict.domain.promotion import compare, incomparable, is_same, judge
+from housepredict.domain.promotion import compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.sales import Sale
-from housepredict.domain.verdicts import Comparison, Performance
+from housepredict.domain.verdicts import Comparison, Performance, Verdict
 from housepredict.testing.versions import a_version
 
 MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)
@@ -47,6 +50,29 @@ performances = st.builds(
 comparisons = st.builds(comparison, performances, performances, st.floats(0, 100))
 
 
+GUARDS: Mapping[str, tuple[float, float, int]] = {
+    "cod": (5, 15, 1),
+    "prd": (0.98, 1.03, 3),
+    "prb": (-0.05, 0.05, 3),
+    "coverage": (85, 95, 1),
+}
+"""What the rule guards: the acceptable range of each measure, and the digits that it is compared with."""
+
+
+def is_worse(name: str, challenger: Performance, incumbent: Performance) -> bool:
+    """Whether the challenger is further outside the range than the incumbent."""
+    low, high, digits = GUARDS[name]
+
+    def distance(performance: Performance) -> float:
+        value = performance.coverage if name == "coverage" else getattr(performance.accuracy, name)
+        if value is None:
+            return 0.0 if name == "coverage" else math.inf
+        return round(max(low - round(value, digits), round(value, digits) - high, 0.0), digits)
+
+    undefined = name != "coverage" and getattr(challenger.accuracy, name) is None
+    return not undefined and distance(challenger) > distance(incumbent)
+
+
 @given(comparisons)
 def test_a_verdict_is_a_promotion_exactly_if_nothing_is_against_it_and_always_has_a_reason(given_: Comparison) -> None:
     verdict = judge(given_)
@@ -54,9 +80,13 @@ def test_a_verdict_is_a_promotion_exactly_if_nothing_is_against_it_and_always_ha
     assert verdict.reasons
     assert all(reason[0].isupper() and reason.endswith(".") for reason in verdict.reasons)
     assert all("champion" in reason for reason in verdict.reasons)
-    if verdict.promoted:
-        assert given_.better >= 95
-        assert given_.challenger.refused <= given_.incumbent.refused
+    assert verdict.promoted is all(
+        (
+            given_.better >= 95,
+            given_.challenger.refused <= given_.incumbent.refused,
+            *(not is_worse(name, given_.challenger, given_.incumbent) for name in GUARDS),
+        )
+    )
 
 
 @given(performances, st.floats(95, 100))
@@ -201,3 +231,86 @@ def test_versions_are_comparable_if_they_know_the_same_features_of_real_houses()
     assert incomparable(VERSION, VERSION) is incomparable(synthetic, synthetic) is None
     assert "other features" in (incomparable(other, VERSION) or "")
     assert "real" in (incomparable(synthetic, VERSION) or "")
+
+
+def with_intervals(inside: Mapping[int, int]) -> list[Valued]:
+    """100 estimates, of whose intervals of each level so many hold the price."""
+    return [
+        Valued(
+            sale, 1000.0 * (100 + row), tuple(_interval(level, sale, row < count) for level, count in inside.items())
+        )
+        for row, sale in enumerate(sales(100))
+    ]
+
+
+def _interval(level: int, sale: Sale, holds: bool) -> Interval:
+    low, high = (0.9, 1.1) if holds else (1.1, 1.2)
+    return Interval(level, low * sale.price, high * sale.price)
+
+
+@pytest.mark.parametrize(("inside", "guarded"), [(84, True), (85, False), (95, False), (96, True)])
+def test_coverage_guard_is_of_the_90_percent_intervals(inside: int, guarded: bool) -> None:
+    champion = PerArea(700)
+    rows = with_intervals({80: 50, 90: inside, 91: 50})
+    found = compare(rows, champion, [row.sale for row in rows])
+    assert found is not None
+    assert found.challenger.coverage == inside
+    assert judge(found).promoted is not guarded
+
+
+TRAINING = sales()
+WELL = valued(TRAINING, PerArea(1000).predict([sale.house for sale in TRAINING]), None)
+
+
+def alone(rows: Sequence[Valued] = WELL, **changes: Any) -> Verdict:
+    return judge_alone("Why.", evolve(measure(rows), **changes), rows, TRAINING)
+
+
+def test_version_above_the_floors_is_promoted_without_a_champion() -> None:
+    assert alone() == Verdict(promoted=True, reasons=("Why.",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "floor"),
+    [
+        ({"n": 19}, "Only 19 sales were held out; it takes 20 to judge a version by itself."),
+        ({"n": 1}, "Only 1 sale was held out; it takes 20 to judge a version by itself."),
+        ({"n": 20}, None),
+        ({"cod": 100.0}, "Its COD is 100.0; it must be below 100."),
+        ({"cod": 239_429.73}, "Its COD is 239,429.7; it must be below 100."),
+        ({"cod": None}, "Its COD is not defined; it must be below 100."),
+        ({"cod": 99.9}, None),
+        ({"mse": math.inf, "r2": math.nan}, "These measures are not finite: mse, r2."),
+        ({"r2": None, "prd": None, "prb": None}, None),
+    ],
+)
+def test_version_below_a_floor_is_not_promoted_without_a_champion(changes: dict[str, Any], floor: str | None) -> None:
+    verdict = alone(**changes)
+    assert verdict.promoted is (floor is None)
+    assert verdict.reasons[1:-1] == (() if floor is None else (floor,))
+
+
+def test_version_below_several_floors_names_them_all() -> None:
+    assert len(alone(n=3, cod=math.inf, mse=math.nan).reasons) == 1 + 3 + 1
+
+
+@given(st.floats(0.1, 10))
+def test_version_must_be_more_accurate_than_the_median_price(factor: float) -> None:
+    rows = valued(TRAINING, PerArea(1000 * factor).predict([sale.house for sale in TRAINING]), None)
+    middle = median(sale.price for sale in TRAINING)
+    constant = fmean(abs(math.log(middle / sale.price)) for sale in TRAINING)
+    own = fmean(abs(math.log(row.estimate / row.sale.price)) for row in rows)
+    assert alone(rows, cod=10.0).promoted is (own < constant)
+
+
+def test_median_price_itself_is_not_more_accurate_than_the_median_price() -> None:
+    middle = median(sale.price for sale in TRAINING)
+    verdict = alone([evolve(row, estimate=middle) for row in WELL])
+    assert not verdict.promoted
+    assert verdict.reasons[1].endswith(" (128,350) for every house is off by 14.3%.")
+
+
+@given(st.floats(50_000, 500_000))
+def test_no_constant_estimate_is_promoted_without_a_champion(price: float) -> None:
+    rows = [evolve(row, estimate=price) for row in WELL]
+    assert not alone(rows, cod=10.0).promoted

@@ -228,7 +228,7 @@ class TestTrain:
         trainer, log = ListedTrainer(), InMemoryTrainings()
         needed = ROWS * len(table().columns) * 2**20
         train = training(trainer=trainer, log=log, room=lambda: needed - 2**20)
-        message = "60 rows of 3 columns takes about 180 MiB, and the memory limit leaves 179 MiB: give it more"
+        message = "140 rows of 3 columns takes about 420 MiB, and the memory limit leaves 419 MiB: give it more"
         with pytest.raises(UnusableSales, match=message):
             train(ListedSales("/sales.csv"), OPTIONS, ignore)
         assert trainer.seen == []

@@ -93,8 +93,8 @@ def judge_alone(why: str, evaluated: Accuracy, rows: Sequence[Valued], training:
     constant = fmean(_loss(evolve(row, estimate=typical)) for row in rows)
     if not error < constant:
         against.append(
-            f"On the held-out sales it is off by {100 * math.expm1(error):,.1f}% on average, no better than to estimate "
-            f"the median price of the training sales, {typical:,.0f}, for every house: {100 * math.expm1(constant):,.1f}%."
+            f"On the held-out sales it is off by {100 * math.expm1(error):,.1f}% on average; the median price of the "
+            f"training sales ({typical:,.0f}) for every house is off by {100 * math.expm1(constant):,.1f}%."
         )
     if not against:
         return Verdict(promoted=True, reasons=(why,))
