@@ -302,3 +302,14 @@ def test_a_rate_in_another_currency_and_two_rates_of_one_area_are_blamed() -> No
     assert leaks(columns).keys() == {"foreign", "per_yard"}
     columns["metres"] = [round(0.0929 * each, 1) for each in area]
     assert leaks(columns).keys() == {"foreign", "per_yard"}
+
+
+def test_leaks_are_found_however_the_rows_of_a_large_file_are_ordered() -> None:
+    columns = houses(rows=4000)
+    columns["bracket"] = [int(price) // 40_000 for price in numbers(columns["price"])]
+    # every other row is of the cheaper half: rows taken at even distances in the file's order would miss the others
+    order = sorted(range(4000), key=lambda row: numbers(columns["price"])[row])
+    mixed = [row for pair in zip(order[:2000], order[2000:], strict=True) for row in pair]
+    ordered = leaks({name: [cells[row] for row in order] for name, cells in columns.items()})
+    assert ordered.keys() == {"bracket"}
+    assert leaks({name: [cells[row] for row in mixed] for name, cells in columns.items()}) == ordered
