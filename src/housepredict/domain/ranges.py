@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SIGNIFICANCE: Final = 0.001
 """Coverage is out of range if chance alone would put it so far from its level less often than this."""
 
+_MOST: Final = 1_000_000
+"""More sales than this are tested as so many, which takes milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
@@ -51,8 +53,8 @@ RANGES: Final = {
 
 @lru_cache(maxsize=1024)
 def coverage_range(level: int, sales: int) -> Range:
-    """The share of sale prices, in percent, that intervals of a level may hold on so many sales, at least 1."""
-    probability = level / 100
+    """The share of sale prices, in percent, that intervals of a level may hold on so many sales."""
+    probability, sales = level / 100, max(1, min(sales, _MOST))
     middle = round(sales * probability)
 
     def is_accepted(count: int) -> bool:
@@ -64,8 +66,15 @@ def coverage_range(level: int, sales: int) -> Range:
     return Range(f"coverage_{level}", low, high, 9, _BINOMIAL)
 
 
-def out_of_range(accuracy: Accuracy, coverage: Iterable[Coverage] = ()) -> tuple[str, ...]:
-    """The measures of some sales that are not acceptable: names of fields, and `coverage_80` or `coverage_90`."""
+def out_of_range(
+    accuracy: Accuracy, coverage: Iterable[Coverage], sales: Mapping[int, int] | None = None
+) -> tuple[str, ...]:
+    """Name the measures that are not acceptable: fields of `Accuracy`, and `coverage_80` or `coverage_90`.
+
+    Args:
+        sales: how many sales have an interval of each level; by default all that `accuracy` is of.
+    """
     measures = [(each, getattr(accuracy, name)) for name, each in RANGES.items()]
-    shares = [(coverage_range(each.level, accuracy.n), each.share) for each in coverage]
+    counts = sales or {}
+    shares = [(coverage_range(each.level, counts.get(each.level, accuracy.n)), each.share) for each in coverage]
     return tuple(each.name for each, value in (*measures, *shares) if not each.contains(value))

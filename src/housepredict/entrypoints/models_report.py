@@ -7,6 +7,8 @@ from typing import Any
 
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.processes import LiveProcess, converged
+from housepredict.domain.ranges import out_of_range
+from housepredict.entrypoints.measures import OUT_OF_RANGE
 from housepredict.entrypoints.terminal import table
 from housepredict.entrypoints.version_report import model_document, number, source_text
 
@@ -46,10 +48,13 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             number(version.evaluation.accuracy.mdape, 1, " %"),
             number(version.evaluation.accuracy.ppe10, 1, " %"),
             number(version.evaluation.accuracy.cod, 1),
+            ", ".join(out_of_range(version.evaluation.accuracy, version.evaluation.coverage)),
         )
         for version in versions
     ]
-    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
+    parts = [
+        table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD", OUT_OF_RANGE), rows, whole=("version",))
+    ]
     parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
     if processes:
         serving = [

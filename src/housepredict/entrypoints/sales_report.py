@@ -10,7 +10,7 @@ from attrs import asdict
 
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.entrypoints.measures import MEASURES
+from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE
 from housepredict.entrypoints.terminal import table
 
 _IN_THE_TABLE = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
@@ -77,6 +77,7 @@ def _measured_document(measured: Measured) -> dict[str, Any]:
         **asdict(measured.accuracy),
         "bounds": {name: asdict(each) for name, each in measured.bounds.items()},
         "coverage": [asdict(each) for each in measured.coverage],
+        "out_of_range": measured.out_of_range,
     }
 
 
@@ -85,7 +86,7 @@ def accuracy_text(review: AccuracyReview) -> str:
     returned, lines = review.returned, []
     if review.whole:
         measures = [each for name in _IN_THE_TABLE for each in MEASURES if each.field == name]
-        header = ("version", "sales", *(each.title for each in measures), "in 80 %", "in 90 %")
+        header = ("version", "sales", *(each.title for each in measures), "in 80 %", "in 90 %", OUT_OF_RANGE)
         measured = [*review.by_version.items(), ("all", review.whole)]
         rows = [(name, str(each.accuracy.n), *_cells(each)) for name, each in measured]
         lines.append(table(header, rows, whole=("version",)))
@@ -112,4 +113,5 @@ def _cells(measured: Measured) -> Sequence[str]:
     return (
         *("-" if value is None else f"{value:,.{each.digits}f}{each.unit}" for value, each in values),
         *(f"{shares[level]:.1f} %" if level in shares else "-" for level in (80, 90)),
+        ", ".join(measured.out_of_range),
     )

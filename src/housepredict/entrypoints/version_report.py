@@ -16,29 +16,41 @@ from housepredict.domain.models import (
     TrainingOptions,
     TrainingSource,
 )
+from housepredict.domain.ranges import out_of_range
 from housepredict.domain.verdicts import Verdict
-from housepredict.entrypoints.measures import MEASURES
+from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE, coverage_note
 from housepredict.entrypoints.terminal import table
 
 
 def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
-    """Whether a version was promoted, and why."""
-    said = "Promoted" if verdict.promoted else "Kept, and not promoted:"
-    return [*verdict.reasons, f"{said} {version.name} ({version.algorithm})."]
+    """Whether a version was promoted and why, and how to promote one that was not."""
+    if verdict.promoted:
+        return [*verdict.reasons, f"Promoted {version.name} ({version.algorithm})."]
+    return [
+        *verdict.reasons,
+        f"Stored, but not promoted: {version.name} ({version.algorithm}).",
+        f"To promote it anyway: housepredict models promote {version.name}",
+    ]
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """The measures, each with what it means."""
-    rows = []
+    rows, marked = [], out_of_range(evaluation.accuracy, evaluation.coverage)
     for each in MEASURES:
         value, bounds = getattr(evaluation.accuracy, each.field), evaluation.bounds.get(each.field)
         meaning = f"{each.meaning}; acceptable: {each.range}" if each.range else each.meaning
+        if each.field in marked:
+            meaning = f"{OUT_OF_RANGE.upper()}: {meaning}"
         rows.append((each.title, number(value, each.digits, each.unit), _range(bounds, each.digits), meaning))
     lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
     lines.append(table(("measure", "value", "95 % bounds", "meaning"), rows))
     for level in evaluation.coverage:
         width = f"; half of them end below {level.width:.2f} times the estimate" if level.width else ""
-        lines.append(f"{level.share:.1f} % of the prices lie in their {level.level} % interval{width}")
+        line = f"{level.share:.1f} % of the prices lie in their {level.level} % interval{width}"
+        if f"coverage_{level.level}" in marked:
+            note = coverage_note(level.level, evaluation.accuracy.n)
+            line = f"{OUT_OF_RANGE.upper()}: {line}; acceptable: {note}"
+        lines.append(line)
     if evaluation.later:
         lines.append(_later_text(evaluation.later))
     elif evaluation.why_no_later:
@@ -48,10 +60,12 @@ def evaluation_text(evaluation: Evaluation) -> str:
 
 def _later_text(later: LaterEvaluation) -> str:
     measures = later.accuracy
-    told = [f"MdAPE {measures.mdape:.1f} %", f"median ratio {measures.median_ratio:.3f}"]
-    told += [f"{each.level} % coverage {each.share:.1f} %" for each in later.coverage]
+    told = {"mdape": f"MdAPE {measures.mdape:.1f} %", "median_ratio": f"median ratio {measures.median_ratio:.3f}"}
+    told |= {f"coverage_{each.level}": f"{each.level} % coverage {each.share:.1f} %" for each in later.coverage}
+    for name in told.keys() & out_of_range(measures, later.coverage):
+        told[name] += f" ({OUT_OF_RANGE.upper()})"
     sales = f"{later.held_out} since {later.since}, the same recipe having learned from {later.trained_on} before"
-    return f"On the latest sales ({sales}): {', '.join(told)}"
+    return f"On the latest sales ({sales}): {', '.join(told.values())}"
 
 
 def segments_text(evaluation: Evaluation) -> str:
@@ -102,6 +116,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         **asdict(evaluation.accuracy),
         "bounds": {name: asdict(each) for name, each in evaluation.bounds.items()},
         "coverage": [asdict(each) for each in evaluation.coverage],
+        "out_of_range": out_of_range(evaluation.accuracy, evaluation.coverage),
         "price_tenths": [asdict(each) for each in evaluation.price_tenths],
         "category": evaluation.category,
         "categories": [asdict(each) for each in evaluation.categories],
@@ -117,6 +132,7 @@ def _later_document(later: LaterEvaluation) -> dict[str, Any]:
         "held_out": later.held_out,
         **asdict(later.accuracy),
         "coverage": [asdict(each) for each in later.coverage],
+        "out_of_range": out_of_range(later.accuracy, later.coverage),
     }
 
 

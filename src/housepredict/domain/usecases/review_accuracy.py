@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date
 
@@ -13,6 +14,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.evaluation import Valued, coverages, measure
 from housepredict.domain.models import Bounds, Coverage
 from housepredict.domain.ports import PredictionRepository, SaleRepository
+from housepredict.domain.ranges import out_of_range
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.sales import Sale
 
@@ -24,11 +26,15 @@ _AT_ONCE = 1000
 
 @frozen
 class Measured:
-    """What is measured of sales, as a version's evaluation has it of those that were held out."""
+    """What is measured of sales, as a version's evaluation has it of those that were held out.
+
+    `out_of_range` names the measures that are not acceptable (see ranges).
+    """
 
     accuracy: Accuracy
     bounds: Mapping[str, Bounds]
     coverage: tuple[Coverage, ...]
+    out_of_range: tuple[str, ...]
 
 
 @frozen
@@ -97,7 +103,9 @@ def measured(rows: Sequence[Valued]) -> Measured:
     """The measures of sales, of which there is at least one."""
     accuracy = measure(rows)
     found = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
-    return Measured(accuracy, found, coverages(rows))
+    covered = coverages(rows)
+    sales = Counter(interval.level for row in rows for interval in row.intervals)
+    return Measured(accuracy, found, covered, out_of_range(accuracy, covered, sales))
 
 
 def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:

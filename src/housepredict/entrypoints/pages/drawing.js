@@ -43,9 +43,10 @@ export function table(caption, header, rows) {
       el("tbody", {}, ...rows.map(row => el("tr", {}, ...row.map(cell))))));
 }
 
-/** Figures in a row, each with what it is. */
+/** Figures in a row, each with what it is, and a mark in words if it is out of range. */
 export const figures = rows =>
-  el("ul", { class: "key" }, ...rows.map(([value, name]) => el("li", {}, el("b", {}, value), " ", el("span", {}, name))));
+  el("ul", { class: "key" }, ...rows.map(([value, name, marked]) => el("li", {}, el("b", {}, value), " ", el("span", {}, name),
+    ...(marked ? [" ", el("span", { class: "badge off" }, "out of range")] : []))));
 
 const WIDTH = 360, INSET = 2;
 

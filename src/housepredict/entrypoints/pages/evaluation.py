@@ -4,31 +4,53 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.models import Evaluation, ModelVersion, Segment
+from housepredict.domain.models import Coverage, Evaluation, ModelVersion, Segment
+from housepredict.domain.ranges import RANGES, out_of_range
 from housepredict.domain.verdicts import Performance
-from housepredict.entrypoints.measures import MEASURES, Measure
+from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE, Measure, coverage_note
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import MINUS, day, number, percent
 from housepredict.entrypoints.pages.tables import section, table
+
+_MARK = tag("span", OUT_OF_RANGE, class_="badge off")
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
     """The few figures to look at first."""
     measured = evaluation.accuracy
     figures = [
-        (percent(measured.mdape), "median error (MdAPE)"),
-        (percent(measured.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
-        (number(measured.cod, 1), "coefficient of dispersion (COD)"),
-        (number(measured.r2, 3), "of the variance of prices explained (R²)"),
+        ("mdape", percent(measured.mdape), "median error (MdAPE)"),
+        ("ppe10", percent(measured.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
+        ("cod", number(measured.cod, 1), "coefficient of dispersion (COD)"),
+        ("r2", number(measured.r2, 3), "of the variance of prices explained (R²)"),
         *(
-            (percent(each.share), f"of the prices in their {percent(each.level, 0)} interval")
+            (
+                f"coverage_{each.level}",
+                percent(each.share),
+                f"of the prices in their {percent(each.level, 0)} interval",
+            )
             for each in evaluation.coverage[-1:]
         ),
     ]
-    return tag("ul", *(tag("li", tag("b", value), " ", tag("span", name)) for value, name in figures), class_="key")
+    names, shown = out_of_range(measured, evaluation.coverage), {field for field, *_ in figures}
+    items = (tag("li", tag("b", value), " ", marked(tag("span", name), field, names)) for field, value, name in figures)
+    others = [_title(field) for field in names if field not in shown]
+    below = tag("p", _MARK, f" {', '.join(others)}") if others else None
+    return join(tag("ul", *items, class_="key"), below)
+
+
+def marked(value: str, field: str, names: Collection[str]) -> Markup:
+    """A value, with a mark in words if its measure is among the names of those out of range."""
+    return join(value, *((" ", _MARK) if field in names else ()))
+
+
+def _title(field: str) -> str:
+    """The title of a measure, or of the coverage of a level."""
+    titles = {each.field: each.title for each in MEASURES}
+    return titles.get(field) or f"coverage of the {percent(int(field.removeprefix('coverage_')), 0)} intervals"
 
 
 def accuracy_section(evaluation: Evaluation) -> Markup:
@@ -39,11 +61,7 @@ def accuracy_section(evaluation: Evaluation) -> Markup:
         "(bootstrap). What is acceptable for houses was set by the International Association of Assessing Officers, "
         "Standard on Ratio Studies (2013)."
     )
-    lines = [
-        f"{percent(each.share)} of the prices lie in their {percent(each.level, 0)} interval"
-        + (f"; half of these intervals end below {number(each.width, 2)} times the estimate." if each.width else ".")
-        for each in evaluation.coverage
-    ]
+    lines: Sequence[str] = [_covered(evaluation, each) for each in evaluation.coverage]
     return section(
         "Accuracy",
         tag("p", said),
@@ -62,10 +80,23 @@ def later_section(evaluation: Evaluation) -> Markup:
         f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
         f"{number(later.held_out)} of that day and after: what a model may be worth by the time it is replaced."
     )
-    rows = [(each.title, *(told(of.accuracy, each) for of in (later, evaluation))) for each in MEASURES]
+    now, before = (out_of_range(each.accuracy, each.coverage) for each in (later, evaluation))
+    rows = [
+        (
+            each.title,
+            marked(told(later.accuracy, each), each.field, now),
+            marked(told(evaluation.accuracy, each), each.field, before),
+        )
+        for each in MEASURES
+    ]
     shares = {each.level: each.share for each in evaluation.coverage}
     rows += [
-        (f"In {each.level} % interval", percent(each.share), percent(shares.get(each.level))) for each in later.coverage
+        (
+            f"In {each.level} % interval",
+            marked(percent(each.share), f"coverage_{each.level}", now),
+            marked(percent(shares.get(each.level)), f"coverage_{each.level}", before),
+        )
+        for each in later.coverage
     ]
     return section(title, tag("p", said), table("The measures", ("", "Latest sales", "Sales of all dates"), rows))
 
@@ -81,12 +112,20 @@ def _measured(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
 
 
 def _judged(measure: Measure, value: float | None) -> Markup:
-    if measure.acceptable is None or value is None:
+    acceptable = RANGES.get(measure.field)
+    if acceptable is None or value is None:
         return join("")
-    low, high = measure.acceptable
-    fits = low <= round(value, measure.digits) <= high
-    mark = tag("span", "yes" if fits else "no", class_=f"badge {'on' if fits else 'off'}")
-    return join(mark, tag("small", measure.range.replace("-", MINUS)))
+    badge = tag("span", "yes", class_="badge on") if acceptable.contains(value) else _MARK
+    return join(badge, tag("small", measure.range.replace("-", MINUS)))
+
+
+def _covered(evaluation: Evaluation, coverage: Coverage) -> Markup:
+    measured, level = evaluation.accuracy, coverage.level
+    text = f"{percent(coverage.share)} of the prices lie in their {percent(level, 0)} interval"
+    if coverage.width:
+        text += f"; half of these intervals end below {number(coverage.width, 2)} times the estimate"
+    text += f". Acceptable for so many sales: {coverage_note(level, measured.n)}."
+    return marked(text, f"coverage_{level}", out_of_range(measured, evaluation.coverage))
 
 
 def decision_section(version: ModelVersion) -> Markup:

@@ -11,10 +11,11 @@ from attrs import frozen
 from housepredict.domain.evaluation import Valued, tenths
 from housepredict.domain.held_out import sample
 from housepredict.domain.models import Evaluation
+from housepredict.domain.ranges import out_of_range
 from housepredict.domain.usecases.review_accuracy import measured
 from housepredict.entrypoints.measures import MEASURES
 from housepredict.entrypoints.pages.charts import Axis, Figure, band, dots, drawn, horizontal, level, vertical
-from housepredict.entrypoints.pages.evaluation import told
+from housepredict.entrypoints.pages.evaluation import marked, told
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import day, number, percent
 from housepredict.entrypoints.pages.plots import MEDIAN, MOST_DRAWN, SALE, central, day_label, trend
@@ -49,13 +50,20 @@ def returned_section(rows: Sequence[Valued], evaluation: Evaluation) -> Markup |
         "do not."
     )
     table_rows = [("Sales", number(found.accuracy.n), number(evaluation.held_out))]
+    now, before = found.out_of_range, out_of_range(evaluation.accuracy, evaluation.coverage)
     for each in MEASURES:
         bounds = found.bounds.get(each.field)
         between = f"{number(bounds.low, each.digits)} to {number(bounds.high, each.digits)}" if bounds else None
-        value = join(told(found.accuracy, each), tag("small", between) if between else None)
-        table_rows.append((each.title, value, told(evaluation.accuracy, each)))
+        value = marked(told(found.accuracy, each), each.field, now)
+        beside_it = marked(told(evaluation.accuracy, each), each.field, before)
+        table_rows.append((each.title, join(value, tag("small", between) if between else None), beside_it))
     table_rows += [
-        (f"In {each.level} % interval", percent(each.share), percent(beside.get(each.level))) for each in found.coverage
+        (
+            f"In {each.level} % interval",
+            marked(percent(each.share), f"coverage_{each.level}", now),
+            marked(percent(beside.get(each.level)), f"coverage_{each.level}", before),
+        )
+        for each in found.coverage
     ]
     header = ("", "Sales that came back", "Held-out sales")
     return section(

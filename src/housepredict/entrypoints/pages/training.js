@@ -29,7 +29,7 @@ function result(training) {
   if (training.error) return fault(training);
   if (!training.model_version) return "";
   const link = el("a", { href: `models/${encodeURIComponent(training.model_version)}` }, training.model_version);
-  return [link, training.promoted ? ", promoted" : ", not promoted"];
+  return [link, training.promoted ? ", promoted" : ", stored but not promoted"];
 }
 
 function report(...parts) {
@@ -71,8 +71,9 @@ function ended(training) {
   const { state, promoted, model_version: version } = training;
   const said = { succeeded: training.reasons.join(" "), failed: training.error && fault(training) }[state];
   const next = promoted ? [el("a", { href: "" }, "Load the page of the new model")]
-    : version ? ["To let it serve all the same, say in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
-  report(el("p", {}, `Training ${state}. ${said ?? ""} `, ...next));
+    : version ? ["To promote it anyway, run in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
+  const end = version && !promoted ? "The new version was stored, but not promoted: it does not serve." : `Training ${state}.`;
+  report(el("p", {}, `${end} ${said ?? ""} `, ...next));
   showTrainings().catch(() => {});
 }
 

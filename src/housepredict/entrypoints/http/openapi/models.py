@@ -8,6 +8,7 @@ from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Bounds, Coverage, Segment, TrainingOptions
+from housepredict.domain.ranges import RANGES
 from housepredict.entrypoints.http.openapi.attrs_schemas import schema_of
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
@@ -36,6 +37,11 @@ from housepredict.entrypoints.http.openapi.parts import (
 
 ACCURACY: Json = schema_of(Accuracy)["properties"]
 """The measures, which stand among other fields wherever they are told."""
+
+OUT_OF_RANGE: Json = about(
+    list_of({"type": "string", "enum": [*RANGES, "coverage_80", "coverage_90"]}),
+    "The measures that are not acceptable: by the ranges of the IAAO, or for coverage by an exact binomial test.",
+)
 
 _VALUE: Json = {"type": ["string", "number", "boolean"]}
 _RANGE = nullable(list_of(_VALUE))
@@ -82,6 +88,7 @@ SCHEMAS: Mapping[str, Json] = {
             **ACCURACY,
             "bounds": by_name(ref("Bounds")),
             "coverage": list_of(ref("Coverage")),
+            "out_of_range": OUT_OF_RANGE,
             "price_tenths": list_of(ref("Segment")),
             "category": nullable(TEXT),
             "categories": list_of(ref("Segment")),
@@ -90,7 +97,14 @@ SCHEMAS: Mapping[str, Json] = {
         }
     ),
     "LaterEvaluation": an_object(
-        {"since": DATE, "trained_on": COUNT, "held_out": COUNT, **ACCURACY, "coverage": list_of(ref("Coverage"))}
+        {
+            "since": DATE,
+            "trained_on": COUNT,
+            "held_out": COUNT,
+            **ACCURACY,
+            "coverage": list_of(ref("Coverage")),
+            "out_of_range": OUT_OF_RANGE,
+        }
     ),
     "Model": an_object({**_MODEL, "generation": _GENERATION}, optional=["generation"]),
     "ModelVersion": an_object(

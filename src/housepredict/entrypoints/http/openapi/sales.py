@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from housepredict.domain.estimates import MAX_PRICE
-from housepredict.entrypoints.http.openapi.models import ACCURACY
+from housepredict.entrypoints.http.openapi.models import ACCURACY, OUT_OF_RANGE
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
@@ -74,7 +74,14 @@ SCHEMAS: Mapping[str, Json] = {
     "RecordedSaleAlone": an_object({**_SALE, "unmatched": _UNMATCHED}),
     "RecordedSales": an_object({"sales": list_of(ref("RecordedSale")), "unmatched": _UNMATCHED}),
     "SaleHistory": an_object({**_SALE, "history": about(list_of(ref("RecordedSale")), "Oldest first.")}),
-    "Measured": an_object({**ACCURACY, "bounds": by_name(ref("Bounds")), "coverage": list_of(ref("Coverage"))}),
+    "Measured": an_object(
+        {
+            **ACCURACY,
+            "bounds": by_name(ref("Bounds")),
+            "coverage": list_of(ref("Coverage")),
+            "out_of_range": OUT_OF_RANGE,
+        }
+    ),
     "Accuracy": an_object(
         {
             "since": nullable(DATE),
