@@ -1,0 +1,110 @@
+"""Measures out of range are marked in words, in the terminal, on the pages and in JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from attrs import evolve
+
+from housepredict.domain.models import Coverage, LaterEvaluation, ModelVersion, Pointer
+from housepredict.domain.usecases import AccuracyReview, Measured
+from housepredict.domain.usecases.review_accuracy import ReturnedSales
+from housepredict.entrypoints.models_report import models_text
+from housepredict.entrypoints.pages.evaluation import key_figures
+from housepredict.entrypoints.pages.home import home_page
+from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.sales_report import accuracy_document, accuracy_text
+from housepredict.entrypoints.version_report import evaluation_document, evaluation_text
+from housepredict.testing.versions import a_version
+
+SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}
+
+
+def version_with(shares: Mapping[int, float], **measures: Any) -> ModelVersion:
+    """A version whose evaluation on 200 sales has these measures and coverage, of all sales and of the latest."""
+    version, _ = a_version()
+    accuracy = evolve(version.evaluation.accuracy, **{**SOUND, **measures})
+    coverage = tuple(Coverage(level, share, 1.2) for level, share in shares.items())
+    later = LaterEvaluation(date(2025, 5, 1), 800, 200, accuracy, coverage)
+    return evolve(version, evaluation=evolve(version.evaluation, accuracy=accuracy, coverage=coverage, later=later))
+
+
+GOOD = version_with({80: 80.5, 90: 90.5})
+BAD = version_with({80: 16.1, 90: 20.2}, cod=239_429.7, prd=1.04)
+NAMES = ("cod", "prd", "coverage_80", "coverage_90")
+
+
+def marked_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "OUT OF RANGE" in line]
+
+
+def test_terminal_marks_each_measure_out_of_range() -> None:
+    assert marked_lines(evaluation_text(GOOD.evaluation)) == []
+    cod, prd, narrow, wide, later = marked_lines(evaluation_text(BAD.evaluation))
+    assert re.match(r"COD +239,429.7 +OUT OF RANGE: .*acceptable: 5 to 15", cod)
+    assert re.match(r"PRD +1.040 +OUT OF RANGE: .*acceptable: 0.98 to 1.03", prd)
+    assert narrow.startswith("OUT OF RANGE: 16.1 % of the prices lie in their 80 % interval")
+    assert narrow.endswith("; acceptable: 70.5% to 88.5%")
+    assert wide.startswith("OUT OF RANGE: 20.2 % of the prices lie in their 90 % interval")
+    assert later.count("OUT OF RANGE") == 2
+    assert "80 % coverage 16.1 % (OUT OF RANGE)" in later
+
+
+def test_json_names_the_measures_out_of_range() -> None:
+    good, bad = evaluation_document(GOOD.evaluation), evaluation_document(BAD.evaluation)
+    assert good["out_of_range"] == good["later"]["out_of_range"] == ()
+    assert bad["out_of_range"] == bad["later"]["out_of_range"] == NAMES
+
+
+def test_list_of_models_names_the_measures_out_of_range() -> None:
+    good, bad = (models_text([each], Pointer(), []) for each in (GOOD, BAD))
+    assert "coverage" not in good
+    assert ", ".join(NAMES) in bad
+
+
+def badges(page: str) -> list[str]:
+    """The texts of the rows and figures that have a mark."""
+    tree = ET.fromstring(page.removeprefix("<!DOCTYPE html>"))
+    return [
+        " ".join("".join(row.itertext()).split())
+        for row in tree.iter()
+        if row.tag in ("tr", "li", "p") and any(each.text == "out of range" for each in row.iter("span"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [lambda it: version_page(it, None, None), lambda it: home_page(it, {"size": 1})],
+    ids=["version page", "home page"],
+)
+def test_page_marks_each_key_figure_out_of_range(page: Any) -> None:
+    assert badges(page(GOOD)) == []
+    found = badges(page(BAD))
+    assert any(each.startswith("239,429.7 coefficient of dispersion (COD) out of range") for each in found)
+    assert any(each.startswith("20.2 % of the prices in their 90 % interval out of range") for each in found)
+    assert any(each == "out of range PRD, coverage of the 80 % intervals" for each in found)
+
+
+def test_key_figures_mark_nothing_else() -> None:
+    figures = key_figures(version_with({90: 20.2}).evaluation)
+    assert figures.count("out of range") == 1
+
+
+def test_version_page_marks_the_measures_in_its_tables() -> None:
+    found = badges(version_page(BAD, None, None))
+    assert sum(each.startswith("COD") for each in found) == 2  # held-out sales, latest sales
+    assert sum(each.startswith("In 80 % interval") for each in found) == 1
+    assert any("16.1 % of the prices lie in their 80 % interval" in each for each in found)
+
+
+@pytest.mark.parametrize(("version", "names"), [(GOOD, ()), (BAD, NAMES)])
+def test_accuracy_of_recorded_sales_is_marked(version: ModelVersion, names: tuple[str, ...]) -> None:
+    measured = Measured(version.evaluation.accuracy, {}, version.evaluation.coverage, names)
+    review = AccuracyReview(ReturnedSales(200, 0, 0, False, {}), measured, {"a": measured})
+    assert accuracy_document(review, None, None)["whole"]["out_of_range"] == names
+    assert accuracy_text(review).count(", ".join(names) or "coverage_") == (2 if names else 0)
