@@ -370,3 +370,40 @@ def test_nothing_can_be_said_of_the_columns_of_sales_with_a_schema_of_their_own(
     table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "", schema=schema)
     with pytest.raises(UnusableSales, match="schema of their own"):
         assign_roles(table, TrainingOptions(exclude=("size",)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        (each("{}", 1_111_027_370_000), "an identifier: most values differ, and all are whole numbers of 13 digits"),
+        (each("{}.0", 4_000_000_000, 1_234_567), "an identifier: most values differ, and all are whole numbers of 10"),
+        (each("-{}", 1_111_027_370_000), "an identifier: most values differ, and all are whole numbers of 13 digits"),
+        ([1_111_027_370_000 + row for row in ROWS], "an identifier: most values differ"),
+    ],
+    ids=["13 digits", "decimals", "negative", "numbers"],
+)
+def test_long_whole_numbers_that_differ_are_identifiers(cells: list[Cell], why: str) -> None:
+    decision = decide({**PLAIN, "cid": cells})["cid"]
+    assert decision.use == "left out"
+    assert decision.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        each("{}", 111_027_370),
+        each("{}.5", 1_111_027_370_000),
+        each("{}", 9_999_999_970),
+        cycle(*(str(1_111_027_370_000 + code) for code in range(20))),
+    ],
+    ids=["9 digits", "fractions", "two lengths", "few values"],
+)
+def test_other_large_numbers_are_numbers(cells: list[Cell]) -> None:
+    assert uses({**PLAIN, "amount": cells})["amount"] in ("number", "integer")
+
+
+@pytest.mark.parametrize(
+    "options", [{"kinds": {"cid": Kind.NUMBER}}, {"allow": ("cid",)}, {"features": ("cid", "area")}], ids=str
+)
+def test_long_whole_numbers_are_a_feature_on_request(options: dict[str, Any]) -> None:
+    assert uses({**PLAIN, "cid": each("{}", 1_111_027_370_000)}, **options)["cid"] == "number"

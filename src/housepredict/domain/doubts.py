@@ -13,6 +13,8 @@ _EARLIER_PRICE = re.compile(r"\b(prev|previous|prior|index)\b")
 _ROW_NAME = re.compile(r"unnamed \d+|index|row|")
 _ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
 _MOSTLY_DISTINCT = 0.5
+_LONG_CODE = 10
+"""Whole numbers of so many digits and one length, most of them different, are codes rather than amounts."""
 _SELDOM_REPEATED = 0.2  # a house comes up for sale again, now and then
 
 
@@ -22,6 +24,8 @@ def doubt(column: Column) -> str | None:
         return "counts the rows"
     if is_identifier(column):
         return "an identifier: nearly every value differs"
+    if digits := _code_digits(column):
+        return f"an identifier: most values differ, and all are whole numbers of {digits} digits"
     if tells_price(column.name):
         return "goes with the price, which nobody knows before the sale"
     if too_late := after_sale(column.name):
@@ -41,6 +45,14 @@ def tells_price(name: str) -> bool:
 def is_identifier(column: Column) -> bool:
     """Whether a column identifies something, by its name and its values."""
     return _ID_NAME.search(words_of(column.name)) is not None and _differ(column, _SELDOM_REPEATED)
+
+
+def _code_digits(column: Column) -> int | None:
+    """The number of digits that all values have, if there are too many for an amount; None otherwise."""
+    if not column.is_whole or not _differ(column, _MOSTLY_DISTINCT):
+        return None
+    lengths = {len(str(abs(int(value)))) for value in column.distinct}
+    return lengths.pop() if len(lengths) == 1 and min(lengths) >= _LONG_CODE else None
 
 
 def _is_key(column: Column) -> bool:
