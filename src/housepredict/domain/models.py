@@ -16,6 +16,7 @@ from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
+from housepredict.domain.ranges import out_of_range
 from housepredict.domain.verdicts import Verdict
 
 
@@ -120,6 +121,11 @@ class LaterEvaluation:
     accuracy: Accuracy
     coverage: tuple[Coverage, ...] = ()
 
+    @property
+    def out_of_range(self) -> tuple[str, ...]:
+        """The measures that are not acceptable (see ranges)."""
+        return out_of_range(self.accuracy, self.coverage)
+
 
 @frozen
 class Evaluation:
@@ -140,6 +146,11 @@ class Evaluation:
     categories: tuple[Segment, ...] = ()
     later: LaterEvaluation | None = None
     why_no_later: str | None = None
+
+    @property
+    def out_of_range(self) -> tuple[str, ...]:
+        """The measures that are not acceptable (see ranges)."""
+        return out_of_range(self.accuracy, self.coverage)
 
 
 @frozen

@@ -7,7 +7,6 @@ from typing import Any
 
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.processes import LiveProcess, converged
-from housepredict.domain.ranges import out_of_range
 from housepredict.entrypoints.measures import OUT_OF_RANGE
 from housepredict.entrypoints.terminal import table
 from housepredict.entrypoints.version_report import model_document, number, source_text
@@ -48,7 +47,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             number(version.evaluation.accuracy.mdape, 1, " %"),
             number(version.evaluation.accuracy.ppe10, 1, " %"),
             number(version.evaluation.accuracy.cod, 1),
-            ", ".join(out_of_range(version.evaluation.accuracy, version.evaluation.coverage)),
+            ", ".join(version.evaluation.out_of_range),
         )
         for version in versions
     ]

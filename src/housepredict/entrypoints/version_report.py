@@ -16,7 +16,6 @@ from housepredict.domain.models import (
     TrainingOptions,
     TrainingSource,
 )
-from housepredict.domain.ranges import out_of_range
 from housepredict.domain.verdicts import Verdict
 from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE, coverage_note
 from housepredict.entrypoints.terminal import table
@@ -35,7 +34,7 @@ def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
 
 def evaluation_text(evaluation: Evaluation) -> str:
     """The measures, each with what it means."""
-    rows, marked = [], out_of_range(evaluation.accuracy, evaluation.coverage)
+    rows, marked = [], evaluation.out_of_range
     for each in MEASURES:
         value, bounds = getattr(evaluation.accuracy, each.field), evaluation.bounds.get(each.field)
         meaning = f"{each.meaning}; acceptable: {each.range}" if each.range else each.meaning
@@ -62,7 +61,7 @@ def _later_text(later: LaterEvaluation) -> str:
     measures = later.accuracy
     told = {"mdape": f"MdAPE {measures.mdape:.1f} %", "median_ratio": f"median ratio {measures.median_ratio:.3f}"}
     told |= {f"coverage_{each.level}": f"{each.level} % coverage {each.share:.1f} %" for each in later.coverage}
-    for name in told.keys() & out_of_range(measures, later.coverage):
+    for name in told.keys() & later.out_of_range:
         told[name] += f" ({OUT_OF_RANGE.upper()})"
     sales = f"{later.held_out} since {later.since}, the same recipe having learned from {later.trained_on} before"
     return f"On the latest sales ({sales}): {', '.join(told.values())}"
@@ -116,7 +115,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         **asdict(evaluation.accuracy),
         "bounds": {name: asdict(each) for name, each in evaluation.bounds.items()},
         "coverage": [asdict(each) for each in evaluation.coverage],
-        "out_of_range": out_of_range(evaluation.accuracy, evaluation.coverage),
+        "out_of_range": evaluation.out_of_range,
         "price_tenths": [asdict(each) for each in evaluation.price_tenths],
         "category": evaluation.category,
         "categories": [asdict(each) for each in evaluation.categories],
@@ -132,7 +131,7 @@ def _later_document(later: LaterEvaluation) -> dict[str, Any]:
         "held_out": later.held_out,
         **asdict(later.accuracy),
         "coverage": [asdict(each) for each in later.coverage],
-        "out_of_range": out_of_range(later.accuracy, later.coverage),
+        "out_of_range": later.out_of_range,
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.models import Coverage, Evaluation, ModelVersion, Segment
-from housepredict.domain.ranges import RANGES, out_of_range
+from housepredict.domain.ranges import RANGES
 from housepredict.domain.verdicts import Performance
 from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE, Measure, coverage_note
 from housepredict.entrypoints.pages.markup import Markup, join, tag
@@ -35,7 +35,7 @@ def key_figures(evaluation: Evaluation) -> Markup:
             for each in evaluation.coverage[-1:]
         ),
     ]
-    names, shown = out_of_range(measured, evaluation.coverage), {field for field, *_ in figures}
+    names, shown = evaluation.out_of_range, {field for field, *_ in figures}
     items = (tag("li", tag("b", value), " ", marked(tag("span", name), field, names)) for field, value, name in figures)
     others = [_title(field) for field in names if field not in shown]
     below = tag("p", _MARK, f" {', '.join(others)}") if others else None
@@ -80,7 +80,7 @@ def later_section(evaluation: Evaluation) -> Markup:
         f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
         f"{number(later.held_out)} of that day and after: what a model may be worth by the time it is replaced."
     )
-    now, before = (out_of_range(each.accuracy, each.coverage) for each in (later, evaluation))
+    now, before = later.out_of_range, evaluation.out_of_range
     rows = [
         (
             each.title,
@@ -125,7 +125,7 @@ def _covered(evaluation: Evaluation, coverage: Coverage) -> Markup:
     if coverage.width:
         text += f"; half of these intervals end below {number(coverage.width, 2)} times the estimate"
     text += f". Acceptable for so many sales: {coverage_note(level, measured.n)}."
-    return marked(text, f"coverage_{level}", out_of_range(measured, evaluation.coverage))
+    return marked(text, f"coverage_{level}", evaluation.out_of_range)
 
 
 def decision_section(version: ModelVersion) -> Markup:

@@ -11,7 +11,6 @@ from attrs import frozen
 from housepredict.domain.evaluation import Valued, tenths
 from housepredict.domain.held_out import sample
 from housepredict.domain.models import Evaluation
-from housepredict.domain.ranges import out_of_range
 from housepredict.domain.usecases.review_accuracy import measured
 from housepredict.entrypoints.measures import MEASURES
 from housepredict.entrypoints.pages.charts import Axis, Figure, band, dots, drawn, horizontal, level, vertical
@@ -50,7 +49,7 @@ def returned_section(rows: Sequence[Valued], evaluation: Evaluation) -> Markup |
         "do not."
     )
     table_rows = [("Sales", number(found.accuracy.n), number(evaluation.held_out))]
-    now, before = found.out_of_range, out_of_range(evaluation.accuracy, evaluation.coverage)
+    now, before = found.out_of_range, evaluation.out_of_range
     for each in MEASURES:
         bounds = found.bounds.get(each.field)
         between = f"{number(bounds.low, each.digits)} to {number(bounds.high, each.digits)}" if bounds else None
