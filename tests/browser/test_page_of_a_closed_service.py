@@ -144,7 +144,9 @@ def test_a_file_of_sales_is_sent_and_trained_on(browser: Browser, mounted: Mount
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         mounted.may_end.set()
         expect(page.locator("#progress")).to_contain_text("Training succeeded.")
+        expect(page.locator("#progress")).to_contain_text("The new version was stored, but not promoted")
         expect(page.locator("#progress")).to_contain_text("housepredict models promote")
+        expect(page.locator("#trainings tbody tr")).to_contain_text("stored but not promoted")
 
 
 def test_what_a_file_cannot_be_trained_on_for_is_told_in_the_pages_words(browser: Browser, mounted: Mounted) -> None:

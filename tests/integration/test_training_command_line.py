@@ -71,7 +71,7 @@ def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(r
     same = run("train", sales, "--json", "--seed", "1").document
     assert (same["promoted"], "identical" in same["reasons"][0]) == (False, True)
     kept = run("train", sales, "--seed", "2", "--promote", "never")
-    assert "Kept, and not promoted" in kept.out
+    assert "Stored, but not promoted" in kept.out
     compared = run("train", sales, "--json", "--seed", "3", "--algorithm", "boosting").document
     assert compared["comparison"]["champion"] == first["model_version"]
     assert compared["comparison"]["sales"] == compared["evaluation"]["held_out"]

@@ -90,6 +90,38 @@ class TestSalesThatAreSent:
             assert client.get("/health").json()["model_version"] == "lab"
         assert len(kept(tmp_path)) == 1
 
+    @pytest.mark.parametrize(("per_area", "promoted"), [(150.0, True), (600.0, False)])
+    def test_first_version_serves_if_it_passes_the_floors(
+        self, tmp_path: Path, per_area: float, promoted: bool
+    ) -> None:
+        made = trainable(application(), FakeTrainer(per_area=per_area), sales_at)
+        made.settings = evolve(made.settings, data_dir=tmp_path)
+        rows = "\n".join(
+            f"{1000 + 10 * row},{row % 4},{(140 + row % 3 * 10) * (1000 + 10 * row)}" for row in range(300)
+        )
+        sales = f"size,rooms,price\n{rows}\n".encode()
+        with served(made) as client:
+            answer = client.post("/train", content=sales, headers=CSV)
+            assert answer.status_code == 200, answer.text
+            document = answer.json()
+            assert document["message"] == "Model retrained successfully"
+            assert document["promoted"] is promoted
+            assert document["model_version"] in client.get("/models").text
+            record = client.get("/trainings").json()["trainings"][0]
+            assert (record["promoted"], record["reasons"]) == (promoted, document["reasons"])
+            assert client.get("/health/ready").status_code == (200 if promoted else 503)
+            if not promoted:
+                assert "is off by 30" in document["reasons"][1]
+                assert "train with the policy `always`" in document["reasons"][-1]
+
+    def test_always_overrides_the_floors(self, tmp_path: Path) -> None:
+        made = trainable(application(), FakeTrainer(per_area=600.0), sales_at)
+        made.settings = evolve(made.settings, data_dir=tmp_path)
+        with served(made) as client:
+            answer = client.post("/train?promote=always", content=SALES, headers=CSV)
+            assert answer.json()["promoted"] is True
+            assert client.get("/health/ready").status_code == 200
+
     def test_of_no_use_are_removed(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
             assert_problem(client.post("/train", content=b"a,b\n1,2\n", headers=CSV), 409, "unusable-sales")

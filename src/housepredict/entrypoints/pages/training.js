@@ -72,8 +72,8 @@ function ended(training) {
   const said = { succeeded: training.reasons.join(" "), failed: training.error && fault(training) }[state];
   const next = promoted ? [el("a", { href: "" }, "Load the page of the new model")]
     : version ? ["To promote it anyway, run in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
-  const end = version && !promoted ? "The new version was stored, but not promoted: it does not serve." : `Training ${state}.`;
-  report(el("p", {}, `${end} ${said ?? ""} `, ...next));
+  const stored = version && !promoted ? "The new version was stored, but not promoted: it does not serve. " : "";
+  report(el("p", {}, `Training ${state}. ${stored}${said ?? ""} `, ...next));
   showTrainings().catch(() => {});
 }
 
