@@ -203,8 +203,10 @@ MEASURED = {
         "n": 50,
         "mdape": 8.234,
         "ppe10": 58.0,
+        "cod": 17.1,
         "bounds": {"mdape": {"low": 7.1, "high": 9.4}},
         "coverage": [{"level": 80, "share": 82.0, "width": 1.2}, {"level": 90, "share": 92.0, "width": 1.3}],
+        "out_of_range": ["cod"],
     },
 }
 MOVED = {
@@ -237,6 +239,8 @@ def test_what_a_service_of_long_standing_knows_is_told(browser: Browser, demonst
     page.get_by_text("4 that moved it less").click()
     expect(rows).to_have_count(12)
     expect(page.locator("#accuracy")).to_contain_text("8.2 % median error, with bounds 7.1 to 9.4")
+    expect(page.locator("#accuracy .badge")).to_have_text("out of range")
+    expect(page.locator("#accuracy li").filter(has_text="17.1")).to_contain_text("out of range")
     expect(page.locator("#accuracy")).to_contain_text("Left out: 2 sales of predictions that are not known.")
     expect(page.locator("#drift tbody tr")).to_have_text([re.compile("Sizedrifted1.27"), re.compile("Agemoving0.15")])
     assert violations(page) == []

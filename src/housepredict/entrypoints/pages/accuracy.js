@@ -20,14 +20,14 @@ export async function showAccuracy() {
     return;
   }
   const bounds = whole.bounds.mdape;
-  const marked = name => whole.out_of_range.includes(name);
+  const marked = name => whole.out_of_range?.includes(name);  // a replica of an older release sends none
   const covered = whole.coverage.map(each => [percent(each.share), `of the prices in their ${each.level} % interval`, marked(`coverage_${each.level}`)]);
   find("accuracy").replaceChildren(
     el("p", {}, `${many(whole.n, "sale")} of houses that were estimated here came back.`),
     figures([
       [percent(whole.mdape), `median error${bounds ? `, with bounds ${number(bounds.low, 1)} to ${number(bounds.high, 1)}` : ""}`],
       [percent(whole.ppe10), "of the estimates within 10 % of the price"],
-      ...whole.out_of_range.includes("cod") ? [[number(whole.cod, 1), "coefficient of dispersion (COD)", true]] : [],
+      ...marked("cod") ? [[number(whole.cod, 1), "coefficient of dispersion (COD)", true]] : [],
       ...covered.slice(0, 1),
     ]));
   const left = [unmatched && `${many(unmatched, "sale")} of predictions that are not known`, late && `${many(late, "sale")} from before the estimate`];
