@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import pack, unpack
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line, ridge
+from housepredict.adapters.sklearn_model.preparing import table_of
 from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
@@ -163,3 +165,11 @@ def test_column_of_large_numbers_trains_and_tells_houses_apart(algorithm: Algori
     fitted = SklearnTrainer(jobs=1).fit(SCHEMA, sales, options, lambda _done, _total: None)
     predicted = np.array(fitted.predict([sale.house for sale in sales]).prices)
     assert np.median(np.abs(predicted / [sale.price for sale in sales] - 1)) < 0.06
+
+
+@pytest.mark.parametrize(("start", "unit", "logged"), [(1_111_027_370_000, 1, [0, 1]), (0, 1, [0, 1, 2])])
+def test_amounts_of_a_narrow_range_get_no_logarithm(start: float, unit: float, logged: list[int]) -> None:
+    matrix = Encoder(SCHEMA)([sale.house for sale in coded_sales(start, unit)])
+    table = table_of(SCHEMA, matrix, np.full(len(matrix), 1e5), 0.0)
+    assert table.columns.logged.tolist() == logged
+    assert table.names == [*(["size", "beds", "code"][column] for column in logged), "size", "beds", "code"]
