@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from housepredict.domain.errors import InvalidSales, RepeatedKey, RepositoryUnav
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
-from housepredict.domain.validation import Rule
+from housepredict.domain.validation import Rule, Violation
 from housepredict.testing.drawn_sales import new_ids, prices
 from tests.doubles import a_batch
 from tests.training import NOON, FrozenClock
@@ -297,3 +297,15 @@ def test_estimates_of_nothing_have_a_ratio(returning: Returning) -> None:
     (known,) = a_batch(1)
     returning.predictions.append([evolve(known, estimate=evolve(known.estimate, price=0.0))])
     assert returning.record.one(a_sale(known.id)).ratio == 0
+
+
+@pytest.mark.parametrize("hour", [0, 9, 10, 23])
+def test_sale_in_the_future_is_refused_with_its_date_and_today(returning: Returning, hour: int) -> None:
+    returning.clock.time = datetime(2025, 6, 1, hour, 0, tzinfo=UTC)
+    today = date(2025, 6, 1) if hour < 10 else date(2025, 6, 2)
+    known, tomorrow = returning.known[0].id, today + timedelta(1)
+    with pytest.raises(InvalidSales) as caught:
+        returning.record([{"prediction": known, "price": 200_000, "date": tomorrow.isoformat()}])
+    message = f"is {tomorrow}, in the future: today is {today} where days begin first (UTC+14)"
+    assert caught.value.violations == (Violation("/0/date", Rule.DATE, message, tomorrow.isoformat()),)
+    assert returning.record([{"prediction": known, "price": 200_000, "date": today}])

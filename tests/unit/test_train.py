@@ -61,7 +61,7 @@ class TestTrain:
         assert version.created_at == NOON
         assert version.algorithm is Algorithm.BOOSTING
         assert version.options == OPTIONS
-        assert version.source == TrainingSource("/sales.csv", "d" * 64)
+        assert version.source == TrainingSource("/sales.csv", "d" * 64, read_on=date(2025, 6, 2))
         assert version.libraries == {"lib": "1.0"}
         assert [each.name for each in version.schema.features] == ["size"]
         assert version.valuation_date is None
@@ -102,7 +102,8 @@ class TestTrain:
 
     def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
         sales = ListedSales("/sales.csv", sales=evolve(table(), recorded=7))
-        assert training()(sales, OPTIONS, ignore).version.source == TrainingSource("/sales.csv", "d" * 64, 7)
+        source = training()(sales, OPTIONS, ignore).version.source
+        assert source == TrainingSource("/sales.csv", "d" * 64, 7, date(2025, 6, 2))
 
     def test_sales_that_came_back_without_a_file_are_not_synthetic(self) -> None:
         made = training()(ListedSales(None, sales=evolve(table(), recorded=ROWS)), OPTIONS, ignore)

@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from datetime import date
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from housepredict.domain.cells import is_missing, read_as
+from housepredict.domain.days import latest_day
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.inference import house_key, usable_rows
 from housepredict.domain.models import TrainingOptions
-from housepredict.domain.ports import PredictionRepository, SaleRepository, SalesSource
+from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.roles import assign_roles
 from housepredict.domain.sale_dates import MONTH_OF_SALE
@@ -44,6 +45,7 @@ class CombinedSales:
     _sales: SaleRepository
     _predictions: PredictionRepository
     _options: TrainingOptions
+    _clock: Clock
 
     @property
     def location(self) -> str | None:
@@ -62,7 +64,7 @@ class CombinedSales:
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:
-            file = self._file.read()
+            file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
             table, digest, rejected = _of_file(file, self._options), file.digest, Counter(file.rejected)
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
@@ -173,7 +175,7 @@ class _Table:
 
 def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
     roles = assign_roles(file, options)
-    rows = usable_rows(roles, Counter())
+    rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}
     table = _Table(

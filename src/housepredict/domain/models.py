@@ -67,12 +67,14 @@ class TrainingSource:
     """Where a version's sales came from, enough to read them again.
 
     `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
-    if none were asked for: without a file either, the sales are synthetic.
+    if none were asked for: without a file either, the sales are synthetic. `read_on` is the day of the training, after
+    which no sale can be; None for a version of an older release, which did not keep it.
     """
 
     location: str | None
     digest: str
     recorded: int | None = None
+    read_on: date | None = None
 
     @property
     def synthetic(self) -> bool:

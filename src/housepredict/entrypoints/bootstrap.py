@@ -192,7 +192,7 @@ class Application(Storage):
             return sales_at(location)
         file = None if location is None else sales_at(location)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded)
+        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded, self.clock)
 
     @cached_property
     def promote(self) -> Promote:

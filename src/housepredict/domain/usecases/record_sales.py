@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID
 
 from attrs import define, field, frozen
 
+from housepredict.domain.days import latest_day
 from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
@@ -25,7 +26,6 @@ FIELDS = ("prediction", "price", "date")
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ONE_DAY = timedelta(days=1)
 
 
 @frozen
@@ -122,7 +122,7 @@ class RecordSales:
     def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
         if not given:
             raise InvalidSales([Violation("", Rule.EMPTY, "must hold at least one sale")])
-        latest = self._clock.now().date() + _ONE_DAY
+        latest = latest_day(self._clock.now())
         violations = [violation for row, each in enumerate(given) for violation in _violations(each, row, latest)]
         if violations:
             raise InvalidSales(violations)
@@ -189,9 +189,9 @@ def _price(value: object) -> tuple[Rule, str] | None:
 def _date(value: object, latest: date) -> tuple[Rule, str] | None:
     if broken := check_value(_DATE, value):
         return broken
-    if _day(value) <= latest:
+    if (day := _day(value)) <= latest:
         return None
-    return Rule.DATE, f"must not lie in the future: {latest} at the latest"
+    return Rule.DATE, f"is {day}, in the future: today is {latest} where days begin first (UTC+14)"
 
 
 def _told(given: Mapping[str, object]) -> _Told:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from attrs import define, evolve, frozen
 
 from housepredict.domain import snapshots
+from housepredict.domain.days import latest_day
 from housepredict.domain.errors import RefusedModel, UnknownModel, UnusableSales
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
@@ -83,9 +84,9 @@ class Train:
         """
         with self._trainings.under_way(source, progress, begun) as run:
             self._require_room(source, options)
-            table = source.read()
+            table = evolve(source.read(), read_on=latest_day(self._clock.now()))
             sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest, table.recorded)
+            origin = TrainingSource(source.location, table.digest, table.recorded, table.read_on)
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, run.progress)
