@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -34,16 +34,10 @@ def reasons(found: PreparedSales) -> list[tuple[str, int]]:
     return list(found.rejected.items())
 
 
-@pytest.mark.parametrize(
-    ("now", "latest"),
-    [
-        (datetime(2026, 11, 30, 9, 59, tzinfo=UTC), date(2026, 11, 30)),
-        (datetime(2026, 11, 30, 10, 0, tzinfo=UTC), date(2026, 12, 1)),
-        (datetime(2026, 11, 30, 23, 0, tzinfo=UTC), date(2026, 12, 1)),
-    ],
-)
-def test_latest_day_is_that_of_the_easternmost_zone(now: datetime, latest: date) -> None:
-    assert latest_day(now) == latest
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_latest_day_is_tomorrow_by_utc_and_today_in_no_zone_is_later(now: datetime) -> None:
+    assert latest_day(now) == now.date() + timedelta(1)
+    assert now.astimezone(timezone(timedelta(hours=14))).date() <= latest_day(now)
 
 
 @pytest.mark.parametrize("future", ["2026-12-01", "2105-06-01", "9999-12-31"])

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
-_FIRST_TO_SEE_A_DAY = timezone(timedelta(hours=14))
+_ONE_DAY = timedelta(days=1)
 _FAR_DAYS = 365
 _FAR_GAPS = 10
 _ONE_IN = 100
 
 
 def latest_day(now: datetime) -> date:
-    """Return the day that it is at `now` where days begin first, at UTC+14: a later day is in the future everywhere."""
-    return now.astimezone(_FIRST_TO_SEE_A_DAY).date()
+    """Return the latest date that a sale can have: tomorrow by UTC. Where days begin first, at UTC+14, none is later."""
+    return now.astimezone(UTC).date() + _ONE_DAY
 
 
 def plausible_days(days: Sequence[date]) -> tuple[date, date]:
