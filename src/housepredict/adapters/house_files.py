@@ -13,11 +13,14 @@ from typing import Any
 
 from attrs import field, frozen
 
-from housepredict.adapters.tables import TableFile, TextRows, arrow_cells
+from housepredict.adapters.arrow_columns import arrow_cells
+from housepredict.adapters.encodings import TextEncoding
+from housepredict.adapters.tables import TableFile, TextRows
 from housepredict.domain.cells import LAST_YEAR, certain_dates, is_missing, way_to_read
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
+from housepredict.domain.texts import tidy
 
 _REMEMBERED = 50_000  # different cells of a column, which decide how it is written
 _AT_ONCE = 10_000  # rows of a Parquet file
@@ -45,18 +48,15 @@ class HouseFile:
 
 
 def _text(file: TableFile, features: _Features, size: int) -> Houses:
-    def look(encoding: str) -> Houses:
-        tally = _Tally(features)
-        with file.text(encoding) as table:
-            for rows in iter(lambda: list(islice(table.rows, size)), []):
-                tally.add(_columns(table.names, rows), len(rows))
-            names = table.names
-        return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size))
-
-    return file.decoded(look)
+    tally, encoding = _Tally(features), file.text_encoding()
+    with file.text(encoding) as table:
+        for rows in iter(lambda: list(islice(table.rows, size)), []):
+            tally.add(_columns(table.names, rows), len(rows))
+        names = table.names
+    return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size))
 
 
-def _text_rows(file: TableFile, encoding: str, reads: _Reads, size: int) -> Iterator[HouseRows]:
+def _text_rows(file: TableFile, encoding: TextEncoding, reads: _Reads, size: int) -> Iterator[HouseRows]:
     with file.translated(), file.text(encoding) as table:
         for rows in iter(lambda: list(islice(table.rows, size)), []):
             whole = [row for row in rows if len(row) == len(table.names)]
@@ -71,7 +71,7 @@ def _columns(names: Sequence[str], rows: Sequence[list[str]]) -> _Cells:
     """The cells of each column, of the rows that have one of each."""
     whole = (row for row in rows if len(row) == len(names))
     columns = list(zip(*whole, strict=True)) or [()] * len(names)
-    return {name: [cell.strip() or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
+    return {name: [tidy(cell) or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
 
 
 def _parquet(file: TableFile, features: _Features, size: int) -> Houses:

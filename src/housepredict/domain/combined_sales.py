@@ -66,8 +66,10 @@ class CombinedSales:
         if self._file:
             file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
             table, digest, rejected = _of_file(file, self._options), file.digest, Counter(file.rejected)
+            notes = file.notes
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
+            notes = ()
         for sale, prediction in self._returned():
             reason = UNKNOWN if prediction is None else table.add(sale, prediction.estimate.house)
             if reason:
@@ -80,6 +82,7 @@ class CombinedSales:
             dict(rejected),
             house_keys=table.house_keys,
             recorded=len(table.added),
+            notes=notes,
         )
 
     def _returned(self) -> Iterator[tuple[RecordedSale, Prediction | None]]:

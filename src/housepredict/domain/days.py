@@ -13,7 +13,7 @@ _ONE_IN = 100
 
 
 def latest_day(now: datetime) -> date:
-    """Return the latest date that a sale can have: tomorrow by UTC. Where days begin first, at UTC+14, none is later."""
+    """Return the latest date that a sale can have: tomorrow by UTC. No zone has a later one (UTC+14)."""
     return now.astimezone(UTC).date() + _ONE_DAY
 
 

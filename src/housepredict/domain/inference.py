@@ -41,7 +41,7 @@ class PreparedSales:
     """Sales that a model can learn from, and how they came about.
 
     `held_out` are for evaluation alone. `rejected` counts rows, and `unreadable` cells, that were not used, by reason
-    and by column.
+    and by column. `notes` say what was decided to read the file.
     """
 
     schema: FeatureSchema
@@ -50,6 +50,7 @@ class PreparedSales:
     decisions: tuple[Decision, ...]
     rejected: Mapping[str, int]
     unreadable: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
@@ -88,6 +89,7 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
         decisions=roles.decisions,
         rejected=dict(rejected),
         unreadable={name: column.unreadable for name, column in roles.columns.items() if column.unreadable},
+        notes=table.notes,
     )
 
 

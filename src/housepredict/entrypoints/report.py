@@ -21,6 +21,7 @@ def training_text(training: Training) -> str:
     version, sales = training.version, training.sales
     rows = [(each.column, each.use, each.kind or "", each.why) for each in sales.decisions]
     parts = [table(("column", "used as", "kind", "why"), rows)]
+    parts += [f"The file: {note}" for note in sales.notes]
     parts += [
         f"{count} {'row' if count == 1 else 'rows'} rejected: {reason}" for reason, count in sales.rejected.items()
     ]
@@ -48,6 +49,7 @@ def training_document(training: Training) -> dict[str, Any]:
         "decisions": [asdict(each) for each in training.sales.decisions],
         "rejected_rows": dict(training.sales.rejected),
         "unreadable_cells": dict(training.sales.unreadable),
+        "notes": training.sales.notes,
     }
 
 
