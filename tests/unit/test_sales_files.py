@@ -158,7 +158,7 @@ def test_a_title_above_the_header_is_shown_as_the_header_that_it_is_taken_for(re
     for title in "Sales of 2024", "Sales of 2024,,":
         with pytest.raises(UnusableSales, match=f'header, "{title}"'):
             read(f"{title}\nprice,size,beds\n1,2,3\n4,5,6\n".encode())
-    with pytest.raises(UnusableSales, match=r'header, "x{99}…": rows .* the 1 of the header: line 2 has 3, line 3 has 3$'):
+    with pytest.raises(UnusableSales, match=r'header, "x{99}…": rows .* the 1 .*: line 2 has 3, line 3 has 3$'):
         read(b"x" * 5000 + b"\nprice,size,beds\n1,2,3\n")
 
 

@@ -19,6 +19,7 @@ _NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first
 _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
+_TELLING_DELIMITERS = 4  # a line of a remark may happen to have as many commas as a row
 _SHOWN = 3
 _UNIT = "\x1f"  # stands between cells that blanks separate
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
@@ -73,10 +74,19 @@ class Rows:
             row = next(self._reader)
         except csv.Error:
             return self._repaired()
-        if len(self._taken) > 1 and self.widths is not None and len(row) not in self.widths:
+        if len(self._taken) > 1 and self.widths is not None and self._has_run_on(row, self.widths):
             return self._repaired()
         self._next_line += len(self._taken)
         return row
+
+    def _has_run_on(self, row: list[str], widths: Container[int]) -> bool:
+        """Whether a row of several lines swallowed others: its width is no row's, or lines within it are whole rows."""
+        if len(row) not in widths:
+            return True
+        # a line with a quote ends one cell of several lines, and begins another
+        within = [_lenient(line, self._separator) for line in self._taken[1:-1] if '"' not in line]
+        delimiters = sum(len(cells) - 1 for cells in within)
+        return delimiters >= _TELLING_DELIMITERS and all(len(cells) in widths for cells in within)
 
     def _repaired(self) -> list[str]:
         """The first line that was taken: a quote that nobody closed may have run on through many, to any other."""

@@ -35,11 +35,13 @@ class HouseFile:
     """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows, or a record batch of Arrow."""
 
     path: Path = field(converter=Path)
+    encoding: str | None = None
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
         """All of it; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
-        file = TableFile(self.path)
-        features = {each.name: each for each in schema.features}
+        file = TableFile(self.path, encoding=self.encoding)
+        # under the names that they have in a file; the schema of an older release may spell them in another way
+        features = {tidy(each.name): each for each in schema.features}
         with file.translated():
             houses = _parquet(file, features, size) if file.is_parquet() else _text(file, features, size)
         if not houses.length:

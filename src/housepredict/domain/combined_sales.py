@@ -22,6 +22,7 @@ from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.roles import assign_roles
 from housepredict.domain.sale_dates import MONTH_OF_SALE
 from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out, key_of
+from housepredict.domain.texts import tidy
 
 UNKNOWN = "recorded for a prediction that nobody knows"
 AMBIGUOUS = "recorded, and like houses that are learned from and like others that are held out"
@@ -127,8 +128,10 @@ class _Table:
     def add(self, sale: RecordedSale, house: House) -> str | None:
         """Add a sale as a row, or say why not."""
         values: dict[str, Value] = {}
+        # a version of an older release may have recorded other spellings
+        spelled = {tidy(name): tidy(value) if isinstance(value, str) else value for name, value in house.values.items()}
         for name, kind in self.features.items():
-            given = house.values.get(name)
+            given = spelled.get(tidy(name))
             if given is None or is_missing(given):
                 if name in self.required:
                     return f"recorded, and its house has no {name}"
@@ -146,7 +149,7 @@ class _Table:
         if any((key, sale.price, day) in self.sold for key in alike):
             return REPEATED
         # all that is known of it, whichever of that the table has columns for
-        own = {name: _plain(value) for name, value in sorted(house.values.items()) if name != self.sale_date}
+        own = {name: _plain(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
         key, identifier = next(iter(alike.items()), (key_of(own), None))
         self.know(like, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
@@ -177,7 +180,7 @@ class _Table:
 
 
 def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
-    roles = assign_roles(file, options)
+    roles = assign_roles(file, options.with_tidy_names())
     rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}

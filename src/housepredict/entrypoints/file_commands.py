@@ -29,7 +29,7 @@ def predict_file(application: Application, options: argparse.Namespace) -> int:
         raise InvalidSettings(problems)
     output = None if options.output == "-" else Path(options.output)
     with prices_at(output) as prices, progress_bar(sys.stderr, "estimating") as progress:
-        table = application.estimate_table(houses_at(Path(options.houses[0])), prices, progress)
+        table = application.estimate_table(houses_at(Path(options.houses[0]), options.encoding), prices, progress)
     for refusal in table.refusals[:_SHOWN]:
         said = "; ".join(each.describe() for each in refusal.violations)
         print(f"housepredict: row {refusal.row}: {said}", file=sys.stderr)

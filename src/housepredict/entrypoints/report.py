@@ -25,7 +25,10 @@ def training_text(training: Training) -> str:
     parts += [
         f"{count} {'row' if count == 1 else 'rows'} rejected: {reason}" for reason, count in sales.rejected.items()
     ]
-    parts += [f"{count} cells of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()]
+    parts += [
+        f"{count} {'cell' if count == 1 else 'cells'} of {name} unreadable, taken as missing"
+        for name, count in sales.unreadable.items()
+    ]
     if day := version.valuation_date:
         parts.append(f"Estimates are for {day}, the latest sale used, unless a house says otherwise.")
     if version.source.recorded is not None:

@@ -78,7 +78,8 @@ class EstimateTable:
 def _check_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
     if taken := [name for name in PRICE_COLUMNS if name in columns]:
         raise UnreadableFile(f"The houses have columns that prices are written to: rename {', '.join(taken)}")
-    missing = [each.name for each in schema.features if each.required and each.name not in columns]
+    known = {feature.name for column in columns if (feature := schema.named(column))}
+    missing = [each.name for each in schema.features if each.required and each.name not in known]
     if missing:
         message = "is a column that is missing"
         raise InvalidHouses([Violation(pointer_to(each), Rule.MISSING, message) for each in missing])
