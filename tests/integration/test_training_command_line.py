@@ -244,8 +244,11 @@ def test_guessed_encoding_is_stated_and_can_be_overruled(run: Run, tmp_path: Pat
     assert towns == [set(TOWNS)] * 2
     assert run("predict", "town=朝阳", "sqft=1000").err == ""
     assert run("train", file, "--encoding", "utf-9").code == 2
-    run("predict", file, "-o", str(tmp_path / "prices.csv"), "--encoding", "gb18030")
-    assert "朝阳" in (tmp_path / "prices.csv").read_text(encoding="utf-8")
+    prices = str(tmp_path / "prices.csv")
+    estimated = run("predict", file, "-o", prices)
+    assert f"housepredict: {file}: {note}" in estimated.err
+    assert note not in run("predict", file, "-o", prices, "--encoding", "gb18030").err
+    assert "朝阳" in Path(prices).read_text(encoding="utf-8")
 
 
 def test_names_of_a_mac_are_those_that_people_type(run: Run, tmp_path: Path) -> None:

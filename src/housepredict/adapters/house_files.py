@@ -54,8 +54,8 @@ def _text(file: TableFile, features: _Features, size: int) -> Houses:
     with file.text(encoding) as table:
         for rows in iter(lambda: list(islice(table.rows, size)), []):
             tally.add(_columns(table.names, rows), len(rows))
-        names = table.names
-    return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size))
+        names, notes = table.names, table.notes
+    return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size), notes)
 
 
 def _text_rows(file: TableFile, encoding: TextEncoding, reads: _Reads, size: int) -> Iterator[HouseRows]:

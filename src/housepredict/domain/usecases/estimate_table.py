@@ -31,13 +31,14 @@ class RefusedRow:
 class EstimatedTable:
     """What became of a table: how many rows were estimated, by which version, and how many refused.
 
-    `refusals` are the first of these, 1,000 at most.
+    `refusals` are the first of these, 1,000 at most. `notes` say what was decided to read the table.
     """
 
     model_version: str
     estimated: int
     refused: int
     refusals: Sequence[RefusedRow]
+    notes: Sequence[str] = ()
 
 
 @define
@@ -72,7 +73,7 @@ class EstimateTable:
                     refusals.append(RefusedRow(row, outcome.violations))
             done += len(outcomes)
             progress(done, houses.length)
-        return EstimatedTable(serving.version.name, estimated, done - estimated, refusals)
+        return EstimatedTable(serving.version.name, estimated, done - estimated, refusals, houses.notes)
 
 
 def _check_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
