@@ -101,19 +101,20 @@ class Rows:
         return csv.reader(self._feed(), delimiter=self._separator, skipinitialspace=True, strict=True)
 
     def _feed(self) -> Iterator[str]:
+        pending, taken, are_aligned = self._pending, self._taken, self.delimiter == BLANKS
         while True:
-            if self._pending:
-                line = self._pending.popleft()
+            if pending:
+                line = pending.popleft()
             else:
                 line = next(self._lines, "")
                 if not line:
                     return
                 if "\0" in line:
-                    self.emptied.append(self._next_line + len(self._taken))
+                    self.emptied.append(self._next_line + len(taken))
                     line = line.replace("\0", "")
-                if self.delimiter == BLANKS:
+                if are_aligned:
                     line = _aligned(line)
-            self._taken.append(line)
+            taken.append(line)
             yield line
 
     @property
