@@ -126,6 +126,21 @@ class TestTrain:
         assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
         assert again.version.source == first.version.source
 
+    @pytest.mark.parametrize("recorded", [None, 7])
+    def test_training_again_reads_the_file_in_the_encoding_that_was_named(self, recorded: int | None) -> None:
+        asked: list[object] = []
+
+        def sources(
+            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
+        ) -> ListedSales:
+            asked.append((location, with_recorded, encoding))
+            return ListedSales(location, sales=evolve(table(), recorded=recorded))
+
+        train, options = training(sources=sources), evolve(OPTIONS, encoding="gbk")
+        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), options, ignore)
+        train.again(first.version, ignore)
+        assert asked == [("/sales.csv", None if recorded is None else options, "gbk")]
+
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
