@@ -131,3 +131,7 @@ def test_notes_of_a_file_are_those_of_its_sales() -> None:
     rows = range(200)
     columns: dict[str, Any] = {"price": [row + 1 for row in rows], "beds": [row * 7 % 90 for row in rows]}
     assert prepare(SalesTable(columns, "", notes=("a note",)), TrainingOptions()).notes == ("a note",)
+
+
+def test_name_that_is_no_text_is_no_feature() -> None:
+    assert [each.pointer for each in SCHEMA.violations({7: 1, SIZE: 9, "town": TOWN})] == ["/7"]
