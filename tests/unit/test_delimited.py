@@ -52,9 +52,7 @@ def test_any_common_delimiter_and_line_end_is_found(read: Reading, delimiter: st
     assert (list(table.columns), rows_of(table), table.notes) == (HEADER, ROWS, ())
 
 
-@pytest.mark.parametrize(
-    "form", ["{} {} {}\n", "{:12} {:>9}   {:>9}\n", "  {:12} {:>9}   {:>9}  \n"], ids=repr
-)
+@pytest.mark.parametrize("form", ["{} {} {}\n", "{:12} {:>9}   {:>9}\n", "  {:12} {:>9}   {:>9}  \n"], ids=repr)
 def test_columns_between_blanks_are_found(read: Reading, form: str) -> None:
     rows = [["Milton", f"{900 + row}", f"{200_000 + row}"] for row in range(40)]
     table = read("".join(form.format(*row) for row in [["town", "sqft", "price"], *rows]))
