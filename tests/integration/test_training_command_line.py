@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -218,3 +220,58 @@ def test_sales_that_no_model_can_be_trained_on_are_refused_with_advice(
     refused = run("train", name)
     assert refused.code == 3
     assert said in refused.err
+
+
+TOWNS = ("海淀", "朝阳", "Milton")
+
+
+def sales_in(folder: Path, encoding: str, towns: Sequence[str] = TOWNS, size: str = "sqft") -> Path:
+    rows = [f"{towns[row % 3]},{900 + 7 * row},{150_000 + 1400 * row + row * 53 % 29 * 4000}" for row in range(150)]
+    file = folder / "sales.csv"
+    file.write_bytes("\n".join([f"town,{size},price", *rows]).encode(encoding))
+    return file
+
+
+def test_guessed_encoding_is_stated_and_can_be_overruled(run: Run, tmp_path: Path) -> None:
+    file = str(sales_in(tmp_path, "gb18030"))
+    note = "read as GB18030 (guessed; overrule with --encoding)"
+    trained = run("train", file, "--algorithm", "ridge", "--effort", "low")
+    assert (trained.code, f"The file: {note}" in trained.out) == (0, True), trained.err
+    guessed = run("train", file, "--algorithm", "ridge", "--effort", "low", "--json").document
+    named = run("train", file, "--algorithm", "ridge", "--effort", "low", "--json", "--encoding", "GBK").document
+    assert (guessed["notes"], named["notes"]) == ([note], [])
+    assert run("predict", "town=朝阳", "sqft=1000").err == ""
+    assert run("train", file, "--encoding", "utf-9").code == 2
+    prices = str(tmp_path / "prices.csv")
+    estimated = run("predict", file, "-o", prices)
+    assert f"housepredict: {file}: {note}" in estimated.err
+    assert note not in run("predict", file, "-o", prices, "--encoding", "gb18030").err
+    assert "朝阳" in Path(prices).read_text(encoding="utf-8")
+
+
+def test_names_of_a_mac_are_those_that_people_type(run: Run, tmp_path: Path) -> None:
+    towns = [normalize("NFD", town) for town in ("Málaga", "Köln", "Zürich")]
+    trained = run("train", str(sales_in(tmp_path, "utf-8", towns, normalize("NFD", "Größe"))), "--effort", "low")
+    assert trained.code == 0, trained.err
+    prices = set()
+    for form in "NFC", "NFD":
+        house = [normalize(form, text) for text in ("Größe=1000", "town= Málaga ")]
+        estimated = run("predict", *house)
+        assert (estimated.code, estimated.err) == (0, "")
+        prices.add(estimated.out)
+    assert len(prices) == 1
+
+
+def test_future_sale_is_rejected_and_the_valuation_date_stays(run: Run, tmp_path: Path) -> None:
+    lines = sales_in(tmp_path, "utf-8").read_text(encoding="utf-8").splitlines()
+    dated = [
+        "sold," + lines[0],
+        *(f"2015-{1 + row % 12:02}-{1 + row % 28:02},{line}" for row, line in enumerate(lines[1:])),
+    ]
+    for day in "2105-06-01", "2025-06-01":
+        (tmp_path / "dated.csv").write_text("\n".join([*dated, f"{day},Milton,999,150000"]), encoding="utf-8")
+        trained = run("train", str(tmp_path / "dated.csv"), "--algorithm", "ridge", "--effort", "low")
+        assert "1 row rejected: the sale date (sold) " in trained.out
+        assert "Estimates are for 2015-12-28, the latest sale used," in trained.out
+        late = run("predict", "sold=2017-01-01", "town=Milton", "sqft=1000")
+        assert (late.code, "more than a year after the last sale" in late.err) == (0, True)

@@ -22,7 +22,7 @@ from housepredict.domain.inference import prepare
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out
-from tests.training import NOON, ListedSales
+from tests.training import NOON, FrozenClock, ListedSales
 
 _ids = IdSequence()
 MAY = date(2025, 5, 1)
@@ -72,7 +72,7 @@ def combined(
         predictions.append([Prediction(identifier, NOON, Estimate(House(values), 1.0, "a version"))])
         sales.append([RecordedSale(sale, identifier, price, day, NOON)])
     source = ListedSales("/sales.csv", sales=table) if table else None
-    return CombinedSales(source, schema, sales, predictions, options).read()
+    return CombinedSales(source, schema, sales, predictions, options, FrozenClock()).read()
 
 
 def added(table: SalesTable, rows: int = 40) -> list[dict[str, Cell]]:
@@ -152,7 +152,8 @@ class TestRows:
         sales = InMemorySales()
         [lost, identifier] = _ids.take(2, NOON)
         sales.append([RecordedSale(identifier, lost, 5e5, MAY, NOON)])
-        source = CombinedSales(ListedSales("/sales.csv", sales=file()), SCHEMA, sales, InMemoryPredictions(), OPTIONS)
+        listed = ListedSales("/sales.csv", sales=file())
+        source = CombinedSales(listed, SCHEMA, sales, InMemoryPredictions(), OPTIONS, FrozenClock())
         assert source.location == "/sales.csv"
         assert source.read().rejected == {"ragged": 2, UNKNOWN: 1}
 
@@ -239,7 +240,7 @@ class TestHouses:
 
 def test_its_extent_is_that_of_the_file() -> None:
     source = ListedSales("/sales.csv", sales=file())
-    parts = SCHEMA, InMemorySales(), InMemoryPredictions(), OPTIONS
+    parts = SCHEMA, InMemorySales(), InMemoryPredictions(), OPTIONS, FrozenClock()
     alone, beside = CombinedSales(None, *parts), CombinedSales(source, *parts)
     assert alone.extent() is None
     assert beside.extent() == Extent(40, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -31,3 +32,20 @@ def test_a_date_is_the_day_that_is_meant_or_refused_where_none_of_its_column_tel
     assert read == [{"sold": day.isoformat() if told else cell} for day, cell in zip(days, written, strict=True)]
     if not told:
         assert "YYYY-MM-DD" in schema.violations(read[0] or {})[0].describe()
+
+
+@pytest.mark.parametrize(
+    ("sales", "written", "read"),
+    [
+        (("1990-01-15", "1999-12-15"), "6/15/68", "1968-06-15"),
+        (("1955-01-15", "1974-12-15"), "6/15/68", "1968-06-15"),
+        (("2014-05-02", "2015-05-27"), "6/15/27", "2027-06-15"),
+    ],
+)
+def test_two_digit_year_of_a_house_is_near_those_of_the_sales(
+    tmp_path: Path, sales: tuple[str, str], written: str, read: str
+) -> None:
+    file = tmp_path / "houses.csv"
+    file.write_text(f"size,sold\n1,{written}\n")
+    schema = FeatureSchema((Feature("sold", Kind.DATE, observed=sales),), sale_date="sold")
+    assert [house for rows in houses_at(file).read(schema, 9).rows for house in rows.houses] == [{"sold": read}]

@@ -15,6 +15,7 @@ from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import read_body
 from tests.http_service import (
     LAB_HOUSE,
+    LAB_PRICE,
     application,
     assert_problem,
     lab_version,
@@ -118,3 +119,23 @@ def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
 def test_a_body_at_the_limit_is_read(client: TestClient) -> None:
     body = json.dumps(LAB_HOUSE)
     assert post(client, body + " " * (MAX_BODY - len(body))).status_code == 200
+
+
+TABLE = "size,bedrooms,age\n2500,3,10\n"
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "UTF-8", "cp1252", '"gb18030"', "us-ascii"])
+def test_table_in_the_charset_that_it_is_said_to_be_in_is_read(client: TestClient, charset: str) -> None:
+    body = TABLE.encode(charset.strip('"'))
+    answer = client.post("/predict", content=body, headers={"Content-Type": f"text/csv; charset={charset}"})
+    assert answer.status_code == 200
+    assert [each["prediction"] for each in answer.json()["predictions"]] == [LAB_PRICE]
+
+
+@pytest.mark.parametrize(
+    ("charset", "status"), [("us-ascii", 422), ("utf-8", 422), ("zip", 415), ("nonsense", 415), ("hex", 415)]
+)
+def test_table_in_no_charset_or_another_is_refused(client: TestClient, charset: str, status: int) -> None:
+    body = TABLE.replace("2500", "25\xff00").encode("cp1252")
+    answer = client.post("/predict", content=body, headers={"Content-Type": f"text/csv; charset={charset}"})
+    assert answer.status_code == status

@@ -198,7 +198,7 @@ class TestOptions:
         trainer = FakeTrainer()
         query = (
             "price=price&feature=size&feature=rooms&exclude=colour&type=rooms=category&closed=rooms&allow=size"
-            "&algorithm=ridge&effort=low&seed=7&time_limit=2.5&promote=never"
+            "&algorithm=ridge&effort=low&seed=7&time_limit=2.5&encoding=GBK&promote=never"
         )
         with receiving(tmp_path, trainer) as client:
             answer = client.post(f"/train?{query}", content=SALES.replace(b"price", b"price,colour", 1), headers=CSV)
@@ -218,12 +218,29 @@ class TestOptions:
             effort=Effort.LOW,
             seed=7,
             time_limit=2.5,
+            encoding="gbk",
         )
+
+    @pytest.mark.parametrize(
+        ("query", "charset", "encoding"),
+        [("", "cp1251", "cp1251"), ("?encoding=gbk", "cp1251", "gbk"), ("", "utf-8", None), ("", "nonsense", None)],
+    )
+    def test_charset_of_the_body_is_its_encoding_unless_the_query_says_another(
+        self, tmp_path: Path, query: str, charset: str, encoding: str | None
+    ) -> None:
+        trainer = FakeTrainer()
+        with receiving(tmp_path, trainer) as client:
+            answer = client.post(
+                f"/train{query}", content=SALES, headers={"Content-Type": f"text/csv; charset={charset}"}
+            )
+        assert answer.status_code == 200
+        assert trainer.options is not None
+        assert trainer.options.encoding == encoding
 
     def test_that_break_rules_are_all_named_and_nothing_is_taken(self, tmp_path: Path) -> None:
         query = (
             "price=a&price=b&sale_date=&feature=%00&type=x&type=y=colour&type=a=number&type=a=date&algorithm=magic"
-            "&effort=all&seed=-1&time_limit=0&promote=maybe&hurry=1&seed=99999999999&time_limit=inf"
+            "&effort=all&seed=-1&time_limit=0&promote=maybe&hurry=1&seed=99999999999&time_limit=inf&encoding=x"
         )
         with receiving(tmp_path) as client:
             problem = assert_problem(client.post(f"/train?{query}", content=SALES, headers=CSV), 422, "invalid-query")
@@ -243,6 +260,7 @@ class TestOptions:
             ("/seed", "duplicate"),
             ("/time_limit", "type"),
             ("/time_limit", "duplicate"),
+            ("/encoding", "type"),
             ("/type", "duplicate"),
         ]
         assert not (tmp_path / "uploads").exists()

@@ -306,3 +306,11 @@ def test_categories_dates_and_booleans_are_texts_and_booleans_that_may_be_missin
     assert newest["waterfront"] is False
     assert [each.partition(":")[0] for each in refused.split("; ")] == ["area[0]", "area[1]"]
     assert error(broken) == "area[0]: must be text or a whole number, not bytes"
+
+
+def test_names_and_categories_with_blanks_around_them_are_those_of_the_model(client: TestClient) -> None:
+    inputs = [{**each, "name": f" {each['name']}\u00a0"} for each in lab_inputs()]
+    (output, *_) = infer(client, *inputs).json()["outputs"]
+    assert output["data"] == [LAB_PRICE]
+    refused = infer(client, *lab_inputs(), inputs[0])
+    assert (refused.status_code, "is more than one input for size" in refused.json()["error"]) == (400, True)

@@ -141,3 +141,10 @@ def test_a_cut_off_manifest_is_refused(data: st.DataObject) -> None:
 def test_what_could_not_be_read_again_is_not_written(version: ModelVersion) -> None:
     with pytest.raises(RefusedModel):
         to_json(version)
+
+
+def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -> None:
+    version, _ = a_version()
+    document = json.loads(to_json(version))
+    del document["source"]["read_on"], document["options"]["encoding"]
+    assert from_json(json.dumps(document)) == version

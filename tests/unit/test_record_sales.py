@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from housepredict.domain.errors import InvalidSales, RepeatedKey, RepositoryUnav
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
-from housepredict.domain.validation import Rule
+from housepredict.domain.validation import Rule, Violation
 from housepredict.testing.drawn_sales import new_ids, prices
 from tests.doubles import a_batch
 from tests.training import NOON, FrozenClock
@@ -297,3 +297,14 @@ def test_estimates_of_nothing_have_a_ratio(returning: Returning) -> None:
     (known,) = a_batch(1)
     returning.predictions.append([evolve(known, estimate=evolve(known.estimate, price=0.0))])
     assert returning.record.one(a_sale(known.id)).ratio == 0
+
+
+@pytest.mark.parametrize("hour", [0, 12, 23])
+def test_sale_in_the_future_is_refused_with_its_date_and_today(returning: Returning, hour: int) -> None:
+    returning.clock.time = datetime(2025, 6, 1, hour, 0, tzinfo=UTC)
+    known, latest, later = returning.known[0].id, date(2025, 6, 2), "2025-06-03"
+    with pytest.raises(InvalidSales) as caught:
+        returning.record([{"prediction": known, "price": 200_000, "date": later}])
+    message = f"is {later}, in the future: today is 2025-06-01 by UTC, and nowhere later than {latest}"
+    assert caught.value.violations == (Violation("/0/date", Rule.DATE, message, later),)
+    assert returning.record([{"prediction": known, "price": 200_000, "date": latest}])

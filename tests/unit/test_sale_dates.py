@@ -20,6 +20,10 @@ HOUSES: dict[str, list[Cell]] = {
     "area": [900 + 7 * (row // 2) for row in ROWS],  # each house is sold twice
     "price": [200_000 + 1_111 * (row * 37 % 120) for row in ROWS],
 }
+FAR = (
+    "lies far outside 2006-01-01 to 2010-12-01, where all but a few sales lie, and may be mistyped "
+    "(exclude sale_date to use these sales without their dates)"
+)
 AMES = {"Mo Sold": MONTHS, "Yr Sold": YEARS, **HOUSES}
 
 
@@ -64,10 +68,27 @@ def test_a_sale_without_its_month_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "mistyped", "reason"),
+    [
+        ("Mo Sold", 13, "is missing or no date"),
+        ("Yr Sold", 20100, "is missing or no date"),
+        ("Yr Sold", 0, "is missing or no date"),
+        ("Yr Sold", 9999, "is in the future, after 2011-01-31"),
+        ("Yr Sold", 1899, FAR),
+    ],
+)  # fmt: skip
+def test_mistyped_month_or_year_costs_its_row_alone(name: str, mistyped: Cell, reason: str) -> None:
+    columns = {**AMES, name: [mistyped, *AMES[name][1:]]}
+    found = prepare(SalesTable(columns, "", read_on=date(2011, 1, 31)), TrainingOptions())
+    assert found.rejected == {f"the sale date (sale_date) {reason}": 1}
+    assert found.schema.valuation_date == date(2010, 12, 1)
+
+
+@pytest.mark.parametrize(
     "columns",
     [
-        {**AMES, "Mo Sold": [13, *MONTHS[1:]]},
-        {**AMES, "Yr Sold": [1899, *YEARS[1:]]},
+        {**AMES, "Mo Sold": [13] * 20 + MONTHS[20:]},
+        {**AMES, "Yr Sold": [1899] * 20 + YEARS[20:]},
         {**AMES, "Mo Sold": [1.5, *MONTHS[1:]]},
         {**AMES, "Mo Sold": [None] * 20 + MONTHS[20:]},
         {**AMES, "Yr Sold": [2010] * 120, "Mo Sold": [5] * 120},

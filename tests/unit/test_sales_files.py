@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.sales_files import RAGGED, SalesFile
 from housepredict.domain.errors import MissingExtra, UnusableSales
 from housepredict.domain.sales import Extent, SalesTable
+from housepredict.domain.texts import tidy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -69,7 +70,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_siz
 
 
 @given(
-    header=st.lists(names, min_size=2, max_size=4, unique_by=str.strip),
+    header=st.lists(names, min_size=2, max_size=4, unique_by=tidy),
     data=st.data(),
     delimiter=st.sampled_from(",;\t|"),
     newline=st.sampled_from(["\n", "\r\n"]),
@@ -92,8 +93,8 @@ def test_what_a_program_writes_is_what_is_read(
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter, lineterminator=newline).writerows([header, *rows])
     table = read(compress(text.getvalue().encode(encoding)))
-    assert list(table.columns) == [name.strip() for name in header]
-    expected = [[cell.strip() or None for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    assert list(table.columns) == list(map(tidy, header))
+    expected = [[tidy(cell) or None for cell in row] for row in rows if any(cell.strip() for cell in row)]
     assert [list(row) for row in zip(*table.columns.values(), strict=True)] == expected
     assert table.rejected == {}
 
@@ -148,15 +149,16 @@ def test_a_first_line_of_excel_tells_the_delimiter(read: Read, tmp_path: Path, l
     assert dict(read(content).columns) == {"price": ["1,5"], "a,b": ["2,5"]}
     if line.endswith("\n"):
         assert extent_of(tmp_path, content) == Extent(1, 2)
-    with pytest.raises(UnusableSales, match=r"at line 3 .*check its quotes"):
-        read(f'{line.rstrip()}\nprice\n"3"x\n'.encode())
+    assert read(f'{line.rstrip()}\nprice\n"3"x\n'.encode()).notes == (
+        "1 row (line 3) with quotes that don't pair up, read without them",
+    )
 
 
 def test_a_title_above_the_header_is_shown_as_the_header_that_it_is_taken_for(read: Read) -> None:
     for title in "Sales of 2024", "Sales of 2024,,":
         with pytest.raises(UnusableSales, match=f'header, "{title}"'):
             read(f"{title}\nprice,size,beds\n1,2,3\n4,5,6\n".encode())
-    with pytest.raises(UnusableSales, match=r'header, "x{99}…"$'):
+    with pytest.raises(UnusableSales, match=r'header, "x{99}…": rows .* the 1 .*: line 2 has 3, line 3 has 3$'):
         read(b"x" * 5000 + b"\nprice,size,beds\n1,2,3\n")
 
 
@@ -178,13 +180,10 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
         (b"price,,size,\n1,2,3,4\n", "give columns 2, 4 one in the header"),
         (b"price,size,size,,\n1,2,3,4,5\n", "give columns 4, 5 one in the header; and .* rename size$"),
         (b"price,size\n1,2\n\0\0,3\n", "export it as CSV in UTF-8"),
-        ("price,size\n1,2\n".encode("utf-16"), "export it as CSV in UTF-8"),
+        ("price,size\n1,2\n".encode("utf-16-le"), "export it as CSV in UTF-8"),
         (b"price,size\n1,\x81\n", "export it as CSV in UTF-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "export it as CSV in UTF-8"),
         (b"PK\x03\x04\x14\0\x06\0", "export it as CSV in UTF-8"),
-        (b'price,size\n1,"2\n3,4\n', r"at line 3 \(unexpected end of data\): check its quotes"),
-        (b'price,size\n1,2\n"3"x,4\n', "at line 3 .*: check its quotes"),
-        (b'price,size\n1,"' + b"x" * 200_000, r"at line 2 \(field larger than field limit.*: check its quotes"),
         (
             gzip.compress(b"price\n" + b"1\n" * 999, mtime=0)[:-10],
             "is a damaged or incomplete gzip file .*: copy it anew",
@@ -197,7 +196,7 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
         (b"PAR1", "is no Parquet file that can be read"),
         (b"PAR1 and then something else, PAR1", "is no Parquet file that can be read"),
     ],
-    ids=range(22),
+    ids=range(19),
 )
 def test_what_cannot_be_read_is_refused_and_the_message_says_what_to_do(
     read: Read, content: bytes, what_to_do: str
@@ -306,10 +305,9 @@ def test_a_parquet_file_keeps_its_types(read: Read) -> None:
     ("content", "what_to_do"),
     [
         (parquet(price=pa.array([], pa.int64())), "holds no sales"),
-        (parquet(price=pa.array([10**16], pa.timestamp("ms"))), "out of range.*: write it anew, or as CSV"),
         (parquet(price=[1, 2, 3])[:-20], "footer.*: write it anew, or as CSV"),
     ],
-    ids=["no rows", "a date far away", "cut off"],
+    ids=["no rows", "cut off"],
 )
 def test_a_parquet_file_that_cannot_be_used_is_refused(read: Read, content: bytes, what_to_do: str) -> None:
     with pytest.raises(UnusableSales, match=what_to_do):

@@ -61,7 +61,7 @@ class TestTrain:
         assert version.created_at == NOON
         assert version.algorithm is Algorithm.BOOSTING
         assert version.options == OPTIONS
-        assert version.source == TrainingSource("/sales.csv", "d" * 64)
+        assert version.source == TrainingSource("/sales.csv", "d" * 64, read_on=date(2025, 6, 2))
         assert version.libraries == {"lib": "1.0"}
         assert [each.name for each in version.schema.features] == ["size"]
         assert version.valuation_date is None
@@ -102,7 +102,8 @@ class TestTrain:
 
     def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
         sales = ListedSales("/sales.csv", sales=evolve(table(), recorded=7))
-        assert training()(sales, OPTIONS, ignore).version.source == TrainingSource("/sales.csv", "d" * 64, 7)
+        source = training()(sales, OPTIONS, ignore).version.source
+        assert source == TrainingSource("/sales.csv", "d" * 64, 7, date(2025, 6, 2))
 
     def test_sales_that_came_back_without_a_file_are_not_synthetic(self) -> None:
         made = training()(ListedSales(None, sales=evolve(table(), recorded=ROWS)), OPTIONS, ignore)
@@ -124,6 +125,21 @@ class TestTrain:
         again = train.again(first.version, ignore)
         assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
         assert again.version.source == first.version.source
+
+    @pytest.mark.parametrize("recorded", [None, 7])
+    def test_training_again_reads_the_file_in_the_encoding_that_was_named(self, recorded: int | None) -> None:
+        asked: list[object] = []
+
+        def sources(
+            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
+        ) -> ListedSales:
+            asked.append((location, with_recorded, encoding))
+            return ListedSales(location, sales=evolve(table(), recorded=recorded))
+
+        train, options = training(sources=sources), evolve(OPTIONS, encoding="gbk")
+        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), options, ignore)
+        train.again(first.version, ignore)
+        assert asked == [("/sales.csv", None if recorded is None else options, "gbk")]
 
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()

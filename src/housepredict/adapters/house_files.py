@@ -6,22 +6,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from housepredict.adapters.tables import TableFile, TextRows, arrow_cells
-from housepredict.domain.cells import certain_dates, is_missing, way_to_read
-from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.adapters.arrow_columns import arrow_cells
+from housepredict.adapters.encodings import TextEncoding
+from housepredict.adapters.tables import TableFile, TextRows
+from housepredict.domain.cells import LAST_YEAR, certain_dates, is_missing, way_to_read
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
+from housepredict.domain.texts import tidy
 
 _REMEMBERED = 50_000  # different cells of a column, which decide how it is written
 _AT_ONCE = 10_000  # rows of a Parquet file
 
-_Kinds = Mapping[str, Kind]
+_Features = Mapping[str, Feature]
 _Reads = Mapping[str, Callable[[Cell], object]]
 _Cells = Mapping[str, Sequence[Cell]]
 
@@ -31,31 +35,30 @@ class HouseFile:
     """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows, or a record batch of Arrow."""
 
     path: Path = field(converter=Path)
+    encoding: str | None = None
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
         """All of it; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
-        file = TableFile(self.path)
-        kinds = {each.name: each.kind for each in schema.features}
+        file = TableFile(self.path, encoding=self.encoding)
+        # under the names that they have in a file; the schema of an older release may spell them in another way
+        features = {tidy(each.name): each for each in schema.features}
         with file.translated():
-            houses = _parquet(file, kinds, size) if file.is_parquet() else _text(file, kinds, size)
+            houses = _parquet(file, features, size) if file.is_parquet() else _text(file, features, size)
         if not houses.length:
             raise file.refused("holds no houses, only a header")
         return houses
 
 
-def _text(file: TableFile, kinds: _Kinds, size: int) -> Houses:
-    def look(encoding: str) -> Houses:
-        tally = _Tally(kinds)
-        with file.text(encoding) as table:
-            for rows in iter(lambda: list(islice(table.rows, size)), []):
-                tally.add(_columns(table.names, rows), len(rows))
-            names = table.names
-        return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size))
-
-    return file.decoded(look)
+def _text(file: TableFile, features: _Features, size: int) -> Houses:
+    tally, encoding = _Tally(features), file.text_encoding()
+    with file.text(encoding) as table:
+        for rows in iter(lambda: list(islice(table.rows, size)), []):
+            tally.add(_columns(table.names, rows), len(rows))
+        names, notes = table.names, table.notes
+    return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size), notes)
 
 
-def _text_rows(file: TableFile, encoding: str, reads: _Reads, size: int) -> Iterator[HouseRows]:
+def _text_rows(file: TableFile, encoding: TextEncoding, reads: _Reads, size: int) -> Iterator[HouseRows]:
     with file.translated(), file.text(encoding) as table:
         for rows in iter(lambda: list(islice(table.rows, size)), []):
             whole = [row for row in rows if len(row) == len(table.names)]
@@ -70,14 +73,14 @@ def _columns(names: Sequence[str], rows: Sequence[list[str]]) -> _Cells:
     """The cells of each column, of the rows that have one of each."""
     whole = (row for row in rows if len(row) == len(names))
     columns = list(zip(*whole, strict=True)) or [()] * len(names)
-    return {name: [cell.strip() or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
+    return {name: [tidy(cell) or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
 
 
-def _parquet(file: TableFile, kinds: _Kinds, size: int) -> Houses:
-    tally = _Tally(kinds)
+def _parquet(file: TableFile, features: _Features, size: int) -> Houses:
+    tally = _Tally(features)
     with file.parquet() as (opened, names):
         for batch in opened.iter_batches(_AT_ONCE):
-            tally.add(_arrow_columns(names, batch, kinds), batch.num_rows)
+            tally.add(_arrow_columns(names, batch, features), batch.num_rows)
     return Houses(names, tally.length, _parquet_rows(file, tally.reads(), size))
 
 
@@ -94,28 +97,29 @@ def _arrow_columns(names: Sequence[str], batch: Any, wanted: Mapping[str, object
 class _Tally:
     """How often each cell of a feature occurs, as far as there is room to remember."""
 
-    def __init__(self, kinds: _Kinds) -> None:
-        self._kinds = kinds
-        self._seen = {name: Counter[Cell]() for name in kinds}
+    def __init__(self, features: _Features) -> None:
+        self._features = features
+        self._seen = {name: Counter[Cell]() for name in features}
         self.length = 0
 
     def add(self, columns: _Cells, rows: int) -> None:
         self.length += rows
-        for name in self._kinds.keys() & columns.keys():
+        for name in self._features.keys() & columns.keys():
             seen = self._seen[name]
             if len(seen) < _REMEMBERED:
                 seen.update(columns[name])
 
     def reads(self) -> _Reads:
-        return {name: _reader(kind, self._seen[name]) for name, kind in self._kinds.items()}
+        return {name: _reader(feature, self._seen[name]) for name, feature in self._features.items()}
 
 
-def _reader(kind: Kind, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
+def _reader(feature: Feature, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
+    kind = feature.kind
     present = {cell: count for cell, count in seen.items() if not is_missing(cell)}
     # whether a number that must be whole is whole is for validation to say
     written = Kind.NUMBER if kind is Kind.INTEGER else kind
     # what a row says may not depend on a guess: of 03/04/2015, which nothing else in the file explains, it has no day
-    read = certain_dates(present) if kind is Kind.DATE else way_to_read(written, present)
+    read = certain_dates(present, _last_year(feature)) if kind is Kind.DATE else way_to_read(written, present)
 
     def value(cell: Cell) -> object:
         if is_missing(cell):
@@ -126,6 +130,14 @@ def _reader(kind: Kind, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
         return cell if found is None else found
 
     return value
+
+
+def _last_year(feature: Feature) -> int:
+    """The year that ends the century of two-digit years: the one whose middle is that of the sales."""
+    if feature.observed is None:
+        return LAST_YEAR
+    first, last = (date.fromisoformat(str(day)).year for day in feature.observed)
+    return (first + last) // 2 + 50
 
 
 def _houses(columns: _Cells, reads: _Reads, length: int) -> Iterator[Mapping[str, object]]:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from attrs import define, field
 
+from housepredict.adapters.arrow_columns import arrow_values
 from housepredict.adapters.tables import TextRows
 from housepredict.adapters.whole_files import text_file, whole_file
 from housepredict.domain.errors import MissingExtra, UnreadableFile
@@ -131,7 +132,7 @@ def _written(batch: Any) -> list[list[str]]:
     def text(cell: object) -> str:
         return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
 
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    rows = zip(*map(arrow_values, batch.columns), strict=True)
     return [list(map(text, row)) for row in rows]
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from housepredict.adapters.tables import TableFile, arrow_cells, quoted
+from housepredict.adapters.arrow_columns import arrow_cells
+from housepredict.adapters.tables import TableFile, quoted
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.sales import Cell, Extent, SalesTable
+from housepredict.domain.texts import tidy
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
@@ -39,6 +41,7 @@ class SalesFile:
     """
 
     path: Path = field(converter=Path)
+    encoding: str | None = None
     with_recorded: bool = field(default=False, init=False)
 
     @property
@@ -55,23 +58,25 @@ class SalesFile:
 
         Raises UnusableSales with a message that says what to do, and MissingExtra for Parquet without pyarrow.
         """
-        file = TableFile(self.path, UnusableSales)
+        file = TableFile(self.path, UnusableSales, self.encoding)
         rejected: Counter[str] = Counter()
         with file.translated():
             with self.path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            columns = _parquet(file) if file.is_parquet() else file.decoded(lambda each: _csv(file, each, rejected))
-        table = SalesTable(columns, digest, rejected)
+            columns, notes = (_parquet(file), ()) if file.is_parquet() else _csv(file, rejected)
+        table = SalesTable(columns, digest, rejected, notes=tuple(notes))
         if not len(table):
             fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
-            raise file.refused(fields if rejected else "holds no sales, only a header")
+            raise file.refused(": ".join([fields, *notes[-1:]]) if rejected else "holds no sales, only a header")
         return table
 
 
-def _csv(file: TableFile, encoding: str, rejected: Counter[str]) -> _Columns:
-    rejected.clear()  # of what was read in another encoding
-    with file.text(encoding) as table:
-        return _columns(table.names, _chunks(_rows(table.rows, len(table.names), rejected)))
+def _csv(file: TableFile, rejected: Counter[str]) -> tuple[_Columns, Sequence[str]]:
+    with file.text(file.text_encoding()) as table:
+        columns = _columns(table.names, _chunks(row for row in table.rows if len(row) == table.ragged.width))
+        if table.ragged.count:
+            rejected[RAGGED] += table.ragged.count
+        return columns, table.notes
 
 
 def _parquet(file: TableFile) -> _Columns:
@@ -79,17 +84,9 @@ def _parquet(file: TableFile) -> _Columns:
         return _columns(names, (list(map(arrow_cells, batch.columns)) for batch in opened.iter_batches()))
 
 
-def _rows(rows: Iterable[list[str]], width: int, rejected: Counter[str]) -> Iterator[list[str]]:
-    for row in rows:
-        if len(row) == width:
-            yield row
-        else:
-            rejected[RAGGED] += 1
-
-
 def _chunks(rows: Iterator[list[str]]) -> Iterator[_Chunk]:
     while chunk := list(islice(rows, _CHUNK)):
-        yield [list(map(str.strip, cells)) for cells in zip(*chunk, strict=True)]
+        yield [list(map(tidy, cells)) for cells in zip(*chunk, strict=True)]
 
 
 def _columns(names: Sequence[str], chunks: Iterable[_Chunk]) -> _Columns:

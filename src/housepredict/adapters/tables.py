@@ -1,35 +1,41 @@
-"""Tables as people have them, in CSV and Parquet files: how their cells are got at, whatever they are about."""
+"""Tables as people have them, in CSV and Parquet files: how their cells are got at, whatever they are about.
+
+The rules that all readers share are here and in the modules below: `encodings`, `delimited`, `arrow_columns`.
+"""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
-from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from attrs import field, frozen
 
+from housepredict.adapters.delimited import (
+    BLANKS,
+    RaggedRows,
+    Rows,
+    columns_in,
+    fitted,
+    has_row_names,
+    named_delimiter,
+    rows_of,
+)
+from housepredict.adapters.encodings import TextEncoding, detect, named
 from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.sales import Cell, Extent
-
-T = TypeVar("T")
-
-ENCODINGS = ("utf-8-sig", "cp1252")
+from housepredict.domain.sales import Extent
+from housepredict.domain.texts import tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_DELIMITERS = ",;\t|"
-_TOLD = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first line, which tells the delimiter
-_SAMPLE = 50  # lines that show the delimiter
+_SAMPLE = 50  # rows that show whether the header lacks a column
 _PIECE = 1024 * 1024  # bytes that are read to count lines
 _SHOWN = 100  # characters of a header in a message
+_SHOWN_LINES = 3
 
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
 
@@ -39,13 +45,29 @@ class Text:
     """A table of text that is being read.
 
     `header` is how it names its columns, `names` what they are called here; `rows` are below it, those without any text
-    left out, and may be of another length.
+    left out, and may be of another length: `ragged` counts these as they are read. `notes` are complete once all rows
+    are read.
     """
 
     header: Sequence[str]
     names: Sequence[str]
     delimiter: str
     rows: Iterator[list[str]]
+    ragged: RaggedRows
+    _source: Rows
+    _encoding: TextEncoding
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was decided or repaired to read it."""
+        notes = [self._encoding.note] if self._encoding.note else []
+        if lines := self._source.repaired:
+            notes.append(f"{_counted(lines, 'row')} with quotes that don't pair up, read without them")
+        if lines := self._source.emptied:
+            notes.append(f"{_counted(lines, 'line')} with NUL characters, read without them")
+        if self.ragged.count:
+            notes.append(self.ragged.describe())
+        return notes
 
 
 @frozen
@@ -59,13 +81,15 @@ class TextRows:
 
 @frozen
 class TableFile:
-    """A file with a table: CSV (.gz too; commas, semicolons, tabs or bars; UTF-8 or Windows-1252) or Parquet.
+    """A file with a table: CSV (.gz too, with any common delimiter, in any common encoding) or Parquet.
 
-    What it is shows in its content, whatever its name. `fault` is the error of a file that cannot be read.
+    What it is shows in its content, whatever its name. `fault` is the error of a file that cannot be read. `encoding`
+    is what somebody says that text is in.
     """
 
     path: Path = field(converter=Path)
     fault: Callable[[str], UnreadableFile] = UnreadableFile
+    encoding: str | None = None
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -102,59 +126,62 @@ class TableFile:
                     return Extent(told.num_rows, told.num_columns)
                 with self._opener()(self.path, "rb") as lines:
                     header = lines.readline(_PIECE).decode("utf-8-sig", "replace")
-                    if told := _TOLD.fullmatch(header):
+                    if delimiter := named_delimiter(header):
                         header = lines.readline(_PIECE).decode("utf-8", "replace")
-                    columns = max(header.count(delimiter) for delimiter in (told[1] if told else _DELIMITERS)) + 1
+                    columns = header.count(delimiter) + 1 if delimiter else columns_in(header)
                     return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
         except (UnreadableFile, ImportError, ValueError):
             return None
 
-    def decoded(self, read: Callable[[str], T]) -> T:
-        """What `read` makes of it in the encoding that it is in."""
-        for encoding in ENCODINGS:
+    def text_encoding(self) -> TextEncoding:
+        """How its text is to be decoded: as it was said, or else as it looks."""
+        if self.encoding is not None:
             try:
-                return read(encoding)
-            except UnicodeDecodeError:
-                continue
-        raise self.refused(_NO_TEXT)
+                return named(self.encoding)
+            except LookupError as error:
+                raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+        with self._opener()(self.path, "rb") as stream:
+            encoding = detect(iter(lambda: stream.read(_PIECE), b""))
+        if encoding is None:
+            raise self.refused(_NO_TEXT)
+        return encoding
 
     @contextmanager
-    def text(self, encoding: str) -> Iterator[Text]:
-        """The table in a CSV file, without the last columns if they have neither a name nor any text. Raises
-        UnicodeDecodeError where it is in another encoding.
-        """
-        with self._rows(encoding) as (delimiter, found):
+    def text(self, encoding: TextEncoding) -> Iterator[Text]:
+        """The table in a CSV file, without the last columns if they have neither a name nor any text."""
+        with self._rows(encoding) as found:
             header = next(found, None)
             if header is None:
                 raise self.refused("is empty")
             named = max(position for position, name in enumerate(header, start=1) if name.strip())
-            rest, rows = slice(named, len(header)), found
-            if header[rest] and not self._has_text_in(rest, encoding):
-                del header[rest]
-                rows = ([*row[:named], *row[rest.stop :]] for row in found)
-            yield Text(header, self._names(header), delimiter, rows)
+            found.widths = {named, len(header), len(header) + 1}
+            first = [(found.line, row) for row in islice(found, _SAMPLE)]
+            if has_row_names(header, [row for _, row in first]):
+                header.insert(0, "")
+                named += 1
+            beyond = slice(named, len(header))
+            if beyond.start == beyond.stop or self._has_text_in(beyond, encoding):
+                beyond = slice(len(header), len(header))
+            del header[beyond]
+            ragged = RaggedRows(len(header))
+            numbered = chain(first, ((found.line, row) for row in found))
+            delimiter = "," if found.delimiter == BLANKS else found.delimiter
+            rows = _without(beyond, numbered, ragged)
+            yield Text(header, self._names(header), delimiter, rows, ragged, found, encoding)
 
-    def _has_text_in(self, columns: slice, encoding: str) -> bool:
-        with self._rows(encoding) as (_, rows):
-            return any(_has_text(row[columns]) for row in rows)
+    def _has_text_in(self, columns: slice, encoding: TextEncoding) -> bool:
+        with self._rows(encoding) as rows:
+            return any(any(map(str.strip, row[columns])) for row in rows)
 
     @contextmanager
-    def _rows(self, encoding: str) -> Iterator[tuple[str, Iterator[list[str]]]]:
-        """The delimiter, and all rows with any text, the header first."""
-        with self._opener()(self.path, "rt", encoding=encoding, newline="") as stream:
-            lines = self._lines(stream)
-            sample = list(islice(lines, _SAMPLE))
-            told = _TOLD.fullmatch(sample[0]) if sample else None
-            delimiter = told[1] if told else _delimiter(sample)
-            # strict: otherwise a quote that nobody closed would swallow the rows after it
-            reader = csv.reader(
-                chain(sample[bool(told) :], lines), delimiter=delimiter, skipinitialspace=True, strict=True
-            )
+    def _rows(self, encoding: TextEncoding) -> Iterator[Rows]:
+        """All rows with any text, the header first."""
+        stream = self._opener()(self.path, "rt", encoding=encoding.codec, errors=encoding.errors, newline="")
+        with stream:
             try:
-                yield delimiter, filter(_has_text, reader)
-            except csv.Error as error:
-                problem = f"is no proper CSV at line {reader.line_num + bool(told)} ({error}): check its quotes"
-                raise self.refused(problem) from error
+                yield rows_of(stream)
+            except UnicodeError as error:
+                raise self.refused(f"is no text in {encoding.codec} ({error}): say which encoding it has") from error
 
     @contextmanager
     def parquet(self) -> Iterator[tuple[Any, Sequence[str]]]:
@@ -181,17 +208,11 @@ class TableFile:
         with self.path.open("rb") as stream:
             return stream.read(len(magic)) == magic
 
-    def _lines(self, stream: Iterable[str]) -> Iterator[str]:
-        for line in stream:
-            if "\0" in line:
-                raise self.refused(_NO_TEXT)
-            yield line
-
     def _names(self, header: Sequence[str]) -> list[str]:
         """The columns' names. One may have none: many programs write the number of the row there."""
-        names = [name.strip() or f"column {position}" for position, name in enumerate(header, start=1)]
+        names = [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
         problems = []
-        unnamed = [str(position) for position, name in enumerate(header, start=1) if not name.strip()]
+        unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
             problems.append(f"columns without a name: give columns {', '.join(unnamed)} one in the header")
         repeated = [name for name, count in Counter(names).items() if count > 1]
@@ -208,44 +229,18 @@ def quoted(header: Sequence[str]) -> str:
     return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"}"'
 
 
-def arrow_cells(column: Any) -> list[Cell]:
-    """The cells of a column of Arrow: with its types, dates without their time, NaN as None."""
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(column.type):
-        # nanoseconds do not fit Python's datetime
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    return [_typed(value) for value in column.to_pylist()]
-
-
-def _delimiter(sample: Sequence[str]) -> str:
-    """The one that splits most lines as it does the header, and into most fields."""
-
-    def score(delimiter: str) -> tuple[float, int]:
-        try:
-            widths = list(map(len, filter(_has_text, csv.reader(sample, delimiter=delimiter, skipinitialspace=True))))
-        except csv.Error:
-            return 0.0, 0
-        width = widths[0] if widths else 0
-        return (widths.count(width) / len(widths) if width > 1 else 0.0), width
-
-    return max(_DELIMITERS, key=score)
+def _without(columns: slice, numbered: Iterable[tuple[int, list[str]]], ragged: RaggedRows) -> Iterator[list[str]]:
+    """Rows without some columns; those of another length than the header are counted."""
+    for line, row in numbered:
+        if len(row) > ragged.width:
+            row = fitted([*row[: columns.start], *row[columns.stop :]], ragged.width)  # noqa: PLW2901  # it is shorter
+        if len(row) != ragged.width:
+            ragged.add(line, len(row))
+        yield row
 
 
-def _has_text(row: Iterable[str]) -> bool:
-    return any(map(str.strip, row))
-
-
-def _typed(value: object) -> Cell:
-    match value:
-        case None | bool() | int():
-            return value
-        case str():
-            return value.strip()
-        case float() | Decimal():
-            return None if value != value else float(value)
-        case datetime():
-            return value.date()
-        case date():
-            return value
-    return str(value)
+def _counted(lines: Sequence[int], what: str) -> str:
+    """Return how many lines there are, and the first of them: `2 rows (lines 3, 7)`."""
+    shown = ", ".join(map(str, lines[:_SHOWN_LINES])) + (", …" if len(lines) > _SHOWN_LINES else "")
+    several = len(lines) > 1
+    return f"{len(lines):,} {what}{'s' if several else ''} (line{'s' if several else ''} {shown})"

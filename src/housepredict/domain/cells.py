@@ -12,6 +12,9 @@ from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
 from housepredict.domain.validation import MAX_MAGNITUDE, text_problem
 
+LAST_YEAR = 2068
+"""The year that the century of two-digit years ends with where nothing else is known, as in POSIX."""
+
 Readings = dict[Cell, Value]
 """What the cells that could be read say."""
 
@@ -56,16 +59,19 @@ def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
 
 
-def read_as(kind: Kind, present: Mapping[Cell, int]) -> Readings:
-    """The cells of a column as a kind; see present_in."""
-    return _each(present, way_to_read(kind, present))
+def read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
+    """The cells of a column as a kind; see way_to_read."""
+    return _each(present, way_to_read(kind, present, last_year))
 
 
-def way_to_read(kind: Kind, present: Mapping[Cell, int]) -> Way:
-    """How to read the cells of a column as a kind, also others than those `present`, from which it is found out."""
+def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
+    """How to read the cells of a column as a kind, also others than those `present`, from which it is found out.
+
+    Years of two digits are read as years of the century that ends with `last_year`.
+    """
     match kind:
         case Kind.DATE:
-            return _dates(present)
+            return _dates(present, last_year)
         case Kind.BOOLEAN:
             return _flag
         case Kind.CATEGORY:
@@ -96,17 +102,18 @@ def texts(present: Mapping[Cell, int]) -> Readings:
     return _each(present, _texts(present))
 
 
-def dates(present: Mapping[Cell, int]) -> Readings:
+def dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
     """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
-    return _each(present, _dates(present))
+    return _each(present, _dates(present, last_year))
 
 
-def certain_dates(present: Mapping[Cell, int]) -> Way:
+def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
     """As `dates`, but no text is a date where formats that read equally many cells see different days in one."""
     counts = _counts(_date_text, present)
-    best = _fullest(_DAY_FORMATS, counts)
+    formats = _day_formats(last_year)
+    best = _fullest(formats, counts)
     most = _reads(best, counts)
-    rivals = [each for each in _DAY_FORMATS if _reads(each, counts) == most]
+    rivals = [each for each in formats if _reads(each, counts) == most]
     unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
     return partial(_read_date, form=_no_day if unclear else best)
 
@@ -161,8 +168,8 @@ def _text(cell: Cell) -> str:
     return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
 
 
-def _dates(present: Mapping[Cell, int]) -> Way:
-    return partial(_read_date, form=_fullest(_DAY_FORMATS, _counts(_date_text, present)))
+def _dates(present: Mapping[Cell, int], last_year: int) -> Way:
+    return partial(_read_date, form=_fullest(_day_formats(last_year), _counts(_date_text, present)))
 
 
 def _read_date(cell: Cell, *, form: _Format) -> Value | None:
@@ -230,15 +237,19 @@ def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -
     return int(text) if text.lstrip("+-").isdigit() and len(text) < 300 else float(text)
 
 
-def _day(text: str, form: str) -> str | None:
+def _day(text: str, form: str, last_year: int) -> str | None:
     try:
-        return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007  # a day has no zone
+        day = datetime.strptime(text, form).date()  # noqa: DTZ007  # a day has no zone
+        if form.endswith("%y"):
+            day = day.replace(year=last_year - (last_year - day.year) % 100)
     except ValueError:
         return None
+    return day.isoformat()
 
 
 def _no_day(_text: str) -> None:
     """No format at all."""
 
 
-_DAY_FORMATS = tuple(partial(_day, form=form) for form in _DATE_FORMATS)
+def _day_formats(last_year: int) -> Sequence[_Format]:
+    return [partial(_day, form=form, last_year=last_year) for form in _DATE_FORMATS]

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from attrs import field, frozen
 
-from housepredict.domain.cells import Readings, booleans, dates, money, numbers, present_in, read_as, texts
+from housepredict.domain.cells import LAST_YEAR, Readings, booleans, dates, money, numbers, present_in, read_as, texts
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
 
@@ -64,12 +64,12 @@ def words_of(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
 
 
-def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None) -> Column:
-    """Read a column as the kind given, or as the kind that its cells have."""
+def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last_year: int = LAST_YEAR) -> Column:
+    """Read a column as the kind given, or as the kind that its cells have; for `last_year` see way_to_read."""
     present = present_in(cells)
     if kind is not None:
-        return _column(name, kind, "as you said", cells, present, read_as(kind, present))
-    kind, readings, why = _recognise(name, present)
+        return _column(name, kind, "as you said", cells, present, read_as(kind, present, last_year))
+    kind, readings, why = _recognise(name, present, last_year)
     return _column(name, kind, why, cells, present, readings)
 
 
@@ -95,7 +95,7 @@ def _column(
     )
 
 
-def _recognise(name: str, present: Mapping[Cell, int]) -> tuple[Kind, Readings, str]:
+def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, Readings, str]:
     total = sum(present.values())
 
     def mostly(readings: Readings) -> bool:
@@ -105,7 +105,7 @@ def _recognise(name: str, present: Mapping[Cell, int]) -> tuple[Kind, Readings, 
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true and false"
     # by its name, before 20141013 is taken for a number
-    if _DATE_NAME.search(name) and mostly(days := dates(present)):
+    if _DATE_NAME.search(name) and mostly(days := dates(present, last_year)):
         return Kind.DATE, days, "dates"
     amounts = numbers(present)
     if mostly(amounts):
@@ -117,6 +117,6 @@ def _recognise(name: str, present: Mapping[Cell, int]) -> tuple[Kind, Readings, 
             return Kind.INTEGER, amounts, "whole numbers"
         # areas are often rounded to whole numbers, and yet 1982.5 would be one
         return Kind.NUMBER, amounts, "numbers"
-    if mostly(days := dates(present)):
+    if mostly(days := dates(present, last_year)):
         return Kind.DATE, days, "dates"
     return Kind.CATEGORY, texts(present), "text"

@@ -8,19 +8,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from datetime import date
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from housepredict.domain.cells import is_missing, read_as
+from housepredict.domain.days import latest_day
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.inference import house_key, usable_rows
 from housepredict.domain.models import TrainingOptions
-from housepredict.domain.ports import PredictionRepository, SaleRepository, SalesSource
+from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.roles import assign_roles
 from housepredict.domain.sale_dates import MONTH_OF_SALE
 from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out, key_of
+from housepredict.domain.texts import tidy
 
 UNKNOWN = "recorded for a prediction that nobody knows"
 AMBIGUOUS = "recorded, and like houses that are learned from and like others that are held out"
@@ -44,6 +46,7 @@ class CombinedSales:
     _sales: SaleRepository
     _predictions: PredictionRepository
     _options: TrainingOptions
+    _clock: Clock
 
     @property
     def location(self) -> str | None:
@@ -62,10 +65,12 @@ class CombinedSales:
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:
-            file = self._file.read()
+            file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
             table, digest, rejected = _of_file(file, self._options), file.digest, Counter(file.rejected)
+            notes = file.notes
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
+            notes = ()
         for sale, prediction in self._returned():
             reason = UNKNOWN if prediction is None else table.add(sale, prediction.estimate.house)
             if reason:
@@ -78,6 +83,7 @@ class CombinedSales:
             dict(rejected),
             house_keys=table.house_keys,
             recorded=len(table.added),
+            notes=notes,
         )
 
     def _returned(self) -> Iterator[tuple[RecordedSale, Prediction | None]]:
@@ -122,8 +128,10 @@ class _Table:
     def add(self, sale: RecordedSale, house: House) -> str | None:
         """Add a sale as a row, or say why not."""
         values: dict[str, Value] = {}
+        # a version of an older release may have recorded other spellings
+        spelled = {tidy(name): tidy(value) if isinstance(value, str) else value for name, value in house.values.items()}
         for name, kind in self.features.items():
-            given = house.values.get(name)
+            given = spelled.get(tidy(name))
             if given is None or is_missing(given):
                 if name in self.required:
                     return f"recorded, and its house has no {name}"
@@ -141,7 +149,7 @@ class _Table:
         if any((key, sale.price, day) in self.sold for key in alike):
             return REPEATED
         # all that is known of it, whichever of that the table has columns for
-        own = {name: _plain(value) for name, value in sorted(house.values.items()) if name != self.sale_date}
+        own = {name: _plain(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
         key, identifier = next(iter(alike.items()), (key_of(own), None))
         self.know(like, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
@@ -172,8 +180,8 @@ class _Table:
 
 
 def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
-    roles = assign_roles(file, options)
-    rows = usable_rows(roles, Counter())
+    roles = assign_roles(file, options.with_tidy_names())
+    rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}
     table = _Table(

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 
 from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
+from housepredict.domain.texts import tidy
 from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to, whole_number
 
 Value = str | int | float | bool
@@ -56,6 +57,23 @@ class Feature:
         """The categories, for look-up."""
         return frozenset(self.categories)
 
+    @cached_property
+    def _spellings(self) -> Mapping[str, str]:
+        return {tidy(category): category for category in self.categories}
+
+    def spelled(self, value: object) -> object:
+        """Return a category as the sales spell it, without blanks around it; any other value as it is."""
+        if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
+            return value
+        text = tidy(value)
+        return self._spellings.get(text, text)
+
+
+class _SpelledHouse(dict[str, object]):
+    """What was given of a house, with names as the schema spells them, and those that it holds more than once."""
+
+    repeated: list[str]
+
 
 @frozen
 class House:
@@ -83,10 +101,11 @@ class FeatureSchema:
 
     def house(self, given: Mapping[str, object]) -> House:
         """One house; see `houses`. Pointers start at the house itself: `/size`."""
-        violations = self.violations(given)
+        spelled = self._spelled(given)
+        violations = self._violations(spelled)
         if violations:
             raise InvalidHouses(violations)
-        return self._house(given)
+        return self._house(spelled)
 
     def houses(self, given: Sequence[object]) -> tuple[House, ...]:
         """A batch, all or nothing.
@@ -99,13 +118,37 @@ class FeatureSchema:
         houses = [self._plain_house(each) for each in given]
         if None not in houses:
             return tuple(houses)  # type: ignore[arg-type]  # there is no None among them
-        violations = [violation for position, each in enumerate(given) for violation in self.violations(each, position)]
+        spelled = [self._spelled(each) if isinstance(each, Mapping) else each for each in given]
+        violations = [
+            violation for position, each in enumerate(spelled) for violation in self._violations(each, position)
+        ]
         if violations:
             raise InvalidHouses(violations)
-        return tuple(self._house(each) for each in given)  # type: ignore[arg-type]  # violations() refuses the rest
+        return tuple(self._house(each) for each in spelled)  # type: ignore[arg-type]  # _violations() refuses the rest
+
+    def named(self, name: object) -> Feature | None:
+        """Return the feature of a name, also if it has blanks around it or is in another Unicode form."""
+        if not isinstance(name, str):
+            return None
+        return self._by_name.get(name) or self._by_tidy_name.get(tidy(name))
 
     def violations(self, given: object, *path: str | int) -> list[Violation]:
         """Everything wrong with one house; `path` is where it stands in what was given."""
+        return self._violations(self._spelled(given) if isinstance(given, Mapping) else given, *path)
+
+    def _spelled(self, given: Mapping[str, object]) -> Mapping[str, object]:
+        """A house with the names and categories of the schema, however it spells them."""
+        house = _SpelledHouse()
+        house.repeated = [*getattr(given, "repeated", ())]
+        for name, value in given.items():
+            feature = self.named(name)
+            known = name if feature is None else feature.name
+            if known in house:
+                house.repeated.append(name)
+            house[known] = value if feature is None else feature.spelled(value)
+        return house
+
+    def _violations(self, given: object, *path: str | int) -> list[Violation]:
         if not isinstance(given, Mapping):
             return [Violation(pointer_to(*path), Rule.TYPE, "must be an object: feature names and values", given)]
         found = []
@@ -156,6 +199,14 @@ class FeatureSchema:
         """The date that the estimate of a house is for; None for a model that knows no dates."""
         given = house.values.get(self.sale_date) if self.sale_date else None
         return date.fromisoformat(given) if isinstance(given, str) else self.valuation_date
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Feature]:
+        return {feature.name: feature for feature in self.features}
+
+    @cached_property
+    def _by_tidy_name(self) -> Mapping[str, Feature]:
+        return {tidy(feature.name): feature for feature in self.features}
 
     @cached_property
     def _plain_checks(self) -> Sequence[tuple[str, Callable[[object], bool], bool]]:

@@ -11,6 +11,7 @@ from itertools import accumulate
 from attrs import field, frozen
 
 from housepredict.domain.columns import MEASURE, Column, words_of
+from housepredict.domain.days import plausible_days
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
@@ -40,7 +41,7 @@ class PreparedSales:
     """Sales that a model can learn from, and how they came about.
 
     `held_out` are for evaluation alone. `rejected` counts rows, and `unreadable` cells, that were not used, by reason
-    and by column.
+    and by column. `notes` say what was decided to read the file.
     """
 
     schema: FeatureSchema
@@ -49,6 +50,7 @@ class PreparedSales:
     decisions: tuple[Decision, ...]
     rejected: Mapping[str, int]
     unreadable: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
@@ -56,9 +58,10 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
 
     Raises UnusableSales, saying what to do, if there is no price column, nothing that varies, or too few sales.
     """
+    options = options.with_tidy_names()
     roles = assign_roles(table, options)
     rejected = Counter(table.rejected)
-    usable = usable_rows(roles, rejected)
+    usable = usable_rows(roles, rejected, table.read_on)
     schema = table.schema or schema_of(
         [roles.columns[name] for name in roles.features], usable, roles.sale_date, options.closed
     )
@@ -87,11 +90,15 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
         decisions=roles.decisions,
         rejected=dict(rejected),
         unreadable={name: column.unreadable for name, column in roles.columns.items() if column.unreadable},
+        notes=table.notes,
     )
 
 
-def usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
-    """The rows that a model can learn from; the others are counted by reason."""
+def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> list[int]:
+    """The rows that a model can learn from; the others are counted by reason.
+
+    With a day on which they were read, later sales are not among them.
+    """
     usable = []
     dates = roles.sale_date
     for row, price in enumerate(roles.price.values):
@@ -101,9 +108,25 @@ def usable_rows(roles: Roles, rejected: Counter[str]) -> list[int]:
             rejected["the price is not above zero" if float(price) <= 0 else "the price is beyond any house"] += 1
         elif dates and dates.values[row] is None:
             rejected[f"the sale date ({dates.name}) is missing or no date"] += 1
+        elif dates and read_on and date.fromisoformat(str(dates.values[row])) > read_on:
+            rejected[f"the sale date ({dates.name}) is in the future, after {read_on}"] += 1
         else:
             usable.append(row)
-    return usable
+    return _without_far_days(dates, usable, rejected) if dates and usable else usable
+
+
+def _without_far_days(dates: Column, rows: Sequence[int], rejected: Counter[str]) -> list[int]:
+    """The rows whose date lies near enough to others to be believed; the others are counted."""
+    days = {row: date.fromisoformat(str(dates.values[row])) for row in rows}
+    first, last = plausible_days(list(days.values()))
+    near = [row for row, day in days.items() if first <= day <= last]
+    if len(near) < len(days):
+        reason = (
+            f"the sale date ({dates.name}) lies far outside {first} to {last}, where all but a few sales lie, and may "
+            f"be mistyped (exclude {dates.name} to use these sales without their dates)"
+        )
+        rejected[reason] += len(days) - len(near)
+    return near
 
 
 def house_key(roles: Roles, row: int) -> str:

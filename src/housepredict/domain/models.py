@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import and_, gt, lt, optional
 
 from housepredict.domain.accuracy import Accuracy
@@ -17,6 +17,7 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.ranges import out_of_range
+from housepredict.domain.texts import tidy
 from housepredict.domain.verdicts import Verdict
 
 
@@ -47,6 +48,7 @@ class TrainingOptions:
     the categories that are complete, `allow` columns that are used though they seem to give the price away. `price`,
     `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
     `time_limit` is for the search, in seconds; where it ends one, the same options may make another model next time.
+    `encoding` is that of a file of text, as Python calls it; None lets its bytes tell.
     """
 
     price: str | None = None
@@ -61,6 +63,25 @@ class TrainingOptions:
     effort: Effort = Effort.NORMAL
     seed: int = 42
     time_limit: float | None = field(default=None, validator=optional(and_(gt(0), lt(math.inf))))
+    encoding: str | None = None
+
+    def with_tidy_names(self) -> TrainingOptions:
+        """Return the options with columns named as they are in a table that was read; see `texts.tidy`."""
+
+        def tidied(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(tidy, names))
+
+        return evolve(
+            self,
+            price=self.price and tidy(self.price),
+            sale_date=self.sale_date and tidy(self.sale_date),
+            house_id=self.house_id and tidy(self.house_id),
+            features=tidied(self.features),
+            exclude=tidied(self.exclude),
+            kinds={tidy(name): kind for name, kind in self.kinds.items()},
+            closed=tidied(self.closed),
+            allow=tidied(self.allow),
+        )
 
 
 @frozen
@@ -68,12 +89,14 @@ class TrainingSource:
     """Where a version's sales came from, enough to read them again.
 
     `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
-    if none were asked for: without a file either, the sales are synthetic.
+    if none were asked for: without a file either, the sales are synthetic. `read_on` is the day of the training, after
+    which no sale can be; None for a version of an older release, which did not keep it.
     """
 
     location: str | None
     digest: str
     recorded: int | None = None
+    read_on: date | None = None
 
     @property
     def synthetic(self) -> bool:

@@ -51,7 +51,9 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
     known = [sale for sale in sales if not schema.violations(sale.house.values)]
     if not known:
         return None
-    incumbent = valued(known, champion.predict([sale.house for sale in known]), champion.version.calibration)
+    incumbent = valued(
+        known, champion.predict([schema.house(sale.house.values) for sale in known]), champion.version.calibration
+    )
     # by place: two sales may be equal
     theirs, ours = {id(row.sale): row for row in incumbent}, {id(row.sale): row for row in challenger}
     both = [(ours[place], theirs[place]) for place in map(id, sales) if place in ours and place in theirs]

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from attrs import evolve, field, frozen
 
+from housepredict.domain.cells import LAST_YEAR, is_missing
 from housepredict.domain.columns import Column, read_column, read_prices, words_of
 from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
@@ -30,6 +31,8 @@ _CODE_NAME = re.compile(
     r"zip|post ?(al|code)|pin ?code|fips|tract|district|borough|municipality|neighbou?rhood"
     r"|\b(id|code|class|subclass|zone)$"
 )
+
+_SHOWN = 3  # cells in a message
 
 
 @frozen
@@ -69,14 +72,17 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         kinds[options.sale_date] = Kind.DATE
     if table.schema:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
+    last_year = table.read_on.year if table.read_on else LAST_YEAR
     columns = {
-        name: read_prices(name, cells) if name == price_name else read(name, cells, kinds.get(name))
+        name: read_prices(name, cells) if name == price_name else read(name, cells, kinds.get(name), last_year)
         for name, cells in table.columns.items()
     }
     if table.schema:
         columns = {name: evolve(each, why="their schema says so") for name, each in columns.items()}
     price = columns[price_name]
-    read_alone = columns | {name: read(name, table.columns[name], None) for name in options.kinds}
+    if options.sale_date:
+        _check_dates(columns[options.sale_date], table.columns[options.sale_date])
+    read_alone = columns | {name: read(name, table.columns[name], None, last_year) for name in options.kinds}
     months = find_sale_months(read_alone)
     sale_date = columns[options.sale_date] if options.sale_date else find_sale_date(columns, options.exclude)
     if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
@@ -121,6 +127,20 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
         raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")
 
 
+def _check_dates(column: Column, cells: Sequence[Cell]) -> None:
+    """Raise UnusableSales, with some of the cells, for a sale date of which most cells are no dates."""
+    if column.present >= column.unreadable:
+        return
+    unread = dict.fromkeys(
+        str(cell) for cell, value in zip(cells, column.values, strict=True) if value is None and not is_missing(cell)
+    )
+    raise UnusableSales(
+        f"the sale date {column.name!r} cannot be read: {column.unreadable:,} of its "
+        f"{column.present + column.unreadable:,} cells are no dates, such as {_listed(list(unread)[:_SHOWN])}; "
+        "write them as YYYY-MM-DD, or name another column"
+    )
+
+
 def _named(options: TrainingOptions) -> list[str]:
     """The columns that the options speak of, in that order."""
     single = [name for name in (options.price, options.sale_date, options.house_id) if name]
@@ -160,9 +180,9 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
     )  # fmt: skip
 
 
-def read(name: str, cells: Sequence[Cell], kind: Kind | None) -> Column:
+def read(name: str, cells: Sequence[Cell], kind: Kind | None, last_year: int = LAST_YEAR) -> Column:
     """Read a column as the kind given, or as the kind that its cells and its name say."""
-    column = read_column(name, cells, kind)
+    column = read_column(name, cells, kind, last_year)
     is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
     if not is_code or is_identifier(column):
         return column

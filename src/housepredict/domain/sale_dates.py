@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from datetime import MAXYEAR, MINYEAR
 from itertools import product
 
 from attrs import frozen
@@ -53,11 +54,16 @@ def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     if len(years) != 1 or len(months) != 1 or MONTH_OF_SALE in columns:
         return None
     year, month = columns[years[0]], columns[months[0]]
-    if not _within(year, 1900, 2100) or not _within(month, 1, 12):
+    if not _mostly_within(year, 1900, 2100) or not _mostly_within(month, 1, 12):
         return None
-    known = {(y, m): f"{int(y):04}-{int(m):02}-01" for y, m in product(year.distinct, month.distinct)}
+    # a mistyped month makes no date; a mistyped year does, and is judged as one
+    known = {
+        (y, m): f"{int(y):04}-{int(m):02}-01"
+        for y, m in product(year.distinct, month.distinct)
+        if MINYEAR <= float(y) <= MAXYEAR and 1 <= float(m) <= 12
+    }
     values: list[Value | None] = [
-        None if y is None or m is None else known[y, m] for y, m in zip(year.values, month.values, strict=True)
+        None if y is None or m is None else known.get((y, m)) for y, m in zip(year.values, month.values, strict=True)
     ]
     distinct = Counter(value for value in values if value is not None)
     if len(distinct) < 2 or distinct.total() < READABLE_SHARE * len(values):
@@ -67,5 +73,8 @@ def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     return SaleMonths(year.name, month.name, date)
 
 
-def _within(column: Column, least: int, most: int) -> bool:
-    return column.is_whole and all(least <= float(value) <= most for value in column.distinct)
+def _mostly_within(column: Column, least: int, most: int) -> bool:
+    if not column.is_whole:
+        return False
+    within = sum(rows for value, rows in column.distinct.items() if least <= float(value) <= most)
+    return within >= READABLE_SHARE * column.present

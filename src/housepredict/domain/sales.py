@@ -42,7 +42,9 @@ class SalesTable:
     `columns` are equally long; `rejected` counts by reason the rows that could not be read at all. `digest` is the
     SHA-256 of the file in hexadecimal. A source that knows its features brings their `schema`, one with a split of its
     own `held_out`, a flag for each row, and one that knows its houses `house_keys`; for all others these are inferred.
-    `recorded` is how many rows are sales that came back, None for a source that has none of these.
+    `recorded` is how many rows are sales that came back, None for a source that has none of these. `read_on` is the
+    day on which it was read: no sale can be later. None where that doesn't matter. `notes` say what was decided to
+    read it.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)
@@ -52,6 +54,8 @@ class SalesTable:
     held_out: Sequence[bool] | None = field(default=None, repr=False)
     house_keys: Sequence[str] | None = field(default=None, repr=False)
     recorded: int | None = None
+    read_on: date | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))

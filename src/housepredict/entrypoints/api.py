@@ -98,16 +98,23 @@ class Prices:
         return self._estimating(explain)(houses)
 
     def predict_file(
-        self, houses: str | PathLike[str], prices: str | PathLike[str], *, progress: Progress | None = None
+        self,
+        houses: str | PathLike[str],
+        prices: str | PathLike[str],
+        *,
+        encoding: str | None = None,
+        progress: Progress | None = None,
     ) -> EstimatedTable:
         """Estimate every row of a CSV or Parquet file, and write the rows with their prices to another.
+
+        `encoding` is that of a CSV file; without it, its bytes tell.
 
         A row that breaks rules is written with an `error` and without a price, and counted as `refused`. Raises
         InvalidHouses for a file that lacks the column of a feature, UnreadableFile for one that cannot be read or
         written, InvalidSettings for one whose name ends with none of .csv, .csv.gz and .parquet, or as `predict`.
         """
         with prices_at(Path(prices)) as table:
-            return self._application.estimate_table(houses_at(Path(houses)), table, progress or _silent)
+            return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or _silent)
 
     def _estimating(self, explain: bool) -> Predict:
         return self._application.explain if explain else self._application.predict
@@ -134,7 +141,7 @@ class Prices:
         options = options or TrainingOptions()
         if with_recorded:
             location, options = what_to_add_to(self._application, location, options)
-        source = self._application.sales_source(location, options if with_recorded else None)
+        source = self._application.sales_source(location, options if with_recorded else None, options.encoding)
         training = self._application.train(source, options, progress or _silent, policy)
         self._application.live_model.look()
         return training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from housepredict.entrypoints.sales_commands import add_sales_commands
 Command = Callable[[Application, argparse.Namespace], int]
 
 SHELLS = ("bash", "zsh", "fish")
+
+_ENCODING_HELP = "the encoding of a CSV file, such as cp1250; told by its bytes if not given"
 
 EXIT_CODES = {
     0: "done",
@@ -60,6 +63,13 @@ def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
     return int(text)
+
+
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no encoding, such as utf-8, cp1252 or gb18030") from None
 
 
 def _seconds(text: str) -> float:
@@ -172,6 +182,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         "--from-sales", action="store_true",
         help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
     )  # fmt: skip
+    train.add_argument("--encoding", type=_encoding, metavar="NAME", help=_ENCODING_HELP)
     train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
     train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
     train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")
@@ -217,6 +228,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predict.add_argument(
         "-o", "--output", metavar="PRICES", help="write the rows of a file with their prices to this file, - for stdout"
     )
+    predict.add_argument("--encoding", type=_encoding, metavar="NAME", help=_ENCODING_HELP)
     predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)

@@ -184,15 +184,17 @@ class Application(Storage):
 
         return reads_parquet()
 
-    def sales_source(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
+    def sales_source(
+        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
+    ) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
         recorded sales without a path, whose columns are those of the version in service.
         """
         if with_recorded is None:
-            return sales_at(location)
-        file = None if location is None else sales_at(location)
+            return sales_at(location, encoding)
+        file = None if location is None else sales_at(location, encoding)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded)
+        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded, self.clock)
 
     @cached_property
     def promote(self) -> Promote:
@@ -209,7 +211,7 @@ class Application(Storage):
         return self.models.get(name)[0]
 
 
-def sales_at(location: str | None) -> SalesSource:
+def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
     """The sales at a path; the synthetic ones if there is none."""
     if location is None:
         from housepredict.adapters.synthetic import SyntheticSales
@@ -217,14 +219,14 @@ def sales_at(location: str | None) -> SalesSource:
         return SyntheticSales()
     from housepredict.adapters.sales_files import SalesFile
 
-    return SalesFile(Path(location))
+    return SalesFile(Path(location), encoding)
 
 
-def houses_at(path: Path) -> HouseTable:
+def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
     """The houses in a file."""
     from housepredict.adapters.house_files import HouseFile
 
-    return HouseFile(path)
+    return HouseFile(path, encoding)
 
 
 def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:

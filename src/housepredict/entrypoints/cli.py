@@ -98,6 +98,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         effort=options.effort,
         seed=options.seed,
         time_limit=options.time_limit,
+        encoding=options.encoding,
     )
     location = options.sales
     if options.synthetic and options.from_sales:
@@ -106,7 +107,9 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
     if options.from_sales:
         location, training_options = what_to_add_to(application, location, training_options)
-    source = application.sales_source(location, training_options if options.from_sales else None)
+    source = application.sales_source(
+        location, training_options if options.from_sales else None, training_options.encoding
+    )
     with progress_bar(sys.stderr, "training") as progress:
         training = application.train(source, training_options, progress, options.promote)
     if options.json:
@@ -180,12 +183,11 @@ class _Given(dict[str, object]):
 
 def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _Given:
     """The features as the schema's kinds have them; what cannot be read stays text, for validation to refuse."""
-    kinds = {feature.name: feature.kind for feature in schema.features}
     given = _Given()
     for name, text in pairs:
         if name in given:
             given.repeated.append(name)
-        given[name] = _value(kinds.get(name), text)
+        given[name] = _value(feature.kind if (feature := schema.named(name)) else None, text)
     return given
 
 

@@ -1,12 +1,18 @@
-"""Tables in CSV that are sent or piped in: UTF-8, commas or semicolons, a line of names."""
+"""Tables in CSV that are sent or piped in: commas or semicolons, a line of names."""
 
 from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 
+from housepredict.domain.texts import tidy
+
 _BOM = "\ufeff"
+
+# a cell of 131,072 characters, Python's limit, is short for the outline of a parcel
+csv.field_size_limit(sys.maxsize)
 
 
 class NoTable(Exception):
@@ -29,7 +35,7 @@ def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]
     # strict: otherwise a quote that nobody closed would swallow the rows after it
     reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
     try:
-        rows = [row for line in reader if (row := [cell.strip() for cell in line]) not in ([], [""])]
+        rows = [row for line in reader if (row := [tidy(cell) for cell in line]) not in ([], [""])]
     except csv.Error as error:
         raise NoTable(f"line {reader.line_num} is no proper CSV ({error}): check its quotes") from None
     filled = [position for position, row in enumerate(rows) if any(row)]

@@ -29,7 +29,9 @@ def predict_file(application: Application, options: argparse.Namespace) -> int:
         raise InvalidSettings(problems)
     output = None if options.output == "-" else Path(options.output)
     with prices_at(output) as prices, progress_bar(sys.stderr, "estimating") as progress:
-        table = application.estimate_table(houses_at(Path(options.houses[0])), prices, progress)
+        table = application.estimate_table(houses_at(Path(options.houses[0]), options.encoding), prices, progress)
+    for note in table.notes:
+        print(f"housepredict: {options.houses[0]}: {note}", file=sys.stderr)
     for refusal in table.refusals[:_SHOWN]:
         said = "; ".join(each.describe() for each in refusal.violations)
         print(f"housepredict: row {refusal.row}: {said}", file=sys.stderr)
@@ -49,6 +51,7 @@ def _document(table: EstimatedTable) -> dict[str, Any]:
         "model_version": table.model_version,
         "estimated": table.estimated,
         "refused": table.refused,
+        "notes": table.notes,
         "refusals": [
             {"row": each.row, "violations": [violation.describe() for violation in each.violations]}
             for each in table.refusals

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
-from housepredict.domain.errors import MissingExtra
+from housepredict.domain.errors import InvalidHouses, MissingExtra
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
+from housepredict.domain.validation import Rule, Violation, pointer_to
 
 COLUMNS = PRICE_COLUMNS[:-1]
 """What a frame of predictions has; errors are raised."""
@@ -33,11 +35,16 @@ FrameT = TypeVar("FrameT", bound=DataFrame)
 def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, object]]:
     """The rows of a frame as houses: of its columns those that are features, and of a row what is not missing.
 
-    Raises TypeError for what is no data frame, and MissingExtra.
+    Raises TypeError for what is no data frame, InvalidHouses for two columns of one feature, and MissingExtra.
     """
     opened = _opened(frame)
-    features = [each for each in schema.features if each.name in opened.columns]
-    columns = {each.name: _values(opened[each.name], each.kind) for each in features}
+    found = [(feature, column) for column in opened.columns if (feature := schema.named(column))]
+    counts = Counter(feature.name for feature, _ in found)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        raise InvalidHouses(
+            [Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in repeated]
+        )
+    columns = {feature.name: _values(opened[column], feature.kind) for feature, column in found}
     return [
         {name: values[row] for name, values in columns.items() if values[row] is not None} for row in range(len(opened))
     ]

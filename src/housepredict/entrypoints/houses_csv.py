@@ -51,11 +51,11 @@ def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
 
 
 def _features(header: Sequence[str], schema: FeatureSchema) -> Sequence[Feature]:
-    known = {feature.name: feature for feature in schema.features}
+    columns = {name: schema.named(name) for name in header}
     violations = [
         Violation(pointer_to(name), Rule.UNKNOWN, "is a column for no feature of this model")
-        for name in dict.fromkeys(header)
-        if name not in known
+        for name, feature in columns.items()
+        if feature is None
     ]
     violations += [
         Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column")
@@ -63,13 +63,13 @@ def _features(header: Sequence[str], schema: FeatureSchema) -> Sequence[Feature]
         if count > 1
     ]
     violations += [
-        Violation(pointer_to(name), Rule.MISSING, "is a column that is missing")
-        for name, feature in known.items()
-        if feature.required and name not in header
+        Violation(pointer_to(feature.name), Rule.MISSING, "is a column that is missing")
+        for feature in schema.features
+        if feature.required and feature not in columns.values()
     ]
     if violations:
         raise InvalidHouses(violations)
-    return [known[name] for name in header]
+    return [feature for name in header if (feature := columns[name])]
 
 
 def _value(kind: Kind, cell: str) -> object:

@@ -21,10 +21,16 @@ def training_text(training: Training) -> str:
     version, sales = training.version, training.sales
     rows = [(each.column, each.use, each.kind or "", each.why) for each in sales.decisions]
     parts = [table(("column", "used as", "kind", "why"), rows)]
-    parts += [f"{count} rows rejected: {reason}" for reason, count in sales.rejected.items()]
-    parts += [f"{count} cells of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()]
-    if version.valuation_date:
-        parts.append(f"Estimates are for {version.valuation_date}, the latest sale, unless a house says otherwise.")
+    parts += [f"The file: {note}" for note in sales.notes]
+    parts += [
+        f"{count} {'row' if count == 1 else 'rows'} rejected: {reason}" for reason, count in sales.rejected.items()
+    ]
+    parts += [
+        f"{count} {'cell' if count == 1 else 'cells'} of {name} unreadable, taken as missing"
+        for name, count in sales.unreadable.items()
+    ]
+    if day := version.valuation_date:
+        parts.append(f"Estimates are for {day}, the latest sale used, unless a house says otherwise.")
     if version.source.recorded is not None:
         parts.append(f"{version.source.recorded} sales came back of houses that were estimated.")
     if version.source.synthetic:
@@ -46,6 +52,7 @@ def training_document(training: Training) -> dict[str, Any]:
         "decisions": [asdict(each) for each in training.sales.decisions],
         "rejected_rows": dict(training.sales.rejected),
         "unreadable_cells": dict(training.sales.unreadable),
+        "notes": training.sales.notes,
     }
 
 

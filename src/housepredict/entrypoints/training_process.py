@@ -79,7 +79,7 @@ def run(application: Application, request: TrainingRequest, begun: Begun) -> Non
     location, options = request.location, request.options
     if request.with_recorded:
         location, options = what_to_add_to(application, location, options)
-    source = application.sales_source(location, options if request.with_recorded else None)
+    source = application.sales_source(location, options if request.with_recorded else None, options.encoding)
     application.train(source, options, _silent, request.policy, if_incomparable=False, begun=begun)
 
 

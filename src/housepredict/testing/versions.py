@@ -83,7 +83,7 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
             effort=st.sampled_from(Effort),
             time_limit=st.none() | st.floats(1e-3, 1e9),
         ),
-        source=st.builds(TrainingSource, st.none() | _TEXTS, _TEXTS, st.none() | _COUNTS),
+        source=st.builds(TrainingSource, st.none() | _TEXTS, _TEXTS, st.none() | _COUNTS, st.none() | st.dates()),
         evaluation=st.builds(
             Evaluation,
             trained_on=_COUNTS,

@@ -25,11 +25,15 @@ class HouseRows:
 
 @frozen
 class Houses:
-    """What a table holds: the names of its columns, how many rows it has, and these, some at a time."""
+    """What a table holds: the names of its columns, how many rows it has, and these, some at a time.
+
+    `notes` say what was decided to read it.
+    """
 
     columns: Sequence[str]
     length: int
     rows: Iterator[HouseRows]
+    notes: Sequence[str] = ()
 
 
 class HouseTable(Protocol):

@@ -81,8 +81,12 @@ class SalesSource(Protocol):
 class SalesSources(Protocol):
     """Finds the sales that a version was trained on again."""
 
-    def __call__(self, location: str | None, with_recorded: TrainingOptions | None = None) -> SalesSource:
+    def __call__(
+        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
+    ) -> SalesSource:
         """The source at a location, see SalesSource.location; reading it may fail.
+
+        An `encoding` is that of its text.
 
         With the options of a training, the sales that came back are among them, and without a location all there is.
         """

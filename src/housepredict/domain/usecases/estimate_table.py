@@ -31,13 +31,14 @@ class RefusedRow:
 class EstimatedTable:
     """What became of a table: how many rows were estimated, by which version, and how many refused.
 
-    `refusals` are the first of these, 1,000 at most.
+    `refusals` are the first of these, 1,000 at most. `notes` say what was decided to read the table.
     """
 
     model_version: str
     estimated: int
     refused: int
     refusals: Sequence[RefusedRow]
+    notes: Sequence[str] = ()
 
 
 @define
@@ -72,13 +73,14 @@ class EstimateTable:
                     refusals.append(RefusedRow(row, outcome.violations))
             done += len(outcomes)
             progress(done, houses.length)
-        return EstimatedTable(serving.version.name, estimated, done - estimated, refusals)
+        return EstimatedTable(serving.version.name, estimated, done - estimated, refusals, houses.notes)
 
 
 def _check_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
     if taken := [name for name in PRICE_COLUMNS if name in columns]:
         raise UnreadableFile(f"The houses have columns that prices are written to: rename {', '.join(taken)}")
-    missing = [each.name for each in schema.features if each.required and each.name not in columns]
+    known = {feature.name for column in columns if (feature := schema.named(column))}
+    missing = [each.name for each in schema.features if each.required and each.name not in known]
     if missing:
         message = "is a column that is missing"
         raise InvalidHouses([Violation(pointer_to(each), Rule.MISSING, message) for each in missing])

@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from uuid import UUID
 
 from attrs import define, field, frozen
 
+from housepredict.domain.days import latest_day
 from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
@@ -25,7 +26,6 @@ FIELDS = ("prediction", "price", "date")
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ONE_DAY = timedelta(days=1)
 
 
 @frozen
@@ -122,8 +122,8 @@ class RecordSales:
     def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
         if not given:
             raise InvalidSales([Violation("", Rule.EMPTY, "must hold at least one sale")])
-        latest = self._clock.now().date() + _ONE_DAY
-        violations = [violation for row, each in enumerate(given) for violation in _violations(each, row, latest)]
+        now = self._clock.now()
+        violations = [violation for row, each in enumerate(given) for violation in _violations(each, row, now)]
         if violations:
             raise InvalidSales(violations)
         first: dict[UUID, tuple[int, _Told]] = {}
@@ -138,7 +138,7 @@ class RecordSales:
         return [told for _, told in first.values()]
 
 
-def _violations(given: object, row: int, latest: date) -> list[Violation]:
+def _violations(given: object, row: int, now: datetime) -> list[Violation]:
     if not isinstance(given, Mapping):
         return [Violation(pointer_to(row), Rule.TYPE, "must be an object with prediction, price and date", given)]
     found = []
@@ -147,7 +147,7 @@ def _violations(given: object, row: int, latest: date) -> list[Violation]:
         if value is None:
             message = "is missing" if name not in given else "is required and must not be null"
             found.append(Violation(pointer_to(row, name), Rule.MISSING, message))
-        elif broken := _broken(name, value, latest):
+        elif broken := _broken(name, value, now):
             found.append(Violation(pointer_to(row, name), *broken, value))
     found.extend(
         Violation(pointer_to(row, name), Rule.UNKNOWN, "is nothing to say of a sale", given[name])
@@ -161,14 +161,14 @@ def _violations(given: object, row: int, latest: date) -> list[Violation]:
     return found
 
 
-def _broken(name: str, value: object, latest: date) -> tuple[Rule, str] | None:
+def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
     match name:
         case "prediction":
             return _prediction(value)
         case "price":
             return _price(value)
         case _:
-            return _date(value, latest)
+            return _date(value, now)
 
 
 def _prediction(value: object) -> tuple[Rule, str] | None:
@@ -186,12 +186,12 @@ def _price(value: object) -> tuple[Rule, str] | None:
     return Rule.BOUNDS, f"must be a cent at least, and below {MAX_PRICE:.0e}"
 
 
-def _date(value: object, latest: date) -> tuple[Rule, str] | None:
+def _date(value: object, now: datetime) -> tuple[Rule, str] | None:
     if broken := check_value(_DATE, value):
         return broken
-    if _day(value) <= latest:
+    if (day := _day(value)) <= (latest := latest_day(now)):
         return None
-    return Rule.DATE, f"must not lie in the future: {latest} at the latest"
+    return Rule.DATE, f"is {day}, in the future: today is {now:%Y-%m-%d} by UTC, and nowhere later than {latest}"
 
 
 def _told(given: Mapping[str, object]) -> _Told:

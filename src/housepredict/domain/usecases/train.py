@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from attrs import define, evolve, frozen
 
 from housepredict.domain import snapshots
+from housepredict.domain.days import latest_day
 from housepredict.domain.errors import RefusedModel, UnknownModel, UnusableSales
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
@@ -84,9 +85,9 @@ class Train:
         """
         with self._trainings.under_way(source, progress, begun) as run:
             self._require_room(source, options)
-            table = source.read()
+            table = evolve(source.read(), read_on=latest_day(self._clock.now()))
             sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest, table.recorded)
+            origin = TrainingSource(source.location, table.digest, table.recorded, table.read_on)
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, run.progress)
@@ -112,8 +113,12 @@ class Train:
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
-        with_recorded = () if version.source.recorded is None else (version.options,)
-        source = self._sources(version.source.location, *with_recorded)
+        location, encoding = version.source.location, version.options.encoding
+        with_recorded = None if version.source.recorded is None else version.options
+        if encoding is not None:
+            source = self._sources(location, with_recorded, encoding)
+        else:
+            source = self._sources(location, with_recorded) if with_recorded else self._sources(location)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
 
     def _require_room(self, source: SalesSource, options: TrainingOptions) -> None:

@@ -28,7 +28,7 @@ from housepredict.entrypoints.http.negotiation import CSV, prefers_csv
 from housepredict.entrypoints.http.observer import notes_of
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
-from housepredict.entrypoints.http.requests import decode, idempotency_key, is_csv, read_body
+from housepredict.entrypoints.http.requests import csv_body, decode, idempotency_key, is_csv, read_body
 from housepredict.entrypoints.report import explanation_document
 
 _ALL_HAVE = [(name.lower().encode(), value.encode()) for name, value in {**COMMON_HEADERS, "Vary": VARY}.items()]
@@ -75,6 +75,8 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
         raise not_for_a_key()
     as_csv = is_csv(headers)
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
+    if as_csv:
+        body = csv_body(headers, body, InvalidHouses)
     is_short = len(body) <= SHORT
     predictions: Sequence[Prediction]
     if key is not None:

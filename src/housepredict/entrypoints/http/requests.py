@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
+from email.message import Message
 from json import JSONDecodeError
 from typing import Any
 
@@ -48,9 +50,11 @@ def require_json(headers: Headers) -> None:
 
 
 def is_csv(headers: Headers) -> bool:
-    """Whether the body is said to be CSV in UTF-8. Raises a Problem unless it is that or JSON in UTF-8."""
+    """Whether the body is said to be CSV, see csv_body. Raises a Problem unless it is that or JSON in UTF-8."""
     media_type = _media_type(headers)
     if media_type != "text/csv" and not _is_json(media_type):
+        if charset_of(headers) is not None:
+            return True
         raise Problem(
             "unsupported-media-type",
             415,
@@ -59,6 +63,33 @@ def is_csv(headers: Headers) -> bool:
             headers={"Accept": "application/json, text/csv"},
         )
     return media_type == "text/csv"
+
+
+def charset_of(headers: Headers) -> str | None:
+    """The encoding other than UTF-8 that a CSV body is said to be in, as Python calls it."""
+    types = headers.getlist("content-type")
+    message = Message()
+    message["content-type"] = types[0] if len(types) == 1 else ""
+    charset = message.get_content_charset()
+    if message.get_content_type() != "text/csv" or charset is None:
+        return None
+    try:
+        name = codecs.lookup(charset).name
+        "".encode(name)  # Python has codecs that are no encodings of text
+    except (LookupError, ValueError):
+        return None
+    return None if name == "utf-8" else name
+
+
+def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
+    """A CSV body in UTF-8, whichever encoding it is said to be in. Raises this error if it is not in that."""
+    charset = charset_of(headers)
+    if charset is None:
+        return body
+    try:
+        return body.decode(charset).encode()
+    except UnicodeError:
+        raise error([Violation("", Rule.TYPE, f"is not in {charset}, as its Content-Type says")]) from None
 
 
 def _media_type(headers: Headers) -> str:

@@ -20,6 +20,7 @@ from housepredict.entrypoints.http.queries import span_of_days
 from housepredict.entrypoints.http.requests import (
     RepeatingObject,
     application_of,
+    csv_body,
     decode,
     idempotency_key,
     is_csv,
@@ -49,8 +50,11 @@ async def sales(request: Request) -> Response:
     """Record a sale, or several, all or none."""
     application = application_of(request)
     require_access(request)
-    read: Callable[[bytes], Any] = sales_of_csv if is_csv(request.headers) else decode
+    as_csv = is_csv(request.headers)
+    read: Callable[[bytes], Any] = sales_of_csv if as_csv else decode
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
+    if as_csv:
+        body = csv_body(request.headers, body, InvalidSales)
 
     def record() -> Response:
         given = read(body)

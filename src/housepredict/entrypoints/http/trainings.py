@@ -23,7 +23,7 @@ from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import listed
-from housepredict.entrypoints.http.requests import application_of, read_body
+from housepredict.entrypoints.http.requests import application_of, charset_of, read_body
 from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, retraining_request, training_request
 from housepredict.entrypoints.training_jobs import Job
 from housepredict.entrypoints.training_process import TrainingRequest
@@ -37,6 +37,8 @@ async def train(request: Request) -> Response:
     require_access(request)
     kind = kind_of_sales(request.headers, reads_parquet=application.reads_parquet)
     asked = training_request(request.query_params) if kind else retraining_request(request.query_params)
+    if (charset := charset_of(request.headers)) and asked.options.encoding is None:
+        asked = evolve(asked, options=evolve(asked.options, encoding=charset))
     # before anything large is sent for nothing
     await run_in_threadpool(application.trainings.require_none)
     wanted = await _wanted(request, application, asked, kind)

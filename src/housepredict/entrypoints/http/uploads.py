@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import hashlib
 import logging
 import os
@@ -174,6 +175,13 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise ValueError("must be an encoding, such as utf-8, cp1252 or gb18030") from None
+
+
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
@@ -188,6 +196,7 @@ _ONCE: Mapping[str, Callable[[str], Any]] = {
     "effort": _one_of(Effort),
     "seed": _seed,
     "time_limit": _seconds,
+    "encoding": _encoding,
     "promote": _one_of(PromotionPolicy),
     "from_sales": _flag,
 }

@@ -82,6 +82,10 @@ _LINKS: Json = {
 }
 
 
+ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
+"""Some that CSV may be in: more than these are read."""
+
+
 def _one_of(kind: type[Algorithm | Effort | PromotionPolicy]) -> Json:
     return {"type": "string", "enum": [str(each) for each in kind]}
 
@@ -121,6 +125,11 @@ OPERATIONS: Mapping[str, Operation] = {
             query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
             query(
                 "time_limit", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MOST_SECONDS}, "In seconds."
+            ),
+            query(
+                "encoding",
+                {"type": "string", "examples": ["cp1250"], "enum": ENCODINGS},
+                "The encoding of CSV: any that Python knows; told by its bytes if not given.",
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
         ],

@@ -106,19 +106,22 @@ class _Reading:
     def houses(self, given: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
         """The houses that the inputs describe, a tensor a feature."""
         tensors = self._named("inputs", given.get("inputs"))
+        given_features = [self._schema.named(name) for name in tensors]
         columns: dict[str, Sequence[object]] = {}
         counts = set()
         for name, tensor in tensors.items():
-            feature = next((each for each in self._schema.features if each.name == name), None)
+            feature = self._schema.named(name)
             read = self._tensor(name, tensor, feature)
             if read is None or feature is None:
                 continue
+            if feature.name in columns:
+                self.refuse(name, Rule.DUPLICATE, f"is more than one input for {feature.name}")
             counts.add(len(read))
-            columns[name] = [_value(feature, value) for value in read]
+            columns[feature.name] = [_value(feature, value) for value in read]
         if self.rest and not self.violations:
             self.refuse("the body", Rule.BOUNDS, f"has {len(self.rest)} bytes of binary data that no input has")
         for feature in self._schema.features:
-            if feature.required and feature.name not in tensors:
+            if feature.required and feature not in given_features:
                 self.refuse(feature.name, Rule.MISSING, f"is missing: an input of {DATATYPE_OF[feature.kind]}")
         if len(counts) > 1:
             self.refuse("inputs", Rule.TYPE, "must all describe as many houses")

@@ -1,0 +1,123 @@
+"""Which days a sale can have: a mistyped date doesn't move the valuation date or bend the trend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.days import latest_day, plausible_days
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.inference import PreparedSales, prepare
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.sales import SalesTable
+
+READ_ON = date(2026, 11, 30)
+DAYS = [date(2014, 5, 2) + timedelta(3 * row) for row in range(300)]
+LAST = DAYS[-1]
+
+
+def prepared(days: Sequence[object], **options: Any) -> PreparedSales:
+    columns: Any = {
+        "sold": [str(day) for day in days],
+        "price": [200_000 + 1_111 * (row * 37 % 160) for row in range(len(days))],
+        "area": [900 + 7 * row for row in range(len(days))],
+    }
+    return prepare(SalesTable(columns, "", read_on=READ_ON), TrainingOptions(**options))
+
+
+def reasons(found: PreparedSales) -> list[tuple[str, int]]:
+    return list(found.rejected.items())
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_latest_day_is_tomorrow_by_utc_and_today_in_no_zone_is_later(now: datetime) -> None:
+    assert latest_day(now) == now.date() + timedelta(1)
+    assert now.astimezone(timezone(timedelta(hours=14))).date() <= latest_day(now)
+
+
+@pytest.mark.parametrize("future", ["2026-12-01", "2105-06-01", "9999-12-31"])
+def test_sale_in_the_future_is_rejected_with_a_count(future: str) -> None:
+    found = prepared([future, *DAYS])
+    assert reasons(found) == [("the sale date (sold) is in the future, after 2026-11-30", 1)]
+    assert found.schema.valuation_date == LAST
+
+
+@pytest.mark.parametrize(
+    "outliers",
+    [["2025-06-01"], ["1905-06-01"], ["0001-01-01"], ["1900-01-01", "2026-11-30"], ["2018-01-01", "2025-06-01"]],
+    ids=str,
+)
+def test_outlier_neither_moves_the_valuation_date_nor_is_trained_on(outliers: list[str]) -> None:
+    found = prepared([*outliers, *DAYS])
+    [(reason, count)] = reasons(found)
+    assert reason.startswith(f"the sale date (sold) lies far outside {DAYS[0]} to {LAST}")
+    assert count == len(outliers)
+    assert found.schema.valuation_date == LAST
+    [sold] = [each for each in found.schema.features if each.name == "sold"]
+    assert sold.observed == (str(DAYS[0]), str(LAST))
+    assert {sale.sold_on for sale in [*found.training, *found.held_out]} == set(DAYS)
+
+
+@pytest.mark.parametrize("unreadable", ["1900-01-00", "12000-01-01", "2015-02-30", "0000-00-00"])
+def test_impossible_date_costs_its_row_alone(unreadable: str) -> None:
+    found = prepared([unreadable, *DAYS])
+    assert reasons(found) == [("the sale date (sold) is missing or no date", 1)]
+    assert found.schema.valuation_date == LAST
+
+
+def test_sales_without_outliers_are_all_used() -> None:
+    assert reasons(prepared([*DAYS, *(LAST + timedelta(days) for days in (1, 300, 400))])) == []
+
+
+def test_more_than_a_few_late_sales_move_the_valuation_date() -> None:
+    assert prepared([*DAYS, *["2025-06-01"] * 5]).schema.valuation_date == date(2025, 6, 1)
+
+
+@given(
+    st.lists(st.integers(0, 2_000), min_size=200, max_size=400),
+    st.lists(st.integers(2_000 + 5_000, 100_000), max_size=2),
+    st.lists(st.integers(-500_000, -5_000), max_size=2),
+    st.randoms(),
+)
+def test_plausible_days_are_those_of_the_sales_without_outliers(
+    inner: list[int], late: list[int], early: list[int], random: Any
+) -> None:
+    days = [READ_ON + timedelta(each) for each in (*inner, *late, *early)]
+    random.shuffle(days)
+    first, last = plausible_days(days)
+    assert (first, last) >= (READ_ON, READ_ON)
+    assert last <= READ_ON + timedelta(max(inner))
+    assert first <= READ_ON + timedelta(sorted(inner)[len(inner) // 20])
+    assert last >= READ_ON + timedelta(sorted(inner)[-1 - len(inner) // 20])
+
+
+@given(st.lists(st.dates(), min_size=1, max_size=5), st.integers(30, 60))
+def test_plausible_days_of_sparse_sales_are_all_of_them(some: list[date], count: int) -> None:
+    rare = [date(1950, 1, 1) + timedelta(700 * each) for each in range(count)]
+    assert plausible_days(rare) == (rare[0], rare[-1])
+    first, last = plausible_days(some)
+    assert min(some) <= first <= last <= max(some)
+
+
+@pytest.mark.parametrize("years", [range(1992, 2000), range(1990, 2026), range(2010, 2026)], ids=str)
+def test_two_digit_year_is_of_the_last_hundred_years(years: range) -> None:
+    written = [f"{1 + row % 12}/15/{years[row % len(years)] % 100:02}" for row in range(120)]
+    found = prepared(["6/1/68", *written])
+    assert sum(found.rejected.values()) == 1
+    assert found.schema.valuation_date == date(years[-1], 12, 15)
+
+
+def test_two_digit_years_of_the_1960s_are_not_2060s() -> None:
+    found = prepared([f"{1 + row % 12}/15/{55 + row % 20}" for row in range(120)])
+    assert found.schema.valuation_date == date(1974, 12, 15)
+    assert found.rejected == {}
+
+
+def test_named_sale_date_without_dates_is_refused_with_three_cells() -> None:
+    with pytest.raises(UnusableSales, match=r"sold.*400 of its 400 cells are no dates, such as 'Q1', 'Q2', 'Q3';"):
+        prepared([f"Q{1 + row % 4}" for row in range(400)], sale_date="sold")

@@ -1,0 +1,167 @@
+"""Delimited text as programs write it: a fault costs its own row at most, and is reported."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from housepredict.adapters.sales_files import RAGGED, SalesFile
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.sales import SalesTable
+from housepredict.domain.texts import tidy
+from housepredict.entrypoints.csv_table import table_of_csv
+
+HEADER = ["town", "note", "price"]
+ROWS = [["Milton", f"house {row}", f"{200_000 + row}"] for row in range(60)]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reading:
+    return Reading(tmp_path / "sales.csv")
+
+
+class Reading:
+    """Reads text as a file of sales."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, text: str, encoding: str = "utf-8") -> SalesTable:
+        self.path.write_text(text, encoding=encoding, newline="")
+        return SalesFile(self.path).read()
+
+
+def lines(rows: Sequence[Sequence[str]], delimiter: str = ",", end: str = "\n") -> str:
+    return "".join(delimiter.join(row) + end for row in rows)
+
+
+def rows_of(table: SalesTable) -> list[list[object]]:
+    return [list(row) for row in zip(*table.columns.values(), strict=True)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "~", "^"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
+def test_any_common_delimiter_and_line_end_is_found(read: Reading, delimiter: str, end: str) -> None:
+    table = read(lines([HEADER, *ROWS], delimiter, end))
+    assert (list(table.columns), rows_of(table), table.notes) == (HEADER, ROWS, ())
+
+
+@pytest.mark.parametrize("form", ["{} {} {}\n", "{:12} {:>9}   {:>9}\n", "  {:12} {:>9}   {:>9}  \n"], ids=repr)
+def test_columns_between_blanks_are_found(read: Reading, form: str) -> None:
+    rows = [["Milton", f"{900 + row}", f"{200_000 + row}"] for row in range(40)]
+    table = read("".join(form.format(*row) for row in [["town", "sqft", "price"], *rows]))
+    assert (list(table.columns), rows_of(table), table.rejected) == (["town", "sqft", "price"], rows, {})
+
+
+@pytest.mark.parametrize("delimiter", [" ", ",", "\t"], ids=repr)
+def test_row_names_of_r_have_a_column_of_their_own(read: Reading, delimiter: str) -> None:
+    quoted = [[f'"{number}"', f'"{town}"', f'"{note}"', price] for number, (town, note, price) in enumerate(ROWS, 1)]
+    table = read(lines([[f'"{name}"' for name in HEADER], *quoted], delimiter))
+    assert list(table.columns) == ["column 1", *HEADER]
+    assert rows_of(table) == [[str(number), *row] for number, row in enumerate(ROWS, 1)]
+
+
+@pytest.mark.parametrize(("of_header", "of_rows"), [("", ","), (",", ""), (",", ","), ("", ",,"), (",,", ",")])
+def test_delimiters_at_the_end_of_lines_are_no_columns(read: Reading, of_header: str, of_rows: str) -> None:
+    table = read(f"town,note,price{of_header}\n" + lines(ROWS, end=f"{of_rows}\n"))
+    assert (list(table.columns), rows_of(table), table.rejected) == (HEADER, ROWS, {})
+
+
+def test_rows_of_another_width_are_counted_and_the_first_of_them_named(read: Reading) -> None:
+    table = read("town,note,price\n" + "A,1\nB,1,2,3\n\n" + lines(ROWS) + 'C,"1\n1",2,3\nD\n')
+    assert (rows_of(table), table.rejected) == (ROWS, {RAGGED: 4})
+    assert table.notes == (
+        "rows with another number of fields than the 3 of the header: line 2 has 2, line 3 has 4, line 65 has 4, …",
+    )
+    with pytest.raises(
+        UnusableSales, match=r"has no row with the 2 fields of its header.*: line 2 has 3, line 3 has 1$"
+    ):
+        read("a,b\n1,2,3\n1\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        ('"a 7" pipe",', 'a 7" pipe'),
+        ('"a pipe of 7"",', 'a pipe of 7"'),
+        ('"a ""pair"" and a 7" pipe",', 'a "pair" and a 7" pipe'),
+        ('"never closed,', '"never closed'),
+        ('"one", two,', None),
+    ],
+)
+@pytest.mark.parametrize("others", ["{}", '"{}"'], ids=["plain", "quoted"])
+def test_quotes_that_do_not_pair_up_cost_no_other_row(read: Reading, cells: str, note: str | None, others: str) -> None:
+    rows = [[town, others.format(text), price] for town, text, price in ROWS]
+    table = read(lines([HEADER, *rows[:30]]) + f"Milton,{cells}1\n" + lines(rows[30:]))
+    broken = [] if note is None else [["Milton", note, "1"]]
+    assert rows_of(table) == [*ROWS[:30], *broken, *ROWS[30:]]
+    if note is not None:
+        assert table.notes == ("1 row (line 32) with quotes that don't pair up, read without them",)
+    else:
+        assert table.rejected == {RAGGED: 1}
+
+
+def test_quote_that_ends_many_rows_later_swallows_none(read: Reading) -> None:
+    rows = [*ROWS[:10], ["Milton", '"open', "1"], *ROWS[10:40], ["Milton", 'shut"', "2"], *ROWS[40:]]
+    table = read(lines([HEADER, *rows]))
+    assert (rows_of(table), table.rejected) == (rows, {})
+
+
+def test_quote_within_a_plain_cell_and_breaks_within_a_quoted_one_are_text(read: Reading) -> None:
+    table = read('town,note,price\nMilton,7" pipe,1\nMilton,"two\nlines, and ""more""",2\n')
+    assert rows_of(table) == [["Milton", '7" pipe', "1"], ["Milton", 'two\nlines, and "more"', "2"]]
+    assert table.notes == ()
+
+
+def test_nul_characters_are_left_out_and_reported(read: Reading) -> None:
+    table = read(lines([HEADER, *ROWS]).replace("house 5,", "house\0 5,"))
+    assert rows_of(table) == ROWS
+    assert table.notes == ("1 line (line 7) with NUL characters, read without them",)
+
+
+def test_cells_of_any_length_are_read(read: Reading) -> None:
+    shape = "POLYGON ((" + "1 2, " * 60_000 + "1 2))"
+    table = read("town,shape,price\n" + "".join(f'Milton,"{shape}",{row}\n' for row in range(3)))
+    assert table.columns["shape"] == [shape] * 3
+    assert table_of_csv(f'id,shape\n1,"{shape}"\n'.encode()) == (["id", "shape"], [["1", shape]])
+
+
+cells = st.text(st.characters(codec="cp1250", exclude_categories=["Cc"]), max_size=8) | st.sampled_from(
+    ["a\nb", "a\r\nb, c", '"', 'a "b" c', '7"', ",", ";", "\t", "~", "^", "|", "1,5"]
+)
+
+
+@given(
+    rows=st.integers(2, 4).flatmap(
+        lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), min_size=1, max_size=6)
+    ),
+    delimiter=st.sampled_from(",;\t|~^"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1250", "gb18030"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_table_that_a_program_writes_reads_back_equal(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[list[str]],
+    delimiter: str,
+    encoding: str,
+    quoting: int,
+    end: str,
+) -> None:
+    assume(any(cell.strip() for cell in rows[0]))
+    header = [f"name{position}" for position in range(len(rows[0]))]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=end).writerows([header, *rows])  # type: ignore[arg-type]  # one of csv's constants
+    file = tmp_path_factory.getbasetemp() / "written.csv"
+    file.write_bytes(text.getvalue().encode(encoding))
+    table = SalesFile(file, encoding if encoding in ("cp1250", "gb18030") else None).read()
+    assert list(table.columns) == header
+    expected = [[tidy(cell) or None for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    assert rows_of(table) == expected
+    assert (table.rejected, table.notes) == ({}, ())

@@ -1,0 +1,137 @@
+"""Names and categories are equal if people read them as equal: Unicode's forms and blanks around them don't count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import pandas as pd
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from housepredict.domain.errors import InvalidHouses, UnreadableFile
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.inference import prepare
+from housepredict.domain.models import TrainingOptions
+from housepredict.domain.sales import SalesTable
+from housepredict.domain.texts import tidy
+from housepredict.domain.validation import Rule
+from housepredict.entrypoints.bootstrap import houses_at, sales_at
+from housepredict.entrypoints.frames import houses_of
+from housepredict.entrypoints.houses_csv import houses_of_csv
+
+SIZE, TOWN = "Größe", "Málaga"
+NFD_SIZE, NFD_TOWN = normalize("NFD", SIZE), normalize("NFD", TOWN)
+SCHEMA = FeatureSchema((Feature(SIZE, Kind.NUMBER), Feature("town", Kind.CATEGORY, categories=(TOWN, "Milton"))))
+OF_A_MAC = FeatureSchema(
+    (Feature(NFD_SIZE, Kind.NUMBER), Feature("town", Kind.CATEGORY, categories=(NFD_TOWN, "Milton "), closed=True))
+)
+"""As an older release made one."""
+
+forms: list[Any] = ["NFC", "NFD"]
+blanks = st.text(st.sampled_from(" \t\n\u00a0\u2003\u202f\u3000\u200b\ufeff"), max_size=2)
+
+
+@st.composite
+def spelled(draw: st.DrawFn, text: str) -> str:
+    return draw(blanks) + normalize(draw(st.sampled_from(forms)), text) + draw(blanks)
+
+
+@given(st.text())
+def test_tidy_text_stays_as_it_is(text: str) -> None:
+    once = tidy(text)
+    assert tidy(once) == once
+    assert tidy(f" \u00a0{text}\u2003") == once
+
+
+@given(st.data(), st.sampled_from([SCHEMA, OF_A_MAC]), st.sampled_from([TOWN, "Milton"]))
+def test_house_is_read_however_it_is_spelled(data: st.DataObject, schema: FeatureSchema, town: str) -> None:
+    name, place = data.draw(spelled(SIZE)), data.draw(spelled(town))
+    first, second = schema.features
+    expected = House({first.name: 99, "town": {tidy(each): each for each in second.categories}[town]})
+    house = {name: 99, data.draw(spelled("town")): place}
+    assert schema.houses([house]) == (expected,)
+    assert schema.house(house) == expected
+    assert schema.violations(house) == []
+    assert schema.caveats(expected) == SCHEMA.caveats(House({SIZE: 99, "town": town}))
+
+
+def test_unseen_category_is_kept_in_its_composed_form() -> None:
+    (house,) = SCHEMA.houses([{SIZE: 9, "town": f" {normalize('NFD', 'Köln')} "}])
+    assert house.values["town"] == "Köln"
+
+
+def test_two_names_of_one_feature_are_refused() -> None:
+    with pytest.raises(InvalidHouses) as caught:
+        SCHEMA.houses([{SIZE: 1, NFD_SIZE: 2, "town": TOWN}])
+    assert [(each.pointer, each.rule) for each in caught.value.violations] == [(f"/0/{NFD_SIZE}", Rule.DUPLICATE)]
+
+
+def test_schema_with_both_forms_of_a_name_keeps_them_apart() -> None:
+    both = FeatureSchema((Feature(SIZE, Kind.NUMBER), Feature(NFD_SIZE, Kind.NUMBER)))
+    assert both.houses([{SIZE: 1, NFD_SIZE: 2}, {NFD_SIZE: 2, SIZE: 1.5}])[0].values == {SIZE: 1, NFD_SIZE: 2}
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, OF_A_MAC], ids=["composed", "decomposed"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_files_bodies_and_frames_are_read_in_any_form(tmp_path: Path, schema: FeatureSchema, form: Any) -> None:
+    text = normalize(form, f"{SIZE}\u00a0, town \n99,{TOWN}\u00a0\n7, Milton\n")
+    file = tmp_path / "houses.csv"
+    file.write_text(text, encoding="utf-8")
+    of_file = [house for rows in houses_at(file).read(schema, 9).rows for house in rows.houses]
+    frame = pd.DataFrame({normalize(form, SIZE): [99, 7], "town ": [normalize(form, TOWN), "Milton "]})
+    expected = schema.houses([{SIZE: 99, "town": TOWN}, {SIZE: 7, "town": "Milton"}])
+    for houses in of_file, houses_of_csv(text.encode(), schema), houses_of(frame, schema):
+        assert schema.houses(houses) == expected
+
+
+def test_frame_with_two_columns_of_one_feature_is_refused() -> None:
+    with pytest.raises(InvalidHouses, match="is more than one column"):
+        houses_of(pd.DataFrame({SIZE: [1], NFD_SIZE: [2], "town": [TOWN]}), SCHEMA)
+    with pytest.raises(InvalidHouses, match="is more than one column"):
+        houses_of_csv(f"{SIZE},{NFD_SIZE},town\n1,2,{TOWN}\n".encode(), SCHEMA)
+
+
+def test_file_with_two_columns_that_become_equal_is_refused_and_names_them(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text(f"{SIZE},{NFD_SIZE},price\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(UnreadableFile, match=f"several columns of the same name: rename {SIZE}"):
+        sales_at(str(file)).read()
+
+
+def test_training_on_decomposed_names_makes_composed_ones(tmp_path: Path) -> None:
+    rows = [f"{900 + 7 * row},{(TOWN, 'Milton')[row % 2]},{200_000 + 1111 * (row * 37 % 160)}" for row in range(120)]
+    file = tmp_path / "sales.csv"
+    file.write_text(normalize("NFD", "\n".join([f"{SIZE} ,town\u00a0,Preisü", *rows])), encoding="utf-8")
+    options = TrainingOptions(price=normalize("NFD", "Preisü"), kinds={NFD_SIZE: Kind.INTEGER}, closed=("town ",))
+    schema = prepare(sales_at(str(file)).read(), options).schema
+    assert [(each.name, each.kind) for each in schema.features] == [(SIZE, Kind.INTEGER), ("town", Kind.CATEGORY)]
+    assert set(schema.features[1].categories) == {TOWN, "Milton"}
+    assert schema.features[1].closed
+
+
+def test_options_are_kept_as_they_were_given() -> None:
+    options = TrainingOptions(price=NFD_SIZE, features=(" a ",))
+    assert evolve(options.with_tidy_names(), price=NFD_SIZE, features=(" a ",)) == options
+    assert TrainingOptions().with_tidy_names() == TrainingOptions()
+
+
+def test_json_with_blanks_around_its_names_is_a_house() -> None:
+    assert SCHEMA.houses([json.loads('{" Größe ": 1, "town\\u00a0": "M\\u00e1laga "}')])[0].values == {
+        SIZE: 1,
+        "town": TOWN,
+    }
+
+
+def test_notes_of_a_file_are_those_of_its_sales() -> None:
+    rows = range(200)
+    columns: dict[str, Any] = {"price": [row + 1 for row in rows], "beds": [row * 7 % 90 for row in rows]}
+    assert prepare(SalesTable(columns, "", notes=("a note",)), TrainingOptions()).notes == ("a note",)
+
+
+def test_name_that_is_no_text_is_no_feature() -> None:
+    assert [each.pointer for each in SCHEMA.violations({7: 1, SIZE: 9, "town": TOWN})] == ["/7"]
