@@ -95,7 +95,7 @@ def configured(
 
         def checked(value: Any, _: Any) -> Any:
             if type(value) is not dict:
-                raise TypeError(value)
+                raise TypeError("not a JSON object")
             return read({**absent, **value}, kind)
 
         return checked
@@ -112,7 +112,7 @@ class _UnknownMember(ValueError):
 
 
 def _member(value: Any, kind: type[StrEnum]) -> StrEnum:
-    if type(value) is not str:
+    if not isinstance(value, str):
         raise TypeError(value)
     try:
         return kind(value)

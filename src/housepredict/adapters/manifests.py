@@ -54,7 +54,7 @@ def signed_texts(version: ModelVersion) -> Sequence[bytes]:
     Raises:
         RefusedModel: if the manifest can't be written.
     """
-    document = dict(_document(version))
+    document = dict(_document(evolve(version, signature=None)))
     document.pop("signature", None)
     texts = [_canonical(document)]
     del document["format"]
