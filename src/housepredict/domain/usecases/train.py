@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from attrs import define, evolve, frozen
 
@@ -159,8 +160,13 @@ class Train:
         *,
         if_incomparable: bool,
     ) -> Verdict:
-        if policy is not PromotionPolicy.IF_BETTER:
-            return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+        match policy:
+            case PromotionPolicy.ALWAYS | PromotionPolicy.NEVER:
+                return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+            case PromotionPolicy.IF_BETTER:
+                pass
+            case _:
+                assert_never(policy)
         champion = self._champion()
         if isinstance(champion, str):
             return Verdict(promoted=True, reasons=(champion,))
