@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 from hypothesis import strategies as st
 
 from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.models import (
     Algorithm,
     Artefact,
+    Coverage,
     Evaluation,
     ModelVersion,
     SelfTest,
@@ -19,16 +20,18 @@ from housepredict.domain.models import (
     TrainingSource,
     digests_of,
 )
+from housepredict.domain.verdicts import Performance
 from housepredict.testing.drawing import Drawing
 
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
-_PLAIN = {
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: _TEXTS,
-    int: st.integers(-(10**15), 10**15),
+    int: st.integers(0, 2**40),
     float: st.floats(-1e15, 1e15),
+    Value: st.one_of(_TEXTS, st.integers(-(10**15), 10**15), st.floats(-1e15, 1e15), st.booleans()),
     datetime: st.datetimes(timezones=st.just(UTC)),
 }
 _TIME_LIMITS = st.none() | st.floats(1e-3, 1e9)
@@ -36,6 +39,8 @@ _rules = Drawing(_PLAIN)
 _drawing = Drawing(
     {
         **_PLAIN,
+        Coverage: _rules.builds(Coverage, level=st.sampled_from((80, 90))),
+        Performance: _rules.builds(Performance, error=st.floats(0, 50)),
         TrainingOptions: _rules.builds(TrainingOptions, seed=st.integers(0, 2**32 - 1), time_limit=_TIME_LIMITS),
     }
 )
