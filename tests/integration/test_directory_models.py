@@ -91,7 +91,7 @@ DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
     ),
     "a manifest of tomorrow": (
         lambda folder: (folder / "manifest.json").write_text('{"format": 2}'),
-        "a later one needs a later housepredict",
+        "made by a newer release of housepredict",
     ),
 }
 

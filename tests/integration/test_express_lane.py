@@ -213,7 +213,7 @@ def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser
         server.config.load()
         app.state.estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
         made.live_model.current()
-        of_uvicorn = {"config": server.config, "server_state": server.server_state, "app_state": {}}
+        of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}
         connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
         connection.connection_made(wire)
         connection.data_received(post(LAB_HOUSE))
@@ -229,3 +229,40 @@ def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser
     answers = asyncio.run(scene())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 3
     assert [json.loads(answer.partition(b"\r\n\r\n")[2])["input"]["size"] for answer in answers] == [2500, 999, 998]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "constructor",
+        "_start_asgi_task",
+        "on_response_complete",
+        "body",
+        "keep_alive",
+        "more_body",
+        "message_event",
+        "response_complete",
+        "response_started",
+        "pipeline",
+        "late keep_alive",
+        "late body",
+        "late scope",
+    ],
+)
+def test_uvicorn_with_other_internals_answers_every_request_the_ordinary_way(tmp_path: Path, changed: str) -> None:
+    module = "tests.integration.changed_uvicorn"
+    with running(tmp_path, "--demo", module=module, CHANGED=changed) as service:
+        answers: list[Answer | None] = []
+        for _ in range(2):
+            with service.connect() as connection, connection.makefile("rb") as stream:
+                answers.clear()
+                for count in (2, 1, 1, 2):
+                    connection.sendall(as_usual(BODIES[0]) * count)
+                    answers += [Answer.read(stream) for _ in range(count)]
+                connection.sendall(as_usual(BODIES[5]) + get("/health/live"))
+                answers += [Answer.read(stream) for _ in range(2)]
+            assert [answer and answer.status for answer in answers] == [200] * 6 + [400, 200]
+        log = service.log.read_text()
+        assert log.count("other internals than housepredict uses") == 1
+        assert "Traceback" not in log
+    assert len({answer.document["id"] for answer in answers[:6] if answer}) == 6

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from housepredict import __version__
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.v2.inferences import DATATYPE_OF
+from housepredict.entrypoints.http.v2.inferences import datatype_of
 from housepredict.entrypoints.http.v2.tensors import to_binary
 from tests.factories import MIXED
 from tests.http_service import (
@@ -43,7 +43,7 @@ def client() -> Iterator[TestClient]:
 
 
 def tensor(name: str, values: Sequence[object], datatype: str | None = None) -> dict[str, Any]:
-    kinds = {each.name: DATATYPE_OF[each.kind] for each in (*LAB_SCHEMA.features, *MIXED.features)}
+    kinds = {each.name: datatype_of(each.kind) for each in (*LAB_SCHEMA.features, *MIXED.features)}
     return {"name": name, "datatype": datatype or kinds[name], "shape": [len(values)], "data": values}
 
 

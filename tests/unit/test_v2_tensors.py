@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.v2.inferences import DATATYPE_OF, read_inference
+from housepredict.entrypoints.http.v2.inferences import datatype_of, read_inference
 from housepredict.entrypoints.http.v2.outputs import OUTPUTS
 from housepredict.entrypoints.http.v2.tensors import (
     DATATYPES,
@@ -57,7 +57,7 @@ def request_for(batch: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, st
     inputs, parts = [], []
     for feature in OPTIONAL.features:
         column = [house.get(feature.name) for house in batch]
-        datatype = DATATYPE_OF[feature.kind]
+        datatype = datatype_of(feature.kind)
         if binary and None in column and datatype == "INT64":
             # which holds every whole number of these
             datatype, column = "FP64", [math.nan if each is None else float(each) for each in column]
@@ -153,4 +153,4 @@ def test_no_binary_data_are_taken_for_more_or_less_than_they_are(datatype: str, 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_there_is_a_datatype_for_every_kind(kind: Kind) -> None:
-    assert DATATYPE_OF[kind] in DATATYPES
+    assert datatype_of(kind) in DATATYPES

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
-from attrs import asdict, define, field
+from attrs import define, field
 
+from housepredict.adapters.documents import structure, unstructure
 from housepredict.domain.errors import ModelStoreUnavailable
 from housepredict.domain.ports.processes import LASTS
 from housepredict.domain.processes import LiveProcess
@@ -37,7 +38,7 @@ class DirectoryProcesses:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             new = file.with_suffix(".tmp")
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-                json.dump(asdict(process) | {"id": str(process.id)}, stream)
+                json.dump(unstructure(process), stream)
             new.replace(file)
             for other in self._older_than(_FORGOTTEN_AFTER):
                 other.unlink(missing_ok=True)
@@ -54,10 +55,9 @@ class DirectoryProcesses:
             silent = set(self._older_than(self._lasts))
             for file in self.path.glob("*.json"):
                 # one that left meanwhile, or that somebody else wrote
-                with suppress(FileNotFoundError, ValueError, TypeError):
+                with suppress(FileNotFoundError, ValueError):
                     if file not in silent:
-                        document = json.loads(file.read_text(encoding="utf-8"))
-                        found.append(LiveProcess(**document | {"id": UUID(document["id"])}))
+                        found.append(structure(json.loads(file.read_text(encoding="utf-8")), LiveProcess))
         return sorted(found, key=lambda each: (each.host, each.pid))
 
     def _older_than(self, seconds: float) -> Iterator[Path]:

@@ -13,17 +13,18 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from attrs import define, field
-from cattrs import BaseValidationError
-from cattrs.preconf.json import make_converter
 
 from housepredict.adapters import file_lock
+from housepredict.adapters.documents import NewerDocument, structure, unstructure
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.trainings import Outcome, TrainingRecord
 
@@ -32,9 +33,6 @@ _LOCK = ".lock"
 _TEMPORARY = ".tmp-"
 
 _log = logging.getLogger(__name__)
-_converter = make_converter()
-_converter.register_structure_hook(UUID, lambda value, _: UUID(value))
-_converter.register_unstructure_hook(UUID, str)
 
 
 @define
@@ -71,15 +69,15 @@ class DirectoryTrainings:
     def get(self, training: UUID) -> TrainingRecord:
         """What is known of it. Raises UnknownTraining."""
         with self._available():
-            return self._read(self._file(training))
+            return self._read(self._file(training))[0]
 
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
-        """The newest, newest first, at most `limit`. A damaged one is left out, with a warning in the log."""
+        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         found = []
         with self._available():
             for file in self._files()[:limit]:
                 try:
-                    found.append(self._read(file))
+                    found.append(self._read(file)[0])
                 except UnknownTraining as error:
                     _log.warning("%s", error)
         return found
@@ -89,10 +87,10 @@ class DirectoryTrainings:
         with self._available():
             self._read(file)  # there is no folder to lock in before there is a training
             with file_lock.waited_for(self.path / _LOCK):
-                record = self._read(file)
+                record, document = self._read(file)
                 changed = change(record)
                 if changed != record:
-                    self._write(changed)
+                    self._write(changed, document)
                 return changed
 
     def _file(self, id_: UUID) -> Path:
@@ -102,16 +100,23 @@ class DirectoryTrainings:
         """Newest first: a UUIDv7 sorts by time."""
         return sorted(self.path.glob("[!.]*.json"), reverse=True)
 
-    def _read(self, file: Path) -> TrainingRecord:
+    def _read(self, file: Path) -> tuple[TrainingRecord, Mapping[str, Any]]:
+        """The training, and its document."""
         try:
-            return _converter.structure(json.loads(file.read_bytes()), TrainingRecord)
+            document = json.loads(file.read_bytes())
+            return structure(document, TrainingRecord), document
         except FileNotFoundError:
             raise UnknownTraining(f"There is no training {file.stem} in {self.path}") from None
-        except (BaseValidationError, ValueError) as error:
+        except NewerDocument as error:
+            raise UnknownTraining(
+                f"Training {file.stem} was logged by a newer release of housepredict: {error}. Upgrade housepredict"
+            ) from error
+        except ValueError as error:
             raise UnknownTraining(f"What was logged of training {file.stem} is damaged: {file}") from error
 
-    def _write(self, record: TrainingRecord) -> None:
-        content = json.dumps(_converter.unstructure(record), indent=2, ensure_ascii=False)
+    def _write(self, record: TrainingRecord, document: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Write a training; fields of a newer release stay as they are in its document."""
+        content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path)  # 0600
         temporary = Path(name)
         try:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
-from cattrs import BaseValidationError, transform_error
-from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs import BaseValidationError
 from cattrs.preconf.json import make_converter
 
-from housepredict.domain.errors import RefusedModel
+from housepredict.adapters.documents import NewerDocument, UnreadableDocument, configured, structure, unstructure
+from housepredict.domain.errors import NewerModel, RefusedModel
+from housepredict.domain.formats import require_format
 from housepredict.domain.models import ModelVersion
 
 FORMAT = 1
@@ -24,42 +23,96 @@ MAX_MANIFEST = 2**22
 
 
 def to_json(version: ModelVersion) -> bytes:
-    """The manifest as UTF-8 text. Raises RefusedModel if it could not be read again, say for a NaN."""
-    document = {"format": FORMAT, **_converter.unstructure(version)}
+    """Write the manifest as UTF-8 text, with the fields of a newer release that it was read with.
+
+    Raises:
+        RefusedModel: if it could not be read again, for example because of a NaN.
+    """
+    return _written(_document(version), version)
+
+
+def from_json(manifest: bytes | str) -> ModelVersion:
+    """Read the version that a manifest describes.
+
+    Raises:
+        NewerModel: if a newer release made it, and this one can't use it.
+        RefusedModel: if it is damaged; the message says where.
+    """
+    document = _parsed(manifest)
+    version = _read(document)
+    own = {"format": FORMAT, **unstructure(version)}
+    return version if _canonical(own) == _canonical(document) else evolve(version, document=document)
+
+
+def signed_texts(version: ModelVersion) -> Sequence[bytes]:
+    """The texts that a signature of a version may be over, that of this release first.
+
+    It is the manifest without the signature as JSON, with sorted names and no spaces: whatever a store makes of the
+    text, and whatever fields a newer release has added. The first release left out fields with their default value;
+    that is accepted for manifests with no other fields than it could know of.
+
+    Raises:
+        RefusedModel: if the manifest can't be written.
+    """
+    document = dict(_document(evolve(version, signature=None)))
+    document.pop("signature", None)
+    texts = [_canonical(document)]
+    del document["format"]
+    try:
+        known = _strict.structure(document, ModelVersion)
+    except BaseValidationError:
+        return texts
+    return [*texts, _canonical(_without_defaults.unstructure(known))]
+
+
+def _document(version: ModelVersion) -> Mapping[str, Any]:
+    """The document that the version was read from, while the version says the same; otherwise a new one."""
+    stored = version.document
+    if stored is not None and evolve(_read(stored), signature=version.signature) == version:
+        return {**stored, "signature": version.signature}
+    written = _written({"format": FORMAT, **unstructure(version)}, version)
+    return {"format": FORMAT, **unstructure(_read(_parsed(written)))}
+
+
+def _written(document: Mapping[str, Any], version: ModelVersion) -> bytes:
     try:
         manifest = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise RefusedModel(f"The manifest of model version {version.name} cannot be written: {error}") from error
-    from_json(manifest)
+    if len(manifest) > MAX_MANIFEST:
+        raise RefusedModel(_too_large(manifest))
     return manifest
 
 
-def from_json(manifest: bytes | str) -> ModelVersion:
-    """The version that a manifest describes. Raises RefusedModel, saying where, for anything that is none."""
+def _parsed(manifest: bytes | str) -> dict[str, Any]:
     if len(manifest) > MAX_MANIFEST:
-        raise RefusedModel(f"The manifest is too large: {len(manifest)} bytes, where {MAX_MANIFEST} are the most")
+        raise RefusedModel(_too_large(manifest))
     try:
         document = json.loads(manifest, parse_float=_finite, parse_constant=_finite)
+        if type(document) is not dict:
+            raise ValueError("it is not a JSON object")
+        require_format(document.get("format"), FORMAT, "The manifest")
     except (RecursionError, ValueError) as error:
         raise RefusedModel(f"The manifest is damaged: {error}") from error
-    written_as = document.pop("format", None) if isinstance(document, dict) else None
-    if written_as != FORMAT:
-        raise RefusedModel(
-            f"The manifest has format {written_as!r}, not {FORMAT}: a later one needs a later housepredict"
-        )
+    return document
+
+
+def _read(document: Mapping[str, Any]) -> ModelVersion:
     try:
-        return _converter.structure(document, ModelVersion)
-    except BaseValidationError as error:
-        raise RefusedModel(f"The manifest is damaged: {'; '.join(transform_error(error))}") from error
+        return structure(document, ModelVersion)
+    except NewerDocument as error:
+        raise NewerModel(
+            f"The manifest was made by a newer release of housepredict: {error}. Upgrade housepredict"
+        ) from error
+    except UnreadableDocument as error:
+        raise RefusedModel(f"The manifest is damaged: {error}") from error
 
 
-def canonical(version: ModelVersion) -> bytes:
-    """What a signature is over: everything in the manifest but the signature, whatever a store made of its text.
+def _too_large(manifest: bytes | str) -> str:
+    return f"The manifest is too large: {len(manifest)} bytes, where {MAX_MANIFEST} are the most"
 
-    A field with its default value is left out: the bytes of a version stay what they are when a later release knows of
-    more fields. Raises RefusedModel if the manifest could not be written.
-    """
-    document = _without_defaults.unstructure(from_json(to_json(evolve(version, signature=None))))
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -70,41 +123,5 @@ def _finite(number: str) -> float:
     return value
 
 
-_converter = make_converter(forbid_extra_keys=True)
-_without_defaults = make_converter(omit_if_default=True)
-
-
-# cattrs alone would convert what it finds: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
-def _scalar(value: Any, kind: Any) -> Any:
-    if type(value) is not kind and (type(value), kind) != (int, float):
-        raise TypeError(value)
-    return kind(value)
-
-
-for _kind in str, bool, int, float:
-    _converter.register_structure_hook(_kind, _scalar)
-_converter.register_structure_hook(StrEnum, lambda value, kind: kind(value))
-
-
-def _is_list(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is tuple and kind.__args__[-1] is ...
-
-
-@_converter.register_structure_hook_factory(_is_list)
-def _list(kind: Any) -> Callable[[Any, Any], Any]:
-    structure = homogenous_tuple_structure_factory(kind, _converter)
-
-    def checked(value: Any, _: Any) -> Any:
-        if type(value) is not list:
-            raise TypeError(value)
-        return structure(value, kind)
-
-    return checked
-
-
-@_converter.register_structure_hook
-def _time(value: Any, _: Any) -> datetime:
-    time = datetime.fromisoformat(value)
-    if time.tzinfo is None:
-        raise ValueError(value)
-    return time
+_strict = configured(make_converter(), forbid_extra_keys=True)
+_without_defaults = configured(make_converter(), omit_if_default=True)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import UUID
 
+from attrs import asdict
+
+from housepredict.adapters.documents import structure
 from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import House, Value
 
 
-def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, str | None]]:
+def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
     """Caveats as JSON values."""
-    return [{"code": each.code, "message": each.message, "feature": each.feature} for each in caveats]
+    return [asdict(each) for each in caveats]
 
 
 def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
@@ -44,8 +48,8 @@ def prediction(
         price,
         model_version,
         valued_on,
-        tuple(Caveat(**caveat) for caveat in caveats),
-        tuple(Interval(int(level), *bounds) for level, bounds in (intervals or {}).items()),
+        tuple(structure(caveat, Caveat) for caveat in caveats),
+        tuple(Interval(int(level), low, high) for level, (low, high, *_) in (intervals or {}).items()),
         fsd,
         generation,
     )

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from attrs import define, evolve, field
 
-from housepredict.adapters.manifests import canonical
+from housepredict.adapters.manifests import signed_texts
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import ModelStore
@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 class SignedModels:
     """A ModelStore over another, which keeps the signatures with the manifests and knows nothing of keys.
 
-    A signature is the HMAC-SHA256 of a manifest, in hexadecimal; the manifest has the digests of the files. The first
+    A signature is the HMAC-SHA256 of a manifest, in hexadecimal, with all its fields, those of a newer release too; the
+    manifest has the digests of the files. The first
     of the keys signs what is added, any of them may have signed what is read. What comes out is what went in: without
     signature. The pointer is not signed: whoever can write to the store can let another signed version serve.
     """
@@ -32,7 +33,7 @@ class SignedModels:
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
         """Sign a version and keep it; see ModelStore."""
-        self._models.add(evolve(version, signature=_signature(canonical(version), self._keys[0])), artefact)
+        self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
         """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
@@ -79,8 +80,8 @@ class SignedModels:
                 f"Model version {version.name} is not signed, and HOUSEPREDICT_SIGNING_KEY demands it: train again"
             )
         # as bytes, of whatever a damaged manifest has for a signature: compare_digest takes no text beyond ASCII
-        found, manifest = version.signature.encode(errors="replace"), canonical(version)
-        if not any(hmac.compare_digest(found, _signature(manifest, key).encode()) for key in self._keys):
+        found, texts = version.signature.encode(errors="replace"), signed_texts(version)
+        if not any(hmac.compare_digest(found, _signature(text, key).encode()) for key in self._keys for text in texts):
             raise RefusedModel(
                 f"Model version {version.name} was changed, or signed with a key that is none of "
                 "HOUSEPREDICT_SIGNING_KEY: add that key behind your own, or train again"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
+from typing import assert_never
 
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
@@ -78,8 +79,10 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
             return _texts(present)
         case Kind.INTEGER:
             return partial(_read_whole, number=_numbers(present))
-        case _:
+        case Kind.NUMBER:
             return _numbers(present)
+        case _:
+            assert_never(kind)
 
 
 def money(present: Mapping[Cell, int]) -> Readings:

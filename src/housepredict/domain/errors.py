@@ -72,6 +72,10 @@ class RefusedModel(HousepredictError):
     """A model version failed a check and was not loaded."""
 
 
+class NewerModel(RefusedModel):
+    """A model version was made by a newer release of housepredict: upgrade housepredict."""
+
+
 class NoExplanation(HousepredictError):
     """This model version cannot say what moved its estimates: it was trained before versions could. Train again."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import assert_never
 
 from attrs import frozen
 
@@ -54,7 +55,13 @@ class Explanation:
     @property
     def base_price(self) -> float:
         """The base as a price, in the currency of the sales."""
-        return math.exp(self.base) if self.unit is Unit.LOG_PRICE else self.base
+        match self.unit:
+            case Unit.PRICE:
+                return self.base
+            case Unit.LOG_PRICE:
+                return math.exp(self.base)
+            case _:
+                assert_never(self.unit)
 
 
 @frozen

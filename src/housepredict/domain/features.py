@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from enum import StrEnum
 from functools import cached_property
 from numbers import Integral, Real
 
@@ -12,21 +11,12 @@ from attrs import define, field, frozen
 
 from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
+from housepredict.domain.kinds import Kind as Kind  # noqa: PLC0414  # features are where their kinds are looked for
 from housepredict.domain.texts import tidy
 from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to, whole_number
 
 Value = str | int | float | bool
 """A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
-
-
-class Kind(StrEnum):
-    """What a feature's values are. (A boolean is neither a number nor a category: in JSON it is true or false.)"""
-
-    NUMBER = "number"
-    INTEGER = "integer"
-    BOOLEAN = "boolean"
-    CATEGORY = "category"
-    DATE = "date"
 
 
 # slots=False: cached_property needs a __dict__

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import astuple, fields, frozen
 
@@ -18,6 +18,7 @@ from housepredict.domain.coordinates import coordinates
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.evaluation import Valued
 from housepredict.domain.features import FeatureSchema
+from housepredict.domain.formats import require_format
 from housepredict.domain.models import Artefact
 
 HELD_OUT_FILE: Final = "held-out.json"
@@ -99,7 +100,7 @@ def to_json(kept: HeldOut) -> bytes:
     document = {
         "format": _FORMAT,
         "of": kept.of,
-        "columns": [field.name for field in fields(HeldOutSale)],
+        "columns": _COLUMNS,
         "sales": [astuple(sale) for sale in kept.sales],
     }
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
@@ -111,23 +112,31 @@ def of_artefact(artefact: Artefact) -> HeldOut | None:
         return None
     try:
         document = json.loads(artefact[HELD_OUT_FILE])
-        if document["format"] != _FORMAT:
-            raise ValueError(f"format {document['format']!r}, not {_FORMAT}")
-        return HeldOut(tuple(_read(*row) for row in document["sales"]), int(document["of"]))
-    except (KeyError, TypeError, ValueError) as error:
+        require_format(document["format"], _FORMAT, HELD_OUT_FILE)
+        columns = document.get("columns", _COLUMNS)
+        return HeldOut(tuple(_read(columns, row) for row in document["sales"]), int(document["of"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RefusedModel(f"{HELD_OUT_FILE} holds no sales: {error}") from error
 
 
-def _read(
-    estimate: float,
-    price: float,
-    spread: float | None,
-    sold_on: str | None,
-    latitude: float | None,
-    longitude: float | None,
-) -> HeldOutSale:
-    given = [None if each is None else float(each) for each in (estimate, price, spread, latitude, longitude)]
-    if estimate < 0 or price <= 0 or not all(each is None or math.isfinite(each) for each in given):
-        raise ValueError(f"a price of {price}, an estimate of {estimate}")
-    day = None if sold_on is None else date.fromisoformat(sold_on)
-    return HeldOutSale(float(estimate), float(price), given[2], day, given[3], given[4])
+_COLUMNS: Final = tuple(field.name for field in fields(HeldOutSale))
+
+
+def _read(columns: Sequence[str], row: Sequence[object]) -> HeldOutSale:
+    """Read a row by the names of its columns: those that this release doesn't know are ignored."""
+    values = {name: _value(name, value) for name, value in zip(columns, row, strict=True) if name in _COLUMNS}
+    sale = HeldOutSale(**values)
+    if sale.estimate < 0 or sale.price <= 0:
+        raise ValueError(f"a price of {sale.price}, an estimate of {sale.estimate}")
+    return sale
+
+
+def _value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name == "sold_on":
+        return date.fromisoformat(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} of {number}")
+    return number

@@ -191,7 +191,9 @@ class ModelVersion:
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
     Without a `calibration`, estimates have no intervals. `irreproducible` is why the same sales and options may make
     another version; None if they make the same. `verdict` is what the promotion rule said when the version was trained;
-    promotions by hand change nothing of it. The `signature` is over all the rest; None if nobody signed.
+    promotions by hand change nothing of it. The `signature` is over all the rest; None if nobody signed. `document` is
+    the manifest as it was read, where another release wrote it: a store that copies the version writes that, so that
+    fields of a newer release and their signature stay.
     """
 
     name: str
@@ -208,6 +210,7 @@ class ModelVersion:
     irreproducible: str | None = None
     verdict: Verdict | None = None
     signature: str | None = None
+    document: Mapping[str, object] | None = field(default=None, eq=False, repr=False)
 
     @property
     def valuation_date(self) -> date | None:

@@ -15,6 +15,7 @@ from attrs import frozen
 from housepredict.domain.distributions import Bins, Distribution, Groups, Ranges, distribution, groups_of, ranges_of
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.formats import require_format
 from housepredict.domain.models import Artefact
 
 SNAPSHOT_FILE: Final = "snapshot.json"
@@ -73,8 +74,7 @@ def of_artefact(artefact: Artefact) -> Snapshot | None:
         return None
     try:
         document = json.loads(artefact[SNAPSHOT_FILE])
-        if document["format"] != _FORMAT:
-            raise ValueError(f"format {document['format']!r}, not {_FORMAT}")
+        require_format(document["format"], _FORMAT, SNAPSHOT_FILE)
         features = {str(name): _read(each) for name, each in document["features"].items()}
         return Snapshot(features, _read(document["estimates"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from attrs import frozen
+
+from housepredict.domain.kinds import Kind
 
 if TYPE_CHECKING:
     from housepredict.domain.features import Feature
@@ -63,7 +65,17 @@ def pointer_to(*path: str | int) -> str:
 
 def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
     """The rule that a present value breaks for a feature, with its message; None if it is fine."""
-    return _CHECKS[feature.kind](feature, value)
+    match feature.kind:
+        case Kind.NUMBER | Kind.INTEGER:
+            return _number(feature, value)
+        case Kind.BOOLEAN:
+            return _boolean(value)
+        case Kind.CATEGORY:
+            return _category(feature, value)
+        case Kind.DATE:
+            return _date(value)
+        case _:
+            assert_never(feature.kind)
 
 
 def plain_check(feature: Feature) -> Callable[[object], bool]:
@@ -71,19 +83,22 @@ def plain_check(feature: Feature) -> Callable[[object], bool]:
 
     Of one that fails it nothing is known; see check_value.
     """
-    match feature.kind:
-        case "boolean":
-            return lambda value: value is True or value is False
-        case "category":
-            known = feature.known_categories
-            return lambda value: type(value) is str and value in known
-        case "date":
-            return lambda value: type(value) is str and _date(feature, value) is None
     low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
     high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
-    if feature.kind == "integer":
-        return lambda value: type(value) is int and low <= value <= high
-    return lambda value: (type(value) is int or type(value) is float) and low <= value <= high
+    match feature.kind:
+        case Kind.NUMBER:
+            return lambda value: (type(value) is int or type(value) is float) and low <= value <= high
+        case Kind.INTEGER:
+            return lambda value: type(value) is int and low <= value <= high
+        case Kind.BOOLEAN:
+            return lambda value: value is True or value is False
+        case Kind.CATEGORY:
+            known = feature.known_categories
+            return lambda value: type(value) is str and value in known
+        case Kind.DATE:
+            return lambda value: type(value) is str and _date(value) is None
+        case _:
+            assert_never(feature.kind)
 
 
 def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
@@ -99,12 +114,12 @@ def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
         return Rule.BOUNDS, f"must be at least {feature.minimum:g}"
     if feature.maximum is not None and number > feature.maximum:
         return Rule.BOUNDS, f"must be at most {feature.maximum:g}"
-    if feature.kind == "integer" and number % 1:
+    if feature.kind is Kind.INTEGER and number % 1:
         return Rule.TYPE, "must be a whole number"
     return None
 
 
-def _boolean(_feature: Feature, value: object) -> tuple[Rule, str] | None:
+def _boolean(value: object) -> tuple[Rule, str] | None:
     return None if isinstance(value, bool) else (Rule.TYPE, f"must be true or false, not {_type_name(value)}")
 
 
@@ -146,7 +161,7 @@ def text_problem(text: str) -> str | None:
     return None
 
 
-def _date(_feature: Feature, value: object) -> tuple[Rule, str] | None:
+def _date(value: object) -> tuple[Rule, str] | None:
     if isinstance(value, date):
         # pandas' NaT is a date to Python, and unequal to itself
         return None if value == value else (Rule.DATE, "must be a date")
@@ -158,15 +173,6 @@ def _date(_feature: Feature, value: object) -> tuple[Rule, str] | None:
     except ValueError:
         canonical = False
     return None if canonical else (Rule.DATE, "must be a date of the calendar, YYYY-MM-DD")
-
-
-_CHECKS = {
-    "number": _number,
-    "integer": _number,
-    "boolean": _boolean,
-    "category": _category,
-    "date": _date,
-}
 
 
 def _type_name(value: object) -> str:

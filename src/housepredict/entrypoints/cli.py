@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
@@ -29,23 +29,31 @@ from housepredict.entrypoints.terminal import progress_bar
 
 __all__ = ["EXIT_CODES", "main"]
 
-_EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
-    (errors.InvalidSettings, 2),
-    (errors.BrokenRules, 3),
-    (errors.ErasedSales, 3),
-    (errors.UnreadableFile, 3),
-    (errors.NoModel, 4),
-    (errors.UnknownModel, 4),
-    (errors.UnknownTraining, 4),
-    (errors.UnknownPrediction, 4),
-    (errors.RefusedModel, 4),
-    (errors.NoExplanation, 4),
-    (errors.NoSnapshot, 4),
-    (errors.RepositoryUnavailable, 5),
-    (errors.ModelStoreUnavailable, 5),
-    (errors.MissingExtra, 6),
-    (errors.UnusablePlugin, 6),
-)
+EXIT_CODE_OF: Mapping[type[errors.HousepredictError], int] = {
+    errors.HousepredictError: 1,
+    errors.TrainingInProgress: 1,
+    errors.TrainingEnded: 1,
+    errors.TrainingCancelled: 1,
+    errors.TrainingBroken: 1,
+    errors.RepeatedKey: 1,
+    errors.InvalidSettings: 2,
+    errors.BrokenRules: 3,
+    errors.ErasedSales: 3,
+    errors.ErasedPredictions: 3,
+    errors.UnreadableFile: 3,
+    errors.NoModel: 4,
+    errors.UnknownModel: 4,
+    errors.UnknownTraining: 4,
+    errors.UnknownPrediction: 4,
+    errors.RefusedModel: 4,
+    errors.NoExplanation: 4,
+    errors.NoSnapshot: 4,
+    errors.RepositoryUnavailable: 5,
+    errors.ModelStoreUnavailable: 5,
+    errors.MissingExtra: 6,
+    errors.UnusablePlugin: 6,
+}
+"""The exit code of an error, and of those derived from it; see EXIT_CODES."""
 
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
@@ -69,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
         return 3
     except errors.HousepredictError as error:
         print(f"housepredict: {error}", file=sys.stderr)
-        return next((code for kind, code in _EXIT_CODE_OF if isinstance(error, kind)), 1)
+        return next(EXIT_CODE_OF[each] for each in type(error).__mro__ if each in EXIT_CODE_OF)
     except BrokenPipeError:
         # whoever read the output has seen enough; keep the interpreter from complaining as it flushes
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123  # lives as long as the process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import assert_never
 
 from housepredict.domain.cells import is_missing
 from housepredict.domain.errors import InvalidHouses
@@ -76,9 +77,11 @@ def _value(kind: Kind, cell: str) -> object:
     match kind:
         case Kind.BOOLEAN:
             return _FLAGS.get(cell.lower(), cell)
-        case Kind.NUMBER | Kind.INTEGER if _WHOLE.fullmatch(cell):
-            return int(cell)
-        case Kind.NUMBER | Kind.INTEGER if _NUMBER.fullmatch(cell):
-            return float(cell)
-        case _:
+        case Kind.NUMBER | Kind.INTEGER:
+            if _WHOLE.fullmatch(cell):
+                return int(cell)
+            return float(cell) if _NUMBER.fullmatch(cell) else cell
+        case Kind.CATEGORY | Kind.DATE:
             return cell
+        case _:
+            assert_never(kind)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 from attrs import define, frozen
@@ -102,15 +102,18 @@ class TrainingProcesses:
             _log.error("the end of training %s is not noted: %s", job.id, error)
             job.ended.set_exception(_error(said, why))
             return
-        if record.state is TrainingState.CANCELLED:
-            job.ended.set_exception(errors.TrainingCancelled())
-        elif record.state is TrainingState.FAILED:
-            why = (record.outcome and record.outcome.error) or why
-            _log.warning("training %s failed: %s", job.id, why)
-            job.ended.set_exception(_error(said, why))
-        else:
-            self._application.live_model.look()  # so that the next request finds it in service
-            job.ended.set_result(None)
+        match record.state:
+            case TrainingState.CANCELLED:
+                job.ended.set_exception(errors.TrainingCancelled())
+            case TrainingState.FAILED:
+                why = (record.outcome and record.outcome.error) or why
+                _log.warning("training %s failed: %s", job.id, why)
+                job.ended.set_exception(_error(said, why))
+            case TrainingState.SUCCEEDED | TrainingState.RUNNING:
+                self._application.live_model.look()  # so that the next request finds it in service
+                job.ended.set_result(None)
+            case _:
+                assert_never(record.state)
 
 
 @define
@@ -173,6 +176,6 @@ def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
     kind = _KNOWN.get(said.get("error", ""))
     if kind is errors.TrainingInProgress:
         return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
-    if kind is None or kind in (errors.InvalidHouses, errors.InvalidSettings):
+    if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
         return errors.TrainingBroken(said.get("message", otherwise))
     return kind(said["message"])

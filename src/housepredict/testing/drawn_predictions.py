@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from housepredict.domain.caveats import Caveat
 from housepredict.domain.estimates import MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import PredictionRepository
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
+from housepredict.testing.drawing import Drawing
 
 new_ids = IdSequence()
 AFTER_ALL = UUID(int=2**128 - 1)
@@ -36,30 +37,30 @@ values = st.one_of(
 _prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
 _bounds = _prices | st.just(MAX_PRICE)
 
-intervals = st.dictionaries(st.integers(1, 99), st.tuples(_bounds, _bounds), max_size=3).map(
-    lambda found: tuple(Interval(level, min(bounds), max(bounds)) for level, bounds in sorted(found.items()))
-)
+times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+"""Times in UTC."""
+
+_drawing = Drawing({str: texts, datetime: times})
+
+intervals = st.lists(
+    _drawing.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
+    unique_by=lambda each: each.level,
+    max_size=3,
+).map(lambda drawn: tuple(each._replace(low=min(each[1:3]), high=max(each[1:3])) for each in sorted(drawn)))
 """Intervals of different levels, lowest level first, as models give them."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
 """Every forecast standard deviation that a model may give, in percent."""
 
-estimates = st.builds(
+estimates = _drawing.builds(
     Estimate,
     house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
     price=_prices,
-    model_version=texts,
-    valued_on=st.none() | st.dates(),
-    caveats=st.lists(st.builds(Caveat, code=texts, message=texts, feature=st.none() | texts), max_size=3).map(tuple),
     intervals=intervals,
     fsd=st.none() | deviations,
     generation=st.none() | st.integers(0, 2**53),
 )
 """Estimates with everything that a model may say of a house."""
-
-
-times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-"""Times in UTC."""
 
 plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
 """An estimate for tests that are not about what is in it: the less is drawn, the sooner a failure is found."""
@@ -68,9 +69,10 @@ plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
 @st.composite
 def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
     """New predictions in any order, with ids that are above all that were drawn before."""
-    drawn = draw(st.lists(st.tuples(times, of), min_size=min_size, max_size=6))
+    predictions = _drawing.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
+    drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
     ids = draw(st.permutations(new_ids.take(len(drawn), datetime.now(UTC))))
-    return [Prediction(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
+    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
 
 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:

@@ -13,9 +13,11 @@ from housepredict.domain.deliveries import Delivery
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.testing.drawn_predictions import times
+from housepredict.testing.drawing import Drawing
+from housepredict.testing.drawn_predictions import AFTER_ALL, times
 
 _ids = IdSequence()
+_drawing = Drawing({datetime: times})
 DIGESTS = ("0" * 64, "f" * 64)
 """Of two different bodies."""
 
@@ -34,9 +36,10 @@ def new_ids(count: int) -> Sequence[UUID]:
 def batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
     """New sales in any order, some of the same prediction; of new predictions if none are given."""
     predictions = st.sampled_from(of or new_ids(3))
-    drawn = draw(st.lists(st.tuples(predictions, prices, st.dates(), times), min_size=min_size, max_size=5))
+    sales = _drawing.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
+    drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
     ids = draw(st.permutations(new_ids(len(drawn))))
-    return [RecordedSale(id_, *each) for id_, each in zip(ids, drawn, strict=True)]
+    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
 
 
 def some_sales(count: int, **values: object) -> list[RecordedSale]:

@@ -24,8 +24,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
+from housepredict.testing.drawing import exactly
 from housepredict.testing.model_machine import ModelStoreMachine
-from housepredict.testing.versions import NOON, OfSize, a_version, artefacts, exactly, model_versions
+from housepredict.testing.versions import NOON, OfSize, a_version, artefacts, model_versions
 
 NewStore = Callable[[], ModelStore]
 

@@ -13,21 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from housepredict.domain.ports import LiveProcesses
 from housepredict.domain.processes import LiveProcess
+from housepredict.testing.drawing import Drawing
 from housepredict.testing.drawn_predictions import shared
 
 NewProcesses = Callable[[], LiveProcesses]
 
-_texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
-
-processes = st.builds(
-    LiveProcess,
-    id=st.uuids(),
-    host=_texts,
-    pid=st.integers(1, 2**22),
-    version=st.none() | _texts,
-    generation=st.none() | st.integers(0, 2**53),
-    refused=st.none() | _texts,
-)
+processes = Drawing().builds(LiveProcess, pid=st.integers(1, 2**22), generation=st.none() | st.integers(0, 2**53))
 """Whatever a process may say of itself."""
 
 

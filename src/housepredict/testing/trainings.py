@@ -27,6 +27,7 @@ from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
+from housepredict.testing.drawing import Drawing
 
 NewLog = Callable[[], TrainingLog]
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -38,9 +39,18 @@ _IDS = IdSequence()
 _times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # the bounds
 _counts = st.integers(0, 10**6)
 _texts = st.text(max_size=20)
-_outcomes = st.one_of(
-    st.builds(Outcome, st.just(TrainingState.SUCCEEDED), _texts, st.booleans(), st.lists(_texts).map(tuple)),
-    st.builds(Outcome, st.sampled_from([TrainingState.FAILED, TrainingState.CANCELLED]), error=_texts),
+_drawing = Drawing({datetime: _times})
+_ENDED = [each for each in TrainingState if each is not TrainingState.RUNNING]
+_outcomes = _drawing.builds(
+    Outcome, state=st.sampled_from(_ENDED), reasons=st.lists(_texts).map(tuple), error=st.none() | _texts
+)
+_records = _drawing.builds(
+    TrainingRecord,
+    id=st.just(UUID(int=0)),
+    location=st.none() | _texts,
+    done=_counts,
+    total=_counts,
+    outcome=st.none() | _outcomes,
 )
 
 
@@ -71,17 +81,9 @@ class TrainingLogContract:
 
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
-        @given(_times, st.none() | _texts, st.booleans(), _counts, _counts, _times, _outcomes)
-        def comes_back(
-            began: datetime,
-            location: str | None,
-            with_recorded: bool,
-            done: int,
-            total: int,
-            ended: datetime,
-            outcome: Outcome,
-        ) -> None:
-            log, record = new_log(), a_training(location, began, with_recorded=with_recorded)
+        @given(_records, _counts, _counts, _times, _outcomes)
+        def comes_back(drawn: TrainingRecord, done: int, total: int, ended: datetime, outcome: Outcome) -> None:
+            log, record = new_log(), evolve(drawn, id=a_training().id)
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
             expected = record.at(done, total).ended(ended, outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from housepredict.adapters.postgres.connections import ImpatientConnection
 from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
+
+_log = logging.getLogger(__name__)
 
 _COLUMNS = (
     "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
@@ -55,10 +58,16 @@ class PostgresTrainings:
             return self._read(connection, training)
 
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
-        """The newest, newest first, at most `limit`."""
+        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         with self._server.asked() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS} FROM trainings ORDER BY id DESC LIMIT %s", (limit,))  # noqa: S608
-            return [_record(row) for row in rows]
+            found = []
+            for row in rows:
+                try:
+                    found.append(_record(row))
+                except UnknownTraining as error:
+                    _log.warning("%s", error)
+            return found
 
     def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
         with self._server.asked() as connection, connection.transaction():
@@ -98,6 +107,11 @@ def _row(record: TrainingRecord) -> tuple[Any, ...]:
 def _record(row: tuple[Any, ...]) -> TrainingRecord:
     *begun, state, version, promoted, reasons, error = row
     id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
+    if state not in set(TrainingState):
+        raise UnknownTraining(
+            f"Training {id_} was logged by a newer release of housepredict: {state!r} is unknown to this release. "
+            "Upgrade housepredict"
+        )
     outcome = Outcome(TrainingState(state), version, promoted, tuple(reasons), error)
     return TrainingRecord(
         id=id_,

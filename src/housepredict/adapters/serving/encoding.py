@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from typing import assert_never
 
 import numpy as np
 from attrs import define, field
@@ -45,10 +46,14 @@ class Encoder:
 
 
 def _converter(feature: Feature, schema: FeatureSchema) -> _Convert | None:
-    if feature.kind is Kind.CATEGORY:
-        return {category: position for position, category in enumerate(feature.categories)}.get  # type: ignore[return-value]  # dict.get takes what is no key, too
-    if feature.kind is Kind.DATE:
-        sold_now = schema.valuation_date if feature.name == schema.sale_date else None
-        absent = sold_now.toordinal() if sold_now else None
-        return lambda text: absent if text is None else date.fromisoformat(str(text)).toordinal()
-    return None
+    match feature.kind:
+        case Kind.CATEGORY:
+            return {category: position for position, category in enumerate(feature.categories)}.get  # type: ignore[return-value]  # dict.get takes what is no key, too
+        case Kind.DATE:
+            sold_now = schema.valuation_date if feature.name == schema.sale_date else None
+            absent = sold_now.toordinal() if sold_now else None
+            return lambda text: absent if text is None else date.fromisoformat(str(text)).toordinal()
+        case Kind.NUMBER | Kind.INTEGER | Kind.BOOLEAN:
+            return None
+        case _:
+            assert_never(feature.kind)

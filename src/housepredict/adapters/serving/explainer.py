@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from attrs import define
 
@@ -25,7 +26,7 @@ class ServingExplainer:
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
         """An explanation for each house, in order; see ports.Explainer."""
-        unit = Unit.PRICE if self.version.algorithm is Algorithm.LINEAR else Unit.LOG_PRICE
+        unit = _unit_of(self.version.algorithm)
         players = self._contributions.players
         names = [
             tuple(
@@ -58,3 +59,15 @@ def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = u
     encode = Encoder(version.schema)
     contributions.prove(encode([test.house for test in version.self_test]))
     return ServingExplainer(version, contributions, encode)
+
+
+def _unit_of(algorithm: Algorithm) -> Unit:
+    match algorithm:
+        case Algorithm.LINEAR:
+            return Unit.PRICE
+        case Algorithm.RIDGE | Algorithm.BOOSTING:
+            return Unit.LOG_PRICE
+        case Algorithm.AUTO:
+            raise ValueError("auto is a training option, not the algorithm of a model")
+        case _:
+            assert_never(algorithm)

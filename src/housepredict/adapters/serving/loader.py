@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from weakref import WeakValueDictionary
 
 import attrs
@@ -24,6 +24,7 @@ from housepredict.adapters.serving.paths import Paths
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import House
+from housepredict.domain.formats import require_format
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, verify
 from housepredict.domain.ports import Valuation
 from housepredict.domain.self_test import require_self_test
@@ -43,11 +44,6 @@ ESTIMATOR_FILE: Final = "estimator.joblib"
 """The place of what was trained, as it was trained: to inspect, never opened to serve."""
 
 _FORMAT = 2
-_FORMS: Final[dict[Algorithm, type[ServingForm]]] = {
-    Algorithm.LINEAR: Linear,
-    Algorithm.RIDGE: LogPrices,
-    Algorithm.BOOSTING: LogPrices,
-}
 _PARTS: Final[dict[str, type]] = {
     "columns": Columns,
     "linear": Linear,
@@ -79,6 +75,27 @@ def _given(form: Any) -> dict[str, Any]:
     return attrs.asdict(form, recurse=False, filter=lambda attribute, value: attribute.init and value is not None)
 
 
+def _form_of(algorithm: Algorithm) -> type[ServingForm]:
+    match algorithm:
+        case Algorithm.LINEAR:
+            return Linear
+        case Algorithm.RIDGE | Algorithm.BOOSTING:
+            return LogPrices
+        case Algorithm.AUTO:
+            raise ValueError("auto is a training option, not the algorithm of a model")
+        case _:
+            assert_never(algorithm)
+
+
+def _names(kind: type) -> Iterator[str]:
+    """The names of the arrays of a form. A file of a newer release may have others, which are not unpacked."""
+    for each in attrs.fields(kind):
+        if each.init and each.name in _PARTS:
+            yield from (f"{each.name}.{name}" for name in _names(_PARTS[each.name]))
+        elif each.init:
+            yield each.name
+
+
 def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingForm:
     given: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
     of_parts = {name.partition(".")[0] for name in arrays if "." in name}
@@ -91,7 +108,9 @@ def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingFor
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
     """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
     with _refusing(SERVING_FILE, f"{algorithm} model"):
-        return _assembled(_FORMS[algorithm], _in_this_format(SERVING_FILE, arrays_in(content)))
+        kind = _form_of(algorithm)
+        wanted = {"format", *_names(kind)}
+        return _assembled(kind, _in_this_format(SERVING_FILE, arrays_in(content, wanted.__contains__)))
 
 
 @define
@@ -121,7 +140,7 @@ class PackedAttribution:
     def means(self) -> NDArray[np.float64]:
         """See Attribution."""
         with _refusing(EXPLANATION_FILE, "explanation"):
-            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, lambda name: "." not in name))
+            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, {"format", "means"}.__contains__))
             return Attribution(arrays["means"]).means
 
     @property
@@ -136,7 +155,8 @@ class PackedAttribution:
 
     def _paths(self, prefix: str) -> Paths | None:
         with _refusing(EXPLANATION_FILE, "explanation"):
-            arrays = arrays_in(self._content, lambda name: name.startswith(prefix))
+            wanted = {prefix + name for name in _names(Paths)}
+            arrays = arrays_in(self._content, wanted.__contains__)
             return Paths(**{name.removeprefix(prefix): array for name, array in arrays.items()}) if arrays else None
 
 
@@ -152,8 +172,7 @@ def _refusing(file: str, what: str) -> Iterator[None]:
 
 def _in_this_format(file: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     number = int(arrays.pop("format"))
-    if number != _FORMAT:
-        raise RefusedModel(f"{file} is of format {number}, and this is made for format {_FORMAT}")
+    require_format(number, _FORMAT, file)
     return arrays
 
 

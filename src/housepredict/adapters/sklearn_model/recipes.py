@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from attrs import asdict, evolve, frozen
@@ -22,7 +22,6 @@ from housepredict.adapters.sklearn_model.proof import demand_equal
 from housepredict.domain.models import Algorithm, Effort
 
 SQUARED, ABSOLUTE = "squared_error", "absolute_error"
-_MAX_ITERATIONS = {Effort.LOW: 500, Effort.NORMAL: 1000, Effort.HIGH: 2000}
 _MIN_ITERATIONS = 256
 
 
@@ -60,21 +59,29 @@ class Recipe:
 def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
     """What a search compares for so many sales, simplest first."""
     line = Recipe(on_a_line=True)
+    match effort:
+        case Effort.LOW:
+            most, shapes = 500, [(True, 31)]
+        case Effort.NORMAL:
+            most, shapes = 1000, [(True, 6), (False, 6), (True, 31)]
+        case Effort.HIGH:
+            most, shapes = 2000, [(True, 6), (False, 6), (True, 31), (False, 31), (True, 16)]
+        case _:
+            assert_never(effort)
     # few sales have told all they can after few trees
-    most = min(_MAX_ITERATIONS[effort], max(_MIN_ITERATIONS, sales // 8))
-    shapes = [(True, 31)]
-    if effort is not Effort.LOW:
-        shapes = [(True, 6), (False, 6), (True, 31)]
-    if effort is Effort.HIGH:
-        shapes += [(False, 31), (True, 16)]
+    most = min(most, max(_MIN_ITERATIONS, sales // 8))
     boosted = [Recipe(on_a_line=on_a_line, leaves=leaves, iterations=most) for on_a_line, leaves in shapes]
     match algorithm:
         case Algorithm.RIDGE:
             return [line]
         case Algorithm.BOOSTING:
             return boosted
-        case _:
+        case Algorithm.AUTO:
             return [line, *boosted]
+        case Algorithm.LINEAR:
+            raise ValueError("least squares on the price is not among the recipes: there is nothing to search")
+        case _:
+            assert_never(algorithm)
 
 
 @frozen(eq=False)

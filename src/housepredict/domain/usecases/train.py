@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from attrs import define, evolve, frozen
 
@@ -165,8 +166,13 @@ class Train:
         *,
         if_incomparable: bool,
     ) -> Verdict:
-        if policy is not PromotionPolicy.IF_BETTER:
-            return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+        match policy:
+            case PromotionPolicy.ALWAYS | PromotionPolicy.NEVER:
+                return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+            case PromotionPolicy.IF_BETTER:
+                pass
+            case _:
+                assert_never(policy)
 
         def alone(why: str) -> Verdict:
             return judge_alone(why, version.evaluation.accuracy, rows, sales.training)

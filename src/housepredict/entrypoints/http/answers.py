@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, assert_never
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -108,9 +108,11 @@ def _typical(feature: Feature) -> Value:
             return feature.categories[0] if feature.categories else "unknown"
         case Kind.DATE:
             return feature.observed[1] if feature.observed else "2020-01-01"
-        case _:
+        case Kind.NUMBER | Kind.INTEGER:
             low, high = (float(value) for value in feature.observed or (feature.minimum or 0, feature.maximum or 0))
             # areas and the like have long tails: half of the largest would be no typical house, the geometric mean is
             middle = math.sqrt(low * high) if low > 0 else low if low == 0 else (low + high) / 2
             number = min(max(float(f"{middle:.4g}"), low), high)
             return round(number) if feature.kind is Kind.INTEGER or number.is_integer() else number
+        case _:
+            assert_never(feature.kind)

@@ -2,7 +2,8 @@
 
 A task, a router and two calls of `send` cost a request more than its estimate, its validation and its record together.
 So the protocol hands requests of the usual form to the estimator by itself, and writes what comes of them. Whatever is
-not of that form goes the ordinary way, through the app, and what fails is answered as it would be there.
+not of that form goes the ordinary way, through the app, and what fails is answered as it would be there. If uvicorn's
+internals are not as expected, this request and all that follow go the ordinary way.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.heads import Head
+from housepredict.entrypoints.http.internals import SURPRISES, Lane
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.problems import Problem, answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
+from housepredict.entrypoints.settings import Settings
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -54,17 +57,27 @@ class ExpressProtocol(HttpProtocol):
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
 
+    def __init__(self, settings: Settings, lane: Lane | None = None, **of_uvicorn: Any) -> None:
+        super().__init__(settings, **of_uvicorn)
+        self._lane = lane or Lane()
+
     def data_received(self, data: bytes) -> None:
         """Take what the client sends: it is parsed, unless it is the last request once more but for its body."""
-        head, between = self._head, self._is_between()
+        between = self._lane.open and self._is_between()
+        head = self._head
         if head and between and 0 < len(body := head.body(data)) <= min(SHORT, self._settings.max_body):
-            self._repeat(head, body)
-            return
+            try:
+                cycle = self._another(head, body)
+            except SURPRISES as error:
+                self._lane.close(error)
+            else:
+                self._repeat(cycle)
+                return
         super().data_received(data)
-        cycle = self.cycle
+        last = self.cycle
         # who names each request sends another head each time
-        if between and cycle and cycle is self._boarded and _NAMED not in cycle.scope and self._is_between():
-            self._head = Head.of(data, len(cycle.body), {**cycle.scope, _USUAL: True}, cycle.keep_alive)
+        if between and last and last is self._boarded and _NAMED not in last.scope and self._is_between():
+            self._head = Head.of(data, len(last.body), {**last.scope, _USUAL: True}, last.keep_alive)
 
     def _is_between(self) -> bool:
         """Whether the parser has read all of a request, and nothing of the next, or nothing at all."""
@@ -73,13 +86,11 @@ class ExpressProtocol(HttpProtocol):
             return False
         return self.scope is None if cycle is None else cycle.scope is self.scope and not cycle.more_body
 
-    def _repeat(self, head: Head, body: bytes) -> None:
-        """Begin another request with the same head, as uvicorn begins those that were parsed."""
-        last = self.cycle
+    def _another(self, head: Head, body: bytes) -> RequestResponseCycle:
+        """Another request with the same head."""
         scope: Any = head.scope.copy()
         scope["state"] = self.app_state.copy()
-        self.scope = scope
-        self.cycle = cycle = RequestResponseCycle(
+        cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -95,6 +106,12 @@ class ExpressProtocol(HttpProtocol):
         cycle.body += body
         cycle.more_body = False
         cycle.message_event.set()
+        return cycle
+
+    def _repeat(self, cycle: RequestResponseCycle) -> None:
+        """Begin a request, as uvicorn begins those that were parsed."""
+        last = self.cycle
+        self.scope, self.cycle = cycle.scope, cycle
         if last is None or last.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
@@ -102,20 +119,30 @@ class ExpressProtocol(HttpProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if app is not self.app or self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
+        try:
+            taken = self._lane.open and app is self.app and self._takes(cycle)
+        except SURPRISES as error:
+            self._lane.close(error)
+            taken = False
+        if not taken:
             super()._start_asgi_task(cycle, app)
             return
-        if self._settings.rate_limit is not None:
-            try:
-                self.app.state.limiter.take(cycle.scope)
-            except Problem:
-                super()._start_asgi_task(cycle, app)  # where it is refused again, and as every other
-                return
         self._running = self._boarded = cycle
         if cycle.more_body:
             self._boarding = cycle
         else:
             self._estimate(cycle)
+
+    def _takes(self, cycle: RequestResponseCycle) -> bool:
+        """Whether a request takes the lane."""
+        if self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
+            return False
+        if self._settings.rate_limit is not None:
+            try:
+                self.app.state.limiter.take(cycle.scope)
+            except Problem:
+                return False  # it is refused again where it goes then, and as every other
+        return True
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
@@ -125,8 +152,15 @@ class ExpressProtocol(HttpProtocol):
             self._estimate(cycle)
 
     def _estimate(self, cycle: RequestResponseCycle) -> None:
-        started, body = time.perf_counter(), bytes(cycle.body)
-        if body.count(b"{") > _A_FEW and any(name == b"accept-encoding" for name, _ in cycle.scope["headers"]):
+        started = time.perf_counter()
+        try:
+            body = bytes(cycle.body)
+            packed = body.count(b"{") > _A_FEW and any(name == b"accept-encoding" for name, _ in cycle.scope["headers"])
+        except SURPRISES as error:
+            self._lane.close(error)
+            super()._start_asgi_task(cycle, self.app)
+            return
+        if packed:
             super()._start_asgi_task(cycle, self.app)
             return
         try:
@@ -158,7 +192,12 @@ class ExpressProtocol(HttpProtocol):
         if common is not self._common:  # a new second has begun, or the drain period
             self._common = common
             self._lines = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % each for each in (*common, *HEADERS)])
-        keep_alive = cycle.keep_alive
+        try:
+            keep_alive = cycle.keep_alive
+        except SURPRISES as error:
+            self._lane.close(error)
+            super()._start_asgi_task(cycle, _estimated(content, request_id))
+            return
         if _CLOSE in common:
             keep_alive, close = False, b""
         else:
@@ -202,6 +241,18 @@ class _Passenger:
         if isinstance(error, InvalidHouses) and not isinstance(self._given, list):
             error = error.alone()
         self._protocol.fail(self._cycle, error, self._started)
+
+
+def _estimated(content: bytes, request_id: bytes) -> Any:
+    """An app that answers with an estimate which was made and recorded."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        headers = [*HEADERS, (b"x-request-id", request_id), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return app
 
 
 def _is_usual(scope: Any, limit: int) -> bool:

@@ -88,10 +88,13 @@ class _Kind:
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-# For those of BrokenRules see _invalid.
+_REFUSED = _Kind("refused-model", 503, "The model was refused")
+
+# For those of BrokenRules see _invalid. InvalidSettings keep the service from starting.
 KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.NoModel: _Kind("no-model", 503, "No model is in service"),
-    errors.RefusedModel: _Kind("refused-model", 503, "The model was refused", advice=_TRAIN_ONE),
+    errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
+    errors.NewerModel: _REFUSED,
     errors.NoExplanation: _Kind("no-explanation", 409, "The model cannot explain"),
     errors.NoSnapshot: _Kind("no-snapshot", 409, "The model has no snapshot"),
     errors.UnknownModel: _Kind(
@@ -104,12 +107,13 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
     errors.TrainingEnded: _Kind("training-ended", 409, "The training has ended"),
     errors.TrainingCancelled: _Kind("training-cancelled", 409, "The training was cancelled"),
     errors.TrainingBroken: _Kind("training-failed", 500, "The training failed"),
-    errors.UnusableSales: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
+    errors.UnreadableFile: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
     errors.UnknownPrediction: _Kind("unknown-prediction", 404, "There is no such prediction"),
     errors.ErasedPredictions: _Kind("erased-predictions", 410, "The predictions were erased"),
     errors.ErasedSales: _Kind("erased-sales", 410, "The sales were erased"),
     errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
     errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
+    errors.UnusablePlugin: _Kind("missing-extra", 501, "A part is not installed", internal=True),
 }
 """How the domain's errors are told."""
 
@@ -153,9 +157,10 @@ def problem_of(request: Request, error: Exception) -> Problem:
             allowed = _allowed(error)
             detail = f"{request.method} is not possible here, but {allowed}."
             return Problem("wrong-method", 405, "Wrong method", detail, headers={"Allow": allowed})
-    for each, kind in KINDS.items():
-        if isinstance(error, each):
-            return _known(error, kind)
+        case errors.HousepredictError():
+            for each in type(error).__mro__:
+                if kind := KINDS.get(each):
+                    return _known(error, kind)
     return _unexpected(request, error)
 
 

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from housepredict.entrypoints.http.express import ExpressProtocol
+from housepredict.entrypoints.http.internals import Lane, Protocols
 from housepredict.entrypoints.http.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
 
@@ -33,7 +34,7 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: Starlette, settings: Settings, announce: Callable[[], None], lifeline: int | None = None
     ) -> None:
-        protocol: Any = partial(ExpressProtocol, settings)
+        protocol: Any = Protocols(partial(ExpressProtocol, settings, Lane()))
         super().__init__(
             uvicorn.Config(
                 app,
@@ -101,5 +102,5 @@ class Server(uvicorn.Server):
             if self._app.state.observer:
                 self._app.state.observer.meter.publish()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, HttpProtocol):  # they all are
+                if isinstance(connection, HttpProtocol):  # those of uvicorn have no deadlines
                     connection.look(now)

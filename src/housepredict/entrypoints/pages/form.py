@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import assert_never
 
 from housepredict.domain.caveats import usual_range
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value
@@ -67,15 +68,15 @@ def _is_tick(feature: Feature) -> bool:
 def _control(feature: Feature, value: Value | None, common: Mapping[str, str | None]) -> Sequence[Markup]:
     text = "" if value is None else plain(value)
     match feature.kind:
-        case Kind.BOOLEAN if feature.required:
-            return [tag("input", type="checkbox", checked="checked" if value is True else None, **common)]
         case Kind.BOOLEAN:
+            if feature.required:
+                return [tag("input", type="checkbox", checked="checked" if value is True else None, **common)]
             choices = [("", "Not known"), ("true", "Yes"), ("false", "No")]
             return [_select(choices, str(value).lower(), common)]
-        case Kind.CATEGORY if 0 < len(feature.categories) <= CHOICES:
-            unknown = [] if feature.required else [("", "Not known")]
-            return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
         case Kind.CATEGORY:
+            if 0 < len(feature.categories) <= CHOICES:
+                unknown = [] if feature.required else [("", "Not known")]
+                return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
             suggested = [tag("option", value=each) for each in feature.categories[:_MOST_SUGGESTED]]
             list_id = f"{common['id']}-list"
             return [
@@ -84,11 +85,13 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
             ]
         case Kind.DATE:
             return [tag("input", type="date", value=text, **common)]
-        case _:
+        case Kind.NUMBER | Kind.INTEGER:
             # type=number would hide from the service, which says what is wrong with it, whatever is no number
             keyboard = "numeric" if feature.kind is Kind.INTEGER else "decimal"
             mode = keyboard if _never_negative(feature) else "text"
             return [tag("input", type="text", inputmode=mode, value=text, **common)]
+        case _:
+            assert_never(feature.kind)
 
 
 def _never_negative(feature: Feature) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import assert_never
 
 from attrs import asdict
 
@@ -30,12 +31,6 @@ from housepredict.entrypoints.version_report import source_text
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The Content-Security-Policy that the page works with."""
-
-_ALGORITHMS = {
-    Algorithm.LINEAR: "Least squares",
-    Algorithm.RIDGE: "Ridge regression on the logarithm of the price",
-    Algorithm.BOOSTING: "Gradient-boosted trees",
-}
 
 
 def version_page(
@@ -74,7 +69,7 @@ def version_page(
 
 def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
     evaluation = version.evaluation
-    algorithm = _ALGORITHMS.get(version.algorithm, version.algorithm)
+    algorithm = _method(version.algorithm)
     made_up = "These sales are synthetic: the model says nothing about real houses."
     return tag(
         "header",
@@ -120,3 +115,17 @@ def _origin(version: ModelVersion) -> Markup:
         *((f"SHA-256 of {name}", digest) for name, digest in sorted(version.digests.items())),
     ]
     return section("How it came about", facts(rows))
+
+
+def _method(algorithm: Algorithm) -> str:
+    match algorithm:
+        case Algorithm.LINEAR:
+            return "Least squares"
+        case Algorithm.RIDGE:
+            return "Ridge regression on the logarithm of the price"
+        case Algorithm.BOOSTING:
+            return "Gradient-boosted trees"
+        case Algorithm.AUTO:
+            return "auto"  # which no version is
+        case _:
+            assert_never(algorithm)

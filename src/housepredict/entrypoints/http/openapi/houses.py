@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT
@@ -21,7 +21,6 @@ GENERIC: Json = {
 _TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}
 _CODE = re.compile("0|-?[1-9][0-9]{0,14}|-?10{15}")  # a category that a whole number may stand for
 _SHOWN = 20
-_NUMBERS = {Kind.NUMBER: "number", Kind.INTEGER: "integer"}
 
 
 def house_schema(schema: FeatureSchema, example: Mapping[str, object]) -> Json:
@@ -55,7 +54,7 @@ def _values(feature: Feature) -> Json:
         case Kind.NUMBER | Kind.INTEGER:
             low, high = feature.minimum, feature.maximum
             return {
-                "type": _NUMBERS[feature.kind],
+                "type": "integer" if feature.kind is Kind.INTEGER else "number",
                 "minimum": _plain(-MAX_MAGNITUDE if low is None else max(low, -MAX_MAGNITUDE)),
                 "maximum": _plain(MAX_MAGNITUDE if high is None else min(high, MAX_MAGNITUDE)),
             }
@@ -63,12 +62,15 @@ def _values(feature: Feature) -> Json:
             return {"type": "boolean"}
         case Kind.DATE:
             return DATE
-        case Kind.CATEGORY if feature.closed:
-            codes = [int(each) for each in feature.categories if _CODE.fullmatch(each)]
-            return {"enum": [*feature.categories, *codes]}
-    limit = int(MAX_MAGNITUDE)
-    # a code such as a zip code may come as a number
-    return {"anyOf": [_TEXT, {"type": "integer", "minimum": -limit, "maximum": limit}]}
+        case Kind.CATEGORY:
+            if feature.closed:
+                codes = [int(each) for each in feature.categories if _CODE.fullmatch(each)]
+                return {"enum": [*feature.categories, *codes]}
+            limit = int(MAX_MAGNITUDE)
+            # a code such as a zip code may come as a number
+            return {"anyOf": [_TEXT, {"type": "integer", "minimum": -limit, "maximum": limit}]}
+        case _:
+            assert_never(feature.kind)
 
 
 def _plain(bound: float) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, assert_never
 
 from attrs import define, evolve, field, frozen
 
@@ -22,23 +22,6 @@ from housepredict.entrypoints.http.v2.tensors import (
     from_binary,
     from_json,
 )
-
-DATATYPE_OF: Mapping[Kind, str] = {
-    Kind.NUMBER: "FP64",
-    Kind.INTEGER: "INT64",
-    Kind.BOOLEAN: "BOOL",
-    Kind.CATEGORY: "BYTES",
-    Kind.DATE: "BYTES",
-}
-"""The datatype that a feature's tensor should have, by the feature's kind."""
-
-_ACCEPTED = {
-    Kind.NUMBER: FLOATS | INTEGERS,
-    Kind.INTEGER: FLOATS | INTEGERS,
-    Kind.BOOLEAN: {"BOOL", "BYTES"},  # a tensor of BOOL has no way to say that one is missing
-    Kind.CATEGORY: {"BYTES"} | INTEGERS,
-    Kind.DATE: {"BYTES"},
-}
 
 
 @frozen
@@ -122,7 +105,7 @@ class _Reading:
             self.refuse("the body", Rule.BOUNDS, f"has {len(self.rest)} bytes of binary data that no input has")
         for feature in self._schema.features:
             if feature.required and feature not in given_features:
-                self.refuse(feature.name, Rule.MISSING, f"is missing: an input of {DATATYPE_OF[feature.kind]}")
+                self.refuse(feature.name, Rule.MISSING, f"is missing: an input of {datatype_of(feature.kind)}")
         if len(counts) > 1:
             self.refuse("inputs", Rule.TYPE, "must all describe as many houses")
         if self.violations:
@@ -224,9 +207,9 @@ class _Reading:
 def _datatype(given: Mapping[str, Any], feature: Feature) -> str:
     datatype = given.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise Misshapen(f"must have a datatype: {DATATYPE_OF[feature.kind]}")
-    if datatype not in _ACCEPTED[feature.kind]:
-        raise Misshapen(f"must be {DATATYPE_OF[feature.kind]}, not {datatype}")
+        raise Misshapen(f"must have a datatype: {datatype_of(feature.kind)}")
+    if datatype not in _accepted(feature.kind):
+        raise Misshapen(f"must be {datatype_of(feature.kind)}, not {datatype}")
     return datatype
 
 
@@ -258,3 +241,33 @@ def _in_tensors(violation: Violation) -> Violation:
     name = name.replace("~1", "/").replace("~0", "~")
     where = "the batch" if not row else element(name, int(row)) if name else f"house {row}"
     return evolve(violation, pointer=where)
+
+
+def datatype_of(kind: Kind) -> str:
+    """The datatype that a feature's tensor should have."""
+    match kind:
+        case Kind.NUMBER:
+            return "FP64"
+        case Kind.INTEGER:
+            return "INT64"
+        case Kind.BOOLEAN:
+            return "BOOL"
+        case Kind.CATEGORY | Kind.DATE:
+            return "BYTES"
+        case _:
+            assert_never(kind)
+
+
+def _accepted(kind: Kind) -> Collection[str]:
+    """The datatypes that a feature's tensor may have."""
+    match kind:
+        case Kind.NUMBER | Kind.INTEGER:
+            return FLOATS | INTEGERS
+        case Kind.BOOLEAN:
+            return {"BOOL", "BYTES"}  # a tensor of BOOL has no way to say that one is missing
+        case Kind.CATEGORY:
+            return {"BYTES"} | INTEGERS
+        case Kind.DATE:
+            return {"BYTES"}
+        case _:
+            assert_never(kind)

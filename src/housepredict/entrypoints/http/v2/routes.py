@@ -25,7 +25,7 @@ from housepredict.entrypoints.http.predict import FEW, SHORT
 from housepredict.entrypoints.http.problems import NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body
-from housepredict.entrypoints.http.v2.inferences import DATATYPE_OF, Inference, in_tensors, read_inference
+from housepredict.entrypoints.http.v2.inferences import Inference, datatype_of, in_tensors, read_inference
 from housepredict.entrypoints.http.v2.outputs import MODEL, OUTPUTS, answer_to
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -126,7 +126,7 @@ def _inputs(schema: FeatureSchema) -> list[dict[str, Any]]:
     return [
         {
             "name": feature.name,
-            "datatype": DATATYPE_OF[feature.kind],
+            "datatype": datatype_of(feature.kind),
             "shape": _ANY_SIZE,
             "parameters": {"kind": feature.kind, "required": feature.required},
         }

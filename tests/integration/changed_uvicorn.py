@@ -1,0 +1,63 @@
+"""The service on a uvicorn with other internals than it knows: `CHANGED` says which."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+
+class LargerCycle(RequestResponseCycle):
+    """One with another argument that has to be given."""
+
+    def __init__(self, *, another: object, **arguments: Any) -> None:
+        del another
+        super().__init__(**arguments)
+
+
+def rename(old: str, new: str) -> None:
+    """Give an attribute or a method another name, wherever uvicorn uses it."""
+    for owner in (HttpToolsProtocol, RequestResponseCycle):
+        for name, function in list(vars(owner).items()):
+            if isinstance(function, FunctionType):
+                names = tuple(new if each == old else each for each in function.__code__.co_names)
+                function.__code__ = function.__code__.replace(co_names=names)
+            if name == old:
+                setattr(owner, new, function)
+                delattr(owner, old)
+
+
+def hide(name: str) -> None:
+    """Let an attribute of a cycle be there, but not for the lane."""
+
+    def get(cycle: RequestResponseCycle) -> Any:
+        if sys._getframe(1).f_globals["__name__"].endswith(".express"):
+            raise AttributeError(name)
+        return vars(cycle)[f"_{name}"]
+
+    setattr(RequestResponseCycle, name, property(get, lambda cycle, value: vars(cycle).update({f"_{name}": value})))
+
+
+def _change(what: str) -> None:
+    if what == "constructor":
+        changed: Any = httptools_impl
+        changed.RequestResponseCycle = LargerCycle
+        importlib.import_module("housepredict.entrypoints.http.express")
+        changed.RequestResponseCycle = partial(LargerCycle, another=None)
+    elif what.startswith("late "):
+        hide(what.removeprefix("late "))
+    else:
+        rename(what, f"{what}_of_tomorrow")
+
+
+if __name__ == "__main__":
+    from housepredict.entrypoints.cli import main
+
+    _change(os.environ["CHANGED"])
+    sys.exit(main())

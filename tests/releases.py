@@ -1,0 +1,97 @@
+"""Documents as other releases write them: with more fields, or with fewer."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from housepredict.domain.held_out import HELD_OUT_FILE
+from housepredict.domain.models import Artefact, digests_of
+from housepredict.domain.snapshots import SNAPSHOT_FILE
+
+FIRST_RELEASE = Path(__file__).parent / "documents" / "first_release"
+"""A data folder that the first release wrote, its SQLite files as SQL, and rows of its tables in PostgreSQL."""
+
+NEW = {"a": [1, 2.5, None, {"b": "…"}], "c": 1e300}
+"""The value of a field that this release doesn't know."""
+
+Step = str | int
+
+
+def objects(kind: Any, document: Any, *path: Step) -> Iterator[tuple[type, tuple[Step, ...]]]:
+    """The JSON objects of a document that are values of attrs classes: their classes and places."""
+    if isinstance(kind, type) and attrs.has(kind):
+        if document is None:
+            return
+        yield kind, path
+        hints = typing.get_type_hints(kind)
+        for name in document:
+            if name in hints:
+                yield from objects(hints[name], document[name], *path, name)
+        return
+    arguments = typing.get_args(kind)
+    match typing.get_origin(kind):
+        case typing.Union | types.UnionType:
+            for each in arguments:
+                if attrs.has(each):
+                    yield from objects(each, document, *path)
+        case origin if origin is tuple and arguments[-1] is ...:
+            for position, each in enumerate(document):
+                yield from objects(arguments[0], each, *path, position)
+        case origin if isinstance(origin, type) and issubclass(origin, Mapping):
+            for name, each in document.items():
+                yield from objects(arguments[1], each, *path, name)
+
+
+def at(document: Any, path: tuple[Step, ...]) -> Any:
+    """The part of a document at a place."""
+    for step in path:
+        document = document[step]
+    return document
+
+
+def with_new_fields(kind: type, document: Any) -> Any:
+    """A document with another field in each of its objects."""
+    newer = copy.deepcopy(document)
+    for _, path in list(objects(kind, document)):
+        at(newer, path)["of_a_newer_release"] = NEW
+    return newer
+
+
+def newer_artefact(artefact: Artefact) -> dict[str, bytes]:
+    """The files of a version with more in each that is read to serve, to show or to explain."""
+    held_out, snapshot = json.loads(artefact[HELD_OUT_FILE]), json.loads(artefact[SNAPSHOT_FILE])
+    held_out |= {"new": NEW, "columns": ["new", *held_out["columns"]]}
+    held_out["sales"] = [["new", *row] for row in held_out["sales"]]
+    snapshot |= {"new": NEW}
+    for each in (snapshot["estimates"], *snapshot["features"].values()):
+        each["new"] = NEW
+    files = {**artefact, HELD_OUT_FILE: json.dumps(held_out).encode(), SNAPSHOT_FILE: json.dumps(snapshot).encode()}
+    for name in ("serving.npz", "explanation.npz"):
+        files[name] = with_arrays(
+            artefact[name], new=np.array([1.5]), **{"linear.new": np.arange(3), "new.part": np.array(["text"])}
+        )
+    return files
+
+
+def with_arrays(content: bytes, **arrays: Any) -> bytes:
+    """An archive of arrays with these besides."""
+    with np.load(io.BytesIO(content)) as archive:
+        kept = dict(archive)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{**kept, **arrays})
+    return stream.getvalue()
+
+
+def manifest_for(document: Mapping[str, Any], artefact: Artefact) -> dict[str, Any]:
+    """A manifest with the digests of these files."""
+    return {**document, "digests": digests_of(artefact)}

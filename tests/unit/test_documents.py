@@ -1,0 +1,206 @@
+"""Stored documents are read if an older or a newer release wrote them, and refused if they are damaged."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from housepredict.adapters.documents import NewerDocument, UnreadableDocument, structure, unstructure
+from housepredict.adapters.manifests import from_json, to_json
+from housepredict.adapters.records import prediction
+from housepredict.domain.caveats import Caveat
+from housepredict.domain.errors import NewerModel, RefusedModel
+from housepredict.domain.estimates import Interval
+from housepredict.domain.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
+from housepredict.domain.held_out import of_artefact as held_out_of
+from housepredict.domain.held_out import to_json as held_out_to_json
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.processes import LiveProcess
+from housepredict.domain.snapshots import SNAPSHOT_FILE
+from housepredict.domain.snapshots import of_artefact as snapshot_of
+from housepredict.domain.trainings import TrainingRecord, TrainingState
+from housepredict.testing.drawing import Drawing, exactly
+from housepredict.testing.versions import a_version, model_versions
+from tests.releases import NEW, at, objects, with_new_fields
+
+_few = settings(max_examples=40, deadline=None)
+_drawing = Drawing({datetime: st.datetimes(timezones=st.just(UTC))})
+_VALUES = st.one_of(model_versions({}), *(_drawing.builds(each) for each in (TrainingRecord, LiveProcess, Caveat)))
+
+
+def _document(value: Any) -> Any:
+    return json.loads(json.dumps(unstructure(value)))
+
+
+@_few
+@given(_VALUES, st.data())
+def test_unknown_fields_are_ignored_wherever_they_are(value: Any, data: st.DataObject) -> None:
+    document = _document(value)
+    _, path = data.draw(st.sampled_from(list(objects(type(value), document))))
+    at(document, path)[data.draw(st.text().filter(lambda name: name not in at(document, path)))] = NEW
+    assert exactly(structure(document, type(value))) == exactly(value)
+    assert exactly(structure(with_new_fields(type(value), document), type(value))) == exactly(value)
+
+
+def _optional(kind: type) -> dict[str, Any]:
+    """The fields that may be missing, and the documents of their defaults."""
+    found = {}
+    for each in attrs.fields(attrs.resolve_types(kind)):
+        default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
+        if not each.eq:
+            continue
+        if default is not attrs.NOTHING:
+            found[each.name] = _document(default)
+        elif type(None) in getattr(each.type, "__args__", ()):
+            found[each.name] = None
+    return found
+
+
+@_few
+@given(_VALUES, st.data())
+def test_missing_fields_have_their_default(value: Any, data: st.DataObject) -> None:
+    document = _document(value)
+    removable = [
+        (path, name, default)
+        for kind, path in objects(type(value), document)
+        for name, default in _optional(kind).items()
+    ]
+    path, name, default = data.draw(st.sampled_from(removable))
+    expected = _document(value)
+    at(expected, path)[name] = default
+    del at(document, path)[name]
+    assert _document(structure(document, type(value))) == expected
+
+
+@_few
+@given(_VALUES, st.data())
+def test_fields_without_default_are_required(value: Any, data: st.DataObject) -> None:
+    document = _document(value)
+    kind, path = data.draw(st.sampled_from(list(objects(type(value), document))))
+    if required := sorted(at(document, path).keys() - _optional(kind).keys()):
+        del at(document, path)[data.draw(st.sampled_from(required))]
+        with pytest.raises(UnreadableDocument) as raised:
+            structure(document, type(value))
+        assert not isinstance(raised.value, NewerDocument)
+
+
+@_few
+@given(_VALUES, st.data())
+def test_values_of_another_type_are_damage(value: Any, data: st.DataObject) -> None:
+    document = _document(value)
+    _, path = data.draw(st.sampled_from(list(objects(type(value), document))))
+    name = data.draw(st.sampled_from(sorted(at(document, path))))
+    at(document, path)[name] = object()
+    with pytest.raises(UnreadableDocument) as raised:
+        structure(document, type(value))
+    assert not isinstance(raised.value, NewerDocument)
+
+
+@pytest.mark.parametrize("document", [None, [], "text", 1, {}], ids=str)
+def test_documents_that_are_no_objects_are_damage(document: object) -> None:
+    with pytest.raises(UnreadableDocument):
+        structure(document, TrainingRecord)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [("algorithm",), ("options", "algorithm"), ("options", "effort"), ("schema", "features", 0, "kind")],
+    ids=str,
+)
+def test_unknown_member_of_an_enumeration_is_of_a_newer_release(path: tuple[str | int, ...]) -> None:
+    document = json.loads(to_json(a_version()[0]))
+    at(document, path[:-1])[path[-1]] = "tomorrow's"
+    with pytest.raises(NewerModel, match=rf"made by a newer release of housepredict: .*{path[-1]}.* Upgrade"):
+        from_json(json.dumps(document))
+    at(document, path[:-1])[path[-1]] = 1
+    with pytest.raises(RefusedModel, match="is damaged"):
+        from_json(json.dumps(document))
+
+
+def test_document_with_an_unknown_member_and_damage_is_damaged() -> None:
+    document = json.loads(to_json(a_version()[0])) | {"algorithm": "forest", "self_test": 1}
+    with pytest.raises(RefusedModel, match="is damaged") as raised:
+        from_json(json.dumps(document))
+    assert not isinstance(raised.value, NewerModel)
+
+
+def test_newer_training_state_is_told_from_damage() -> None:
+    record = unstructure(TrainingRecord(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
+    with pytest.raises(NewerDocument, match="paused"):
+        structure(record | {"outcome": {"state": "paused"}}, TrainingRecord)
+
+
+@_few
+@given(model_versions({}))
+def test_manifest_of_a_newer_release_is_written_as_it_was_read(version: ModelVersion) -> None:
+    newer = with_new_fields(ModelVersion, json.loads(to_json(version)))
+    read = from_json(json.dumps(newer))
+    assert exactly(read) == exactly(version)
+    assert json.loads(to_json(read)) == newer
+    signed = json.loads(to_json(attrs.evolve(read, signature="5ig")))
+    assert signed == newer | {"signature": "5ig"}
+    changed = to_json(attrs.evolve(read, name="another"))
+    assert changed == to_json(attrs.evolve(version, name="another"))
+
+
+@_few
+@given(model_versions({}))
+def test_manifest_of_this_release_is_not_kept_twice(version: ModelVersion) -> None:
+    assert from_json(to_json(version)).document is None
+
+
+def test_measure_that_a_later_release_adds_is_none_in_manifests_of_before() -> None:
+    @attrs.frozen
+    class Measures:
+        n: int
+        added: float | None
+
+    assert structure({"n": 1}, Measures) == Measures(1, None)
+
+
+def test_row_of_a_newer_release_is_read() -> None:
+    caveats: list[Any] = [{"code": "a", "message": "b", "new": NEW}, {"code": "a", "message": "b", "feature": "size"}]
+    read = prediction(
+        UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), "v", {"size": 1}, 2.0, None, caveats, {"80": [1.0, 3.0, 0.5]}
+    )
+    assert read.estimate.caveats == (Caveat("a", "b"), Caveat("a", "b", "size"))
+    assert read.estimate.intervals == (Interval(80, 1.0, 3.0),)
+
+
+def _held_out(**changes: Any) -> HeldOut | None:
+    sales = HeldOut((HeldOutSale(1.0, 2.0, 0.5, latitude=47.0, longitude=-122.0),), 9)
+    document = {**json.loads(held_out_to_json(sales)), **changes}
+    return held_out_of({HELD_OUT_FILE: json.dumps(document).encode()})
+
+
+def test_held_out_sales_are_read_by_the_names_of_their_columns() -> None:
+    read = _held_out(columns=["new", "price", "estimate"], sales=[[NEW, 2.0, 1.0]], new=NEW)
+    assert read == HeldOut((HeldOutSale(1.0, 2.0),), 9)
+    with pytest.raises(RefusedModel, match="holds no sales"):
+        _held_out(columns=["price"], sales=[[2.0]])
+    with pytest.raises(RefusedModel, match="holds no sales"):
+        _held_out(columns=["price", "estimate"], sales=[[2.0]])
+
+
+def test_files_of_a_newer_format_say_that_a_newer_release_made_them() -> None:
+    with pytest.raises(
+        NewerModel, match=r"held-out\.json was made by a newer release of housepredict.*format 2.*Upgrade"
+    ):
+        _held_out(format=2)
+    with pytest.raises(NewerModel, match=r"snapshot\.json was made by a newer release of housepredict.*Upgrade"):
+        snapshot_of({SNAPSHOT_FILE: b'{"format": 2}'})
+    with pytest.raises(NewerModel, match=r"The manifest was made by a newer release of housepredict.*Upgrade"):
+        from_json(json.dumps({"format": 2}))
+
+
+@pytest.mark.parametrize("state", TrainingState)
+def test_every_state_is_read(state: TrainingState) -> None:
+    record = unstructure(TrainingRecord(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
+    assert structure(record | {"outcome": {"state": str(state)}}, TrainingRecord).state is state

@@ -1,0 +1,22 @@
+"""Libraries whose internals are used are bounded, and what is installed lies within the bounds."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "name"), [("serve", "uvicorn"), ("train", "scikit-learn"), ("postgres", "yoyo-migrations")]
+)
+def test_library_whose_internals_are_used_ends_below_its_next_minor_release(extra: str, name: str) -> None:
+    [found] = [each for text in PROJECT["optional-dependencies"][extra] if (each := Requirement(text)).name == name]
+    major, minor = (int(part) for part in version(name).split(".")[:2])
+    assert version(name) in found.specifier
+    assert f"{major}.{minor + 1}.0" not in found.specifier
