@@ -63,7 +63,15 @@ def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any
     assert [each.pointer for each in caught.value.violations] == [each.pointer for each in broken] or [""]
     for violation in caught.value.violations:
         assert violation.value is at(given_houses, violation.pointer) or violation.rule is Rule.EMPTY
+    for violation in caught.value.violations[:20]:
         assert violation.describe() in str(caught.value)
+
+
+def test_message_of_many_violations_is_capped_and_counts_them() -> None:
+    violations = [Violation(f"/{row}/size", Rule.MISSING, "is missing") for row in range(100_000)]
+    error = InvalidHouses(violations)
+    assert error.violations == tuple(violations)
+    assert str(error).endswith("/19/size: is missing; and 99,980 more")
 
 
 good_houses = st.fixed_dictionaries(

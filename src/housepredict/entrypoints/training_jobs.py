@@ -173,6 +173,6 @@ def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
     kind = _KNOWN.get(said.get("error", ""))
     if kind is errors.TrainingInProgress:
         return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
-    if kind is None or kind in (errors.InvalidHouses, errors.InvalidSettings):
+    if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
         return errors.TrainingBroken(said.get("message", otherwise))
     return kind(said["message"])

@@ -24,6 +24,8 @@ from housepredict.entrypoints.http.problems import NotStarted, Problem
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
 UPLOAD = "housepredict.upload"
 """Where the scope of a request has the bytes that its body may have, if those are more than HOUSEPREDICT_MAX_BODY."""
+CSV_TYPES = ("text/csv", "application/csv", "text/comma-separated-values", "application/vnd.ms-excel")
+"""What clients call CSV; browsers on Windows send the last."""
 _LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
 
 
@@ -37,7 +39,7 @@ def application_of(request: Request) -> Application:
 
 def require_json(headers: Headers) -> None:
     """Raise a Problem unless the body is said to be JSON in UTF-8."""
-    if not _is_json(_media_type(headers)):
+    if not _is_json(_utf8_type(headers)):
         raise Problem(
             "unsupported-media-type",
             415,
@@ -49,26 +51,44 @@ def require_json(headers: Headers) -> None:
 
 def is_csv(headers: Headers) -> bool:
     """Whether the body is said to be CSV in UTF-8. Raises a Problem unless it is that or JSON in UTF-8."""
-    media_type = _media_type(headers)
-    if media_type != "text/csv" and not _is_json(media_type):
+    named = _utf8_type(headers)
+    if named not in CSV_TYPES and not _is_json(named):
         raise Problem(
             "unsupported-media-type",
             415,
             "Only JSON and CSV are understood",
-            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`.",
+            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`; a file with "
+            "`curl --data-binary @file.csv -H 'Content-Type: text/csv'`.",
             headers={"Accept": "application/json, text/csv"},
         )
-    return media_type == "text/csv"
+    return named in CSV_TYPES
 
 
-def _media_type(headers: Headers) -> str:
-    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+def media_type(headers: Headers) -> str:
+    """The type of the body, in lower case: empty where there is none, and all of them where there are several."""
     types = headers.getlist("content-type")
-    if len(types) != 1:
-        return ""
-    media_type, *parameters = (part.strip().lower() for part in types[0].split(";"))
+    return ", ".join(types).lower() if len(types) > 1 else "".join(types).partition(";")[0].strip().lower()
+
+
+def _utf8_type(headers: Headers) -> str:
+    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+    parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")[1:]]
     charsets = [each.partition("=")[2].strip('"') for each in parameters if each.startswith("charset")]
-    return media_type if set(charsets) <= {"utf-8", "utf8"} else ""
+    return media_type(headers) if set(charsets) <= {"utf-8", "utf8"} else ""
+
+
+def is_nothing(body: bytes) -> bool:
+    """Whether a body says nothing: it is blank, or an empty JSON object."""
+    return b"".join(body.split()) in (b"", b"{}")
+
+
+async def require_no_body(request: Request) -> None:
+    """Raise a Problem for a body where none is expected: it would be ignored."""
+    estimator = request.app.state.estimator
+    body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+    if not is_nothing(body):
+        detail = "This route takes no body. What it needs is in its path: see `GET /`."
+        raise Problem("unsupported-media-type", 415, "No body is expected", detail)
 
 
 def _is_json(media_type: str) -> bool:
