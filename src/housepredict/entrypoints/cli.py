@@ -154,6 +154,7 @@ def _cancel_training(application: Application, options: argparse.Namespace) -> i
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
+    application.records.require_all()
     if options.json:
         report.print_json({"predictions": [report.prediction_document(each) for each in predictions]})
     else:
@@ -163,6 +164,7 @@ def _predictions(application: Application, options: argparse.Namespace) -> int:
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
+    application.records.require_all()
     if options.json:
         report.print_json(drift_document(drift))
     else:
