@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -23,5 +24,9 @@ def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iter
         results = parallel(tasks)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    with closing(results):
+    try:
         yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the tasks that are cancelled
+            results.close()
