@@ -39,12 +39,13 @@ def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, 
         MissingExtra: without narwhals.
     """
     opened = _opened(frame)
-    names = [each.name for each in schema.features if each.name in opened.columns]
-    columns = {name: list(map(plain, opened[name].to_list())) for name in names}
+    features = [each for each in schema.features if each.name in opened.columns]
+    columns = [(each.name, list(map(plain, opened[each.name].to_list())), each.required) for each in features]
     houses = [
-        {name: values[row] for name, values in columns.items() if values[row] is not None} for row in range(len(opened))
+        {name: values[row] for name, values, required in columns if required or values[row] is not None}
+        for row in range(len(opened))
     ]
-    if absent := [each.name for each in schema.features if each.required and each.name not in columns]:
+    if absent := [each.name for each in schema.features if each.required and each not in features]:
         others = [each for each in opened.columns if each not in schema.names]
         raise InvalidHouses(
             [
