@@ -125,6 +125,6 @@ def seed(value: object) -> int:
 def seconds(value: object) -> float:
     """Reads a time limit."""
     number = as_number(value)
-    if number is None or not 0 < number < MAX_SECONDS:
-        raise ValueError(f"must be a number of seconds above 0, and below {MAX_SECONDS}")
+    if number is None or not 0 < number <= MAX_SECONDS:
+        raise ValueError(f"must be a number of seconds above 0, {MAX_SECONDS} at most")
     return float(number)

@@ -31,6 +31,7 @@ NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+_COLUMNS = _TEXTS.filter(str.strip)
 _COUNTS = st.integers(0, 2**40)
 _NUMBERS = st.floats(-1e15, 1e15)
 _SEGMENTS = st.lists(st.builds(Segment, _TEXTS, _COUNTS, _NUMBERS, _NUMBERS, st.none() | _NUMBERS), max_size=2).map(
@@ -77,8 +78,8 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         ),
         options=st.builds(
             TrainingOptions,
-            exclude=st.lists(_TEXTS, max_size=2).map(tuple),
-            kinds=st.dictionaries(_TEXTS, st.sampled_from(Kind), max_size=2),
+            exclude=st.lists(_COLUMNS, max_size=2).map(tuple),
+            kinds=st.dictionaries(_COLUMNS, st.sampled_from(Kind), max_size=2),
             algorithm=st.sampled_from(Algorithm),
             effort=st.sampled_from(Effort),
             time_limit=st.none() | st.floats(1e-3, 1e9),

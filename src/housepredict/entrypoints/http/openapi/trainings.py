@@ -119,9 +119,7 @@ OPERATIONS: Mapping[str, Operation] = {
             query("algorithm", _one_of(Algorithm), "How to fit."),
             query("effort", _one_of(Effort), "How much the search for the best model may cost."),
             query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
-            query(
-                "time_limit", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MAX_SECONDS}, "In seconds."
-            ),
+            query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
         ],
         body={
