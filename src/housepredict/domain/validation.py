@@ -69,6 +69,11 @@ def plain(value: object) -> object:
 
     What a value is not, such as a list, it stays.
     """
+    kind = type(value)
+    if kind is float:
+        return None if value != value else value
+    if kind is int or kind is str or kind is bool or value is None:
+        return value
     scalar: Any = value
     if getattr(value, "shape", None) == ():
         # nanoseconds, as pandas has them, would become a number
