@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import PredictorLoader
@@ -92,7 +94,12 @@ def test_with_nothing_to_go_back_to_a_rollback_says_so() -> None:
     assert "nothing to go back to" in problem["detail"]
 
 
-def test_a_body_is_no_matter_unless_it_is_too_large() -> None:
+@pytest.mark.parametrize("path", ["/models/one/promote", "/models/rollback"])
+def test_body_where_none_is_expected_is_refused(path: str) -> None:
     with served(two_versions(max_body=2000)) as client:
-        assert client.post("/models/one/promote", content=b"{").status_code == 200
-        assert_problem(client.post("/models/one/promote", content=b" " * 2001), 413, "body-too-large")
+        before = client.get("/models").json()["promoted"]
+        for content in (b"{", b'{"version": "one"}', b"version=one"):
+            assert_problem(client.post(path, content=content), 415, "unsupported-media-type")
+        assert_problem(client.post(path, content=b" " * 2001), 413, "body-too-large")
+        assert client.get("/models").json()["promoted"] == before
+        assert client.post("/models/one/promote", json={}).status_code == 200

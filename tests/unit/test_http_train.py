@@ -81,12 +81,6 @@ def test_synthetic_sales_again_make_the_same_model_which_stays() -> None:
         assert client.get("/health").json()["model_version"] == first["model_version"]
 
 
-def test_a_body_is_no_matter_unless_it_is_too_large() -> None:
-    with served(trainable(application(lab_version(), max_body=2000), FakeTrainer())) as client:
-        assert client.post("/train", content=b"\xff{").status_code == 200
-        assert_problem(client.post("/train", content=b" " * 2001), 413, "body-too-large")
-
-
 def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -> None:
     may_end = Event()
     trainer = FakeTrainer(may_end=may_end)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.validation import MAX_TEXT, Rule, Violation, check_value, pointer_to
+from housepredict.domain.validation import MAX_TEXT, Rule, Violation, check_value, plain, pointer_to
 
 AREA = Feature("area", Kind.NUMBER, minimum=0, maximum=10_000)
 ROOMS = Feature("rooms", Kind.INTEGER, minimum=0)
@@ -63,7 +66,15 @@ def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any
     assert [each.pointer for each in caught.value.violations] == [each.pointer for each in broken] or [""]
     for violation in caught.value.violations:
         assert violation.value is at(given_houses, violation.pointer) or violation.rule is Rule.EMPTY
+    for violation in caught.value.violations[:20]:
         assert violation.describe() in str(caught.value)
+
+
+def test_message_of_many_violations_is_capped_and_counts_them() -> None:
+    violations = [Violation(f"/{row}/size", Rule.MISSING, "is missing") for row in range(100_000)]
+    error = InvalidHouses(violations)
+    assert error.violations == tuple(violations)
+    assert str(error).endswith("/19/size: is missing; and 99,980 more")
 
 
 good_houses = st.fixed_dictionaries(
@@ -249,3 +260,39 @@ def test_a_pointer_leads_back_to_its_names(path: list[str]) -> None:
 def test_pointers_escape_as_rfc_6901_says() -> None:
     assert pointer_to(3, "a/b", "m~n", "~1", "") == "/3/a~1b/m~0n/~01/"
     assert pointer_to() == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Fraction(1, 2), 0.5),
+        (Fraction(10**400), math.inf),
+        (Decimal("1E400"), math.inf),
+        (Decimal("2.5"), 2.5),
+        (Decimal("sNaN"), None),
+        (float("nan"), None),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (np.datetime64("2025-06-01T12", "ns"), datetime(2025, 6, 1, 12)),  # as NumPy has it
+        (np.str_("98101"), "98101"),
+        (np.bool_(True), True),
+        ([1], [1]),
+        (2**70, 2**70),
+    ],
+)
+def test_plain_value_is_what_json_has(value: object, expected: object) -> None:
+    found = plain(value)
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("value", [Fraction(10**400), Decimal("-Infinity"), np.float32("inf")])
+def test_number_that_is_not_finite_is_refused(value: object) -> None:
+    broken = check_value(Feature("area", Kind.NUMBER), plain(value))
+    assert broken is not None
+    assert broken[0] is Rule.FINITE
+
+
+def test_date_is_a_category_as_its_text() -> None:
+    schema = FeatureSchema((Feature("listed", Kind.CATEGORY),))
+    for day in (date(2025, 6, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), "2025-06-01"):
+        assert schema.house({"listed": day}).values == {"listed": "2025-06-01"}

@@ -153,7 +153,7 @@ class DirectoryModels:
 
     def _folder(self, name: str) -> Path:
         folder = self._versions / name
-        if not is_plain(name) or not folder.is_dir():
+        if name not in self._names():
             raise UnknownModel(f"There is no model version {name!r} in {self.path}")
         if folder.is_symlink():
             raise RefusedModel(f"Model version {name} is a link to another folder, which may be anybody's")

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -98,7 +99,11 @@ class DirectoryTrainings:
 
     def _files(self) -> list[Path]:
         """Newest first: a UUIDv7 sorts by time."""
-        return sorted(self.path.glob("[!.]*.json"), reverse=True)
+        try:
+            # glob would find nothing where there is no folder but a file, or one that may not be read
+            return sorted((each for each in self.path.iterdir() if fnmatch(each.name, "[!.]*.json")), reverse=True)
+        except FileNotFoundError:
+            return []
 
     def _read(self, file: Path) -> tuple[TrainingRecord, Mapping[str, Any]]:
         """The training, and its document."""

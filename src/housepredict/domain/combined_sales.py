@@ -180,7 +180,7 @@ class _Table:
 
 
 def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
-    roles = assign_roles(file, options.with_tidy_names())
+    roles = assign_roles(file, options)
     rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from housepredict.domain.validation import Violation
 
 
+_DESCRIBED = 20
+"""How many violations a message describes; the error has all of them."""
+
+
 class HousepredictError(Exception):
     """housepredict could not do what was asked."""
 
@@ -24,11 +28,22 @@ class BrokenRules(HousepredictError):
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
-        super().__init__("; ".join(violation.describe() for violation in self.violations))
+        super().__init__("; ".join(describe_some(self.violations)))
 
     def alone(self) -> Self:
         """The same of a batch of one: pointers begin at the thing itself, `/size` for `/0/size`."""
         return type(self)([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
+
+
+def describe_some(violations: Sequence[Violation]) -> Sequence[str]:
+    """The first violations in words, and how many more there are."""
+    more = len(violations) - _DESCRIBED
+    told = [each.describe() for each in violations[:_DESCRIBED]]
+    return [*told, f"and {more:,} more"] if more > 0 else told
+
+
+class InvalidOptions(BrokenRules, ValueError):
+    """Options of a training that cannot be read."""
 
 
 class InvalidHouses(BrokenRules):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from numbers import Integral, Real
 
@@ -13,7 +13,7 @@ from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.kinds import Kind as Kind  # noqa: PLC0414  # features are where their kinds are looked for
 from housepredict.domain.texts import tidy
-from housepredict.domain.validation import Rule, Violation, check_value, plain_check, pointer_to, whole_number
+from housepredict.domain.validation import Rule, Violation, check_value, iso_day, plain_check, pointer_to, whole_number
 
 Value = str | int | float | bool
 """A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
@@ -229,15 +229,15 @@ class FeatureSchema:
 
 def _plain(feature: Feature, value: object) -> Value:
     """A checked value as JSON has it, also where it came as a NumPy scalar or a date."""
+    if isinstance(value, date):
+        return iso_day(value)
     if feature.kind is Kind.CATEGORY:
         code = whole_number(value)
         return str(value if code is None else code)
+    if feature.kind is Kind.INTEGER:
+        return int(value)  # type: ignore[call-overload, no-any-return]  # just checked
     if type(value) in (int, float, str, bool):
         return value  # type: ignore[return-value]  # just checked
-    if isinstance(value, datetime):
-        return value.date().isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):

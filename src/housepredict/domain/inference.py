@@ -58,7 +58,6 @@ def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
 
     Raises UnusableSales, saying what to do, if there is no price column, nothing that varies, or too few sales.
     """
-    options = options.with_tidy_names()
     roles = assign_roles(table, options)
     rejected = Counter(table.rejected)
     usable = usable_rows(roles, rejected, table.read_on)

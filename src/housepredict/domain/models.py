@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from enum import StrEnum
 
-from attrs import evolve, field, frozen
-from attrs.validators import and_, gt, lt, optional
+from attrs import field, fields, frozen
 
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
+from housepredict.domain.options import choice, column, columns, encoding, kinds, option, require_valid, seconds, seed
 from housepredict.domain.ranges import out_of_range
-from housepredict.domain.texts import tidy
 from housepredict.domain.verdicts import Verdict
 
 
@@ -40,6 +38,38 @@ class Effort(StrEnum):
     HIGH = "high"
 
 
+def _column(value: str | None) -> str | None:
+    return None if value is None else option(column, value)
+
+
+def _columns(value: Iterable[str]) -> tuple[str, ...]:
+    return option(columns, value)
+
+
+def _kinds(value: Mapping[str, Kind | str]) -> Mapping[str, Kind]:
+    return option(kinds, value)
+
+
+def _algorithm(value: Algorithm | str) -> Algorithm:
+    return option(choice(Algorithm), value)
+
+
+def _effort(value: Effort | str) -> Effort:
+    return option(choice(Effort), value)
+
+
+def _seed(value: int) -> int:
+    return option(seed, value)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else option(seconds, value)
+
+
+def _encoding(value: str | None) -> str | None:
+    return None if value is None else option(encoding, value)
+
+
 @frozen
 class TrainingOptions:
     """What a user may decide about a training; everything else is inferred from the sales.
@@ -49,39 +79,28 @@ class TrainingOptions:
     `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
     `time_limit` is for the search, in seconds; where it ends one, the same options may make another model next time.
     `encoding` is that of a file of text, as Python calls it; None lets its bytes tell.
+
+    Raises:
+        InvalidOptions: with every violation. Enumerations may be given as text, and lists as any iterable but a text.
     """
 
-    price: str | None = None
-    sale_date: str | None = None
-    house_id: str | None = None
-    features: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    kinds: Mapping[str, Kind] = field(factory=dict)
-    closed: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    algorithm: Algorithm = Algorithm.AUTO
-    effort: Effort = Effort.NORMAL
-    seed: int = 42
-    time_limit: float | None = field(default=None, validator=optional(and_(gt(0), lt(math.inf))))
-    encoding: str | None = None
+    price: str | None = field(default=None, converter=_column)
+    sale_date: str | None = field(default=None, converter=_column)
+    house_id: str | None = field(default=None, converter=_column)
+    features: tuple[str, ...] = field(default=(), converter=_columns)
+    exclude: tuple[str, ...] = field(default=(), converter=_columns)
+    kinds: Mapping[str, Kind] = field(factory=dict, converter=_kinds)
+    closed: tuple[str, ...] = field(default=(), converter=_columns)
+    allow: tuple[str, ...] = field(default=(), converter=_columns)
+    algorithm: Algorithm = field(default=Algorithm.AUTO, converter=_algorithm)
+    effort: Effort = field(default=Effort.NORMAL, converter=_effort)
+    seed: int = field(default=42, converter=_seed)
+    time_limit: float | None = field(default=None, converter=_seconds)
+    encoding: str | None = field(default=None, converter=_encoding)
 
-    def with_tidy_names(self) -> TrainingOptions:
-        """Return the options with columns named as they are in a table that was read; see `texts.tidy`."""
-
-        def tidied(names: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(map(tidy, names))
-
-        return evolve(
-            self,
-            price=self.price and tidy(self.price),
-            sale_date=self.sale_date and tidy(self.sale_date),
-            house_id=self.house_id and tidy(self.house_id),
-            features=tidied(self.features),
-            exclude=tidied(self.exclude),
-            kinds={tidy(name): kind for name, kind in self.kinds.items()},
-            closed=tidied(self.closed),
-            allow=tidied(self.allow),
-        )
+    def __attrs_post_init__(self) -> None:
+        """Raise InvalidOptions with every violation."""
+        require_valid({each.name: getattr(self, each.name) for each in fields(type(self))})
 
 
 @frozen

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from attrs import frozen
 
@@ -21,6 +22,8 @@ MAX_MAGNITUDE = 1e15
 
 MAX_TEXT = 200
 """The longest text, in characters."""
+
+_SHOWN = 60  # characters of a value in a message
 
 
 class Rule(StrEnum):
@@ -61,6 +64,55 @@ class Violation:
 def pointer_to(*path: str | int) -> str:
     """The JSON pointer (RFC 6901) of a path of names and positions."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def plain(value: object) -> object:
+    """A value of a program as JSON has it: NumPy's scalars and decimals are Python's, and NaN, NaT and NA are None.
+
+    What a value is not, such as a list, it stays.
+    """
+    kind = type(value)
+    if kind is float:
+        return None if value != value else value
+    if kind is int or kind is str or kind is bool or value is None:
+        return value
+    scalar: Any = value
+    if getattr(value, "shape", None) == ():
+        # nanoseconds, as pandas has them, would become a number
+        is_time = getattr(scalar.dtype, "kind", None) == "M"
+        value = (scalar.astype("datetime64[us]") if is_time else scalar).item()
+    if type(value).__name__ == "NAType" or (isinstance(value, Decimal) and value.is_nan()):
+        return None
+    if isinstance(value, Real | date) and value != value:
+        return None
+    if isinstance(value, Real | Decimal) and not isinstance(value, Integral | float):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf  # refused, whatever its sign
+    return value
+
+
+def plain_values(given: object) -> object:
+    """A mapping of names to plain values; what is no mapping stays as it is."""
+    return {name: plain(value) for name, value in given.items()} if isinstance(given, Mapping) else given
+
+
+def as_number(value: object) -> float | None:
+    """The number that a value is; None if it is none."""
+    number = plain(value)
+    return None if isinstance(number, bool) or not isinstance(number, Real) else float(number)
+
+
+def shown(value: object) -> str:
+    """A value in a message: its beginning, if it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def iso_day(value: date) -> str:
+    """A date without its time, YYYY-MM-DD."""
+    return (value.date() if isinstance(value, datetime) else value).isoformat()
 
 
 def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
@@ -130,6 +182,8 @@ def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
         if abs(code) > MAX_MAGNITUDE:
             return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
         value = str(code)
+    elif isinstance(value, date):
+        value = iso_day(value)
     if not isinstance(value, str):
         return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
     if value in feature.known_categories:

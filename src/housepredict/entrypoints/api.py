@@ -17,11 +17,13 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
+from housepredict.domain.options import choice, option, require_valid
 from housepredict.domain.ports import Progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.trainings import TrainingRecord
 from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgotten, Predict, Training
+from housepredict.domain.validation import plain_values
 from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
 from housepredict.entrypoints.frames import DataFrame, FrameT, frame_of, houses_of
 from housepredict.entrypoints.retraining import what_to_add_to
@@ -79,7 +81,7 @@ class Prices:
         NoExplanation for a version that cannot explain.
         """
         if isinstance(house, Mapping):
-            return self._estimating(explain).one(house)
+            return self._estimating(explain).one(plain_values(house))
         if explain:
             raise TypeError("explain=True is for houses, not for a data frame: see predict_many")
         predictions = self._application.predict.any_number(houses_of(house, self.schema))
@@ -87,15 +89,22 @@ class Prices:
 
     @overload
     def predict_many(
-        self, houses: Sequence[Mapping[str, object]], *, explain: Literal[True]
+        self, houses: Sequence[Mapping[str, object]] | DataFrame, *, explain: Literal[True]
     ) -> Sequence[ExplainedPrediction]: ...
     @overload
     def predict_many(
-        self, houses: Sequence[Mapping[str, object]], *, explain: bool = False
+        self, houses: Sequence[Mapping[str, object]] | DataFrame, *, explain: bool = False
     ) -> Sequence[Prediction]: ...
-    def predict_many(self, houses: Sequence[Mapping[str, object]], *, explain: bool = False) -> Sequence[Prediction]:
-        """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`."""
-        return self._estimating(explain)(houses)
+    def predict_many(
+        self, houses: Sequence[Mapping[str, object]] | DataFrame, *, explain: bool = False
+    ) -> Sequence[Prediction]:
+        """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`.
+
+        The houses of a data frame are estimated as those of a list; `predict` makes a frame of them.
+        """
+        if isinstance(houses, Sequence):
+            return self._estimating(explain)([plain_values(each) for each in houses])
+        return self._estimating(explain)(houses_of(houses, self.schema))
 
     def predict_file(
         self,
@@ -134,11 +143,13 @@ class Prices:
         `with_recorded` adds the sales that came back of houses that were estimated. Without a file it adds them to that
         of the promoted version, with its options if none are given; where that is not to be had, they are all there is.
 
-        `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel or
-        MissingExtra; what was promoted before then stays so.
+        `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel,
+        InvalidOptions or MissingExtra; what was promoted before then stays so.
         """
-        policy, location = PromotionPolicy(promote), None if sales is None else fspath(sales)
+        policy = option(choice(PromotionPolicy), promote)
+        require_valid({"promote": policy})
         options = options or TrainingOptions()
+        location = None if sales is None else _path(sales)
         if with_recorded:
             location, options = what_to_add_to(self._application, location, options)
         source = self._application.sales_source(location, options if with_recorded else None, options.encoding)
@@ -230,14 +241,16 @@ class Prices:
         same call is recorded once. Raises InvalidSales with every violation, RepeatedKey for another sale with a known
         key, or RepositoryUnavailable.
         """
-        return self._application.record_sales.one({"prediction": prediction, "price": price, "date": sold_on}, key)
+        return self._application.record_sales.one(
+            plain_values({"prediction": prediction, "price": price, "date": sold_on}), key
+        )
 
     def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[ReturnedSale]:
         """Remember a batch, all or nothing, each `{"prediction": id, "price": price, "date": day}`; see `record_sale`.
 
         Pointers begin with the position: `/3/price`.
         """
-        return self._application.record_sales(sales, key)
+        return self._application.record_sales([plain_values(each) for each in sales], key)
 
     def accuracy(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
         """How far estimates were off, as a whole and by model version, by what was sold from `since` to `until`.
@@ -257,6 +270,15 @@ class Prices:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _path(sales: object) -> str:
+    if not isinstance(sales, str | PathLike):
+        raise TypeError(
+            f"sales must be the path of a CSV or Parquet file, or None, not {type(sales).__name__}: write a data frame "
+            'to a file first, such as with frame.to_csv("sales.csv", index=False)'
+        )
+    return fspath(sales)
 
 
 def _silent(_done: int, _total: int) -> None:

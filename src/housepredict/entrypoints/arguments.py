@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import codecs
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from housepredict import __version__
 from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
+from housepredict.domain.options import choice, column, encoding, seconds, seed
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.record_commands import add_record_commands
 from housepredict.entrypoints.sales_commands import add_sales_commands
 
+T = TypeVar("T")
 Command = Callable[[Application, argparse.Namespace], int]
 
 SHELLS = ("bash", "zsh", "fish")
@@ -54,9 +54,19 @@ def pairs(texts: Sequence[str]) -> Sequence[tuple[str, str]]:
 
 def _typed(text: str) -> tuple[str, Kind]:
     name, kind = _pair(text)
-    if kind not in list(Kind):
-        raise argparse.ArgumentTypeError(f"{kind!r} is no kind: choose from {', '.join(Kind)}")
-    return name, Kind(kind)
+    return name, _option(choice(Kind))(kind)
+
+
+def _option(read: Callable[[Any], T]) -> Callable[[str], T]:
+    """An option that training reads, as argparse wants it."""
+
+    def value(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
 
 
 def _limit(text: str) -> int:
@@ -65,21 +75,18 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _encoding(text: str) -> str:
+def _number(text: str, number: type[int | float]) -> int | float | None:
     try:
-        return codecs.lookup(text).name
-    except LookupError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no encoding, such as utf-8, cp1252 or gb18030") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
+        return number(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
-    return seconds
+        return None
+
+
+_read_column = _option(column)
+_read_policy = _option(choice(PromotionPolicy))
+_read_encoding = _option(encoding)
+_read_seed = _option(lambda text: seed(_number(text, int)))
+_read_seconds = _option(lambda text: seconds(_number(text, float)))
 
 
 def _port(text: str) -> int:
@@ -165,7 +172,11 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
 
     migrate = add("migrate", "Bring the tables in PostgreSQL up to date; safe when many start at once.")
     migrate.add_argument(
-        "--wait", type=_seconds, default=0.0, metavar="SECONDS", help="how long a server that starts has to answer (0)"
+        "--wait",
+        type=_read_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a server that starts has to answer (0)",
     )
 
     completion = add("completion", "Print a script that completes commands and options in your shell.")
@@ -182,42 +193,67 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         "--from-sales", action="store_true",
         help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
     )  # fmt: skip
-    train.add_argument("--encoding", type=_encoding, metavar="NAME", help=_ENCODING_HELP)
-    train.add_argument("--price", metavar="COLUMN", help="the column of sale prices; found by its name if not given")
-    train.add_argument("--sale-date", metavar="COLUMN", help="the column that says when the house was sold")
-    train.add_argument("--house-id", metavar="COLUMN", help="the column that names the house, to tell resales apart")
+    train.add_argument("--encoding", type=_read_encoding, metavar="NAME", help=_ENCODING_HELP)
     train.add_argument(
-        "--feature", action="append", default=[], metavar="COLUMN", help="use these columns alone (repeatable)"
+        "--price", type=_read_column, metavar="COLUMN", help="the column of sale prices; found by its name if not given"
     )
     train.add_argument(
-        "--exclude", action="append", default=[], metavar="COLUMN", help="use no such column (repeatable)"
+        "--sale-date", type=_read_column, metavar="COLUMN", help="the column that says when the house was sold"
+    )
+    train.add_argument(
+        "--house-id", type=_read_column, metavar="COLUMN", help="the column that names the house, to tell resales apart"
+    )
+    train.add_argument(
+        "--feature",
+        action="append",
+        type=_read_column,
+        default=[],
+        metavar="COLUMN",
+        help="use these columns alone (repeatable)",
+    )
+    train.add_argument(
+        "--exclude",
+        action="append",
+        type=_read_column,
+        default=[],
+        metavar="COLUMN",
+        help="use no such column (repeatable)",
     )
     train.add_argument(
         "--type", action="append", default=[], type=_typed, metavar="COLUMN=KIND",
         help=f"what a column is: {', '.join(Kind)} (repeatable)",
     )  # fmt: skip
     train.add_argument(
-        "--closed", action="append", default=[], metavar="COLUMN",
+        "--closed", action="append", type=_read_column, default=[], metavar="COLUMN",
         help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
     )  # fmt: skip
     train.add_argument(
-        "--allow", action="append", default=[], metavar="COLUMN",
+        "--allow", action="append", type=_read_column, default=[], metavar="COLUMN",
         help="use this column though it seems to give the price away (repeatable)",
     )  # fmt: skip
     train.add_argument(
-        "--algorithm", type=Algorithm, choices=list(Algorithm), default=Algorithm.AUTO,
+        "--algorithm", type=_option(choice(Algorithm)), choices=list(Algorithm), default=Algorithm.AUTO,
         help="auto (what does best in cross-validation; a line for --synthetic), or one of the others",
     )  # fmt: skip
     train.add_argument(
-        "--effort", type=Effort, choices=list(Effort), default=Effort.NORMAL, help="how much to search (normal)"
+        "--effort",
+        type=_option(choice(Effort)),
+        choices=list(Effort),
+        default=Effort.NORMAL,
+        help="how much to search (normal)",
     )
     train.add_argument(
-        "--promote", type=PromotionPolicy, choices=list(PromotionPolicy), default=PromotionPolicy.IF_BETTER,
+        "--promote", type=_read_policy, choices=list(PromotionPolicy), default=PromotionPolicy.IF_BETTER,
         help="whether the version is to serve: if-better compares it with the promoted one on the sales held out",
     )  # fmt: skip
-    train.add_argument("--seed", type=int, default=42, help="for whatever is drawn by chance (42)")
     train.add_argument(
-        "--time-limit", type=_seconds, metavar="SECONDS",
+        "--seed",
+        type=_read_seed,
+        default=42,
+        help="for whatever is drawn by chance (42)",
+    )
+    train.add_argument(
+        "--time-limit", type=_read_seconds, metavar="SECONDS",
         help="end the search after so long, with the best of what was compared; the result depends on the machine then",
     )  # fmt: skip
 
@@ -228,7 +264,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predict.add_argument(
         "-o", "--output", metavar="PRICES", help="write the rows of a file with their prices to this file, - for stdout"
     )
-    predict.add_argument("--encoding", type=_encoding, metavar="NAME", help=_ENCODING_HELP)
+    predict.add_argument("--encoding", type=_read_encoding, metavar="NAME", help=_ENCODING_HELP)
     predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)

@@ -12,6 +12,7 @@ from attrs import define, field
 from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
+from housepredict.adapters.interrupts import held_back
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.proven_loader import ProvenLoader
 from housepredict.domain.combined_sales import CombinedSales
@@ -163,6 +164,7 @@ class Application(Storage):
             self.clock,
             self.trainings,
             CgroupRoom(),
+            held_back,
         )
 
     @cached_property

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from uuid import UUID
 
 from housepredict.domain import errors
 from housepredict.domain.explanations import ExplainedPrediction
@@ -37,6 +40,7 @@ EXIT_CODE_OF: Mapping[type[errors.HousepredictError], int] = {
     errors.TrainingBroken: 1,
     errors.RepeatedKey: 1,
     errors.InvalidSettings: 2,
+    errors.InvalidOptions: 2,
     errors.BrokenRules: 3,
     errors.ErasedSales: 3,
     errors.ErasedPredictions: 3,
@@ -58,8 +62,8 @@ EXIT_CODE_OF: Mapping[type[errors.HousepredictError], int] = {
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
     """Run a command; the process's own arguments by default. Returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         settings = read_settings(
             data_dir=options.data_dir,
             demo=getattr(options, "demo", None) or None,
@@ -72,18 +76,23 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             command: Command = options.command
             return command(opened, options)
     except errors.BrokenRules as error:
-        for violation in error.violations:
-            print(f"housepredict: {violation.describe()}", file=sys.stderr)
-        return 3
+        for told in errors.describe_some(error.violations):
+            print(f"housepredict: {told}", file=sys.stderr)
+        return _exit_code(error)
     except errors.HousepredictError as error:
         print(f"housepredict: {error}", file=sys.stderr)
-        return next(EXIT_CODE_OF[each] for each in type(error).__mro__ if each in EXIT_CODE_OF)
+        return _exit_code(error)
     except BrokenPipeError:
         # whoever read the output has seen enough; keep the interpreter from complaining as it flushes
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123  # lives as long as the process
         return 0
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        print("; ".join(["housepredict: interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _exit_code(error: errors.HousepredictError) -> int:
+    return next(EXIT_CODE_OF[each] for each in type(error).__mro__ if each in EXIT_CODE_OF)
 
 
 def _serve(application: Application, _options: argparse.Namespace) -> int:
@@ -97,11 +106,11 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         price=options.price,
         sale_date=options.sale_date,
         house_id=options.house_id,
-        features=tuple(options.feature),
-        exclude=tuple(options.exclude),
+        features=options.feature,
+        exclude=options.exclude,
         kinds=dict(options.type),
-        closed=tuple(options.closed),
-        allow=tuple(options.allow),
+        closed=options.closed,
+        allow=options.allow,
         algorithm=options.algorithm,
         effort=options.effort,
         seed=options.seed,
@@ -118,8 +127,16 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     source = application.sales_source(
         location, training_options if options.from_sales else None, training_options.encoding
     )
-    with progress_bar(sys.stderr, "training") as progress:
-        training = application.train(source, training_options, progress, options.promote)
+    begun: list[UUID] = []
+    try:
+        with progress_bar(sys.stderr, "training") as progress:
+            training = application.train(source, training_options, progress, options.promote, begun=begun.append)
+    except KeyboardInterrupt as interrupt:
+        with suppress(errors.HousepredictError):
+            outcome = application.trainings.get(begun[0]).outcome if begun else None
+            stored = outcome and outcome.version
+            interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
+        raise
     if options.json:
         report.print_json(report.training_document(training))
     else:
@@ -165,6 +182,7 @@ def _cancel_training(application: Application, options: argparse.Namespace) -> i
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
+    application.records.require_all()
     if options.json:
         report.print_json({"predictions": [report.prediction_document(each) for each in predictions]})
     else:
@@ -174,6 +192,7 @@ def _predictions(application: Application, options: argparse.Namespace) -> int:
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
+    application.records.require_all()
     if options.json:
         report.print_json(drift_document(drift))
     else:

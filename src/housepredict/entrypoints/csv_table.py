@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from housepredict.domain.texts import tidy
 
 _BOM = "\ufeff"
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How Excel's workbooks begin, the new ones as any ZIP archive."""
 
 # a cell of 131,072 characters, Python's limit, is short for the outline of a parcel
 csv.field_size_limit(sys.maxsize)
@@ -25,6 +27,8 @@ def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]
     Empty lines are left out, and rows of empty cells above the header and at the end. Between others these are rows:
     whoever counts the answers would miss them.
     """
+    if content.startswith(_WORKBOOKS):
+        raise NoTable("is an Excel workbook or a ZIP archive: export it as CSV in UTF-8")
     try:
         text = content.decode().removeprefix(_BOM)
     except UnicodeDecodeError as error:

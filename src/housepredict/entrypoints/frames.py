@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date
-from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from housepredict.domain.errors import InvalidHouses, MissingExtra
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.features import FeatureSchema
+from housepredict.domain.options import did_you_mean
 from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
-from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.domain.validation import Rule, Violation, plain, pointer_to
 
 COLUMNS = PRICE_COLUMNS[:-1]
 """What a frame of predictions has; errors are raised."""
@@ -35,7 +34,11 @@ FrameT = TypeVar("FrameT", bound=DataFrame)
 def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, object]]:
     """The rows of a frame as houses: of its columns those that are features, and of a row what is not missing.
 
-    Raises TypeError for what is no data frame, InvalidHouses for two columns of one feature, and MissingExtra.
+    Raises:
+        InvalidHouses: with every violation, if the column of a required feature is missing, which is named once, or if
+            two columns are one feature.
+        TypeError: for what is no data frame.
+        MissingExtra: without narwhals.
     """
     opened = _opened(frame)
     found = [(feature, column) for column in opened.columns if (feature := schema.named(column))]
@@ -44,10 +47,28 @@ def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, 
         raise InvalidHouses(
             [Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in repeated]
         )
-    columns = {feature.name: _values(opened[column], feature.kind) for feature, column in found}
-    return [
-        {name: values[row] for name, values in columns.items() if values[row] is not None} for row in range(len(opened))
+    columns = [
+        (feature.name, list(map(plain, opened[column].to_list())), feature.required) for feature, column in found
     ]
+    houses = [
+        {name: values[row] for name, values, required in columns if required or values[row] is not None}
+        for row in range(len(opened))
+    ]
+    if absent := [each.name for each in schema.features if each.required and each.name not in counts]:
+        others = [each for each in opened.columns if schema.named(each) is None]
+        raise InvalidHouses(
+            [
+                Violation(pointer_to(name), Rule.MISSING, f"is a column that is missing{did_you_mean(name, others)}")
+                for name in absent
+            ]
+            + [
+                violation
+                for row, house in enumerate(houses)
+                for violation in schema.violations(house, row)
+                if violation.pointer not in {pointer_to(row, name) for name in absent}
+            ]
+        )
+    return houses
 
 
 def frame_of(predictions: Sequence[Prediction], like: FrameT) -> FrameT:
@@ -77,23 +98,3 @@ def _opened(frame: DataFrame) -> Any:
         raise TypeError(
             f"a house is a mapping, and several are a list for predict_many or a data frame, not {kind}"
         ) from error
-
-
-def _values(column: Any, kind: Kind) -> list[object]:
-    missing = column.is_null().to_list()
-    return [
-        None if is_missing else _plain(value, kind) for value, is_missing in zip(column.to_list(), missing, strict=True)
-    ]
-
-
-def _plain(value: object, kind: Kind) -> object:
-    """A value as a house has it. Columns of whole numbers that lack some are floats in pandas."""
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, float) and value != value:
-        return None
-    if isinstance(value, float) and kind in (Kind.INTEGER, Kind.CATEGORY) and value.is_integer():
-        return int(value)
-    if isinstance(value, date) and kind is Kind.CATEGORY:
-        return str(value)
-    return value

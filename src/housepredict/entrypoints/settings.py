@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import evolve, field, fields, frozen
+from attrs import field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
@@ -150,9 +150,17 @@ def settings_and_origins(
     for secret in SECRETS:
         if f"{secret}_file" in values:
             values[secret], origins[secret] = values.pop(f"{secret}_file"), [f"{PREFIX}{secret.upper()}_FILE"]
-    settings = Settings(data_dir=Path(values.pop("data_dir") or user_data_path("housepredict")), **values)
-    settings = evolve(settings, data_dir=settings.data_dir.expanduser().absolute())
+    settings = Settings(data_dir=_folder(values.pop("data_dir")), **values)
     return settings, {each.name: origins[each.name] for each in fields(Settings) if each.name in origins}
+
+
+def _folder(given: Path | None) -> Path:
+    """The data folder. Raises InvalidSettings where it follows from a home or a working folder that is not there."""
+    try:
+        return (given or user_data_path("housepredict")).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        lacking = "this user has no home folder" if isinstance(error, RuntimeError) else "there is no working folder"
+        raise InvalidSettings([f"{PREFIX}DATA_DIR must be set to an absolute path: {lacking}"]) from error
 
 
 def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from housepredict.domain.models import (
     TrainingSource,
     digests_of,
 )
+from housepredict.domain.texts import tidy
 from housepredict.domain.verdicts import Performance
 from housepredict.testing.drawing import Drawing
 
@@ -41,7 +42,12 @@ _drawing = Drawing(
         **_PLAIN,
         Coverage: _rules.builds(Coverage, level=st.sampled_from((80, 90))),
         Performance: _rules.builds(Performance, error=st.floats(0, 50)),
-        TrainingOptions: _rules.builds(TrainingOptions, seed=st.integers(0, 2**32 - 1), time_limit=_TIME_LIMITS),
+        TrainingOptions: Drawing({**_PLAIN, str: _TEXTS.map(tidy).filter(bool)}).builds(
+            TrainingOptions,
+            seed=st.integers(0, 2**32 - 1),
+            time_limit=_TIME_LIMITS,
+            encoding=st.none() | st.sampled_from(("utf-8", "cp1250")),
+        ),
     }
 )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count, delayed
 
 from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
+from housepredict.adapters.sklearn_model.processes import results_of
 from housepredict.adapters.sklearn_model.recipes import Recipe, make
 from housepredict.adapters.sklearn_model.search import enough_of, folds_of
 from housepredict.adapters.sklearn_model.spread import how_sure
@@ -28,8 +29,9 @@ def again(schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: in
     known = enough_of(len(plain))
     kept, others = known[folds[known] == 0], known[folds[known] != 0]
     table, blind_table = parts = [with_levels(plain, folds), with_levels(plain.rows(others), folds[others])]
-    fits = Parallel(n_jobs=min(len(parts), cpu_count()), max_nbytes=None)
-    model, blind = fits(delayed(make)(recipe, part, seed) for part in parts)
+    fits = (delayed(make)(recipe, part, seed) for part in parts)
+    with results_of(fits, min(len(parts), cpu_count())) as results:
+        model, blind = results
     log_prices = blind.predict(plain.rows(kept).seen_by(blind_table.columns))
     own_folds = folds_of([sales[row].house_key for row in kept.tolist()])
     spread, calibration = how_sure(table.rows(kept), log_prices, own_folds, seed)

@@ -75,10 +75,16 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803  # scikit-learn's name
-        """Learn from houses and their prices. Raises ValueError, or UnusableSales for what is no model to be had of."""
+        """Fit the model to houses and their prices.
+
+        Raises:
+            ValueError: for an X or y that cannot be read.
+            InvalidOptions: for parameters that cannot be read, each with "did you mean".
+            UnusableSales: if no model can be trained on these sales.
+        """
         options = TrainingOptions(
-            algorithm=Algorithm(self.algorithm),
-            effort=Effort(self.effort),
+            algorithm=self.algorithm,
+            effort=self.effort,
             seed=self._seed(),
             time_limit=self.time_limit,
         )

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from attrs import frozen
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 
 from housepredict.adapters.sklearn_model.levels import with_levels
+from housepredict.adapters.sklearn_model.processes import results_of
 from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, fit_trees, start
 from housepredict.domain.ports import Progress
 
@@ -82,15 +83,15 @@ def search(
     order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
     begun = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
     kept: dict[_Kept, NDArray[np.float64]] = {}
-    parallel = Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="n_jobs", max_nbytes=None)
-    results = parallel(delayed(_kept_out)(*task, table, folds, seed) for task in begun)
     done = 0
-    # fewer results than tasks if it was over
-    for (recipe, fold, loss), predicted in zip(order, results, strict=False):
-        done += 1
-        for trees, values in predicted.items():
-            kept.setdefault((recipe, loss, trees), np.empty(len(table)))[folds == fold] = values
-        progress(done, len(tasks))
+    fits = (delayed(_kept_out)(*task, table, folds, seed) for task in begun)
+    with results_of(fits, jobs, pre_dispatch="n_jobs") as results:
+        # fewer results than tasks if it was over
+        for (recipe, fold, loss), predicted in zip(order, results, strict=False):
+            done += 1
+            for trees, values in predicted.items():
+                kept.setdefault((recipe, loss, trees), np.empty(len(table)))[folds == fold] = values
+            progress(done, len(tasks))
     if done < len(tasks):
         progress(done, done)  # there will be no more
     unfinished = {recipe for recipe, *_ in order[done:]}

@@ -196,7 +196,8 @@ class SpooledPredictions:
     def _complete(self, ask: Callable[[PredictionRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
-            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._fault}")
+            reason = self._fault or "the database has not answered yet"
+            raise RepositoryUnavailable(f"predictions cannot be looked for: {reason}")
         try:
             return ask(self._behind)
         except RepositoryUnavailable as error:

@@ -66,6 +66,10 @@ class Records:
             yield from page
             first = UUID(int=page[-1].id.int + 1)
 
+    def require_all(self) -> None:
+        """Raise RepositoryUnavailable while some predictions cannot be read: what waits in a spool is not all."""
+        self._predictions.between(_FIRST_OF_ALL, _FIRST_OF_ALL, 1)
+
     def erase(self, ids: Sequence[UUID | str | int]) -> Forgotten:
         """Forget predictions for good, by their ids or their numbers in the tutorial's table, and the sales of them.
 

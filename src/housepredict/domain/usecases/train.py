@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
 from attrs import define, evolve, frozen
@@ -58,7 +59,10 @@ class Training:
 
 @define
 class Train:
-    """Train a model version on sales, evaluate it on sales held out, keep it, and promote it if it deserves it."""
+    """Train a model version on sales, evaluate it on sales held out, keep it, and promote it if it deserves it.
+
+    `uninterrupted` is the context in which a version is stored, promoted and logged.
+    """
 
     _trainer: Trainer
     _load: PredictorLoader
@@ -67,6 +71,7 @@ class Train:
     _clock: Clock
     _trainings: Trainings
     _room: Room
+    _uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __call__(
         self,
@@ -102,11 +107,12 @@ class Train:
             self._load(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
-            run.about_to_keep()
-            self._models.add(version, fitted.artefact)
-            if verdict.promoted:
-                self._models.promote(version.name)
-            run.succeeded(version.name, verdict)
+            with self._uninterrupted():
+                run.about_to_keep()
+                self._models.add(version, fitted.artefact)
+                if verdict.promoted:
+                    self._models.promote(version.name)
+                run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
     def again(self, version: ModelVersion, progress: Progress, *, begun: Begun = to_nobody) -> Training:

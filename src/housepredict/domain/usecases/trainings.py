@@ -66,14 +66,16 @@ class Run:
         _unless_cancelled(self._log.keep(self.id))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Say what came of it."""
-        self._outcome = Outcome.success(version, verdict)
+        """Log what came of it: whatever follows, the version is stored."""
+        self.end(Outcome.success(version, verdict))
 
-    def end(self, outcome: Outcome | None = None) -> None:
-        """Log the end: a success, unless something else is given."""
-        outcome = outcome or self._outcome
+    def end(self, outcome: Outcome | None) -> None:
+        """Log the end, once."""
+        if self._outcome:
+            return
         if outcome is None:
             raise ValueError("a training that ends well has made something")
+        self._outcome = outcome
         with suppress(*_LOG_LOST):  # it is what it is, and whoever reads the log finds out that it is over
             self._log.end(self.id, self._clock.now(), outcome)
 
@@ -99,15 +101,15 @@ class Trainings:
                 if each.outcome is None:
                     self.over(each.id)
             [id_] = self._ids.take(1, self._clock.now())
-            self._log.begin(TrainingRecord(id_, self._clock.now(), source.location, source.with_recorded))
             run = Run(id_, self._log, self._clock, progress)
             try:
+                self._log.begin(TrainingRecord(id_, self._clock.now(), source.location, source.with_recorded))
                 begun(id_)
                 yield run
             except BaseException as error:
                 run.end(_outcome_of(error))
                 raise
-            run.end()
+            run.end(None)
 
     def get(self, training: UUID) -> TrainingRecord:
         """A training. Raises UnknownTraining or ModelStoreUnavailable."""

@@ -18,7 +18,7 @@ from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.negotiation import VARY, prefers_html
 from housepredict.entrypoints.http.pages import of_version
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.requests import application_of, read_body
+from housepredict.entrypoints.http.requests import application_of, require_no_body
 from housepredict.entrypoints.models_report import models_document
 from housepredict.entrypoints.version_report import model_document, version_document
 
@@ -55,8 +55,7 @@ async def rollback(request: Request) -> Response:
 async def _moved(request: Request, move: Callable[[Application], ModelVersion]) -> Response:
     application = application_of(request)
     require_access(request)
-    estimator = request.app.state.estimator
-    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+    await require_no_body(request)
 
     def moved() -> dict[str, Any]:
         version = _found(request.path_params.get("name"), lambda: move(application))

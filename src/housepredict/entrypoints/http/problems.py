@@ -185,6 +185,8 @@ def _known(error: errors.HousepredictError, kind: _Kind) -> Problem:
 def _invalid(error: errors.BrokenRules) -> Problem:
     """A missing feature is a 400, as in the tutorial; everything else that is wrong with a house or a sale a 422."""
     violations = error.violations
+    if isinstance(error, errors.InvalidOptions):
+        return Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
     if isinstance(error, errors.InvalidSales):
         return Problem("invalid-sales", 422, "This is no sale of a house", summary(violations), violations)
     missing = next((each for each in violations if each.rule is Rule.MISSING), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import json
 from codecs import BOM_UTF8
 from collections import Counter
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from housepredict.domain.errors import BrokenRules
+from housepredict.domain.options import encoding
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.codings import is_packed, unpacked
@@ -26,6 +26,8 @@ from housepredict.entrypoints.http.problems import NotStarted, Problem
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
 UPLOAD = "housepredict.upload"
 """Where the scope of a request has the bytes that its body may have, if those are more than HOUSEPREDICT_MAX_BODY."""
+CSV_TYPES = ("text/csv", "application/csv", "text/comma-separated-values", "application/vnd.ms-excel")
+"""What clients call CSV; browsers on Windows send the last."""
 _LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
 
 
@@ -39,7 +41,7 @@ def application_of(request: Request) -> Application:
 
 def require_json(headers: Headers) -> None:
     """Raise a Problem unless the body is said to be JSON in UTF-8."""
-    if not _is_json(_media_type(headers)):
+    if not _is_json(_utf8_type(headers)):
         raise Problem(
             "unsupported-media-type",
             415,
@@ -51,32 +53,31 @@ def require_json(headers: Headers) -> None:
 
 def is_csv(headers: Headers) -> bool:
     """Whether the body is said to be CSV, see csv_body. Raises a Problem unless it is that or JSON in UTF-8."""
-    media_type = _media_type(headers)
-    if media_type != "text/csv" and not _is_json(media_type):
-        if charset_of(headers) is not None:
+    named = _utf8_type(headers)
+    if named not in CSV_TYPES and not _is_json(named):
+        if media_type(headers) in CSV_TYPES and charset_of(headers) is not None:
             return True
         raise Problem(
             "unsupported-media-type",
             415,
             "Only JSON and CSV are understood",
-            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`.",
+            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`; a file with "
+            "`curl --data-binary @file.csv -H 'Content-Type: text/csv'`.",
             headers={"Accept": "application/json, text/csv"},
         )
-    return media_type == "text/csv"
+    return named in CSV_TYPES
 
 
 def charset_of(headers: Headers) -> str | None:
     """The encoding other than UTF-8 that a CSV body is said to be in, as Python calls it."""
-    types = headers.getlist("content-type")
     message = Message()
-    message["content-type"] = types[0] if len(types) == 1 else ""
+    named = media_type(headers)
+    is_text = named in CSV_TYPES or named.startswith("text/")
+    message["content-type"] = headers.get("content-type", "") if is_text else ""
     charset = message.get_content_charset()
-    if message.get_content_type() != "text/csv" or charset is None:
-        return None
     try:
-        name = codecs.lookup(charset).name
-        "".encode(name)  # Python has codecs that are no encodings of text
-    except (LookupError, ValueError):
+        name = encoding(charset)
+    except ValueError:
         return None
     return None if name == "utf-8" else name
 
@@ -92,14 +93,31 @@ def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
         raise error([Violation("", Rule.TYPE, f"is not in {charset}, as its Content-Type says")]) from None
 
 
-def _media_type(headers: Headers) -> str:
-    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+def media_type(headers: Headers) -> str:
+    """The type of the body, in lower case: empty where there is none, and all of them where there are several."""
     types = headers.getlist("content-type")
-    if len(types) != 1:
-        return ""
-    media_type, *parameters = (part.strip().lower() for part in types[0].split(";"))
+    return ", ".join(types).lower() if len(types) > 1 else "".join(types).partition(";")[0].strip().lower()
+
+
+def _utf8_type(headers: Headers) -> str:
+    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+    parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")[1:]]
     charsets = [each.partition("=")[2].strip('"') for each in parameters if each.startswith("charset")]
-    return media_type if set(charsets) <= {"utf-8", "utf8"} else ""
+    return media_type(headers) if set(charsets) <= {"utf-8", "utf8"} else ""
+
+
+def is_nothing(body: bytes) -> bool:
+    """Whether a body says nothing: it is blank, or an empty JSON object."""
+    return b"".join(body.split()) in (b"", b"{}")
+
+
+async def require_no_body(request: Request) -> None:
+    """Raise a Problem for a body where none is expected: it would be ignored."""
+    estimator = request.app.state.estimator
+    body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+    if not is_nothing(body):
+        detail = "This route takes no body. What it needs is in its path: see `GET /`."
+        raise Problem("unsupported-media-type", 415, "No body is expected", detail)
 
 
 def _is_json(media_type: str) -> bool:

@@ -23,8 +23,16 @@ from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import listed
-from housepredict.entrypoints.http.requests import application_of, charset_of, read_body
-from housepredict.entrypoints.http.uploads import kind_of_sales, receive_upload, retraining_request, training_request
+from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
+from housepredict.entrypoints.http.uploads import (
+    Body,
+    announces_sales,
+    receive_upload,
+    require_type,
+    retraining_request,
+    suffix_of,
+    training_request,
+)
 from housepredict.entrypoints.training_jobs import Job
 from housepredict.entrypoints.training_process import TrainingRequest
 from housepredict.entrypoints.training_report import training_record_document
@@ -35,13 +43,7 @@ async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
     require_access(request)
-    kind = kind_of_sales(request.headers, reads_parquet=application.reads_parquet)
-    asked = training_request(request.query_params) if kind else retraining_request(request.query_params)
-    if (charset := charset_of(request.headers)) and asked.options.encoding is None:
-        asked = evolve(asked, options=evolve(asked.options, encoding=charset))
-    # before anything large is sent for nothing
-    await run_in_threadpool(application.trainings.require_none)
-    wanted = await _wanted(request, application, asked, kind)
+    wanted = await _wanted(request, application)
     try:
         job = await run_in_threadpool(application.training_jobs.start, wanted)
     except BaseException:
@@ -59,14 +61,33 @@ async def train(request: Request) -> Response:
     return await run_in_threadpool(_made, application, job)
 
 
-async def _wanted(
-    request: Request, application: Application, asked: TrainingRequest, kind: str | None
-) -> TrainingRequest:
-    estimator = request.app.state.estimator
-    if kind is not None:
-        upload = await receive_upload(request, application.settings, kind, estimator.body_timeout)
-        return evolve(asked, location=str(upload))
-    await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
+async def _wanted(request: Request, application: Application) -> TrainingRequest:
+    timeout = request.app.state.estimator.body_timeout
+
+    async def asked() -> TrainingRequest:
+        require_type(request, reads_parquet=application.reads_parquet)
+        require_length(request.headers, application.settings.max_upload, "MAX_UPLOAD")
+        request.scope[UPLOAD] = application.settings.max_upload
+        found = training_request(request.query_params)
+        if (charset := charset_of(request.headers)) and found.options.encoding is None:
+            found = evolve(found, options=evolve(found.options, encoding=charset))
+        await run_in_threadpool(application.trainings.require_none)
+        return found
+
+    # before anything large is sent for nothing
+    sales = await asked() if announces_sales(request.headers) else None
+    body = await Body.begun(request, timeout)
+    if sales is None and body.is_empty:
+        return await _again(request, application)
+    sales = sales or await asked()
+    suffix = suffix_of(request, body.first, reads_parquet=application.reads_parquet)
+    return evolve(sales, location=str(await receive_upload(body, application.settings, suffix)))
+
+
+async def _again(request: Request, application: Application) -> TrainingRequest:
+    """How to train on the sales of the version in service. Raises a Problem, TrainingInProgress or NoModel."""
+    asked = retraining_request(request.query_params)
+    await run_in_threadpool(application.trainings.require_none)
     await run_in_threadpool(application.live_model.look)  # what was promoted a moment ago is what is trained again
     if asked.with_recorded:
         return asked

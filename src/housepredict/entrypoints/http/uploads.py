@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import hashlib
 import logging
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
+from attrs import define
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
+from housepredict.domain.options import choice, column, encoding, seconds, seed
 from housepredict.domain.promotion import PromotionPolicy
-from housepredict.domain.validation import Rule, Violation, pointer_to, text_problem
+from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import from_sales, given, invalid_query
-from housepredict.entrypoints.http.requests import UPLOAD, require_length, too_large, too_late
+from housepredict.entrypoints.http.requests import CSV_TYPES, is_nothing, media_type, too_large, too_late
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_process import TrainingRequest
 
@@ -34,57 +36,130 @@ _log = logging.getLogger(__name__)
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds in which nothing more came
 _PIECE = 1024 * 1024  # bytes that are written at a time
-TYPES: Mapping[str, str] = {
-    "text/csv": ".csv",
-    "application/gzip": ".csv.gz",
-    "application/x-gzip": ".csv.gz",
-    "application/vnd.apache.parquet": ".parquet",
+TYPES = (
+    *CSV_TYPES,
+    "text/tab-separated-values",
+    "text/plain",
+    "application/gzip",
+    "application/x-gzip",
+    "application/vnd.apache.parquet",
+    "application/x-parquet",
+    "application/octet-stream",
+    "binary/octet-stream",
+)
+"""What sales may be sent as. What they are, their first bytes tell: clients guess types by the names of files."""
+
+_PACKED = {each for each in TYPES if "gzip" in each or "parquet" in each}
+_GZIP, _PARQUET, _ZIP, _OLE = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\{|\[\s*[\[\]{"\d-])')
+_FIRST = 64
+"""The first bytes of a body, which tell what it is."""
+
+
+@define
+class Body:
+    """The body of a request to train: its first bytes are read, and the rest is not."""
+
+    _request: Request
+    _seconds: float | None
+    first: bytes
+    more: bool
+
+    @classmethod
+    async def begun(cls, request: Request, seconds: float | None) -> Self:
+        """Read as much as tells what it is. Each part has to come within `seconds`; None where the server sees to that.
+
+        Raises a Problem, or ClientDisconnect.
+        """
+        body = cls(request, seconds, b"", more=True)
+        while body.more and len(body.first) < _FIRST:
+            body.first += await body.part()
+        return body
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is sent: the tutorial's clients send no body, or an empty JSON object."""
+        return not self.more and is_nothing(self.first)
+
+    async def part(self) -> bytes:
+        """The next part of it."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                message = await self._request.receive()
+        except TimeoutError:
+            raise too_late() from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self.more = message.get("more_body", False)
+        part: bytes = message.get("body", b"")
+        return part
+
+
+def announces_sales(headers: Headers) -> bool:
+    """Whether the headers alone show that the body is not empty."""
+    length = headers.get("content-length", "")
+    return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST)
+
+
+def require_type(request: Request, *, reads_parquet: bool) -> None:
+    """Raise a Problem unless the body has a type and a coding in which sales can be sent."""
+    named, coding = media_type(request.headers), request.headers.get("content-encoding", "identity").strip().lower()
+    if named and named not in TYPES:
+        workbook = "spreadsheet" in named or "ms-excel" in named
+        why = _WORKBOOK if workbook else _WHY.get(named, "This Content-Type is not supported.")
+        raise _unsupported(request, why, reads_parquet=reads_parquet)
+    if coding != "identity" and (named in _PACKED or coding not in ("gzip", "x-gzip")):
+        raise _unsupported(request, "This Content-Encoding is not supported.", reads_parquet=reads_parquet)
+
+
+_WORKBOOK = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV, or unpack the archive."
+_WHY: Mapping[str, str] = {
+    "application/x-www-form-urlencoded": "A form is not a file of sales, and `curl -d` removes its line breaks.",
+    "multipart/form-data": "A form is not a file of sales: send the file itself as the body, without `-F`.",
+    "application/json": "JSON is not supported for training sales.",
+    "application/zip": _WORKBOOK,
 }
-MAX_SEED = 2**32 - 1
-MOST_SECONDS = 10**9
-_NUMBER = re.compile(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-def kind_of_sales(headers: Headers, *, reads_parquet: bool) -> str | None:
-    """The suffix of the file that a body is; None if it is no sales.
+def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
+    """The suffix of the file that a body is, by its first bytes. Raises a Problem for a body that cannot be sales."""
+    why = None
+    if first.startswith((_ZIP, _OLE)):
+        why = _WORKBOOK
+    elif first.startswith(_PARQUET) and not reads_parquet:
+        why = "Parquet needs the extra `parquet`, which is not installed."
+    elif _JSON.match(first):
+        why = _WHY["application/json"]
+    if why:
+        raise _unsupported(request, why, reads_parquet=reads_parquet)
+    return ".parquet" if first.startswith(_PARQUET) else ".csv.gz" if first.startswith(_GZIP) else ".csv"
 
-    Raises a Problem for an unknown coding, and for Parquet where it cannot be read.
-    """
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    suffix = TYPES.get(media_type)
-    if suffix is None:
-        return None
-    readable = {name: each for name, each in TYPES.items() if reads_parquet or each != ".parquet"}
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    if media_type in readable and coding == "identity":
-        return suffix
-    if suffix == ".csv" and coding in ("gzip", "x-gzip"):
-        return ".csv.gz"
-    why = "" if media_type in readable else "Parquet needs the extra `parquet`, which is not installed. "
-    or_parquet = ", or as application/vnd.apache.parquet" if reads_parquet else ""
-    raise Problem(
+
+def _unsupported(request: Request, why: str, *, reads_parquet: bool) -> Problem:
+    or_parquet = ", or Parquet as application/vnd.apache.parquet" if reads_parquet else ""
+    command = f"curl --data-binary @sales.csv -H 'Content-Type: text/csv' {shlex.quote(str(request.url))}"
+    return Problem(
         "unsupported-media-type",
         415,
-        "These sales cannot be read",
-        f"{why}Send them as text/csv, with or without `Content-Encoding: gzip`, or as application/gzip{or_parquet}.",
-        headers={"Accept": ", ".join(readable), "Accept-Encoding": "gzip"},
+        "The sales cannot be read",
+        f"{why} Send CSV as text/csv, with or without `Content-Encoding: gzip`{or_parquet}: `{command}`. To train on "
+        "the sales of the model in service, send no body.",
+        headers={
+            "Accept": ", ".join(each for each in TYPES if reads_parquet or "parquet" not in each),
+            "Accept-Encoding": "gzip",
+        },
     )
 
 
-async def receive_upload(request: Request, settings: Settings, suffix: str, seconds: float | None) -> Path:
-    """The body as a file in the data folder, which no more than a piece of it was in memory for.
-
-    Each part of it has to come within `seconds`; None where the server sees to that. Raises a Problem.
-    """
-    require_length(request.headers, settings.max_upload, "MAX_UPLOAD")
-    request.scope[UPLOAD] = settings.max_upload
+async def receive_upload(body: Body, settings: Settings, suffix: str) -> Path:
+    """The body as a file in the data folder, which no more than a piece of it was in memory for. Raises a Problem."""
     folder = settings.data_dir / "uploads"
     try:
         file = await run_in_threadpool(_begin, folder)
         temporary = Path(file.name)
         try:
             with file:
-                digest = await _write(request, file, settings.max_upload, seconds)
+                digest = await _write(body, file, settings.max_upload)
             target = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{digest[:16]}{suffix}"
             await run_in_threadpool(temporary.replace, target)
         except BaseException:
@@ -111,75 +186,46 @@ def _begin(folder: Path) -> IO[bytes]:
     return file
 
 
-async def _write(request: Request, file: IO[bytes], limit: int, seconds: float | None) -> str:
+async def _write(body: Body, file: IO[bytes], limit: int) -> str:
     """The SHA-256 of what was written, in hexadecimal."""
-    digest, size, piece, more = hashlib.sha256(), 0, bytearray(), True
+    digest, size, piece = hashlib.sha256(), len(body.first), bytearray(body.first)
 
     def put() -> None:
         digest.update(piece)
         file.write(piece)
         piece.clear()
-        if not more:
-            file.flush()
-            os.fsync(file.fileno())
 
-    while more:
-        try:
-            async with asyncio.timeout(seconds):
-                message = await request.receive()
-        except TimeoutError:
-            raise too_late() from None
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part, more = message.get("body", b""), message.get("more_body", False)
+    while body.more and size <= limit:
+        part = await body.part()
         size += len(part)
-        if size > limit:
-            raise too_large(limit, "MAX_UPLOAD")
         piece += part
-        if len(piece) >= _PIECE or not more:
+        if len(piece) >= _PIECE:
             await run_in_threadpool(put)
+    if size > limit:
+        raise too_large(limit, "MAX_UPLOAD")
+    await run_in_threadpool(put)
+    await run_in_threadpool(_flush, file)
     return digest.hexdigest()
 
 
-def _column(text: str) -> str:
-    if broken := ("must name a column" if not text.strip() else text_problem(text)):
-        raise ValueError(broken)
-    return text
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _typed(text: str) -> tuple[str, Kind]:
     name, equals, kind = text.rpartition("=")
-    if not equals or kind not in list(Kind):
+    if not equals:
         raise ValueError(f"must be COLUMN=KIND, with a kind of {', '.join(Kind)}")
-    return _column(name), Kind(kind)
-
-
-def _one_of(kind: type[Algorithm | Effort | PromotionPolicy]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if text not in list(kind):
-            raise ValueError(f"must be one of {', '.join(kind)}")
-        return kind(text)
-
-    return read
+    return column(name), choice(Kind)(kind)
 
 
 def _seed(text: str) -> int:
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > MAX_SEED:
-        raise ValueError(f"must be a whole number from 0 to {MAX_SEED}")
-    return int(text)
+    return seed(int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else None)
 
 
 def _seconds(text: str) -> float:
-    if not _NUMBER.fullmatch(text) or not 0 < float(text) < MOST_SECONDS:
-        raise ValueError(f"must be a number of seconds above 0, and below {MOST_SECONDS}")
-    return float(text)
-
-
-def _encoding(text: str) -> str:
-    try:
-        return codecs.lookup(text).name
-    except LookupError:
-        raise ValueError("must be an encoding, such as utf-8, cp1252 or gb18030") from None
+    return seconds(float(text) if _NUMBER.fullmatch(text) else None)
 
 
 def _flag(text: str) -> bool:
@@ -188,24 +234,25 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", re.ASCII)
 _ONCE: Mapping[str, Callable[[str], Any]] = {
-    "price": _column,
-    "sale_date": _column,
-    "house_id": _column,
-    "algorithm": _one_of(Algorithm),
-    "effort": _one_of(Effort),
+    "price": column,
+    "sale_date": column,
+    "house_id": column,
+    "algorithm": choice(Algorithm),
+    "effort": choice(Effort),
     "seed": _seed,
     "time_limit": _seconds,
-    "encoding": _encoding,
-    "promote": _one_of(PromotionPolicy),
+    "encoding": encoding,
+    "promote": choice(PromotionPolicy),
     "from_sales": _flag,
 }
 # What may be said again and again, and the field of the options that it makes.
 _REPEATABLE: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "feature": (_column, "features"),
-    "exclude": (_column, "exclude"),
-    "closed": (_column, "closed"),
-    "allow": (_column, "allow"),
+    "feature": (column, "features"),
+    "exclude": (column, "exclude"),
+    "closed": (column, "closed"),
+    "allow": (column, "allow"),
     "type": (_typed, "kinds"),
 }
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort
+from housepredict.domain.options import MAX_SECONDS, MAX_SEED
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.trainings import TrainingState
-from housepredict.domain.validation import MAX_TEXT
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
     FILE,
     FLAG,
+    JSON,
     PACKABLE,
     SERVING,
     TEXT,
@@ -33,7 +34,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     ref,
 )
 from housepredict.entrypoints.http.openapi.records import LIMIT
-from housepredict.entrypoints.http.uploads import MAX_SEED, MOST_SECONDS, TYPES
+from housepredict.entrypoints.http.uploads import TYPES
 
 SCHEMAS: Mapping[str, Json] = {
     "Training": an_object(
@@ -68,11 +69,10 @@ SCHEMAS: Mapping[str, Json] = {
 _COLUMN: Json = {
     "type": "string",
     "minLength": 1,
-    "maxLength": MAX_TEXT,
     "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
 }
 _TYPES: Json = {
-    **list_of({"type": "string", "pattern": f"^[^\\u0000=]{{1,{MAX_TEXT}}}=({'|'.join(Kind)})$"}),
+    **list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
     "uniqueItems": True,
 }
 _ID = in_path("id", UUID, "The id of a training.")
@@ -123,9 +123,7 @@ OPERATIONS: Mapping[str, Operation] = {
             query("algorithm", _one_of(Algorithm), "How to fit."),
             query("effort", _one_of(Effort), "How much the search for the best model may cost."),
             query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
-            query(
-                "time_limit", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": MOST_SECONDS}, "In seconds."
-            ),
+            query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
             query(
                 "encoding",
                 {"type": "string", "examples": ["cp1250"], "enum": ENCODINGS},
@@ -133,11 +131,15 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
         ],
-        body={media_type: {"schema": FILE} for media_type in TYPES},
+        body={
+            **{media_type: {"schema": FILE} for media_type in TYPES},
+            JSON: {"schema": {"type": "object", "maxProperties": 0}},
+        },
         body_required=False,
         protected=True,
-        description="Without a body, or with one of another type, on the sales of the version in service as they "
-        "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`.",
+        description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
+        "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first bytes "
+        "of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
     ),
     "GET /trainings": Operation(
         "listTrainings",

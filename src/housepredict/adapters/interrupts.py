@@ -1,0 +1,32 @@
+"""Interrupts that wait until what must not be left half done has ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Handle interrupts when the context is left. Only the main thread can have any: elsewhere nothing is changed."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    received: list[int] = []
+    handlers = {}
+    try:
+        for each in _SIGNALS:
+            handlers[each] = signal.getsignal(each)
+            if callable(handlers[each]):
+                signal.signal(each, lambda number, _frame: received.append(number))
+        yield
+    finally:
+        for each, handler in handlers.items():
+            if callable(handler):
+                signal.signal(each, handler)
+    if received:
+        signal.raise_signal(received[0])

@@ -1,0 +1,62 @@
+"""Whatever the public API names, in an annotation or in a docstring, can be imported from housepredict."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+import housepredict
+from housepredict.domain import errors
+
+INSIDE = {"Application", "DataFrame", "Meter"}
+"""What programs do not use by name: an application comes from `open`, and a frame from any library."""
+ERRORS = {each.__name__ for each in vars(errors).values() if isinstance(each, type)} - {"Sequence", "UUID", "Violation"}
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """The public classes, functions and methods."""
+    for name in housepredict.__all__:
+        member = getattr(housepredict, name)
+        yield name, member
+        if inspect.isclass(member) and member.__module__.startswith("housepredict"):
+            for below, each in vars(member).items():
+                called = each.fget if isinstance(each, property) else each
+                if not below.startswith("_") and inspect.isfunction(called):
+                    yield f"{name}.{below}", called
+
+
+PUBLIC = dict(public())
+
+
+def classes(hint: Any) -> Iterator[type]:
+    """The classes of housepredict in a type."""
+    if isinstance(hint, type) and hint.__module__.startswith("housepredict"):
+        yield hint
+    for part in get_args(hint):
+        for each in part if isinstance(part, list) else [part]:
+            yield from classes(each)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_annotations_name_what_can_be_imported(name: str) -> None:
+    named = {
+        each.__name__
+        for hint in get_type_hints(PUBLIC[name], localns={"TracerProvider": object}).values()
+        for each in classes(hint)
+    }
+    assert named - INSIDE <= set(housepredict.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_name_errors_that_can_be_imported(name: str) -> None:
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    named = ERRORS.intersection(re.findall(r"\b[A-Z][a-z]\w+", text))
+    assert named <= set(housepredict.__all__)
+
+
+def test_errors_of_training_can_be_imported() -> None:
+    assert {"TrainingInProgress", "InvalidOptions", "TrainingCancelled"} <= set(housepredict.__all__)
