@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.adapters.memory_trainings import InMemoryTrainings
@@ -75,7 +76,10 @@ class ListedSales:
 
 @define
 class ListedTrainer:
-    """Fits a price per area, and notes what it was given; it fails or waits when told to."""
+    """Fits a price per area, and notes what it was given; it fails or waits when told to.
+
+    With a `plain_calibration` its intervals are scaled, and that is the calibration of the plain ones.
+    """
 
     fault: BaseException | None = None
     price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
@@ -83,6 +87,7 @@ class ListedTrainer:
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
     calibration: Calibration | None = None
+    plain_calibration: Calibration | None = None
     irreproducible: str | None = None
     seen_again: list[Sequence[Sale]] = field(factory=list)
 
@@ -94,15 +99,24 @@ class ListedTrainer:
             raise self.fault
         progress(1, 1)
         self.seen.append((sales, options.algorithm, options.seed))
-        return Fitted(
+        fitted = Fitted(
             predict=self._predict,
             calibration=self.calibration,
             artefact={"model.bin": b"%d" % len(self.seen)},
             algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
             libraries={"lib": "1.0"},
-            again=self._again,
+            again=partial(self._again, calibration=self.calibration),
             irreproducible=self.irreproducible,
         )
+        if self.plain_calibration is None:
+            return fitted
+        plain = evolve(
+            fitted,
+            calibration=self.plain_calibration,
+            artefact={"model.bin": b"plain"},
+            again=partial(self._again, calibration=self.plain_calibration),
+        )
+        return evolve(fitted, plain=lambda: plain)
 
     def memory(self, extent: Extent, options: TrainingOptions) -> int:
         """A mebibyte a cell."""
@@ -111,9 +125,9 @@ class ListedTrainer:
     def _predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
 
-    def _again(self, sales: Sequence[Sale]) -> Learned:
+    def _again(self, sales: Sequence[Sale], calibration: Calibration | None) -> Learned:
         self.seen_again.append(sales)
-        return Learned(self._predict, self.calibration)
+        return Learned(self._predict, calibration)
 
 
 def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:
