@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom  # type: ignore[import-untyped]  # it ships no annotations
 
 from housepredict.domain.estimates import MAX_PRICE, Calibration, Interval
 from housepredict.domain.intervals import (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.intervals import CoverageTest, IntervalChoice, IntervalKind
 from housepredict.domain.models import (
     Algorithm,
     Artefact,
@@ -113,6 +114,16 @@ def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
         irreproducible=st.none() | _TEXTS,
         verdict=st.none()
         | st.builds(Verdict, st.booleans(), st.lists(_TEXTS, max_size=2).map(tuple), comparison=comparisons),
+        intervals=st.none()
+        | st.builds(
+            IntervalChoice,
+            st.sampled_from(IntervalKind),
+            st.lists(
+                st.builds(CoverageTest, st.sampled_from(IntervalKind), _COUNTS, _COUNTS, _COUNTS, st.floats(0, 1)),
+                max_size=2,
+            ).map(tuple),
+            st.lists(_TEXTS, max_size=2).map(tuple),
+        ),
     )
 
 

@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 
 from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.models import Evaluation, ModelVersion, Segment
 from housepredict.domain.verdicts import Performance
 from housepredict.entrypoints.measures import MEASURES, Measure
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import MINUS, day, number, percent
 from housepredict.entrypoints.pages.tables import section, table
+from housepredict.entrypoints.version_report import intervals_text
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
@@ -31,8 +33,8 @@ def key_figures(evaluation: Evaluation) -> Markup:
     return tag("ul", *(tag("li", tag("b", value), " ", tag("span", name)) for value, name in figures), class_="key")
 
 
-def accuracy_section(evaluation: Evaluation) -> Markup:
-    """Every measure, with bounds and with what is acceptable of it."""
+def accuracy_section(evaluation: Evaluation, intervals: IntervalChoice | None) -> Markup:
+    """Every measure, with bounds and with what is acceptable of it, and which intervals there are."""
     rows = [_measured(evaluation, each) for each in MEASURES]
     said = (
         "Had other sales of the same market been held out, a measure would lie within its bounds 95 times in 100 "
@@ -49,6 +51,7 @@ def accuracy_section(evaluation: Evaluation) -> Markup:
         tag("p", said),
         table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
         *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
+        tag("p", f"Intervals: {intervals_text(intervals)}"),
     )
 
 
