@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date, timedelta
 from threading import Event, Thread
 from typing import Any
@@ -21,7 +20,6 @@ from housepredict.domain.errors import (
     UnusableSales,
 )
 from housepredict.domain.estimates import MAX_PRICE, Calibration
-from housepredict.domain.features import House
 from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
 from housepredict.domain.intervals import IntervalKind
 from housepredict.domain.latest import LatestSales, latest_sales
@@ -32,13 +30,19 @@ from housepredict.domain.trainings import TrainingState
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
+    ENDLESS,
+    HOLDS,
+    MANY,
+    NARROW,
     NOON,
     OPTIONS,
     ROWS,
+    WIDE,
     FaultyModels,
     ListedSales,
     ListedTrainer,
     ignore,
+    mostly_right,
     refuse,
     table,
     training,
@@ -47,24 +51,6 @@ from tests.training import (
 DATED = ListedSales(
     "/sales.csv", sales=table(200, sold=[(date(2024, 1, 1) + timedelta(day)).isoformat() for day in range(200)])
 )
-MANY = ListedSales(
-    "/many.csv",
-    sales=table(1000, sold=[(date(2024, 1, 1) + timedelta(day // 2)).isoformat() for day in range(1000)]),
-)
-HOLDS = Calibration(0.5, 1.5, 1.0)
-NARROW = Calibration(0.5, 0.5, 1.0)
-WIDE = Calibration(10.0, 10.0, 1.0)
-ENDLESS = Calibration(0.5, math.inf, 1.0)
-"""For the prices of `mostly_right`."""
-
-
-def mostly_right(house: House) -> float:
-    """Price eight of ten houses exactly, one a tenth too high, and one at twice the price.
-
-    Intervals of 0.05 and 0.15 on a logarithmic scale hold 80 and 90% of the sale prices of `table`.
-    """
-    size = float(house.values["size"])
-    return 1100 * size * {8: 1.1, 9: 2.0}.get(round(2 * size) % 10, 1.0)
 
 
 class TestTrain:

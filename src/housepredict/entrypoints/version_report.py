@@ -96,13 +96,18 @@ def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any
         "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
         "reproducible": version.irreproducible is None,
         "irreproducible": version.irreproducible,
-        "intervals": asdict(version.intervals) if version.intervals else None,
+        "intervals": intervals_document(version.intervals),
         "features": [
             {"name": each.name, "kind": each.kind, "unit": each.unit, "required": each.required}
             for each in version.schema.features
         ],
         "evaluation": evaluation_document(version.evaluation),
     }
+
+
+def intervals_document(choice: IntervalChoice | None) -> dict[str, Any] | None:
+    """Which intervals a version has, with the tests that led there, as JSON."""
+    return asdict(choice) if choice else None
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
