@@ -78,7 +78,7 @@ def test_rejection_is_two_sided(inside: int, rejects: bool) -> None:
     assert coverage_test(inside, 100).rejects is rejects
 
 
-@pytest.mark.parametrize(("inside", "rejects"), [(15_590, True), (15_620, False), (16_380, False), (16_410, True)])
+@pytest.mark.parametrize(("inside", "rejects"), [(15_590, True), (15_600, False), (17_000, False), (17_010, True)])
 def test_coverage_within_the_tolerance_is_not_rejected_however_many_sales_there_are(inside: int, rejects: bool) -> None:
     test = coverage_test(inside, 20_000)
     assert test.p_value < SIGNIFICANCE
