@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -100,6 +103,19 @@ def some_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float 
         price = 1e5 * sum(1 + size_of(value) for value in list(values.values())[:2]) * random.uniform(0.8, 1.2)
         kept = {name: value for name, value in values.items() if random.random() >= missing}
         sales.append(Sale(House(kept), price, house_key=str(number)))
+    return sales
+
+
+@cache
+def scattered_sales(count: int, seed: int) -> Sequence[Sale]:
+    """Sales of `TUTORIAL` houses, whose prices scatter by 5 to 35% around their size, the more the older the house."""
+    random = Random(seed)
+    sales = []
+    for number in range(count):
+        size, age = random.uniform(500, 4000), random.uniform(0, 90)
+        price = 200 * size * math.exp(random.gauss(0, 0.05 + age / 300))
+        house = a_house(size=size, bedrooms=random.randrange(1, 6), age=age)
+        sales.append(Sale(house, price, house_key=f"{seed}-{number}"))
     return sales
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from functools import partial
 from threading import Event
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.adapters.memory_trainings import InMemoryTrainings
@@ -76,7 +79,10 @@ class ListedSales:
 
 @define
 class ListedTrainer:
-    """Fits a price per area, and notes what it was given; it fails or waits when told to."""
+    """Fits a price per area, and notes what it was given; it fails or waits when told to.
+
+    With a `plain_calibration` its intervals are scaled, and that is the calibration of the plain ones.
+    """
 
     fault: BaseException | None = None
     price: Callable[[House], float] = lambda house: 1000.0 * float(house.values["size"])
@@ -84,6 +90,7 @@ class ListedTrainer:
     started: Event = field(factory=Event)
     seen: list[tuple[Sequence[Sale], Algorithm, int]] = field(factory=list)
     calibration: Calibration | None = None
+    plain_calibration: Calibration | None = None
     irreproducible: str | None = None
     seen_again: list[Sequence[Sale]] = field(factory=list)
 
@@ -95,15 +102,24 @@ class ListedTrainer:
             raise self.fault
         progress(1, 1)
         self.seen.append((sales, options.algorithm, options.seed))
-        return Fitted(
+        fitted = Fitted(
             predict=self._predict,
             calibration=self.calibration,
             artefact={"model.bin": b"%d" % len(self.seen)},
             algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
             libraries={"lib": "1.0"},
-            again=self._again,
+            again=partial(self._again, calibration=self.calibration),
             irreproducible=self.irreproducible,
         )
+        if self.plain_calibration is None:
+            return fitted
+        plain = evolve(
+            fitted,
+            calibration=self.plain_calibration,
+            artefact={"model.bin": b"plain"},
+            again=partial(self._again, calibration=self.plain_calibration),
+        )
+        return evolve(fitted, plain=lambda: plain)
 
     def memory(self, extent: Extent, options: TrainingOptions) -> int:
         """A mebibyte a cell."""
@@ -112,9 +128,29 @@ class ListedTrainer:
     def _predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
 
-    def _again(self, sales: Sequence[Sale]) -> Learned:
+    def _again(self, sales: Sequence[Sale], calibration: Calibration | None) -> Learned:
         self.seen_again.append(sales)
-        return Learned(self._predict, self.calibration)
+        return Learned(self._predict, calibration)
+
+
+MANY = ListedSales(
+    "/many.csv",
+    sales=table(1000, sold=[(date(2024, 1, 1) + timedelta(day // 2)).isoformat() for day in range(1000)]),
+)
+HOLDS = Calibration(0.5, 1.5, 1.0)
+NARROW = Calibration(0.5, 0.5, 1.0)
+WIDE = Calibration(10.0, 10.0, 1.0)
+ENDLESS = Calibration(0.5, math.inf, 1.0)
+"""For the prices of `mostly_right`."""
+
+
+def mostly_right(house: House) -> float:
+    """Price eight of ten houses exactly, one a tenth too high, and one at twice the price.
+
+    Intervals of 0.05 and 0.15 on a logarithmic scale hold 80 and 90% of the sale prices of `table`.
+    """
+    size = float(house.values["size"])
+    return 1100 * size * {8: 1.1, 9: 2.0}.get(round(2 * size) % 10, 1.0)
 
 
 def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:

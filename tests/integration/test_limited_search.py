@@ -78,7 +78,7 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
 def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
     """So many trees know the sales that they have learned from by heart."""
     deep = Recipe(on_a_line=True, leaves=31, iterations=320)
-    form, calibration = again(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1)
+    form, calibration = again(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True)
     asked = some_sales(MIXED, 500, seed=4)
     said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
     held = coverage(valued(asked, said, calibration), 90)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from attrs import evolve
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -191,6 +192,16 @@ def test_few_sales_tell_no_wide_interval() -> None:
     assert model.predict_interval(frame, 0.5).shape == (50, 2)
     with pytest.raises(ValueError, match="too few"):
         model.predict_interval(frame, 0.9)
+
+
+def test_interval_without_an_end_is_refused() -> None:
+    frame, prices = houses(100)
+    model = HousePriceRegressor(algorithm="ridge").fit(frame, prices)
+    assert model.calibration_
+    model.calibration_ = evolve(model.calibration_, within_tenths=(0.1, np.inf))
+    assert model.predict_interval(frame, 0.1).shape == (100, 2)
+    with pytest.raises(ValueError, match="coverage: too many estimates are zero or less"):
+        model.predict_interval(frame, 0.2)
 
 
 def test_it_works_in_pipelines_searches_and_cross_validation() -> None:

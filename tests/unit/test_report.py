@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from attrs import evolve
 from hypothesis import given
 
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import Calibration, Prediction
+from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.usecases import Training
 from housepredict.entrypoints.http.predict import written
-from housepredict.entrypoints.report import prediction_document
+from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.report import prediction_document, training_document, training_text
+from housepredict.entrypoints.version_report import version_document, version_text
 from housepredict.testing.drawn_predictions import batches, estimates
+from tests.training import (
+    HOLDS,
+    MANY,
+    NARROW,
+    OPTIONS,
+    ListedSales,
+    ListedTrainer,
+    ignore,
+    mostly_right,
+    training,
+)
 
 ALIKE = ("id", "prediction", "interval", "fsd", "model_version", "valued_on")
 
@@ -20,3 +37,56 @@ def test_an_estimate_is_told_in_the_form_that_http_has(batch: list[Prediction]) 
         document, answer = prediction_document(each), json.loads(written([each], {}, b"{}"))
         assert list(document)[:5] == list(answer)[:5]
         assert json.loads(json.dumps([document[name] for name in ALIKE])) == [answer[name] for name in ALIKE]
+
+
+def trained(
+    own: Calibration | None,
+    plain: Calibration | None,
+    source: ListedSales = MANY,
+    policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
+) -> Training:
+    trainer = ListedTrainer(price=mostly_right, calibration=own, plain_calibration=plain)
+    return training(trainer=trainer)(source, OPTIONS, ignore, policy)
+
+
+def test_intervals_that_hold_are_reported_with_the_p_values_of_their_tests() -> None:
+    made = trained(HOLDS, NARROW)
+    [line] = [each for each in training_text(made).splitlines() if each.startswith("Intervals: ")]
+    assert line.startswith("Intervals: scaled (coverage test: 80% p = ")
+    assert ", 90% p = " in line
+    assert training_document(made)["intervals"]["kind"] == "scaled"
+
+
+def test_fallback_to_plain_intervals_is_reported_with_its_reason_everywhere() -> None:
+    made = trained(NARROW, HOLDS)
+    version = made.version
+    assert version.intervals
+    document = training_document(made)["intervals"]
+    assert (document["kind"], document["reasons"]) == ("plain", version.intervals.reasons)
+    assert document == version_document(version, None)["intervals"]
+    assert json.loads(json.dumps(document))["tests"][0]["kind"] == "scaled"
+    for text in (training_text(made), version_text(version, None), version_page(version, None, None)):
+        assert "Intervals: plain" in text or "intervals      plain" in text
+        for reason in version.intervals.reasons:
+            assert text.count(reason) == 1
+
+
+@pytest.mark.parametrize("policy", PromotionPolicy)
+def test_intervals_that_all_fail_are_reported_once_with_the_way_to_overrule_it(policy: PromotionPolicy) -> None:
+    made = trained(NARROW, NARROW, policy=policy)
+    version, text = made.version, training_text(made)
+    assert version.intervals
+    for reason in version.intervals.reasons:
+        assert text.count(reason) == 1
+        assert reason in version_text(version, None)
+        assert reason in version_page(version, None, None)
+    assert "Intervals: none" in text
+    command = f"housepredict models promote {version.name}"
+    assert (command in text) is (policy is not PromotionPolicy.ALWAYS)
+
+
+def test_version_of_an_older_release_says_that_its_intervals_were_not_tested() -> None:
+    version = evolve(trained(None, None, ListedSales("/sales.csv")).version, intervals=None)
+    assert version_document(version, None)["intervals"] is None
+    for text in (version_text(version, None), version_page(version, None, None)):
+        assert "not recorded, an older release trained this version" in text

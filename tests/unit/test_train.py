@@ -21,6 +21,7 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
+from housepredict.domain.intervals import IntervalKind
 from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
@@ -29,13 +30,19 @@ from housepredict.domain.trainings import TrainingState
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
+    ENDLESS,
+    HOLDS,
+    MANY,
+    NARROW,
     NOON,
     OPTIONS,
     ROWS,
+    WIDE,
     FaultyModels,
     ListedSales,
     ListedTrainer,
     ignore,
+    mostly_right,
     refuse,
     table,
     training,
@@ -79,8 +86,7 @@ class TestTrain:
         assert evaluation.accuracy.median_ratio == pytest.approx(1000 / 1100)
 
     def test_it_is_evaluated_on_the_latest_sales_by_what_the_earlier_ones_teach(self) -> None:
-        calibration = Calibration(within_80=0.5, within_90=1.0, deviation=1.0)
-        trainer = ListedTrainer(calibration=calibration)
+        trainer = ListedTrainer(price=mostly_right, calibration=Calibration(0.5, 1.5, 1.0))
         made = training(trainer=trainer)(DATED, OPTIONS, ignore)
         later = made.version.evaluation.later
         assert later
@@ -89,9 +95,8 @@ class TestTrain:
         assert trainer.seen_again == [split.earlier]
         assert (later.since, later.trained_on, later.held_out) == (split.since, 160, 40)
         assert later.accuracy.n == 40
-        assert later.accuracy.median_ratio == pytest.approx(1000 / 1100)
-        # an estimate is off by a factor of 1.1; the intervals reach e^0.05 and e^0.1 up, which is 1.105
-        assert [(each.level, each.share) for each in later.coverage] == [(80, 0.0), (90, 100.0)]
+        assert later.accuracy.median_ratio == pytest.approx(1)
+        assert [(each.level, each.share) for each in later.coverage] == [(80, 80.0), (90, 90.0)]
         assert made.version.evaluation.why_no_later is None
 
     def test_without_sales_that_are_later_than_others_it_says_why(self) -> None:
@@ -206,6 +211,93 @@ class TestTrain:
         calibration = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
         made = training(trainer=ListedTrainer(calibration=calibration))(ListedSales(location), OPTIONS, ignore)
         assert made.version.calibration == (calibration if is_kept else None)
+
+    def test_intervals_that_hold_are_kept_with_the_tests_of_them(self) -> None:
+        trainer = ListedTrainer(price=mostly_right, calibration=HOLDS, plain_calibration=NARROW)
+        made = training(trainer=trainer)(MANY, OPTIONS, ignore)
+        choice = made.version.intervals
+        assert choice
+        assert (choice.kind, choice.reasons, choice.failed) == (IntervalKind.SCALED, (), False)
+        assert [(each.kind, each.level) for each in choice.tests] == [
+            (IntervalKind.SCALED, 80),
+            (IntervalKind.SCALED, 90),
+        ]
+        held_out = made.version.evaluation.held_out
+        assert [each.sales for each in choice.tests] == [held_out, held_out]
+        assert [each.share for each in choice.tests] == [each.share for each in made.version.evaluation.coverage]
+        assert made.version.calibration == HOLDS
+        assert made.verdict.promoted
+
+    def test_scaled_intervals_that_fail_give_way_to_plain_ones(self) -> None:
+        models = InMemoryModels()
+        trainer = ListedTrainer(price=mostly_right, calibration=NARROW, plain_calibration=HOLDS)
+        made = training(trainer=trainer, models=models)(MANY, OPTIONS, ignore)
+        choice = made.version.intervals
+        assert choice
+        assert (choice.kind, choice.failed) == (IntervalKind.PLAIN, False)
+        assert [each.kind for each in choice.tests] == [IntervalKind.SCALED] * 2 + [IntervalKind.PLAIN] * 2
+        assert choice.reasons[0].startswith("Scaled intervals failed the coverage test")
+        assert choice.reasons[1:] == ("This version has plain intervals instead: one width for all houses.",)
+        assert made.version.calibration == HOLDS
+        assert models.get(made.version.name)[1]["model.bin"] == b"plain"
+        assert made.verdict.promoted
+        # the latest sales get the same kind
+        assert made.version.evaluation.later
+        assert [each.share for each in made.version.evaluation.later.coverage] == [80.0, 90.0]
+        assert len(trainer.seen) == len(trainer.seen_again) == 1
+
+    @pytest.mark.parametrize(
+        "calibrations", [(NARROW, None), (NARROW, NARROW), (WIDE, ENDLESS), (ENDLESS, NARROW)], ids=str
+    )
+    @pytest.mark.parametrize("policy", PromotionPolicy)
+    def test_version_whose_intervals_all_fail_has_none_and_is_promoted_by_request_alone(
+        self, calibrations: tuple[Calibration, Calibration | None], policy: PromotionPolicy
+    ) -> None:
+        models = InMemoryModels()
+        own, plain = calibrations
+        trainer = ListedTrainer(price=mostly_right, calibration=own, plain_calibration=plain)
+        made = training(trainer=trainer, models=models)(MANY, OPTIONS, ignore, policy)
+        version, choice = made.version, made.version.intervals
+        assert choice
+        assert (choice.kind, choice.failed) == (IntervalKind.NONE, True)
+        assert len(choice.tests) == (2 if plain is None else 4)
+        assert version.calibration is None
+        assert version.evaluation.coverage == ()
+        assert version.evaluation.later
+        assert version.evaluation.later.coverage == ()
+        kept = of_artefact(models.get(version.name)[1])
+        assert kept
+        assert {sale.spread for sale in kept.sales} == {None}
+        assert made.verdict.promoted is (policy is PromotionPolicy.ALWAYS)
+        assert models.pointer().name == (version.name if policy is PromotionPolicy.ALWAYS else None)
+        assert choice.reasons[-1] == "So this version has no intervals, and is not promoted automatically."
+        assert (made.verdict.reasons == choice.reasons) is (policy is PromotionPolicy.IF_BETTER)
+
+    def test_endless_intervals_fail_on_too_few_sales_for_a_test_too(self) -> None:
+        made = training(trainer=ListedTrainer(calibration=ENDLESS))(ListedSales("/x", sales=table(30)), OPTIONS, ignore)
+        assert made.version.intervals
+        assert made.version.intervals.failed
+        assert not made.verdict.promoted
+
+    @pytest.mark.parametrize(
+        ("location", "calibration", "why"),
+        [
+            (None, NARROW, "The sales are synthetic"),
+            ("/sales.csv", None, "There are too few training sales"),
+            ("/sales.csv", Calibration(None, None, 0.1), "There are too few training sales"),
+        ],
+    )
+    def test_version_without_intervals_by_design_is_promoted(
+        self, location: str | None, calibration: Calibration | None, why: str
+    ) -> None:
+        made = training(trainer=ListedTrainer(calibration=calibration))(ListedSales(location), OPTIONS, ignore)
+        choice = made.version.intervals
+        assert choice
+        assert (choice.kind, choice.tests, choice.failed) == (IntervalKind.NONE, (), False)
+        [reason] = choice.reasons
+        assert reason.startswith(why)
+        assert made.version.calibration == (calibration if location else None)
+        assert made.verdict.promoted
 
     def test_progress_is_told(self) -> None:
         steps: list[tuple[int, int]] = []

@@ -6,6 +6,14 @@ import math
 from bisect import bisect_left, bisect_right
 from functools import partial
 
+SIGNIFICANCE = 0.001
+"""Intervals don't hold if chance alone would put their coverage so far from its level less often than this."""
+
+TOLERANCE = 2.0
+"""Percentage points of coverage around a level that pass whatever the p-value: with more than some 4,000 sales the test
+alone would reject deviations that don't matter in practice.
+"""
+
 _TIE = 1e-7
 """Outcomes count as equally probable if their probabilities differ by no more than this share, which is rounding."""
 _NEGLIGIBLE = 1e-17

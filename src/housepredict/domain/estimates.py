@@ -35,6 +35,10 @@ class Interval(NamedTuple):  # of which every estimate has two: a tuple is made 
     low: float
     high: float
 
+    def holds(self, price: float) -> bool:
+        """Whether a sale price lies inside. An interval that ends at `MAX_PRICE` has no end, and holds none."""
+        return self.low <= price <= self.high < MAX_PRICE
+
 
 @frozen
 class Calibration:

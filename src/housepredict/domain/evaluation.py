@@ -58,7 +58,7 @@ def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
     pairs = [(row, each) for row in rows for each in row.intervals if each.level == level]
     if not pairs:
         return None
-    held = sum(each.low <= row.sale.price <= each.high for row, each in pairs)
+    held = sum(each.holds(row.sale.price) for row, each in pairs)
     factors = [each.high / row.estimate for row, each in pairs if row.estimate]
     return Coverage(level, 100 * held / len(pairs), median(factors) if factors else None)
 

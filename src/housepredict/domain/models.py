@@ -14,6 +14,7 @@ from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
+from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.options import choice, column, columns, encoding, kinds, option, require_valid, seconds, seed
 from housepredict.domain.ranges import out_of_range
 from housepredict.domain.verdicts import Verdict
@@ -210,8 +211,9 @@ class ModelVersion:
     `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
     Without a `calibration`, estimates have no intervals. `irreproducible` is why the same sales and options may make
     another version; None if they make the same. `verdict` is what the promotion rule said when the version was trained;
-    promotions by hand change nothing of it. The `signature` is over all the rest; None if nobody signed. `document` is
-    the manifest as it was read, where another release wrote it: a store that copies the version writes that, so that
+    promotions by hand change nothing of it. `intervals` says which intervals the version has, and why; None in a
+    manifest of an older release. The `signature` is over all the rest; None if nobody signed. `document` is the
+    manifest as it was read, where another release wrote it: a store that copies the version writes that, so that
     fields of a newer release and their signature stay.
     """
 
@@ -228,6 +230,7 @@ class ModelVersion:
     calibration: Calibration | None = None
     irreproducible: str | None = None
     verdict: Verdict | None = None
+    intervals: IntervalChoice | None = None
     signature: str | None = None
     document: Mapping[str, object] | None = field(default=None, eq=False, repr=False)
 

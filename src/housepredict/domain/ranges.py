@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from housepredict.domain.binomial import binomial_p_value
+from housepredict.domain.binomial import SIGNIFICANCE, TOLERANCE, binomial_p_value
 
 if TYPE_CHECKING:
     from housepredict.domain.accuracy import Accuracy
     from housepredict.domain.models import Coverage
-
-SIGNIFICANCE: Final = 0.001
-"""Coverage is out of range if chance alone would put it so far from its level less often than this."""
 
 _MOST: Final = 1_000_000
 """More sales than this are tested as so many, which takes milliseconds."""
@@ -53,7 +50,7 @@ RANGES: Final = {
 
 @lru_cache(maxsize=1024)
 def coverage_range(level: int, sales: int) -> Range:
-    """The share of sale prices, in percent, that intervals of a level may hold on so many sales."""
+    """The share of sale prices, in percent, that intervals of a level may cover on so many sales."""
     probability, sales = level / 100, max(1, min(sales, _MOST))
     middle = round(sales * probability)
 
@@ -62,8 +59,9 @@ def coverage_range(level: int, sales: int) -> Range:
 
     lowest = bisect_left(range(middle), 1, key=is_accepted)
     highest = middle + bisect_left(range(middle, sales), 1, key=lambda count: not is_accepted(count + 1))
-    low, high = (round(100 * count / sales, 9) for count in (lowest, highest))
-    return Range(f"coverage_{level}", low, high, 9, _BINOMIAL)
+    low = min(100 * lowest / sales, level - TOLERANCE)
+    high = max(100 * highest / sales, level + TOLERANCE)
+    return Range(f"coverage_{level}", round(low, 9), round(high, 9), 9, _BINOMIAL)
 
 
 def out_of_range(

@@ -13,7 +13,7 @@ from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction, Explanation, Unit
 from housepredict.domain.usecases import Training
 from housepredict.entrypoints.terminal import table
-from housepredict.entrypoints.version_report import evaluation_text, model_document, verdict_lines
+from housepredict.entrypoints.version_report import evaluation_text, intervals_text, model_document, verdict_lines
 
 
 def training_text(training: Training) -> str:
@@ -37,9 +37,14 @@ def training_text(training: Training) -> str:
         parts.append("These sales are synthetic: the model says nothing about real houses.")
     if version.irreproducible:
         parts.append(f"Training again may make another model: {version.irreproducible}.")
-    parts += ["", evaluation_text(version.evaluation), ""]
+    # a verdict may give the same reasons
+    with_reasons = version.intervals is not None and version.intervals.reasons != training.verdict.reasons
+    parts += ["", evaluation_text(version.evaluation)]
+    parts += [f"Intervals: {intervals_text(version.intervals, with_reasons=with_reasons)}", ""]
     parts.append(f"Model trained successfully. MSE: {version.evaluation.accuracy.mse:.2f}")
     parts += verdict_lines(version, training.verdict)
+    if version.intervals and version.intervals.failed and not training.verdict.promoted:
+        parts.append(f"To serve it all the same: housepredict models promote {version.name}")
     return "\n".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import asdict
 
 from housepredict.domain.features import Feature
+from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.models import (
     Bounds,
     Evaluation,
@@ -30,6 +31,15 @@ def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
         f"Stored, but not promoted: {version.name} ({version.algorithm}).",
         f"To promote it anyway: housepredict models promote {version.name}",
     ]
+
+
+def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
+    """Which intervals a version has, how the coverage tests came out, and why."""
+    if choice is None:
+        return "not recorded, an older release trained this version"
+    tests = ", ".join(f"{each.level}% p = {each.p_value:.2g}" for each in choice.tests if each.kind is choice.kind)
+    result = f"{choice.kind} (coverage test: {tests})" if tests else str(choice.kind)
+    return ". ".join([result, " ".join(choice.reasons)]) if with_reasons and choice.reasons else result
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
@@ -99,12 +109,18 @@ def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any
         "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
         "reproducible": version.irreproducible is None,
         "irreproducible": version.irreproducible,
+        "intervals": intervals_document(version.intervals),
         "features": [
             {"name": each.name, "kind": each.kind, "unit": each.unit, "required": each.required}
             for each in version.schema.features
         ],
         "evaluation": evaluation_document(version.evaluation),
     }
+
+
+def intervals_document(choice: IntervalChoice | None) -> dict[str, Any] | None:
+    """Which intervals a version has, with the tests that led there, as JSON."""
+    return asdict(choice) if choice else None
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
@@ -163,6 +179,7 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         ("sales", f"{source_text(version.source)}, SHA-256 {version.source.digest}"),
         ("options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
         ("reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
+        ("intervals", intervals_text(version.intervals)),
         ("estimates for", str(version.valuation_date or "no date")),
         *[("file", f"{name}, SHA-256 {digest}") for name, digest in sorted(version.digests.items())],
         *[("library", f"{name} {number}") for name, number in sorted(version.libraries.items())],

@@ -13,16 +13,20 @@ from housepredict.adapters.sklearn_model.preparing import encoded, table_of, tre
 from housepredict.adapters.sklearn_model.processes import results_of
 from housepredict.adapters.sklearn_model.recipes import Recipe, make
 from housepredict.adapters.sklearn_model.search import enough_of, folds_of
-from housepredict.adapters.sklearn_model.spread import how_sure
+from housepredict.adapters.sklearn_model.spread import fit_calibration
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.sales import Sale
 
 
-def again(schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: int) -> tuple[LogPrices, Calibration]:
-    """A serving form, and how sure it is: by a second model, fitted beside it, that one fold was kept from.
+def again(
+    schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: int, *, scaled: bool
+) -> tuple[LogPrices, Calibration]:
+    """A serving form fitted to these sales, and the calibration of its intervals by a second model, fitted beside it to
+    all folds but one.
 
-    All but the recipe is learned from these sales. The five folds of a search would tell as much, and cost five fits.
+    Only the recipe and the kind of intervals, `scaled` or plain, come from elsewhere: intervals are evaluated as they
+    are served, however few sales one fold has. The five folds of a search would cost five fits.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
@@ -34,5 +38,5 @@ def again(schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: in
         model, blind = results
     log_prices = blind.predict(plain.rows(kept).seen_by(blind_table.columns))
     own_folds = folds_of([sales[row].house_key for row in kept.tolist()])
-    spread, calibration = how_sure(table.rows(kept), log_prices, own_folds, seed)
+    spread, calibration = fit_calibration(table.rows(kept), log_prices, own_folds, seed, scaled=scaled)
     return model.form(table, flatten(spread) if spread else None), calibration

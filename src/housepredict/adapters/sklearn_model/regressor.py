@@ -218,7 +218,10 @@ def _within(calibration: Calibration | None, coverage: float) -> float:
         raise ValueError(f"coverage is 0.1, 0.2, … or 0.9, and not {coverage}")
     if calibration is None or tenth > len(calibration.within_tenths):
         raise ValueError(f"the model has learned from too few sales to tell an interval of {coverage}")
-    return calibration.within_tenths[tenth - 1]
+    within = calibration.within_tenths[tenth - 1]
+    if not np.isfinite(within):
+        raise ValueError(f"coverage: too many estimates are zero or less for an interval of {coverage}")
+    return within
 
 
 def _silent(_done: int, _total: int) -> None:

@@ -1,4 +1,9 @@
-"""How sure a model is: trees for the error to be expected of a house, and how many such errors sale prices are off."""
+"""Calibration of intervals: how far sale prices were from estimates of sales that the models were not fitted to.
+
+An interval is a factor times the spread of a house. Without spread trees every spread is 1, and the factor is an error
+on a logarithmic scale; with them it counts expected errors. The two units differ by a factor of about seven, so whether
+there are spread trees is decided once, and the decision is passed to all that calibrates and all that serves.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +19,65 @@ from housepredict.domain.estimates import Calibration
 
 _LEAST_ERROR = 1e-3
 """A smaller error than this, as a share of the price, is luck."""
-_ENOUGH_TO_TELL_HOUSES_APART = 400
+_LEAST_LEAF = 40
+_ENOUGH_FOR_SPREAD = 400
+"""With fewer sales than this, spread trees fit noise."""
+_ENOUGH_TO_SPLIT = 2 * _LEAST_LEAF
+"""With fewer sales than this, spread trees have no splits, and so one spread for all houses."""
 _BEYOND = 10
 """So many sales must lie outside an interval, or where it ends is anyone's guess."""
 
 
-def how_sure(
-    sales: Table, log_prices: NDArray[np.float64], folds: NDArray[np.int64], seed: int
+def enough_for_spread(folds: NDArray[np.int64]) -> bool:
+    """Whether intervals get spread trees: each fit of them, of which the smallest lacks the largest fold, has to have
+    enough sales. This is the decision for the `scaled` of `fit_calibration`.
+    """
+    return _least_fitted(folds) >= _ENOUGH_FOR_SPREAD
+
+
+def fit_calibration(
+    sales: Table, log_prices: NDArray[np.float64], folds: NDArray[np.int64], seed: int, *, scaled: bool
 ) -> tuple[Any, Calibration]:
-    """The trees of `fit_spread`, and the calibration to them, from what models said of sales that they were kept from:
-    `log_prices`. `folds` are those of the sales.
+    """Fit spread trees, and calibrate intervals to the spreads of sales that the trees were not fitted to.
+
+    Args:
+        log_prices: estimates of the sales, by models that were not fitted to them.
+        folds: those of the sales; all sales of a house are in one.
+        scaled: whether there are to be spread trees. Too few sales for a single split get none all the same.
+
+    Returns:
+        The spread trees, None for plain intervals, and the calibration in the unit that goes with them.
     """
     errors = sales.log_prices - log_prices
-    seen = np.column_stack([sales.for_trees, log_prices])
-    spreads = spreads_out_of_fold(sales.categorical, seen, errors, folds, seed)
-    return fit_spread(sales.categorical, seen, errors, seed), calibrate(errors, spreads)
+    spread, spreads = None, np.ones(len(errors))
+    if scaled and _least_fitted(folds) >= _ENOUGH_TO_SPLIT:
+        columns = np.column_stack([sales.for_trees, log_prices])
+        spread = fit_spread(sales.categorical, columns, errors, seed)
+        for fold in np.unique(folds):
+            inside = folds == fold
+            trees = fit_spread(sales.categorical, columns[~inside], errors[~inside], seed)
+            spreads[inside] = trees.predict(columns[inside])
+    return spread, calibrate(errors, spreads)
 
 
 def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float64], seed: int) -> Any:
-    """Trees for the size of an error, on a logarithmic scale; None where the sales are too few to tell houses apart."""
-    if len(errors) < _ENOUGH_TO_TELL_HOUSES_APART:
-        return None
+    """Trees for the size of an error, on a logarithmic scale."""
     size = np.maximum(np.abs(errors), _LEAST_ERROR)
-    return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=40)
-
-
-def spreads_out_of_fold(
-    categorical: list[int], columns: Matrix, errors: NDArray[np.float64], folds: NDArray[np.int64], seed: int
-) -> NDArray[np.float64]:
-    """The spread of each sale by trees that were not fitted to it."""
-    spreads = np.ones(len(errors))
-    for fold in np.unique(folds):
-        trees = fit_spread(categorical, columns[folds != fold], errors[folds != fold], seed)
-        if trees:
-            spreads[folds == fold] = trees.predict(columns[folds == fold])
-    return spreads
+    return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=_LEAST_LEAF)
 
 
 def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Calibration:
-    """From ln(sale price / estimate) of sales that the model had not learned from, and their spreads."""
-    scores = np.sort(np.abs(errors) / spreads)
+    """Calibrate intervals to ln(sale price / estimate) of sales that the model was not fitted to, and their spreads.
+
+    An error is infinite where the estimate is no price: no interval around it holds the sale price.
+    """
+    signed = errors / spreads
+    scores = np.sort(np.abs(signed))
     tenths = [within for tenth in range(1, 10) if (within := _within(scores, tenth / 10)) is not None]
     return Calibration(
         within_80=_within(scores, 0.8),
         within_90=_within(scores, 0.9),
-        deviation=float(np.std(errors / spreads)),
+        deviation=float(np.std(signed[np.isfinite(signed)])),
         within_tenths=tuple(tenths),
     )
 
@@ -68,3 +87,8 @@ def _within(scores: NDArray[np.float64], level: float) -> float | None:
     if round(len(scores) * (1 - level), 9) < _BEYOND:
         return None
     return float(scores[int(np.ceil(level * (len(scores) + 1))) - 1])
+
+
+def _least_fitted(folds: NDArray[np.int64]) -> int:
+    """How many sales are left without the largest fold."""
+    return int(len(folds) - np.unique(folds, return_counts=True)[1].max(initial=0))

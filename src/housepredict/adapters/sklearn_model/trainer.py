@@ -39,7 +39,7 @@ from housepredict.adapters.sklearn_model.preparing import encoded, table_of, tre
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
 from housepredict.adapters.sklearn_model.search import FOLDS, search
-from housepredict.adapters.sklearn_model.spread import calibrate, how_sure
+from housepredict.adapters.sklearn_model.spread import calibrate, enough_for_spread, fit_calibration
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
@@ -57,8 +57,8 @@ _PROVEN = 100
 
 @frozen(eq=False)
 class _Made:
-    """A model in its two forms, as scikit-learn has it and packed to serve and to explain, and how it is made again of
-    other sales.
+    """A model in its two forms, as scikit-learn has it and packed to serve and to explain, how it is made again of
+    other sales, and how to make it with plain intervals if these are scaled.
     """
 
     algorithm: Algorithm
@@ -68,6 +68,7 @@ class _Made:
     calibration: Calibration
     again: Callable[[Sequence[Sale]], tuple[ServingForm, Calibration]]
     irreproducible: str | None = None
+    plain: Callable[[], _Made] | None = None
 
 
 @define
@@ -86,32 +87,7 @@ class SklearnTrainer:
             made = _linear(schema, sales, progress)
         else:
             made = self._log_prices(schema, sales, options, progress)
-        encode = Encoder(schema)
-
-        def learned(form: ServingForm, calibration: Calibration) -> Learned:
-            def predict(houses: Sequence[House]) -> Valuation:
-                return valuation(form, encode(houses))
-
-            return Learned(predict, calibration)
-
-        return Fitted(
-            predict=learned(unpack(made.serving, made.algorithm), made.calibration).predict,
-            calibration=made.calibration,
-            artefact={
-                SERVING_FILE: made.serving,
-                EXPLANATION_FILE: made.explanation,
-                ESTIMATOR_FILE: _dump(made.estimator),
-            },
-            algorithm=made.algorithm,
-            libraries={
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "scikit-learn": sklearn.__version__,
-                "joblib": joblib.__version__,
-            },
-            again=lambda others: learned(*made.again(others)),
-            irreproducible=made.irreproducible,
-        )
+        return _fitted(schema, made)
 
     def _log_prices(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -124,31 +100,37 @@ class SklearnTrainer:
         found = search(candidates, table, folds, seed, progress, is_over, self._jobs)
         table = with_levels(table, folds)
         model = make(found.recipe, table, seed)
-        spread, calibration = how_sure(table.rows(found.known), found.log_prices, folds[found.known], seed)
+        known, known_folds = table.rows(found.known), folds[found.known]
         algorithm = found.recipe.algorithm
-        serving = pack(model.form(table, flatten(spread) if spread else None))
-        form = cast("LogPrices", unpack(serving, algorithm))
-        for rows in (matrix, odd_rows(schema, matrix)):
-            asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
-            model.prove(form, asked)
-            if spread:
-                seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
-                names = [*asked.names[asked.columns.for_trees], "the estimate"]
-                prove_trees(spread, cast("Trees", form.spread), seen, names)
-        explanation = pack(attribution(model, form, table))
-        _prove_explanation(schema, form, explanation, matrix)
         compared = f"{found.compared} of {len(candidates)} recipes compared"
-        return _Made(
-            algorithm=algorithm,
-            estimator={**model.parts(), "spread": spread},
-            serving=serving,
-            explanation=explanation,
-            calibration=calibration,
-            again=partial(again, schema, recipe=found.recipe, seed=seed),
-            irreproducible=None
-            if found.compared == len(candidates)
-            else f"the time limit of {limit:g} s ended the search with {compared}",
-        )
+
+        def finished(*, scaled: bool) -> _Made:
+            spread, calibration = fit_calibration(known, found.log_prices, known_folds, seed, scaled=scaled)
+            serving = pack(model.form(table, flatten(spread) if spread else None))
+            form = cast("LogPrices", unpack(serving, algorithm))
+            for rows in (matrix, odd_rows(schema, matrix)):
+                asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
+                model.prove(form, asked)
+                if spread:
+                    seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
+                    names = [*asked.names[asked.columns.for_trees], "the estimate"]
+                    prove_trees(spread, cast("Trees", form.spread), seen, names)
+            explanation = pack(attribution(model, form, table))
+            _prove_explanation(schema, form, explanation, matrix)
+            return _Made(
+                algorithm=algorithm,
+                estimator={**model.parts(), "spread": spread},
+                serving=serving,
+                explanation=explanation,
+                calibration=calibration,
+                again=partial(again, schema, recipe=found.recipe, seed=seed, scaled=scaled),
+                irreproducible=None
+                if found.compared == len(candidates)
+                else f"the time limit of {limit:g} s ended the search with {compared}",
+                plain=partial(finished, scaled=False) if scaled else None,
+            )
+
+        return finished(scaled=enough_for_spread(known_folds))
 
     def memory(self, extent: Extent, options: TrainingOptions) -> int:
         """See ports.Trainer, and `memory_of`."""
@@ -156,6 +138,37 @@ class SklearnTrainer:
             return memory_of(extent, trees=0, jobs=1)
         candidates = self._recipes(options.algorithm, options.effort, extent.rows)
         return memory_of(extent, max(each.iterations for each in candidates), joblib.effective_n_jobs(-1))
+
+
+def _fitted(schema: FeatureSchema, made: _Made) -> Fitted:
+    encode = Encoder(schema)
+
+    def learned(form: ServingForm, calibration: Calibration) -> Learned:
+        def predict(houses: Sequence[House]) -> Valuation:
+            return valuation(form, encode(houses))
+
+        return Learned(predict, calibration)
+
+    plain = made.plain
+    return Fitted(
+        predict=learned(unpack(made.serving, made.algorithm), made.calibration).predict,
+        calibration=made.calibration,
+        artefact={
+            SERVING_FILE: made.serving,
+            EXPLANATION_FILE: made.explanation,
+            ESTIMATOR_FILE: _dump(made.estimator),
+        },
+        algorithm=made.algorithm,
+        libraries={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+            "joblib": joblib.__version__,
+        },
+        again=lambda others: learned(*made.again(others)),
+        irreproducible=made.irreproducible,
+        plain=None if plain is None else lambda: _fitted(schema, plain()),
+    )
 
 
 def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> _Made:
@@ -191,8 +204,9 @@ def _line(
         form = linear_form(categories, least_squares(categories, matrix[~own], prices[~own]))
         kept_out[own], spreads[own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
-    # a line may say that a house costs nothing; its logarithm would be infinite
-    errors = np.log(prices) - np.log(np.maximum(kept_out, prices.min() / 2))
+    # no interval around a price of nothing or less holds a sale price
+    errors, above = np.full(len(prices), np.inf), kept_out > 0
+    errors[above] = np.log(prices[above] / kept_out[above])
     return pipeline, linear_form(categories, pipeline), calibrate(errors, spreads)
 
 

@@ -33,7 +33,8 @@ class Fitted(Learned):
     """What a training made: the artefact, the algorithm that was chosen, and the versions of the libraries.
 
     `again` learns from other sales of the same schema, and from these nothing but the recipe that the search found.
-    `irreproducible` is as in ModelVersion.
+    `irreproducible` is as in ModelVersion. `plain` makes the same model with plain intervals, without another fit; None
+    if its intervals are plain (see IntervalKind).
     """
 
     artefact: Artefact
@@ -41,6 +42,7 @@ class Fitted(Learned):
     libraries: Mapping[str, str]
     again: Callable[[Sequence[Sale]], Learned]
     irreproducible: str | None = None
+    plain: Callable[[], Fitted] | None = None
 
 
 class Trainer(Protocol):

@@ -14,6 +14,14 @@ from housepredict.domain.errors import RefusedModel, UnknownModel, UnusableSales
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
 from housepredict.domain.inference import PreparedSales, prepare
+from housepredict.domain.intervals import (
+    CoverageTest,
+    IntervalChoice,
+    IntervalKind,
+    check_coverage,
+    is_finite,
+    rejection,
+)
 from housepredict.domain.latest import latest_sales
 from housepredict.domain.models import (
     Algorithm,
@@ -46,6 +54,11 @@ from housepredict.domain.usecases.trainings import Begun, Trainings, to_nobody
 from housepredict.domain.verdicts import Verdict
 
 SELF_TEST_ROWS = 5
+
+_SYNTHETIC = "The sales are synthetic: errors on them say nothing about real houses."
+_TOO_FEW = "There are too few training sales to calibrate intervals."
+_PLAIN_INSTEAD = "This version has plain intervals instead: one width for all houses."
+_NONE_LEFT = "So this version has no intervals, and is not promoted automatically."
 
 
 @frozen
@@ -98,11 +111,13 @@ class Train:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, run.progress)
             if origin.synthetic:
-                # how sure it is of houses that were made up says nothing of how sure it may be of real ones
                 fitted = evolve(fitted, calibration=None)
-            rows = _estimated(sales.held_out, fitted)
+                rows = _estimated(sales.held_out, fitted)
+                intervals = IntervalChoice(IntervalKind.NONE, reasons=(_SYNTHETIC,))
+            else:
+                fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
             fitted = evolve(fitted, artefact={**fitted.artefact, **_to_look_at(sales, rows)})
-            version = self._version(origin, options, sales, fitted, rows)
+            version = self._version(origin, options, sales, fitted, rows, intervals)
             # nothing is kept that could not be loaded again
             self._load(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
@@ -146,6 +161,7 @@ class Train:
         sales: PreparedSales,
         fitted: Fitted,
         rows: Sequence[Valued],
+        intervals: IntervalChoice,
     ) -> ModelVersion:
         now = self._clock.now()
         return ModelVersion(
@@ -161,6 +177,7 @@ class Train:
             libraries=fitted.libraries,
             calibration=fitted.calibration,
             irreproducible=fitted.irreproducible,
+            intervals=intervals,
         )
 
     def _verdict(
@@ -179,6 +196,8 @@ class Train:
                 pass
             case _:
                 assert_never(policy)
+        if version.intervals and version.intervals.failed:
+            return Verdict(promoted=False, reasons=version.intervals.reasons)
 
         def alone(why: str) -> Verdict:
             return judge_alone(why, version.evaluation.accuracy, rows, sales.training)
@@ -221,6 +240,28 @@ def _estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
     return rows
 
 
+def _with_intervals(fitted: Fitted, held_out: Sequence[Sale]) -> tuple[Fitted, Sequence[Valued], IntervalChoice]:
+    """The model with the first intervals that the held-out sales don't contradict: its own, or plain ones, or none."""
+    tests: tuple[CoverageTest, ...] = ()
+    rejections: tuple[str, ...] = ()
+    while True:
+        rows = _estimated(held_out, fitted)
+        kind = IntervalKind.SCALED if fitted.plain else IntervalKind.PLAIN
+        found = check_coverage(kind, [(row.sale.price, row.intervals) for row in rows])
+        if fitted.calibration is None or not found:
+            return fitted, rows, IntervalChoice(IntervalKind.NONE, reasons=(_TOO_FEW,))
+        tests += found
+        if is_finite(fitted.calibration) and not any(each.rejects for each in found):
+            instead = (_PLAIN_INSTEAD,) if rejections else ()
+            return fitted, rows, IntervalChoice(kind, tests, (*rejections, *instead))
+        rejections += (rejection(found),)
+        if fitted.plain is None:
+            fitted = evolve(fitted, calibration=None)
+            choice = IntervalChoice(IntervalKind.NONE, tests, (*rejections, _NONE_LEFT))
+            return fitted, _estimated(held_out, fitted), choice
+        fitted = fitted.plain()
+
+
 def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
     """The files that are kept for people, and are not read to serve."""
     trained_on = snapshot(sales.schema, [each.house for each in sales.training], [row.estimate for row in rows])
@@ -232,5 +273,8 @@ def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
-    rows = _estimated(split.latest, fitted.again(split.earlier))
+    learned = fitted.again(split.earlier)
+    if fitted.calibration is None:
+        learned = evolve(learned, calibration=None)
+    rows = _estimated(split.latest, learned)
     return evaluate_later(rows, split.since, len(split.earlier))

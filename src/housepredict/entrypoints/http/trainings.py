@@ -36,7 +36,7 @@ from housepredict.entrypoints.http.uploads import (
 from housepredict.entrypoints.training_jobs import Job
 from housepredict.entrypoints.training_process import TrainingRequest
 from housepredict.entrypoints.training_report import training_record_document
-from housepredict.entrypoints.version_report import evaluation_document
+from housepredict.entrypoints.version_report import evaluation_document, intervals_document
 
 
 async def train(request: Request) -> Response:
@@ -106,6 +106,7 @@ def _made(application: Application, job: Job) -> Response:
             "model_version": version.name,
             "promoted": outcome.promoted,
             "reasons": outcome.reasons,
+            "intervals": intervals_document(version.intervals),
             "evaluation": evaluation_document(version.evaluation),
         }
     )

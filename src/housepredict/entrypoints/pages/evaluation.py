@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.models import Coverage, Evaluation, ModelVersion, Segment
 from housepredict.domain.ranges import RANGES
 from housepredict.domain.verdicts import Performance
@@ -14,6 +15,7 @@ from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE, Measure, c
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import MINUS, day, number, percent
 from housepredict.entrypoints.pages.tables import section, table
+from housepredict.entrypoints.version_report import intervals_text
 
 _MARK = tag("span", OUT_OF_RANGE, class_="badge off")
 
@@ -53,8 +55,8 @@ def _title(field: str) -> str:
     return titles.get(field) or f"coverage of the {percent(int(field.removeprefix('coverage_')), 0)} intervals"
 
 
-def accuracy_section(evaluation: Evaluation) -> Markup:
-    """Every measure, with bounds and with what is acceptable of it."""
+def accuracy_section(evaluation: Evaluation, intervals: IntervalChoice | None) -> Markup:
+    """Every measure, with bounds and with what is acceptable of it, and which intervals there are."""
     rows = [_measured(evaluation, each) for each in MEASURES]
     said = (
         "Had other sales of the same market been held out, a measure would lie within its bounds 95 times in 100 "
@@ -67,6 +69,7 @@ def accuracy_section(evaluation: Evaluation) -> Markup:
         tag("p", said),
         table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
         *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
+        tag("p", f"Intervals: {intervals_text(intervals)}"),
     )
 
 

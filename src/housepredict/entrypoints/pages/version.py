@@ -55,7 +55,7 @@ def version_page(
         _header(version, is_promoted=version.name == promoted),
         key_figures(version.evaluation),
         _plots(version, held_out),
-        accuracy_section(version.evaluation),
+        accuracy_section(version.evaluation, version.intervals),
         later_section(version.evaluation),
         returned_section(returned, version.evaluation),
         decision_section(version),

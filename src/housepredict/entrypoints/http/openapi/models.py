@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Kind
+from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.models import Algorithm, Bounds, Coverage, Segment, TrainingOptions
 from housepredict.domain.ranges import RANGES
 from housepredict.entrypoints.http.openapi.attrs_schemas import schema_of
@@ -73,6 +74,9 @@ _MODEL: Json = {
     "valuation_date": about(nullable(DATE), "The date that estimates are for where a house does not say."),
     "reproducible": FLAG,
     "irreproducible": about(nullable(TEXT), "Why the same sales may make another version."),
+    "intervals": about(
+        nullable(ref("IntervalChoice")), "Which intervals it has, and why; null for a version of an older release."
+    ),
     "features": list_of(an_object(_FEATURE)),
     "evaluation": ref("Evaluation"),
 }
@@ -81,6 +85,7 @@ SCHEMAS: Mapping[str, Json] = {
     "Coverage": schema_of(Coverage),
     "Bounds": schema_of(Bounds),
     "Segment": schema_of(Segment),
+    "IntervalChoice": schema_of(IntervalChoice),
     "Evaluation": an_object(
         {
             "trained_on": COUNT,

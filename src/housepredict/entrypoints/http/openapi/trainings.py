@@ -61,6 +61,7 @@ SCHEMAS: Mapping[str, Json] = {
             "model_version": TEXT,
             "promoted": FLAG,
             "reasons": list_of(TEXT),
+            "intervals": nullable(ref("IntervalChoice")),
             "evaluation": ref("Evaluation"),
         }
     ),

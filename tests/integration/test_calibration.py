@@ -1,0 +1,184 @@
+"""Intervals hold what they promise, whatever the number of sales: the unit of calibration is that of serving."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+
+import joblib
+import numpy as np
+import pytest
+from attrs import evolve
+from numpy.typing import NDArray
+
+from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.loader import (
+    ESTIMATOR_FILE,
+    EXPLANATION_FILE,
+    SERVING_FILE,
+    load_predictor,
+    unpack,
+)
+from housepredict.adapters.sklearn_model.preparing import table_of
+from housepredict.adapters.sklearn_model.recipes import Recipe, Table
+from housepredict.adapters.sklearn_model.search import FOLDS
+from housepredict.adapters.sklearn_model.spread import calibrate, enough_for_spread, fit_calibration
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.domain.evaluation import Valued, valued
+from housepredict.domain.intervals import IntervalKind, check_coverage
+from housepredict.domain.models import Algorithm, TrainingOptions, digests_of
+from housepredict.domain.ports import Fitted, Learned
+from housepredict.domain.sales import Sale
+from tests.factories import TUTORIAL, a_log_form, a_version, scattered_sales
+
+HELD_OUT = 500
+
+
+@cache
+def residuals(seed: int) -> tuple[Table, NDArray[np.float64]]:
+    """3,500 such sales, and the logarithms of estimates that know everything but the scatter."""
+    sales = scattered_sales(3500, seed)
+    prices = np.array([sale.price for sale in sales])
+    table = table_of(TUTORIAL, Encoder(TUTORIAL)([sale.house for sale in sales]), prices, 0.0)
+    return table, np.log([200 * float(sale.house.values["size"]) for sale in sales])
+
+
+def inside(folds: NDArray[np.int64], seed: int, *, scaled: bool | None = None) -> tuple[bool, list[NDArray[np.bool_]]]:
+    """Calibrate on as many residuals as there are folds; whether there are spread trees, and which of the others lie in
+    their 80 and in their 90% interval, if there is one.
+    """
+    table, log_prices = residuals(seed)
+    count = len(folds)
+    trees, calibration = fit_calibration(
+        table.rows(np.arange(count)),
+        log_prices[:count],
+        folds,
+        seed,
+        scaled=enough_for_spread(folds) if scaled is None else scaled,
+    )
+    rest = np.arange(len(table) - HELD_OUT, len(table))
+    columns = np.column_stack([table.rows(rest).for_trees, log_prices[rest]])
+    spreads = trees.predict(columns) if trees else np.ones(len(rest))
+    scores = np.abs(table.log_prices[rest] - log_prices[rest]) / spreads
+    levels = (calibration.within_80, calibration.within_90)
+    return bool(trees), [scores <= within for within in levels if within is not None]
+
+
+def tolerated(level: float, calibrated_on: int, draws: int) -> float:
+    """Four standard deviations of the mean coverage of several draws, each with its own calibration."""
+    variance = level * (1 - level)
+    return 4 * math.sqrt(variance * (1 / calibrated_on + 1 / HELD_OUT) / draws)
+
+
+SIZES = [60, 99, 100, 150, 250, 320, 399, 400, 401, 420, 450, 480, 498, 499, 500, 501, 625, 1000, 3000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_coverage_is_nominal_for_every_number_of_sales(size: int) -> None:
+    seeds = range(2)
+    drawn = [inside(np.arange(size) % FOLDS, seed) for seed in seeds]
+    assert {scaled for scaled, _ in drawn} == {size >= 500}
+    for place, level in enumerate((0.8, 0.9)):
+        shares = [covered[place].mean() for _, covered in drawn if len(covered) > place]
+        assert len(shares) == (len(seeds) if size * (1 - level) >= 9.99 else 0)
+        if shares:
+            assert np.mean(shares) == pytest.approx(level, abs=tolerated(level, size, len(seeds)))
+
+
+@pytest.mark.parametrize("size", [50, 99, 100, 250, 480])
+def test_coverage_is_nominal_with_spread_trees_that_a_larger_training_decided_on(size: int) -> None:
+    drawn = [inside(np.arange(size) % FOLDS, seed, scaled=True)[1] for seed in range(2)]
+    for place, level in enumerate((0.8, 0.9)):
+        shares = [covered[place].mean() for covered in drawn if len(covered) > place]
+        if shares:
+            assert np.mean(shares) == pytest.approx(level, abs=tolerated(level, size, len(drawn)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], False),
+        ([1], False),
+        ([10_000], False),
+        ([400, 400], True),
+        ([399, 10_000], False),
+        ([400, 10_000], True),
+        ([100, 100, 100, 100], False),
+        ([100, 100, 100, 100, 100], True),
+        ([99, 100, 100, 100, 100], False),
+        ([80, 80, 80, 80, 4000], False),
+    ],
+    ids=str,
+)
+def test_spread_trees_need_enough_sales_without_the_largest_fold(sizes: list[int], expected: bool) -> None:
+    folds = np.repeat(np.arange(len(sizes)), sizes)
+    assert enough_for_spread(folds) is expected
+
+
+@pytest.mark.parametrize("sizes", [[60, 60, 60, 60, 1500], [700], [450, 200]], ids=str)
+@pytest.mark.parametrize("scaled", [None, True])
+def test_coverage_is_nominal_with_uneven_folds(sizes: list[int], scaled: bool | None) -> None:
+    drawn = [inside(np.repeat(np.arange(len(sizes)), sizes), seed, scaled=scaled)[1] for seed in range(2)]
+    for place, level in enumerate((0.8, 0.9)):
+        shares = [covered[place].mean() for covered in drawn]
+        # spread trees of unequal sizes are a little unlike those that serve
+        assert np.mean(shares) == pytest.approx(level, abs=0.02 + tolerated(level, sum(sizes), len(drawn)))
+
+
+def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO) -> Fitted:
+    options, few_trees = TrainingOptions(algorithm=algorithm), Recipe(on_a_line=True, leaves=4, iterations=16)
+    return SklearnTrainer(lambda *_: [few_trees], jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
+
+
+def estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
+    return valued(sales, model.predict([sale.house for sale in sales]), model.calibration)
+
+
+def has_spread_trees(fitted: Fitted) -> bool:
+    return bool(getattr(unpack(fitted.artefact[SERVING_FILE], fitted.algorithm), "spread", None))
+
+
+def require_coverage(rows: Sequence[Valued]) -> None:
+    tests = check_coverage(IntervalKind.SCALED, [(row.sale.price, row.intervals) for row in rows])
+    assert [each.level for each in tests] == [80, 90]
+    assert not [each for each in tests if each.rejects]
+
+
+def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
+    sales, asked = scattered_sales(600, 21), scattered_sales(200, 22)
+    fitted = fit(sales)
+    assert fitted.plain
+    plain = fitted.plain()
+    assert plain.plain is None
+    assert not has_spread_trees(plain)
+    assert joblib.load(BytesIO(plain.artefact[ESTIMATOR_FILE]))["spread"] is None
+    assert plain.artefact[EXPLANATION_FILE] == fitted.artefact[EXPLANATION_FILE]
+    houses = [sale.house for sale in asked]
+    assert plain.predict(houses).prices == fitted.predict(houses).prices
+    rows = estimated(asked, plain)
+    assert {row.spread for row in rows} == {1.0}
+    require_coverage(rows)
+    widths = {round(row.intervals[0].high / row.estimate, 6) for row in rows}
+    assert len(widths) == 1
+    # a version that serves them can be loaded, and earlier sales get the same kind
+    version = evolve(
+        a_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artefact)
+    )
+    assert load_predictor(version, plain.artefact).predict(houses) == plain.predict(houses)
+    earlier = scattered_sales(1000, 23)
+    assert {row.spread for row in estimated(asked, plain.again(earlier))} == {1.0}
+    assert len({row.spread for row in estimated(asked, fitted.again(earlier))}) > 1
+
+
+def test_linear_model_has_no_other_intervals() -> None:
+    assert fit(scattered_sales(600, 21), Algorithm.LINEAR).plain is None
+
+
+def test_estimates_of_nothing_or_less_count_as_outside_every_interval() -> None:
+    errors = np.array([0.1] * 80 + [-0.2] * 15 + [np.inf] * 5)
+    calibration = calibrate(errors, np.ones(100))
+    assert (calibration.within_80, calibration.within_90) == (0.2, 0.2)
+    assert math.isfinite(calibration.deviation)
+    assert calibrate(np.where(errors < 0, np.inf, errors), np.ones(100)).within_90 == math.inf
