@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from uuid import UUID
 
@@ -67,8 +67,7 @@ class InMemoryPredictions:
                 self._by_id.pop(each, None)
             self._erased.difference_update(oldest)
             self._ids = sorted(self._by_id)
-            # a caller whose clock is ahead must not have ids refused that come next
-            reached = [min(before, first_id_at(datetime.now(UTC)))] if len(oldest) < limit else []
+            reached = [_not_ahead(before)] if len(oldest) < limit else []
             self._watermark = max([self._watermark, *reached, *map(next_id, oldest[-1:])])
             return len(oldest)
 
@@ -82,3 +81,9 @@ class InMemoryPredictions:
 
     def check(self) -> None:
         """Return: memory is always there."""
+
+
+def _not_ahead(identifier: UUID) -> UUID:
+    """An id, or the first of this millisecond if it lies in the future: the ids that come next must not be refused."""
+    now = datetime.now(UTC)
+    return identifier if identifier < first_id_at(now + timedelta(milliseconds=1)) else first_id_at(now)
