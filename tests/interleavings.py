@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from random import Random
 from threading import Lock, Semaphore, get_ident
 from types import TracebackType
@@ -12,8 +12,8 @@ from typing import Any
 from attrs import define, field, frozen
 
 
-class Aborted(Exception):
-    """The scheduler has given up on this interleaving."""
+class Deadlock(Exception):
+    """Every actor waits for a lock that another one holds."""
 
 
 @define(eq=False)
@@ -51,7 +51,6 @@ class _Actor:
     number: int
     go: Semaphore = field(factory=lambda: Semaphore(0))
     waits_for: ScheduledLock | None = None
-    done: bool = False
 
 
 @define(eq=False)
@@ -64,41 +63,43 @@ class Scheduler:
     _threads: ThreadPoolExecutor
     _random: Random
     trace: list[int] = field(factory=list, init=False)
-    _actors: dict[int, _Actor] = field(factory=dict, init=False)
-    _returned: Semaphore = field(factory=lambda: Semaphore(0), init=False)
-    _aborted: bool = field(default=False, init=False)
+    _alive: list[_Actor] = field(factory=list, init=False)
+    _by_thread: dict[int, _Actor] = field(factory=dict, init=False)
+    _deadlock: bool = field(default=False, init=False)
 
     def run(self, actors: Sequence[Callable[[], object]]) -> None:
         """Run the actors to their ends. Raises what the first of them raises, AssertionError for a deadlock."""
-        all_actors = [_Actor(number) for number in range(len(actors))]
-        futures: list[Future[None]] = [
-            self._threads.submit(self._act, actor, work) for actor, work in zip(all_actors, actors, strict=True)
-        ]
-        while alive := [each for each in all_actors if not each.done]:
-            ready = [each for each in alive if each.waits_for is None or not each.waits_for.held]
-            if not ready:
-                self._aborted = True
-                ready = alive
-            chosen = self._random.choice(ready)
-            if len(ready) > 1:
-                self.trace.append(chosen.number)
-            chosen.go.release()
-            self._returned.acquire()
-        assert not self._aborted, f"deadlock after {self.trace}"
-        for each in futures:
+        self._alive = [_Actor(number) for number in range(len(actors))]
+        ended = [self._threads.submit(self._act, each, work) for each, work in zip(self._alive, actors, strict=True)]
+        self._choose().go.release()
+        wait(ended)
+        assert not self._deadlock, f"deadlock after {self.trace}"
+        for each in ended:
             each.result()
 
     def step(self, waits_for: ScheduledLock | None = None) -> None:
         """Let the scheduler choose again; in a thread that is not an actor, do nothing."""
-        actor = self._actors.get(get_ident())
+        actor = self._by_thread.get(get_ident())
         if actor is None:
             return
         actor.waits_for = waits_for
-        self._returned.release()
-        actor.go.acquire()
+        chosen = self._choose()
+        if chosen is not actor:
+            chosen.go.release()
+            actor.go.acquire()
         actor.waits_for = None
-        if self._aborted:
-            raise Aborted
+        if self._deadlock:
+            raise Deadlock
+
+    def _choose(self) -> _Actor:
+        ready = [each for each in self._alive if each.waits_for is None or not each.waits_for.held]
+        if not ready:
+            self._deadlock = True
+            ready = self._alive
+        chosen = self._random.choice(ready)
+        if len(ready) > 1:
+            self.trace.append(chosen.number)
+        return chosen
 
     def schedule(self, instance: Any) -> None:
         """Have the scheduler decide who gets the locks of an attrs object."""
@@ -107,17 +108,15 @@ class Scheduler:
                 setattr(instance, name, ScheduledLock(self))
 
     def _act(self, actor: _Actor, work: Callable[[], object]) -> None:
-        self._actors[get_ident()] = actor
+        self._by_thread[get_ident()] = actor
         actor.go.acquire()
         try:
-            if not self._aborted:
-                work()
-        except Aborted:
-            pass
+            work()
         finally:
-            del self._actors[get_ident()]
-            actor.done = True
-            self._returned.release()
+            del self._by_thread[get_ident()]
+            self._alive.remove(actor)
+            if self._alive:
+                self._choose().go.release()
 
 
 @frozen
