@@ -1,6 +1,6 @@
 """Erase, append, spool, drain and read in every order: after an erasure is confirmed, nobody reads what was erased.
 
-`HOUSEPREDICT_INTERLEAVINGS` says how many distinct interleavings are run.
+`HOUSEPREDICT_TEST_INTERLEAVINGS` says how many distinct interleavings are run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.doubles import a_batch
 from tests.integration.spools import Behind
 from tests.interleavings import Scheduler, Stepping
 
-INTERLEAVINGS = int(os.environ.get("HOUSEPREDICT_INTERLEAVINGS", "500"))
+INTERLEAVINGS = int(os.environ.get("HOUSEPREDICT_TEST_INTERLEAVINGS", "500"))
 PROCESSES = 3
 AFTER_ALL = UUID(int=2**128 - 1)
 
