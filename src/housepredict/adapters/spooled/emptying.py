@@ -31,9 +31,9 @@ def empty(
     while True:
         with handing_over:
             batch = spool.oldest(_BATCH)
+            if not batch:
+                break
             _hand_over(spool, behind, batch)
-        if not batch:
-            break
         taken()
         moved += len(batch)
         if len(batch) < _BATCH:
@@ -42,8 +42,6 @@ def empty(
 
 
 def _hand_over(spool: Spool, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
-    if not batch:
-        return
     try:
         behind.append(batch)
     except RefusedPredictions as error:
