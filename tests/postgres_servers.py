@@ -89,6 +89,7 @@ class ContainerServer:
         # pull, and this one is removed below. A server that is not ready is asked again after a tenth of a second.
         os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         os.environ.setdefault("TC_POOLING_INTERVAL", "0.1")
+        os.environ.setdefault("TC_MAX_TRIES", "1200")  # the same two minutes as with the default interval
         from testcontainers.community.postgres import PostgresContainer
 
         # fsync is of no use to a server that is thrown away

@@ -133,4 +133,6 @@ class Renaming(SqliteSpool):
 def spooled(
     path: Path, behind: Behind, kind: type[SqliteSpool] = SqliteSpool, max_rows: int = 10**6
 ) -> SpooledPredictions:
-    return SpooledPredictions.open(kind.open(path, max_rows=max_rows), lambda: behind, backoff=QUICK)
+    """Connected when this returns, however busy the machine is."""
+    spool = kind.open(path, max_rows=max_rows)
+    return SpooledPredictions.open(spool, lambda: behind, backoff=QUICK, patience=SOON)

@@ -114,9 +114,39 @@ def test_an_old_file_becomes_what_a_new_one_is(
 def columns(path: Path) -> tuple[object, ...]:
     file = sqlite3.connect(path)
     try:
-        return (*file.execute("PRAGMA user_version"), *file.execute("PRAGMA table_info(predictions)"))
+        tables = (file.execute(f"PRAGMA table_info({table})") for table in ("predictions", "pruned"))
+        return (*file.execute("PRAGMA user_version"), *(column for table in tables for column in table))
     finally:
         file.close()
+
+
+@pytest.mark.parametrize("kind", [SqlitePredictions, SqliteSpool])
+def test_a_release_without_a_watermark_opens_the_file_again(kind: type[SqlitePredictions], path: Path) -> None:
+    old, pruned, kept, late = some(4)
+    with kind.open(path) as predictions:
+        predictions.append([old, pruned, kept])
+        assert predictions.prune(kept.id, 10) == 2
+        predictions.erase([kept.id])
+    assert columns(path)[0] == (4,), "it refuses a later version"
+    file = sqlite3.connect(path)
+    try:
+        write(file, [pruned, late])
+    finally:
+        file.close()
+    with kind.open(path) as predictions:
+        predictions.append([old, kept])
+        assert list(predictions.recent(10)) == [late, pruned]
+
+
+def test_a_file_without_a_watermark_gets_one(path: Path) -> None:
+    old, kept = some(2)
+    with SqlitePredictions.open(path) as predictions:
+        predictions.append([old, kept])
+        predictions._connection.execute("DROP TABLE pruned")
+    with SqlitePredictions.open(path) as predictions:
+        assert predictions.prune(kept.id, 10) == 1
+        predictions.append([old])
+        assert list(predictions.recent(10)) == [kept]
 
 
 def test_what_an_old_spool_holds_reaches_the_database_and_what_was_set_aside_stays(

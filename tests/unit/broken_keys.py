@@ -14,6 +14,7 @@ from attrs import evolve
 
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.domain.deliveries import Delivery
+from housepredict.domain.errors import RepeatedKey
 from housepredict.testing.drawn_sales import new_ids
 from housepredict.testing.keys import PredictionKeysContract
 
@@ -64,6 +65,23 @@ class Thorough(InMemoryKeys):
         return super().prune(before, limit + 1)
 
 
+class Grudging(InMemoryKeys):
+    """Remembers which body a key came with beyond its pruning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._digests: dict[str, str] = {}
+
+    def find(self, delivery: Delivery) -> Sequence[UUID] | None:
+        if self._digests.get(delivery.key, delivery.digest) != delivery.digest:
+            raise RepeatedKey
+        return super().find(delivery)
+
+    def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
+        self._digests.setdefault(delivery.key, delivery.digest)
+        return super().reserve(delivery, ids)
+
+
 class Careless(InMemoryKeys):
     """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
 
@@ -83,5 +101,5 @@ class _Suite(PredictionKeysContract):
         return self.made()
 
 
-for each in (Haunted, Sorting, LastComes, Trusting, CaseBlind, Thorough, Careless):
+for each in (Haunted, Sorting, LastComes, Trusting, CaseBlind, Thorough, Grudging, Careless):
     globals()[f"Test{each.__name__}"] = type(f"Test{each.__name__}", (_Suite,), {"made": each})

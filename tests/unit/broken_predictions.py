@@ -199,6 +199,32 @@ class Late(InMemoryPredictions):
         return super().prune(UUID(int=min(before.int + 1, 2**128 - 1)), limit)
 
 
+class Resurrecting(InMemoryPredictions):
+    """Stores what it has pruned again."""
+
+    def prune(self, before: UUID, limit: int) -> int:
+        pruned = super().prune(before, limit)
+        self._watermark = UUID(int=0)
+        return pruned
+
+
+class Absentminded(InMemoryPredictions):
+    """Remembers what it has pruned until its data is opened again."""
+
+    def reopened(self) -> InMemoryPredictions:
+        self._watermark = UUID(int=0)
+        return self
+
+
+class Refusing(InMemoryPredictions):
+    """Ignores what is older than the end of a prune, although that lies in the future."""
+
+    def prune(self, before: UUID, limit: int) -> int:
+        pruned = super().prune(before, limit)
+        self._watermark = max(before, self._watermark)
+        return pruned
+
+
 class Crammed(InMemoryPredictions):
     """Has room for so many parameters."""
 
@@ -285,5 +311,8 @@ TestJournalling = suite_of(Journalling)
 TestShortSighted = suite_of(ShortSighted)
 TestThorough = suite_of(Thorough)
 TestLate = suite_of(Late)
+TestResurrecting = suite_of(Resurrecting)
+TestAbsentminded = suite_of(Absentminded)
+TestRefusing = suite_of(Refusing)
 TestCrammed = suite_of(Crammed)
 TestLeaving = suite_of(Leaving)

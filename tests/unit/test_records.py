@@ -137,6 +137,21 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     assert list(repository.recent(10)) == [kept]
 
 
+def test_sales_that_are_recorded_while_their_prediction_is_erased_go_with_it() -> None:
+    sales = InMemorySales()
+
+    class Raced(InMemoryPredictions):
+        def erase(self, ids: Sequence[UUID]) -> int:
+            sales.append(some_sales(1, prediction=ids[0]))
+            return super().erase(ids)
+
+    repository = Raced()
+    repository.append(batch := a_batch(1))
+    records = Records(repository, sales, FrozenClock(), InMemoryKeys())
+    assert records.erase([batch[0].id]) == Forgotten(1, 1)
+    assert list(sales.history(batch[0].id)) == []
+
+
 def test_an_erasure_that_was_cut_off_can_be_asked_for_again_by_the_tutorials_number() -> None:
     class Unsteady(Numbering):
         away = True

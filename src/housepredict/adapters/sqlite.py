@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import ClassVar
@@ -13,6 +14,7 @@ from attrs import define
 from housepredict.adapters.records import caveats_to_json, intervals_to_json, prediction
 from housepredict.adapters.sqlite_file import SqliteFile
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.identifiers import next_id
 
 _SCHEMA_VERSION = 4
 
@@ -39,10 +41,13 @@ _UPGRADES: Mapping[int, Sequence[str]] = {
 }
 """What makes of a file of a version one of the next; the tables of new files have it from the start."""
 
+_WATERMARK = "CREATE TABLE IF NOT EXISTS pruned (below TEXT NOT NULL) -- ids below it were pruned: one row, if any were"
+
 INSERT = """
 INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd,
     generation)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE below > ?1)
+ON CONFLICT (id) DO NOTHING
 """
 SELECT = """
 SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd, generation
@@ -60,7 +65,7 @@ _ERASE = """
 INSERT OR REPLACE INTO predictions (id, created_at, model_version, features, price_cents, caveats, erased_at)
 SELECT DISTINCT value, '', '', '{}', 0, '[]', ? FROM json_each(?)
 """
-_PRUNE = "DELETE FROM predictions WHERE id IN (SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?)"
+_OLDEST = "SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?"
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -73,9 +78,10 @@ class SqlitePredictions(SqliteFile):
     _version: ClassVar[int] = _SCHEMA_VERSION
     _tables: ClassVar[Sequence[str]] = (SCHEMA,)
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = _UPGRADES
+    _additions: ClassVar[Sequence[str]] = (_WATERMARK,)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch on disk, all or nothing; a prediction whose id is known already is ignored."""
+        """Store a batch on disk, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = [to_row(each) for each in predictions]
         with self._writing() as connection:
             connection.executemany(INSERT, rows)
@@ -93,22 +99,36 @@ class SqlitePredictions(SqliteFile):
         return self._read(_BETWEEN, str(first), str(end), limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
-        given = _to_json(list(map(str, ids)))
+        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._erasing() as connection:
-            known: int = connection.execute(_COUNT, (given,)).fetchone()[0]
-            connection.execute(_ERASE, (datetime.now(UTC).isoformat(), given))
-        return known
+            return self._mark_erased(connection, _to_json(list(map(str, ids))))
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._erasing() as connection:
-            return connection.execute(_PRUNE, (str(before), limit)).rowcount
+            return self._delete_oldest(connection, _OLDEST, before, limit)
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""
         with self._writing():
             pass
+
+    @staticmethod
+    def _mark_erased(connection: sqlite3.Connection, ids: str) -> int:
+        known: int = connection.execute(_COUNT, (ids,)).fetchone()[0]
+        connection.execute(_ERASE, (datetime.now(UTC).isoformat(), ids))
+        return known
+
+    @staticmethod
+    def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
+        """Delete all up to the last row of `query`, and have appends ignore such ids. Returns the number of rows."""
+        oldest = connection.execute(query, (str(before), limit)).fetchall()
+        for (last,) in oldest[-1:]:
+            connection.execute("DELETE FROM predictions WHERE id <= ?", (last,))
+            connection.execute("DELETE FROM pruned WHERE below <= ?", (last,))
+            below = str(next_id(UUID(last)))
+            connection.execute("INSERT INTO pruned SELECT ? WHERE NOT EXISTS (SELECT 1 FROM pruned)", (below,))
+        return len(oldest)
 
     def _read(self, query: str, *parameters: object) -> list[Prediction]:
         with self._locked() as connection:

@@ -20,13 +20,15 @@ class SqliteFile:
     """A connection to a file, which threads take turns on. Processes may share the file.
 
     `_contents` says in a word what is kept in it; `_version` is the version of its tables, `_tables` makes those of a
-    new file, and `_upgrades` makes of a file of a version one of the next.
+    new file, and `_upgrades` makes of a file of a version one of the next. `_additions` are tables that releases before
+    them ignore: they get no version of their own, so such a release can be gone back to.
     """
 
     _contents: ClassVar[str]
     _version: ClassVar[int]
     _tables: ClassVar[Sequence[str]]
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
+    _additions: ClassVar[Sequence[str]] = ()
 
     _path: Path
     _connection: sqlite3.Connection = field(repr=False)
@@ -108,6 +110,8 @@ class SqliteFile:
                     for statement in cls._lacking(found):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {cls._version}")
+        for statement in cls._additions:
+            connection.execute(statement)
 
     @classmethod
     def _lacking(cls, version: int) -> Sequence[str]:

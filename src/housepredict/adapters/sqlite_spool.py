@@ -8,10 +8,10 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 from uuid import UUID
 
 from attrs import define
@@ -22,12 +22,22 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Backlog
 
+T = TypeVar("T")
+
 _SET_ASIDE = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
 # counting a million rows takes too long to be done at each append
 _TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
 _COUNT = "UPDATE tally SET kept = kept + ? RETURNING kept"
-_OF_THESE = "id IN (SELECT value FROM json_each(?))"
 _WAITING = "id NOT IN (SELECT id FROM set_aside)"
+_REMOVE = "DELETE FROM predictions WHERE id = ? AND erased_at IS NULL"
+_OLDEST = "SELECT id FROM predictions WHERE erased_at IS NULL AND id < ? ORDER BY id LIMIT ?"
+# nothing of one that was erased meanwhile
+_SET_ONE_ASIDE = "INSERT OR REPLACE INTO set_aside SELECT id, ? FROM predictions WHERE id = ? AND erased_at IS NULL"
+_CLEAN_UP = """
+DELETE FROM set_aside WHERE NOT EXISTS (
+    SELECT 1 FROM predictions WHERE predictions.id = set_aside.id AND erased_at IS NULL
+)
+"""
 
 # More than what SQLite takes until what is deleted makes room: its log of 1,000 pages of 4 KiB, all of which the
 # file itself may still have to grow by, and the largest batch.
@@ -38,6 +48,9 @@ _FEW = 16  # pages
 @define
 class SqliteSpool(SqlitePredictions):
     """A repository that can be emptied again. Processes may share its file; one at a time should empty it.
+
+    It keeps the ids of what was erased, as every repository does: an append that is in flight when its prediction is
+    erased brings nothing back, also while the repository behind is away.
 
     Deleting takes room on the disk, too. So it takes nothing in without a reserve, a file of zeros beside its own, and
     gives that up on a full disk for what leaves.
@@ -81,44 +94,38 @@ class SqliteSpool(SqlitePredictions):
         ids = [(str(each.id),) for each in predictions]
 
         def delete(connection: sqlite3.Connection) -> None:
-            removed = connection.executemany("DELETE FROM predictions WHERE id = ?", ids).rowcount
+            removed = connection.executemany(_REMOVE, ids).rowcount
             connection.execute(_COUNT, (-removed,))
 
         self._on_the_reserve(delete)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget these, also those set aside; how many of them were known. That they come again is for the repository
-        behind to see.
-        """
+        """Erase these ids, also those set aside. Returns how many of them were known. They are never stored again."""
         given = json.dumps(list(map(str, ids)))
-        with self._erasing() as connection:
-            return self._forget(connection, _OF_THESE, given)
+        return self._on_the_reserve(
+            lambda connection: _counted(connection, self._mark_erased(connection, given)), self._erasing
+        )
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before`, also those set aside, at most `limit`; how many those were."""
-        oldest = "id IN (SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?)"
-        with self._erasing() as connection:
-            return self._forget(connection, oldest, str(before), limit)
-
-    def _forget(self, connection: sqlite3.Connection, which: str, *parameters: object) -> int:
-        connection.execute(f"DELETE FROM set_aside WHERE {which}", parameters)  # noqa: S608  # a constant
-        removed = connection.execute(f"DELETE FROM predictions WHERE {which}", parameters).rowcount  # noqa: S608
-        connection.execute(_COUNT, (-removed,))
-        return removed
+        """Delete up to `limit` of the oldest predictions below `before`, also those set aside, and the erasure markers
+        among them. Returns the number of predictions.
+        """
+        return self._on_the_reserve(
+            lambda connection: _counted(connection, self._delete_oldest(connection, _OLDEST, before, limit)),
+            self._erasing,
+        )
 
     def set_aside(self, refused: Prediction, reason: str) -> None:
         """Keep one, but among those that wait no longer."""
-        row = (str(refused.id), reason)
-        self._on_the_reserve(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO set_aside VALUES (?, ?)", row)
-        )
+        row = (reason, str(refused.id))
+        self._on_the_reserve(lambda connection: connection.execute(_SET_ONE_ASIDE, row))
 
     def backlog(self) -> Backlog:
         """How many there are, and since when."""
         with self._locked() as connection:
             found = connection.execute(
                 "SELECT (SELECT kept FROM tally), (SELECT count(*) FROM set_aside),"  # noqa: S608  # constants
-                f" (SELECT created_at FROM predictions WHERE {_WAITING} ORDER BY id LIMIT 1)"
+                f" (SELECT created_at FROM predictions WHERE erased_at IS NULL AND {_WAITING} ORDER BY id LIMIT 1)"
             )
             kept, aside, oldest = found.fetchone()
         return Backlog(kept - aside, datetime.fromisoformat(oldest) if oldest else None, aside)
@@ -147,14 +154,19 @@ class SqliteSpool(SqlitePredictions):
                 _cut(reserve)
                 raise
 
-    def _on_the_reserve(self, work: Callable[[sqlite3.Connection], object]) -> None:
+    def _on_the_reserve(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        transaction: Callable[[], AbstractContextManager[sqlite3.Connection]] | None = None,
+    ) -> T:
+        writing = transaction or self._writing
         try:
-            with self._writing() as connection:
-                work(connection)
+            with writing() as connection:
+                return work(connection)
         except RepositoryUnavailable:
-            with self._writing() as connection:
+            with writing() as connection:
                 _cut(_reserve(self._path))
-                work(connection)
+                return work(connection)
 
     def _shrink(self) -> None:
         """Give back the room that many have left, for the next reserve may need it."""
@@ -163,6 +175,12 @@ class SqliteSpool(SqlitePredictions):
             if connection.execute("PRAGMA freelist_count").fetchone()[0] > _FEW:
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _counted(connection: sqlite3.Connection, removed: int) -> int:
+    connection.execute(_CLEAN_UP)
+    connection.execute(_COUNT, (-removed,))
+    return removed
 
 
 def _reserve(path: Path) -> Path:

@@ -55,6 +55,11 @@ def first_id_at(time: datetime) -> UUID:
     return UUID(int=millisecond << 80)
 
 
+def next_id(id: UUID) -> UUID:  # noqa: A002  # what it is called everywhere
+    """The smallest id above this one."""
+    return UUID(int=id.int + 1)
+
+
 def _uuid7(millisecond: int, number: int) -> int:
     high, low = number >> _LOW_BITS, number & _LOW
     return millisecond << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low

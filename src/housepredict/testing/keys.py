@@ -93,6 +93,18 @@ class PredictionKeysContract:
         again = new_ids(1)
         assert list(keys.reserve(deliveries[0], again)) == list(again)
 
+    def test_pruned_keys_are_free_for_another_request(self, keys: PredictionKeys, another: Another) -> None:
+        delivery, other, ids = new_delivery(), new_delivery(), new_ids(3)
+        keys.reserve(delivery, ids[:1])
+        keys.reserve(other, ids[1:2])
+        assert keys.prune(ids[1], 10) == 1
+        with another() as later:
+            assert later.find(delivery) is None
+            changed = Delivery(delivery.key, "f" * 64)
+            assert later.find(changed) is None
+            assert _same(later.reserve(changed, ids[2:]), ids[2:])
+            assert _same(later.find(other), ids[1:2])
+
     def test_all_who_come_at_once_with_one_key_get_the_same_ids(self, keys: PredictionKeys, another: Another) -> None:
         with another() as other, ThreadPoolExecutor(_THREADS) as threads:
             for _ in range(5):

@@ -31,6 +31,7 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         self.first = new_ids.take(1, datetime.now(UTC))[0]
         self.recorded: dict[UUID, Prediction] = {}
         self.erased: dict[UUID, Prediction] = {}
+        self.pruned: dict[UUID, Prediction] = {}
         self.cleared = False
 
     @rule(batch=batches())
@@ -42,7 +43,7 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
     @rule(new=batches(), data=st.data())
     def append_again(self, new: list[Prediction], data: st.DataObject) -> None:
         """Record something new together with something known, through another repository over the same data."""
-        before = [*self.recorded.values(), *self.erased.values()]
+        before = [*self.recorded.values(), *self.erased.values(), *self.pruned.values()]
         known = data.draw(st.lists(st.sampled_from(before), max_size=4)) if before else []
         with self.open() as other:
             other.append([*known, *new])
@@ -82,8 +83,7 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         pruned = [each for each in ids if each < before][:limit]
         assert self.repository.prune(before, limit) == len(pruned)
         for each in pruned:
-            self.recorded.pop(each, None)
-            self.erased.pop(each, None)
+            self.pruned[each] = (self.recorded if each in self.recorded else self.erased).pop(each)
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data(), limit=st.integers(0, 10))

@@ -207,6 +207,37 @@ class PredictionRepositoryContract:
             kept = [each for each in oldest_first if each not in pruned and each is not first]
             assert list(repository.between(first.id, AFTER_ALL, 100)) == kept
 
+    def test_pruned_ids_are_never_stored_again(
+        self, repository: PredictionRepository, reopened: Another | None
+    ) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "pruned")
+        batch = [Prediction(id_, now, estimate) for id_ in new_ids.take(6, now)]
+        old, erased, older, end, *_ = ids = [each.id for each in batch]
+        repository.append(batch)
+        with self._refused():
+            repository.erase([erased])
+            assert repository.prune(end, 1) == 1
+            assert repository.prune(end, 10) == 2
+            repository.append(batch)
+            assert list(repository.find([old, erased, older])) == []
+            with (reopened or (lambda: nullcontext(repository)))() as later:
+                later.append(batch)
+                assert list(later.find(ids)) == batch[3:]
+                assert list(later.between(old, AFTER_ALL, 10)) == batch[3:]
+                assert list(later.recent(10))[:4] == batch[:2:-1]
+                assert later.erase([old, erased, older]) == 0
+
+    def test_ids_after_a_prune_are_stored_whatever_its_end(self, repository: PredictionRepository) -> None:
+        """The clock of who prunes may be ahead by years."""
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "after")
+        repository.append([Prediction(id_, now, estimate) for id_ in new_ids.take(2, now)])
+        with self._refused():
+            prune_all(repository, AFTER_ALL)
+            now = datetime.now(UTC)
+            new = [Prediction(id_, now, estimate) for id_ in new_ids.take(2, now)]
+            repository.append(new)
+            assert list(repository.find([each.id for each in new])) == new
+
     def test_many_are_erased_at_once(self, repository: PredictionRepository) -> None:
         now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "many")
         written = [Prediction(id_, now, estimate) for id_ in new_ids.take(40_000, now)]
@@ -229,7 +260,10 @@ class PredictionRepositoryContract:
                     work += [threads.submit(repository.append, batch) for _ in range(3)]
                 for each in work:
                     each.result()
-                assert list(repository.find(ids)) == []
+                for reader in (repository, other):
+                    assert list(reader.find(ids)) == []
+                    assert list(reader.between(ids[0], AFTER_ALL, 10)) == []
+                    assert not {each.id for each in reader.recent(10)}.intersection(ids)
 
     def _refused(self) -> AbstractContextManager[object]:
         return nullcontext() if self.complete else pytest.raises(RepositoryUnavailable)

@@ -23,7 +23,8 @@ from housepredict.domain.estimates import Prediction
 LARGEST = 2**36
 """Bytes that the file may grow to: of address space, and on the disk no more than is kept."""
 
-_ERASED = b""  # in place of a prediction, so that its id is not recorded again
+_ERASED = b""  # in place of a prediction, so that its id is not stored again
+_PRUNED = b"\0"  # in place of the newest that was pruned: neither its id nor those below it are stored again
 
 
 @contextmanager
@@ -45,11 +46,13 @@ class LmdbPredictions:
         self._environment = environment
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch on disk, all or nothing; a prediction whose id is known already is ignored."""
+        """Store a batch on disk, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = [(each.id.bytes, _to_json(each)) for each in predictions]
         with _translated(), self._environment.begin(write=True) as transaction:
+            pruned = _newest_pruned(transaction)
             for key, value in rows:
-                transaction.put(key, value, overwrite=False)
+                if key > pruned:
+                    transaction.put(key, value, overwrite=False)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
@@ -61,8 +64,8 @@ class LmdbPredictions:
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         with _translated(), self._environment.begin() as transaction:
-            rows = [(key, transaction.get(key)) for key in sorted({each.bytes for each in ids})]
-        return [_from_json(key, value) for key, value in rows if value]
+            rows = [(key, transaction.get(key, _ERASED)) for key in sorted({each.bytes for each in ids})]
+        return [_from_json(*row) for row in rows if _is_kept(row)]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
@@ -73,16 +76,23 @@ class LmdbPredictions:
         return [_from_json(*row) for row in rows]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with _translated(), self._environment.begin(write=True) as transaction:
-            return sum(bool(transaction.replace(each.bytes, _ERASED)) for each in ids)
+            pruned = _newest_pruned(transaction)
+            return sum(bool(transaction.replace(each.bytes, _ERASED)) for each in ids if each.bytes > pruned)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with _translated(), self._environment.begin(write=True) as transaction:
+            pruned = _newest_pruned(transaction)
             with transaction.cursor() as cursor:
-                keys = list(islice(takewhile(lambda key: key < before.bytes, cursor.iternext(values=False)), limit))
-            return sum(transaction.delete(key) for key in keys)
+                old = takewhile(lambda key: key < before.bytes, cursor.iternext(values=False))
+                keys = list(islice((key for key in old if key > pruned), limit))
+            if keys:
+                for key in [pruned, *keys] if pruned else keys:
+                    transaction.delete(key)
+                transaction.put(keys[-1], _PRUNED)
+            return len(keys)
 
     def check(self) -> None:
         """Return if a batch could be recorded now."""
@@ -91,7 +101,13 @@ class LmdbPredictions:
 
 
 def _is_kept(row: tuple[bytes, bytes]) -> bool:
-    return row[1] != _ERASED
+    return row[1] not in (_ERASED, _PRUNED)
+
+
+def _newest_pruned(transaction: lmdb.Transaction) -> bytes:
+    """The first of all keys, if it says so; else what is below every key."""
+    with transaction.cursor() as cursor:
+        return cursor.key() if cursor.first() and cursor.value() == _PRUNED else b""
 
 
 @contextmanager

@@ -11,11 +11,14 @@ from attrs import define
 from housepredict.adapters.postgres.connections import ImpatientConnection
 from housepredict.adapters.postgres.kept import KeptTables
 from housepredict.domain.deliveries import Delivery
-from housepredict.domain.errors import RepeatedKey
+from housepredict.domain.errors import ErasedPredictions, RepeatedKey
 
 # Of two with one key the second waits here for the first to end.
 _INSERT = "INSERT INTO prediction_keys (key, digest, first, ids) VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING"
-_FIND = "SELECT digest, ids FROM prediction_keys WHERE key = %s"
+_FIND = """
+SELECT digest, ids, EXISTS (SELECT FROM predictions WHERE id = ANY (ids) AND erased_at IS NOT NULL)
+FROM prediction_keys WHERE key = %s
+"""
 _PRUNE = """
 DELETE FROM prediction_keys WHERE key IN (SELECT key FROM prediction_keys WHERE first < %s ORDER BY first LIMIT %s)
 """
@@ -48,7 +51,10 @@ def _find(connection: ImpatientConnection, delivery: Delivery) -> Sequence[UUID]
     known = connection.execute(_FIND, (delivery.key,)).fetchone()
     if known is None:
         return None
-    digest, ids = known
+    digest, ids, erased = known
     if digest != delivery.digest:
         raise RepeatedKey
+    # asked here, too: predictions that wait in a spool do not tell while it is cut off from the database
+    if erased:
+        raise ErasedPredictions
     return list(ids)

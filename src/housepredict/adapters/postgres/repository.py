@@ -33,13 +33,14 @@ SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
     id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb,
     intervals jsonb, fsd float8, generation bigint
 )
+WHERE id >= (SELECT below FROM prune_watermark)
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
 
 _SELECT = """
 SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
-FROM predictions WHERE erased_at IS NULL
+FROM predictions WHERE erased_at IS NULL AND id >= (SELECT below FROM prune_watermark)
 """
 _RECENT = f"{_SELECT} AND id < %s ORDER BY id DESC LIMIT %s"
 _FIND = f"{_SELECT} AND id = ANY (%s) ORDER BY id"
@@ -104,7 +105,7 @@ class PostgresPredictions:
         return cls(database, pool, writer)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
+        """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = _rows(predictions)
         with self._database.translated():
             self._writer.execute(rows)
@@ -126,14 +127,18 @@ class PostgresPredictions:
         return [prediction(*row) for row in self._read(_BETWEEN, first, end, limit)]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget what these ids stand for; how many of them were known. They are never recorded again."""
+        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._database.translated(), self._pool.connection() as connection:
             return erasures.erase(connection, ids)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before`, the erased among them, at most `limit`; how many those were."""
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._database.translated(), self._pool.connection() as connection:
             return erasures.prune(connection, before, limit)
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned."""
+        return [erased for (erased,) in self._read(erasures.FIND_ERASED, list(ids))]
 
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; None if there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from housepredict.adapters.spooled.spool import Spool
 from housepredict.domain.errors import RefusedPredictions
@@ -15,14 +16,24 @@ _log = logging.getLogger(__name__)
 _BATCH = 500
 
 
-def empty(spool: Spool, behind: PredictionRepository, taken: Callable[[], None]) -> int:
-    """Hand over all that waits, but not what others append meanwhile; tell of each batch that was taken.
+def empty(
+    spool: Spool,
+    behind: PredictionRepository,
+    taken: Callable[[], None],
+    handing_over: AbstractContextManager[object],
+) -> int:
+    """Hand over all that waits, but not what others append meanwhile; report each batch that was taken. Each batch is
+    handed over in the context `handing_over`.
 
-    Returns how many those were. Raises RepositoryUnavailable.
+    Returns the number of predictions. Raises RepositoryUnavailable.
     """
     moved = 0
-    while batch := spool.oldest(_BATCH):
-        _hand_over(spool, behind, batch)
+    while True:
+        with handing_over:
+            batch = spool.oldest(_BATCH)
+            if not batch:
+                break
+            _hand_over(spool, behind, batch)
         taken()
         moved += len(batch)
         if len(batch) < _BATCH:

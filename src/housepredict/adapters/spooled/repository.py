@@ -1,9 +1,17 @@
-"""A repository that survives the loss of the one behind it: what that one does not take waits on the local disk."""
+"""A repository that survives the loss of the one behind it: what that one does not take waits on the local disk.
+
+Erased predictions stay gone, whatever any spool holds. The repository behind decides: `erase` and `prune` return once
+it has committed them, and from then on its appends ignore these ids, so no spool can bring one back there. A read takes
+what the spool holds first, then asks the repository behind which of that was erased or pruned, and reads there last. So
+it sees every erasure that was committed before it began, and a prediction that leaves the spool meanwhile is in one of
+the two. What a read learns to be erased it erases in the spool, which never takes that id again: a process that is cut
+off once more does not show it either.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -13,13 +21,15 @@ from uuid import UUID
 from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
-from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
+from housepredict.adapters.spooled.spool import BackingRepository, Backoff, Spool
 from housepredict.adapters.spooled.straight import Straight
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
 
 T = TypeVar("T")
+
+_FIRST_OF_ALL = UUID(int=0)
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +44,9 @@ class SpooledPredictions:
     """
 
     _spool: Spool
-    _open_behind: Callable[[], ClosableRepository]
+    _open_behind: Callable[[], BackingRepository]
     _backoff: Backoff
-    _behind: ClosableRepository | None = field(default=None, init=False)
+    _behind: BackingRepository | None = field(default=None, init=False)
     _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
@@ -46,6 +56,9 @@ class SpooledPredictions:
     # an append to the spool holds too: none slips in between what is handed over last and the flag that says so.
     _direct: Event = field(factory=Event, init=False, repr=False)
     _turn: Lock = field(factory=Lock, init=False, repr=False)
+    # held while a batch is handed over, and while predictions are counted that may be in the spool or behind. Whoever
+    # holds it does not wait for `_turn`.
+    _handing_over: Lock = field(factory=Lock, init=False, repr=False)
     _tried: Event = field(factory=Event, init=False, repr=False)
     _wake: Event = field(factory=Event, init=False, repr=False)
     _stopping: Event = field(factory=Event, init=False, repr=False)
@@ -55,7 +68,7 @@ class SpooledPredictions:
     def open(
         cls,
         spool: Spool,
-        open_behind: Callable[[], ClosableRepository],
+        open_behind: Callable[[], BackingRepository],
         *,
         backoff: Backoff | None = None,
         patience: float = 3.0,
@@ -99,26 +112,33 @@ class SpooledPredictions:
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
-        # the spool first: what leaves it is behind already
-        spooled = self._spool.recent(limit, before)
-        found = {each.id: each for each in spooled}
-        if self._behind and not self._fault:
-            try:
-                found |= {each.id: each for each in self._behind.recent(limit, before)}
-            except RepositoryUnavailable as error:
-                with self._turn:
-                    self._lose(error)
-        return sorted(found.values(), key=lambda each: each.id, reverse=True)[:limit]
+
+        def read(repository: PredictionRepository) -> Sequence[Prediction]:
+            return repository.recent(limit, before)
+
+        try:
+            found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
+        except RepositoryUnavailable:
+            found = _by_id(read(self._spool))
+        return [found[each] for each in sorted(found, reverse=True)[:limit]]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out.
 
         Raises RepositoryUnavailable for ids that are not in the spool while what is behind is away: they may be there.
         """
-        # the spool first: what leaves it is behind already
-        found = {each.id: each for each in self._spool.find(ids)}
-        if elsewhere := list(set(ids) - found.keys()):
-            found |= {each.id: each for each in self._complete(lambda behind: behind.find(elsewhere))}
+
+        def read(behind: BackingRepository) -> dict[UUID, Prediction]:
+            spooled = self._spooled(behind, lambda spool: spool.find(ids))
+            elsewhere = list(set(ids) - spooled.keys())
+            return spooled | _by_id(behind.find(elsewhere) if elsewhere else ())
+
+        try:
+            found = self._complete(read)
+        except RepositoryUnavailable:
+            found = _by_id(self._spool.find(ids))
+            if set(ids) - found.keys():
+                raise
         return [found[each] for each in sorted(found)]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
@@ -126,26 +146,28 @@ class SpooledPredictions:
 
         Raises RepositoryUnavailable while what is behind is away.
         """
-        # the spool first: what leaves it is behind already
-        found = {each.id: each for each in self._spool.between(first, end, limit)}
-        found |= {each.id: each for each in self._complete(lambda behind: behind.between(first, end, limit))}
+
+        def read(repository: PredictionRepository) -> Sequence[Prediction]:
+            return repository.between(first, end, limit)
+
+        found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
         return [found[each] for each in sorted(found)[:limit]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget what these ids stand for; how many of them were known. They are never recorded again: what waits in
-        a spool, this or another, is ignored behind. Raises RepositoryUnavailable while what is behind is away.
+        """Erase these ids. Returns how many of them were known. They are never stored again, nor shown: see above.
+
+        Raises RepositoryUnavailable while what is behind is away.
         """
-        waiting = {each.id for each in self._spool.find(ids)}
-        behind_too = {each.id for each in self._complete(lambda behind: behind.find(list(waiting)))} if waiting else ()
-        # behind first: what is just being handed over would else arrive there after it was erased
-        known = self._complete(lambda behind: behind.erase(ids))
+        known = self._complete(lambda behind: self._erase_behind(behind, ids))
         self._spool.erase(ids)
-        return known + len(waiting.difference(behind_too))
+        return known
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before` behind, and then in the spool, at most `limit`; how many."""
-        pruned = self._complete(lambda behind: behind.prune(before, limit))
-        return pruned + (self._spool.prune(before, limit - pruned) if pruned < limit else 0)
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number.
+
+        Raises RepositoryUnavailable while what is behind is away.
+        """
+        return self._complete(lambda behind: self._prune(behind, before, limit))
 
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
@@ -193,7 +215,7 @@ class SpooledPredictions:
     ) -> None:
         self.close()
 
-    def _complete(self, ask: Callable[[PredictionRepository], T]) -> T:
+    def _complete(self, ask: Callable[[BackingRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
             reason = self._fault or "the database has not answered yet"
@@ -204,6 +226,36 @@ class SpooledPredictions:
             with self._turn:
                 self._lose(error)
             raise
+
+    def _spooled(
+        self, behind: BackingRepository, read: Callable[[Spool], Sequence[Prediction]]
+    ) -> dict[UUID, Prediction]:
+        """What is read from the spool, by id, of what is not erased. To be called before the repository behind is read:
+        what leaves the spool is there by then.
+        """
+        while found := _by_id(read(self._spool)):
+            erased = behind.find_erased(list(found))
+            if not erased:
+                break
+            # and read again: others take the place of these
+            self._spool.erase(erased)
+        return found
+
+    def _erase_behind(self, behind: BackingRepository, ids: Sequence[UUID]) -> int:
+        with self._handing_over:  # what arrives between two of these calls would be counted twice
+            spooled = self._spooled(behind, lambda spool: spool.find(ids)).keys()
+            arrived = _by_id(behind.find(list(spooled)) if spooled else ()).keys()
+            return behind.erase(ids) + len(spooled - arrived)
+
+    def _prune(self, behind: BackingRepository, before: UUID, limit: int) -> int:
+        with self._handing_over:
+            oldest = self._spool.between(_FIRST_OF_ALL, before, 1)
+            # a repository that finds less than the limit refuses all below `before`: what is here has to go first
+            pruned = behind.prune(oldest[0].id if oldest else before, limit)
+            if oldest:
+                pruned += self._spool.prune(before, limit - pruned)
+                pruned += behind.prune(before, limit - pruned)
+            return pruned
 
     def _lose(self, fault: RepositoryUnavailable) -> None:
         """Called under the lock, so that no pass that ends now takes the fault for mended."""
@@ -244,13 +296,13 @@ class SpooledPredictions:
             self._begins = behind if isinstance(behind, BeginsAppends) else None
         self._tried.set()
         with self._spool.emptying() as mine:
-            moved = empty(self._spool, self._behind, self._mended) if mine else 0
+            moved = self._empty(self._behind) if mine else 0
             if not moved and (self._fault or not self._direct.is_set()):
                 self._behind.check()
                 self._fault = None
             # it is well, so appends may wait while it takes what came meanwhile: a busy service would leave no gap
             with self._turn:
-                moved += empty(self._spool, self._behind, self._mended) if mine else 0
+                moved += self._empty(self._behind) if mine else 0
                 if not self._fault and (mine or not self._spool.backlog().waiting):
                     self._direct.set()
                 else:
@@ -259,5 +311,12 @@ class SpooledPredictions:
             _log.info("%d predictions left the spool", moved)
         return self._direct.is_set()
 
+    def _empty(self, behind: BackingRepository) -> int:
+        return empty(self._spool, behind, self._mended, self._handing_over)
+
     def _mended(self) -> None:
         self._fault = None
+
+
+def _by_id(predictions: Iterable[Prediction]) -> dict[UUID, Prediction]:
+    return {each.id: each for each in predictions}

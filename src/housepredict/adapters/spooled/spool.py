@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from random import SystemRandom
 from typing import Protocol
+from uuid import UUID
 
 from attrs import frozen
 
@@ -22,14 +23,21 @@ class ClosableRepository(PredictionRepository, Protocol):
         """Let go of it."""
 
 
+class BackingRepository(ClosableRepository, Protocol):
+    """A repository for a spool to be in front of: it can tell which ids are gone for good."""
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned, whether they were ever stored here or not."""
+
+
 class Spool(ClosableRepository, Protocol):
-    """A repository that can be emptied again, by one process at a time."""
+    """A repository that can be emptied again, by one process at a time. `prune` counts predictions, and no markers."""
 
     def oldest(self, limit: int) -> Sequence[Prediction]:
         """The oldest that wait, oldest first, at most `limit`."""
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Forget these, and no others."""
+        """Remove these, and no others; what was erased stays so."""
 
     def set_aside(self, refused: Prediction, reason: str) -> None:
         """Keep one, but among those that wait no longer."""

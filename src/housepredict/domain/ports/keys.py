@@ -15,14 +15,15 @@ class PredictionKeys(Protocol):
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         """The ids that were reserved for it, in their order; None if its key is not known.
 
-        Raises RepeatedKey if the key came with something else.
+        Raises RepeatedKey if the key came with something else, and ErasedPredictions where the keys know that one of
+        these ids was erased.
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         """Keep these ids for it, one at least, durably, unless some were before, and give back those that are kept:
         whoever asks with one key gets the same.
 
-        Raises RepeatedKey if the key came with something else.
+        Raises RepeatedKey and ErasedPredictions as `find` does.
         """
 
     def prune(self, before: UUID, limit: int) -> int:

@@ -17,7 +17,7 @@ class PredictionRepository(Protocol):
     """Remembers every prediction. Raises RepositoryUnavailable when it cannot."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch durably, all or nothing; a prediction whose id is known already is ignored.
+        """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned.
 
         Raises RefusedPredictions, if the repository can tell, for a batch that it will never take.
         """
@@ -38,15 +38,19 @@ class PredictionRepository(Protocol):
         """
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Forget what these ids stand for, durably, all or nothing; how many of them were known.
+        """Erase these ids durably, all or nothing. Returns how many of them were known.
 
-        An id that was erased, known or not, is never recorded again: an append ignores it. Raises RepositoryUnavailable
-        where that cannot be promised now.
+        An erased id, known or not, is never stored again: appends ignore it, also those that are in flight. After this
+        returns, no read gives it. Raises RepositoryUnavailable where that cannot be promised now.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget the oldest with an id below `before`, and that such ids were erased, at most `limit` in all; how many
-        those were.
+        """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`. Returns the
+        number deleted.
+
+        A deleted id is never stored again. A repository can remember that without the markers, by a watermark above the
+        newest id that it has deleted: ids are times, so appends may ignore all ids below it. The watermark must stay
+        below the ids that come next, whatever `before` is: the clock of the caller may be wrong.
         """
 
     def check(self) -> None:

@@ -77,9 +77,11 @@ class Records:
         what is no id, or no number of a prediction, and RepositoryUnavailable; then it may be asked for again.
         """
         found = [UUID(str(each)) if _UUID.fullmatch(str(each)) else self.one(each).id for each in ids]
-        # the sales first: of a prediction that is gone, nobody knows the number that it had
+        # the sales first: of a prediction that is gone, nobody knows the number that it had. And those, too, that were
+        # recorded until it was gone.
         sales = self._sales.erase(found)
-        return Forgotten(self._predictions.erase(found), sales)
+        predictions = self._predictions.erase(found)
+        return Forgotten(predictions, sales + self._sales.erase(found))
 
     def prune(self, keep: timedelta) -> Forgotten:
         """Forget predictions that are older than `keep`, their keys and the sales of them, some at a time.

@@ -1,0 +1,167 @@
+"""What a spool holds of predictions that were erased or pruned elsewhere, and that nothing of it is seen again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.spooled.repository import SpooledPredictions
+from housepredict.adapters.spooled.spool import Backoff
+from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.deliveries import Delivery
+from housepredict.domain.errors import ErasedPredictions
+from housepredict.domain.estimates import Prediction
+from tests.doubles import a_batch
+from tests.http_service import LAB_HOUSE, application, lab_version
+from tests.integration.spools import SOON, Behind, spooled
+from tests.integration.test_erasure_interleavings import AFTER_ALL
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.sqlite"
+
+
+def connected_while_they_wait(
+    stack: ExitStack, path: Path, behind: Behind, batch: list[Prediction]
+) -> SpooledPredictions:
+    """A process that stored a batch in an outage, and is back while another one has its turn to empty the spool."""
+    spool = stack.enter_context(SqliteSpool.open(path))
+    made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread: what it would do is done here
+    made.append(batch)
+    stack.enter_context(spool.emptying())
+    made._pass()
+    assert (made.backlog().waiting, made.backlog().reason) == (len(batch), None)
+    return made
+
+
+def erase(behind: Behind, batch: list[Prediction]) -> None:
+    behind.erase([each.id for each in batch])
+
+
+def prune(behind: Behind, batch: list[Prediction]) -> None:
+    behind.prune(batch[-1].id, 100)
+    behind.erase([batch[-1].id])
+
+
+@pytest.mark.parametrize("forget", [erase, prune])
+def test_erased_predictions_are_dropped_before_the_first_read_and_stay_so(
+    path: Path, forget: Callable[[Behind, list[Prediction]], None]
+) -> None:
+    behind, batch = Behind(), a_batch(3)
+    ids = [each.id for each in batch]
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, batch)
+        assert list(predictions.recent(10)) == batch[::-1]
+        forget(behind, batch)
+        assert list(predictions.recent(10)) == []
+        assert list(predictions.find(ids)) == []
+        assert list(predictions.between(ids[0], AFTER_ALL, 10)) == []
+        assert predictions.erase(ids) == 0
+        assert predictions.backlog().waiting == 0
+        behind.down = True
+        predictions.append(batch)
+        assert list(predictions.recent(10)) == []
+
+
+def test_erased_predictions_leave_no_gap_in_a_page(path: Path) -> None:
+    behind, batch = Behind(), a_batch(6)
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, batch)
+        erase(behind, [batch[5], batch[3], batch[0]])
+        assert list(predictions.recent(2)) == [batch[4], batch[2]]
+        assert list(predictions.between(batch[0].id, AFTER_ALL, 2)) == [batch[1], batch[2]]
+
+
+def test_erased_predictions_are_counted_once_wherever_they_are(path: Path) -> None:
+    behind, (spooled_only, both, stored) = Behind(), a_batch(3)
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, [spooled_only, both])
+        InMemoryPredictions.append(behind, [both, stored])
+        ids = [spooled_only.id, both.id, stored.id]
+        assert predictions.erase(ids) == 3
+        assert predictions.erase(ids) == 0
+
+
+def test_pruned_predictions_are_the_oldest_of_both(path: Path) -> None:
+    behind, batch = Behind(), a_batch(6)
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, batch[2:4])
+        InMemoryPredictions.append(behind, [*batch[:2], *batch[4:]])
+        assert predictions.prune(batch[5].id, 3) == 3
+        assert list(predictions.recent(10)) == batch[:2:-1]
+        assert predictions.prune(batch[5].id, 3) == 2
+        assert list(predictions.recent(10)) == batch[5:]
+
+
+def test_a_late_drain_brings_nothing_back_that_was_pruned(path: Path) -> None:
+    behind, batch = Behind(down=True), a_batch(4)
+    waiting, erased, uncertain, kept = batch
+    with spooled(path, behind) as predictions:
+        predictions.append(batch)
+        InMemoryPredictions.append(behind, [uncertain])
+        InMemoryPredictions.erase(behind, [erased.id])
+        # the erasure marker goes, too, and what was never stored there is as old
+        assert InMemoryPredictions.prune(behind, kept.id, 10) == 2
+        behind.down = False
+        assert predictions.drained(SOON)
+        assert list(predictions.recent(10)) == list(behind.recent(10)) == [kept]
+        assert waiting.id in behind.find_erased([each.id for each in batch])
+
+
+def test_a_spool_from_a_backup_brings_nothing_back(path: Path) -> None:
+    behind, (gone, kept) = Behind(down=True), a_batch(2)
+    with spooled(path, behind) as predictions:
+        predictions.append([gone, kept])
+    shutil.copy(path, path.with_name("backup"))
+    behind.down = False
+    with spooled(path, behind) as predictions:
+        assert predictions.drained(SOON)
+        predictions.erase([gone.id])
+    path.with_name("backup").replace(path)
+    with spooled(path, behind) as predictions:
+        assert list(predictions.recent(10)) == [kept]
+        assert predictions.drained(SOON)
+        assert list(predictions.recent(10)) == list(behind.recent(10)) == [kept]
+
+
+def test_remove_and_set_aside_leave_erasure_markers(path: Path) -> None:
+    handed_over, refused, waiting = batch = a_batch(3)
+    with SqliteSpool.open(path) as spool:
+        spool.append(batch)
+        assert spool.erase([handed_over.id, refused.id]) == 2
+        # those were under way when they were erased
+        spool.remove([handed_over])
+        spool.set_aside(refused, "poison")
+        assert (spool.backlog().waiting, spool.backlog().set_aside) == (1, 0)
+        assert spool.backlog().oldest == waiting.created_at
+        spool.append(batch)
+        assert list(spool.recent(10)) == list(spool.oldest(10)) == [waiting]
+
+
+def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None:
+    made, behind = application(lab_version()), Behind()
+    delivery = Delivery("deed-4711", "0" * 64)
+    with ExitStack() as stack:
+        spool = stack.enter_context(SqliteSpool.open(path))
+        stack.enter_context(spool.emptying())
+        made.prediction_keys = InMemoryKeys()
+        made.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
+        predictions._pass()
+        behind.down = True
+        predictions.append(a_batch(1))  # notices
+        behind.down = False
+        (first,) = made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
+        assert predictions.backlog().waiting == 2
+        predictions._pass()
+        behind.erase([first.id])
+        for _ in range(2):
+            with pytest.raises(ErasedPredictions):
+                made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
+        assert list(predictions.find([first.id])) == []

@@ -1,0 +1,133 @@
+"""Erased and pruned predictions in PostgreSQL: whoever appends them again, and whenever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from housepredict.adapters.postgres.keys import PostgresKeys
+from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.spooled.repository import SpooledPredictions
+from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.errors import ErasedPredictions
+from housepredict.domain.identifiers import first_id_at, next_id
+from housepredict.testing.drawn_sales import new_delivery
+from tests.doubles import a_batch
+from tests.integration.spools import SOON
+from tests.integration.test_erasure_interleavings import AFTER_ALL
+from tests.integration.test_postgres_migrations import insert_as_before
+
+
+@pytest.fixture
+def predictions(postgres: str) -> Iterator[PostgresPredictions]:
+    with PostgresPredictions.open(postgres) as predictions:
+        yield predictions
+
+
+def test_pruned_ids_are_not_stored_by_a_late_append(postgres: str, predictions: PostgresPredictions) -> None:
+    old, erased, kept = batch = a_batch(3)
+    predictions.append(batch)
+    predictions.erase([erased.id])
+    assert predictions.prune(kept.id, 10) == 2
+    predictions.append(batch)
+    assert list(predictions.find_erased([each.id for each in batch])) == [old.id, erased.id]
+    with psycopg.connect(postgres) as connection:
+        assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
+
+
+def test_pruned_ids_are_not_read_when_an_append_was_in_flight(postgres: str, predictions: PostgresPredictions) -> None:
+    """It began before the prune, and commits after it; a release that knows no watermark stores them just so."""
+    old, late, kept = a_batch(3)
+    predictions.append([old, kept])
+    with psycopg.connect(postgres) as connection:
+        insert_as_before(connection, late)
+        assert predictions.prune(kept.id, 10) == 1
+        connection.commit()
+        ids = [old.id, late.id, kept.id]
+        assert list(predictions.recent(10)) == [kept]
+        assert list(predictions.find(ids)) == [kept]
+        assert list(predictions.between(old.id, AFTER_ALL, 10)) == [kept]
+        assert predictions.erase([late.id]) == 0
+        # the next run deletes it, or what the erasure has left of it
+        assert predictions.prune(kept.id, 10) == 1
+        assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
+
+
+def test_the_watermark_stays_below_what_comes_next(predictions: PostgresPredictions) -> None:
+    predictions.prune(AFTER_ALL, 10)
+    predictions.prune(first_id_at(datetime(2100, 1, 1, tzinfo=UTC)), 10)
+    batch = a_batch(2)
+    predictions.append(batch)
+    assert list(predictions.recent(10)) == batch[::-1]
+    predictions.prune(batch[0].id, 10)
+    assert list(predictions.recent(10)) == batch[::-1]
+
+
+def test_the_watermark_does_not_fall(predictions: PostgresPredictions) -> None:
+    old, kept = a_batch(2)
+    predictions.append([old, kept])
+    assert predictions.prune(kept.id, 10) == 1
+    assert predictions.prune(old.id, 10) == 0
+    predictions.append([old])
+    assert list(predictions.recent(10)) == [kept]
+
+
+def test_a_role_that_could_prune_before_the_watermark_still_can(postgres: str) -> None:
+    PostgresPredictions.open(postgres).close()
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute("DROP TABLE prune_watermark")
+        administrator.execute("DELETE FROM _yoyo_migration WHERE migration_id = 'housepredict-0010-prune-watermark'")
+        administrator.execute('CREATE ROLE "Old Pruner"')
+        administrator.execute("CREATE ROLE reader")
+        try:
+            administrator.execute('GRANT DELETE ON predictions TO "Old Pruner"')
+            administrator.execute("GRANT INSERT ON predictions TO reader")
+            PostgresPredictions.open(postgres).close()
+            rights = administrator.execute(
+                "SELECT role, has_table_privilege(role, 'prune_watermark', 'SELECT'),"
+                " has_table_privilege(role, 'prune_watermark', 'UPDATE')"
+                " FROM unnest(ARRAY['Old Pruner', 'reader']) AS role"
+            ).fetchall()
+            assert rights == [("Old Pruner", True, True), ("reader", True, False)]
+        finally:
+            administrator.execute('DROP OWNED BY "Old Pruner", reader')
+            administrator.execute('DROP ROLE "Old Pruner", reader')
+
+
+def test_a_process_that_was_cut_off_stores_nothing_that_was_erased_or_pruned(
+    postgres: str, tmp_path: Path, predictions: PostgresPredictions
+) -> None:
+    old, erased, kept = batch = a_batch(3)
+    with SqliteSpool.open(tmp_path / "spool.sqlite") as spool:
+        spool.append(batch)
+    predictions.append([old])
+    assert predictions.prune(next_id(old.id), 10) == 1
+    predictions.erase([erased.id])
+    spool = SqliteSpool.open(tmp_path / "spool.sqlite")
+    with SpooledPredictions.open(spool, partial(PostgresPredictions.open, postgres), patience=SOON) as cut_off:
+        assert list(cut_off.recent(10)) == [kept]
+        assert cut_off.drained(SOON)
+        assert list(cut_off.recent(10)) == list(predictions.recent(10)) == [kept]
+    with psycopg.connect(postgres) as connection:
+        assert connection.execute("SELECT id FROM predictions WHERE erased_at IS NULL").fetchall() == [(kept.id,)]
+
+
+def test_a_key_tells_of_an_erasure_without_the_predictions(postgres: str, predictions: PostgresPredictions) -> None:
+    erased, kept = batch = a_batch(2)
+    predictions.append(batch)
+    with closing(PostgresKeys.at(postgres)) as keys:
+        both, one = new_delivery(), new_delivery()
+        keys.reserve(both, [erased.id, kept.id])
+        keys.reserve(one, [kept.id])
+        predictions.erase([erased.id])
+        with pytest.raises(ErasedPredictions):
+            keys.find(both)
+        with pytest.raises(ErasedPredictions):
+            keys.reserve(both, [each.id for each in a_batch(2)])
+        assert keys.find(one) == [kept.id]
