@@ -84,6 +84,10 @@ class ModelStoreUnavailable(HousepredictError):
     """The model store cannot be read or written."""
 
 
+class MisconfiguredModelStore(ModelStoreUnavailable):
+    """The database of model versions was set up wrongly: waiting will not help."""
+
+
 class TrainingInProgress(HousepredictError):
     """A model is being trained already: try again when it is done."""
 

@@ -18,8 +18,10 @@ _COLUMNS = (
     "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
     " reasons, error"
 )
-_INSERT = f"INSERT INTO trainings ({_COLUMNS}) VALUES ({', '.join(['%s'] * len(_COLUMNS.split()))})"  # noqa: S608
-_UPDATE = f"UPDATE trainings SET ({_COLUMNS}) = ({', '.join(['%s'] * len(_COLUMNS.split()))}) WHERE id = %s"  # noqa: S608
+_VALUES = ", ".join(["%s"] * len(_COLUMNS.split()))
+_INSERT = f"INSERT INTO {{schema}}.trainings ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
+_UPDATE = f"UPDATE {{schema}}.trainings SET ({_COLUMNS}) = ({_VALUES}) WHERE id = %s"  # noqa: S608
+_SELECT = f"SELECT {_COLUMNS} FROM {{schema}}.trainings"  # noqa: S608
 
 
 @define
@@ -57,7 +59,7 @@ class PostgresTrainings:
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
         """The newest, newest first, at most `limit`."""
         with self._server.asked() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM trainings ORDER BY id DESC LIMIT %s", (limit,))  # noqa: S608
+            rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,))
             return [_record(row) for row in rows]
 
     def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
@@ -69,7 +71,7 @@ class PostgresTrainings:
             return changed
 
     def _read(self, connection: ImpatientConnection, id_: UUID, lock: str = "") -> TrainingRecord:
-        row = connection.execute(f"SELECT {_COLUMNS} FROM trainings WHERE id = %s {lock}", (id_,)).fetchone()  # noqa: S608
+        row = connection.execute(f"{_SELECT} WHERE id = %s {lock}", (id_,)).fetchone()
         if row is None:
             raise UnknownTraining(f"There is no training {id_} in PostgreSQL at {self._server.database.place}")
         return _record(row)
