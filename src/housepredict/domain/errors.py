@@ -84,8 +84,8 @@ class ModelStoreUnavailable(HousepredictError):
     """The model store cannot be read or written."""
 
 
-class MisconfiguredModelStore(ModelStoreUnavailable):
-    """The database of model versions was set up wrongly: waiting will not help."""
+class UnusableModelDatabase(ModelStoreUnavailable):
+    """The database of model versions is named wrongly, or of a kind that cannot be used."""
 
 
 class TrainingInProgress(HousepredictError):
@@ -119,6 +119,10 @@ class RepositoryUnavailable(HousepredictError):
 
 class MisconfiguredRepository(RepositoryUnavailable):
     """Where predictions are to be recorded was set up wrongly: waiting will not help."""
+
+
+class UnusableDatabase(MisconfiguredRepository):
+    """The database is named wrongly, or of a kind that cannot be used: another one has to be named."""
 
 
 class RefusedPredictions(RepositoryUnavailable):

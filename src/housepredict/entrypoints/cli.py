@@ -41,6 +41,8 @@ _EXIT_CODE_OF: tuple[tuple[type[errors.HousepredictError], int], ...] = (
     (errors.RefusedModel, 4),
     (errors.NoExplanation, 4),
     (errors.NoSnapshot, 4),
+    (errors.UnusableDatabase, 2),
+    (errors.UnusableModelDatabase, 2),
     (errors.RepositoryUnavailable, 5),
     (errors.ModelStoreUnavailable, 5),
     (errors.MissingExtra, 6),

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from housepredict.domain.errors import MisconfiguredRepository
+from housepredict.domain.errors import UnusableDatabase
 
 _SCHEMA = "set HOUSEPREDICT_DATABASE_SCHEMA instead"
 _POOL = "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead"
@@ -43,7 +43,7 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
     """The parameters of a URL or a `key=value` text of libpq, and the place that it leads to, host:port/name.
 
-    Raises MisconfiguredRepository with everything that is wrong.
+    Raises UnusableDatabase with everything that is wrong.
     """
     conninfo = conninfo.strip()
     problems = list(_problems(conninfo)) if "://" in conninfo else []
@@ -56,7 +56,7 @@ def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
         if conninfo and not given:
             problems = [_ENCODE]
     if problems:
-        raise MisconfiguredRepository(f"the database URL cannot be read: {'; '.join(problems)}")
+        raise UnusableDatabase(f"the database URL cannot be read: {'; '.join(problems)}")
     host, port = str(given.get("host", "localhost")), str(given.get("port", 5432))
     host = f"[{host}]" if ":" in host and "," not in host else host
     return given, f"{host}:{port}/{given.get('dbname', given.get('user', 'postgres'))}"

@@ -21,7 +21,7 @@ from psycopg.abc import Params, PQGen
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.addresses import read_address
-from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
+from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
 
 RV = TypeVar("RV")
 
@@ -166,7 +166,7 @@ class Database:
     def at(cls, conninfo: str, *, pooled: bool = False, schema: str | None = None) -> Self:
         """The database that a URL or a `key=value` text of libpq names.
 
-        Raises MisconfiguredRepository if it cannot be read; what libpq says of it is left out, for it quotes passwords.
+        Raises UnusableDatabase if it cannot be read; what libpq says of it is left out, for it quotes passwords.
         """
         given, place = read_address(conninfo)
         options = {key: value for key, value in _DEFAULTS.items() if key not in given} | {"client_encoding": "utf8"}
@@ -195,11 +195,11 @@ class Database:
     def set_up(self, connection: ImpatientConnection, timeout: float | None) -> None:
         """Make a session like all others, and bound the wait for each answer, in seconds; None does not.
 
-        Raises MisconfiguredRepository if the database has another encoding than UTF-8.
+        Raises UnusableDatabase if the database has another encoding than UTF-8.
         """
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in ("UTF8", None):
-            raise MisconfiguredRepository(self._how_to_convert(encoding))
+            raise UnusableDatabase(self._how_to_convert(encoding))
         # a server that is alive keeps to its own timeout first, and says so
         connection.patience = None if timeout is None else timeout + 1
         connection.schema, connection.pooled = self.quoted_schema, self.pooled

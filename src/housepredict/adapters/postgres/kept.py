@@ -86,7 +86,7 @@ class KeptTables:
 
     @classmethod
     def at(cls, conninfo: str, patience: float = 5.0, *, schema: str | None = None) -> Self:
-        """Those in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
+        """Those in the database that a URL or a `key=value` text of libpq names. Raises UnusableDatabase."""
         return cls(Database.at(conninfo, schema=schema), patience)
 
     def close(self) -> None:

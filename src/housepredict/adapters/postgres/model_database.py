@@ -12,10 +12,10 @@ from attrs import define, field
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
 from housepredict.adapters.postgres.kept import KeptConnection
 from housepredict.domain.errors import (
-    MisconfiguredModelStore,
-    MisconfiguredRepository,
     ModelStoreUnavailable,
     RepositoryUnavailable,
+    UnusableDatabase,
+    UnusableModelDatabase,
 )
 
 
@@ -37,7 +37,7 @@ class ModelDatabase:
 
     @classmethod
     def at(cls, conninfo: str, *, schema: str | None = None) -> Self:
-        """The database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
+        """The database that a URL or a `key=value` text of libpq names. Raises UnusableDatabase."""
         return cls(Database.at(conninfo, schema=schema))
 
     @contextmanager
@@ -63,13 +63,13 @@ class ModelDatabase:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise ModelStoreUnavailable, or MisconfiguredModelStore, for whatever the driver raises."""
+        """Raise ModelStoreUnavailable, or UnusableModelDatabase, for whatever the driver raises."""
         try:
             yield
         except psycopg.Error as error:
             place = f"the model versions in PostgreSQL at {self.database.place}"
             raise ModelStoreUnavailable(f"{place}: {reason_of(error)}") from error
-        except MisconfiguredRepository as error:
-            raise MisconfiguredModelStore(str(error)) from error
+        except UnusableDatabase as error:
+            raise UnusableModelDatabase(str(error)) from error
         except RepositoryUnavailable as error:
             raise ModelStoreUnavailable(str(error)) from error
