@@ -134,21 +134,21 @@ def _schema(database: Database, connection: ImpatientConnection) -> str:
     for each in (*(each for each in path if each.ours), *(each for each in path if each.tutorials)):
         return each.name
     elsewhere = [each.name for each in schemas if each.ours]
-    if path or len(elsewhere) == 1:
-        chosen = path[0].name if path else elsewhere[0]
-        if elsewhere:
-            _log.warning(
-                "tables of housepredict are in the schema %s of PostgreSQL at %s, which is not in the search path; the"
-                " schema %s is used: set HOUSEPREDICT_DATABASE_SCHEMA to choose another",
-                ", ".join(elsewhere),
-                database.place,
-                chosen,
-            )
-        return chosen
-    raise MisconfiguredRepository(
-        f"the search path leads to no schema of PostgreSQL at {database.place}: name one for housepredict's tables in"
-        " HOUSEPREDICT_DATABASE_SCHEMA"
-    )
+    if not path and len(elsewhere) > 1:
+        raise MisconfiguredRepository(
+            f"the search path leads to no schema of PostgreSQL at {database.place}, and the schemas"
+            f" {' and '.join(elsewhere)} have tables of housepredict: name one in HOUSEPREDICT_DATABASE_SCHEMA"
+        )
+    chosen = path[0].name if path else next(iter(elsewhere), "public")
+    if elsewhere:
+        _log.warning(
+            "the search path of PostgreSQL at %s does not lead to the tables of housepredict in the schema %s; the schema"
+            " %s is used: set HOUSEPREDICT_DATABASE_SCHEMA to choose one",
+            database.place,
+            ", ".join(elsewhere),
+            chosen,
+        )
+    return chosen
 
 
 @contextmanager
