@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from select import POLLIN, poll
-from socket import SHUT_RDWR, socket
 from threading import Event
 
 import psycopg
@@ -47,8 +44,7 @@ class PostgresAnnouncements:
         """End a wait that another thread is in, and all that come."""
         self._ended.set()
         if self._connection:
-            with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self._connection.fileno())) as line:
-                line.shutdown(SHUT_RDWR)
+            self._connection.cut()
 
     def close(self) -> None:
         """Close the connection; another one is made if there is a wait to come."""

@@ -12,7 +12,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from socket import SHUT_RDWR, socket
+from threading import Lock
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from attrs import field, frozen
@@ -91,6 +94,8 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
     """Where the tables are, as SQL has it."""
     pooled: bool = False
     """Whether a pool may give each transaction another session."""
+    place: str | None = None
+    """Where it leads to, as people have it."""
     opened_at: float = 0.0
     used_at: float = 0.0
 
@@ -98,6 +103,8 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
         super().__init__(*arguments, **options)
         self.cursor_factory = _BinaryCursor
         self.opened_at = self.used_at = time.monotonic()
+        with _open_lock:
+            _open.add(self)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for what the server answers, at most `patience` if no `timeout` is given."""
@@ -115,7 +122,10 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
         if self.pgconn.status != pq.ConnStatus.OK:
             return True
         # what a pool says of this may be of another session
-        return not self.pooled and self._is_read_only() and time.monotonic() - self.opened_at > _GRACE_S
+        if self.pooled or not self._is_read_only() or time.monotonic() - self.opened_at < _GRACE_S:
+            return False
+        self._cut_idle()
+        return True
 
     def is_lost_when_asked(self) -> bool:
         """As `is_lost`, with a round trip if it lay idle: a server tells with its next answer that it is read-only."""
@@ -137,16 +147,36 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
         """
         if _are_rows_to_blame(error):
             return False
-        if self.pooled and error.sqlstate == _READ_ONLY:
-            with suppress(psycopg.Error):
-                self.execute(_END_BEHIND_POOL)
+        if error.sqlstate == _READ_ONLY:
+            if self.pooled:
+                with suppress(psycopg.Error):
+                    self.execute(_END_BEHIND_POOL)
+            self._cut_idle()
         self.close()
         return True
+
+    def cut(self) -> None:
+        """End it from any thread: its owner finds it lost, also one that waits for the server to speak."""
+        with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self.fileno())) as line:
+            line.shutdown(SHUT_RDWR)
+
+    def _cut_idle(self) -> None:
+        """Cut the idle connections to the same place that are as old: they, too, lead to a read-only server."""
+        with _open_lock:
+            others = [each for each in _open if each.place == self.place and each.opened_at <= self.opened_at]
+        for each in others:
+            if each is not self and not each.closed and each.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+                each.cut()
 
     def _is_read_only(self) -> bool:
         # reported since PostgreSQL 14; an older server is found out by a write that it refuses
         reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
         return b"on" in reported
+
+
+_open: WeakSet[ImpatientConnection] = WeakSet()
+"""The connections of this process."""
+_open_lock = Lock()
 
 
 @frozen
@@ -202,7 +232,7 @@ class Database:
             raise UnusableDatabase(self._how_to_convert(encoding))
         # a server that is alive keeps to its own timeout first, and says so
         connection.patience = None if timeout is None else timeout + 1
-        connection.schema, connection.pooled = self.quoted_schema, self.pooled
+        connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
         if self.pooled:
             connection.prepare_threshold = None
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED

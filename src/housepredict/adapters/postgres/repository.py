@@ -120,11 +120,7 @@ class PostgresPredictions:
         """Record a batch durably, all or nothing; a prediction whose id is known already is ignored."""
         rows = _rows(predictions)
         with self._database.translated():
-            try:
-                self._writer.execute(rows)
-            except psycopg.errors.ReadOnlySqlTransaction:
-                self._pool.drain()  # who reads is to find the server that takes the rows, too
-                raise
+            self._writer.execute(rows)
 
     def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
         """Begin to record a batch, as `append` does; see BeginsAppends."""

@@ -80,7 +80,9 @@ class Writer:
         if self._closed:
             return  # it was not waited for
         known = self._connection and self._connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        # after a fault the same rows are appended in a thread, which may wait to find out whether they are to blame
+        if self._connection and fault and not self._database.pooled:
+            self._connection.close_after(fault)
+        # what a pool has to be told takes a wait, which the thread has that appends the same rows after a fault
         if fault or not known:
             self._disconnect()
         self._lock.release()
