@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property, partial
@@ -19,7 +18,7 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
-from housepredict.domain.errors import MissingExtra, RepositoryUnavailable, UnusableDatabase
+from housepredict.domain.errors import MissingExtra, UnusableDatabase
 from housepredict.domain.ports import (
     Backlog,
     Backlogged,
@@ -37,8 +36,6 @@ from housepredict.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
     from housepredict.adapters.postgres.model_database import ModelDatabase
-
-_log = logging.getLogger(__name__)
 
 POSTGRES_PATIENCE = 1.0
 """Seconds that PostgreSQL has for an answer to an estimate; then the spool takes it, or a request with a key fails."""
@@ -125,14 +122,7 @@ class Storage:
             schema=self.settings.database_schema,
             timeout=POSTGRES_PATIENCE,
         )
-        opened = self._resources.enter_context(SpooledPredictions.open(spool, behind))
-        try:
-            opened.check()
-        except UnusableDatabase:
-            raise
-        except RepositoryUnavailable as error:
-            _log.debug("not ready: %s", error)
-        return opened
+        return self._resources.enter_context(SpooledPredictions.open(spool, behind, fatal=(UnusableDatabase,)))
 
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""

@@ -34,7 +34,7 @@ FROM pg_namespace, LATERAL (
     WHERE attrelid = to_regclass(format('%I.predictions', nspname)) AND attnum > 0 AND NOT attisdropped
 ) AS columns_of_predictions (names)
 WHERE has_schema_privilege(oid, 'USAGE') AND (names IS NOT NULL OR nspname = ANY (current_schemas(false)))
-ORDER BY array_position(current_schemas(false), nspname)
+ORDER BY array_position(current_schemas(false), nspname), nspname
 """
 _APPLIED = "SELECT migration_id FROM {schema}._yoyo_migration"
 _MADE = re.compile(r"^CREATE (?:UNLOGGED |UNIQUE )?(?:TABLE|INDEX|FUNCTION) (\w+)", re.MULTILINE)
@@ -116,7 +116,7 @@ def require_room(database: Database, connection: ImpatientConnection, migrations
         names = names - {"predictions"} | {"predictions_lab"}  # to which it is renamed
     found = connection.execute(_IN_THE_WAY, {"schema": database.schema, "names": sorted(names)}).fetchall()
     if found:
-        things = " and ".join(f'a {kind} "{name}"' for kind, name in found)
+        things = " and ".join(f'{"an" if kind == "index" else "a"} {kind} "{name}"' for kind, name in found)
         raise MisconfiguredRepository(
             f"in the schema {database.quoted_schema} of PostgreSQL at {database.place} there is {things} that neither"
             f" housepredict nor the tutorial made. Rename {'it' if len(found) == 1 else 'them'}, or give housepredict a"
@@ -142,8 +142,8 @@ def _schema(database: Database, connection: ImpatientConnection) -> str:
     chosen = path[0].name if path else next(iter(elsewhere), "public")
     if elsewhere:
         _log.warning(
-            "the search path of PostgreSQL at %s does not lead to the tables of housepredict in the schema %s; the schema"
-            " %s is used: set HOUSEPREDICT_DATABASE_SCHEMA to choose one",
+            "the search path of PostgreSQL at %s does not lead to the tables of housepredict in the schema %s; the"
+            " schema %s is used: set HOUSEPREDICT_DATABASE_SCHEMA to choose one",
             database.place,
             ", ".join(elsewhere),
             chosen,
