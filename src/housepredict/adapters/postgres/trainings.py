@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,8 @@ from housepredict.adapters.postgres.connections import ImpatientConnection
 from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
+
+_log = logging.getLogger(__name__)
 
 _COLUMNS = (
     "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
@@ -57,10 +60,16 @@ class PostgresTrainings:
             return self._read(connection, training)
 
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
-        """The newest, newest first, at most `limit`."""
+        """The newest, newest first, at most `limit`. A damaged one is left out, with a warning in the log."""
         with self._server.asked() as connection:
-            rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,))
-            return [_record(row) for row in rows]
+            rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,)).fetchall()
+        records = []
+        for row in rows:
+            try:
+                records.append(_record(row))
+            except UnknownTraining as error:
+                _log.warning("%s", error)
+        return records
 
     def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
         with self._server.asked() as connection, connection.transaction():
@@ -100,7 +109,10 @@ def _row(record: TrainingRecord) -> tuple[Any, ...]:
 def _record(row: tuple[Any, ...]) -> TrainingRecord:
     *begun, state, version, promoted, reasons, error = row
     id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
-    outcome = Outcome(TrainingState(state), version, promoted, tuple(reasons), error)
+    try:
+        outcome = Outcome(TrainingState(state), version, promoted, tuple(reasons), error)
+    except ValueError:
+        raise UnknownTraining(f"What was logged of training {id_} is damaged: {state!r} is not a state") from None
     return TrainingRecord(
         id=id_,
         started_at=started_at.astimezone(UTC),
