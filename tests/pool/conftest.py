@@ -52,7 +52,7 @@ def behind_pool(conninfo: str, **other: object) -> str:
         info = connection.info
         parts = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user}
         parts |= {"password": info.password} | other
-    return " ".join(f"{name}={value}" for name, value in parts.items())
+    return " ".join(f"{name}={value}" for name, value in parts.items() if value)
 
 
 @pytest.fixture
