@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from housepredict.adapters.postgres import migrations
 from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.keys import PostgresKeys
 from housepredict.adapters.postgres.model_database import ModelDatabase
@@ -255,3 +258,15 @@ def test_ipv6_address_in_brackets_is_taken(host: str, place: str) -> None:
     assert database.place == place
     writes_only = conninfo_to_dict(database.conninfo).get("target_session_attrs")
     assert writes_only == ("read-write" if "," in host else None)
+
+
+def test_every_statement_names_tables_with_their_schema() -> None:
+    # a pool's sessions have whatever search path the role has, and no other test sees each statement through one
+    folder = Path(migrations.__file__).parent
+    made = re.findall(
+        r"CREATE (?:UNLOGGED )?TABLE (\w+)", "".join(each.read_text() for each in folder.glob("sql/*.sql"))
+    )
+    unqualified = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:{'|'.join([*made, 'predictions_lab'])})\b(?!\))")
+    found = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
+    assert {"predictions", "sales", "trainings"} < set(made)
+    assert not {name: each for name, each in found.items() if each}
