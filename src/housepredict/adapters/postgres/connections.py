@@ -140,15 +140,16 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
             return True
         return self.is_lost()
 
-    def close_after(self, error: psycopg.Error) -> bool:
+    def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
         """Close it, unless the rows are to blame for an error; whether it was closed.
 
-        What else goes wrong may be over on another connection: the server is shutting down, or was demoted.
+        What else goes wrong may be over on another connection: the server is shutting down, or was demoted. A pool's
+        connections to a demoted server are ended, too, if that `may_wait` for the server.
         """
         if _are_rows_to_blame(error):
             return False
         if error.sqlstate == _READ_ONLY:
-            if self.pooled:
+            if self.pooled and may_wait:
                 with suppress(psycopg.Error):
                     self.execute(_END_BEHIND_POOL)
             self._cut_idle()

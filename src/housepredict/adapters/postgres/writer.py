@@ -79,11 +79,12 @@ class Writer:
         """A statement that was begun is over."""
         if self._closed:
             return  # it was not waited for
-        known = self._connection and self._connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        if self._connection and fault and not self._database.pooled:
-            self._connection.close_after(fault)
-        # what a pool has to be told takes a wait, which the thread has that appends the same rows after a fault
-        if fault or not known:
+        connection = self._connection
+        if connection and (
+            connection.pgconn.transaction_status != pq.TransactionStatus.IDLE  # it is not known what became of it
+            # a pool is told in the thread that appends the same rows after a fault: that takes a wait
+            or (fault and connection.close_after(fault, may_wait=False))
+        ):
             self._disconnect()
         self._lock.release()
 
