@@ -24,17 +24,11 @@ class Relay:
     @classmethod
     def before(cls, conninfo: str) -> Self:
         """A relay in front of a PostgreSQL."""
-        with psycopg.connect(conninfo) as connection:
-            host, port = connection.info.host, connection.info.port
+        return cls(to_server(conninfo))
 
-        def connect() -> socket.socket:
-            if not host.startswith("/"):
-                return socket.create_connection((host, port))
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{host}/.s.PGSQL.{port}")
-            return server
-
-        return cls(connect)
+    def lead_to(self, conninfo: str) -> None:
+        """Pass on to another PostgreSQL what connects from now on; connections that are open stay where they are."""
+        self.connect = to_server(conninfo)
 
     @property
     def port(self) -> int:
@@ -87,3 +81,18 @@ class Relay:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # one end was closed, so the other has nothing left to hear
+
+
+def to_server(conninfo: str) -> Callable[[], socket.socket]:
+    """What connects to a PostgreSQL."""
+    with psycopg.connect(conninfo) as connection:
+        host, port = connection.info.host, connection.info.port
+
+    def connect() -> socket.socket:
+        if not host.startswith("/"):
+            return socket.create_connection((host, port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
+
+    return connect

@@ -9,7 +9,7 @@ import pytest
 
 from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.trainings import PostgresTrainings
-from housepredict.domain.errors import ModelStoreUnavailable
+from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
 from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
 from tests.postgres_servers import Server
@@ -43,3 +43,17 @@ def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stopp
     stoppable.start()
     assert log.get(record.id) == record
     server.close()
+
+
+def test_damaged_row_is_reported_and_left_out(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(ModelDatabase.at(postgres)) as server:
+        log, damaged, sound = PostgresTrainings(server), a_training(), a_training()
+        log.begin(damaged)
+        log.begin(sound)
+        with server.asked() as connection:
+            connection.execute("ALTER TABLE trainings DROP CONSTRAINT trainings_state_check")
+            connection.execute("UPDATE trainings SET state = 'paused' WHERE id = %s", (damaged.id,))
+        with pytest.raises(UnknownTraining, match="'paused' is not a state"):
+            log.get(damaged.id)
+        assert list(log.recent(10)) == [sound]
+    assert "'paused' is not a state" in caplog.text

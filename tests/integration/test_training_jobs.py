@@ -19,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,7 +27,14 @@ from attrs import frozen
 
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.directory_trainings import DirectoryTrainings
-from housepredict.entrypoints.training_jobs import _end_group
+from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.domain.errors import TrainingBroken
+from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.domain.trainings import TrainingRecord
+from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.settings import Settings
+from housepredict.entrypoints.training_jobs import TrainingProcesses, _end_group
+from housepredict.entrypoints.training_process import TrainingRequest
 from tests.integration.load import url
 from tests.integration.services import Service, environment, finished, running
 from tests.integration.test_shared_service import eventually
@@ -353,3 +361,46 @@ print({each["num_threads"] for each in threadpool_info() if each["user_api"] == 
     half = max(len(os.sched_getaffinity(0)) // 2, 1)
     threads = {"OMP_NUM_THREADS": "64", "OPENBLAS_NUM_THREADS": "64"}
     assert finished("-c", script, **threads).stdout.splitlines() == [f"10 {half} {half} {half}", "{1}"]
+
+
+class UnreadableLog:
+    """A log that a bug, or a newer release, makes unreadable in a way that nobody expected."""
+
+    def is_cancelling(self, _training: UUID) -> bool:
+        raise NotImplementedError("cannot parse 31.12.2026")
+
+    def over(self, _training: UUID, _error: str) -> TrainingRecord:
+        raise NotImplementedError("cannot parse 31.12.2026")
+
+
+def test_training_whose_log_cannot_be_read_ends_with_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Application(Settings(tmp_path)) as application:
+        application.trainings = UnreadableLog()  # type: ignore[assignment]
+        request = TrainingRequest(
+            None, str(csv_file(tmp_path / "sales.csv")), TrainingOptions(algorithm=Algorithm.LINEAR)
+        )
+        job = TrainingProcesses(application).start(request)
+        assert isinstance(job.ended.exception(120), TrainingBroken)
+    assert f"watching training {job.id} failed unexpectedly" in caplog.text
+
+
+def test_service_ends_requests_and_starts_again_with_a_training_log_that_cannot_be_read(
+    tmp_path: Path, postgres: str
+) -> None:
+    damage = """
+    CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.state := 'paused'; RETURN NEW; END $$;
+    ALTER TABLE trainings DROP CONSTRAINT trainings_state_check;
+    CREATE TRIGGER damage BEFORE INSERT OR UPDATE ON trainings FOR EACH ROW EXECUTE FUNCTION damage();
+    """
+    variables = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
+    PostgresPredictions.open(postgres).close()
+    with psycopg.connect(postgres) as connection:
+        connection.execute(damage)
+    content = csv_file(tmp_path / "sales.csv").read_bytes()
+    for _ in range(2):
+        with running(tmp_path, "--demo", **variables) as service:
+            answer = send(service, content)
+            assert (answer.status_code, answer.json()["title"]) == (404, "There is no such training"), answer.text
+            assert "'paused' is not a state" in answer.json()["detail"]
+            assert httpx2.get(f"{service.url}/trainings").json() == {"trainings": []}
+            assert service.stop() == 0

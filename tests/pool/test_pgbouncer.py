@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from socket import create_connection, create_server
 from urllib.parse import quote
 
-import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -22,40 +16,11 @@ from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.settings import Settings
 from tests.doubles import a_batch
-
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+from tests.pool.conftest import PGBOUNCER
 
 pytestmark = pytest.mark.skipif(
     PGBOUNCER is None, reason="there is no pgbouncer: install it to test a pool in front of PostgreSQL"
 )
-
-
-@pytest.fixture
-def pool(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a pgbouncer in front of the database, with two connections for all who come."""
-    assert PGBOUNCER
-    with psycopg.connect(postgres) as connection:
-        info = connection.info
-        server = f"host={info.host} port={info.port} dbname={info.dbname} user={info.user} password={info.password}"
-    with closing(create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    configuration = Path(tmp_path_factory.mktemp("pgbouncer")) / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\npooled = {server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-        "unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
-    )
-    for folder in (configuration, *configuration.parents[:3]):
-        folder.chmod(0o755)  # it will not run as root, and has to read this
-    unprivileged = ["-u", "nobody"] if os.geteuid() == 0 else []
-    process = subprocess.Popen([PGBOUNCER, *unprivileged, str(configuration)], stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr
-        next(line for line in process.stderr if "process up" in line)
-        create_connection(("127.0.0.1", port)).close()
-        yield f"postgresql://anyone@127.0.0.1:{port}/pooled"
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 def url_of(conninfo: str) -> str:

@@ -10,11 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
 from housepredict.entrypoints.settings import read_settings, variables
 
 PASSWORD = "p@ss/w:rd?#%"
-text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.strip).filter(bool)
+BLANK = st.text(st.sampled_from(" \t\r\n"), max_size=3)
+KEYS = {
+    "HOUSEPREDICT_DATABASE_URL": "postgresql://me:p%40ss@there/houses",
+    "HOUSEPREDICT_DATABASE_DIRECT_URL": "postgresql://me:p%40ss@direct/houses",
+    "HOUSEPREDICT_DATABASE_SCHEMA": "ml",
+    "HOUSEPREDICT_TOKEN": "an-example-of-a-token",
+    "HOUSEPREDICT_SIGNING_KEY": "0f" * 32,
+}
 
 
 def test_nothing_set_means_sqlite_on_loopback_without_the_demonstration() -> None:
@@ -52,6 +60,55 @@ def test_any_of_the_labs_variables_selects_postgres_and_the_others_default(varia
 def test_the_labs_credentials_survive_in_the_url_whatever_they_hold(user: str, password: str, name: str) -> None:
     url = urlsplit(read_settings({"DB_USER": user, "DB_PASSWORD": password, "DB_NAME": name}).database_url or "")
     assert (unquote(url.username or ""), unquote(url.password or ""), unquote(url.path[1:])) == (user, password, name)
+
+
+@given(before=BLANK, after=BLANK)
+def test_blanks_and_line_breaks_around_urls_and_secrets_are_stripped(before: str, after: str) -> None:
+    padded = {name: f"{before}{value}{after}" for name, value in KEYS.items()}
+    assert read_settings(padded) == read_settings(KEYS)
+    lab = {"DB_HOST": "db", "DB_PORT": "5433", "DB_NAME": "n", "DB_USER": "u", "DB_PASSWORD": PASSWORD}
+    assert read_settings({name: f"{before}{value}{after}" for name, value in lab.items()}) == read_settings(lab)
+    given = KEYS["HOUSEPREDICT_DATABASE_URL"]
+    assert read_settings({}, database_url=f"{before}{given}{after}").database_url == given
+
+
+@pytest.mark.parametrize("name", [name for name in KEYS if name != "HOUSEPREDICT_DATABASE_SCHEMA"])
+def test_byte_order_mark_and_blanks_in_a_secrets_file_are_stripped(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xef\xbb\xbf " + KEYS[name].encode() + b"\r\n\n")
+    others = {key: value for key, value in KEYS.items() if key != name}
+    assert read_settings(others | {f"{name}_FILE": f" {file}\n"}) == read_settings(KEYS)
+
+
+@pytest.mark.parametrize("host", ["[::1]", "::1", " [::1]\n"])
+def test_ipv6_host_may_stand_in_brackets(host: str) -> None:
+    assert read_settings({"DB_HOST": host}).database_url == "postgresql://postgres@[::1]:5432/mldata"
+
+
+@pytest.mark.parametrize("host", ["db:5432", "[db]", "postgresql://me:hush@db/houses", "::1]:5432"])
+def test_host_that_is_more_than_a_host_is_refused_and_not_shown(host: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^DB_HOST must be a host name or an IP address") as caught:
+        read_settings({"DB_HOST": host})
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "\u0661"])
+def test_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^DB_PORT must be a whole number from 1 to 65535"):
+        read_settings({"DB_PORT": port})
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hu[sh@h/d", "postgresql://u:hush\u2100@h/d", "postgresql://[::1/d"])
+def test_url_that_the_standard_library_refuses_is_left_to_the_driver(url: str) -> None:
+    settings = read_settings({"HOUSEPREDICT_DATABASE_URL": url})
+    assert settings.postgres_url == url
+    assert shown_database(url) == ""
+
+
+@pytest.mark.parametrize("schema", [" ", "pg_catalog", "x" * 64, "ü" * 32])
+def test_schema_that_can_be_none_is_refused(schema: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_DATABASE_SCHEMA must be the name of a schema"):
+        read_settings({"HOUSEPREDICT_DATABASE_SCHEMA": schema})
 
 
 def test_a_url_of_ones_own_wins_over_the_labs_variables() -> None:

@@ -29,6 +29,7 @@ SETTINGS = Settings(
     Path("/data"),
     database_url="postgresql://me:p%40ss@there/db",
     database_direct_url="postgresql://direct",
+    database_schema="ml",
     models="folder",
     predictor="theirs",
     demo=True,

@@ -103,6 +103,10 @@ class ModelStoreUnavailable(HousepredictError):
     """The model store cannot be read or written."""
 
 
+class UnusableModelDatabase(ModelStoreUnavailable):
+    """The database of model versions is named wrongly, or of a kind that cannot be used."""
+
+
 class TrainingInProgress(HousepredictError):
     """A model is being trained already: try again when it is done."""
 
@@ -134,6 +138,10 @@ class RepositoryUnavailable(HousepredictError):
 
 class MisconfiguredRepository(RepositoryUnavailable):
     """Where predictions are to be recorded was set up wrongly: waiting will not help."""
+
+
+class UnusableDatabase(MisconfiguredRepository):
+    """The database is named wrongly, or of a kind that cannot be used: another one has to be named."""
 
 
 class RefusedPredictions(RepositoryUnavailable):

@@ -29,7 +29,7 @@ EXIT_CODES = {
     0: "done",
     1: "an unexpected error, a training beside another one, an address that cannot be served on, or a service that is"
     " not alive",
-    2: "a command line or a setting that cannot be read",
+    2: "a command line, a setting or a database URL that cannot be read, or a database that is not in UTF-8",
     3: "houses or sales that break a rule, with each violation named, or a file that cannot be read",
     4: "no such model, training or prediction, none promoted, one refused, or one that lacks what is asked",
     5: "storage that cannot be reached",

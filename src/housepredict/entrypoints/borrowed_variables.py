@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv6Address
 from urllib.parse import quote
 
-from housepredict.entrypoints.setting_values import file_of
+from housepredict.entrypoints.setting_values import file_of, whole
 
 # The tutorial's variables and what they default to; a password has no default. The last one is ours.
 LAB = {
@@ -44,11 +46,19 @@ def traces_are_wanted(present: Mapping[str, str]) -> bool:
     return "otlp" in [each.strip() for each in exporters.split(",")]
 
 
+def _is_ipv6(address: str) -> bool:
+    with suppress(ValueError):
+        return bool(IPv6Address(address))
+    return False
+
+
 def lab_database(present: Mapping[str, str], problems: list[str]) -> str:
     """The URL of the database that the tutorial's variables name; what is wrong with them is added to the problems."""
-    lab = {name: present.get(name, default) for name, default in LAB.items()}
-    if not lab["DB_PORT"].isdecimal():
-        problems.append("DB_PORT must be a whole number")
+    lab = {name: present.get(name, "").strip() or default for name, default in LAB.items()}
+    try:
+        whole(1, 65535)(lab["DB_PORT"])
+    except ValueError as error:
+        problems.append(f"DB_PORT {error}")
     if lab["DB_PASSWORD_FILE"]:
         if lab["DB_PASSWORD"]:
             problems.append("DB_PASSWORD_FILE must not be set beside DB_PASSWORD")
@@ -56,7 +66,12 @@ def lab_database(present: Mapping[str, str], problems: list[str]) -> str:
             lab["DB_PASSWORD"] = file_of(str)(lab["DB_PASSWORD_FILE"])
         except ValueError as error:
             problems.append(f"DB_PASSWORD_FILE {error}")
-    host = f"[{lab['DB_HOST']}]" if ":" in lab["DB_HOST"] else quote(lab["DB_HOST"], safe="")
+    host = quote(lab["DB_HOST"], safe="")
+    if {":", "[", "]"} & set(lab["DB_HOST"]):
+        address = lab["DB_HOST"].removeprefix("[").removesuffix("]")
+        host = f"[{quote(address, safe=':')}]"
+        if not _is_ipv6(address):
+            problems.append("DB_HOST must be a host name or an IP address; the port is DB_PORT's")
     password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
     user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
     return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"

@@ -52,6 +52,8 @@ EXIT_CODE_OF: Mapping[type[errors.HousepredictError], int] = {
     errors.RefusedModel: 4,
     errors.NoExplanation: 4,
     errors.NoSnapshot: 4,
+    errors.UnusableDatabase: 2,
+    errors.UnusableModelDatabase: 2,
     errors.RepositoryUnavailable: 5,
     errors.ModelStoreUnavailable: 5,
     errors.MissingExtra: 6,

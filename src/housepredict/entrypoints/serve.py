@@ -10,7 +10,6 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from housepredict.domain.errors import HousepredictError, MissingExtra
 from housepredict.domain.usecases import DEMONSTRATION
@@ -20,7 +19,7 @@ from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.meter import Meter
 from housepredict.entrypoints.http.tally import Tally
 from housepredict.entrypoints.logs import set_up_logging
-from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
+from housepredict.entrypoints.setting_values import IN_MEMORY, scheme_of, shown_database
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.tracing import configured
 from housepredict.entrypoints.workers import Supervisor, Ties
@@ -84,7 +83,7 @@ def _work(
     lifeline: int | None = None,
 ) -> int:
     with configured(settings.tracing) as provider, application(settings) as opened:
-        opened.predict.recent(1)  # storage that cannot be reached is told in one line, not by uvicorn
+        _ = opened.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:
@@ -145,5 +144,5 @@ def _place(settings: Settings) -> str:
     if settings.database_url == IN_MEMORY:
         return "in memory, and lost when it stops"
     if settings.postgres_url is None:
-        return f"by the plug-in {urlsplit(settings.database_url).scheme}"
+        return f"by the plug-in {scheme_of(settings.database_url)}"
     return ", ".join(filter(None, ["in PostgreSQL", shown_database(settings.database_url)]))

@@ -15,6 +15,7 @@ T = TypeVar("T")
 MIN_TOKEN = 16
 IN_MEMORY = "memory:"
 POSTGRES = ("postgresql", "postgres")
+_LONGEST_IDENTIFIER = 63
 _MOST_DAYS = 20_000  # no prediction can be older
 
 
@@ -58,16 +59,25 @@ def days(text: str) -> int:
 
 def database_url(text: str) -> str:
     """Where predictions are kept."""
-    scheme = urlsplit(text).scheme
+    text = text.strip()
+    scheme = scheme_of(text)
     if text != IN_MEMORY and scheme not in POSTGRES and scheme not in (others := installed(REPOSITORIES)):
         plugins = f"of a plug-in that is installed ({', '.join(f'{each}://' for each in others) or 'there is none'})"
         raise ValueError(f"must be a postgresql:// URL, {IN_MEMORY}, or a URL {plugins}")
     return text
 
 
+def scheme_of(url: str) -> str:
+    """The scheme of a URL, empty if it has none. The standard library's errors about other parts quote passwords."""
+    return url.partition(":")[0].lower() if ":" in url else ""
+
+
 def shown_database(url: str) -> str:
     """Where the URL of a database leads, `host:port/name`; nothing where that cannot be told from a password in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     credentials, _, host = parts.netloc.rpartition("@")
     # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
     return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
@@ -82,13 +92,22 @@ def predictor(text: str) -> str:
 
 def server_url(text: str) -> str:
     """A PostgreSQL server."""
-    if urlsplit(text).scheme not in POSTGRES:
+    if scheme_of(text.strip()) not in POSTGRES:
         raise ValueError("must be a postgresql:// URL")
+    return text.strip()
+
+
+def schema(text: str) -> str:
+    """The name of a schema of PostgreSQL."""
+    text = text.strip()
+    if len(text.encode()) > _LONGEST_IDENTIFIER or "\0" in text or text.startswith("pg_") or not text:
+        raise ValueError(f"must be the name of a schema: at most {_LONGEST_IDENTIFIER} bytes, and no pg_ in front")
     return text
 
 
 def token(text: str) -> str:
     """A secret that clients send."""
+    text = text.strip()
     if len(text) < MIN_TOKEN or not text.isascii() or any(character.isspace() for character in text):
         raise ValueError(f"must have at least {MIN_TOKEN} ASCII characters and no spaces")
     return text
@@ -108,7 +127,7 @@ def file_of(read: Callable[[str], T]) -> Callable[[str], T]:
     def read_file(path: str) -> T:
         try:
             # the error of a decoder would show the secret; what is not UTF-8 is none of ours
-            return read(Path(path).read_text(encoding="utf-8", errors="replace").strip())
+            return read(Path(path.strip()).read_text(encoding="utf-8-sig", errors="replace").strip())
         except OSError as error:
             raise ValueError(f"cannot be read: {error.strerror}") from error
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import field, fields, frozen
 from platformdirs import user_data_path
@@ -24,6 +23,8 @@ from housepredict.entrypoints.setting_values import (
     flag,
     one_of,
     predictor,
+    schema,
+    scheme_of,
     seconds,
     server_url,
     signing_key,
@@ -50,6 +51,7 @@ class Settings:
     database_url: a PostgreSQL URL; one whose scheme is a plug-in's keeps predictions there; `memory:` keeps them in
         memory alone; None keeps them in SQLite in data_dir.
     database_direct_url: the same server without a pool such as pgbouncer; database_url then leads to the pool.
+    database_schema: the schema of the tables in PostgreSQL; None for the first of the search path that has them.
     models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
     predictor: the plug-in that loads model versions; None for housepredict's own way.
     demo: whether the demonstration model serves while no model is promoted.
@@ -76,6 +78,7 @@ class Settings:
     data_dir: Path
     database_url: str | None = field(default=None, repr=False)
     database_direct_url: str | None = field(default=None, repr=False)
+    database_schema: str | None = None
     models: str = "database"
     predictor: str | None = None
     demo: bool = False
@@ -105,7 +108,7 @@ class Settings:
     def postgres_url(self) -> str | None:
         """The URL of the PostgreSQL, None where predictions are elsewhere."""
         url = self.database_url
-        return url if url is not None and urlsplit(url).scheme in POSTGRES else None
+        return url if url is not None and scheme_of(url) in POSTGRES else None
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -208,6 +211,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "database_url_file": file_of(database_url),
     "database_direct_url": server_url,
     "database_direct_url_file": file_of(server_url),
+    "database_schema": schema,
     "models": one_of(_MODEL_STORES),
     "predictor": predictor,
     "demo": flag,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import fields
 
 from housepredict.entrypoints.client_settings import RateLimit
-from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
+from housepredict.entrypoints.setting_values import IN_MEMORY, scheme_of, shown_database
 from housepredict.entrypoints.settings import SECRETS, Settings
 from housepredict.entrypoints.terminal import table
 
@@ -43,7 +42,7 @@ def settings_text(settings: Settings, origins: Origins) -> str:
 
 def _shown(name: str, value: Any) -> Any:
     if name in SECRETS and value and value != IN_MEMORY:
-        return f"{urlsplit(value).scheme}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
+        return f"{scheme_of(value)}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
     if isinstance(value, tuple):
         return list(value) or None
     return str(value) if isinstance(value, Path | RateLimit) else value

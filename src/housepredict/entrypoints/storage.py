@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 from attrs import define, field
 
@@ -19,7 +18,7 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.signed_models import SignedModels
-from housepredict.domain.errors import MissingExtra
+from housepredict.domain.errors import MissingExtra, UnusableDatabase
 from housepredict.domain.ports import (
     Backlog,
     Backlogged,
@@ -32,7 +31,7 @@ from housepredict.domain.ports import (
     TrainingLog,
 )
 from housepredict.entrypoints.plugins import REPOSITORIES, load
-from housepredict.entrypoints.setting_values import IN_MEMORY
+from housepredict.entrypoints.setting_values import IN_MEMORY, scheme_of
 from housepredict.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +95,10 @@ class Storage:
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        """Where predictions are remembered. Raises RepositoryUnavailable if it cannot be opened, or UnusablePlugin."""
+        """Where predictions are stored.
+
+        Raises RepositoryUnavailable if it cannot be opened, UnusableDatabase if that is so for good, or UnusablePlugin.
+        """
         url = self.settings.database_url
         if url == IN_MEMORY:
             return InMemoryPredictions()
@@ -105,7 +107,7 @@ class Storage:
 
             return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
         if self.settings.postgres_url is None:
-            open_: RepositoryOpener = load(REPOSITORIES, urlsplit(url).scheme)
+            open_: RepositoryOpener = load(REPOSITORIES, scheme_of(url))
             return self._resources.enter_context(open_(url))
         with needing("postgres", "Keeping predictions in PostgreSQL"):
             from housepredict.adapters.postgres.repository import PostgresPredictions
@@ -114,9 +116,13 @@ class Storage:
 
         spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
         behind = partial(
-            PostgresPredictions.open, url, direct=self.settings.database_direct_url, timeout=POSTGRES_PATIENCE
+            PostgresPredictions.open,
+            url,
+            direct=self.settings.database_direct_url,
+            schema=self.settings.database_schema,
+            timeout=POSTGRES_PATIENCE,
         )
-        return self._resources.enter_context(SpooledPredictions.open(spool, behind))
+        return self._resources.enter_context(SpooledPredictions.open(spool, behind, fatal=(UnusableDatabase,)))
 
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
@@ -139,7 +145,9 @@ class Storage:
         with needing("postgres", "Keeping sales in PostgreSQL"):
             from housepredict.adapters.postgres.sales import PostgresSales
 
-        return self._resources.enter_context(closing(PostgresSales.at(self._server)))
+        return self._resources.enter_context(
+            closing(PostgresSales.at(self._server, schema=self.settings.database_schema))
+        )
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
@@ -156,7 +164,8 @@ class Storage:
         with needing("postgres", "Keeping keys in PostgreSQL"):
             from housepredict.adapters.postgres.keys import PostgresKeys
 
-        return self._resources.enter_context(closing(PostgresKeys.at(self._server, POSTGRES_PATIENCE)))
+        keys = PostgresKeys.at(self._server, POSTGRES_PATIENCE, schema=self.settings.database_schema)
+        return self._resources.enter_context(closing(keys))
 
     @property
     def _server(self) -> str:
@@ -175,7 +184,8 @@ class Storage:
             return None
         with needing("postgres", "Keeping model versions in PostgreSQL"):
             from housepredict.adapters.postgres.model_database import ModelDatabase
-        return self._resources.enter_context(closing(ModelDatabase.at(self._server)))
+        database = ModelDatabase.at(self._server, schema=self.settings.database_schema)
+        return self._resources.enter_context(closing(database))
 
     def migrate(self, seconds: float) -> bool:
         """Bring the tables in PostgreSQL up to date; the server has so long to answer. False where there is none.
@@ -188,7 +198,7 @@ class Storage:
         with needing("postgres", "Bringing a database up to date"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
-        migrate_once_it_answers(self._server, seconds)
+        migrate_once_it_answers(self._server, seconds, schema=self.settings.database_schema)
         return True
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ from housepredict.entrypoints.training_process import MODULE, TrainingRequest, r
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0  # seconds
+_LONGEST_START = 120.0  # seconds for a process to load what it takes, and to begin
+_NOT_BEGUN = "The process that was to train ended before it had begun: see the log."
+_NOT_STARTED = f"The process that was to train had not begun after {_LONGEST_START:g} seconds: see the log."
 _GRACE = 5.0  # seconds for a process that was told to end, before it is made to
 _KNOWN = {
     each.__name__: each
@@ -73,23 +77,39 @@ class TrainingProcesses:
         assert process.stdout  # noqa: S101
         with suppress(BrokenPipeError), process.stdin:
             process.stdin.write(to_json(self._application.settings, request, of_request.get()))
-        said = _read(process.stdout.readline())
+        # a line is written at once, so that none is waited for once there is something to read
+        speaks, _, _ = select.select([process.stdout], [], [], _LONGEST_START)
+        said = _read(process.stdout.readline()) if speaks else {}
         if "begun" not in said:
             process.stdout.close()
-            process.wait()
+            if speaks:
+                process.wait()
             _end_group(process)
-            raise _error(said, "The process that was to train ended before it had begun: see the log.")
+            raise _error(said, _NOT_BEGUN if speaks else _NOT_STARTED)
         job = Job(UUID(said["begun"]), Future())
         Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
         return job
 
     def _watch(self, process: subprocess.Popen[bytes], job: Job) -> None:
-        """See a training through: end it if somebody wishes so, and note its end if it cannot itself."""
+        """See a training through to its end, whatever goes wrong on the way: a client may wait for it."""
+        error: errors.HousepredictError | None
+        try:
+            error = self._see_through(process, job)
+        except Exception:  # noqa: BLE001  # whatever a log or a store comes up with
+            _log.exception("watching training %s failed unexpectedly", job.id)
+            error = errors.TrainingBroken("What became of the training is not known: see the log.")
+        if error:
+            job.ended.set_exception(error)
+        else:
+            job.ended.set_result(None)
+
+    def _see_through(self, process: subprocess.Popen[bytes], job: Job) -> errors.HousepredictError | None:
+        """End it if somebody asked for that, and log its end if it cannot itself. Returns why it made no version."""
         while True:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_LOOK_EVERY)
                 break
-            if self._application.trainings.is_cancelling(job.id):
+            if self._is_cancelling(job):
                 break
         _end_group(process)
         assert process.stdout  # noqa: S101
@@ -98,22 +118,29 @@ class TrainingProcesses:
         why = _ending(process.returncode)
         try:
             record = self._application.trainings.over(job.id, why)
-        except errors.HousepredictError as error:  # whoever reads the log finds out that it is over
-            _log.error("the end of training %s is not noted: %s", job.id, error)
-            job.ended.set_exception(_error(said, why))
-            return
+        except errors.HousepredictError as error:  # the next reader of the log finds out that it is over
+            _log.error("the end of training %s is not logged: %s", job.id, error)
+            return _error(said, why) if process.returncode else error
         match record.state:
             case TrainingState.CANCELLED:
-                job.ended.set_exception(errors.TrainingCancelled())
+                return errors.TrainingCancelled()
             case TrainingState.FAILED:
                 why = (record.outcome and record.outcome.error) or why
                 _log.warning("training %s failed: %s", job.id, why)
-                job.ended.set_exception(_error(said, why))
+                return _error(said, why)
             case TrainingState.SUCCEEDED | TrainingState.RUNNING:
                 self._application.live_model.look()  # so that the next request finds it in service
-                job.ended.set_result(None)
+                return None
             case _:
                 assert_never(record.state)
+
+    def _is_cancelling(self, job: Job) -> bool:
+        """Whether somebody asked it to end; False while the log cannot tell, for whatever reason."""
+        try:
+            return self._application.trainings.is_cancelling(job.id)
+        except Exception as error:  # noqa: BLE001  # the training goes on meanwhile
+            _log.warning("whether training %s is to be cancelled is not known: %s", job.id, error)
+            return False
 
 
 @define
@@ -167,8 +194,9 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 def _read(line: bytes) -> Mapping[str, Any]:
     """What a line says: nothing, if the process was killed before it was whole."""
     with suppress(ValueError):
-        said: Mapping[str, Any] = json.loads(line)
-        return said
+        said = json.loads(line)
+        if isinstance(said, dict):
+            return said
     return {}
 
 
@@ -178,4 +206,4 @@ def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
         return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
     if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
         return errors.TrainingBroken(said.get("message", otherwise))
-    return kind(said["message"])
+    return kind(said.get("message", otherwise))

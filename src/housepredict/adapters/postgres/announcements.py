@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from select import POLLIN, poll
-from socket import SHUT_RDWR, socket
 from threading import Event
 
 import psycopg
@@ -36,8 +33,9 @@ class PostgresAnnouncements:
                 # and return: nobody knows what was announced before
                 self._connection = self._server.connect()
                 self._connection.execute("LISTEN housepredict_promotions")
-            else:
-                _listen(self._connection, seconds)
+            elif not _listen(self._connection, seconds) and self._connection.is_lost_when_asked():
+                # it would hear nothing: the server takes no writes any more, and another may have its name
+                raise psycopg.OperationalError("the server is read-only")
         except (psycopg.Error, ModelStoreUnavailable):
             self.close()
             self._ended.wait(seconds)
@@ -46,8 +44,7 @@ class PostgresAnnouncements:
         """End a wait that another thread is in, and all that come."""
         self._ended.set()
         if self._connection:
-            with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self._connection.fileno())) as line:
-                line.shutdown(SHUT_RDWR)
+            self._connection.cut()
 
     def close(self) -> None:
         """Close the connection; another one is made if there is a wait to come."""
@@ -56,11 +53,13 @@ class PostgresAnnouncements:
         self._connection = None
 
 
-def _listen(connection: ImpatientConnection, seconds: float) -> None:
-    heard = poll()
-    heard.register(connection.fileno(), POLLIN)
-    heard.poll(1000 * seconds)
-    if connection.hung_up():
+def _listen(connection: ImpatientConnection, seconds: float) -> bool:
+    """Whether anything was heard within so many seconds."""
+    line = poll()
+    line.register(connection.fileno(), POLLIN)
+    heard = bool(line.poll(1000 * seconds))
+    if connection.is_lost():
         raise psycopg.OperationalError("the server closed the connection")
     while connection.pgconn.notifies():
         pass
+    return heard

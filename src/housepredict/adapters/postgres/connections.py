@@ -1,18 +1,30 @@
-"""Connections to PostgreSQL that fail rather than hang, and their errors in the domain's terms, without passwords."""
+"""Connections to PostgreSQL: every session alike, bounded waits, and errors in the domain's terms, without passwords.
+
+What a server, a database, a role or a variable such as PGDATESTYLE sets must not change how values are read or written.
+Results are read in binary and text travels as UTF-8, on every connection, also through a pool that gives each
+transaction another session. Tables are named with their schema. On a direct connection the other settings that could
+matter are set, too.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from socket import SHUT_RDWR, socket
+from threading import Lock
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from attrs import field, frozen
-from psycopg import pq
-from psycopg.abc import PQGen
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import pq, sql
+from psycopg.abc import Params, PQGen
+from psycopg.conninfo import make_conninfo
 
-from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
+from housepredict.adapters.postgres.addresses import read_address
+from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
 
 RV = TypeVar("RV")
 
@@ -25,10 +37,52 @@ _DEFAULTS: dict[str, str | int | None] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-
-
+# The settings of each session, and the version since which the server knows them. default_transaction_read_only is left
+# as it is: by it a server says that it must not be written to.
+_SESSION = (
+    (0, "DateStyle", "ISO, MDY"),
+    (0, "IntervalStyle", "postgres"),
+    (0, "TimeZone", "UTC"),
+    (0, "bytea_output", "hex"),
+    (0, "extra_float_digits", "1"),
+    (0, "standard_conforming_strings", "on"),
+    (0, "client_min_messages", "warning"),
+    (0, "default_transaction_isolation", "read committed"),
+    (0, "default_transaction_deferrable", "off"),
+    (0, "lock_timeout", "0"),
+    (0, "idle_in_transaction_session_timeout", "0"),
+    (140000, "idle_session_timeout", "0"),
+    (170000, "transaction_timeout", "0"),
+)
 # Classes of SQLSTATE: data exceptions, violated constraints, limits such as a row's size, and what a trigger raises.
-_THE_ROWS = ("22", "23", "54", "P0")
+_ROWS_TO_BLAME = ("22", "23", "54", "P0")
+_READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
+_GRACE_S = 1.0
+"""How long a connection may lie idle unasked, and how long one to a read-only server is used."""
+# A pool keeps its own connections to a demoted server, whatever its name leads to by now. Ends those of the same pool:
+# ours last, which carries the statement.
+_END_BEHIND_POOL = """
+SELECT pg_terminate_backend(pid) FROM (
+    SELECT pid FROM pg_stat_activity
+    WHERE usename = session_user AND datname = current_database()
+        AND client_addr IS NOT DISTINCT FROM inet_client_addr() AND (state = 'idle' OR pid = pg_backend_pid())
+    ORDER BY pid = pg_backend_pid()
+) AS behind
+"""
+
+
+class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
+    """Reads results in binary, and puts the connection's schema where a query says `{schema}`."""
+
+    def __init__(self, connection: ImpatientConnection, **options: Any) -> None:
+        super().__init__(connection, **options)
+        self.format = pq.Format.BINARY
+        self._schema = connection.schema
+
+    def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
+        if isinstance(query, str):
+            query = query.replace("{schema}", self._schema if params is None else self._schema.replace("%", "%%"))
+        return super().execute(query, params, **options)
 
 
 class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -36,19 +90,94 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
 
     patience: float | None = None
     """How long to wait for an answer, in seconds; None is for ever."""
+    schema: str = "public"
+    """Where the tables are, as SQL has it."""
+    pooled: bool = False
+    """Whether a pool may give each transaction another session."""
+    place: str | None = None
+    """Where it leads to, as people have it."""
+    opened_at: float = 0.0
+    used_at: float = 0.0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory = _BinaryCursor
+        self.opened_at = self.used_at = time.monotonic()
+        with _open_lock:
+            _open.add(self)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for what the server answers, at most `patience` if no `timeout` is given."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
-    def hung_up(self) -> bool:
-        """Whether the server has ended the connection since it was last used: seen without a round trip."""
+    def is_lost(self) -> bool:
+        """Whether another connection should take this one's place, without a round trip: the server has ended it, or is
+        read-only, so that its name may lead to another by now.
+        """
         try:
             self.pgconn.consume_input()  # a goodbye
             self.pgconn.consume_input()  # and that nothing comes after it
         except psycopg.OperationalError:
             return True
-        return self.pgconn.status != pq.ConnStatus.OK
+        if self.pgconn.status != pq.ConnStatus.OK:
+            return True
+        # what a pool says of this may be of another session
+        if self.pooled or not self._is_read_only() or time.monotonic() - self.opened_at < _GRACE_S:
+            return False
+        self._cut_idle()
+        return True
+
+    def is_lost_when_asked(self) -> bool:
+        """As `is_lost`, with a round trip if it lay idle: a server tells with its next answer that it is read-only."""
+        idle, self.used_at = time.monotonic() - self.used_at, time.monotonic()
+        if self.is_lost():
+            return True
+        if idle < _GRACE_S or self.pooled:
+            return False
+        try:
+            self.execute("SELECT 1")
+        except psycopg.Error:
+            return True
+        return self.is_lost()
+
+    def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
+        """Close it, unless the rows are to blame for an error; whether it was closed.
+
+        What else goes wrong may be over on another connection: the server is shutting down, or was demoted. A pool's
+        connections to a demoted server are ended, too, if that `may_wait` for the server.
+        """
+        if _are_rows_to_blame(error):
+            return False
+        if error.sqlstate == _READ_ONLY:
+            if self.pooled and may_wait:
+                with suppress(psycopg.Error):
+                    self.execute(_END_BEHIND_POOL)
+            self._cut_idle()
+        self.close()
+        return True
+
+    def cut(self) -> None:
+        """End it from any thread: its owner finds it lost, also one that waits for the server to speak."""
+        with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self.fileno())) as line:
+            line.shutdown(SHUT_RDWR)
+
+    def _cut_idle(self) -> None:
+        """Cut the idle connections to the same place that are as old: they, too, lead to a read-only server."""
+        with _open_lock:
+            others = [each for each in _open if each.place == self.place and each.opened_at <= self.opened_at]
+        for each in others:
+            if each is not self and not each.closed and each.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+                each.cut()
+
+    def _is_read_only(self) -> bool:
+        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
+        reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
+        return b"on" in reported
+
+
+_open: WeakSet[ImpatientConnection] = WeakSet()
+"""The connections of this process."""
+_open_lock = Lock()
 
 
 @frozen
@@ -61,35 +190,60 @@ class Database:
     """Whether a pool of connections is in front of it, and gives each transaction another one: what is set or prepared
     on a connection is then somebody else's.
     """
+    schema: str | None = None
+    """Where its tables are; None until `migrate` has found out."""
 
     @classmethod
-    def at(cls, conninfo: str, *, pooled: bool = False) -> Self:
+    def at(cls, conninfo: str, *, pooled: bool = False, schema: str | None = None) -> Self:
         """The database that a URL or a `key=value` text of libpq names.
 
-        Raises MisconfiguredRepository if it cannot be read; what libpq says of it is left out, for it quotes passwords.
+        Raises UnusableDatabase if it cannot be read; what libpq says of it is left out, for it quotes passwords.
         """
-        try:
-            given = conninfo_to_dict(conninfo)
-        except psycopg.Error:
-            given = {}
-        host, port = str(given.get("host", "localhost")), str(given.get("port", 5432))
-        name = str(given.get("dbname", given.get("user", "postgres")))
-        # A password with a bare / or @ makes libpq take its end for the host or the database, where it would be shown.
-        misread = "://" in conninfo and ("@" in host + name or not port.replace(",", "").isdigit())
-        if misread or (conninfo and not given):
-            raise MisconfiguredRepository(
-                "the database URL cannot be read: special characters in its user or password must be percent-encoded"
-            )
-        defaults = {key: value for key, value in _DEFAULTS.items() if key not in given}
-        return cls(make_conninfo(conninfo, **defaults), f"{host}:{port}/{name}", pooled)
+        given, place = read_address(conninfo)
+        options = {key: value for key, value in _DEFAULTS.items() if key not in given} | {"client_encoding": "utf8"}
+        if pooled and "options" not in given:
+            options["options"] = ""  # else PGOPTIONS, which a pool refuses
+        several = "," in f"{given.get('host')}{given.get('hostaddr')}"
+        if several and not pooled and "PGTARGETSESSIONATTRS" not in os.environ:
+            options["target_session_attrs"] = given.get("target_session_attrs", "read-write")
+        return cls(make_conninfo(conninfo.strip(), **options), place, pooled, schema)
 
-    def prepare(self, connection: ImpatientConnection, timeout: float) -> None:
-        """Bound the wait for each answer, in seconds."""
-        connection.patience = timeout + 1  # a server that is alive keeps to its own timeout first, and says so
+    @property
+    def quoted_schema(self) -> str:
+        """The schema as SQL has it."""
+        return sql.Identifier(self.schema or "public").as_string(None)
+
+    def connect(self, timeout: float | None) -> ImpatientConnection:
+        """A new connection; see `set_up`."""
+        connection = ImpatientConnection.connect(self.conninfo, autocommit=True)
+        try:
+            self.set_up(connection, timeout)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def set_up(self, connection: ImpatientConnection, timeout: float | None) -> None:
+        """Make a session like all others, and bound the wait for each answer, in seconds; None does not.
+
+        Raises UnusableDatabase if the database has another encoding than UTF-8.
+        """
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in ("UTF8", None):
+            raise UnusableDatabase(self._how_to_convert(encoding))
+        # a server that is alive keeps to its own timeout first, and says so
+        connection.patience = None if timeout is None else timeout + 1
+        connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
         if self.pooled:
             connection.prepare_threshold = None
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             return
-        connection.execute(f"SET statement_timeout = {round(timeout * 1000)}")
+        settings = [f"SET statement_timeout = {round(1000 * (timeout or 0))}"]  # first: another may be too short
+        version = connection.info.server_version
+        settings += [f"SET {name} = '{value}'" for since, name, value in _SESSION if version >= since]
+        if self.schema:
+            settings.append(f"SET search_path = {self.quoted_schema}")
+        psycopg.Cursor(connection).execute("; ".join(settings))
 
     @contextmanager
     def translated(self, contents: str = "predictions") -> Iterator[None]:
@@ -97,12 +251,25 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            refused = (error.sqlstate or "").startswith(_THE_ROWS)
-            kind = RefusedPredictions if refused else RepositoryUnavailable
+            kind = RefusedPredictions if _are_rows_to_blame(error) else RepositoryUnavailable
             raise kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}") from error
+
+    def _how_to_convert(self, encoding: str) -> str:
+        name = self.place.rpartition("/")[2]
+        return (
+            f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
+            f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
+            f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
+        )
 
 
 def reason_of(error: psycopg.Error) -> str:
     """What went wrong, in one line."""
-    said = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
-    return " ".join(" ".join(said).split())
+    parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
+    if error.sqlstate == _READ_ONLY:
+        parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")
+    return " ".join(" ".join(parts).split())
+
+
+def _are_rows_to_blame(error: psycopg.Error) -> bool:
+    return (error.sqlstate or "").startswith(_ROWS_TO_BLAME)

@@ -15,19 +15,20 @@ from housepredict.domain.identifiers import next_id
 
 # In the order of ids, as batches are written: two of these wait for each other rather than deadlock.
 _KNOWN = """
-SELECT lab_id FROM predictions
-WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM prune_watermark) ORDER BY id FOR UPDATE
+SELECT lab_id FROM {schema}.predictions
+WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
+ORDER BY id FOR UPDATE
 """
 FIND_ERASED = """
 SELECT id FROM unnest(%s::uuid[]) AS given (id)
-WHERE id < (SELECT below FROM prune_watermark)
-    OR EXISTS (SELECT FROM predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
+WHERE id < (SELECT below FROM {schema}.prune_watermark)
+    OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
 """
 
 # The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded. One that
 # arrives at the same time waits for this at the primary key, or this waits for it.
 _ERASE = """
-INSERT INTO predictions (id, created_at, model_version, features, price, caveats, erased_at)
+INSERT INTO {schema}.predictions (id, created_at, model_version, features, price, caveats, erased_at)
 SELECT id, 'epoch', '', '{}', 0, '[]', now() FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
 ON CONFLICT (id) DO UPDATE SET
     created_at = EXCLUDED.created_at, model_version = EXCLUDED.model_version, features = EXCLUDED.features,
@@ -36,14 +37,14 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE predictions.erased_at IS NULL
 """
 _PRUNE = """
-DELETE FROM predictions USING (
-    SELECT id FROM predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+DELETE FROM {schema}.predictions USING (
+    SELECT id FROM {schema}.predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ) AS oldest
 WHERE predictions.id = oldest.id RETURNING predictions.id, lab_id
 """
 # Not above the server's time, whatever the clock of the service says: the ids that come next must not be refused.
 _RAISE_WATERMARK = """
-UPDATE prune_watermark SET below = reached
+UPDATE {schema}.prune_watermark SET below = reached
 FROM (
     SELECT greatest(%s::uuid, least(
         %s::uuid,
@@ -53,8 +54,8 @@ FROM (
 WHERE below < reached
 """
 _NO_ID = UUID(int=0)
-_LAB_TABLE = "SELECT to_regclass('predictions_lab')"
-_FORGET_IN_LAB_TABLE = "DELETE FROM predictions_lab WHERE id = ANY (%s)"
+_LAB_TABLE = "SELECT to_regclass(%s::text) IS NOT NULL"
+_FORGET_IN_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
 
 
 def erase(connection: ImpatientConnection, ids: Sequence[UUID]) -> int:
@@ -78,5 +79,5 @@ def prune(connection: ImpatientConnection, before: UUID, limit: int) -> int:
 
 def _forget_in_lab_table(connection: ImpatientConnection, lab_ids: Sequence[int]) -> None:
     # who misses nothing in it may have dropped it
-    if lab_ids and connection.execute(_LAB_TABLE).fetchone() != (None,):
+    if lab_ids and connection.execute(_LAB_TABLE, (f"{connection.schema}.predictions_lab",)).fetchone() == (True,):
         connection.execute(_FORGET_IN_LAB_TABLE, (list(lab_ids),))

@@ -25,7 +25,7 @@ class KeptConnection:
 
     _database: Database
     _patience: float = 5.0
-    _migrated: bool = field(default=False, init=False)
+    _migrated: Database | None = field(default=None, init=False)
     _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
@@ -36,32 +36,34 @@ class KeptConnection:
         if not self._lock.acquire(timeout=self._patience):
             raise psycopg.OperationalError("others wait for the server already")
         try:
-            if self._connection is None or self._connection.hung_up():
+            if self._connection and self._connection.is_lost_when_asked():
+                self._drop()
+            if self._connection is None:
                 self._connection = self.another()
             try:
                 yield self._connection
-            except psycopg.OperationalError:
-                self._connection.close()
-                self._connection = None
+            except psycopg.Error as error:
+                if self._connection.close_after(error):
+                    self._connection = None
                 raise
         finally:
             self._lock.release()
 
     def another(self, patience: float | None = None) -> ImpatientConnection:
         """A connection of one's own, to be closed by whoever asked."""
-        if not self._migrated:
-            migrate(self._database)
-            self._migrated = True
-        connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
-        self._database.prepare(connection, self._patience if patience is None else patience)
-        return connection
+        if self._migrated is None:
+            self._migrated = migrate(self._database)
+        return self._migrated.connect(self._patience if patience is None else patience)
 
     def close(self) -> None:
         """Close it; another one is made if it is needed again."""
         with self._lock:
-            if self._connection:
-                self._connection.close()
-            self._connection = None
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
 
 
 @define
@@ -83,9 +85,9 @@ class KeptTables:
         return KeptConnection(self._database, self._patience)
 
     @classmethod
-    def at(cls, conninfo: str, patience: float = 5.0) -> Self:
-        """Those in the database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo), patience)
+    def at(cls, conninfo: str, patience: float = 5.0, *, schema: str | None = None) -> Self:
+        """Those in the database that a URL or a `key=value` text of libpq names. Raises UnusableDatabase."""
+        return cls(Database.at(conninfo, schema=schema), patience)
 
     def close(self) -> None:
         """Close the connection; another one is made if it is used again."""

@@ -14,13 +14,17 @@ from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import ErasedPredictions, RepeatedKey
 
 # Of two with one key the second waits here for the first to end.
-_INSERT = "INSERT INTO prediction_keys (key, digest, first, ids) VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING"
+_INSERT = """
+INSERT INTO {schema}.prediction_keys (key, digest, first, ids) VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
+"""
 _FIND = """
-SELECT digest, ids, EXISTS (SELECT FROM predictions WHERE id = ANY (ids) AND erased_at IS NOT NULL)
-FROM prediction_keys WHERE key = %s
+SELECT digest, ids, EXISTS (SELECT FROM {schema}.predictions WHERE id = ANY (ids) AND erased_at IS NOT NULL)
+FROM {schema}.prediction_keys WHERE key = %s
 """
 _PRUNE = """
-DELETE FROM prediction_keys WHERE key IN (SELECT key FROM prediction_keys WHERE first < %s ORDER BY first LIMIT %s)
+DELETE FROM {schema}.prediction_keys WHERE key IN (
+    SELECT key FROM {schema}.prediction_keys WHERE first < %s ORDER BY first LIMIT %s
+)
 """
 
 

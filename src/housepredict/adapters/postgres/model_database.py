@@ -11,7 +11,12 @@ from attrs import define, field
 
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
 from housepredict.adapters.postgres.kept import KeptConnection
-from housepredict.domain.errors import ModelStoreUnavailable, RepositoryUnavailable
+from housepredict.domain.errors import (
+    ModelStoreUnavailable,
+    RepositoryUnavailable,
+    UnusableDatabase,
+    UnusableModelDatabase,
+)
 
 
 @define
@@ -31,9 +36,9 @@ class ModelDatabase:
         return KeptConnection(self.database, self._patience)
 
     @classmethod
-    def at(cls, conninfo: str) -> Self:
-        """The database that a URL or a `key=value` text of libpq names. Raises MisconfiguredRepository."""
-        return cls(Database.at(conninfo))
+    def at(cls, conninfo: str, *, schema: str | None = None) -> Self:
+        """The database that a URL or a `key=value` text of libpq names. Raises UnusableDatabase."""
+        return cls(Database.at(conninfo, schema=schema))
 
     @contextmanager
     def asked(self) -> Iterator[ImpatientConnection]:
@@ -58,11 +63,13 @@ class ModelDatabase:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise ModelStoreUnavailable for whatever the driver raises."""
+        """Raise ModelStoreUnavailable, or UnusableModelDatabase, for whatever the driver raises."""
         try:
             yield
         except psycopg.Error as error:
             place = f"the model versions in PostgreSQL at {self.database.place}"
             raise ModelStoreUnavailable(f"{place}: {reason_of(error)}") from error
+        except UnusableDatabase as error:
+            raise UnusableModelDatabase(str(error)) from error
         except RepositoryUnavailable as error:
             raise ModelStoreUnavailable(str(error)) from error

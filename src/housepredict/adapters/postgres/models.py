@@ -35,20 +35,20 @@ class PostgresModels:
         manifest = to_json(version).decode()
         with self._server.asked_at_length(_LONG_PATIENCE) as connection, connection.transaction():
             added = connection.execute(
-                "INSERT INTO model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO {schema}.model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                 (version.name, manifest),
             )
             if added.rowcount:
                 for name, content in artefact.items():
                     connection.execute(
-                        "INSERT INTO model_files (version, name, content) VALUES (%s, %s, %b)",
+                        "INSERT INTO {schema}.model_files (version, name, content) VALUES (%s, %s, %b)",
                         (version.name, name, content),
                     )
 
     def versions(self) -> Sequence[ModelVersion]:
         """Every version, oldest first. A damaged one is left out, with a warning in the log."""
         with self._server.asked() as connection:
-            rows = connection.execute("SELECT name, manifest FROM model_versions").fetchall()
+            rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
         found = []
         for name, manifest in rows:
             try:
@@ -62,13 +62,13 @@ class PostgresModels:
         with self._server.asked_at_length(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
-                "SELECT max(length(content)), sum(length(content)) FROM model_files WHERE version = %s",
+                "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
                 (name,),
             )
             if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTEFACT:
                 raise RefusedModel(f"Model version {name} is damaged: its files are too large")
             rows = connection.execute(
-                "SELECT name, content FROM model_files WHERE version = %s", (name,), binary=True
+                "SELECT name, content FROM {schema}.model_files WHERE version = %s", (name,), binary=True
             ).fetchall()
         artefact = dict(rows)
         verify(version, artefact)
@@ -79,7 +79,7 @@ class PostgresModels:
         with self._server.asked() as connection:
             self._manifest(connection, name)
             connection.execute(
-                "UPDATE model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
+                "UPDATE {schema}.model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
                 " WHERE history[1] IS DISTINCT FROM %s",
                 ([name], _LONGEST_HISTORY, name),
             )
@@ -89,7 +89,7 @@ class PostgresModels:
         with self._server.asked() as connection:
             self._manifest(connection, name)
             moved = connection.execute(
-                "UPDATE model_pointer SET history = history[array_position(history, %(name)s):],"
+                "UPDATE {schema}.model_pointer SET history = history[array_position(history, %(name)s):],"
                 " generation = generation + (history[1] <> %(name)s)::int WHERE %(name)s = ANY (history)",
                 {"name": name},
             )
@@ -99,13 +99,13 @@ class PostgresModels:
     def history(self) -> Sequence[str]:
         """The promoted version, the one that was promoted before it, and so on."""
         with self._server.asked() as connection:
-            [(names,)] = connection.execute("SELECT history FROM model_pointer")
+            [(names,)] = connection.execute("SELECT history FROM {schema}.model_pointer")
         return tuple(names)
 
     def pointer(self) -> Pointer:
         """Which version is promoted."""
         with self._server.asked() as connection:
-            [found] = connection.execute("SELECT history[1], generation FROM model_pointer", prepare=True)
+            [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
         return Pointer(*found)
 
     @contextmanager
@@ -121,7 +121,7 @@ class PostgresModels:
     def _manifest(self, connection: ImpatientConnection, name: str) -> str:
         row = (
             is_plain(name)
-            and connection.execute("SELECT manifest FROM model_versions WHERE name = %s", (name,)).fetchone()
+            and connection.execute("SELECT manifest FROM {schema}.model_versions WHERE name = %s", (name,)).fetchone()
         )
         if not row:
             raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._server.database.place}")

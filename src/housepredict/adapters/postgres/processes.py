@@ -12,13 +12,13 @@ from housepredict.domain.ports.processes import LASTS
 from housepredict.domain.processes import LiveProcess
 
 _TELL = """
-INSERT INTO live_processes (id, host, pid, version, generation, refused) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO {schema}.live_processes (id, host, pid, version, generation, refused) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, generation = excluded.generation,
     refused = excluded.refused, seen_at = excluded.seen_at
 """
-_FORGET = "DELETE FROM live_processes WHERE seen_at < now() - interval '1 hour'"
+_FORGET = "DELETE FROM {schema}.live_processes WHERE seen_at < now() - interval '1 hour'"
 _ALIVE = """
-SELECT id, host, pid, version, generation, refused FROM live_processes
+SELECT id, host, pid, version, generation, refused FROM {schema}.live_processes
 WHERE seen_at > now() - make_interval(secs => %s) ORDER BY host, pid
 """
 
@@ -39,7 +39,7 @@ class PostgresProcesses:
     def leave(self, process: UUID) -> None:
         """Forget a process."""
         with self._connection.asked() as connection:
-            connection.execute("DELETE FROM live_processes WHERE id = %s", (process,))
+            connection.execute("DELETE FROM {schema}.live_processes WHERE id = %s", (process,))
 
     def alive(self) -> Sequence[LiveProcess]:
         """Those that told of themselves lately."""

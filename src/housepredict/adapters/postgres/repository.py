@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import psycopg
-from attrs import define
+from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
 from housepredict.adapters.postgres import erasures
@@ -28,19 +29,20 @@ from housepredict.domain.ports import Appending
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
 _INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd, generation)
+INSERT INTO {schema}.predictions
+    (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd, generation)
 SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
     id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb,
     intervals jsonb, fsd float8, generation bigint
 )
-WHERE id >= (SELECT below FROM prune_watermark)
+WHERE id >= (SELECT below FROM {schema}.prune_watermark)
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
 """
 
 _SELECT = """
 SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
-FROM predictions WHERE erased_at IS NULL AND id >= (SELECT below FROM prune_watermark)
+FROM {schema}.predictions WHERE erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
 """
 _RECENT = f"{_SELECT} AND id < %s ORDER BY id DESC LIMIT %s"
 _FIND = f"{_SELECT} AND id = ANY (%s) ORDER BY id"
@@ -48,7 +50,7 @@ _OF_LAB = f"{_SELECT} AND lab_id = %s"
 _BETWEEN = f"{_SELECT} AND id >= %s AND id < %s ORDER BY id LIMIT %s"
 _AFTER_EVERY_ID = UUID(int=2**128 - 1)
 
-_CHECK = "SELECT has_table_privilege('predictions', 'INSERT') AND current_setting('transaction_read_only') = 'off'"
+_CHECK = "SELECT has_table_privilege(%s::text, 'INSERT'), current_setting('transaction_read_only') = 'off'"
 
 _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -62,24 +64,35 @@ class PostgresPredictions:
     _writer: Writer
 
     @classmethod
-    def open(cls, conninfo: str, *, direct: str | None = None, connections: int = 4, timeout: float = 5.0) -> Self:
+    def open(
+        cls,
+        conninfo: str,
+        *,
+        direct: str | None = None,
+        schema: str | None = None,
+        connections: int = 4,
+        timeout: float = 5.0,
+    ) -> Self:
         """Connect, and bring the database's tables up to date.
 
         `conninfo` is a URL or a `key=value` text of libpq, `connections` the most to hold at once; `timeout`, in
         seconds, bounds the wait for a connection, and then for the answer. With `direct`, the way to the server itself,
-        `conninfo` is that to a pool in front of it, of connections or of transactions. Raises RepositoryUnavailable.
+        `conninfo` is that to a pool in front of it, of connections or of transactions. `schema` is where the tables
+        are; by default they are looked for, see `migrate`. Raises RepositoryUnavailable.
         """
-        database = Database.at(conninfo, pooled=direct is not None)
-        migrate(database if direct is None else Database.at(direct))
+        through_pool = None if direct is None else Database.at(conninfo, pooled=True)
+        database = migrate(Database.at(conninfo if direct is None else direct, schema=schema))
+        if through_pool:
+            database = evolve(through_pool, schema=database.schema)
 
         def configure(connection: ImpatientConnection) -> None:
-            database.prepare(connection, timeout)
+            database.set_up(connection, timeout)
 
         def check(connection: ImpatientConnection) -> None:
-            if connection.hung_up():
+            if connection.is_lost_when_asked():
                 connection.close()
-                pool.drain()  # a server that restarts hangs up on all of them
-                raise psycopg.OperationalError("the server closed the connection")
+                pool.drain()  # a server that restarts or is demoted is lost to all of them
+                raise psycopg.OperationalError("the connection was lost")
 
         pool = ConnectionPool(
             database.conninfo,
@@ -95,7 +108,7 @@ class PostgresPredictions:
             reconnect_timeout=timeout,
             name="housepredict",
         )
-        writer = Writer(database, _INSERT, timeout)
+        writer = Writer(database, _INSERT.replace("{schema}", database.quoted_schema).encode(), timeout)
         try:
             with database.translated():
                 writer.connect()
@@ -128,12 +141,12 @@ class PostgresPredictions:
 
     def erase(self, ids: Sequence[UUID]) -> int:
         """Erase these ids. Returns how many of them were known. They are never stored again."""
-        with self._database.translated(), self._pool.connection() as connection:
+        with self._lent() as connection:
             return erasures.erase(connection, ids)
 
     def prune(self, before: UUID, limit: int) -> int:
         """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
-        with self._database.translated(), self._pool.connection() as connection:
+        with self._lent() as connection:
             return erasures.prune(connection, before, limit)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
@@ -146,9 +159,16 @@ class PostgresPredictions:
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the server answers, and lets this user write."""
-        [(writable,)] = self._read(_CHECK)
-        if not writable:
-            raise RepositoryUnavailable(f"the predictions in PostgreSQL at {self._database.place} are read-only")
+        with self._database.translated():
+            self._writer.connect()
+        with self._lent() as connection:
+            table = f"{connection.schema}.predictions"
+            [(granted, writable)] = connection.execute(_CHECK, (table,), prepare=not self._database.pooled)
+            if not writable:
+                raise psycopg.errors.ReadOnlySqlTransaction
+        if not granted:
+            place = f"the predictions in PostgreSQL at {self._database.place}"
+            raise RepositoryUnavailable(f"{place} are read-only for this role: it needs INSERT on {table}")
 
     def close(self) -> None:
         """Close every connection."""
@@ -164,8 +184,18 @@ class PostgresPredictions:
         self.close()
 
     def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._database.translated(), self._pool.connection() as connection:
+        with self._lent() as connection:
             return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
+
+    @contextmanager
+    def _lent(self) -> Iterator[ImpatientConnection]:
+        with self._database.translated(), self._pool.connection() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if connection.close_after(error):
+                    self._pool.drain()  # the others lead to the same server
+                raise
 
 
 def _rows(predictions: Sequence[Prediction]) -> str:

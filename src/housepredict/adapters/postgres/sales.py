@@ -18,23 +18,26 @@ from housepredict.domain.recorded_sales import RecordedSale
 
 # One parameter, whatever the batch, as predictions are written.
 _INSERT = """
-INSERT INTO sales (id, prediction, price, sold_on, recorded_at, delivery)
+INSERT INTO {schema}.sales (id, prediction, price, sold_on, recorded_at, delivery)
 SELECT given.*, %s FROM jsonb_to_recordset(%s::jsonb) AS given (
     id uuid, prediction uuid, price numeric, sold_on date, recorded_at timestamptz
 )
 """
-_SELECT = "SELECT id, prediction, price::float8, sold_on, recorded_at FROM sales"
+_SELECT = "SELECT id, prediction, price::float8, sold_on, recorded_at FROM {schema}.sales"
 _OF_DELIVERY = f"{_SELECT} WHERE delivery = %s ORDER BY id"
 _HISTORY = f"{_SELECT} WHERE prediction = %s ORDER BY id"
 _CURRENT = f"""
 {_SELECT} WHERE sold_on BETWEEN %s AND %s AND NOT EXISTS (
-    SELECT FROM sales AS later WHERE later.prediction = sales.prediction AND later.id > sales.id
+    SELECT FROM {{schema}}.sales AS later WHERE later.prediction = sales.prediction AND later.id > sales.id
 )
 ORDER BY sold_on DESC, id DESC LIMIT %s
 """
-_ERASE = "DELETE FROM sales WHERE prediction = ANY (%s)"
+_LARGEST = "SELECT id FROM {schema}.sales ORDER BY id DESC LIMIT 1"
+_ERASE = "DELETE FROM {schema}.sales WHERE prediction = ANY (%s)"
 _PRUNE = """
-DELETE FROM sales WHERE id IN (SELECT id FROM sales WHERE prediction < %s ORDER BY prediction, id LIMIT %s)
+DELETE FROM {schema}.sales WHERE id IN (
+    SELECT id FROM {schema}.sales WHERE prediction < %s ORDER BY prediction, id LIMIT %s
+)
 """
 
 
@@ -56,7 +59,7 @@ class PostgresSales(KeptTables):
     def largest_id(self) -> UUID | None:
         """The largest of all sales' ids; None if there is none."""
         with self._connected() as connection:
-            largest: list[tuple[UUID]] = connection.execute("SELECT id FROM sales ORDER BY id DESC LIMIT 1").fetchall()
+            largest: list[tuple[UUID]] = connection.execute(_LARGEST).fetchall()
         return largest[0][0] if largest else None
 
     def current(
@@ -90,12 +93,12 @@ def _is_new(connection: ImpatientConnection, delivery: Delivery) -> bool:
     Of two transactions with one key the second waits here for the first to end.
     """
     added = connection.execute(
-        "INSERT INTO sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO {schema}.sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
         (delivery.key, delivery.digest),
     )
     if added.rowcount:
         return True
-    [(digest,)] = connection.execute("SELECT digest FROM sale_deliveries WHERE key = %s", (delivery.key,))
+    [(digest,)] = connection.execute("SELECT digest FROM {schema}.sale_deliveries WHERE key = %s", (delivery.key,))
     if digest != delivery.digest:
         raise RepeatedKey
     return False

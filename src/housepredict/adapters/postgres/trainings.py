@@ -21,8 +21,10 @@ _COLUMNS = (
     "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
     " reasons, error"
 )
-_INSERT = f"INSERT INTO trainings ({_COLUMNS}) VALUES ({', '.join(['%s'] * len(_COLUMNS.split()))})"  # noqa: S608
-_UPDATE = f"UPDATE trainings SET ({_COLUMNS}) = ({', '.join(['%s'] * len(_COLUMNS.split()))}) WHERE id = %s"  # noqa: S608
+_VALUES = ", ".join(["%s"] * len(_COLUMNS.split()))
+_INSERT = f"INSERT INTO {{schema}}.trainings ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
+_UPDATE = f"UPDATE {{schema}}.trainings SET ({_COLUMNS}) = ({_VALUES}) WHERE id = %s"  # noqa: S608
+_SELECT = f"SELECT {_COLUMNS} FROM {{schema}}.trainings"  # noqa: S608
 
 
 @define
@@ -60,14 +62,14 @@ class PostgresTrainings:
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
         """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         with self._server.asked() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM trainings ORDER BY id DESC LIMIT %s", (limit,))  # noqa: S608
-            found = []
-            for row in rows:
-                try:
-                    found.append(_record(row))
-                except UnknownTraining as error:
-                    _log.warning("%s", error)
-            return found
+            rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,)).fetchall()
+        records = []
+        for row in rows:
+            try:
+                records.append(_record(row))
+            except UnknownTraining as error:
+                _log.warning("%s", error)
+        return records
 
     def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
         with self._server.asked() as connection, connection.transaction():
@@ -78,7 +80,7 @@ class PostgresTrainings:
             return changed
 
     def _read(self, connection: ImpatientConnection, id_: UUID, lock: str = "") -> TrainingRecord:
-        row = connection.execute(f"SELECT {_COLUMNS} FROM trainings WHERE id = %s {lock}", (id_,)).fetchone()  # noqa: S608
+        row = connection.execute(f"{_SELECT} WHERE id = %s {lock}", (id_,)).fetchone()
         if row is None:
             raise UnknownTraining(f"There is no training {id_} in PostgreSQL at {self._server.database.place}")
         return _record(row)
@@ -107,12 +109,14 @@ def _row(record: TrainingRecord) -> tuple[Any, ...]:
 def _record(row: tuple[Any, ...]) -> TrainingRecord:
     *begun, state, version, promoted, reasons, error = row
     id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
-    if state not in set(TrainingState):
+    try:
+        known = TrainingState(state)
+    except ValueError:
         raise UnknownTraining(
             f"Training {id_} was logged by a newer release of housepredict: {state!r} is unknown to this release. "
             "Upgrade housepredict"
-        )
-    outcome = Outcome(TrainingState(state), version, promoted, tuple(reasons), error)
+        ) from None
+    outcome = Outcome(known, version, promoted, tuple(reasons), error)
     return TrainingRecord(
         id=id_,
         started_at=started_at.astimezone(UTC),

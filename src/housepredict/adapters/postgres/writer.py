@@ -31,7 +31,7 @@ class Writer:
     """
 
     _database: Database
-    _statement: str
+    _statement: bytes
     _timeout: float
     _connection: ImpatientConnection | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -45,12 +45,17 @@ class Writer:
     def execute(self, parameter: str) -> None:
         """Execute the statement; when this returns it is committed."""
         with self._lock:
-            server = self._connected().pgconn
+            connection = self._connected()
+            server = connection.pgconn
             try:
                 self._send(server, parameter)
                 self._finish(server)
+            except psycopg.Error as error:
+                if connection.close_after(error):
+                    self._connection = None
+                raise
             finally:
-                if server.transaction_status != pq.TransactionStatus.IDLE:
+                if self._connection and server.transaction_status != pq.TransactionStatus.IDLE:
                     self._disconnect()  # it is not known what became of the statement
 
     def begin(self, parameter: str) -> Statement | None:
@@ -60,7 +65,7 @@ class Writer:
         statement = None
         try:
             connection = None if self._closed else self._connection
-            if connection and not connection.hung_up():
+            if connection and not connection.is_lost():
                 self._send(connection.pgconn, parameter)
                 statement = Statement(self._database, connection.pgconn, self._deadline(), self._ended)
         except psycopg.Error:
@@ -70,12 +75,17 @@ class Writer:
                 self._lock.release()
         return statement
 
-    def _ended(self) -> None:
+    def _ended(self, fault: psycopg.Error | None) -> None:
         """A statement that was begun is over."""
         if self._closed:
             return  # it was not waited for
-        if self._connection and self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self._disconnect()  # it is not known what became of it
+        connection = self._connection
+        if connection and (
+            connection.pgconn.transaction_status != pq.TransactionStatus.IDLE  # it is not known what became of it
+            # a pool is told in the thread that appends the same rows after a fault: that takes a wait
+            or (fault and connection.close_after(fault, may_wait=False))
+        ):
+            self._disconnect()
         self._lock.release()
 
     def close(self) -> None:
@@ -89,14 +99,13 @@ class Writer:
     def _connected(self) -> ImpatientConnection:
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
-        if self._connection and self._connection.hung_up():
+        if self._connection and self._connection.is_lost():
             self._disconnect()
         if self._connection is None:
-            connection = ImpatientConnection.connect(self._database.conninfo, autocommit=True)
+            connection = self._database.connect(self._timeout)
             try:
-                self._database.prepare(connection, self._timeout)
                 if not self._database.pooled:
-                    connection.pgconn.send_prepare(_NAME, self._statement.encode())
+                    connection.pgconn.send_prepare(_NAME, self._statement)
                     self._finish(connection.pgconn)
             except BaseException:
                 connection.close()
@@ -111,7 +120,7 @@ class Writer:
 
     def _send(self, server: pq.abc.PGconn, parameter: str) -> None:
         if self._database.pooled:
-            server.send_query_params(self._statement.encode(), [parameter.encode()])
+            server.send_query_params(self._statement, [parameter.encode()])
         else:
             server.send_query_prepared(_NAME, [parameter.encode()])
 
@@ -143,7 +152,7 @@ class Statement:
     _database: Database
     connection: pq.abc.PGconn
     _deadline: float
-    _end: Callable[[], None]
+    _end: Callable[[psycopg.Error | None], None]
     _fault: psycopg.Error | None = field(default=None, init=False)
 
     def fileno(self) -> int:
@@ -162,10 +171,9 @@ class Statement:
         try:
             if not self._is_answered():
                 return False
-            self._end()
         except psycopg.Error as error:
             self._fault = error
-            self._end()
+        self._end(self._fault)
         if self._fault:
             with self._database.translated():
                 raise self._fault

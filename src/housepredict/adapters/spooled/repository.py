@@ -46,6 +46,7 @@ class SpooledPredictions:
     _spool: Spool
     _open_behind: Callable[[], BackingRepository]
     _backoff: Backoff
+    _fatal: tuple[type[RepositoryUnavailable], ...] = ()
     _behind: BackingRepository | None = field(default=None, init=False)
     _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
     # why the repository behind was not reached when it was tried last
@@ -72,12 +73,19 @@ class SpooledPredictions:
         *,
         backoff: Backoff | None = None,
         patience: float = 3.0,
+        fatal: tuple[type[RepositoryUnavailable], ...] = (),
     ) -> Self:
-        """Start, waiting `patience` seconds at most for the repository behind; whether it is there or not."""
-        made = cls(spool, open_behind, backoff or Backoff())
+        """Start, waiting `patience` seconds at most for the repository behind; whether it is there or not.
+
+        Raises: a fault of the `fatal` kinds, if it is known by then.
+        """
+        made = cls(spool, open_behind, backoff or Backoff(), fatal)
         made._thread = Thread(target=made._run, name="housepredict-spool", daemon=True)
         made._thread.start()
         made._tried.wait(patience)
+        if isinstance(made._fault, fatal):
+            made.close()
+            raise made._fault.with_traceback(None)
         return made
 
     def append(self, predictions: Sequence[Prediction]) -> None:
@@ -265,7 +273,8 @@ class SpooledPredictions:
             self._wake.set()
 
     def _note(self, error: RepositoryUnavailable) -> None:
-        if self._fault is None or str(self._fault) != str(error):
+        raised = isinstance(error, self._fatal) and not self._tried.is_set()
+        if not raised and (self._fault is None or str(self._fault) != str(error)):
             level = logging.ERROR if isinstance(error, MisconfiguredRepository) else logging.WARNING
             _log.log(level, "predictions wait in the spool: %s", error)
         self._fault = error

@@ -54,7 +54,7 @@ class Backoff:
     """How long to wait after a failure, in seconds: twice as long each time, up to `cap`, less some chance."""
 
     first: float = 0.1
-    cap: float = 15.0
+    cap: float = 5.0
 
     def delay(self, failures: int) -> float:
         """The wait after so many failures in a row; after none, the time between looks at what others left behind."""

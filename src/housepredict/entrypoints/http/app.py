@@ -144,8 +144,7 @@ def _may_wait_for_nothing(settings: Settings) -> bool:
 
 def _open(application: Application) -> None:
     """Do now what the first request would have to wait for."""
-    application.predict.recent(1)
-    _ = application.record_sales, application.predict_once  # whose files are opened with them
+    _ = application.predict, application.record_sales, application.predict_once  # whose files are opened with them
     try:
         version = application.live_model.current().version
     except HousepredictError as error:

@@ -1,0 +1,130 @@
+"""What a database, a role or a variable sets for sessions changes nothing: neither values nor waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from housepredict.adapters.postgres.keys import PostgresKeys
+from housepredict.adapters.postgres.model_database import ModelDatabase
+from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.sales import PostgresSales
+from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.domain.ports import TrainingLog
+from housepredict.testing.keys import Another as AnotherOfKeys
+from housepredict.testing.keys import PredictionKeysContract
+from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.sale_machine import Another as AnotherOfSales
+from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.testing.trainings import NewLog, TrainingLogContract
+from tests.integration.every_route import all_is_well
+from tests.integration.load import url
+
+AMERICAN = {
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Kolkata",
+    "client_encoding": "LATIN1",
+    "standard_conforming_strings": "off",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "lock_timeout": "1ms",
+    "statement_timeout": "40ms",
+    "idle_in_transaction_session_timeout": "20ms",
+    "idle_session_timeout": "900ms",
+    "search_path": "",
+}
+GERMAN = {"DateStyle": "German", "client_encoding": "WIN1252", "TimeZone": "<+03>-03", "search_path": "nowhere, public"}
+VARIABLES = {
+    "PGDATESTYLE": "Postgres, DMY",
+    "PGTZ": "America/St_Johns",
+    "PGCLIENTENCODING": "SQL_ASCII",
+    "PGOPTIONS": "-c extra_float_digits=-15 -c bytea_output=escape -c IntervalStyle=iso_8601 -c lock_timeout=1",
+}
+
+
+def set_for(place: str, settings: dict[str, str], conninfo: str) -> None:
+    """Set them for all sessions to come, at the `DATABASE` or the `ROLE` that the conninfo names."""
+    with psycopg.connect(conninfo, autocommit=True) as administrator:
+        name = administrator.info.dbname if place == "DATABASE" else administrator.info.user
+        for setting, value in settings.items():
+            administrator.execute(
+                sql.SQL("ALTER {} {} SET {} = {}").format(
+                    sql.SQL("DATABASE" if place == "DATABASE" else "ROLE"),
+                    sql.Identifier(name),
+                    sql.Identifier(setting),
+                    sql.Literal(value),
+                )
+            )
+
+
+@pytest.fixture
+def hostile(postgres: str) -> str:
+    """A database with the tables, which sets whatever it can."""
+    PostgresPredictions.open(postgres).close()
+    set_for("DATABASE", AMERICAN, postgres)
+    return postgres
+
+
+class TestPredictionsInHostileSessions(PredictionRepositoryContract):
+    @pytest.fixture
+    def repository(self, hostile: str) -> Iterator[PostgresPredictions]:
+        with PostgresPredictions.open(hostile) as repository:
+            yield repository
+
+
+class TestSalesInHostileSessions(SaleRepositoryContract):
+    @pytest.fixture
+    def repository(self, hostile: str) -> Iterator[PostgresSales]:
+        with closing(PostgresSales.at(hostile)) as repository:
+            yield repository
+
+    @pytest.fixture
+    def another(self, hostile: str) -> AnotherOfSales:
+        return lambda: closing(PostgresSales.at(hostile))
+
+
+class TestKeysInHostileSessions(PredictionKeysContract):
+    @pytest.fixture
+    def keys(self, hostile: str) -> Iterator[PostgresKeys]:
+        with closing(PostgresKeys.at(hostile)) as keys:
+            yield keys
+
+    @pytest.fixture
+    def another(self, hostile: str) -> AnotherOfKeys:
+        return lambda: closing(PostgresKeys.at(hostile))
+
+
+class TestTrainingsInHostileSessions(TrainingLogContract):
+    @pytest.fixture
+    def new_log(self, hostile: str) -> Iterator[NewLog]:
+        server, self._other = ModelDatabase.at(hostile), ModelDatabase.at(hostile)
+
+        def emptied() -> PostgresTrainings:
+            with server.asked() as connection:
+                connection.execute("TRUNCATE {schema}.trainings")
+            return PostgresTrainings(server)
+
+        with closing(server), closing(self._other):
+            yield emptied
+
+    def reopen(self, log: TrainingLog) -> TrainingLog:
+        return PostgresTrainings(self._other)
+
+
+def test_service_is_indifferent_to_settings_of_a_database(postgres: str, tmp_path: Path) -> None:
+    PostgresPredictions.open(postgres).close()
+    set_for("DATABASE", AMERICAN, postgres)
+    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres))
+
+
+def test_service_is_indifferent_to_settings_of_a_new_database_and_to_variables(postgres: str, tmp_path: Path) -> None:
+    set_for("DATABASE", GERMAN, postgres)
+    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres), **VARIABLES)

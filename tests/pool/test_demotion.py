@@ -1,0 +1,32 @@
+"""A pool keeps its connections to a server that is demoted; the service ends them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.demotion import everything_follows, pair
+from tests.integration.load import url
+from tests.pool.conftest import PGBOUNCER, behind_pool, pgbouncer
+from tests.postgres_servers import Server
+
+pytestmark = pytest.mark.skipif(
+    PGBOUNCER is None, reason="there is no pgbouncer: install it to test a pool in front of PostgreSQL"
+)
+
+
+def test_demoted_server_behind_pool_is_left_for_the_one_that_has_its_name(
+    postgres: str, stoppable: Server, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("pgbouncer")
+    with (
+        pair(postgres, stoppable) as servers,
+        pgbouncer(behind_pool(postgres, host="127.0.0.1", port=servers.relay.port), folder) as pool,
+    ):
+        everything_follows(
+            tmp_path,
+            servers,
+            HOUSEPREDICT_DATABASE_URL=pool,
+            HOUSEPREDICT_DATABASE_DIRECT_URL=url(servers.named),
+        )

@@ -1,0 +1,23 @@
+"""Behind a pool, which takes few of a client's settings and keeps none, the service is as indifferent to sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.every_route import all_is_well
+from tests.integration.load import url
+from tests.integration.test_postgres_sessions import AMERICAN, VARIABLES, set_for
+from tests.pool.conftest import PGBOUNCER
+
+pytestmark = pytest.mark.skipif(
+    PGBOUNCER is None, reason="there is no pgbouncer: install it to test a pool in front of PostgreSQL"
+)
+BOUNDS = {"statement_timeout"}
+"""The documentation has the bounds of a pooled session set for the role: they are respected."""
+
+
+def test_service_behind_pool_is_indifferent_to_settings_of_a_database(pool: str, postgres: str, tmp_path: Path) -> None:
+    set_for("DATABASE", {name: value for name, value in AMERICAN.items() if name not in BOUNDS}, postgres)
+    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=pool, HOUSEPREDICT_DATABASE_DIRECT_URL=url(postgres), **VARIABLES)
