@@ -24,6 +24,7 @@ _NAMES_IN = {
     "domain.explanations": "Contribution ExplainedPrediction Explanation Unit",
     "domain.features": "Feature FeatureSchema House Kind",
     "domain.inference": "PreparedSales",
+    "domain.intervals": "CoverageTest IntervalChoice IntervalKind",
     "domain.models": (
         "Algorithm Bounds Coverage Effort Evaluation LaterEvaluation ModelVersion Segment SelfTest "
         "TrainingOptions TrainingSource"
@@ -58,6 +59,7 @@ __all__ = [
     "Comparison",
     "Contribution",
     "Coverage",
+    "CoverageTest",
     "Decision",
     "Drift",
     "Effort",
@@ -76,6 +78,8 @@ __all__ = [
     "HousePriceRegressor",
     "HousepredictError",
     "Interval",
+    "IntervalChoice",
+    "IntervalKind",
     "InvalidHouses",
     "InvalidOptions",
     "InvalidSales",
@@ -166,6 +170,7 @@ if TYPE_CHECKING:
     from housepredict.domain.explanations import Contribution, ExplainedPrediction, Explanation, Unit
     from housepredict.domain.features import Feature, FeatureSchema, House, Kind
     from housepredict.domain.inference import PreparedSales
+    from housepredict.domain.intervals import CoverageTest, IntervalChoice, IntervalKind
     from housepredict.domain.models import (
         Algorithm,
         Bounds,

@@ -7,13 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from uuid import UUID
 
 import httpx2
 import pytest
@@ -21,14 +19,14 @@ from attrs import define, field
 
 from housepredict import Prices
 from housepredict.adapters.serving.demonstration import read_demonstration
-from housepredict.domain.errors import NoModel, RepositoryUnavailable
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.errors import NoModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.ports import Valuation
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import Predictor, Valuation
 from housepredict.entrypoints.http.background import serving
 from housepredict.entrypoints.in_memory import in_memory
 from housepredict.testing.doubles import NOON, FixedModel, FrozenClock, fixed_version
-from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty
+from tests.http_service import LAB_HOUSE, LAB_PRICE
 
 FIXED_PRICE = 100 * 2500 + 5000 * 3 - 1000 * 10
 QUIET = """
@@ -137,8 +135,11 @@ def test_a_request_that_was_accepted_is_answered_before_it_stops() -> None:
 
 
 def test_a_service_that_does_not_start_is_an_error() -> None:
+    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+        raise OSError("broken")
+
     made = in_memory(FixedModel())
-    made.predictions = Away(fault=RepositoryUnavailable())
+    made.load_predictor = load
     before = threading.enumerate()
     with pytest.raises(RuntimeError, match="has not started"), serving(made):
         pass
@@ -146,12 +147,6 @@ def test_a_service_that_does_not_start_is_an_error() -> None:
     for each in left:  # those that work for its event loop end a moment after it
         each.join(10)
     assert not [each for each in left if each.is_alive()]
-
-
-class Away(Faulty):
-    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        self.check()
-        return super().recent(limit, before)
 
 
 def test_its_port_is_of_this_machine_alone() -> None:

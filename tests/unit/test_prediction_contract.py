@@ -44,7 +44,6 @@ FAILURES = {
         "Including",
         "Reviving",
         "Late",
-        "Resurrecting",
     ],
 }
 

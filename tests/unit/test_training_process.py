@@ -18,6 +18,7 @@ from housepredict.domain import errors
 from housepredict.domain.features import Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.texts import tidy
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.settings import Settings
@@ -55,11 +56,12 @@ SETTINGS = Settings(
     access_log="all",
     tracing=True,
 )
+_columns = st.text(st.characters(exclude_characters="\0")).filter(tidy)
 _options = st.builds(
     TrainingOptions,
-    price=st.none() | st.text(),
-    features=st.lists(st.text()).map(tuple),
-    kinds=st.dictionaries(st.text(), st.sampled_from(Kind)),
+    price=st.none() | _columns,
+    features=st.lists(_columns).map(tuple),
+    kinds=st.dictionaries(_columns, st.sampled_from(Kind)),
     algorithm=st.sampled_from(Algorithm),
     effort=st.sampled_from(Effort),
     seed=st.integers(0, 2**32 - 1),
