@@ -37,6 +37,7 @@ _MAX_WORDS = 500
 _MAX_WORD_BYTES = 100
 _BINARY_SHARE = 0.02  # of control characters, from which on bytes are no text
 _CONTROL = bytes([*range(1, 9), *range(14, 26), *range(27, 32), 127])
+_ESCAPED = pattern("[\udc80-\udcff]")
 _VALID_PER_BAD = 3  # sequences of UTF-8 per bad byte, from which on a file is damaged UTF-8
 _SYMBOLS = "\u2018\u201c\u201d„—…•€£°²³½¼¾ºª«»®©™§№¿¡"
 _SYMBOL_INSIDE = pattern(rf"[^\W\d_][{_SYMBOLS}][^\W\d_]")
@@ -76,7 +77,7 @@ def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
     A mark decides, then UTF-8 if the bytes are valid apart from a few, then the encoding in which the words look most
     like those of a language.
     """
-    decoder = codecs.getincrementaldecoder(UTF_8)("replace")
+    decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")  # "replace" makes characters that text may have
     bad = valid = size = controls = nulls = 0
     words: dict[bytes, None] = {}
     head = b""
@@ -92,12 +93,12 @@ def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
         nulls += piece.count(0)
         if text.isascii():
             continue
-        replaced = text.count("\ufffd")
-        bad += replaced
-        valid += sum(not character.isascii() for character in text) - replaced
+        escaped = len(_ESCAPED.findall(text))
+        bad += escaped
+        valid += sum(not character.isascii() for character in text) - escaped
         if len(words) < _MAX_WORDS:
             words.update((word, None) for word in _WORD.findall(piece) if 1 < len(word) <= _MAX_WORD_BYTES)
-    bad += decoder.decode(b"", final=True).count("\ufffd")
+    bad += len(decoder.decode(b"", final=True))
     if nulls + (controls if bad else 0) > _BINARY_SHARE * size:
         confidences = _ask_chardet(head, [_USUAL, *_UNMARKED])
         return next((_guessed(encoding) for encoding in _UNMARKED if encoding in confidences), None)
