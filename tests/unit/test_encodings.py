@@ -63,9 +63,9 @@ def test_text_is_read_in_the_encoding_that_its_words_show(
 @pytest.mark.parametrize(
     "cells",
     [
-        ["m²"], ["1\xa0200\xa0€", "100 m²"], ["O\u2019Fallon", "Coeur d\u2019Alene"], ["½ acre", "¼ acre", "¾ acre"],
-        ["Kitchen \u2013 new", "\u201cas is\u201d", "garden…"], ["Nº 3", "2ª planta"], ["§ 5"], ["café"],
-        ["Cañon City"], ["Montréal", "Québec", "Trois-Rivières"], ["København"], ["São Paulo"],
+        ["m²"], ["4 m\xd75 m"], ["1\xa0200\xa0€", "100 m²"], ["O\u2019Fallon", "Coeur d\u2019Alene"],
+        ["½ acre", "¼ acre"], ["Kitchen \u2013 new", "\u201cas is\u201d", "garden…"], ["Nº 3", "2ª planta"], ["§ 5"],
+        ["café"], ["Cañon City"], ["Montréal", "Québec", "Trois-Rivières"], ["København"], ["São Paulo"],
     ],
 )  # fmt: skip
 def test_few_symbols_and_accents_are_read_as_windows_1252(cells: list[str]) -> None:
@@ -146,6 +146,13 @@ def test_one_accent_that_makes_no_word_in_windows_1252_is_read_otherwise() -> No
     encoding = detect([table_of(["Zürich"]).encode("mac_roman")])  # "ZŸrich" as Windows-1252
     assert encoding is not None
     assert encoding.codec == "mac-roman"
+
+
+def test_a_byte_that_no_encoding_explains_costs_its_cell_alone(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_bytes(b"price,size\n1,\x81\n2,3\n")
+    table = SalesFile(file).read()
+    assert (table.columns["size"], len(table.notes)) == (["\ufffd", "3"], 1)
 
 
 def test_names_that_two_encodings_read_alike_are_reported_as_windows_1252() -> None:
