@@ -24,6 +24,7 @@ HEAVY = {
     "rich",
     "shtab",
     "narwhals",
+    "chardet",
 }
 HOUSE = '{"size": 2500, "bedrooms": 3, "age": 10}'
 
@@ -44,6 +45,12 @@ def test_importing_the_domain_loads_the_standard_library_and_attrs(tmp_path: Pat
     code = "import housepredict.domain.usecases, housepredict.domain.ports, housepredict.domain.errors"
     always = loaded_by("", tmp_path)
     assert loaded_by(code, tmp_path) - always - sys.stdlib_module_names == {"housepredict", "attr", "attrs"}
+
+
+def test_reading_utf_8_does_not_load_the_detector_of_encodings(tmp_path: Path) -> None:
+    code = "from housepredict.adapters.encodings import detect; detect([bytes({!r}, {!r})])"
+    assert "chardet" not in loaded_by(code.format("Málaga", "utf-8"), tmp_path)
+    assert "chardet" in loaded_by(code.format("Málaga", "cp1252"), tmp_path)
 
 
 @pytest.mark.parametrize(
