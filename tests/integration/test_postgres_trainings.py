@@ -53,7 +53,7 @@ def test_damaged_row_is_reported_and_left_out(postgres: str, caplog: pytest.LogC
         with server.asked() as connection:
             connection.execute("ALTER TABLE trainings DROP CONSTRAINT trainings_state_check")
             connection.execute("UPDATE trainings SET state = 'paused' WHERE id = %s", (damaged.id,))
-        with pytest.raises(UnknownTraining, match="'paused' is not a state"):
+        with pytest.raises(UnknownTraining, match="'paused' is unknown to this release"):
             log.get(damaged.id)
         assert list(log.recent(10)) == [sound]
-    assert "'paused' is not a state" in caplog.text
+    assert "'paused' is unknown to this release" in caplog.text

@@ -63,6 +63,7 @@ def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Pat
         "estimated": 1,
         "refused": 1,
         "refusals": [{"row": 2, "violations": ["/size: must be a number, not text", "/bedrooms: is missing"]}],
+        "notes": [],
     }
     (tmp_path / "houses.csv").write_text("size,bedrooms,age\n2500,3,10\n")
     code, out, _ = run("predict", "--demo", "houses.csv", "-o", "-")

@@ -72,6 +72,7 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
             **asdict(offline.accuracy),
             "bounds": {name: asdict(each) for name, each in offline.bounds.items()},
             "coverage": [asdict(each) for each in offline.coverage],
+            "out_of_range": list(offline.out_of_range),
         }
         assert (measured["sales"], measured["unmatched"], measured["too_late"]) == (ESTIMATED, 0, 0)
 

@@ -171,9 +171,25 @@ def test_empty_body_of_any_type_trains_on_the_sales_of_the_model_in_service(
         answer = client.post("/train", content=sent(content, pieces), headers=typed(content_type))
         # the sales of the model in service are gone: what matters is that they are what is looked for
         assert "/sales.csv" in assert_problem(answer, 409, "unusable-sales")["detail"]
-        query = client.post("/train?price=price", content=sent(content, pieces), headers=typed(content_type))
+        query = client.post("/train?from_sales=no", content=sent(content, pieces), headers=typed(content_type))
         assert_problem(query, 422, "invalid-query")
     assert not (tmp_path / "uploads").exists()
+
+
+@pytest.mark.parametrize("content_type", ["text/csv", "application/vnd.ms-excel", "application/octet-stream"])
+def test_empty_body_that_the_query_describes_is_an_empty_file(tmp_path: Path, content_type: str) -> None:
+    trainer = FakeTrainer()
+    with served(sending(tmp_path, trainer)) as client:
+        answer = client.post("/train?price=price", content=b"", headers=typed(content_type))
+        assert "is empty" in assert_problem(answer, 409, "unusable-sales")["detail"]
+    assert not trainer.seen
+
+
+@pytest.mark.parametrize("content_type", [None, FORM, "application/json"])
+def test_query_that_describes_no_body_is_invalid(tmp_path: Path, content_type: str | None) -> None:
+    with served(sending(tmp_path)) as client:
+        answer = client.post("/train?price=price", content=b"", headers=typed(content_type))
+        assert_problem(answer, 422, "invalid-query")
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "gzip, br", "zstd"])

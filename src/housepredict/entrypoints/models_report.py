@@ -47,14 +47,16 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
             number(version.evaluation.accuracy.mdape, 1, " %"),
             number(version.evaluation.accuracy.ppe10, 1, " %"),
             number(version.evaluation.accuracy.cod, 1),
-            ", ".join(version.evaluation.out_of_range),
         )
         for version in versions
     ]
-    parts = [
-        table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD", OUT_OF_RANGE), rows, whole=("version",))
-    ]
+    parts = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
     parts.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
+    parts += [
+        f"{version.name} is {OUT_OF_RANGE}: {', '.join(names)}"
+        for version in versions
+        if (names := version.evaluation.out_of_range)
+    ]
     if processes:
         serving = [
             (

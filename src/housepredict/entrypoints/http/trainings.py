@@ -27,6 +27,7 @@ from housepredict.entrypoints.http.requests import UPLOAD, application_of, chars
 from housepredict.entrypoints.http.uploads import (
     Body,
     announces_sales,
+    describes_sales,
     receive_upload,
     require_type,
     retraining_request,
@@ -77,7 +78,7 @@ async def _wanted(request: Request, application: Application) -> TrainingRequest
     # before anything large is sent for nothing
     sales = await asked() if announces_sales(request.headers) else None
     body = await Body.begun(request, timeout)
-    if sales is None and body.is_empty:
+    if sales is None and body.is_empty and not describes_sales(request):
         return await _again(request, application)
     sales = sales or await asked()
     suffix = suffix_of(request, body.first, reads_parquet=application.reads_parquet)

@@ -101,6 +101,11 @@ def announces_sales(headers: Headers) -> bool:
     return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST)
 
 
+def describes_sales(request: Request) -> bool:
+    """Whether the type and the query describe a file of sales. Then an empty body is an empty file."""
+    return media_type(request.headers) in TYPES and not set(request.query_params) <= {"from_sales"}
+
+
 def require_type(request: Request, *, reads_parquet: bool) -> None:
     """Raise a Problem unless the body has a type and a coding in which sales can be sent."""
     named, coding = media_type(request.headers), request.headers.get("content-encoding", "identity").strip().lower()

@@ -86,6 +86,10 @@ async function begin(event) {
     report("The price column is that of a file: choose the file, too, or name no column.");
     return;
   }
+  if (file && !file.size) {
+    report(`${file.name} is empty: choose a file of sales.`);
+    return;
+  }
   const headers = { Prefer: "respond-async" };
   if (find("recorded").checked) query.set("from_sales", "true");
   if (file) {
