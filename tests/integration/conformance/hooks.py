@@ -64,7 +64,7 @@ def _fill(case: Any) -> None:
 
 def _trains_again(case: Any) -> bool:
     """Whether it is an empty object that is sent to train."""
-    return case.path == "/train" and case.media_type == "application/json"
+    return (case.path, case.media_type) == ("/train", "application/json")
 
 
 def _in_service(case: Any) -> str:
