@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import House
-from housepredict.domain.models import ModelVersion, SelfTest
+from housepredict.domain.models import ModelVersion, SelfTest, TrainingOptions
 from housepredict.testing.drawing import exactly
 from housepredict.testing.versions import a_version, model_versions
 
@@ -147,3 +147,19 @@ def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -
     document = json.loads(to_json(version))
     del document["source"]["read_on"], document["options"]["encoding"]
     assert from_json(json.dumps(document)) == version
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", -1), ("seed", 2**33), ("time_limit", 2e9), ("encoding", "of-a-newer-python"), ("price", " ")],
+)
+def test_options_that_this_release_would_refuse_have_their_default(name: str, value: object) -> None:
+    manifest = changed(value, "options", name)
+    version = from_json(manifest)
+    assert getattr(version.options, name) == getattr(TrainingOptions(), name)
+    assert json.loads(to_json(version)) == json.loads(manifest)
+
+
+def test_options_of_another_type_are_damage() -> None:
+    with pytest.raises(RefusedModel, match=r"damaged: .*seed"):
+        from_json(changed("7", "options", "seed"))

@@ -121,7 +121,10 @@ class TestTrain:
     ) -> None:
         asked: list[object] = []
 
-        def sources(location: str | None, with_recorded: TrainingOptions | None = None) -> ListedSales:
+        def sources(
+            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
+        ) -> ListedSales:
+            assert encoding is None
             asked.append((location, with_recorded))
             return ListedSales(location, sales=evolve(table(), recorded=recorded))
 
@@ -366,7 +369,8 @@ class TestTrain:
     def test_training_again_reads_the_same_sales_with_the_same_options(self) -> None:
         asked: list[str | None] = []
 
-        def sources(location: str | None) -> ListedSales:
+        def sources(location: str | None, *others: None) -> ListedSales:
+            assert others == (None, None)
             asked.append(location)
             return ListedSales(location)
 

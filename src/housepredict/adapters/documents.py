@@ -54,6 +54,12 @@ def unstructure(value: object) -> Any:
     return _converter.unstructure(value)
 
 
+def is_refused(error: UnreadableDocument, kind: type[ValueError]) -> bool:
+    """Whether the class of a value refused it with this error, and nothing else is wrong with the document."""
+    cause = error.__cause__
+    return cause is not None and all(isinstance(each, kind) for each in _causes(cause))
+
+
 def documented(kind: type) -> tuple[attrs.Attribute[Any], ...]:
     """The fields of an attrs class that are in its documents: all but those that don't take part in comparisons."""
     return tuple(each for each in attrs.fields(attrs.resolve_types(kind)) if each.init and each.eq)

@@ -11,10 +11,17 @@ from attrs import evolve
 from cattrs import BaseValidationError
 from cattrs.preconf.json import make_converter
 
-from housepredict.adapters.documents import NewerDocument, UnreadableDocument, configured, structure, unstructure
-from housepredict.domain.errors import NewerModel, RefusedModel
+from housepredict.adapters.documents import (
+    NewerDocument,
+    UnreadableDocument,
+    configured,
+    is_refused,
+    structure,
+    unstructure,
+)
+from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
 from housepredict.domain.formats import require_format
-from housepredict.domain.models import ModelVersion
+from housepredict.domain.models import ModelVersion, TrainingOptions
 
 FORMAT = 1
 
@@ -99,13 +106,29 @@ def _parsed(manifest: bytes | str) -> dict[str, Any]:
 
 def _read(document: Mapping[str, Any]) -> ModelVersion:
     try:
-        return structure(document, ModelVersion)
+        return structure(_with_valid_options(document), ModelVersion)
     except NewerDocument as error:
         raise NewerModel(
             f"The manifest was made by a newer release of housepredict: {error}. Upgrade housepredict"
         ) from error
     except UnreadableDocument as error:
         raise RefusedModel(f"The manifest is damaged: {error}") from error
+
+
+def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document without the training options that this release wouldn't accept of a user: it still serves."""
+    options = document.get("options")
+    if not isinstance(options, dict):
+        return document
+    return {**document, "options": {name: value for name, value in options.items() if not _is_refused(name, value)}}
+
+
+def _is_refused(name: str, value: object) -> bool:
+    try:
+        structure({name: value}, TrainingOptions)
+    except UnreadableDocument as error:
+        return is_refused(error, InvalidOptions)
+    return False
 
 
 def _too_large(manifest: bytes | str) -> str:

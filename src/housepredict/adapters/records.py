@@ -49,7 +49,8 @@ def prediction(
         model_version,
         valued_on,
         tuple(structure(caveat, Caveat) for caveat in caveats),
-        tuple(Interval(int(level), low, high) for level, (low, high, *_) in (intervals or {}).items()),
+        # other fields are of a newer release
+        tuple(Interval(int(level), *bounds[:2]) for level, bounds in (intervals or {}).items() if level.isdecimal()),
         fsd,
         generation,
     )

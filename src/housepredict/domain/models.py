@@ -109,8 +109,8 @@ class TrainingSource:
     """Where a version's sales came from, enough to read them again.
 
     `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
-    if none were asked for: without a file either, the sales are synthetic. `read_on` is the day of the training, after
-    which no sale can be; None for a version of an older release, which did not keep it.
+    if none were asked for: without a file either, the sales are synthetic. `read_on` is the latest date that a sale
+    could have at the training; None for a version of an older release, which did not store it.
     """
 
     location: str | None

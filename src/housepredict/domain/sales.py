@@ -43,8 +43,7 @@ class SalesTable:
     SHA-256 of the file in hexadecimal. A source that knows its features brings their `schema`, one with a split of its
     own `held_out`, a flag for each row, and one that knows its houses `house_keys`; for all others these are inferred.
     `recorded` is how many rows are sales that came back, None for a source that has none of these. `read_on` is the
-    day on which it was read: no sale can be later. None where that doesn't matter. `notes` say what was decided to
-    read it.
+    latest date that a sale can have; None where that doesn't matter. `notes` say what was decided to read it.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)

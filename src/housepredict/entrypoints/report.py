@@ -43,8 +43,6 @@ def training_text(training: Training) -> str:
     parts += [f"Intervals: {intervals_text(version.intervals, with_reasons=with_reasons)}", ""]
     parts.append(f"Model trained successfully. MSE: {version.evaluation.accuracy.mse:.2f}")
     parts += verdict_lines(version, training.verdict)
-    if version.intervals and version.intervals.failed and not training.verdict.promoted:
-        parts.append(f"To serve it all the same: housepredict models promote {version.name}")
     return "\n".join(parts)
 
 
