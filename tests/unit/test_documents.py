@@ -167,9 +167,9 @@ def test_measure_that_a_later_release_adds_is_none_in_manifests_of_before() -> N
 
 def test_row_of_a_newer_release_is_read() -> None:
     caveats: list[Any] = [{"code": "a", "message": "b", "new": NEW}, {"code": "a", "message": "b", "feature": "size"}]
-    read = prediction(
-        UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), "v", {"size": 1}, 2.0, None, caveats, {"80": [1.0, 3.0, 0.5]}
-    )
+    intervals: dict[str, Any] = {"80": [1.0, 3.0, 0.5], "kind": "plain"}
+    created_at = datetime(2025, 6, 1, tzinfo=UTC)
+    read = prediction(UUID(int=1), created_at, "v", {"size": 1}, 2.0, None, caveats, intervals)
     assert read.estimate.caveats == (Caveat("a", "b"), Caveat("a", "b", "size"))
     assert read.estimate.intervals == (Interval(80, 1.0, 3.0),)
 

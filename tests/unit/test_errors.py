@@ -50,9 +50,8 @@ def test_error_has_an_answer_over_http_that_is_documented(kind: type[Housepredic
 
 def exit_code_of(kind: type[HousepredictError]) -> int | None:
     """The exit code of an error, or of one that it derives from; None if it is only that of any error."""
-    return next(
-        (EXIT_CODE_OF[each] for each in kind.__mro__ if each in EXIT_CODE_OF.keys() - {HousepredictError}), None
-    )
+    kinds = EXIT_CODE_OF.keys() - {HousepredictError}
+    return next((EXIT_CODE_OF[each] for each in kind.__mro__ if each in kinds), None)
 
 
 @pytest.mark.parametrize("kind", ALL)
