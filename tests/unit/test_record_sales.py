@@ -305,6 +305,6 @@ def test_sale_in_the_future_is_refused_with_its_date_and_today(returning: Return
     known, latest, later = returning.known[0].id, date(2025, 6, 2), "2025-06-03"
     with pytest.raises(InvalidSales) as caught:
         returning.record([{"prediction": known, "price": 200_000, "date": later}])
-    message = f"is {later}, in the future: today is 2025-06-01 by UTC, and nowhere later than {latest}"
+    message = f"is {later}, in the future: today is 2025-06-01 in UTC, and {latest} is the latest date accepted"
     assert caught.value.violations == (Violation("/0/date", Rule.DATE, message, later),)
     assert returning.record([{"prediction": known, "price": 200_000, "date": latest}])

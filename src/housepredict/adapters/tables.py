@@ -84,7 +84,7 @@ class TableFile:
     """A file with a table: CSV (.gz too, with any common delimiter, in any common encoding) or Parquet.
 
     What it is shows in its content, whatever its name. `fault` is the error of a file that cannot be read. `encoding`
-    is what somebody says that text is in.
+    is the encoding of text that the caller names; None to detect it.
     """
 
     path: Path = field(converter=Path)

@@ -1,4 +1,4 @@
-"""What the values of a feature are: by itself, since both features and their validation depend on it."""
+"""Kinds of features, in a module of their own because features and validation both import them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def pointer_to(*path: str | int) -> str:
 def plain(value: object) -> object:
     """A value of a program as JSON has it: NumPy's scalars and decimals are Python's, and NaN, NaT and NA are None.
 
-    What a value is not, such as a list, it stays.
+    Other values, such as a list, are returned unchanged.
     """
     kind = type(value)
     if kind is float:

@@ -23,7 +23,7 @@ Command = Callable[[Application, argparse.Namespace], int]
 
 SHELLS = ("bash", "zsh", "fish")
 
-_ENCODING_HELP = "the encoding of a CSV file, such as cp1250; told by its bytes if not given"
+_ENCODING_HELP = "the encoding of a CSV file, such as cp1250; detected by default"
 
 EXIT_CODES = {
     0: "done",

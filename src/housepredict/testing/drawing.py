@@ -1,4 +1,4 @@
-"""Draws every field of a value, those that are added later too: a store that drops one is seen to.
+"""Draws every field of a value, those that are added later too: so that a store that drops one fails its suite.
 
 A suite names the fields that take more than their type to draw. All others, with a default or without, are drawn by
 their annotations, and so are the values inside of values.

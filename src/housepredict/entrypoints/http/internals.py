@@ -110,16 +110,16 @@ class _Nowhere(asyncio.Transport):
         return False
 
     def write(self, data: Any) -> None:
-        """Lose it."""
+        """Discard the data."""
 
     def close(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def pause_reading(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def resume_reading(self) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
 
 async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
