@@ -5,7 +5,7 @@ it has committed them, and from then on its appends ignore these ids, so no spoo
 what the spool holds first, then asks the repository behind which of that was erased or pruned, and reads there last. So
 it sees every erasure that was committed before it began, and a prediction that leaves the spool meanwhile is in one of
 the two. What a read learns to be erased it erases in the spool, which never takes that id again: a process that is cut
-off once more does not show it either.
+off once more does not show it either. If the spool cannot be written, the process hides these ids in memory.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from uuid import UUID
 from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
+from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
 from housepredict.adapters.spooled.spool import BackingRepository, Backoff, Spool
 from housepredict.adapters.spooled.straight import Straight
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
@@ -43,7 +44,7 @@ class SpooledPredictions:
     in an outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
     """
 
-    _spool: Spool
+    _spool: GuardedSpool = field(converter=GuardedSpool)
     _open_behind: Callable[[], BackingRepository]
     _backoff: Backoff
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
@@ -126,6 +127,8 @@ class SpooledPredictions:
 
         try:
             found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable:
             found = _by_id(read(self._spool))
         return [found[each] for each in sorted(found, reverse=True)[:limit]]
@@ -143,6 +146,8 @@ class SpooledPredictions:
 
         try:
             found = self._complete(read)
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable:
             found = _by_id(self._spool.find(ids))
             if set(ids) - found.keys():
@@ -230,13 +235,15 @@ class SpooledPredictions:
             raise RepositoryUnavailable(f"predictions cannot be looked for: {reason}")
         try:
             return ask(self._behind)
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable as error:
             with self._turn:
                 self._lose(error)
             raise
 
     def _spooled(
-        self, behind: BackingRepository, read: Callable[[Spool], Sequence[Prediction]]
+        self, behind: BackingRepository, read: Callable[[GuardedSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
         """What is read from the spool, by id, of what is not erased. To be called before the repository behind is read:
         what leaves the spool is there by then.
@@ -246,7 +253,7 @@ class SpooledPredictions:
             if not erased:
                 break
             # and read again: others take the place of these
-            self._spool.erase(erased)
+            self._spool.hide(erased)
         return found
 
     def _erase_behind(self, behind: BackingRepository, ids: Sequence[UUID]) -> int:
@@ -286,6 +293,9 @@ class SpooledPredictions:
             try:
                 # neither emptied nor failed: another process has its turn, and is done soon
                 failures = 0 if self._pass() else 1
+            except SpoolUnavailable as error:
+                _log.warning("the spool cannot be drained: %s", error)
+                failures += 1
             except RepositoryUnavailable as error:
                 self._note(error)
                 failures += 1
