@@ -70,6 +70,11 @@ class GuardedSpool:
         with _translated():
             return self._spool.prune(before, limit)
 
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """See Spool."""
+        with _translated():
+            return self._spool.find_erased(ids)
+
     def check(self) -> None:
         """See Spool."""
         with _translated():

@@ -22,7 +22,7 @@ from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
 from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
-from housepredict.adapters.spooled.spool import BackingRepository, Backoff, Spool
+from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
 from housepredict.adapters.spooled.straight import Straight
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
@@ -45,10 +45,10 @@ class SpooledPredictions:
     """
 
     _spool: GuardedSpool = field(converter=GuardedSpool)
-    _open_behind: Callable[[], BackingRepository]
+    _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
-    _behind: BackingRepository | None = field(default=None, init=False)
+    _behind: ClosableRepository | None = field(default=None, init=False)
     _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
@@ -70,7 +70,7 @@ class SpooledPredictions:
     def open(
         cls,
         spool: Spool,
-        open_behind: Callable[[], BackingRepository],
+        open_behind: Callable[[], ClosableRepository],
         *,
         backoff: Backoff | None = None,
         patience: float = 3.0,
@@ -139,7 +139,7 @@ class SpooledPredictions:
         Raises RepositoryUnavailable for ids that are not in the spool while what is behind is away: they may be there.
         """
 
-        def read(behind: BackingRepository) -> dict[UUID, Prediction]:
+        def read(behind: ClosableRepository) -> dict[UUID, Prediction]:
             spooled = self._spooled(behind, lambda spool: spool.find(ids))
             elsewhere = list(set(ids) - spooled.keys())
             return spooled | _by_id(behind.find(elsewhere) if elsewhere else ())
@@ -181,6 +181,10 @@ class SpooledPredictions:
         Raises RepositoryUnavailable while what is behind is away.
         """
         return self._complete(lambda behind: self._prune(behind, before, limit))
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned. Raises RepositoryUnavailable while what is behind is away."""
+        return self._complete(lambda behind: behind.find_erased(ids))
 
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
@@ -228,7 +232,7 @@ class SpooledPredictions:
     ) -> None:
         self.close()
 
-    def _complete(self, ask: Callable[[BackingRepository], T]) -> T:
+    def _complete(self, ask: Callable[[ClosableRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
             reason = self._fault or "the database has not answered yet"
@@ -243,7 +247,7 @@ class SpooledPredictions:
             raise
 
     def _spooled(
-        self, behind: BackingRepository, read: Callable[[GuardedSpool], Sequence[Prediction]]
+        self, behind: ClosableRepository, read: Callable[[GuardedSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
         """What is read from the spool, by id, of what is not erased. To be called before the repository behind is read:
         what leaves the spool is there by then.
@@ -256,13 +260,13 @@ class SpooledPredictions:
             self._spool.hide(erased)
         return found
 
-    def _erase_behind(self, behind: BackingRepository, ids: Sequence[UUID]) -> int:
+    def _erase_behind(self, behind: ClosableRepository, ids: Sequence[UUID]) -> int:
         with self._handing_over:  # what arrives between two of these calls would be counted twice
             spooled = self._spooled(behind, lambda spool: spool.find(ids)).keys()
             arrived = _by_id(behind.find(list(spooled)) if spooled else ()).keys()
             return behind.erase(ids) + len(spooled - arrived)
 
-    def _prune(self, behind: BackingRepository, before: UUID, limit: int) -> int:
+    def _prune(self, behind: ClosableRepository, before: UUID, limit: int) -> int:
         with self._handing_over:
             oldest = self._spool.between(_FIRST_OF_ALL, before, 1)
             # a repository that finds less than the limit refuses all below `before`: what is here has to go first
@@ -330,7 +334,7 @@ class SpooledPredictions:
             _log.info("%d predictions left the spool", moved)
         return self._direct.is_set()
 
-    def _empty(self, behind: BackingRepository) -> int:
+    def _empty(self, behind: ClosableRepository) -> int:
         return empty(self._spool, behind, self._mended, self._handing_over)
 
     def _mended(self) -> None:
