@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -83,6 +84,20 @@ class BeginningBehind(Behind):
         begun = Held(partial(self.append, predictions))
         begun.release()
         return begun
+
+
+@define
+class LockableSpool(SqliteSpool):
+    """A spool in which erasures fail while `locked` is set, as in a file that another process keeps locked."""
+
+    locked: bool = False
+
+    @contextmanager
+    def _erasing(self) -> Iterator[sqlite3.Connection]:
+        if self.locked:
+            raise RepositoryUnavailable("database is locked")
+        with SqliteSpool._erasing(self) as connection:
+            yield connection
 
 
 @define

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.deliveries import Delivery
-from housepredict.domain.errors import ErasedPredictions
+from housepredict.domain.errors import ErasedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, lab_version
-from tests.integration.spools import SOON, Behind, spooled
+from tests.integration.spools import SOON, Behind, LockableSpool, spooled
 from tests.integration.test_erasure_interleavings import AFTER_ALL
 
 
@@ -29,10 +30,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def connected_while_they_wait(
-    stack: ExitStack, path: Path, behind: Behind, batch: list[Prediction]
+    stack: ExitStack, path: Path, behind: Behind, batch: list[Prediction], spool: SqliteSpool | None = None
 ) -> SpooledPredictions:
     """A process that stored a batch in an outage, and is back while another one has its turn to empty the spool."""
-    spool = stack.enter_context(SqliteSpool.open(path))
+    spool = stack.enter_context(spool or SqliteSpool.open(path))
     made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread: what it would do is done here
     made.append(batch)
     stack.enter_context(spool.emptying())
@@ -77,6 +78,73 @@ def test_erased_predictions_leave_no_gap_in_a_page(path: Path) -> None:
         erase(behind, [batch[5], batch[3], batch[0]])
         assert list(predictions.recent(2)) == [batch[4], batch[2]]
         assert list(predictions.between(batch[0].id, AFTER_ALL, 2)) == [batch[1], batch[2]]
+
+
+def test_erased_predictions_are_hidden_while_the_spool_is_locked(path: Path) -> None:
+    behind, batch = Behind(), a_batch(6)
+    ids = [each.id for each in batch]
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, batch, SqliteSpool.open(path, timeout=0.01))
+        other = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+        other.execute("BEGIN IMMEDIATE")
+        erase(behind, [batch[5], batch[3], batch[0]])
+        for _ in range(2):
+            assert list(predictions.recent(2)) == [batch[4], batch[2]]
+            assert list(predictions.recent(10)) == [batch[4], batch[2], batch[1]]
+            assert list(predictions.find(ids)) == [batch[1], batch[2], batch[4]]
+            assert list(predictions.between(batch[0].id, AFTER_ALL, 2)) == [batch[1], batch[2]]
+        assert predictions.backlog().reason is None, "the database is available"
+        with pytest.raises(RepositoryUnavailable, match="locked"):
+            predictions.erase([batch[1].id])
+        assert predictions.backlog().reason is None, "the database is available"
+        behind.down = True
+        assert list(predictions.recent(10)) == [batch[4], batch[2]]
+        other.execute("ROLLBACK")
+        behind.down = False
+        predictions._pass()
+        assert predictions.erase([batch[2].id]) == 1
+        with SqliteSpool.open(path) as restarted:
+            assert list(restarted.recent(10)) == [batch[4]]
+
+
+def test_prune_fails_without_an_outage_while_the_spool_is_locked(path: Path) -> None:
+    behind, batch = Behind(), a_batch(3)
+    with ExitStack() as stack:
+        spool = LockableSpool.open(path)
+        predictions = connected_while_they_wait(stack, path, behind, batch, spool)
+        spool.locked = True
+        with pytest.raises(RepositoryUnavailable, match="locked"):
+            predictions.prune(batch[2].id, 10)
+        assert predictions.backlog().reason is None, "the database is available"
+
+
+def test_a_spool_that_cannot_be_read_is_not_taken_for_an_outage(path: Path) -> None:
+    behind, batch = Behind(), a_batch(1)
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, batch)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("ALTER TABLE predictions RENAME TO damaged")
+        with pytest.raises(RepositoryUnavailable, match="no such table"):
+            predictions.recent(10)
+        with pytest.raises(RepositoryUnavailable, match="no such table"):
+            predictions.find([batch[0].id])
+        assert predictions._fault is None
+
+
+def test_a_drain_that_cannot_write_the_spool_is_not_taken_for_an_outage(path: Path) -> None:
+    behind, batch = Behind(down=True), a_batch(2)
+    with SqliteSpool.open(path, timeout=0.01) as spool, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        predictions = SpooledPredictions(spool, lambda: behind, Backoff())
+        predictions.append(batch)
+        with pytest.raises(RepositoryUnavailable):
+            predictions._pass()
+        predictions._note(RepositoryUnavailable("down"))
+        behind.down = False
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RepositoryUnavailable, match="locked"):
+            predictions._pass()
+        erase(behind, batch[:1])
+        assert list(predictions.recent(10)) == batch[1:]
 
 
 def test_erased_predictions_are_counted_once_wherever_they_are(path: Path) -> None:

@@ -14,12 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.spooled.spool import Backoff
-from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.begun import Begun
 from tests.doubles import a_batch
-from tests.integration.spools import BeginningBehind
+from tests.integration.spools import BeginningBehind, LockableSpool
 from tests.integration.test_erasure_interleavings import AFTER_ALL, Trusting, reaches
 
 PROCESSES = range(3)
@@ -46,8 +45,8 @@ class Erasures(RuleBasedStateMachine):
         for process in PROCESSES:
             self.drain(process)
 
-    def opened(self, process: int) -> SqliteSpool:
-        spool = SqliteSpool.open(Path(self.folder.name) / f"{process // 2}.sqlite")
+    def opened(self, process: int) -> LockableSpool:
+        spool = LockableSpool.open(Path(self.folder.name) / f"{process // 2}.sqlite")
         spool._connection.execute("PRAGMA synchronous = OFF")  # a loss of power is not what this is about
         return spool
 
@@ -74,6 +73,10 @@ class Erasures(RuleBasedStateMachine):
     @rule()
     def recovery(self) -> None:
         self.behind.down = False
+
+    @rule(process=st.sampled_from(PROCESSES), locked=st.booleans())
+    def lock_spool(self, process: int, locked: bool) -> None:
+        self.spools[process].locked = locked
 
     @rule()
     def ambiguous_commit(self) -> None:
@@ -150,7 +153,7 @@ class Erasures(RuleBasedStateMachine):
                 found = {each.id for each in read()}
             except RepositoryUnavailable:
                 continue
-            if connected and reaches(repository):
+            if connected and (reaches(repository) or not self.behind.down):
                 assert not found & self.gone, "erased"
                 if read is reads[2]:
                     assert self.acknowledged[process] - self.unconfirmed <= found, "lost"

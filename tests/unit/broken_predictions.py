@@ -187,6 +187,21 @@ class ShortSighted(InMemoryPredictions):
         return super().erase([each for each in ids if each in self._by_id])
 
 
+class Oblivious(InMemoryPredictions):
+    """Reports only the erased ids that were stored here before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stored: set[UUID] = set()
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        super().append(predictions)
+        self._stored |= {prediction.id for prediction in predictions}
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        return [erased for erased in super().find_erased(ids) if erased in self._stored]
+
+
 class Thorough(InMemoryPredictions):
     """Prunes more than it was asked to."""
 
@@ -309,6 +324,7 @@ TestReviving = suite_of(Reviving)
 TestForgetful = suite_of(Forgetful)
 TestJournalling = suite_of(Journalling)
 TestShortSighted = suite_of(ShortSighted)
+TestOblivious = suite_of(Oblivious)
 TestThorough = suite_of(Thorough)
 TestLate = suite_of(Late)
 TestResurrecting = suite_of(Resurrecting)

@@ -30,6 +30,7 @@ FAILURES = {
     "test_what_was_erased_is_gone_and_never_recorded_again": ["Reviving", "ShortSighted"],
     "test_what_was_erased_stays_gone_when_the_data_is_opened_anew": ["Forgetful", "Journalling", "Reviving"],
     "test_the_oldest_are_pruned_and_no_more_than_asked": ["Thorough", "Late"],
+    "test_find_erased_returns_erased_and_pruned_ids": ["Oblivious", "Reviving", "Resurrecting"],
     "test_pruned_ids_are_never_stored_again": ["Resurrecting", "Absentminded"],
     "test_ids_after_a_prune_are_stored_whatever_its_end": ["Refusing"],
     "test_many_are_erased_at_once": ["Crammed"],

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.domain.deliveries import Delivery
-from housepredict.domain.errors import InvalidSales, RepeatedKey, RepositoryUnavailable
+from housepredict.domain.errors import ErasedSales, InvalidSales, RepeatedKey, RepositoryUnavailable
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
@@ -241,6 +241,68 @@ def test_predictions_that_cannot_be_read_keep_a_sale_from_being_acknowledged() -
     with pytest.raises(RepositoryUnavailable):
         RecordSales(sales, Away(), FrozenClock())([a_sale()])
     assert list(sales.current()) == []
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_sales_of_erased_predictions_are_not_stored(returning: Returning, key: str | None) -> None:
+    erased, kept, _ = [prediction.id for prediction in returning.known]
+    returning.predictions.erase([erased, UNKNOWN])
+    for _ in range(2):
+        with pytest.raises(ErasedSales, match="their predictions were erased or pruned"):
+            returning.record([a_sale(erased), a_sale(UNKNOWN)], key)
+    with pytest.raises(ErasedSales):
+        returning.record.one(a_sale(erased))
+    assert returning.record.any_number([a_sale(erased)], "file") == []
+    assert list(returning.sales.current()) == []
+    assert [each.sale.prediction for each in returning.record([a_sale(erased), a_sale(kept)])] == [kept]
+    assert [sale.prediction for sale in returning.sales.current()] == [kept]
+
+
+def test_sales_of_pruned_predictions_are_not_stored(returning: Returning) -> None:
+    erased, pruned, kept = [prediction.id for prediction in returning.known]
+    returning.predictions.erase([erased])
+    assert returning.predictions.prune(kept, 10) == 2, "the erasure marker is deleted as well"
+    for prediction in (erased, pruned):
+        with pytest.raises(ErasedSales):
+            returning.record.one(a_sale(prediction))
+    assert list(returning.sales.current()) == []
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+@pytest.mark.parametrize("appended_first", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_sales_are_not_stored_when_their_prediction_is_erased_meanwhile(
+    key: str | None, appended_first: bool, known: bool
+) -> None:
+    class Raced(InMemorySales):
+        """Erases the prediction while its sale is appended, as another process would."""
+
+        def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+            recorded = super().append(sales, delivery) if appended_first else None
+            self.erase([prediction.id])
+            predictions.erase([prediction.id])
+            # Records.erase erases the sales before and after the prediction.
+            self.erase([prediction.id])
+            return super().append(sales, delivery) if recorded is None else recorded
+
+    sales, predictions, (prediction,) = Raced(), InMemoryPredictions(), a_batch(1)
+    predictions.append([prediction] if known else [])
+    record = RecordSales(sales, predictions, FrozenClock())
+    with pytest.raises(ErasedSales):
+        record([a_sale(prediction.id)], key)
+    assert list(sales.current()) == []
+    with pytest.raises(ErasedSales):
+        record([a_sale(prediction.id)], key)
+    assert list(sales.current()) == []
+
+
+def test_history_hides_sales_of_an_erased_prediction(returning: Returning) -> None:
+    """A process may stop after it has stored a sale, and before it has looked for an erasure."""
+    erased = returning.known[0].id
+    sale = returning.record.one(a_sale(erased)).sale
+    returning.predictions.erase([erased])
+    assert list(returning.sales.history(erased)) == [sale]
+    assert list(returning.record.history(erased)) == []
 
 
 def test_the_history_of_what_is_no_id_is_refused(returning: Returning) -> None:

@@ -210,6 +210,18 @@ def test_over_http_an_erased_prediction_is_gone_and_erasing_can_be_repeated(clie
     assert client.get("/accuracy").json()["sales"] == 0
 
 
+def test_sales_posted_after_an_erasure_are_gone(client: TestClient) -> None:
+    erased, kept = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2)]
+    assert client.delete(f"/predictions/{erased}").status_code == 204
+    sale = {"price": 250_000, "date": "2025-06-02"}
+    assert_problem(client.post(f"/predictions/{erased}/sale", json=sale), 410, "erased-sales")
+    assert_problem(client.post("/sales", json=[{"prediction": erased, **sale}]), 410, "erased-sales")
+    both = client.post("/sales", json=[{"prediction": id_, **sale} for id_ in (erased, kept)])
+    assert both.status_code == 201
+    assert [recorded["prediction"] for recorded in both.json()["sales"]] == [kept]
+    assert_problem(client.get(f"/predictions/{erased}/sale"), 404, "not-found")
+
+
 def test_of_a_delivery_what_was_not_erased_is_given_back(client: TestClient) -> None:
     ids = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2)]
     sales = [{"prediction": each, "price": 250_000, "date": "2025-06-02"} for each in ids]

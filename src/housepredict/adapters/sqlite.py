@@ -59,6 +59,11 @@ _AFTER_EVERY_ID = "g"
 _FIND = f"{SELECT} AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
 
 _BETWEEN = f"{SELECT} AND id >= ? AND id < ? ORDER BY id LIMIT ?"
+_FIND_ERASED = """
+SELECT value FROM json_each(?)
+WHERE EXISTS (SELECT 1 FROM pruned WHERE below > value)
+    OR EXISTS (SELECT 1 FROM predictions WHERE id = value AND erased_at IS NOT NULL)
+"""
 _COUNT = "SELECT count(*) FROM predictions WHERE erased_at IS NULL AND id IN (SELECT value FROM json_each(?))"
 # The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded.
 _ERASE = """
@@ -107,6 +112,12 @@ class SqlitePredictions(SqliteFile):
         """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._erasing() as connection:
             return self._delete_oldest(connection, _OLDEST, before, limit)
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned."""
+        with self._locked() as connection:
+            rows = connection.execute(_FIND_ERASED, (_to_json(list(map(str, ids))),)).fetchall()
+        return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
         """Return if a batch could be recorded now: the file can be locked for writing."""

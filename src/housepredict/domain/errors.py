@@ -153,7 +153,7 @@ class UnknownPrediction(HousepredictError):
 
 
 class ErasedSales(HousepredictError):
-    """The sales that came with this key were erased, and are not recorded again."""
+    """These sales are not stored: their predictions were erased or pruned."""
 
 
 class ErasedPredictions(HousepredictError):

@@ -207,6 +207,21 @@ class PredictionRepositoryContract:
             kept = [each for each in oldest_first if each not in pruned and each is not first]
             assert list(repository.between(first.id, AFTER_ALL, 100)) == kept
 
+    def test_find_erased_returns_erased_and_pruned_ids(self, repository: PredictionRepository) -> None:
+        now, estimate = datetime.now(UTC), Estimate(House({"size": 2500}), 254206.02, "find erased")
+        batch = [Prediction(id_, now, estimate) for id_ in new_ids.take(4, now)]
+        pruned, erased, stored, unknown = ids = [prediction.id for prediction in batch]
+        with self._refused():
+            assert list(repository.find_erased([])) == []
+            prune_all(repository, pruned)
+            repository.append(batch[:3])
+            repository.erase([erased])
+            assert list(repository.find_erased(ids)) == [erased]
+            repository.erase([unknown])
+            assert set(repository.find_erased(ids)) == {erased, unknown}
+            assert repository.prune(stored, 10) == 2
+            assert set(repository.find_erased(ids)) == {pruned, erased, unknown}
+
     def test_pruned_ids_are_never_stored_again(
         self, repository: PredictionRepository, reopened: Another | None
     ) -> None:

@@ -94,6 +94,12 @@ class LmdbPredictions:
                 transaction.put(keys[-1], _PRUNED)
             return len(keys)
 
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned."""
+        with _translated(), self._environment.begin() as transaction:
+            pruned = _newest_pruned(transaction)
+            return [each for each in ids if each.bytes <= pruned or transaction.get(each.bytes) == _ERASED]
+
     def check(self) -> None:
         """Return if a batch could be recorded now."""
         with _translated(), self._environment.begin(write=True):

@@ -33,24 +33,27 @@ def empty(
             batch = spool.oldest(_BATCH)
             if not batch:
                 break
-            _hand_over(spool, behind, batch)
-        taken()
+            _hand_over(spool, behind, batch, taken)
         moved += len(batch)
         if len(batch) < _BATCH:
             break
     return moved
 
 
-def _hand_over(spool: Spool, behind: PredictionRepository, batch: Sequence[Prediction]) -> None:
+def _hand_over(
+    spool: Spool, behind: PredictionRepository, batch: Sequence[Prediction], taken: Callable[[], None]
+) -> None:
     try:
         behind.append(batch)
     except RefusedPredictions as error:
         if len(batch) > 1:
             middle = len(batch) // 2
-            _hand_over(spool, behind, batch[:middle])
-            _hand_over(spool, behind, batch[middle:])
+            _hand_over(spool, behind, batch[:middle], taken)
+            _hand_over(spool, behind, batch[middle:], taken)
             return
+        taken()
         _log.error("prediction %s is set aside in the spool: %s", batch[0].id, error)
         spool.set_aside(batch[0], str(error))
     else:
+        taken()  # before the spool is written: its faults are not those of the repository behind
         spool.remove(batch)

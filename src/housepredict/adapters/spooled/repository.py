@@ -5,7 +5,7 @@ it has committed them, and from then on its appends ignore these ids, so no spoo
 what the spool holds first, then asks the repository behind which of that was erased or pruned, and reads there last. So
 it sees every erasure that was committed before it began, and a prediction that leaves the spool meanwhile is in one of
 the two. What a read learns to be erased it erases in the spool, which never takes that id again: a process that is cut
-off once more does not show it either.
+off once more does not show it either. If the spool cannot be written, the process hides these ids in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from uuid import UUID
 from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
-from housepredict.adapters.spooled.spool import BackingRepository, Backoff, Spool
+from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
+from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
 from housepredict.adapters.spooled.straight import Straight
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
@@ -43,11 +44,11 @@ class SpooledPredictions:
     in an outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
     """
 
-    _spool: Spool
-    _open_behind: Callable[[], BackingRepository]
+    _spool: GuardedSpool = field(converter=GuardedSpool)
+    _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
-    _behind: BackingRepository | None = field(default=None, init=False)
+    _behind: ClosableRepository | None = field(default=None, init=False)
     _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
@@ -69,7 +70,7 @@ class SpooledPredictions:
     def open(
         cls,
         spool: Spool,
-        open_behind: Callable[[], BackingRepository],
+        open_behind: Callable[[], ClosableRepository],
         *,
         backoff: Backoff | None = None,
         patience: float = 3.0,
@@ -126,6 +127,8 @@ class SpooledPredictions:
 
         try:
             found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable:
             found = _by_id(read(self._spool))
         return [found[each] for each in sorted(found, reverse=True)[:limit]]
@@ -136,13 +139,15 @@ class SpooledPredictions:
         Raises RepositoryUnavailable for ids that are not in the spool while what is behind is away: they may be there.
         """
 
-        def read(behind: BackingRepository) -> dict[UUID, Prediction]:
+        def read(behind: ClosableRepository) -> dict[UUID, Prediction]:
             spooled = self._spooled(behind, lambda spool: spool.find(ids))
             elsewhere = list(set(ids) - spooled.keys())
             return spooled | _by_id(behind.find(elsewhere) if elsewhere else ())
 
         try:
             found = self._complete(read)
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable:
             found = _by_id(self._spool.find(ids))
             if set(ids) - found.keys():
@@ -176,6 +181,10 @@ class SpooledPredictions:
         Raises RepositoryUnavailable while what is behind is away.
         """
         return self._complete(lambda behind: self._prune(behind, before, limit))
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned. Raises RepositoryUnavailable while what is behind is away."""
+        return self._complete(lambda behind: behind.find_erased(ids))
 
     def of_lab(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
@@ -223,20 +232,22 @@ class SpooledPredictions:
     ) -> None:
         self.close()
 
-    def _complete(self, ask: Callable[[BackingRepository], T]) -> T:
+    def _complete(self, ask: Callable[[ClosableRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
             reason = self._fault or "the database has not answered yet"
             raise RepositoryUnavailable(f"predictions cannot be looked for: {reason}")
         try:
             return ask(self._behind)
+        except SpoolUnavailable:
+            raise
         except RepositoryUnavailable as error:
             with self._turn:
                 self._lose(error)
             raise
 
     def _spooled(
-        self, behind: BackingRepository, read: Callable[[Spool], Sequence[Prediction]]
+        self, behind: ClosableRepository, read: Callable[[GuardedSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
         """What is read from the spool, by id, of what is not erased. To be called before the repository behind is read:
         what leaves the spool is there by then.
@@ -246,16 +257,16 @@ class SpooledPredictions:
             if not erased:
                 break
             # and read again: others take the place of these
-            self._spool.erase(erased)
+            self._spool.hide(erased)
         return found
 
-    def _erase_behind(self, behind: BackingRepository, ids: Sequence[UUID]) -> int:
+    def _erase_behind(self, behind: ClosableRepository, ids: Sequence[UUID]) -> int:
         with self._handing_over:  # what arrives between two of these calls would be counted twice
             spooled = self._spooled(behind, lambda spool: spool.find(ids)).keys()
             arrived = _by_id(behind.find(list(spooled)) if spooled else ()).keys()
             return behind.erase(ids) + len(spooled - arrived)
 
-    def _prune(self, behind: BackingRepository, before: UUID, limit: int) -> int:
+    def _prune(self, behind: ClosableRepository, before: UUID, limit: int) -> int:
         with self._handing_over:
             oldest = self._spool.between(_FIRST_OF_ALL, before, 1)
             # a repository that finds less than the limit refuses all below `before`: what is here has to go first
@@ -286,6 +297,9 @@ class SpooledPredictions:
             try:
                 # neither emptied nor failed: another process has its turn, and is done soon
                 failures = 0 if self._pass() else 1
+            except SpoolUnavailable as error:
+                _log.warning("the spool cannot be drained: %s", error)
+                failures += 1
             except RepositoryUnavailable as error:
                 self._note(error)
                 failures += 1
@@ -320,7 +334,7 @@ class SpooledPredictions:
             _log.info("%d predictions left the spool", moved)
         return self._direct.is_set()
 
-    def _empty(self, behind: BackingRepository) -> int:
+    def _empty(self, behind: ClosableRepository) -> int:
         return empty(self._spool, behind, self._mended, self._handing_over)
 
     def _mended(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from random import SystemRandom
 from typing import Protocol
-from uuid import UUID
 
 from attrs import frozen
 
@@ -21,13 +20,6 @@ class ClosableRepository(PredictionRepository, Protocol):
 
     def close(self) -> None:
         """Let go of it."""
-
-
-class BackingRepository(ClosableRepository, Protocol):
-    """A repository for a spool to be in front of: it can tell which ids are gone for good."""
-
-    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned, whether they were ever stored here or not."""
 
 
 class Spool(ClosableRepository, Protocol):

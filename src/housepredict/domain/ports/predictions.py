@@ -53,6 +53,12 @@ class PredictionRepository(Protocol):
         below the ids that come next, whatever `before` is: the clock of the caller may be wrong.
         """
 
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned, whether they were ever stored here or not.
+
+        Raises RepositoryUnavailable, too, where it cannot tell of an id.
+        """
+
     def check(self) -> None:
         """Return if a batch could be recorded now."""
 

@@ -42,7 +42,8 @@ class RecordSales:
     """Remember what houses sold for that were estimated, and say which estimates these sales belong to.
 
     A sale counts for its prediction until another one is recorded for it: a correction. A prediction that is not known
-    yet may come to be known later, so its sale is recorded all the same.
+    yet may come to be known later, so its sale is recorded all the same. No sale is stored for a prediction that was
+    erased or pruned: the id can never be matched, and pruning deletes the markers that tell one from the other.
     """
 
     _sales: SaleRepository
@@ -56,9 +57,9 @@ class RecordSales:
 
         Each of `given` maps `prediction` to an id, `price` to what the house sold for, and `date` to the day of the
         sale. With a `key` of 1 to 255 visible ASCII characters the same batch is recorded once, however often it is
-        given. Raises InvalidSales with every violation (pointers begin with the sale's position: `/3/price`),
-        RepeatedKey for another batch with a known key, ErasedSales where nothing is left of what came with it, or
-        RepositoryUnavailable.
+        given. Sales of erased and pruned predictions are left out. Raises InvalidSales with every violation (pointers
+        begin with the sale's position: `/3/price`), RepeatedKey for another batch with a known key, ErasedSales if no
+        sale is left, or RepositoryUnavailable.
         """
         if len(given) > self._max_batch:
             message = f"must hold at most {self._max_batch} sales, not {len(given)}"
@@ -111,13 +112,21 @@ class RecordSales:
         ]
         # before they are recorded: who is told that predictions cannot be read now will try again
         matched = self._matched(sales)
-        recorded = self._sales.append(sales, Delivery(key, _digest(told)) if key else None)
         known = {each.sale.prediction: each.prediction for each in matched}
-        return [ReturnedSale(sale, known.get(sale.prediction)) for sale in recorded]
+        recorded = self._sales.append([each.sale for each in matched], Delivery(key, _digest(told)) if key else None)
+        # An erasure may have removed the sales of a prediction between the two calls above. One that commits after
+        # this check removes the sales itself, since Records.erase ends with them.
+        erased = set(self._predictions.find_erased([sale.prediction for sale in recorded]))
+        if erased:
+            self._sales.erase(list(erased))
+        return [ReturnedSale(sale, known.get(sale.prediction)) for sale in recorded if sale.prediction not in erased]
 
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[ReturnedSale]:
+        """The sales with their predictions, without the sales of erased and pruned predictions."""
         known = {each.id: each for each in self._predictions.find([each.prediction for each in sales])}
-        return [ReturnedSale(each, known.get(each.prediction)) for each in sales]
+        unknown = list({sale.prediction for sale in sales} - known.keys())
+        erased = set(self._predictions.find_erased(unknown)) if unknown else set()
+        return [ReturnedSale(each, known.get(each.prediction)) for each in sales if each.prediction not in erased]
 
     def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
         if not given:

@@ -113,6 +113,10 @@ class TimedPredictions:
         """See PredictionRepository."""
         return self._timed.prune(before, limit)
 
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """See PredictionRepository."""
+        return self._timed.find_erased(ids)
+
     def check(self) -> None:
         """See PredictionRepository."""
         self._timed.check()
