@@ -168,27 +168,40 @@ def test_role_that_may_create_nothing_hears_what_to_do_and_makes_nothing(
         administrator.execute("DROP ROLE creator")
 
 
-def test_path_that_leads_elsewhere_makes_new_tables_and_says_so(
-    postgres: str, administrator: psycopg.Connection, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("path", ["other", "nowhere"])
+def test_tables_outside_the_search_path_are_found_and_reported(
+    postgres: str, administrator: psycopg.Connection, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    PostgresPredictions.open(postgres).close()
+    PostgresPredictions.open(postgres, schema="app").close()
     administrator.execute("CREATE SCHEMA other")
+    before = relations(administrator)
     with caplog.at_level(logging.WARNING):
-        uses(with_path(postgres, "other"))
-    assert "in the schema public; the schema other is used: set HOUSEPREDICT_DATABASE_SCHEMA" in caplog.text
+        uses(with_path(postgres, path))
+    assert relations(administrator) == before
+    assert "does not lead to the schema app, which has the tables of housepredict and is used" in caplog.text
+    assert "set HOUSEPREDICT_DATABASE_SCHEMA" in caplog.text
 
 
-def test_path_that_leads_nowhere_leaves_the_tables_where_they_are(
+@pytest.mark.parametrize("path", ["other", "nowhere"])
+def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_their_names(
+    postgres: str, administrator: psycopg.Connection, path: str
+) -> None:
+    for schema in ("ml", "another"):
+        PostgresPredictions.open(postgres, schema=schema).close()
+    administrator.execute("CREATE SCHEMA other")
+    before = relations(administrator)
+    with pytest.raises(MisconfiguredRepository, match=r"another and ml have tables .* HOUSEPREDICT_DATABASE_SCHEMA"):
+        PostgresPredictions.open(with_path(postgres, path))
+    assert relations(administrator) == before
+
+
+def test_tutorials_table_in_the_search_path_is_preferred_to_tables_outside_of_it(
     postgres: str, administrator: psycopg.Connection
 ) -> None:
-    nowhere = with_path(postgres, "nowhere")
-    PostgresPredictions.open(postgres, schema="ml").close()
-    before = relations(administrator)
-    uses(nowhere)
-    assert relations(administrator) == before
-    PostgresPredictions.open(postgres, schema="another").close()
-    with pytest.raises(MisconfiguredRepository, match=r"another and ml have tables .* HOUSEPREDICT_DATABASE_SCHEMA"):
-        PostgresPredictions.open(nowhere)
+    PostgresPredictions.open(postgres, schema="app").close()
+    administrator.execute(LAB_TABLE)
+    PostgresPredictions.open(postgres).close()
+    assert "public.predictions_lab" in relations(administrator)
 
 
 def test_path_that_leads_nowhere_in_an_empty_database_means_public(
