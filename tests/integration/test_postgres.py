@@ -132,6 +132,24 @@ def test_a_table_that_is_gone_is_noticed_by_the_check(postgres: str, predictions
         predictions.check()
 
 
+def test_append_is_repeated_once_after_a_serialization_failure(postgres: str, predictions: PostgresPredictions) -> None:
+    first, second = a_batch(2), a_batch(2)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("CREATE SEQUENCE attempts")  # no rollback sets it back
+        connection.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('public.attempts') IN (1, 3, 4) THEN RAISE EXCEPTION USING ERRCODE = '40001'; END IF;"
+            " RETURN NULL; END $$"
+        )
+        connection.execute("CREATE TRIGGER fail BEFORE INSERT ON predictions EXECUTE FUNCTION fail()")
+        predictions.append(first)
+        with pytest.raises(RepositoryUnavailable):
+            predictions.append(second)
+        predictions.append(second)
+        assert connection.execute("SELECT last_value FROM attempts").fetchone() == (5,)
+    assert {each.id for each in predictions.recent(10)} == {each.id for each in (*first, *second)}
+
+
 def test_after_close_it_is_unavailable(predictions: PostgresPredictions) -> None:
     predictions.close()
     for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):

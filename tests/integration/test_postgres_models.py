@@ -149,6 +149,25 @@ def test_whoever_loses_the_connection_while_training_keeps_nobody_from_it(
             pytest.fail("two trained at once")
 
 
+@pytest.mark.parametrize(("schema", "other"), [("public", "staging"), ("staging", "public"), ("staging", "ml")])
+def test_training_lock_is_held_for_one_schema_alone(postgres: str, schema: str, other: str) -> None:
+    def store(name: str) -> PostgresModels:
+        return PostgresModels(ModelDatabase.at(postgres, schema=name))
+
+    with store(schema).training(), store(other).training():
+        for each in schema, other:
+            with pytest.raises(TrainingInProgress), store(each).training():
+                pytest.fail("two trained at once")
+    with store(schema).training():
+        pass
+
+
+def test_training_lock_in_public_is_the_one_of_earlier_releases(store: PostgresModels, execute: Execute) -> None:
+    execute(f"SELECT pg_advisory_lock({int.from_bytes(b'training')})")
+    with pytest.raises(TrainingInProgress), store.training():
+        pytest.fail("two trained at once")
+
+
 def test_a_version_of_no_name_is_unknown(store: PostgresModels) -> None:
     with pytest.raises(UnknownModel, match="in PostgreSQL at"):
         store.promote("a")

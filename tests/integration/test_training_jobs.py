@@ -7,14 +7,16 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from textwrap import indent
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +30,7 @@ from attrs import frozen
 from housepredict.adapters.directory import DirectoryModels
 from housepredict.adapters.directory_trainings import DirectoryTrainings
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.domain.errors import TrainingBroken
+from housepredict.domain.errors import TrainingBroken, UnusableSales
 from housepredict.domain.models import Algorithm, TrainingOptions
 from housepredict.domain.trainings import TrainingRecord
 from housepredict.entrypoints.bootstrap import Application
@@ -382,6 +384,84 @@ def test_training_whose_log_cannot_be_read_ends_with_an_error(tmp_path: Path, ca
         job = TrainingProcesses(application).start(request)
         assert isinstance(job.ended.exception(120), TrainingBroken)
     assert f"watching training {job.id} failed unexpectedly" in caplog.text
+
+
+def test_training_starts_while_more_than_1024_files_are_open(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as resources:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+        resources.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            resources.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        application = resources.enter_context(Application(Settings(tmp_path)))
+        options = TrainingOptions(algorithm=Algorithm.LINEAR)
+        job = application.training_jobs.start(
+            TrainingRequest(location=str(csv_file(tmp_path / "sales.csv")), options=options)
+        )
+        assert job.ended.exception(120) is None
+
+
+@pytest.fixture
+def replace_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the processes that are to train run this code instead."""
+
+    def replace(code: str) -> None:
+        folder = tmp_path / "code"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(
+            "import os, sys, time\nfrom pathlib import Path\n"
+            f"if 'housepredict.entrypoints.training_process' in sys.orig_argv:\n{indent(code, '    ')}"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    return replace
+
+
+def assert_group_ended(pid: int) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pid, 0)
+
+
+def test_application_that_closes_ends_a_process_that_has_not_begun_to_train(
+    tmp_path: Path, replace_trainer: Callable[[str], None]
+) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    replace_trainer(f"Path({str(started)!r}).write_text(str(os.getpid()))\ntime.sleep(600)\n")
+    with ThreadPoolExecutor(1) as pool, Application(Settings(tmp_path / "data")) as application:
+        start = pool.submit(application.training_jobs.start, TrainingRequest())
+        pid = int(started.read_text())
+        application.close()
+        error = start.exception(60)
+    assert isinstance(error, TrainingBroken)
+    assert "The service stopped" in str(error)
+    assert_group_ended(pid)
+
+
+def test_process_that_reports_an_error_and_stays_is_ended(
+    tmp_path: Path, replace_trainer: Callable[[str], None]
+) -> None:
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    replace_trainer(
+        f"Path({str(started)!r}).write_text(str(os.getpid()))\n"
+        """print('{"error": "UnusableSales", "message": "too few"}', flush=True)\n"""
+        f"time.sleep(60)\nPath({str(ended)!r}).touch()\n"
+    )
+    with Application(Settings(tmp_path / "data")) as application, pytest.raises(UnusableSales, match="too few"):
+        application.training_jobs.start(TrainingRequest())
+    assert_group_ended(int(started.read_text()))
+    assert not ended.exists()
+
+
+def test_process_that_reports_nonsense_is_ended(tmp_path: Path, replace_trainer: Callable[[str], None]) -> None:
+    started = tmp_path / "started"
+    replace_trainer(
+        f"Path({str(started)!r}).write_text(str(os.getpid()))\n"
+        """print('{"begun": "first"}', flush=True)\ntime.sleep(600)\n"""
+    )
+    with Application(Settings(tmp_path / "data")) as application, pytest.raises(ValueError, match="UUID"):
+        application.training_jobs.start(TrainingRequest())
+    assert_group_ended(int(started.read_text()))
 
 
 def test_service_ends_requests_and_starts_again_with_a_training_log_that_cannot_be_read(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -177,7 +177,7 @@ class Application(Storage):
         """How the service trains: beside itself."""
         from housepredict.entrypoints.training_jobs import TrainingProcesses
 
-        return TrainingProcesses(self)
+        return self._resources.enter_context(closing(TrainingProcesses(self)))
 
     @cached_property
     def reads_parquet(self) -> bool:

@@ -17,11 +17,11 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from threading import Thread
-from typing import Any, Protocol, assert_never
+from threading import Event, Thread
+from typing import IO, Any, Protocol, assert_never
 from uuid import UUID
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from housepredict.domain import errors
 from housepredict.domain.trainings import TrainingState
@@ -35,6 +35,7 @@ _LOOK_EVERY = 1.0  # seconds
 _LONGEST_START = 120.0  # seconds for a process to load what it takes, and to begin
 _NOT_BEGUN = "The process that was to train ended before it had begun: see the log."
 _NOT_STARTED = f"The process that was to train had not begun after {_LONGEST_START:g} seconds: see the log."
+_STOPPED = "The service stopped before the training had begun."
 _GRACE = 5.0  # seconds for a process that was told to end, before it is made to
 _KNOWN = {
     each.__name__: each
@@ -65,6 +66,7 @@ class TrainingProcesses:
     """Trains in processes of their own, and watches them."""
 
     _application: Application
+    _closed: Event = field(factory=Event, init=False, repr=False)
 
     def start(self, request: TrainingRequest) -> Job:
         """See TrainingJobs."""
@@ -75,20 +77,42 @@ class TrainingProcesses:
         )
         assert process.stdin  # noqa: S101  # for the type checker
         assert process.stdout  # noqa: S101
-        with suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(to_json(self._application.settings, request, of_request.get()))
-        # a line is written at once, so that none is waited for once there is something to read
-        speaks, _, _ = select.select([process.stdout], [], [], _LONGEST_START)
-        said = _read(process.stdout.readline()) if speaks else {}
-        if "begun" not in said:
+        try:
+            with suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(to_json(self._application.settings, request, of_request.get()))
+            job = Job(self._wait_for_start(process, process.stdout), Future())
+            Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
+        except BaseException:
+            # Nobody would watch this process.
             process.stdout.close()
-            if speaks:
-                process.wait()
             _end_group(process)
-            raise _error(said, _NOT_BEGUN if speaks else _NOT_STARTED)
-        job = Job(UUID(said["begun"]), Future())
-        Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
+            raise
         return job
+
+    def close(self) -> None:
+        """Stop waiting for processes that have not begun to train. Trainings that have begun go on."""
+        self._closed.set()
+
+    def _wait_for_start(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> UUID:
+        """Wait for the first line of a process, and return the id of its training.
+
+        Raises:
+            HousepredictError: if the process reports an error, ends or stays silent, or if the jobs are closed.
+        """
+        readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
+        readiness.register(output, select.POLLIN)
+        deadline = time.monotonic() + _LONGEST_START
+        while not readiness.poll(1000 * _LOOK_EVERY):
+            if self._closed.is_set():
+                raise errors.TrainingBroken(_STOPPED)
+            if time.monotonic() >= deadline:
+                raise errors.TrainingBroken(_NOT_STARTED)
+        report = _read(output.readline())  # a process writes each line at once
+        if "begun" in report:
+            return UUID(report["begun"])
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+        raise _error(report, _NOT_BEGUN)
 
     def _watch(self, process: subprocess.Popen[bytes], job: Job) -> None:
         """See a training through to its end, whatever goes wrong on the way: a client may wait for it."""

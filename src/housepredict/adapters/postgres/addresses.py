@@ -35,6 +35,7 @@ _INSTEAD = {
     "pool_timeout": _CONNECTIONS,
     "charset": _UTF8,
     "encoding": _UTF8,
+    "ssl": "set sslmode=require instead, or sslmode=disable",
 }
 _ENCODE = "special characters in its user or password must be percent-encoded"
 _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
@@ -63,21 +64,35 @@ def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
 
 
 def _problems(url: str) -> Iterator[str]:
-    before, question, query = url.partition("://")[2].partition("?")
+    before, _, query = url.partition("://")[2].partition("?")
     authority, _, path = before.partition("/")
-    # a bare character in a password would put the rest of it where a host, a port or a parameter is looked for
-    misread = authority.count("@") > 1 or "@" in path
-    if not misread:
-        yield from _problems_of_hosts(authority.rpartition("@")[2])
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
-    pairs = query.split("&") if question else []
-    names = [unquote(pair.partition("=")[0]) for pair in pairs if pair != "ssl=true"]  # which libpq takes
-    unknown = [name for name in names if name not in known]
-    if misread or (unknown and "@" in query and "@" not in authority):
+    pairs = query.removesuffix("&").split("&") if query else []
+    refused = [unquote(pair.partition("=")[0]) for pair in pairs if not _is_readable(pair)]
+    # a bare character in a password would put the rest of it where a host, a port or a parameter is looked for
+    if authority.count("@") > 1 or "@" in path or (refused and "@" in query and "@" not in authority):
         yield _ENCODE
-    else:
-        for name in unknown:
+        return
+    yield from _problems_of_hosts(authority.rpartition("@")[2])
+    for name in refused:
+        if not name:
+            yield "it has a parameter without a name: remove it, or the extra '&'"
+        elif name not in known:
             yield f"it has an unknown parameter {name!r}: {_advice(name, known)}"
+        else:
+            yield (
+                f"its parameter {name!r} must be NAME=VALUE, with special characters in the value percent-encoded, such"
+                " as %3D for ="
+            )
+
+
+def _is_readable(pair: str) -> bool:
+    """Whether libpq accepts a parameter of a URL, such as `sslmode=require`."""
+    try:
+        conninfo_to_dict(f"postgresql:///?{pair}")
+    except psycopg.Error:
+        return False
+    return "=" in pair
 
 
 def _problems_of_hosts(hosts: str) -> Iterator[str]:

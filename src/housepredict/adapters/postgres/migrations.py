@@ -65,11 +65,12 @@ class _Schema:
 def migrate(database: Database) -> Database:
     """Apply the migrations that the database lacks, all or none; the same database, with the schema of its tables.
 
-    Without a schema, that is the first of the search path that has them, else that has the tutorial's, else the current
-    one. Where nothing is to be done this takes two queries, and no right but to read.
+    Without a schema, that is the first of the search path that has them, else that has the tutorial's, else the only
+    schema that has them, else the current one. Where nothing is to be done this takes two queries, and no right but to
+    read.
 
-    Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's, or a role without the
-    rights that it takes.
+    Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's, for several schemas
+    with tables outside the search path, or for a role without the rights that it takes.
     """
     with _misconfigured(database), database.translated(), closing(database.connect(_PATIENCE)) as connection:
         if database.schema is None:
@@ -134,21 +135,20 @@ def _schema(database: Database, connection: ImpatientConnection) -> str:
     for each in (*(each for each in path if each.ours), *(each for each in path if each.tutorials)):
         return each.name
     elsewhere = [each.name for each in schemas if each.ours]
-    if not path and len(elsewhere) > 1:
+    if len(elsewhere) > 1:
         raise MisconfiguredRepository(
-            f"the search path leads to no schema of PostgreSQL at {database.place}, and the schemas"
-            f" {' and '.join(elsewhere)} have tables of housepredict: name one in HOUSEPREDICT_DATABASE_SCHEMA"
+            f"in PostgreSQL at {database.place}, the schemas {' and '.join(elsewhere)} have tables of housepredict, and"
+            " the search path leads to none of them: name one in HOUSEPREDICT_DATABASE_SCHEMA"
         )
-    chosen = path[0].name if path else next(iter(elsewhere), "public")
     if elsewhere:
         _log.warning(
-            "the search path of PostgreSQL at %s does not lead to the tables of housepredict in the schema %s; the"
-            " schema %s is used: set HOUSEPREDICT_DATABASE_SCHEMA to choose one",
+            "the search path of PostgreSQL at %s does not lead to the schema %s, which has the tables of housepredict"
+            " and is used: set HOUSEPREDICT_DATABASE_SCHEMA to use another schema",
             database.place,
-            ", ".join(elsewhere),
-            chosen,
+            elsewhere[0],
         )
-    return chosen
+        return elsewhere[0]
+    return path[0].name if path else "public"
 
 
 @contextmanager

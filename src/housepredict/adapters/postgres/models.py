@@ -18,7 +18,9 @@ _LONGEST_HISTORY = 1000
 _LONG_PATIENCE = 60.0
 """Seconds that it has to take or to give the files of a version."""
 _TRAINING = int.from_bytes(b"training")
-"""The key of the advisory lock that is held by whoever trains."""
+"""The key of the advisory lock that a training in the schema `public` holds, in earlier releases as well."""
+_TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
+"""The first key of the advisory lock that a training in another schema holds; the second is the schema's hash."""
 
 _log = logging.getLogger(__name__)
 
@@ -110,10 +112,16 @@ class PostgresModels:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Held by whoever trains, on whatever machine. Raises TrainingInProgress."""
+        """Hold the lock of trainings with these tables, on any machine. Raises TrainingInProgress."""
         with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
             with self._server.translated():
-                [(held,)] = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
+                # All schemas of a database share its advisory locks.
+                if connection.schema == '"public"':
+                    rows = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
+                else:
+                    keys = _TRAINING_IN_SCHEMA, connection.schema
+                    rows = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", keys)
+                [(held,)] = rows
             if not held:
                 raise TrainingInProgress
             yield

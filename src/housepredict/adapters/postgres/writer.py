@@ -48,8 +48,11 @@ class Writer:
             connection = self._connected()
             server = connection.pgconn
             try:
-                self._send(server, parameter)
-                self._finish(server)
+                try:
+                    self._exchange(server, parameter)
+                except psycopg.errors.SerializationFailure:
+                    # The server stored nothing. Behind a pool, a role's sessions may be serializable.
+                    self._exchange(server, parameter)
             except psycopg.Error as error:
                 if connection.close_after(error):
                     self._connection = None
@@ -123,6 +126,10 @@ class Writer:
             server.send_query_params(self._statement, [parameter.encode()])
         else:
             server.send_query_prepared(_NAME, [parameter.encode()])
+
+    def _exchange(self, server: pq.abc.PGconn, parameter: str) -> None:
+        self._send(server, parameter)
+        self._finish(server)
 
     def _deadline(self) -> float:
         # a server that is alive keeps to its own timeout first, and says so
