@@ -73,7 +73,7 @@ def test_parquet_is_refused_with_what_to_do(service: Contained) -> None:
     headers = BEARER | {"Content-Type": "application/vnd.apache.parquet"}
     answer = httpx2.post(f"{service.url}/train", content=b"PAR1", headers=headers)
     assert answer.status_code == 415
-    assert "Send them as text/csv" in answer.json()["detail"]
+    assert "Send CSV as text/csv" in answer.json()["detail"]
 
 
 def test_an_image_is_no_larger_than_it_has_to_be(target: str, images: dict[str, str]) -> None:

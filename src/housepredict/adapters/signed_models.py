@@ -24,7 +24,8 @@ class SignedModels:
 
     A signature is the HMAC-SHA256 of a manifest, in hexadecimal, with all its fields, those of a newer release too; the
     manifest has the digests of the files. The first of the keys signs what is added, any of them may have signed what
-    is read. What comes out is what went in: without signature. The pointer is not signed: whoever can write to the store can let another signed version serve.
+    is read. What comes out is what went in: without signature. The pointer is not signed: whoever can write to the
+    store can let another signed version serve.
     """
 
     _models: ModelStore

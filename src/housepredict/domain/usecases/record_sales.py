@@ -200,7 +200,8 @@ def _date(value: object, now: datetime) -> tuple[Rule, str] | None:
         return broken
     if (day := _day(value)) <= (latest := latest_day(now)):
         return None
-    return Rule.DATE, f"is {day}, in the future: today is {now:%Y-%m-%d} in UTC, and {latest} is the latest date accepted"
+    message = f"is {day}, in the future: today is {now:%Y-%m-%d} in UTC, and {latest} is the latest date accepted"
+    return Rule.DATE, message
 
 
 def _told(given: Mapping[str, object]) -> _Told:
