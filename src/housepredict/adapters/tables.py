@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from attrs import define, field, frozen
 
+from housepredict.adapters.arrow_columns import Decoder, ParquetTable, decoders_of
 from housepredict.adapters.delimited import (
     BLANKS,
     RaggedRows,
@@ -156,13 +157,17 @@ class TableFile:
         except (UnreadableFile, ImportError, ValueError):
             return None
 
+    def named_encoding(self) -> TextEncoding | None:
+        """The encoding that was named, if any."""
+        try:
+            return None if self.encoding is None else named(self.encoding)
+        except LookupError as error:
+            raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+
     def text_encoding(self) -> TextEncoding:
         """How its text is to be decoded: as it was said, or else as it looks."""
-        if self.encoding is not None:
-            try:
-                return named(self.encoding)
-            except LookupError as error:
-                raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+        if encoding := self.named_encoding():
+            return encoding
         with self._opener()(self.path, "rb") as stream:
             encoding = detect(iter(lambda: stream.read(_PIECE), b""))
         if encoding is None:
@@ -209,8 +214,12 @@ class TableFile:
                 raise self.refused(f"is no text in {encoding.codec} ({error}): say which encoding it has") from error
 
     @contextmanager
-    def parquet(self) -> Iterator[tuple[Any, Sequence[str]]]:
-        """A pyarrow.parquet.ParquetFile, and what its columns are called here. Raises MissingExtra without pyarrow."""
+    def parquet(self, decoders: Mapping[str, Decoder] | None = None) -> Iterator[ParquetTable]:
+        """The table in a Parquet file. Raises MissingExtra without pyarrow.
+
+        Args:
+            decoders: those of the table, if it was opened before. They are found by reading its columns of text.
+        """
         try:
             import pyarrow as pa
             from pyarrow.parquet import ParquetFile
@@ -218,7 +227,11 @@ class TableFile:
             raise MissingExtra.named("parquet", "Reading Parquet files") from error
         try:
             with ParquetFile(self.path) as file:
-                yield file, self._names(file.schema_arrow.names)
+                names = self._names(file.schema_arrow.names)
+                notes: Sequence[str] = ()
+                if decoders is None:
+                    decoders, notes = decoders_of(file, self.named_encoding())
+                yield ParquetTable(names, decoders, notes, file)
         except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
             raise self.refused(f"is no Parquet file that can be read ({error}): write it anew, or as CSV") from error
 
