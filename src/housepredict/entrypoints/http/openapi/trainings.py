@@ -84,7 +84,7 @@ _LINKS: Json = {
 
 
 ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
-"""Some that CSV may be in: more than these are read."""
+"""Examples of encodings that CSV may be in."""
 
 
 def _one_of(kind: type[Algorithm | Effort | PromotionPolicy]) -> Json:
@@ -127,7 +127,7 @@ OPERATIONS: Mapping[str, Operation] = {
             query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
             query(
                 "encoding",
-                {"type": "string", "examples": ["cp1250"], "enum": ENCODINGS},
+                {"type": "string", "examples": ENCODINGS},
                 "The encoding of CSV: any that Python knows; told by its bytes if not given.",
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
