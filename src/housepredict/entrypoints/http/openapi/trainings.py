@@ -9,6 +9,7 @@ from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.options import MAX_SECONDS, MAX_SEED
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.trainings import TrainingState
+from housepredict.entrypoints.http.openapi.models import NOTES, REJECTED_ROWS
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
@@ -61,6 +62,8 @@ SCHEMAS: Mapping[str, Json] = {
             "model_version": TEXT,
             "promoted": FLAG,
             "reasons": list_of(TEXT),
+            "rejected_rows": REJECTED_ROWS,
+            "notes": NOTES,
             "intervals": nullable(ref("IntervalChoice")),
             "evaluation": ref("Evaluation"),
         }
