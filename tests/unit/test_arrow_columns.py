@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.adapters.arrow_columns import arrow_cells, arrow_values
+from housepredict.adapters.house_files import HouseFile
 from housepredict.adapters.sales_files import SalesFile
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 
 PLACES = ["Southport", "Málaga", "Southport", None]
 
@@ -88,3 +90,54 @@ def test_day_that_no_calendar_has_is_missing(tmp_path: Path, kind: pa.DataType) 
     assert arrow_cells(column) == [date(2015, 5, 27), None, None]
     pq.write_table(pa.table({"sold": column, "price": [1, 2, 3]}), tmp_path / "sales.parquet")
     assert SalesFile(tmp_path / "sales.parquet").read().columns["sold"] == [date(2015, 5, 27), None, None]
+
+
+BYTES = pa.binary()
+TOWNS = ["Москва", "Хамовники", "Тверь", "Уфа", "Орёл"]
+
+
+def file_of(path: Path, batches: list[list[bytes]], kind: pa.DataType = BYTES) -> Path:
+    """Write towns, a row group for each of the batches."""
+    with pq.ParquetWriter(path, pa.schema([("town", kind), ("price", pa.int64())])) as writer:
+        for towns in batches:
+            town = pa.array(towns, pa.binary())
+            if kind != pa.binary():
+                town = pa.Array.from_buffers(pa.string(), len(towns), town.buffers())
+            if kind == pa.dictionary(pa.int32(), pa.string()):
+                town = town.dictionary_encode()
+            writer.write_table(pa.table({"town": town, "price": [1] * len(towns)}))
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_column_of_bytes_is_decoded_alike_in_all_batches(tmp_path: Path, kind: pa.DataType) -> None:
+    many, few = [town.encode("cp1251") for town in TOWNS[:3]] * 22_000, ["Уфа".encode("cp1251")] * 4
+    table = SalesFile(file_of(tmp_path / "sales.parquet", [many, few], kind)).read()
+    assert set(table.columns["town"]) == set(TOWNS[:4])
+    assert table.columns["town"][-4:] == ["Уфа"] * 4
+    assert table.notes == ("town: read as Windows-1251 (guessed; set `encoding` to overrule)",)
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_houses_are_decoded_alike_in_batches_of_any_size(tmp_path: Path, size: int) -> None:
+    towns = [town for town in TOWNS for _ in range(9)]
+    file = file_of(tmp_path / "houses.parquet", [[town.encode("cp1251") for town in towns]])
+    houses = HouseFile(file).read(FeatureSchema((Feature("town", Kind.CATEGORY, categories=tuple(TOWNS)),)), size)
+    rows = list(houses.rows)
+    assert [house for each in rows for house in each.houses] == [{"town": town} for town in towns]
+    assert [town for each in rows for town, _ in each.origin.rows()] == towns
+    assert houses.notes == ["town: read as Windows-1251 (guessed; set `encoding` to overrule)"]
+
+
+def test_named_encoding_is_that_of_bytes_in_parquet(tmp_path: Path) -> None:
+    file = file_of(tmp_path / "sales.parquet", [["Łódź".encode("cp1250"), b"\x81"]])
+    table = SalesFile(file, "cp1250").read()
+    assert table.columns["town"] == ["Łódź", "\ufffd"]
+    assert table.notes == ("town: 1 cell has bytes that are not valid cp1250 (shown as \ufffd)",)
+
+
+def test_bytes_of_a_file_that_are_no_text_are_shown_as_they_are_whatever_encoding_is_named(tmp_path: Path) -> None:
+    shape = bytes(range(256))
+    table = SalesFile(file_of(tmp_path / "sales.parquet", [[shape], [b"plain"]]), "cp1252").read()
+    assert table.columns["town"] == [str(shape), str(b"plain")]
+    assert table.notes == ()

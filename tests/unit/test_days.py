@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housepredict.domain.centuries import last_year_of
 from housepredict.domain.days import latest_day, plausible_days
 from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Kind
 from housepredict.domain.inference import PreparedSales, prepare
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import SalesTable
@@ -121,3 +123,48 @@ def test_two_digit_years_of_the_1960s_are_not_2060s() -> None:
 def test_named_sale_date_without_dates_is_refused_with_three_cells() -> None:
     with pytest.raises(UnusableSales, match=r"sold.*400 of its 400 cells are no dates, such as 'Q1', 'Q2', 'Q3';"):
         prepared([f"Q{1 + row % 4}" for row in range(400)], sale_date="sold")
+
+
+def two_digit(years: Sequence[int], rows: int = 120) -> list[str]:
+    return [f"{1 + row % 12}/15/{years[row % len(years)] % 100:02}" for row in range(rows)]
+
+
+def test_two_digit_years_of_the_future_are_rejected_with_a_count() -> None:
+    found = prepared([*two_digit([2024, 2025], 600), *two_digit([2027], 60)])
+    assert reasons(found) == [("the sale date (sold) is in the future, after 2026-11-30", 60)]
+    [sold] = [each for each in found.schema.features if each.name == "sold"]
+    assert sold.observed == ("2024-01-15", "2025-12-15")
+
+
+@given(st.integers(1900, 1999), st.integers(0, 49), st.integers(2000, 2026))
+def test_two_digit_years_begin_in_the_latest_century_that_is_not_in_the_future(
+    first: int, length: int, latest: int
+) -> None:
+    first = latest - (latest - first) % 100
+    years = {year % 100 for year in range(first, first + length + 1)}
+    assert last_year_of(years, latest) == first + 99
+
+
+@given(st.integers(1950, 2050), st.integers(-30, 40), st.integers(0, 19))
+def test_other_two_digit_years_are_near_the_sales(sold: int, distance: int, length: int) -> None:
+    first = sold + distance
+    assert last_year_of({year % 100 for year in range(first, first + length + 1)}, 2026, sold) == first + 99
+
+
+def test_two_digit_years_of_all_the_century_end_with_the_latest() -> None:
+    assert last_year_of(set(range(100)), 2026) == 2026
+
+
+@pytest.mark.parametrize("kinds", [{}, {"lease end": Kind.DATE}], ids=["recognized", "named"])
+def test_end_of_a_lease_in_two_digit_years_is_in_the_future(kinds: dict[str, Kind]) -> None:
+    columns: Any = {
+        "sold": two_digit([2024, 2025, 2026], 300),
+        "lease end": [f"6/15/{(28, 30, 35, 40)[row * 7 % 4]}" for row in range(300)],
+        "renewed": [f"{1930 + row % 95}-06-15" for row in range(300)],
+        "price": [200_000 + 1_111 * (row * 37 % 160) for row in range(300)],
+        "area": [900 + 7 * row for row in range(300)],
+    }
+    found = prepare(SalesTable(columns, "", read_on=READ_ON), TrainingOptions(kinds=kinds))
+    observed = {each.name: each.observed for each in found.schema.features}
+    assert observed["lease end"] == ("2028-06-15", "2040-06-15")
+    assert observed["renewed"] == ("1930-06-15", "2024-06-15")

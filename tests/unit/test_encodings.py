@@ -57,7 +57,7 @@ def test_text_is_read_in_the_encoding_that_its_words_show(
     file.write_bytes(table_of(places[:count]).encode(encoding))
     table = SalesFile(file).read()
     assert set(table.columns["town"]) == set(places[:count])
-    assert [note.endswith(" (guessed; overrule with --encoding)") for note in table.notes] == [True]
+    assert [note.endswith(" (guessed; set `encoding` to overrule)") for note in table.notes] == [True]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_text_is_read_in_the_encoding_that_its_words_show(
 def test_few_symbols_and_accents_are_read_as_windows_1252(cells: list[str]) -> None:
     encoding = detect([table_of(cells).encode("cp1252")])
     assert encoding is not None
-    assert (encoding.codec, encoding.note) == ("cp1252", "read as Windows-1252 (guessed; overrule with --encoding)")
+    assert (encoding.codec, encoding.note) == ("cp1252", "read as Windows-1252 (guessed; set `encoding` to overrule)")
 
 
 def test_unusual_words_among_many_do_not_change_the_encoding() -> None:
@@ -111,7 +111,7 @@ def test_utf_without_its_mark_is_read_and_reported(tmp_path: Path, encoding: str
     file.write_bytes(table_of(["Málaga", "朝阳"]).encode(encoding))
     table = SalesFile(file).read()
     assert (list(table.columns), set(table.columns["town"])) == (["town", "sqft", "price"], {"Málaga", "朝阳"})
-    assert table.notes == (f"read as {encoding} (guessed; overrule with --encoding)",)
+    assert table.notes == (f"read as {encoding} (guessed; set `encoding` to overrule)",)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -121,6 +121,30 @@ def test_utf_with_its_mark_is_read_without_a_word(tmp_path: Path, encoding: str)
     table = SalesFile(file).read()
     assert (list(table.columns), set(table.columns["town"])) == (["town", "sqft", "price"], {"Málaga", "朝阳"})
     assert table.notes == ()
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["named", "marked"])
+@pytest.mark.parametrize("places", [["Zürich"], ["Zürich", "Zörich", "Zug\ufffd"]], ids=len)
+def test_bytes_that_are_not_valid_in_the_encoding_are_counted_by_line(
+    tmp_path: Path, mark: bytes, places: list[str]
+) -> None:
+    file = tmp_path / "sales.csv"
+    lines = [f"{place},{row}".encode("utf-8" if "\ufffd" in place else "cp1252") for row, place in enumerate(places)]
+    file.write_bytes(mark + b"\n".join([b"town,price", *lines]))
+    table = SalesFile(file, None if mark else "utf-8").read()
+    assert set(table.columns["town"]) == {"Z\ufffdrich", *places} - {"Zürich", "Zörich"}
+    count = "1 line has" if len(places) == 1 else "2 lines have"
+    assert table.notes == (f"{count} bytes that are not valid utf-8 (shown as \ufffd)",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1252", "euc-jp", "utf-32-be"])
+def test_invalid_bytes_of_any_named_encoding_are_counted(tmp_path: Path, encoding: str) -> None:
+    invalid = {"utf-16-le": b"\x00\xdc", "utf-32-be": b"\x00\x11\x00\x00"}.get(encoding, b"\x81")
+    file = tmp_path / "sales.csv"
+    file.write_bytes("town,price\nA".encode(encoding) + invalid + ",5\n".encode(encoding))
+    table = SalesFile(file, encoding).read()
+    assert table.columns["town"][0] == "A\ufffd"
+    assert table.notes == (f"1 line has bytes that are not valid {encoding.replace('-jp', '_jp')} (shown as \ufffd)",)
 
 
 @pytest.mark.parametrize("bom", [codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE])
@@ -153,6 +177,7 @@ def test_a_byte_that_no_encoding_explains_costs_its_cell_alone(tmp_path: Path) -
     file.write_bytes(b"price,size\n1,\x81\n2,3\n")
     table = SalesFile(file).read()
     assert (table.columns["size"], len(table.notes)) == (["\ufffd", "3"], 1)
+    assert table.notes[0].endswith("; 1 line has bytes that are not valid cp1252 (shown as \ufffd)")
 
 
 def test_names_that_two_encodings_read_alike_are_reported_as_windows_1252() -> None:

@@ -51,6 +51,9 @@ REFUSED = (
     XLSX,
     "nonsense",
     "text/csv, text/plain",
+    "text/csv; charset=foo",
+    "text/plain; charset=zip",
+    "text/csv; charset=",
 )
 NO_BODY = (
     *(None, "", FORM, "application/json", "text/plain", "application/octet-stream", "image/png"),

@@ -142,6 +142,13 @@ def test_what_could_not_be_read_again_is_not_written(version: ModelVersion) -> N
         to_json(version)
 
 
+def test_manifest_of_an_older_release_has_no_rejected_rows_and_no_notes() -> None:
+    version, _ = a_version()
+    document = json.loads(to_json(version))
+    del document["source"]["rejected"], document["source"]["notes"]
+    assert from_json(json.dumps(document)) == version
+
+
 def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -> None:
     version, _ = a_version()
     document = json.loads(to_json(version))

@@ -48,13 +48,28 @@ _MIN_BYTES = 2  # beyond ASCII: one alone is a letter in too many languages
 _MARGIN = 1.3  # a smaller one misreads more Catalan, a larger one more Croatian
 
 
+REPLACED = "\udcff"
+"""Stands for invalid bytes in decoded text: a lone surrogate, which no valid text has."""
+
+_MARK_INVALID = "housepredict.mark_invalid"
+codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # type: ignore[attr-defined]
+
+
 @frozen
 class TextEncoding:
-    """How to decode a file, and a note on what was guessed or damaged."""
+    """How to decode a file, and a note on what was guessed or damaged.
+
+    With the default for `errors`, decoded text has REPLACED for invalid bytes.
+    """
 
     codec: str
     note: str | None = None
-    errors: str = "strict"
+    errors: str = _MARK_INVALID
+
+    def describe_invalid(self, count: int, unit: str) -> str:
+        """Return the note on lines, or another unit of text, that have invalid bytes."""
+        have = f"1 {unit} has" if count == 1 else f"{count:,} {unit}s have"
+        return f"{have} bytes that are not valid {self.codec.removesuffix('-sig')} (shown as \ufffd)"
 
 
 def named(encoding: str) -> TextEncoding:
@@ -65,10 +80,10 @@ def named(encoding: str) -> TextEncoding:
     """
     codec = codecs.lookup(encoding)
     if codec.name in ("utf-8", "utf-8-sig"):
-        return TextEncoding("utf-8-sig", errors="replace")
+        return TextEncoding("utf-8-sig")
     if not codec._is_text_encoding:  # noqa: SLF001  # hex and zip are codecs, too
         raise LookupError(encoding)
-    return TextEncoding(codec.name, errors="replace")
+    return TextEncoding(codec.name)
 
 
 def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
@@ -86,7 +101,7 @@ def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
             head = piece
             for mark, codec in _BOMS.items():
                 if piece.startswith(mark):
-                    return TextEncoding(codec, errors="replace")
+                    return TextEncoding(codec)
         text = decoder.decode(piece)
         size += len(piece)
         controls += len(piece) - len(piece.translate(None, _CONTROL))
@@ -111,8 +126,8 @@ def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
 
 
 def _guessed(encoding: str) -> TextEncoding:
-    note = f"read as {encoding} (guessed; overrule with --encoding)"
-    return TextEncoding(codecs.lookup(encoding).name, note, errors="replace")
+    note = f"read as {encoding} (guessed; set `encoding` to overrule)"
+    return TextEncoding(codecs.lookup(encoding).name, note)
 
 
 def _choose(words: Sequence[bytes]) -> str:

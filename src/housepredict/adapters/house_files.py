@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from attrs import field, frozen
 
-from housepredict.adapters.arrow_columns import arrow_cells
+from housepredict.adapters.arrow_columns import ArrowRows, Decoder
 from housepredict.adapters.encodings import TextEncoding
 from housepredict.adapters.tables import TableFile, TextRows
 from housepredict.domain.cells import LAST_YEAR, certain_dates, is_missing, way_to_read
@@ -32,7 +31,7 @@ _Cells = Mapping[str, Sequence[Cell]]
 
 @frozen
 class HouseFile:
-    """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows, or a record batch of Arrow."""
+    """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows or ArrowRows."""
 
     path: Path = field(converter=Path)
     encoding: str | None = None
@@ -78,20 +77,21 @@ def _columns(names: Sequence[str], rows: Sequence[list[str]]) -> _Cells:
 
 def _parquet(file: TableFile, features: _Features, size: int) -> Houses:
     tally = _Tally(features)
-    with file.parquet() as (opened, names):
-        for batch in opened.iter_batches(_AT_ONCE):
-            tally.add(_arrow_columns(names, batch, features), batch.num_rows)
-    return Houses(names, tally.length, _parquet_rows(file, tally.reads(), size))
+    with file.parquet() as table:
+        for rows in table.batches(_AT_ONCE):
+            tally.add(_arrow_columns(table.names, rows, features), rows.batch.num_rows)
+    rows_of_file = _parquet_rows(file, table.decoders, tally.reads(), size)
+    return Houses(table.names, tally.length, rows_of_file, table.notes)
 
 
-def _parquet_rows(file: TableFile, reads: _Reads, size: int) -> Iterator[HouseRows]:
-    with file.translated(), file.parquet() as (opened, names):
-        for batch in opened.iter_batches(size):
-            yield HouseRows(list(_houses(_arrow_columns(names, batch, reads), reads, batch.num_rows)), batch)
+def _parquet_rows(file: TableFile, decoders: Mapping[str, Decoder], reads: _Reads, size: int) -> Iterator[HouseRows]:
+    with file.translated(), file.parquet(decoders) as table:
+        for rows in table.batches(size):
+            yield HouseRows(list(_houses(_arrow_columns(table.names, rows, reads), reads, rows.batch.num_rows)), rows)
 
 
-def _arrow_columns(names: Sequence[str], batch: Any, wanted: Mapping[str, object]) -> _Cells:
-    return {name: arrow_cells(column) for name, column in zip(names, batch.columns, strict=True) if name in wanted}
+def _arrow_columns(names: Sequence[str], rows: ArrowRows, wanted: Mapping[str, object]) -> _Cells:
+    return {name: rows.cells(position) for position, name in enumerate(names) if name in wanted}
 
 
 class _Tally:

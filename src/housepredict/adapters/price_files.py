@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from attrs import define, field
 
-from housepredict.adapters.arrow_columns import arrow_values
+from housepredict.adapters.arrow_columns import ArrowRows
 from housepredict.adapters.tables import TextRows
 from housepredict.adapters.whole_files import text_file, whole_file
 from housepredict.domain.errors import MissingExtra, UnreadableFile
@@ -48,7 +48,7 @@ class CsvPrices:
         if isinstance(rows.origin, TextRows):
             header, delimiter, cells = rows.origin.header, rows.origin.delimiter, rows.origin.rows
         else:
-            header, delimiter, cells = rows.origin.schema.names, ",", _written(rows.origin)
+            header, delimiter, cells = rows.origin.batch.schema.names, ",", _written(rows.origin)
         if self._writer is None:
             self._writer = csv.writer(self._stream, delimiter=delimiter)
             self._writer.writerow([*header, *PRICE_COLUMNS])
@@ -75,14 +75,16 @@ class ParquetPrices:
         if isinstance(origin, TextRows):
             columns = zip(*(_fitted(row, len(origin.header)) for row in origin.rows), strict=True)
             texts = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
-            origin = pa.RecordBatch.from_arrays(texts, names=list(origin.header))
+            batch = pa.RecordBatch.from_arrays(texts, names=list(origin.header))
+        else:
+            batch = origin.batch
         added = zip(*_said(rows, outcomes), strict=True)
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
         arrays = [pa.array(cells, type_) for cells, type_ in zip(added, types, strict=True)]
-        fields = [*origin.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
+        fields = [*batch.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
         # pandas keeps its index there
-        schema = pa.schema(fields, origin.schema.metadata)
-        self._waiting.append(pa.RecordBatch.from_arrays([*origin.columns, *arrays], schema=schema))
+        schema = pa.schema(fields, batch.schema.metadata)
+        self._waiting.append(pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema))
         self._rows += len(outcomes)
         if self._rows >= _GROUP:
             self.flush()
@@ -128,12 +130,11 @@ def _said(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)
 
 
-def _written(batch: Any) -> list[list[str]]:
+def _written(origin: ArrowRows) -> list[list[str]]:
     def text(cell: object) -> str:
         return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
 
-    rows = zip(*map(arrow_values, batch.columns), strict=True)
-    return [list(map(text, row)) for row in rows]
+    return [list(map(text, row)) for row in origin.rows()]
 
 
 def _fitted(row: Sequence[str], width: int) -> Sequence[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from housepredict.adapters.arrow_columns import arrow_cells
 from housepredict.adapters.tables import TableFile, quoted
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.sales import Cell, Extent, SalesTable
@@ -21,6 +20,7 @@ RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
 
 _CHUNK = 500  # rows that are turned into columns at once: so few that the garbage collector does not look at them
+_BATCH = 65_536  # rows of a Parquet file
 _REMEMBERED = 10_000  # different cells of a column
 
 _Columns = dict[str, list[Cell]]
@@ -63,7 +63,7 @@ class SalesFile:
         with file.translated():
             with self.path.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            columns, notes = (_parquet(file), ()) if file.is_parquet() else _csv(file, rejected)
+            columns, notes = _parquet(file) if file.is_parquet() else _csv(file, rejected)
         table = SalesTable(columns, digest, rejected, notes=tuple(notes))
         if not len(table):
             fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
@@ -79,9 +79,10 @@ def _csv(file: TableFile, rejected: Counter[str]) -> tuple[_Columns, Sequence[st
         return columns, table.notes
 
 
-def _parquet(file: TableFile) -> _Columns:
-    with file.parquet() as (opened, names):
-        return _columns(names, (list(map(arrow_cells, batch.columns)) for batch in opened.iter_batches()))
+def _parquet(file: TableFile) -> tuple[_Columns, Sequence[str]]:
+    with file.parquet() as table:
+        positions = range(len(table.names))
+        return _columns(table.names, (list(map(rows.cells, positions)) for rows in table.batches(_BATCH))), table.notes
 
 
 def _chunks(rows: Iterator[list[str]]) -> Iterator[_Chunk]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
+from housepredict.adapters.arrow_columns import Decoder, ParquetTable, decoders_of
 from housepredict.adapters.delimited import (
     BLANKS,
     RaggedRows,
@@ -26,7 +27,7 @@ from housepredict.adapters.delimited import (
     named_delimiter,
     rows_of,
 )
-from housepredict.adapters.encodings import TextEncoding, detect, named
+from housepredict.adapters.encodings import REPLACED, TextEncoding, detect, named
 from housepredict.domain.errors import MissingExtra, UnreadableFile
 from housepredict.domain.sales import Extent
 from housepredict.domain.texts import tidy
@@ -38,6 +39,29 @@ _SHOWN = 100  # characters of a header in a message
 _SHOWN_LINES = 3
 
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
+
+
+@define
+class InvalidLines:
+    """Counts the lines of a text with bytes that are not valid in its encoding, and shows these as U+FFFD."""
+
+    encoding: TextEncoding
+    count: int = 0
+
+    def replaced(self, lines: Iterable[str]) -> Iterator[str]:
+        """Return the lines, with U+FFFD for REPLACED."""
+        for line in lines:
+            if REPLACED in line:
+                self.count += 1
+                yield line.replace(REPLACED, "\ufffd")
+            else:
+                yield line
+
+    @property
+    def note(self) -> str:
+        """The note on the encoding, complete once all lines are read; empty if there is nothing to say."""
+        invalid = self.encoding.describe_invalid(self.count, "line") if self.count else None
+        return "; ".join(filter(None, [self.encoding.note, invalid]))
 
 
 @frozen
@@ -55,12 +79,12 @@ class Text:
     rows: Iterator[list[str]]
     ragged: RaggedRows
     _source: Rows
-    _encoding: TextEncoding
+    _invalid: InvalidLines
 
     @property
     def notes(self) -> Sequence[str]:
         """What was decided or repaired to read it."""
-        notes = [self._encoding.note] if self._encoding.note else []
+        notes = [self._invalid.note] if self._invalid.note else []
         if lines := self._source.repaired:
             notes.append(f"{_counted(lines, 'row')} with quotes that don't pair up, read without them")
         if lines := self._source.emptied:
@@ -133,13 +157,17 @@ class TableFile:
         except (UnreadableFile, ImportError, ValueError):
             return None
 
+    def named_encoding(self) -> TextEncoding | None:
+        """The encoding that was named, if any."""
+        try:
+            return None if self.encoding is None else named(self.encoding)
+        except LookupError as error:
+            raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+
     def text_encoding(self) -> TextEncoding:
         """How its text is to be decoded: as it was said, or else as it looks."""
-        if self.encoding is not None:
-            try:
-                return named(self.encoding)
-            except LookupError as error:
-                raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+        if encoding := self.named_encoding():
+            return encoding
         with self._opener()(self.path, "rb") as stream:
             encoding = detect(iter(lambda: stream.read(_PIECE), b""))
         if encoding is None:
@@ -149,7 +177,8 @@ class TableFile:
     @contextmanager
     def text(self, encoding: TextEncoding) -> Iterator[Text]:
         """The table in a CSV file, without the last columns if they have neither a name nor any text."""
-        with self._rows(encoding) as found:
+        invalid = InvalidLines(encoding)
+        with self._rows(invalid) as found:
             header = next(found, None)
             if header is None:
                 raise self.refused("is empty")
@@ -167,25 +196,30 @@ class TableFile:
             numbered = chain(first, ((found.line, row) for row in found))
             delimiter = "," if found.delimiter == BLANKS else found.delimiter
             rows = _without(beyond, numbered, ragged)
-            yield Text(header, self._names(header), delimiter, rows, ragged, found, encoding)
+            yield Text(header, self._names(header), delimiter, rows, ragged, found, invalid)
 
     def _has_text_in(self, columns: slice, encoding: TextEncoding) -> bool:
-        with self._rows(encoding) as rows:
+        with self._rows(InvalidLines(encoding)) as rows:
             return any(any(map(str.strip, row[columns])) for row in rows)
 
     @contextmanager
-    def _rows(self, encoding: TextEncoding) -> Iterator[Rows]:
+    def _rows(self, invalid: InvalidLines) -> Iterator[Rows]:
         """All rows with any text, the header first."""
+        encoding = invalid.encoding
         stream = self._opener()(self.path, "rt", encoding=encoding.codec, errors=encoding.errors, newline="")
         with stream:
             try:
-                yield rows_of(stream)
+                yield rows_of(invalid.replaced(stream))
             except UnicodeError as error:
                 raise self.refused(f"is no text in {encoding.codec} ({error}): say which encoding it has") from error
 
     @contextmanager
-    def parquet(self) -> Iterator[tuple[Any, Sequence[str]]]:
-        """A pyarrow.parquet.ParquetFile, and what its columns are called here. Raises MissingExtra without pyarrow."""
+    def parquet(self, decoders: Mapping[str, Decoder] | None = None) -> Iterator[ParquetTable]:
+        """The table in a Parquet file. Raises MissingExtra without pyarrow.
+
+        Args:
+            decoders: those of the table, if it was opened before. They are found by reading its columns of text.
+        """
         try:
             import pyarrow as pa
             from pyarrow.parquet import ParquetFile
@@ -193,7 +227,11 @@ class TableFile:
             raise MissingExtra.named("parquet", "Reading Parquet files") from error
         try:
             with ParquetFile(self.path) as file:
-                yield file, self._names(file.schema_arrow.names)
+                names = self._names(file.schema_arrow.names)
+                notes: Sequence[str] = ()
+                if decoders is None:
+                    decoders, notes = decoders_of(file, self.named_encoding())
+                yield ParquetTable(names, decoders, notes, file)
         except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
             raise self.refused(f"is no Parquet file that can be read ({error}): write it anew, or as CSV") from error
 

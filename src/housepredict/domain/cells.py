@@ -110,6 +110,16 @@ def dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
     return _each(present, _dates(present, last_year))
 
 
+def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
+    """Return the distinct two-digit years of a column of dates; none if the years have four digits."""
+    counts = _counts(_date_text, present)
+    formats = dict(zip(_day_formats(LAST_YEAR), _DATE_FORMATS, strict=True))
+    best = _fullest(list(formats), counts)
+    if not formats[best].endswith("%y"):
+        return frozenset()
+    return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
+
+
 def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
     """As `dates`, but no text is a date where formats that read equally many cells see different days in one."""
     counts = _counts(_date_text, present)

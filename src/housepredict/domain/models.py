@@ -110,13 +110,17 @@ class TrainingSource:
 
     `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
     if none were asked for: without a file either, the sales are synthetic. `read_on` is the latest date that a sale
-    could have at the training; None for a version of an older release, which did not store it.
+    could have at the training; None for a version of an older release, which did not store it. `rejected` counts the
+    rejected rows by reason, and `notes` are the notes on how the file was read; both are empty in a version of an older
+    release.
     """
 
     location: str | None
     digest: str
     recorded: int | None = None
     read_on: date | None = None
+    rejected: Mapping[str, int] = field(factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from difflib import get_close_matches
+from functools import partial
 
 from attrs import evolve, field, frozen
 
-from housepredict.domain.cells import LAST_YEAR, is_missing
+from housepredict.domain.cells import is_missing, present_in, two_digit_years
+from housepredict.domain.centuries import last_year_of
 from housepredict.domain.columns import Column, read_column, read_prices, words_of
 from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
@@ -72,9 +75,9 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         kinds[options.sale_date] = Kind.DATE
     if table.schema:
         kinds |= {feature.name: feature.kind for feature in table.schema.features}
-    last_year = table.read_on.year if table.read_on else LAST_YEAR
+    read_cells = partial(read, read_on=table.read_on)
     columns = {
-        name: read_prices(name, cells) if name == price_name else read(name, cells, kinds.get(name), last_year)
+        name: read_prices(name, cells) if name == price_name else read_cells(name, cells, kinds.get(name))
         for name, cells in table.columns.items()
     }
     if table.schema:
@@ -82,11 +85,18 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     price = columns[price_name]
     if options.sale_date:
         _check_dates(columns[options.sale_date], table.columns[options.sale_date])
-    read_alone = columns | {name: read(name, table.columns[name], None, last_year) for name in options.kinds}
+    read_alone = columns | {name: read_cells(name, table.columns[name], None) for name in options.kinds}
     months = find_sale_months(read_alone)
     sale_date = columns[options.sale_date] if options.sale_date else find_sale_date(columns, options.exclude)
     if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
         columns[months.date.name] = sale_date = months.date
+    if sale_date and table.read_on and (days := sorted(map(str, sale_date.distinct))):
+        near = date.fromisoformat(days[len(days) // 2]).year
+        columns |= {
+            name: _with_century(column, table.columns[name], table.read_on, near)
+            for name, column in columns.items()
+            if column is not sale_date
+        }
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
     # what tells houses apart depends on no option, and so neither does the split of the sales
     accepted = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
@@ -180,13 +190,23 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
     )  # fmt: skip
 
 
-def read(name: str, cells: Sequence[Cell], kind: Kind | None, last_year: int = LAST_YEAR) -> Column:
+def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | None = None) -> Column:
     """Read a column as the kind given, or as the kind that its cells and its name say."""
-    column = read_column(name, cells, kind, last_year)
+    column = read_column(name, cells, kind)
+    if read_on:
+        column = _with_century(column, cells, read_on)
     is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
     if not is_code or is_identifier(column):
         return column
     return evolve(read_column(name, cells, Kind.CATEGORY), why="the name says that the numbers are no quantities")
+
+
+def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: int | None = None) -> Column:
+    """Return the column with the century of its two-digit years; see last_year_of."""
+    years = two_digit_years(present_in(cells)) if column.kind is Kind.DATE else ()
+    if not years:
+        return column
+    return evolve(read_column(column.name, cells, Kind.DATE, last_year_of(years, read_on.year, near)), why=column.why)
 
 
 def _decide(

@@ -53,9 +53,7 @@ def training_document(training: Training) -> dict[str, Any]:
         "reasons": training.verdict.reasons,
         "comparison": asdict(training.verdict.comparison) if training.verdict.comparison else None,
         "decisions": [asdict(each) for each in training.sales.decisions],
-        "rejected_rows": dict(training.sales.rejected),
         "unreadable_cells": dict(training.sales.unreadable),
-        "notes": training.sales.notes,
     }
 
 

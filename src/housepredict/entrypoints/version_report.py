@@ -106,6 +106,8 @@ def model_document(version: ModelVersion, promoted: str | None) -> dict[str, Any
         "source": version.source.location,
         "synthetic": version.source.synthetic,
         "recorded": version.source.recorded,
+        "rejected_rows": dict(version.source.rejected),
+        "notes": version.source.notes,
         "valuation_date": version.valuation_date.isoformat() if version.valuation_date else None,
         "reproducible": version.irreproducible is None,
         "irreproducible": version.irreproducible,

@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.core import NOT_SET
 
 _NO_LATER = "2025-01-01"
 _HOUSES = "size,bedrooms,age\n2500,3,10\n900,1,0\n"
 _INPUTS = (("size", "FP64", [2500.0, 900.0]), ("bedrooms", "INT64", [3, 1]), ("age", "FP32", [10, 0.0]))
 _TENSORS = [{"name": name, "datatype": datatype, "shape": [2], "data": data} for name, datatype, data in _INPUTS]
+_ENCODINGS = ("utf-8", "cp1250", "gb18030")
 
 # What is trained on: no request of these tests comes so far that it is read.
 _AS_THEY_ARE = ("application/gzip", "application/x-gzip", "application/vnd.apache.parquet")
@@ -37,8 +39,10 @@ def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         case.headers["Idempotency-Key"] = str(uuid4())  # a key is new, and no explanation is kept for it
     if isinstance(types := (case.query or {}).get("type"), list):
         case.query["type"] = list({each.rpartition("=")[0]: each for each in types}.values())  # one for a column
+    if "encoding" in (case.query or {}):
+        case.query["encoding"] = _ENCODINGS[len(case.query["encoding"]) % len(_ENCODINGS)]  # names that Python knows
     if _trains_again(case):
-        case.query = {}  # an empty object is no file of sales, which the parameters describe
+        case.query = {}  # the parameters describe a file of sales
     if "{version}" in case.path:
         case.path_parameters["version"] = _in_service(case)  # and not the one before it
     _fill(case)
@@ -63,8 +67,8 @@ def _fill(case: Any) -> None:
 
 
 def _trains_again(case: Any) -> bool:
-    """Whether it is an empty object that is sent to train."""
-    return (case.path, case.media_type) == ("/train", "application/json")
+    """Return whether a request to train has no body, or an empty object."""
+    return case.path == "/train" and (case.body is NOT_SET or case.media_type == "application/json")
 
 
 def _in_service(case: Any) -> str:

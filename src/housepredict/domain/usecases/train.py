@@ -106,7 +106,9 @@ class Train:
             self._require_room(source, options)
             table = evolve(source.read(), read_on=latest_day(self._clock.now()))
             sales = prepare(table, options)
-            origin = TrainingSource(source.location, table.digest, table.recorded, table.read_on)
+            origin = TrainingSource(
+                source.location, table.digest, table.recorded, table.read_on, sales.rejected, sales.notes
+            )
             if origin.synthetic and options.algorithm is Algorithm.AUTO:
                 options = evolve(options, algorithm=Algorithm.LINEAR)
             fitted = self._trainer.fit(sales.schema, sales.training, options, run.progress)

@@ -70,16 +70,31 @@ def is_csv(headers: Headers) -> bool:
 
 def charset_of(headers: Headers) -> str | None:
     """The encoding other than UTF-8 that a CSV body is said to be in, as Python calls it."""
+    try:
+        name = encoding(_content_type(headers).get_content_charset())
+    except ValueError:
+        return None
+    return None if name == "utf-8" else name
+
+
+def unknown_charset_of(headers: Headers) -> str | None:
+    """Return the charset of a body of text, as the header has it, if Python knows no such encoding."""
+    content_type = _content_type(headers)
+    charset = content_type.get_param("charset")
+    try:
+        encoding(content_type.get_content_charset())
+    except ValueError:
+        return None if charset is None else str(charset)
+    return None
+
+
+def _content_type(headers: Headers) -> Message:
+    """Return a message with the type of the body, without one unless the body is text."""
     message = Message()
     named = media_type(headers)
     is_text = named in CSV_TYPES or named.startswith("text/")
     message["content-type"] = headers.get("content-type", "") if is_text else ""
-    charset = message.get_content_charset()
-    try:
-        name = encoding(charset)
-    except ValueError:
-        return None
-    return None if name == "utf-8" else name
+    return message
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:

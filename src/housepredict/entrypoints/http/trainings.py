@@ -107,6 +107,8 @@ def _made(application: Application, job: Job) -> Response:
             "model_version": version.name,
             "promoted": outcome.promoted,
             "reasons": outcome.reasons,
+            "rejected_rows": dict(version.source.rejected),
+            "notes": version.source.notes,
             "intervals": intervals_document(version.intervals),
             "evaluation": evaluation_document(version.evaluation),
         }

@@ -27,7 +27,14 @@ from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import from_sales, given, invalid_query
-from housepredict.entrypoints.http.requests import CSV_TYPES, is_nothing, media_type, too_large, too_late
+from housepredict.entrypoints.http.requests import (
+    CSV_TYPES,
+    is_nothing,
+    media_type,
+    too_large,
+    too_late,
+    unknown_charset_of,
+)
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_process import TrainingRequest
 
@@ -112,6 +119,9 @@ def require_type(request: Request, *, reads_parquet: bool) -> None:
     if named and named not in TYPES:
         workbook = "spreadsheet" in named or "ms-excel" in named
         why = _WORKBOOK if workbook else _WHY.get(named, "This Content-Type is not supported.")
+        raise _unsupported(request, why, reads_parquet=reads_parquet)
+    if (charset := unknown_charset_of(request.headers)) is not None:
+        why = f"The charset {charset!r} is unknown: name an encoding, such as utf-8, cp1252 or gb18030, or none."
         raise _unsupported(request, why, reads_parquet=reads_parquet)
     if coding != "identity" and (named in _PACKED or coding not in ("gzip", "x-gzip")):
         raise _unsupported(request, "This Content-Encoding is not supported.", reads_parquet=reads_parquet)

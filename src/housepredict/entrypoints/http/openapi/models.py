@@ -63,6 +63,8 @@ _WHOLE_FEATURE: Json = {
     "usual": _RANGE,
     "rare": list_of(TEXT),
 }
+REJECTED_ROWS = about(by_name(COUNT), "How many rows of the sales were rejected, by reason.")
+NOTES = about(list_of(TEXT), "How the file of sales was read: what was guessed or repaired.")
 _GENERATION = about({"type": ["integer", "null"]}, "Grows with each promotion.")
 _MODEL: Json = {
     "model_version": TEXT,
@@ -71,6 +73,8 @@ _MODEL: Json = {
     "algorithm": _ALGORITHMS,
     "synthetic": about(FLAG, "Whether the sales that it learned from were made up."),
     "recorded": about(nullable(COUNT), "How many of them came back of houses that were estimated."),
+    "rejected_rows": REJECTED_ROWS,
+    "notes": NOTES,
     "valuation_date": about(nullable(DATE), "The date that estimates are for where a house does not say."),
     "reproducible": FLAG,
     "irreproducible": about(nullable(TEXT), "Why the same sales may make another version."),

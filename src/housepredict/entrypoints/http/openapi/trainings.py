@@ -9,6 +9,7 @@ from housepredict.domain.models import Algorithm, Effort
 from housepredict.domain.options import MAX_SECONDS, MAX_SEED
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.trainings import TrainingState
+from housepredict.entrypoints.http.openapi.models import NOTES, REJECTED_ROWS
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
@@ -61,6 +62,8 @@ SCHEMAS: Mapping[str, Json] = {
             "model_version": TEXT,
             "promoted": FLAG,
             "reasons": list_of(TEXT),
+            "rejected_rows": REJECTED_ROWS,
+            "notes": NOTES,
             "intervals": nullable(ref("IntervalChoice")),
             "evaluation": ref("Evaluation"),
         }
@@ -84,7 +87,7 @@ _LINKS: Json = {
 
 
 ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
-"""Some that CSV may be in: more than these are read."""
+"""Examples of encodings that CSV may be in."""
 
 
 def _one_of(kind: type[Algorithm | Effort | PromotionPolicy]) -> Json:
@@ -127,7 +130,7 @@ OPERATIONS: Mapping[str, Operation] = {
             query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
             query(
                 "encoding",
-                {"type": "string", "examples": ["cp1250"], "enum": ENCODINGS},
+                {"type": "string", "examples": ENCODINGS},
                 "The encoding of CSV: any that Python knows; told by its bytes if not given.",
             ),
             query("promote", _one_of(PromotionPolicy), "When the new version is to serve."),
