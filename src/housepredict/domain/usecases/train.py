@@ -139,7 +139,10 @@ class Train:
         """
         location, encoding = version.source.location, version.options.encoding
         with_recorded = None if version.source.recorded is None else version.options
-        source = self._sources(location, with_recorded, encoding)
+        if encoding is not None:
+            source = self._sources(location, with_recorded, encoding)
+        else:
+            source = self._sources(location, with_recorded) if with_recorded else self._sources(location)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
 
     def _require_room(self, source: SalesSource, options: TrainingOptions) -> None:
