@@ -89,7 +89,7 @@ class Rows:
         return delimiters >= _TELLING_DELIMITERS and all(len(cells) in widths for cells in within)
 
     def _repaired(self) -> list[str]:
-        """The first line that was taken: a quote that nobody closed may have run on through many, to any other."""
+        """The first line that was taken: an unclosed quote may have run on through many, to any other."""
         first, *rest = self._taken
         self._pending.extendleft(reversed(rest))
         self._reader = self._strict()

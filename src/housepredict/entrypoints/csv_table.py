@@ -36,7 +36,7 @@ def table_of_csv(content: bytes) -> tuple[Sequence[str], Sequence[Sequence[str]]
     # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
     lines = list(io.StringIO(text, newline=""))
     first = next((line for line in lines if line.strip()), "")
-    # strict: otherwise a quote that nobody closed would swallow the rows after it
+    # strict: otherwise an unclosed quote would swallow the rows after it
     reader = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
     try:
         rows = [row for line in reader if (row := [tidy(cell) for cell in line]) not in ([], [""])]
