@@ -37,7 +37,7 @@ test: check ## check everything, test everything, report coverage
 check: .venv/.dev .venv/.project ## lint, formatting, types, the direction of imports, and the Dockerfile
 	$(bin)/ruff check
 	$(bin)/ruff format --check
-	$(bin)/mypy $(wildcard src tests benchmarks container)
+	$(bin)/mypy $(wildcard src tests benchmarks campaign container)
 	MYPYPATH=kubernetes/test $(bin)/mypy kubernetes
 	$(bin)/lint-imports
 	$(bin)/hadolint container/Dockerfile
@@ -74,6 +74,10 @@ lock: build/uv/bin/uv ## make requirements/*.lock again, keeping what still fits
 # --universal: one lock for every platform. fewest: and one version for every Python, so that all run what was tested.
 compile = build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --annotation-style line --custom-compile-command "make lock" $(ARGS)
+
+.PHONY: campaign
+campaign: .venv/.dev .venv/.project ## attack the storage of estimates, two hours; ARGS=--quick, ARGS="--only kills"
+	$(bin)/python -m campaign $(ARGS)
 
 .PHONY: bench
 bench: build/bench/.bench .venv/.project ## measure the service beside others, half an hour; ARGS=--quick, ARGS=--profile

@@ -1,0 +1,8 @@
+"""The attacks, in the order of the report."""
+
+from __future__ import annotations
+
+from campaign.attacks import kills
+from campaign.trials import Attack
+
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK,)

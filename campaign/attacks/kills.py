@@ -1,0 +1,104 @@
+"""SIGKILL at random moments under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from attrs import frozen
+
+from campaign import postgres
+from campaign.clients import Clients, Mix
+from campaign.postgres import Cluster
+from campaign.services import Service, pause
+from campaign.trials import Attack, Trial
+from tests.postgres_servers import free_port
+
+_DATABASE = "campaign"
+
+
+@frozen
+class _System:
+    cluster: Cluster
+    service: Service
+
+    def kill_service(self) -> None:
+        """The whole service at once: the supervisor and its workers."""
+        os.killpg(self.service.pid, signal.SIGKILL)
+        self.service.kill()
+        self.service.start()
+
+    def kill_supervisor(self) -> None:
+        """Its workers have to end by themselves before another can serve at their port."""
+        self.service.kill()
+        self.service.start()
+
+    def kill_worker(self, choose: Callable[[list[int]], int]) -> None:
+        os.kill(choose(self.service.workers()), signal.SIGKILL)
+
+    def kill_backend(self, choose: Callable[[list[int]], int]) -> None:
+        """PostgreSQL then ends all connections, and recovers."""
+        os.kill(choose(self.cluster.backends(_DATABASE)), signal.SIGKILL)
+
+    def kill_postmaster(self) -> None:
+        self.cluster.stop("immediate")
+        self.cluster.start()
+
+
+def run(trial: Trial) -> None:
+    """Kill something again and again, each time once estimates flow again."""
+    with postgres.running() as cluster, trial.history() as history:
+        cluster.create_database(_DATABASE)
+        service = Service(
+            trial.folder / "service",
+            free_port(),
+            {"HOUSEPREDICT_DATABASE_URL": cluster.url(_DATABASE), "HOUSEPREDICT_WORKERS": "2"},
+        )
+        system = _System(cluster, service)
+        clients = Clients([service], history, trial.random, Mix())
+        service.start()
+        try:
+            service.wait_until_ready()
+            with clients.asking():
+                for _ in range(trial.units):
+                    clients.wait_for(trial.random.randint(300, 500))
+                    _strike(trial, system)
+                    clients.wait_for(1)
+            service.wait_until_caught_up()
+            assert service.stop() == 0
+        finally:
+            service.destroy()
+        trial.check(history, cluster.stored(_DATABASE))
+
+
+def _strike(trial: Trial, system: _System) -> None:
+    victims: dict[str, Callable[[], None]] = {
+        "service": system.kill_service,
+        "supervisor": system.kill_supervisor,
+        "postmaster": system.kill_postmaster,
+        "backend": lambda: system.kill_backend(trial.random.choice),
+    }
+    if system.service.workers():
+        victims["worker"] = lambda: system.kill_worker(trial.random.choice)
+    victim = trial.random.choice(sorted(victims))
+    pause(trial.random.random() * 0.05)  # anywhere between two answers
+    began = time.monotonic()
+    victims[victim]()
+    system.service.wait_until_ready(restart=True)
+    trial.took(f"until ready after the {victim} was killed", time.monotonic() - began)
+    trial.counts[f"kills of the {victim}"] += 1
+
+
+ATTACK = Attack(
+    name="kills",
+    title="SIGKILL at random moments under load: service, worker, supervisor, PostgreSQL's backends and postmaster",
+    unit="kills",
+    full=300,
+    quick=5,
+    each=20,
+    must_hold="none lost, none twice, ready again within 5 s (95th percentile)",
+    run=run,
+    p95=5.0,
+)

