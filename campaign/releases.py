@@ -73,13 +73,13 @@ def previous() -> Release:
     return install(PREVIOUS, "the previous release")
 
 
-def install(commit: str, name: str) -> Release:
+def install(commit: str, name: str, folder: Path | None = None) -> Release:
     """A release of a commit, with the requirements that it locks. Raises Unavailable.
 
     What is installed here serves if it is what the commit locks; else the commit gets a virtual environment.
     """
     commit = _resolve(commit)
-    folder = FOLDER / commit
+    folder = folder or FOLDER / commit
     python = _environment(commit)
     wheel = next(folder.glob("*.whl"), None) or build(commit, folder)
     site = folder / "site"
