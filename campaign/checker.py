@@ -35,7 +35,7 @@ class Rule(StrEnum):
 class Violation:
     """A rule that was broken, and by which operation or record."""
 
-    rule: Rule
+    rule: StrEnum
     by: object
 
 

@@ -166,7 +166,7 @@ class _Client:
             self.close()
             self._turn += 1
         done = Operation(
-            action, service.name, began, time.monotonic(), status, answer=_kept(action, status, answer), **more
+            action, service.name, began, time.monotonic(), status, answer=as_noted(action, status, answer), **more
         )
         self._all.note(done)
         if status == 503:
@@ -174,8 +174,11 @@ class _Client:
         return done
 
 
-def _kept(action: Action, status: int | None, answer: Any) -> Any:
-    """As much of an answer as the checker looks at."""
+def as_noted(action: Action, status: int | None, answer: Any) -> Any:
+    """As much of an answer as the checkers look at."""
+    if action in (Action.RECORD, Action.SALE):
+        is_one = status in (200, 201, 202)
+        return {name: answer[name] for name in ("id", "price") if name in answer} if is_one else None
     if status != 200:
         return None
     if action is Action.LIST:

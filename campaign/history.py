@@ -21,6 +21,8 @@ class Action(StrEnum):
     FIND = "find"
     LIST = "list"
     ERASE = "erase"
+    RECORD = "record a sale"
+    SALE = "read a sale"
 
 
 @frozen
@@ -44,7 +46,9 @@ class Operation:
     key: str | None = None
     """The idempotency key."""
     id: str | None = None
-    """The prediction to find or to erase; for a list, the newest page of all if None."""
+    """The prediction to find or to erase, or of the sale; for a list, the newest page of all if None."""
+    price: float | None = None
+    """The price of a sale to record, another one for each sale. Requests with one idempotency key have the same."""
     answer: Any = None
     """What came with status 200: the document, for a list its ids, or None if the list said that it was incomplete."""
 

@@ -61,13 +61,20 @@ class Trial:
         with History.written(self.folder / "history.jsonl") as history:
             yield history
 
-    def check(self, history: History, stored: Sequence[Stored], *, steady_clock: bool = True) -> None:
-        """Count what the history holds. Raises Broken with the first violations."""
+    def check(
+        self,
+        history: History,
+        stored: Sequence[Stored],
+        *,
+        steady_clock: bool = True,
+        others: Sequence[Violation] = (),
+    ) -> None:
+        """Count what the history holds. Raises Broken with the first violations, and with those that others found."""
         (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(each)) + "\n" for each in stored))
         for each in history.operations:
             self.counts[f"{each.action}: {'no answer' if each.status is None else each.status}"] += 1
         self.counts["stored"] += len(stored)
-        if violations := check(history.operations, stored, steady_clock=steady_clock):
+        if violations := [*others, *check(history.operations, stored, steady_clock=steady_clock)]:
             raise Broken(_told(violations))
 
 
