@@ -147,9 +147,25 @@ def send(
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
     """The status and the document of one request. Raises OSError, or HTTPException where the answer is cut off."""
+    begin(connection, method, path, document, headers)
+    return finish(connection)
+
+
+def begin(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    document: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Send one request, and return when all of it is sent. Raises OSError."""
     body = None if document is None else json.dumps(document).encode()
     kind = {"Content-Type": "application/json"} if body else {}
     connection.request(method, path, body, {**kind, **(headers or {})})
+
+
+def finish(connection: http.client.HTTPConnection) -> tuple[int, Any]:
+    """The status and the document of the request that was sent. Raises OSError or HTTPException."""
     answer = connection.getresponse()
     content = answer.read()
     return answer.status, json.loads(content) if content else None
