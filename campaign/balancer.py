@@ -189,7 +189,7 @@ class _Client:
         rest = 1 - sum(kinds.values())
         [kind] = self._random.choices([*kinds, self._plain], [*kinds.values(), rest])
         kind()
-        pause(0.02)
+        pause(0.03)
 
     def close(self) -> None:
         for each in self._connections.values():
@@ -269,7 +269,7 @@ class _Client:
         for gone in [name for name in self._connections if name not in names]:
             self._connections.pop(gone).close()
         if not ready:
-            pause(0.02)
+            pause(0.03)
             return None
         service, until = self._random.choice(ready)
         connection = self._connection(service)

@@ -223,16 +223,19 @@ def _alone(ours: _Run, random: Random, units: int) -> _Kept:
 def _roll(fleet: _Fleet, *, has_outages: bool) -> None:
     """Replace each service by this release, then by the previous one; in between, the releases are mixed.
 
-    In one step of each direction one of the releases trains meanwhile; in another one the database may be away.
+    In one step of each direction one of the releases trains meanwhile; in another one the database may be away. For a
+    single service each direction has one step, and one of them a training.
     """
     random, previous = fleet.random, fleet.run.previous
-    trainers = random.sample([THIS, previous], 2)
+    trainers: list[Release | None] = random.sample([THIS, previous], 2)
+    if len(fleet.services) == 1:
+        trainers[random.randrange(2)] = None
     for release, trainer in zip((THIS, previous), trainers, strict=True):
         services = random.sample(fleet.services, len(fleet.services))
         # a service needs a version to start with while the database is away
         trains_at = 0 if fleet.promoted is None else random.randrange(len(services))
         for number, service in enumerate(services):
-            if number == trains_at:
+            if trainer and number == trains_at:
                 with ThreadPoolExecutor(1) as pool:
                     training = pool.submit(_soon, random.random(), partial(fleet.train, trainer))
                     fleet.replace(service, release)
@@ -242,7 +245,7 @@ def _roll(fleet: _Fleet, *, has_outages: bool) -> None:
             else:
                 fleet.replace(service, release)
             fleet.see_versions()
-            fleet.clients.wait_for(random.randint(50, 150))
+            fleet.clients.wait_for(random.randint(20, 60))
 
 
 def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> None:
@@ -251,7 +254,7 @@ def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> Non
     assert cluster
     with fleet.clients.outages.one():
         cluster.stop(random.choice(["fast", "immediate"]))
-        fleet.clients.wait_for(random.randint(30, 150))
+        fleet.clients.wait_for(random.randint(20, 60))
         if fleet.counts["outages of PostgreSQL"] and random.random() < 0.3:
             with ThreadPoolExecutor(1) as pool:
                 start = pool.submit(_soon, random.random() * 2 * DRAIN, cluster.start)
@@ -259,7 +262,7 @@ def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> Non
                 start.result()
         else:
             fleet.replace(service, release)
-            fleet.clients.wait_for(random.randint(30, 150))
+            fleet.clients.wait_for(random.randint(20, 60))
             cluster.start()
             fleet.counts[f"spools filled by {before.name}, drained by {release.name}"] += 1
         for each in fleet.services:
