@@ -34,7 +34,7 @@ def seen(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

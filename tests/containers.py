@@ -58,7 +58,7 @@ def base_is_missing() -> str | None:
     done = subprocess.run(["docker", "image", "inspect", BASE], check=False, capture_output=True, text=True)
     if done.returncode:
         done = subprocess.run(
-            ["docker", "pull", "--quiet", BASE], check=False, capture_output=True, text=True, timeout=300
+            ["docker", "pull", "--quiet", BASE], check=False, capture_output=True, text=True, timeout=600
         )
     return done.stderr.strip() if done.returncode else None
 
@@ -112,7 +112,7 @@ def put_into(volume: str, version: ModelVersion, artefact: Artefact) -> None:
     # as the image's own user, whom the volume is given to
     mounted = ("--volume", f"{volume}:/var/lib/housepredict", "--entrypoint", "tar", "housepredict-test:serving")
     command = ["docker", "run", "--rm", "--interactive", *mounted, "--extract", "--no-same-owner"]
-    subprocess.run(command, input=packed.getvalue(), check=True, timeout=60)
+    subprocess.run(command, input=packed.getvalue(), check=True, timeout=600)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def test_what_is_in_the_lab_is_answered_and_kept_in_the_database(composed: Compo
 def test_only_who_has_the_token_trains_and_what_was_trained_outlives_the_service(composed: Composed) -> None:
     assert httpx2.post(f"{composed.url}/train").status_code == 401
     bearer = {"Authorization": f"Bearer {composed.token}"}
-    trained = httpx2.post(f"{composed.url}/train", headers=bearer, timeout=120).json()
+    trained = httpx2.post(f"{composed.url}/train", headers=bearer, timeout=600).json()
     assert (trained["message"], trained["promoted"]) == ("Model retrained successfully", True)
     given = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
     assert given["model_version"] == trained["model_version"]

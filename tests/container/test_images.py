@@ -82,7 +82,7 @@ def test_an_image_is_no_larger_than_it_has_to_be(target: str, images: dict[str, 
 
 def test_who_only_serves_says_what_trains() -> None:
     with confined("serving") as service:
-        answer = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=60)
+        answer = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=600)
         assert answer.status_code == 501
         assert "a container image that has it" in answer.json()["detail"]
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
@@ -91,7 +91,7 @@ def test_who_only_serves_says_what_trains() -> None:
 def test_a_model_and_estimates_outlive_the_container(volume: str) -> None:
     with confined("service", volume) as service:
         assert httpx2.post(f"{service.url}/train").status_code == 401
-        trained = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=120).json()
+        trained = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=600).json()
         assert (trained["message"], trained["promoted"]) == ("Model retrained successfully", True)
         given = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
         assert service.stop() == 0
@@ -107,7 +107,7 @@ def test_sales_that_are_too_many_for_its_memory_are_refused_and_it_goes_on() -> 
     with confined("service") as service:
         content = gzip.compress(b"price,size,rooms,age\n" + b"300000,2000,3,10\n" * 1_000_000)
         headers = BEARER | {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
-        answer = httpx2.post(f"{service.url}/train", content=content, headers=headers, timeout=60)
+        answer = httpx2.post(f"{service.url}/train", content=content, headers=headers, timeout=600)
         assert answer.status_code == 409, answer.text
         assert "Training on 1,000,000 rows of 4 columns takes about" in answer.json()["detail"]
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
@@ -119,7 +119,7 @@ def test_boosted_trees_are_explained_in_the_least_memory(volume: str) -> None:
     put_into(volume, made.version, made.artefact)
     with confined("serving", volume) as service:
         for _ in range(3):
-            answer = httpx2.post(f"{service.url}/predict?explain=true", json=made.houses[:10], timeout=60)
+            answer = httpx2.post(f"{service.url}/predict?explain=true", json=made.houses[:10], timeout=600)
             assert answer.status_code == 200, answer.text
             predictions = answer.json()["predictions"]
             assert [each["prediction"] for each in predictions] == pytest.approx(made.prices[:10])

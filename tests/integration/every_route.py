@@ -35,7 +35,7 @@ class _Client:
     def ask(self, method: str, route: str, status: int = 200, query: str = "", /, **options: Any) -> httpx2.Response:
         """Ask at a route, whose parameters are among the options by their names in braces."""
         path = re.sub(r"\{\w+\}", lambda name: str(options.pop(name[0])), route)
-        answer = self.client.request(method, path + query, timeout=120, **options)
+        answer = self.client.request(method, path + query, timeout=600, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
         self.asked.add((route, method))
         return answer

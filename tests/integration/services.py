@@ -97,7 +97,7 @@ def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         env=environment(**variables),
-        timeout=60,
+        timeout=600,
     )
     assert "Traceback" not in ended.stderr
     return ended

@@ -33,7 +33,7 @@ def in_a_process(work):
 
 def run(script: str, *arguments: object) -> str:
     command = [sys.executable, "-c", WRITER + script, *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
 
 
 def assert_whole(store: DirectoryModels) -> bool:

@@ -55,6 +55,6 @@ def test_requests_of_all_kinds_are_answered_as_the_document_says(service: Servic
         text=True,
         cwd=tmp_path,
         env=environment(SCHEMATHESIS_HOOKS=str(FOLDER / "hooks.py")),
-        timeout=300,
+        timeout=600,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -211,7 +211,7 @@ def test_a_token_of_the_environment_is_asked_for(tmp_path: Path) -> None:
 
 def test_trained_anew_the_demonstration_is_the_same_model_and_stays_in_service(tmp_path: Path) -> None:
     with running(tmp_path, "--demo") as service:
-        trained = httpx2.post(f"{service.url}/train", timeout=120)
+        trained = httpx2.post(f"{service.url}/train", timeout=600)
         assert trained.status_code == 200, trained.text
         assert trained.json()["message"] == "Model retrained successfully"
         answer = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()

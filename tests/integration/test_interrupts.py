@@ -73,7 +73,7 @@ def interrupted(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=folder,
         env=environment(**variables),
     ) as process:  # fmt: skip
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=600)
     eventually(lambda: not living(process.pid))
     return Ended(process.returncode, err, data)
 
@@ -233,7 +233,7 @@ sys.exit(main())
 def test_interrupt_that_somebody_drops_comes_again(way: str) -> None:
     script = SWALLOWING.replace("WAY", way)
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment(), check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, env=environment(), check=False
     )
     assert (ended.returncode, ended.stderr) == (130, "")
 

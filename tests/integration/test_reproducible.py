@@ -34,7 +34,7 @@ def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tu
     """The artefact's files, and the manifest without what tells one training from another: its name and its time."""
     command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
     subprocess.run(
-        command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=300
+        command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=600
     )
     files = {path.name: path.read_bytes() for path in folder.glob("models/versions/*/*")}
     manifest = json.loads(files.pop("manifest.json"))

@@ -46,7 +46,7 @@ def price(service: Service) -> tuple[str, float]:
 
 def eventually(ask: Callable[[], T | None]) -> T:
     """What is said once it is something."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (said := ask()):
         assert time.monotonic() < deadline, "it never was"
     return said

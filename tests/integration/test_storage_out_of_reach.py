@@ -91,7 +91,7 @@ from housepredict.__main__ import main
 sys.exit(main())
 """
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean | variables, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean | variables, timeout=600
     )
 
 

@@ -99,7 +99,7 @@ class Trainer:
 
 
 def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -> httpx2.Response:
-    return httpx2.post(f"{service.url}/train?{query}", content=content, headers=CSV | headers, timeout=120)
+    return httpx2.post(f"{service.url}/train?{query}", content=content, headers=CSV | headers, timeout=600)
 
 
 def trainer_of(pid: int) -> int:
@@ -149,7 +149,7 @@ def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: 
         (kept,) = uploads(tmp_path)
         assert kept.endswith(".csv")
         assert (tmp_path / "data" / "uploads" / kept).stat().st_mode & 0o777 == 0o600
-        again = httpx2.post(f"{service.url}/train", timeout=120).json()
+        again = httpx2.post(f"{service.url}/train", timeout=600).json()
         assert again["promoted"] is False
         assert "identical" in again["reasons"][0]
         listed = httpx2.get(f"{service.url}/trainings").json()["trainings"]
@@ -237,7 +237,7 @@ def test_a_trainer_that_is_killed_leaves_nothing_but_the_word_that_it_failed(tmp
         assert in_service(service) == first
         assert versions(tmp_path) == [first]
         eventually(lambda: len(uploads(tmp_path)) == 1)
-        assert httpx2.post(f"{service.url}/train", timeout=120).status_code == 200
+        assert httpx2.post(f"{service.url}/train", timeout=600).status_code == 200
 
 
 def test_a_training_is_cancelled_however_long_it_is_at_one_step(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def exchange(service: Service, *parts: bytes, shut: bool = False, before: bytes = b"") -> bytes:
     """What is answered to the parts of a request, the second of which waits for `before`."""
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port), timeout=120) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=600) as connection:
         answer = b""
         for each in parts:
             connection.sendall(each)

@@ -40,7 +40,7 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
         sold, told = rows[TRAINED:], list[dict[str, Any]]()
         for start in range(0, ESTIMATED, A_REQUEST):
             houses = [house(row) for row in sold[start : start + A_REQUEST]]
-            answer = httpx2.post(f"{service.url}/predict", json=houses, timeout=60)
+            answer = httpx2.post(f"{service.url}/predict", json=houses, timeout=600)
             assert answer.status_code == 200, answer.text
             told += answer.json()["predictions"]
         assert {each["model_version"] for each in told} == {first["model_version"]}
@@ -51,11 +51,11 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
             pairs = zip(told[start : start + A_REQUEST], sold[start : start + A_REQUEST], strict=True)
             lines = ["prediction,price,date", *(f"{each['id']},{row['price']},{day}" for each, row in pairs)]
             answer = httpx2.post(
-                f"{service.url}/sales", content="\n".join(lines), headers={"Content-Type": "text/csv"}, timeout=60
+                f"{service.url}/sales", content="\n".join(lines), headers={"Content-Type": "text/csv"}, timeout=600
             )
             assert (answer.status_code, answer.json()["unmatched"]) == (201, 0), answer.text
 
-        measured = httpx2.get(f"{service.url}/accuracy", timeout=60).json()
+        measured = httpx2.get(f"{service.url}/accuracy", timeout=600).json()
         schema = DirectoryModels(tmp_path / "data" / "models").get(first["model_version"])[0].schema
         valued = [
             Valued(
