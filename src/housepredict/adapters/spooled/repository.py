@@ -24,7 +24,7 @@ from housepredict.adapters.spooled.emptying import empty
 from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
 from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
 from housepredict.adapters.spooled.straight import Straight
-from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
 
@@ -105,6 +105,23 @@ class SpooledPredictions:
             with self._turn:
                 self._lose(fault)
                 self._spool.append(predictions)
+
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch behind, and not in the spool; see AppendsShared. Only what is refused for good goes there, to
+        be set aside.
+        """
+        if self._behind is None:
+            raise RepositoryUnavailable(f"predictions cannot be stored: {self._reason()}")
+        try:
+            self._behind.append(predictions)
+        except RefusedPredictions:
+            self.append(predictions)
+        except RepositoryUnavailable as fault:
+            with self._turn:
+                self._lose(fault)
+            raise
+        else:
+            self._recover()
 
     def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
         """Begin to record a batch behind; None where it has to be appended, to the spool or after a wait."""
@@ -235,8 +252,7 @@ class SpooledPredictions:
     def _complete(self, ask: Callable[[ClosableRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
-            reason = self._fault or "the database has not answered yet"
-            raise RepositoryUnavailable(f"predictions cannot be looked for: {reason}")
+            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._reason()}")
         try:
             return ask(self._behind)
         except SpoolUnavailable:
@@ -275,6 +291,15 @@ class SpooledPredictions:
                 pruned += self._spool.prune(before, limit - pruned)
                 pruned += behind.prune(before, limit - pruned)
             return pruned
+
+    def _reason(self) -> object:
+        return self._fault or "the database has not answered yet"
+
+    def _recover(self) -> None:
+        """What is behind has taken a batch that did not wait in the spool."""
+        if self._fault:
+            self._fault = None
+            self._wake.set()  # what waits need not wait for the end of a pause
 
     def _lose(self, fault: RepositoryUnavailable) -> None:
         """Called under the lock, so that no pass that ends now takes the fault for mended."""
