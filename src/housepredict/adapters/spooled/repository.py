@@ -138,17 +138,25 @@ class SpooledPredictions:
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
+        return self.recent_and_backlog(limit, before)[0]
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        """As `recent`; what is behind may be back, and the spool empty, by the time that `backlog` is asked."""
 
         def read(repository: PredictionRepository) -> Sequence[Prediction]:
             return repository.recent(limit, before)
 
+        reason = None
         try:
             found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
         except SpoolUnavailable:
             raise
-        except RepositoryUnavailable:
-            found = _by_id(read(self._spool))
-        return [found[each] for each in sorted(found, reverse=True)[:limit]]
+        except RepositoryUnavailable as error:
+            found, reason = _by_id(read(self._spool)), str(error)
+        backlog = self.backlog()
+        return [found[each] for each in sorted(found, reverse=True)[:limit]], evolve(
+            backlog, reason=backlog.reason or reason
+        )
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out.

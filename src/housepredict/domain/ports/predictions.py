@@ -142,3 +142,10 @@ class Backlogged(Protocol):
 
     def backlog(self) -> Backlog:
         """What has not got through. Raises RepositoryUnavailable."""
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        """The newest predictions as `recent` reads them, and the backlog at that time.
+
+        A page that lacks what the repository behind holds comes with the reason in its backlog. Asked afterwards,
+        `backlog` may know of none any more.
+        """
