@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.attacks import cuts, kills
+from campaign.attacks import cuts, keys, kills
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK, cuts.ATTACK)
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK, cuts.ATTACK, keys.ATTACK)
