@@ -154,7 +154,7 @@ def run(trial: Trial) -> None:
                 assert status == 200, document
                 with clients.asking():
                     while len(clients.sent) < trial.units:
-                        clients.wait_for(trial.random.randint(100, 300))
+                        clients.wait_for(trial.random.randint(50, 150))
                         _disturb(trial, services, relay)
                 for each in services:
                     each.wait_until_caught_up()
@@ -172,7 +172,7 @@ def run(trial: Trial) -> None:
 
 def _disturb(trial: Trial, services: list[Service], relay: CuttingRelay) -> None:
     victim = trial.random.choice(services)
-    match trial.random.choice(("service", "worker", "key", "estimate")):
+    match trial.random.choice(("service", "worker", *2 * ("key", "estimate"))):
         case "worker" if workers := victim.workers():
             _kill_worker(victim, trial.random.choice(workers))
             trial.counts["kills of a worker"] += 1
