@@ -30,7 +30,8 @@ class Operation:
     """A request and its answer.
 
     Each estimate asks for a house with a number of its own, so that a stored record shows which request made it, also
-    where the request got no answer. Requests with one idempotency key ask for the same house.
+    where the request got no answer. Requests with one idempotency key ask for the same house, unless an attack misuses
+    a key for two houses, one of which has to be refused.
     """
 
     action: Action

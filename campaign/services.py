@@ -55,6 +55,9 @@ class Service:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(each) for each in children.read_text().split()]
 
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the process. Does not wait until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)

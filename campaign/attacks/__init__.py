@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.attacks import kills, upgrades
+from campaign.attacks import cuts, keys, kills, upgrades
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK, upgrades.ATTACK)
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK, cuts.ATTACK, keys.ATTACK, upgrades.ATTACK)

@@ -19,7 +19,7 @@ class Relay:
     connect: Callable[[], socket.socket]
     _listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)), init=False)
     _passing: Event = field(factory=Event, init=False)
-    _ends: list[socket.socket] = field(factory=list, init=False)
+    _ends: set[socket.socket] = field(factory=set, init=False)
 
     @classmethod
     def before(cls, conninfo: str) -> Self:
@@ -45,7 +45,7 @@ class Relay:
             self.thaw()
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-            for end in self._ends:
+            for end in list(self._ends):
                 with suppress(OSError):  # most are closed at the other side
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
@@ -62,10 +62,25 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = self.connect()
-            self._ends += [client, server]
-            Thread(target=self._to_server, args=(client, server), daemon=True).start()
-            Thread(target=self._to_client, args=(server, client), daemon=True).start()
+            try:
+                server = self.connect()
+            except OSError:
+                client.close()  # as a server that is away refuses it
+                continue
+            for end in (client, server):
+                if end.family != socket.AF_UNIX:  # else small messages wait for each other, 40 ms each time
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._ends |= {client, server}
+            Thread(target=self._pass_both_ways, args=(client, server), daemon=True).start()
+
+    def _pass_both_ways(self, client: socket.socket, server: socket.socket) -> None:
+        answers = Thread(target=self._to_client, args=(server, client), daemon=True)
+        answers.start()
+        self._to_server(client, server)
+        answers.join()
+        for end in (client, server):  # else a client that reconnects a thousand times uses up all files
+            self._ends.discard(end)
+            end.close()
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         self._pass_on(client, server)

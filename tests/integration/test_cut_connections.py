@@ -78,6 +78,6 @@ def test_a_service_whose_connection_is_cut_answers_as_ever(
         rows = stored(postgres)
         load.compare_with(rows)
         assert rows == sorted(rows), "another order"
-        assert [COMMITTED in each for each in relay.answers] == [False, True, False]
+        assert [COMMITTED in each for each in relay.answers] == [where is Cut.AFTER_COMMIT for where in Cut]
         assert set(load.statuses) == {200}
         assert not load.unanswered

@@ -20,6 +20,7 @@ from tests.integration.services import (
     answer_to,
     asked,
     failing,
+    finished,
     get,
     post,
     read_answer,
@@ -104,6 +105,18 @@ def test_what_keeps_them_from_starting_is_told_once_and_ends_the_service(tmp_pat
     code, line = failing("--port", "0", "--workers", "3", "--data-dir", str(tmp_path / "data"))
     assert code == 5
     assert "data" in line
+
+
+def test_worker_killed_before_it_is_ready_is_logged_and_ends_the_service() -> None:
+    killed = """
+import os, signal, socket, sys
+from housepredict.entrypoints.workers import Supervisor
+sys.exit(Supervisor(2, socket.socket(), lambda _: os.kill(os.getpid(), signal.SIGKILL)).run(print))
+"""
+    ended = finished("-c", killed)
+    assert ended.returncode == 1
+    assert "signal 9 killed worker" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_that_they_cannot_share_memory_is_told_with_all_else_that_is_wrong(tmp_path: Path) -> None:

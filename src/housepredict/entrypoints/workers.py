@@ -115,7 +115,9 @@ class Supervisor:
         while self._began:
             worker, status = os.wait()
             if self._began.pop(worker, None) is not None:
-                codes.append(os.waitstatus_to_exitcode(status))
+                codes.append(code := os.waitstatus_to_exitcode(status))
+                if len(codes) == 1 and code < 0 and not told:  # it could not say anything itself
+                    _log.error("signal %d killed worker %d before it was ready; the service stops", -code, worker)
             self._stop(signal.SIGTERM, None)
         return 0 if told else max(codes[0], 1)
 

@@ -24,7 +24,7 @@ from housepredict.adapters.spooled.emptying import empty
 from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
 from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
 from housepredict.adapters.spooled.straight import Straight
-from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
+from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
 
@@ -106,6 +106,23 @@ class SpooledPredictions:
                 self._lose(fault)
                 self._spool.append(predictions)
 
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        """Record a batch behind, and not in the spool; see AppendsShared. Only what is refused for good goes there, to
+        be set aside.
+        """
+        if self._behind is None:
+            raise RepositoryUnavailable(f"predictions cannot be stored: {self._reason()}")
+        try:
+            self._behind.append(predictions)
+        except RefusedPredictions:
+            self.append(predictions)
+        except RepositoryUnavailable as fault:
+            with self._turn:
+                self._lose(fault)
+            raise
+        else:
+            self._recover()
+
     def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
         """Begin to record a batch behind; None where it has to be appended, to the spool or after a wait."""
         if not self._turn.acquire(blocking=False):
@@ -121,17 +138,25 @@ class SpooledPredictions:
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
+        return self.recent_and_backlog(limit, before)[0]
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        """As `recent`; what is behind may be back, and the spool empty, by the time that `backlog` is asked."""
 
         def read(repository: PredictionRepository) -> Sequence[Prediction]:
             return repository.recent(limit, before)
 
+        reason = None
         try:
             found = self._complete(lambda behind: self._spooled(behind, read) | _by_id(read(behind)))
         except SpoolUnavailable:
             raise
-        except RepositoryUnavailable:
-            found = _by_id(read(self._spool))
-        return [found[each] for each in sorted(found, reverse=True)[:limit]]
+        except RepositoryUnavailable as error:
+            found, reason = _by_id(read(self._spool)), str(error)
+        backlog = self.backlog()
+        return [found[each] for each in sorted(found, reverse=True)[:limit]], evolve(
+            backlog, reason=backlog.reason or reason
+        )
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """The predictions with these ids, in the order of their ids; those that are not known are left out.
@@ -235,8 +260,7 @@ class SpooledPredictions:
     def _complete(self, ask: Callable[[ClosableRepository], T]) -> T:
         """What the repository behind says to what the spool alone cannot answer. Raises RepositoryUnavailable."""
         if self._behind is None or self._fault:
-            reason = self._fault or "the database has not answered yet"
-            raise RepositoryUnavailable(f"predictions cannot be looked for: {reason}")
+            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._reason()}")
         try:
             return ask(self._behind)
         except SpoolUnavailable:
@@ -275,6 +299,15 @@ class SpooledPredictions:
                 pruned += self._spool.prune(before, limit - pruned)
                 pruned += behind.prune(before, limit - pruned)
             return pruned
+
+    def _reason(self) -> object:
+        return self._fault or "the database has not answered yet"
+
+    def _recover(self) -> None:
+        """What is behind has taken a batch that did not wait in the spool."""
+        if self._fault:
+            self._fault = None
+            self._wake.set()  # what waits need not wait for the end of a pause
 
     def _lose(self, fault: RepositoryUnavailable) -> None:
         """Called under the lock, so that no pass that ends now takes the fault for mended."""

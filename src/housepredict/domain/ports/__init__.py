@@ -8,6 +8,7 @@ from housepredict.domain.ports.keys import PredictionKeys
 from housepredict.domain.ports.models import ModelStore
 from housepredict.domain.ports.predictions import (
     Appending,
+    AppendsShared,
     Backlog,
     Backlogged,
     BeginsAppends,
@@ -33,6 +34,7 @@ from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
     "Appending",
+    "AppendsShared",
     "Backlog",
     "Backlogged",
     "BeginsAppends",

@@ -91,6 +91,20 @@ class BeginsAppends(Protocol):
 
 
 @runtime_checkable
+class AppendsShared(Protocol):
+    """A PredictionRepository whose `append` may store a batch where other processes do not find it yet."""
+
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        """Store a batch as `append` does, where every process finds it when this returns.
+
+        For predictions whose ids other processes may store as well: the first batch counts for all of them.
+
+        Raises:
+            RepositoryUnavailable: if the database cannot be reached. It may have stored the batch nevertheless.
+        """
+
+
+@runtime_checkable
 class TakenOver(Protocol):
     """A repository that has taken over the predictions of the tutorial's service, which numbered them."""
 
@@ -128,3 +142,10 @@ class Backlogged(Protocol):
 
     def backlog(self) -> Backlog:
         """What has not got through. Raises RepositoryUnavailable."""
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        """The newest predictions as `recent` reads them, and the backlog at that time.
+
+        A page that lacks what the repository behind holds comes with the reason in its backlog. Asked afterwards,
+        `backlog` may know of none any more.
+        """

@@ -13,7 +13,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Clock, InService, PredictionRepository, PredictorSource
+from housepredict.domain.ports import Backlog, Backlogged, Clock, InService, PredictionRepository, PredictorSource
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 DEMONSTRATION = Caveat(
@@ -119,6 +119,12 @@ class Predict:
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; see PredictionRepository."""
         return self._predictions.recent(limit, before)
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
+        """The same, and what they may lack; None where predictions wait nowhere. See Backlogged."""
+        if isinstance(self._predictions, Backlogged):
+            return self._predictions.recent_and_backlog(limit, before)
+        return self.recent(limit, before), None
 
 
 def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:

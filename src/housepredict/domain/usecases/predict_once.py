@@ -9,7 +9,7 @@ from attrs import define, field
 from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import PredictionKeys
+from housepredict.domain.ports import AppendsShared, PredictionKeys
 from housepredict.domain.usecases.predict import Predict, estimate
 
 
@@ -40,9 +40,16 @@ class PredictOnce(Predict):
         estimates = estimate(serving, self.check(serving, read()))
         now = self._clock.now()
         ids = self._keys.reserve(delivery, self._ids.take(len(estimates), now))
-        self._predictions.append([Prediction(id_, now, each) for id_, each in zip(ids, estimates, strict=True)])
+        self._append([Prediction(id_, now, each) for id_, each in zip(ids, estimates, strict=True)])
         # somebody else's may have been recorded first, and what was erased is ignored
         found = self._predictions.find(ids)
         if len(found) < len(ids):
             raise ErasedPredictions
         return found
+
+    def _append(self, predictions: Sequence[Prediction]) -> None:
+        # in a spool it would answer here, while another replica stores and answers something else for the same id
+        if isinstance(self._predictions, AppendsShared):
+            self._predictions.append_shared(predictions)
+        else:
+            self._predictions.append(predictions)

@@ -143,13 +143,13 @@ def ready(request: Request) -> Response:
 def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
-    found = application_of(request).predict.recent(limit, before)
+    found, backlog = application_of(request).predict.recent_and_backlog(limit, before)
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
         return response(csv_of(found), request.headers, CSV, headers)
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
-    if backlog := application_of(request).backlog():
+    if backlog:
         document["behind"] = backlog_document(backlog)
     return response(encoded(document), request.headers, "application/json", headers)
 

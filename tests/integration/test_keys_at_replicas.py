@@ -1,0 +1,95 @@
+"""Two replicas with spools of their own are asked with one idempotency key, while one of them is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.spooled.repository import SpooledPredictions
+from housepredict.domain.deliveries import Delivery
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.entrypoints.bootstrap import Application
+from tests.doubles import a_batch
+from tests.http_service import LAB_HOUSE, application, lab_version
+from tests.integration.spools import SOON, Behind, spooled
+
+DELIVERY = Delivery("deed-4711", "0" * 64)
+
+
+@frozen
+class Replica:
+    """An application, its spool, and its way to the database."""
+
+    application: Application
+    predictions: SpooledPredictions
+    way: Behind
+
+    def ask(self) -> tuple[str, float, str]:
+        (answer,) = self.application.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
+        return str(answer.id), answer.price, answer.estimate.model_version
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
+    """Two with one database, of which the second serves another model version already."""
+    keys, ways = InMemoryKeys(), (Behind(), Behind())
+    ways[1]._by_id = ways[0]._by_id
+    with ExitStack() as stack:
+        made = []
+        for name, way in zip(("one", "two"), ways, strict=True):
+            predictions = stack.enter_context(spooled(tmp_path / f"{name}.sqlite", way))
+            assert predictions.drained(SOON)
+            replica = application(lab_version(name))
+            replica.predictions, replica.prediction_keys = predictions, keys
+            made.append(Replica(replica, predictions, way))
+        yield made[0], made[1]
+
+
+def test_replica_cut_off_after_it_stored_a_key_answers_as_the_other_one(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    one.way.down = True
+    with pytest.raises(RepositoryUnavailable):
+        one.ask()
+    assert one.predictions.backlog().waiting == 0
+    answer = two.ask()
+    one.way.down = False
+    assert one.predictions.drained(SOON)
+    assert one.ask() == two.ask() == answer
+    assert answer[-1] == "two"
+
+
+def test_replica_cut_off_after_the_commit_answers_as_the_other_one(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    one.way.unsure = True
+    with pytest.raises(RepositoryUnavailable):
+        one.ask()
+    assert two.ask()[-1] == "one"
+    assert one.predictions.drained(SOON)
+    assert one.ask() == two.ask()
+
+
+def test_replica_that_drains_its_spool_answers_a_key_from_the_database(replicas: tuple[Replica, Replica]) -> None:
+    one, two = replicas
+    with one.predictions._spool.emptying():  # so that it cannot drain yet
+        one.way.down = True
+        one.predictions.append(a_batch(1))
+        one.way.down = False
+        answer = one.ask()
+        assert one.predictions.backlog().waiting == 1
+        assert two.ask() == answer
+    assert one.predictions.drained(SOON)
+
+
+def test_estimate_that_the_database_refuses_is_set_aside_and_answered(replicas: tuple[Replica, Replica]) -> None:
+    one, _ = replicas
+    (poison,) = a_batch(1)
+    one.way.refused.add(poison.id)
+    one.predictions.append_shared([poison])
+    assert one.predictions.drained(SOON)
+    assert one.predictions.backlog().set_aside == 1
+    assert list(one.predictions.find([poison.id])) == [poison]

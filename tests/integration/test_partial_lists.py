@@ -1,0 +1,53 @@
+"""Lists of predictions that are read while the database is away, which comes back before the list is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from attrs import define, field
+
+from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.domain.estimates import Prediction
+from tests.doubles import a_batch
+from tests.http_service import application, lab_version, served
+from tests.integration.spools import SOON, Behind, spooled
+
+
+@define
+class Overtaken(SqliteSpool):
+    """A spool that is drained while somebody reads it."""
+
+    meanwhile: Callable[[], object] | None = field(default=None, init=False)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        found = super().recent(limit, before)
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return found
+
+
+def test_list_without_what_the_database_holds_says_so_although_the_database_is_back(tmp_path: Path) -> None:
+    stored, waiting = a_batch(2)
+    way, made = Behind(), application(lab_version())
+    with spooled(tmp_path / "spool.sqlite", way, Overtaken) as predictions:
+        assert predictions.drained(SOON)
+        predictions.append([stored])
+        way.down = True
+        predictions.append([waiting])
+
+        def come_back() -> None:
+            way.down = False
+            assert predictions.drained(SOON)
+
+        predictions._spool._spool.meanwhile = come_back  # type: ignore[attr-defined]
+        made.predictions = predictions
+        with served(made) as client:
+            partial = client.get("/predictions").json()
+            complete = client.get("/predictions").json()
+    assert [each["id"] for each in partial["predictions"]] == [str(waiting.id)]
+    assert partial["behind"]["database"] == "unavailable"
+    assert [each["id"] for each in complete["predictions"]] == [str(waiting.id), str(stored.id)]
+    assert "behind" not in complete
