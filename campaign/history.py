@@ -21,6 +21,9 @@ class Action(StrEnum):
     FIND = "find"
     LIST = "list"
     ERASE = "erase"
+    PRUNE = "prune"
+    CUT_OFF = "cut off"
+    """Nobody asked: the service may not have reached its database from `began` to `ended`."""
 
 
 @frozen
@@ -44,9 +47,13 @@ class Operation:
     key: str | None = None
     """The idempotency key."""
     id: str | None = None
-    """The prediction to find or to erase; for a list, the newest page of all if None."""
+    """The prediction to find or to erase; the first one that is to stay, to prune."""
     answer: Any = None
-    """What came with status 200: the document, for a list its ids, or None if the list said that it was incomplete."""
+    """What came with status 200: the document, for a list its ids."""
+    limit: int | None = None
+    """Of a list of the newest: the most that were asked for."""
+    partial: bool = False
+    """Whether a list said that it was incomplete."""
 
 
 @frozen

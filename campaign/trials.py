@@ -19,7 +19,7 @@ import attrs
 from attrs import define, field, frozen
 
 from campaign.checker import Violation, check
-from campaign.history import History, Stored
+from campaign.history import Action, History, Stored
 
 SOURCES = ("src", "requirements/service.lock")
 """What decides how the product behaves: results count for one state of these."""
@@ -65,10 +65,12 @@ class Trial:
         """Count what the history holds. Raises Broken with the first violations."""
         (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(each)) + "\n" for each in stored))
         for each in history.operations:
+            if each.action is Action.CUT_OFF:
+                continue
             self.counts[f"{each.action}: {'no answer' if each.status is None else each.status}"] += 1
         self.counts["stored"] += len(stored)
         if violations := check(history.operations, stored, steady_clock=steady_clock):
-            raise Broken(_told(violations))
+            raise Broken(summary(violations))
 
 
 @frozen
@@ -194,10 +196,11 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _told(violations: Sequence[Violation]) -> str:
+def summary(violations: Sequence[Violation]) -> str:
+    """The number of violations of each rule, and the first of each."""
     rules = Counter(each.rule for each in violations)
-    summary = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
+    numbers = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
     first: dict[Any, Violation] = {}
     for each in violations:
         first.setdefault(each.rule, each)
-    return "\n".join([summary, *(f"{each.rule.name}: {each.by}" for each in first.values())])
+    return "\n".join([numbers, *(f"{each.rule.name}: {each.by}" for each in first.values())])
