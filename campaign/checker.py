@@ -156,13 +156,15 @@ def _of_answers(facts: _Facts) -> Iterator[tuple[Rule, object]]:
             elif not facts.may_be_gone(id_):
                 yield Rule.LOST, each
     for first, *others in facts.answers.values():
-        # a key is pruned with its estimate, and may be used anew
         pruned = min((each.began for each in facts.prunings_of(first.answer["id"])), default=inf)
         yield from ((Rule.UNEQUAL, each) for each in others if each.answer != first.answer and each.ended < pruned)
 
 
 def _of_records(facts: _Facts) -> Iterator[tuple[Rule, object]]:
-    often = Counter(each.house for each in facts.stored)
+    # a key that was pruned may be used anew, before the estimate is gone that it had
+    pruned = {each.id for each in facts.stored if any(facts.prunings_of(each.id))}
+    renewed = {each.house for id_, each in facts.acknowledged.items() if any(facts.prunings_of(id_))}
+    often = Counter(each.house for each in facts.stored if each.id not in pruned)
     ids = Counter(each.id for each in facts.stored)
     for each in facts.stored:
         statuses = facts.statuses.get(each.house)
@@ -172,7 +174,7 @@ def _of_records(facts: _Facts) -> Iterator[tuple[Rule, object]]:
             yield Rule.TWICE, each
         elif all(map(_is_refused, statuses)):
             yield Rule.DENIED, each
-        elif 200 in statuses and each.id not in facts.acknowledged:
+        elif 200 in statuses and each.id not in facts.acknowledged and not (each.id in pruned or each.house in renewed):
             yield Rule.TWICE, each  # the acknowledged record is lost as well, or was erased
         if any(removal.status == 204 for removal in facts.removals(each.id)):
             yield Rule.ERASED, each
