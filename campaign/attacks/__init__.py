@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.attacks import fakes, kills
+from campaign.attacks import erasures, fakes, kills
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK, fakes.ATTACK)
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK, erasures.ATTACK, fakes.ATTACK)

@@ -19,8 +19,8 @@ from housepredict.domain.errors import ErasedPredictions
 from housepredict.domain.identifiers import first_id_at, next_id
 from housepredict.testing.drawn_sales import new_delivery
 from tests.doubles import a_batch
+from tests.erasure_worlds import AFTER_ALL
 from tests.integration.spools import SOON
-from tests.integration.test_erasure_interleavings import AFTER_ALL
 from tests.integration.test_postgres_migrations import insert_as_before
 
 
