@@ -105,6 +105,10 @@ class _Reordering(_Whole):
         newest: Sequence[Prediction] = self._whole.recent(limit, before)
         return newest[::-1]
 
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        newest, backlog = self._whole.recent_and_backlog(limit, before)
+        return newest[::-1], backlog
+
 
 class _Unerasing(_Whole):
     """Confirms erasures, and erases nothing."""

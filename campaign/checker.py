@@ -190,7 +190,7 @@ def _of_reads(facts: _Facts) -> Iterator[tuple[Rule, object]]:
             elif read.status == 200:
                 if facts.must_be_gone(read.id, read):
                     yield Rule.ERASED, read
-                if read.answer["id"] != read.id or (made and read.answer != made.answer):
+                if made and any(read.answer[name] != made.answer[name] for name in read.answer.keys() & made.answer):
                     yield Rule.CHANGED, read
 
 

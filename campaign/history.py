@@ -92,3 +92,8 @@ class History:
 def read_history(path: Path) -> list[Operation]:
     """The operations that a run left behind, to check them again."""
     return [Operation(**{"status": None, **json.loads(line)}) for line in path.read_text().splitlines()]
+
+
+def read_stored(path: Path) -> list[Stored]:
+    """The records that a run found in the end."""
+    return [Stored(**json.loads(line)) for line in path.read_text().splitlines()]

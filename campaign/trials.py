@@ -130,8 +130,15 @@ class Results:
         with self._path(result.attack).open("a") as file:
             file.write(json.dumps(attrs.asdict(result)) + "\n")
 
-    def forget(self, attack: str) -> None:
-        self._path(attack).unlink(missing_ok=True)
+    def fitting(self, attack: str, sizes: Sequence[int]) -> list[Result]:
+        """The trials that ended and have these sizes. Others are of an attack that was changed, and are dropped."""
+        known = self.of(attack)
+        fitting = [each for each in known if each.number < len(sizes) and each.units == sizes[each.number]]
+        if len(fitting) < len(known):
+            self._path(attack).unlink()
+            for each in fitting:
+                self.add(each)
+        return fitting
 
     def _path(self, attack: str) -> Path:
         return self.folder / f"{attack}.jsonl"
@@ -141,8 +148,9 @@ def run_attack(
     attack: Attack, seed: str, results: Results, failures: Path, say: Callable[[str], None], *, quick: bool
 ) -> bool:
     """Run the trials that have not passed yet. Returns whether no trial failed."""
-    passed = {each.number for each in results.of(attack.name) if not each.failure and not each.unavailable}
     sizes = attack.sizes(quick=quick)
+    known = results.fitting(attack.name, sizes)
+    passed = {each.number for each in known if not each.failure and not each.unavailable}
     good = True
     for number, units in enumerate(sizes):
         if number in passed:

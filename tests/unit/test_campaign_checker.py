@@ -328,3 +328,37 @@ def test_ids_may_go_back_with_the_clock() -> None:
     ]
     assert {each.rule for each in check(history, stored)} == {Rule.ORDER}
     assert check(history, stored, steady_clock=False) == []
+
+
+def test_a_page_misses_one_beyond_an_estimate_that_was_answered_later() -> None:
+    first, keyed, missed = (Stored(id_at(number, 1), number, 100.0, "1") for number in range(1, 4))
+    history = [
+        Operation(Action.ESTIMATE, "a", 1, 1.5, 200, house=1, answer=answer_of(first)),
+        Operation(Action.ESTIMATE, "a", 2, 2.5, None, house=2, key="key"),
+        Operation(Action.ESTIMATE, "a", 3, 3.5, 200, house=3, answer=answer_of(missed)),
+        Operation(Action.LIST, "a", 4, 4.5, 200, answer=[first.id], limit=1),
+        Operation(Action.ESTIMATE, "a", 5, 5.5, 200, house=2, key="key", answer=answer_of(keyed)),
+    ]
+    assert [each.rule for each in check(history, [first, keyed, missed])] == [Rule.LATE]
+
+
+def test_a_key_that_was_pruned_may_be_used_anew() -> None:
+    first, second = Stored(id_at(1, 1), 1, 100.0, "1"), Stored(id_at(5, 2), 1, 100.0, "1")
+    history = [
+        Operation(Action.ESTIMATE, "a", 1, 2, 200, house=1, key="key", answer=answer_of(first)),
+        Operation(Action.PRUNE, "pruner", 3, 4, 204, id=id_at(2, 0)),
+        Operation(Action.ESTIMATE, "a", 5, 6, 200, house=1, key="key", answer=answer_of(second)),
+    ]
+    assert check(history, [second]) == []
+    assert {each.rule for each in check([history[0], history[2]], [second])} == {Rule.LOST, Rule.UNEQUAL}
+
+
+def test_a_key_may_have_two_estimates_where_pruning_was_cut_off() -> None:
+    first, second = Stored(id_at(1, 1), 1, 100.0, "1"), Stored(id_at(5, 2), 1, 100.0, "1")
+    history = [
+        Operation(Action.ESTIMATE, "a", 1, 2, None, house=1, key="key"),
+        Operation(Action.PRUNE, "pruner", 3, 4, None, id=id_at(2, 0)),
+        Operation(Action.ESTIMATE, "a", 5, 6, 200, house=1, key="key", answer=answer_of(second)),
+    ]
+    assert check(history, [first, second]) == []
+    assert {each.rule for each in check([history[0], history[2]], [first, second])} == {Rule.TWICE}
