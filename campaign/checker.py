@@ -165,12 +165,11 @@ def _of_records(facts: _Facts) -> Iterator[tuple[Rule, object]]:
     pruned = {each.id for each in facts.stored if any(facts.prunings_of(each.id))}
     renewed = {each.house for id_, each in facts.acknowledged.items() if any(facts.prunings_of(id_))}
     often = Counter(each.house for each in facts.stored if each.id not in pruned)
-    ids = Counter(each.id for each in facts.stored)
     for each in facts.stored:
         statuses = facts.statuses.get(each.house)
         if statuses is None:
             yield Rule.UNASKED, each
-        elif often[each.house] > 1 or ids[each.id] > 1:
+        elif often[each.house] > 1:
             yield Rule.TWICE, each
         elif all(map(_is_refused, statuses)):
             yield Rule.DENIED, each

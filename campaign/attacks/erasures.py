@@ -122,12 +122,12 @@ def _disturb(trial: Trial, cluster: Cluster, replicas: list[_Replica], history: 
         if freezes:
             replica.relay.freeze()
             pause(1.5 + trial.random.random() * 2)  # it notices after a second, and estimates wait in its spool
+            trial.counts["estimates that waited in a spool"] += replica.waiting()
         if kills:
             replica.kill()
         if prunes and trial.random.random() < 0.5:
             _prune(trial, cluster, history)
             prunes = 0
-        trial.counts["estimates that waited in a spool"] += replica.waiting()
     if prunes:
         _prune(trial, cluster, history)
     trial.counts["times without the database"] += freezes
