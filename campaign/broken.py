@@ -90,10 +90,10 @@ class _Late(_Whole):
 
 
 class _Failing(_Whole):
-    """Fails over a tenth of the batches, and not as a repository may."""
+    """Fails over half of the batches, and not as a repository may."""
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
-        if random() < 0.1:
+        if random() < 0.5:
             raise RuntimeError("broken")
         return predictions
 
