@@ -34,6 +34,8 @@ class Mix:
     """Estimates with a key that was answered before, to anybody."""
     foreign: float = 0.2
     """Of what is found or erased: what any client was given by any service, not only what this one was by this one."""
+    turn: float = 0.0
+    """Requests before which a client turns to the next service, though it has not lost the one that it asks."""
 
 
 @define
@@ -78,6 +80,14 @@ class Clients:
         for each in working:
             each.result()
 
+    def estimate(self) -> Operation | None:
+        """Ask for one estimate, without a key. Returns it as it is noted, or None where nobody listens."""
+        client = Client(self, 0, self.random)
+        try:
+            return client.estimate(next(self.houses), None)
+        finally:
+            client.close()
+
     def wait_for(self, acknowledged: int, within: float = LONG) -> None:
         """Return when so many more estimates have been acknowledged."""
         with self._answered:
@@ -86,7 +96,8 @@ class Clients:
             assert came, f"no {acknowledged} estimates within {within} s"
 
     def _work(self, number: int, random: Random) -> None:
-        client = _Client(self, number % len(self.services), random)
+        """What one client does."""
+        client = Client(self, number % len(self.services), random)
         while not self._enough.is_set():
             client.ask()
         client.close()
@@ -103,7 +114,9 @@ class Clients:
 
 
 @define
-class _Client:
+class Client:
+    """One client, which asks the service whose turn it is."""
+
     _all: Clients
     _turn: int
     _random: Random
@@ -118,24 +131,26 @@ class _Client:
         return self._all.services[self._turn % len(self._all.services)]
 
     def ask(self) -> None:
-        """Make one request."""
+        """Make one request of the mix."""
         mix, random = self._all.mix, self._random
-        if self._pending:
-            self._estimate(*self._pending)
+        if random.random() < mix.turn:
+            self.turn_to(self._turn + 1)
+        if self._pending and random.random() < 0.5:  # else something that a service without its database answers
+            self.estimate(*self._pending)
             return
         names = ("keyed", "find", "list", "erase", "repeat")
         shares = [getattr(mix, name) for name in names]
         (what,) = random.choices([*names, "estimate"], [*shares, max(0.0, 1 - sum(shares))])
         if what == "list":
             self._list()
-        elif what == "repeat" and self._all.keys:
-            self._estimate(*random.choice(self._all.keys))
+        elif what == "repeat" and self._all.keys and not self._pending:
+            self.estimate(*random.choice(self._all.keys))
         elif what in ("find", "erase") and (id_ := self._some_id()):
             action, method = (Action.FIND, "GET") if what == "find" else (Action.ERASE, "DELETE")
             self._ask(action, method, f"/predictions/{id_}", id=id_)
         else:
             house = next(self._all.houses)
-            self._estimate(house, f"key-{house}" if what == "keyed" else None)
+            self.estimate(house, f"key-{house}" if what == "keyed" and not self._pending else None)
 
     def _some_id(self) -> str | None:
         """The id of an estimate, most often of one that this client was given by the service that it asks."""
@@ -149,14 +164,23 @@ class _Client:
             self._connection.close()
             self._connection = None
 
-    def _estimate(self, house: int, key: str | None) -> None:
+    def turn_to(self, turn: int) -> None:
+        """Ask another service from now on."""
+        if turn % len(self._all.services) != self._turn % len(self._all.services):
+            self.close()
+        self._turn = turn
+
+    def estimate(self, house: int, key: str | None) -> Operation | None:
+        """Ask for an estimate. Returns the operation as it is noted, or None where nobody listens."""
         headers = {"Idempotency-Key": key} if key else {}
         document = {"size": house, "bedrooms": 3, "age": 10}
         done = self._ask(Action.ESTIMATE, "POST", "/predict", document, headers, house=house, key=key)
-        again = key is not None and (done is None or done.status is None or done.status >= 500)
-        self._pending = (house, key) if key and again else None
+        again = done is None or done.status is None or done.status >= 500
+        if key is not None:
+            self._pending = (house, key) if again else None
         if done and done.status == 200:
             self._own = [*self._own[-20:], (done.service, done.answer["id"])]
+        return done
 
     def _list(self) -> None:
         self._ask(Action.LIST, "GET", f"/predictions?limit={_PAGE}", limit=_PAGE)
@@ -185,16 +209,20 @@ class _Client:
             self.close()
             self._turn += 1
         ended = time.monotonic()
-        kept, partial = (_kept(action, answer), "behind" in answer) if status == 200 and answer else (None, False)
-        done = Operation(action, service.name, began, ended, status, answer=kept, partial=partial, **more)
+        partial = action is Action.LIST and status == 200 and "behind" in (answer or ())
+        done = Operation(
+            action, service.name, began, ended, status, answer=as_noted(action, status, answer), partial=partial, **more
+        )
         self._all.note(done)
         if status == 503:
             pause(0.05)
         return done
 
 
-def _kept(action: Action, answer: Any) -> Any:
+def as_noted(action: Action, status: int | None, answer: Any) -> Any:
     """As much of an answer as the checker looks at."""
+    if status != 200:
+        return None
     if action is Action.LIST:
         return [each["id"] for each in answer["predictions"]]
     estimated = action is Action.ESTIMATE
