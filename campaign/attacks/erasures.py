@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 import housepredict
 from campaign import postgres
@@ -102,19 +102,28 @@ def _race(trial: Trial, rounds: int) -> None:
         for each in replicas:
             each.service.wait_until_ready()
         clients = Clients([each.service for each in replicas], history, trial.random, _MIX, number=6)
+        pruner = _Pruner(trial, history, cluster.url(_DATABASE))
         with clients.asking():
             for _ in range(rounds):
                 clients.wait_for(trial.random.randint(50, 150))
-                _disturb(trial, cluster, replicas, history)
+                _disturb(trial, replicas, pruner)
             clients.wait_for(50)
         for each in replicas:
             each.service.wait_until_caught_up()
         for each in replicas:
             assert each.service.stop() == 0
+        _end_connections(cluster)
+        pruner.prune_again()
         trial.check(history, cluster.stored(_DATABASE))
 
 
-def _disturb(trial: Trial, cluster: Cluster, replicas: list[_Replica], history: History) -> None:
+def _end_connections(cluster: Cluster) -> None:
+    """End those of killed services: the relay may keep them open, and PostgreSQL what they held."""
+    of_services = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+    cluster.execute(of_services, _DATABASE)
+
+
+def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner) -> None:
     """Take the database from one replica, or kill it, or both, and prune before or after that ends."""
     replica = trial.random.choice(replicas)
     freezes, kills, prunes = trial.random.choice([(1, 0, 1), (1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 1)])
@@ -126,29 +135,45 @@ def _disturb(trial: Trial, cluster: Cluster, replicas: list[_Replica], history: 
         if kills:
             replica.kill()
         if prunes and trial.random.random() < 0.5:
-            _prune(trial, cluster, history)
+            pruner.prune()
             prunes = 0
     if prunes:
-        _prune(trial, cluster, history)
+        pruner.prune()
     trial.counts["times without the database"] += freezes
     trial.counts["kills"] += kills
 
 
-def _prune(trial: Trial, cluster: Cluster, history: History) -> None:
-    """Forget what is older than some seconds, and note which ids are certainly gone, and which may be."""
-    began, first = time.monotonic(), datetime.now(UTC)
-    is_done = False
-    with housepredict.open(data_dir=trial.folder / "pruner", database_url=cluster.url(_DATABASE)) as prices:
-        try:
-            pruned = prices.prune(_KEEP)
-        except RepositoryUnavailable:
-            trial.counts["prunings that failed"] += 1
-        else:
-            is_done = True
-            trial.counts["predictions that were pruned"] += pruned.predictions
-    ended, last = time.monotonic(), datetime.now(UTC)
-    for until, status in ((last, None), (first, 204 if is_done else None)):
-        history.add(Operation(Action.PRUNE, "pruner", began, ended, status, id=str(first_id_at(until - _KEEP))))
+@define
+class _Pruner:
+    """Forgets old predictions, as each service does once a day, and notes which ids are certainly gone."""
+
+    _trial: Trial
+    _history: History
+    _url: str
+    _latest: datetime | None = field(default=None, init=False)
+    """Everything before may have been pruned."""
+
+    def prune(self, keep: timedelta = _KEEP) -> None:
+        began, first = time.monotonic(), datetime.now(UTC)
+        status = None
+        with housepredict.open(data_dir=self._trial.folder / "pruner", database_url=self._url) as prices:
+            try:
+                pruned = prices.prune(keep)
+            except RepositoryUnavailable:
+                self._trial.counts["prunings that failed"] += 1
+            else:
+                status = 204
+                self._trial.counts["predictions that were pruned"] += pruned.predictions
+        ended, last = time.monotonic(), datetime.now(UTC)
+        for until, its_status in ((last, None), (first, status)):
+            id_ = str(first_id_at(until - keep))
+            self._history.add(Operation(Action.PRUNE, "pruner", began, ended, its_status, id=id_))
+        self._latest = last - keep
+
+    def prune_again(self) -> None:
+        """Delete what earlier prunings had to hide, since other transactions held it."""
+        if self._latest:
+            self.prune(datetime.now(UTC) - self._latest)
 
 
 ATTACK = Attack(

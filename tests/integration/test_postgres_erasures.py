@@ -59,6 +59,23 @@ def test_pruned_ids_are_not_read_when_an_append_was_in_flight(postgres: str, pre
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
+def test_pruned_ids_are_not_read_while_another_transaction_holds_them(
+    postgres: str, predictions: PostgresPredictions
+) -> None:
+    """As an erasure does whose process lost its machine: the server notices late that nobody is there."""
+    old, held, kept = a_batch(3)
+    predictions.append([old, held, kept])
+    with psycopg.connect(postgres) as connection:
+        connection.execute("SELECT FROM predictions WHERE id = %s FOR UPDATE", (held.id,))
+        assert predictions.prune(kept.id, 10) == 1
+        assert list(predictions.recent(10)) == [kept]
+        assert list(predictions.find([old.id, held.id, kept.id])) == [kept]
+        connection.rollback()
+        # the next run deletes it
+        assert predictions.prune(kept.id, 10) == 1
+        assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
+
+
 def test_the_watermark_stays_below_what_comes_next(predictions: PostgresPredictions) -> None:
     predictions.prune(AFTER_ALL, 10)
     predictions.prune(first_id_at(datetime(2100, 1, 1, tzinfo=UTC)), 10)
