@@ -104,9 +104,10 @@ def _race(trial: Trial, rounds: int) -> None:
         clients = Clients([each.service for each in replicas], history, trial.random, _MIX, number=6)
         pruner = _Pruner(trial, history, cluster.url(_DATABASE))
         with clients.asking():
-            for _ in range(rounds):
+            for number in range(rounds):
                 clients.wait_for(trial.random.randint(50, 150))
-                _disturb(trial, replicas, pruner)
+                # what comes later stays, to be looked for in the end
+                _disturb(trial, replicas, pruner if number < rounds / 2 else None)
             clients.wait_for(50)
         for each in replicas:
             each.service.wait_until_caught_up()
@@ -123,7 +124,7 @@ def _end_connections(cluster: Cluster) -> None:
     cluster.execute(of_services, _DATABASE)
 
 
-def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner) -> None:
+def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner | None) -> None:
     """Take the database from one replica, or kill it, or both, and prune before or after that ends."""
     replica = trial.random.choice(replicas)
     freezes, kills, prunes = trial.random.choice([(1, 0, 1), (1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 1)])
@@ -134,10 +135,10 @@ def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner) -> None:
             trial.counts["estimates that waited in a spool"] += replica.waiting()
         if kills:
             replica.kill()
-        if prunes and trial.random.random() < 0.5:
+        if pruner and prunes and trial.random.random() < 0.5:
             pruner.prune()
             prunes = 0
-    if prunes:
+    if pruner and prunes:
         pruner.prune()
     trial.counts["times without the database"] += freezes
     trial.counts["kills"] += kills
