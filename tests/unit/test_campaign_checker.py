@@ -362,3 +362,10 @@ def test_a_key_may_have_two_estimates_where_pruning_was_cut_off() -> None:
     ]
     assert check(history, [first, second]) == []
     assert {each.rule for each in check([history[0], history[2]], [first, second])} == {Rule.TWICE}
+
+
+def test_an_erasure_that_was_refused_is_no_excuse() -> None:
+    made = Operation(Action.ESTIMATE, "a", 1, 2, 200, house=1, answer=answer_of(Stored(id_at(1, 1), 1, 100.0, "1")))
+    refused = Operation(Action.ERASE, "a", 3, 4, 401, id=made.answer["id"])
+    assert [each.rule for each in check([made, refused], [])] == [Rule.LOST]
+    assert check([made, Operation(Action.ERASE, "a", 3, 4, None, id=made.answer["id"])], []) == []
