@@ -20,6 +20,9 @@ def main() -> int:
     options = _options()
     seed = options.seed or secrets.token_hex(4)
     state = code()
+    if options.report:
+        report.write(report.read(state), ATTACKS)
+        return 0
     folder = BUILD / ("quick" if options.quick else state)
     if options.quick or options.fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,6 +45,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, metavar="ATTACK", help=f"some of {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="a small share of each attack; no report")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results of this state of the code")
+    parser.add_argument("--report", action="store_true", help="write the page again from its figures; no attack")
     parser.add_argument("--seed", help="for the same random numbers as in an earlier run")
     return parser.parse_args()
 

@@ -217,7 +217,7 @@ class _Client:
             self._ask(Action.FIND, "GET", f"/predictions/{known.id}", id=known.id)
 
     def _list(self) -> None:
-        self._ask(Action.LIST, "GET", "/predictions?limit=100")
+        self._ask(Action.LIST, "GET", f"/predictions?limit={PAGE}", limit=PAGE)
 
     def _erase(self) -> None:
         """What may still be in a spool is left alone: its service may show it until it reaches the database again."""
@@ -281,8 +281,8 @@ class _Client:
         except (OSError, http.client.HTTPException, ValueError):
             sent = sent or time.monotonic()
             connection.close()
-        noted = as_noted(action, status, answer)
-        done = Operation(action, service.name, began, time.monotonic(), status, answer=noted, **more)
+        more |= {"answer": as_noted(action, status, answer), "partial": is_partial(action, status, answer)}
+        done = Operation(action, service.name, began, time.monotonic(), status, **more)
         if status is None and sent > until:
             self._all.unavoidable.append(done)
         self._all.note(done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from attrs import define, field, frozen
 from campaign.history import Action, History, Operation
 from campaign.services import LONG, Service, pause, send
 
+PAGE = 100
+
 
 @frozen
 class Mix:
@@ -27,6 +30,12 @@ class Mix:
     find: float = 0.1
     list: float = 0.01
     erase: float = 0.0
+    repeat: float = 0.0
+    """Estimates with a key that was answered before, to anybody."""
+    foreign: float = 0.2
+    """Of what is found or erased: what any client was given by any service, not only what this one was by this one."""
+    turn: float = 0.0
+    """Requests before which a client turns to the next service, though it has not lost the one that it asks."""
 
 
 @define
@@ -44,6 +53,10 @@ class Clients:
     number: int = 4
     houses: Iterator[int] = field(factory=lambda: count(1), init=False)
     """Numbers that no client has asked for yet."""
+    given: deque[str] = field(factory=lambda: deque(maxlen=200), init=False)
+    """The ids of the last estimates of all."""
+    keys: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=200), init=False)
+    """The houses and keys of the last estimates that had one, of all."""
     _acknowledged: int = field(default=0, init=False)
     _answered: Condition = field(factory=Condition, init=False)
     _enough: Event = field(factory=Event, init=False)
@@ -67,6 +80,14 @@ class Clients:
         for each in working:
             each.result()
 
+    def estimate(self) -> Operation | None:
+        """Ask for one estimate, without a key. Returns it as it is noted, or None where nobody listens."""
+        client = Client(self, 0, self.random)
+        try:
+            return client.estimate(next(self.houses), None)
+        finally:
+            client.close()
+
     def wait_for(self, acknowledged: int, within: float = LONG) -> None:
         """Return when so many more estimates have been acknowledged."""
         with self._answered:
@@ -84,6 +105,9 @@ class Clients:
     def note(self, operation: Operation) -> None:
         self.history.add(operation)
         if operation.action is Action.ESTIMATE and operation.status == 200:
+            self.given.append(operation.answer["id"])
+            if operation.key and operation.house is not None:
+                self.keys.append((operation.house, operation.key))
             with self._answered:
                 self._acknowledged += 1
                 self._answered.notify_all()
@@ -108,22 +132,32 @@ class Client:
 
     def ask(self) -> None:
         """Make one request of the mix."""
-        mix, dice = self._all.mix, self._random.random()
-        here = [id_ for name, id_ in self._own if name == self._service.name]
-        if self._pending and self._random.random() < 0.5:  # else something that a service without its database answers
+        mix, random = self._all.mix, self._random
+        if random.random() < mix.turn:
+            self.turn_to(self._turn + 1)
+        if self._pending and random.random() < 0.5:  # else something that a service without its database answers
             self.estimate(*self._pending)
-        elif dice < mix.keyed and not self._pending:
-            house = next(self._all.houses)
-            self.estimate(house, f"key-{house}")
-        elif dice < mix.keyed + mix.find and here:
-            self._find(self._random.choice(here))
-        elif dice < mix.keyed + mix.find + mix.list:
+            return
+        names = ("keyed", "find", "list", "erase", "repeat")
+        shares = [getattr(mix, name) for name in names]
+        (what,) = random.choices([*names, "estimate"], [*shares, max(0.0, 1 - sum(shares))])
+        if what == "list":
             self._list()
-        elif dice < mix.keyed + mix.find + mix.list + mix.erase and here:
-            id_ = self._random.choice(here)
-            self._ask(Action.ERASE, "DELETE", f"/predictions/{id_}", id=id_)
+        elif what == "repeat" and self._all.keys and not self._pending:
+            self.estimate(*random.choice(self._all.keys))
+        elif what in ("find", "erase") and (id_ := self._some_id()):
+            action, method = (Action.FIND, "GET") if what == "find" else (Action.ERASE, "DELETE")
+            self._ask(action, method, f"/predictions/{id_}", id=id_)
         else:
-            self.estimate(next(self._all.houses), None)
+            house = next(self._all.houses)
+            self.estimate(house, f"key-{house}" if what == "keyed" and not self._pending else None)
+
+    def _some_id(self) -> str | None:
+        """The id of an estimate, most often of one that this client was given by the service that it asks."""
+        own = [id_ for name, id_ in self._own if name == self._service.name]
+        foreign = self._random.random() < self._all.mix.foreign
+        choices = self._all.given if foreign or not own else own
+        return self._random.choice(choices) if choices else None
 
     def close(self) -> None:
         if self._connection is not None:
@@ -148,11 +182,8 @@ class Client:
             self._own = [*self._own[-20:], (done.service, done.answer["id"])]
         return done
 
-    def _find(self, id_: str) -> None:
-        self._ask(Action.FIND, "GET", f"/predictions/{id_}", id=id_)
-
     def _list(self) -> None:
-        self._ask(Action.LIST, "GET", "/predictions?limit=100")
+        self._ask(Action.LIST, "GET", f"/predictions?limit={PAGE}", limit=PAGE)
 
     def _ask(
         self, action: Action, method: str, path: str, document: object = None, headers: Any = None, **more: Any
@@ -172,18 +203,25 @@ class Client:
         try:
             status, answer = send(self._connection, method, path, document, headers)
             lost = self._connection.sock is None  # the service said that it closes the connection
-        except (OSError, http.client.HTTPException, ValueError):
+        except (OSError, http.client.HTTPException):
             lost = True
         if lost:
             self.close()
             self._turn += 1
+        ended = time.monotonic()
+        partial = is_partial(action, status, answer)
         done = Operation(
-            action, service.name, began, time.monotonic(), status, answer=as_noted(action, status, answer), **more
+            action, service.name, began, ended, status, answer=as_noted(action, status, answer), partial=partial, **more
         )
         self._all.note(done)
         if status == 503:
             pause(0.05)
         return done
+
+
+def is_partial(action: Action, status: int | None, answer: Any) -> bool:
+    """Whether a list says that it is incomplete."""
+    return action is Action.LIST and status == 200 and "behind" in answer
 
 
 def as_noted(action: Action, status: int | None, answer: Any) -> Any:
@@ -194,6 +232,12 @@ def as_noted(action: Action, status: int | None, answer: Any) -> Any:
     if status != 200:
         return None
     if action is Action.LIST:
-        return None if "behind" in answer else [each["id"] for each in answer["predictions"]]
-    price = answer["prediction"] if "prediction" in answer else answer["predicted_price"]
-    return {"id": answer["id"], "prediction": price, "model_version": answer["model_version"]}
+        return [each["id"] for each in answer["predictions"]]
+    estimated = action is Action.ESTIMATE
+    return {
+        "id": answer["id"],
+        "size": (answer["input"] if estimated else answer)["size"],
+        "prediction": answer["prediction" if estimated else "predicted_price"],
+        "interval": answer["interval"],
+        "model_version": answer["model_version"],
+    }

@@ -23,6 +23,9 @@ class Action(StrEnum):
     ERASE = "erase"
     RECORD = "record a sale"
     SALE = "read a sale"
+    PRUNE = "prune"
+    CUT_OFF = "cut off"
+    """Nobody asked: the service may not have reached its database from `began` to `ended`."""
 
 
 @frozen
@@ -47,11 +50,15 @@ class Operation:
     key: str | None = None
     """The idempotency key."""
     id: str | None = None
-    """The prediction to find or to erase, or of the sale; for a list, the newest page of all if None."""
+    """The prediction to find or to erase, or of the sale; to prune, the first one that is to stay."""
     price: float | None = None
     """The price of a sale to record, another one for each sale. Requests with one idempotency key have the same."""
     answer: Any = None
-    """What came with status 200: the document, for a list its ids, or None if the list said that it was incomplete."""
+    """What came with status 200: the document, for a list its ids."""
+    limit: int | None = None
+    """Of a list of the newest: the most that were asked for."""
+    partial: bool = False
+    """Whether a list said that it was incomplete."""
 
 
 @frozen
@@ -90,3 +97,8 @@ class History:
 def read_history(path: Path) -> list[Operation]:
     """The operations that a run left behind, to check them again."""
     return [Operation(**{"status": None, **json.loads(line)}) for line in path.read_text().splitlines()]
+
+
+def read_stored(path: Path) -> list[Stored]:
+    """The records that a run found in the end."""
+    return [Stored(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -22,10 +22,15 @@ stored. The figures are also in [JSON](campaign-report.json).
 """
 
 
+def read(code: str, path: Path = FIGURES) -> Any:
+    """The figures as they were written; for none, those of a campaign that has not begun."""
+    return json.loads(path.read_text()) if path.exists() else {"code": code, "attacks": {}}
+
+
 def merge(figures: Path, code: str, results: Mapping[str, Sequence[Result]], attacks: Sequence[Attack]) -> Any:
     """The figures of one state of the code, with those that earlier runs of it have left in a file."""
-    known: dict[str, Any] = json.loads(figures.read_text()) if figures.exists() else {}
-    rows = known["attacks"] if known.get("code") == code else {}
+    known = read(code, figures)
+    rows = known["attacks"] if known["code"] == code else {}
     rows |= {name: _summary(each) for name, each in results.items() if each}
     return {"code": code, "attacks": {each.name: rows[each.name] for each in attacks if each.name in rows}}
 
@@ -55,7 +60,7 @@ def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
     for each in attacks:
         row = rows.get(each.name)
         if row is None:
-            yield f"| [{each.title}](#{each.name}) | not run | {each.must_hold} | | |"
+            yield f"| {each.title} | not run | {each.must_hold} | | |"
             continue
         done = f"{row['units']:,} of {each.full:,} {each.unit}"
         acknowledged = row["counts"].get("estimate: 200", 0)

@@ -19,7 +19,7 @@ import attrs
 from attrs import define, field, frozen
 
 from campaign.checker import Violation, check
-from campaign.history import History, Stored
+from campaign.history import Action, History, Stored
 
 SOURCES = ("src", "requirements/service.lock")
 """What decides how the product behaves: results count for one state of these."""
@@ -72,10 +72,12 @@ class Trial:
         """Count what the history holds. Raises Broken with the first violations, and with those that others found."""
         (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(each)) + "\n" for each in stored))
         for each in history.operations:
+            if each.action is Action.CUT_OFF:
+                continue
             self.counts[f"{each.action}: {'no answer' if each.status is None else each.status}"] += 1
         self.counts["stored"] += len(stored)
         if violations := [*others, *check(history.operations, stored, steady_clock=steady_clock)]:
-            raise Broken(_told(violations))
+            raise Broken(summary(violations))
 
 
 @frozen
@@ -135,8 +137,15 @@ class Results:
         with self._path(result.attack).open("a") as file:
             file.write(json.dumps(attrs.asdict(result)) + "\n")
 
-    def forget(self, attack: str) -> None:
-        self._path(attack).unlink(missing_ok=True)
+    def fitting(self, attack: str, sizes: Sequence[int]) -> list[Result]:
+        """The trials that ended and have these sizes. Others are of an attack that was changed, and are dropped."""
+        known = self.of(attack)
+        fitting = [each for each in known if each.number < len(sizes) and each.units == sizes[each.number]]
+        if len(fitting) < len(known):
+            self._path(attack).unlink()
+            for each in fitting:
+                self.add(each)
+        return fitting
 
     def _path(self, attack: str) -> Path:
         return self.folder / f"{attack}.jsonl"
@@ -146,8 +155,9 @@ def run_attack(
     attack: Attack, seed: str, results: Results, failures: Path, say: Callable[[str], None], *, quick: bool
 ) -> bool:
     """Run the trials that have not passed yet. Returns whether no trial failed."""
-    passed = {each.number for each in results.of(attack.name) if not each.failure and not each.unavailable}
     sizes = attack.sizes(quick=quick)
+    known = results.fitting(attack.name, sizes)
+    passed = {each.number for each in known if not each.failure and not each.unavailable}
     good = True
     for number, units in enumerate(sizes):
         if number in passed:
@@ -201,10 +211,11 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _told(violations: Sequence[Violation]) -> str:
+def summary(violations: Sequence[Violation]) -> str:
+    """The number of violations of each rule, and the first of each."""
     rules = Counter(each.rule for each in violations)
-    summary = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
+    numbers = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
     first: dict[Any, Violation] = {}
     for each in violations:
         first.setdefault(each.rule, each)
-    return "\n".join([summary, *(f"{each.rule.name}: {each.by}" for each in first.values())])
+    return "\n".join([numbers, *(f"{each.rule.name}: {each.by}" for each in first.values())])

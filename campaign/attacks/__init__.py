@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from campaign.attacks import cuts, keys, kills, upgrades
+from campaign.attacks import cuts, erasures, fakes, keys, kills, upgrades
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK, cuts.ATTACK, keys.ATTACK, upgrades.ATTACK)
+ATTACKS: tuple[Attack, ...] = (
+    kills.ATTACK,
+    cuts.ATTACK,
+    erasures.ATTACK,
+    keys.ATTACK,
+    upgrades.ATTACK,
+    fakes.ATTACK,
+)

@@ -65,7 +65,7 @@ def running(folder: Path, *options: str, module: str = "housepredict", **variabl
     folder.mkdir(exist_ok=True)
     log = folder / "log"
     where = ["--port", "0", "--data-dir", str(folder / "data")]
-    command = [sys.executable, "-m", module, "serve", *where, *options]
+    command = [sys.executable, "-m", *module.split(), "serve", *where, *options]
     with (
         log.open("w") as errors,
         subprocess.Popen(

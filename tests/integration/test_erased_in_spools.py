@@ -19,9 +19,9 @@ from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import ErasedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch
+from tests.erasure_worlds import AFTER_ALL
 from tests.http_service import LAB_HOUSE, application, lab_version
 from tests.integration.spools import SOON, Behind, LockableSpool, spooled
-from tests.integration.test_erasure_interleavings import AFTER_ALL
 
 
 @pytest.fixture

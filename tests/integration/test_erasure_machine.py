@@ -18,8 +18,9 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.begun import Begun
 from tests.doubles import a_batch
+from tests.erasure_worlds import AFTER_ALL, reaches
 from tests.integration.spools import BeginningBehind, LockableSpool
-from tests.integration.test_erasure_interleavings import AFTER_ALL, Trusting, reaches
+from tests.integration.test_erasure_interleavings import Trusting
 
 PROCESSES = range(3)
 

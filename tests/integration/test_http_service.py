@@ -274,6 +274,6 @@ print(*({"sklearn", "scipy", "joblib", "psycopg", "pyarrow", "uvicorn"} & sys.mo
 
 
 def test_the_service_that_is_to_be_noticed_by_the_tests_of_promises_does_forget(tmp_path: Path) -> None:
-    with running(tmp_path, "--demo", module="tests.integration.lossy_service") as service:
+    with running(tmp_path, "--demo", module="campaign.broken lossy") as service:
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
         assert httpx2.get(f"{service.url}/predictions").json()["predictions"] == []

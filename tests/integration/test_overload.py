@@ -67,7 +67,7 @@ def the_excess_is_told_at_once_and_the_rest_is_kept(folder: Path, module: str) -
 def test_overload_is_told_and_loses_nothing_and_passes(tmp_path: Path) -> None:
     the_excess_is_told_at_once_and_the_rest_is_kept(tmp_path / "sound", "housepredict")
     with pytest.raises(AssertionError):
-        the_excess_is_told_at_once_and_the_rest_is_kept(tmp_path / "lossy", "tests.integration.lossy_service")
+        the_excess_is_told_at_once_and_the_rest_is_kept(tmp_path / "lossy", "campaign.broken lossy")
 
 
 def test_a_connection_too_many_is_refused_at_once_and_one_that_ends_makes_room(tmp_path: Path) -> None:

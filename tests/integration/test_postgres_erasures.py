@@ -19,8 +19,8 @@ from housepredict.domain.errors import ErasedPredictions
 from housepredict.domain.identifiers import first_id_at, next_id
 from housepredict.testing.drawn_sales import new_delivery
 from tests.doubles import a_batch
+from tests.erasure_worlds import AFTER_ALL
 from tests.integration.spools import SOON
-from tests.integration.test_erasure_interleavings import AFTER_ALL
 from tests.integration.test_postgres_migrations import insert_as_before
 
 
@@ -55,6 +55,23 @@ def test_pruned_ids_are_not_read_when_an_append_was_in_flight(postgres: str, pre
         assert list(predictions.between(old.id, AFTER_ALL, 10)) == [kept]
         assert predictions.erase([late.id]) == 0
         # the next run deletes it, or what the erasure has left of it
+        assert predictions.prune(kept.id, 10) == 1
+        assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
+
+
+def test_pruned_ids_are_not_read_while_another_transaction_holds_them(
+    postgres: str, predictions: PostgresPredictions
+) -> None:
+    """As an erasure does whose process lost its machine: the server notices late that nobody is there."""
+    old, held, kept = a_batch(3)
+    predictions.append([old, held, kept])
+    with psycopg.connect(postgres) as connection:
+        connection.execute("SELECT FROM predictions WHERE id = %s FOR UPDATE", (held.id,))
+        assert predictions.prune(kept.id, 10) == 1
+        assert list(predictions.recent(10)) == [kept]
+        assert list(predictions.find([old.id, held.id, kept.id])) == [kept]
+        connection.rollback()
+        # the next run deletes it
         assert predictions.prune(kept.id, 10) == 1
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 

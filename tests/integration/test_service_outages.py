@@ -73,4 +73,4 @@ def test_a_service_keeps_its_promise_and_would_be_seen_to_break_it(
     promise(tmp_path, stoppable, "housepredict", amount)
     (tmp_path / "lossy").mkdir()
     with pytest.raises(AssertionError, match=r"^lost"):
-        promise(tmp_path / "lossy", stoppable, "tests.integration.lossy_service", enough_to_see_it_broken)
+        promise(tmp_path / "lossy", stoppable, "campaign.broken lossy", enough_to_see_it_broken)

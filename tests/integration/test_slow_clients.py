@@ -28,7 +28,7 @@ from tests.integration.services import (
 from tests.integration.test_shared_service import eventually
 
 SHORT = {"HOUSEPREDICT_CLIENT_TIMEOUT": "0.2", "HOUSEPREDICT_IDLE_TIMEOUT": "0.2"}
-LOSSY = "tests.integration.lossy_service"
+LOSSY = "campaign.broken lossy"
 HEADERS = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Endless: "
 BODY = PREDICT + b"Content-Length: 1000000\r\n\r\n{"
 CHUNKS = PREDICT + b"Transfer-Encoding: chunked\r\n\r\n"

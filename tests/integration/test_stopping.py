@@ -56,7 +56,7 @@ def test_stopped_under_load_it_has_kept_what_it_acknowledged_and_nothing_else(
 ) -> None:
     what_is_accepted_is_answered_and_kept(tmp_path / "sound", "housepredict", workers, drain)
     with pytest.raises(AssertionError):
-        what_is_accepted_is_answered_and_kept(tmp_path / "lossy", "tests.integration.lossy_service", workers, drain)
+        what_is_accepted_is_answered_and_kept(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
 
 
 def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path) -> None:

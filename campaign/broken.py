@@ -1,0 +1,200 @@
+"""`housepredict` with one broken part: what a test of a promise must notice, and which of the checker's rules does.
+
+python -m campaign.broken KIND serve …
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from random import random, randrange
+from threading import Timer
+from typing import Any, ClassVar
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from campaign.checker import Rule
+from housepredict.domain.deliveries import Delivery
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.ports import (
+    Appending,
+    Backlog,
+    Backlogged,
+    BeginsAppends,
+    PredictionKeys,
+    PredictionRepository,
+)
+from housepredict.domain.usecases import Predict
+from housepredict.entrypoints import cli
+from housepredict.entrypoints.bootstrap import Application
+
+_ids = IdSequence()
+
+
+@frozen
+class _Whole:
+    """A repository whose appends may be given other predictions than it was asked to store."""
+
+    _whole: Any
+    _may_begin: ClassVar[bool] = True
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        self._whole.append(self._changed(predictions))
+
+    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
+        begins = self._may_begin and isinstance(self._whole, BeginsAppends)
+        return self._whole.begin(self._changed(predictions)) if begins else None
+
+    def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        return predictions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+class _Lossy(_Whole):
+    """Stores all of a batch but its first prediction."""
+
+    def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        return predictions[1:]
+
+
+class _Duplicating(_Whole):
+    """Stores each prediction twice, the second time with another id."""
+
+    def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        ids = _ids.take(len(predictions), predictions[0].created_at) if predictions else ()
+        return [*predictions, *(evolve(each, id=id_) for each, id_ in zip(predictions, ids, strict=True))]
+
+
+class _Changing(_Whole):
+    """Stores another price than it was given."""
+
+    def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        return [evolve(each, estimate=evolve(each.estimate, price=each.price + 1)) for each in predictions]
+
+
+class _Late(_Whole):
+    """Stores half a second later than it says."""
+
+    _may_begin = False
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        timer = Timer(0.5, self._whole.append, [predictions])
+        timer.daemon = True
+        timer.start()
+
+
+class _Failing(_Whole):
+    """Fails over half of the batches, and not as a repository may."""
+
+    def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        if random() < 0.5:
+            raise RuntimeError("broken")
+        return predictions
+
+
+class _Reordering(_Whole):
+    """Lists the newest predictions oldest first."""
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        newest: Sequence[Prediction] = self._whole.recent(limit, before)
+        return newest[::-1]
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        newest, backlog = self._whole.recent_and_backlog(limit, before)
+        return newest[::-1], backlog
+
+
+class _Unerasing(_Whole):
+    """Confirms erasures, and erases nothing."""
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        return len(ids)
+
+
+@frozen
+class _Forgetful:
+    """Keys that remember nothing."""
+
+    _whole: Any
+
+    def find(self, _delivery: Delivery) -> None:
+        return None
+
+    def reserve(self, _delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
+        return ids
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+class _Backwards(IdSequence):
+    """Gives half of the batches ids of an hour ago."""
+
+    def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
+        return IdSequence().take(count, now - timedelta(hours=randrange(2)), above)
+
+
+def _same(whole: Any) -> Any:
+    return whole
+
+
+@frozen
+class Break:
+    """What is broken, and the rule that must notice."""
+
+    rule: Rule | None
+    predictions: Callable[[Any], Any] = _same
+    keys: Callable[[Any], Any] = _same
+    ids: IdSequence | None = None
+
+
+BREAKS: Mapping[str, Break] = {
+    "sound": Break(None),
+    "lossy": Break(Rule.LOST, _Lossy),
+    "duplicating": Break(Rule.TWICE, _Duplicating),
+    "changing": Break(Rule.CHANGED, _Changing),
+    "late": Break(Rule.LATE, _Late),
+    "failing": Break(Rule.FAILED, _Failing),
+    "reordering": Break(Rule.ORDER, _Reordering),
+    "backwards": Break(Rule.ORDER, ids=_Backwards()),
+    "unerasing": Break(Rule.ERASED, _Unerasing),
+    "forgetful": Break(Rule.UNEQUAL, keys=_Forgetful),
+}
+"""By kind. `sound` has nothing broken, and is run the same way."""
+
+
+class _Application(Application):
+    broken: ClassVar[Break]
+
+    @cached_property
+    def predictions(self) -> PredictionRepository:
+        whole: PredictionRepository = self.broken.predictions(self._sound)
+        return whole
+
+    @cached_property
+    def _sound(self) -> PredictionRepository:
+        return super().predictions
+
+    def backlog(self) -> Backlog | None:
+        return self._sound.backlog() if isinstance(self._sound, Backlogged) else None
+
+    @cached_property
+    def prediction_keys(self) -> PredictionKeys:
+        whole: PredictionKeys = self.broken.keys(super().prediction_keys)
+        return whole
+
+    @cached_property
+    def predict(self) -> Predict:
+        sound = super().predict
+        return evolve(sound, ids=self.broken.ids) if self.broken.ids else sound
+
+
+if __name__ == "__main__":
+    _Application.broken = BREAKS[sys.argv[1]]
+    sys.exit(cli.main(sys.argv[2:], application=_Application))

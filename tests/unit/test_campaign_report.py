@@ -1,0 +1,123 @@
+"""The campaign's report: figures of all trials, and the page that follows from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from campaign import report
+from campaign.attacks import ATTACKS
+from campaign.checker import Rule
+from campaign.trials import Attack, Result, Trial
+from tests.docs.blocks import ROOT
+
+
+def nothing(_trial: Trial) -> None:
+    raise NotImplementedError
+
+
+TRIES = Attack("tries", "Tries", "attempts", full=25, quick=3, each=10, must_hold="none lost", run=nothing, p95=5.0)
+OTHERS = evolve(TRIES, name="others", title="Others")
+PASSED = Result("tries", 0, "one", 10, 60.04, {"estimate: 200": 1500, "kills": 10}, {"ready": [1.0, 2.0, 3.0]})
+SLOW = Result("tries", 1, "two", 10, 60.0, {"estimate: 200": 500}, {"ready": [9.0]})
+FAILED = evolve(PASSED, number=2, seed="three", failure="FAILED with seed three: Broken: lost")
+
+
+def figures(results: Mapping[str, Sequence[Result]], path: Path = Path("none"), code: str = "abc") -> object:
+    return report.merge(path, code, results, [TRIES, OTHERS])
+
+
+def page_of(*results: Result) -> str:
+    return report.page(figures({"tries": results}), [TRIES, OTHERS])
+
+
+def test_figures_add_up_the_trials() -> None:
+    assert figures({"tries": [PASSED, SLOW], "others": []}) == {
+        "code": "abc",
+        "attacks": {
+            "tries": {
+                "trials": 2,
+                "units": 20,
+                "took": 120.0,
+                "first_seed": "one",
+                "last_seed": "two",
+                "failures": [],
+                "unavailable": [],
+                "counts": {"estimate: 200": 2000, "kills": 10},
+                "seconds": {"ready": {"times": 4, "median": 2.5, "p95": pytest.approx(8.1), "longest": 9.0}},
+            }
+        },
+    }
+
+
+def test_figures_of_an_earlier_run_of_the_same_code_stay(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    others = evolve(PASSED, attack="others")
+    report.write(figures({"tries": [PASSED], "others": [others]}), [TRIES, OTHERS], path)
+    merged = figures({"tries": [PASSED, SLOW]}, path)
+    assert isinstance(merged, dict)
+    assert {name: row["trials"] for name, row in merged["attacks"].items()} == {"tries": 2, "others": 1}
+
+
+def test_figures_of_other_code_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    report.write(figures({"others": [PASSED]}), [TRIES, OTHERS], path)
+    merged = figures({"tries": [PASSED]}, path, code="def")
+    assert isinstance(merged, dict)
+    assert (merged["code"], list(merged["attacks"])) == ("def", ["tries"])
+
+
+def test_what_could_not_run_counts_as_nothing_done() -> None:
+    page = page_of(evolve(PASSED, counts={}, seconds={}, unavailable="no disks"))
+    assert "| 0 of 25 attempts |" in page
+    assert "Could not run: no disks." in page
+
+
+@pytest.mark.parametrize(
+    ("results", "row"),
+    [
+        ([], "| Others | not run | none lost | | |"),
+        ([PASSED], "| [Tries](#tries) | 10 of 25 attempts | none lost | none | 1,500 |"),
+        ([PASSED, SLOW], "| [Tries](#tries) | 20 of 25 attempts | none lost | too slow | 2,000 |"),
+        ([PASSED, SLOW, FAILED], "| [Tries](#tries) | 30 of 25 attempts | none lost | 1 | 3,500 |"),
+    ],
+)
+def test_a_page_has_a_row_for_each_attack(results: list[Result], row: str) -> None:
+    assert row in page_of(*results).splitlines()
+
+
+def test_a_page_shows_times_counts_and_failures() -> None:
+    lines = page_of(PASSED, FAILED).splitlines()
+    assert "| ready | 6 | 2.00 | 3.00 | 3.00 |" in lines
+    assert "| kills | 20 |" in lines
+    assert "- FAILED with seed three: Broken: lost" in lines
+
+
+@pytest.mark.parametrize(("result", "fast"), [(PASSED, True), (SLOW, False), (evolve(SLOW, seconds={}), True)])
+def test_an_attack_is_fast_enough_up_to_its_limit(result: Result, fast: bool) -> None:
+    merged = figures({"tries": [result]})
+    assert isinstance(merged, dict)
+    assert report.is_fast_enough(TRIES, merged["attacks"]["tries"]) is fast
+    assert report.is_fast_enough(evolve(TRIES, p95=None), merged["attacks"]["tries"])
+
+
+def test_the_page_in_the_documentation_shows_its_figures() -> None:
+    """`.venv/bin/python -m campaign --report` writes it again."""
+    figures = json.loads((ROOT / report.FIGURES).read_text(encoding="utf-8"))
+    assert (ROOT / report.PAGE).read_text(encoding="utf-8") == report.page(figures, ATTACKS)
+
+
+def test_names_of_attacks_are_unique() -> None:
+    assert len({each.name for each in ATTACKS}) == len(ATTACKS)
+
+
+def test_the_readme_tells_of_every_attack_and_rule() -> None:
+    readme = (ROOT / "campaign/README.md").read_text(encoding="utf-8")
+    assert {each.name for each in ATTACKS} | {each.name for each in Rule} == set(
+        re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)
+    )

@@ -1,0 +1,165 @@
+"""The campaign's trials: what ran is kept, what failed runs again, and with all that it left behind."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from attrs import define, evolve, field
+
+from campaign.history import Action, Operation, Stored, read_history, read_stored
+from campaign.trials import Attack, Broken, Result, Results, Trial, Unavailable, run_attack
+from tests.unit.simulated_services import answer_of, id_at
+
+
+@define
+class Script:
+    """An attack whose trials end as it is written, by their numbers; all others pass."""
+
+    ends: dict[int, Exception] = field(factory=dict)
+    seeds: list[str] = field(factory=list)
+
+    def run(self, trial: Trial) -> None:
+        self.seeds.append(trial.seed)
+        trial.counts["units"] += trial.units
+        trial.took("a wait", 0.5)
+        (trial.folder / "evidence").write_text("something")
+        if trial.number in self.ends:
+            raise self.ends[trial.number]
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def attack(script: Script) -> Attack:
+    return Attack("tries", "Tries", "attempts", full=25, quick=3, each=10, must_hold="nothing fails", run=script.run)
+
+
+@define
+class Campaign:
+    folder: Path
+    lines: list[str] = field(factory=list)
+
+    @property
+    def results(self) -> Results:
+        return Results(self.folder / "results")
+
+    @property
+    def failures(self) -> Path:
+        return self.folder / "failures"
+
+    def run(self, attack: Attack, seed: str = "seed", *, quick: bool = False) -> bool:
+        return run_attack(attack, seed, self.results, self.failures, self.lines.append, quick=quick)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Campaign:
+    return Campaign(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("full", "each", "sizes"), [(25, 10, [10, 10, 5]), (20, 10, [10, 10]), (3, 10, [3]), (1, 1, [1])]
+)
+def test_sizes_add_up_to_the_full_size(attack: Attack, full: int, each: int, sizes: list[int]) -> None:
+    assert evolve(attack, full=full, each=each).sizes(quick=False) == sizes
+
+
+def test_sizes_of_a_quick_attack_are_one_trial(attack: Attack) -> None:
+    assert attack.sizes(quick=True) == [3]
+
+
+def test_results_tell_what_happened_in_each_trial(attack: Attack, campaign: Campaign, script: Script) -> None:
+    assert campaign.run(attack)
+    results = campaign.results.of("tries")
+    assert [each.units for each in results] == [10, 10, 5]
+    assert [each.seed for each in results] == script.seeds == [f"seed/tries/{number}" for number in range(3)]
+    assert [(each.counts, each.seconds) for each in results[2:]] == [({"units": 5}, {"a wait": [0.5]})]
+    assert len(campaign.lines) == 3
+
+
+def test_trials_that_passed_are_not_run_again(attack: Attack, campaign: Campaign, script: Script) -> None:
+    script.ends = {1: Broken("lost")}
+    assert not campaign.run(attack)
+    del script.ends[1], script.seeds[:]
+    assert campaign.run(attack, "another")
+    assert script.seeds == ["another/tries/1"]
+    assert [each.failure for each in campaign.results.of("tries")] == [None, None, None]
+
+
+def test_an_interrupted_campaign_goes_on_where_it_was(attack: Attack, campaign: Campaign, script: Script) -> None:
+    script.ends = {1: KeyboardInterrupt()}  # type: ignore[dict-item]
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run(attack)
+    del script.ends[1], script.seeds[:]
+    assert campaign.run(attack)
+    assert script.seeds == ["seed/tries/1", "seed/tries/2"]
+
+
+def test_results_of_other_sizes_are_dropped(attack: Attack, campaign: Campaign, script: Script) -> None:
+    campaign.run(attack)
+    del script.seeds[:]
+    campaign.run(evolve(attack, full=15))
+    assert script.seeds == ["seed/tries/1"]
+    assert [each.units for each in campaign.results.of("tries")] == [10, 5]
+
+
+def test_a_trial_that_fails_keeps_what_it_left(attack: Attack, campaign: Campaign, script: Script) -> None:
+    script.ends = {0: ValueError("wrong")}
+    assert not campaign.run(attack, quick=True)
+    (kept,) = campaign.failures.iterdir()
+    assert (kept / "evidence").read_text() == "something"
+    assert "ValueError: wrong" in (kept / "error").read_text()
+    (result,) = campaign.results.of("tries")
+    assert result.failure == f"FAILED with seed seed/tries/0: ValueError: wrong (kept in {kept})"
+
+
+def test_a_trial_that_fails_leaves_sockets_behind(attack: Attack, campaign: Campaign) -> None:
+    def run(trial: Trial) -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(trial.folder / "socket"))
+        raise Broken("lost")
+
+    assert not campaign.run(evolve(attack, run=run), quick=True)
+    assert len(list(campaign.failures.iterdir())) == 1
+
+
+def test_a_machine_that_lacks_something_is_reported_and_tried_again(
+    attack: Attack, campaign: Campaign, script: Script
+) -> None:
+    script.ends = {0: Unavailable("no disks")}
+    assert campaign.run(attack)
+    assert campaign.results.of("tries")[0].unavailable == "no disks"
+    assert "!!! tries CANNOT RUN HERE: no disks !!!" in campaign.lines
+    script.ends = {}
+    assert campaign.run(attack)
+    assert [each.unavailable for each in campaign.results.of("tries")] == [None, None, None]
+
+
+def test_a_check_counts_what_was_answered_and_raises_for_what_is_wrong(tmp_path: Path) -> None:
+    trial = Trial("tries", 0, "seed", 1, tmp_path)
+    record = Stored(id_at(1, 1), 7, 700.0, "a version")
+    estimate = Operation(Action.ESTIMATE, "a", 1.0, 2.0, 200, house=7, answer=answer_of(record))
+    with trial.history() as history:
+        history.add(estimate)
+        history.add(Operation(Action.FIND, "a", 1.0, 2.0, None, id=record.id))
+    trial.check(history, [record])
+    assert trial.counts == {"estimate: 200": 1, "find: no answer": 1, "stored": 1}
+    assert read_history(tmp_path / "history.jsonl") == history.operations
+    assert read_stored(tmp_path / "stored.jsonl") == [record]
+    with pytest.raises(Broken, match=r"1 x an acknowledged estimate is not stored\nLOST: Operation.*house=7"):
+        trial.check(history, [])
+
+
+def test_results_of_an_attack_that_never_ran_are_none(tmp_path: Path) -> None:
+    assert Results(tmp_path / "nothing").of("tries") == []
+
+
+def test_results_that_were_read_are_those_that_were_added(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    one = Result("tries", 1, "seed", 5, 1.5, {"a": 1}, {"b": [0.25]}, None, "reason")
+    results.add(one)
+    assert results.of("tries") == [one]
