@@ -20,7 +20,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from campaign.clients import Clients, as_noted
+from campaign.clients import PAGE, Clients, as_noted, is_partial
 from campaign.history import Action, Operation
 from campaign.services import LONG, Service, begin, finish, pause
 
