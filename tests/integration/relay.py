@@ -62,7 +62,11 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = self.connect()
+            try:
+                server = self.connect()
+            except OSError:  # nobody listens there at the moment
+                client.close()
+                continue
             self._ends += [client, server]
             Thread(target=self._to_server, args=(client, server), daemon=True).start()
             Thread(target=self._to_client, args=(server, client), daemon=True).start()
