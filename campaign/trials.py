@@ -52,6 +52,14 @@ class Trial:
     def __attrs_post_init__(self) -> None:
         self.random = Random(self.seed)
 
+    def part(self, number: int) -> Trial:
+        """A trial within this one, with a folder and random numbers of its own; counts and times are this one's."""
+        folder = self.folder / str(number)
+        folder.mkdir()
+        made = Trial(self.attack, number, f"{self.seed}/{number}", 1, folder)
+        made.counts, made.seconds = self.counts, self.seconds
+        return made
+
     def took(self, what: str, seconds: float) -> None:
         self.seconds.setdefault(what, []).append(round(seconds, 4))
 
