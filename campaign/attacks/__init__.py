@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.attacks import kills
+from campaign.attacks import faults, kills
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK,)
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK, faults.ATTACK)

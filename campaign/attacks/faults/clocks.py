@@ -1,0 +1,99 @@
+"""Clocks jump, that of a service and that of PostgreSQL: nothing is lost, and nothing forgotten before its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from attrs import frozen
+
+from campaign import postgres
+from campaign.attacks.faults.system import DATABASE, System, serving
+from campaign.readiness import AVAILABLE
+from campaign.services import pause
+from campaign.trials import Trial, Unavailable
+
+_NAME = "clock jumps"
+_LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/local/lib/faketime/libfaketimeMT.so.1")
+_JUMPS = 4
+_HOUR, _DAY = 3600, 86_400
+_KEEP_DAYS = 400
+"""How long one of the services keeps predictions; the clocks jump by much less."""
+
+
+@frozen
+class _Clock:
+    """The seconds that a process's clock is ahead, in a file that it reads each time."""
+
+    file: Path
+
+    def move(self, seconds: int) -> None:
+        new = self.file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}")
+        new.chmod(0o644)
+        new.rename(self.file)  # whoever reads it sees all of it
+
+    def variables(self) -> Mapping[str, str]:
+        """The environment of a process with this clock."""
+        library = _library()
+        if library is None:
+            return {"CAMPAIGN_CLOCK": str(self.file)}
+        return {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            # a clock that is set leaves the monotonic one and the times of files alone
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+
+def run(trial: Trial) -> None:
+    """Have the clocks of one service and of the server jump back and forth. Raises Unavailable without libfaketime, if
+    nothing else is wrong: then the service's own clock has jumped alone.
+    """
+    clocks = {name: _Clock(trial.folder / f"clock-of-{name}") for name in ("the service", "the server")}
+    for each in clocks.values():
+        each.move(0)
+    has_library = _library() is not None
+    prefix = ("env", *(f"{name}={value}" for name, value in clocks["the server"].variables().items()))
+    ahead = {**clocks["the service"].variables(), "HOUSEPREDICT_KEEP": f"{_KEEP_DAYS}d"}
+    module = "housepredict" if has_library else "campaign.shifted_service"
+    with postgres.running(prefix if has_library else ()) as cluster:
+        cluster.create_database(DATABASE)
+        with serving(trial, cluster, cluster.url(DATABASE), ahead, {}, module=module) as system:
+            for _ in range(_JUMPS):
+                _jump(system, clocks if has_library else {"the service": clocks["the service"]})
+        system.check(cluster.stored(DATABASE), steady_clock=False)
+        trial.counts[f"faults: {_NAME}"] += 1
+    if not has_library:
+        raise Unavailable("clock jumps of PostgreSQL: libfaketime is not installed")
+
+
+def _jump(system: System, clocks: Mapping[str, _Clock]) -> None:
+    random = system.trial.random
+    whose = random.choice(sorted(clocks))
+    seconds = random.choice([-1, 1]) * random.choice([random.randint(1, 23) * _HOUR, random.randint(1, 30) * _DAY])
+    system.clients.wait_for(random.randint(20, 100))
+    began = time.monotonic()
+    clocks[whose].move(seconds)
+    system.clients.wait_for(random.randint(20, 100))
+    restarted = random.random() < 0.5
+    if restarted:  # it prunes as it starts
+        system.restart(system.services[0])
+    pause(random.uniform(0, 1))
+    over = time.monotonic()
+    system.recover(f"a clock jump of {whose}", began, system.services)
+    for each in system.services[restarted:]:
+        system.check_readiness(_NAME, each, AVAILABLE, began, over)
+    system.trial.counts[f"clock jumps of {whose}, {'back' if seconds < 0 else 'forward'}"] += 1
+
+
+@cache
+def _library() -> str | None:
+    """Where libfaketime is, as it is for programs with threads; None where it is not installed."""
+    found = (each for pattern in _LIBRARIES for each in Path("/").glob(pattern.removeprefix("/")))
+    return next(map(str, found), None)
