@@ -149,7 +149,7 @@ def run_attack(
     """Run the trials that have not passed yet. Returns whether no trial failed."""
     passed = {each.number for each in results.of(attack.name) if not each.failure and not each.unavailable}
     sizes = attack.sizes(quick=quick)
-    good = True
+    good, lacking = True, set[str]()
     for number, units in enumerate(sizes):
         if number in passed:
             continue
@@ -158,9 +158,9 @@ def run_attack(
         state = result.failure or result.unavailable or "passed"
         say(f"{attack.name} {number + 1} of {len(sizes)}: {units} {attack.unit}, {result.took:.1f} s, {state}")
         good &= result.failure is None
-        if result.unavailable:
+        if result.unavailable and result.unavailable not in lacking:
+            lacking.add(result.unavailable)  # other trials may need something else
             say(f"!!! {attack.name} CANNOT RUN HERE: {result.unavailable} !!!")
-            break
     return good
 
 
