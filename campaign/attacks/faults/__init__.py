@@ -47,7 +47,7 @@ ATTACK = Attack(
     " exhausted, table locked, statement_timeout, disk full, restart during a migration, clock jumps",
     unit="faults",
     full=45,
-    quick=3,
+    quick=2,
     each=1,
     must_hold="none lost, none twice; readiness tells the truth",
     run=run,

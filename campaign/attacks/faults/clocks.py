@@ -12,7 +12,7 @@ from attrs import frozen
 from campaign import postgres
 from campaign.attacks.faults.system import DATABASE, System, serving
 from campaign.readiness import AVAILABLE
-from campaign.services import pause
+from campaign.services import Service, pause
 from campaign.trials import Trial, Unavailable
 
 _NAME = "clock jumps"
@@ -52,43 +52,47 @@ class _Clock:
 
 
 def run(trial: Trial) -> None:
-    """Have the clocks of one service and of the server jump back and forth. Raises Unavailable without libfaketime, if
-    nothing else is wrong: then the service's own clock has jumped alone.
+    """Have the clocks of the services and of the server jump back and forth.
+
+    Raises Unavailable without libfaketime, if nothing else is wrong: then the services' own clocks have jumped alone.
     """
-    clocks = {name: _Clock(trial.folder / f"clock-of-{name}") for name in ("the service", "the server")}
-    for each in clocks.values():
+    first, second, servers = [_Clock(trial.folder / f"clock-{name}") for name in ("first", "second", "server")]
+    for each in (first, second, servers):
         each.move(0)
     has_library = _library() is not None
-    prefix = ("env", *(f"{name}={value}" for name, value in clocks["the server"].variables().items()))
-    ahead = {**clocks["the service"].variables(), "HOUSEPREDICT_KEEP": f"{_KEEP_DAYS}d"}
+    prefix = ("env", *(f"{name}={value}" for name, value in servers.variables().items())) if has_library else ()
     module = "housepredict" if has_library else "campaign.shifted_service"
-    with postgres.running(prefix if has_library else ()) as cluster:
+    # it forgets what is older whenever it starts
+    keeps = {**first.variables(), "HOUSEPREDICT_KEEP": f"{_KEEP_DAYS}d"}
+    with postgres.running(prefix) as cluster:
         cluster.create_database(DATABASE)
-        with serving(trial, cluster, cluster.url(DATABASE), ahead, {}, module=module) as system:
+        url = cluster.url(DATABASE)
+        with serving(trial, cluster, url, keeps, second.variables(), module=module) as system:
+            clocks = [("a service", first, system.services[0]), ("a service", second, system.services[1])]
             for _ in range(_JUMPS):
-                _jump(system, clocks if has_library else {"the service": clocks["the service"]})
+                _jump(system, *trial.random.choice([*clocks, ("the server", servers, None)][: 3 if has_library else 2]))
         system.check(cluster.stored(DATABASE), steady_clock=False)
         trial.counts[f"faults: {_NAME}"] += 1
     if not has_library:
         raise Unavailable("clock jumps of PostgreSQL: libfaketime is not installed")
 
 
-def _jump(system: System, clocks: Mapping[str, _Clock]) -> None:
+def _jump(system: System, whose: str, clock: _Clock, jumping: Service | None) -> None:
     random = system.trial.random
-    whose = random.choice(sorted(clocks))
     seconds = random.choice([-1, 1]) * random.choice([random.randint(1, 23) * _HOUR, random.randint(1, 30) * _DAY])
     system.clients.wait_for(random.randint(20, 100))
     began = time.monotonic()
-    clocks[whose].move(seconds)
+    clock.move(seconds)
     system.clients.wait_for(random.randint(20, 100))
-    restarted = random.random() < 0.5
-    if restarted:  # it prunes as it starts
-        system.restart(system.services[0])
+    restarted = random.choice([None, jumping, system.services[0]])
+    if restarted:
+        system.restart(restarted)
     pause(random.uniform(0, 1))
     over = time.monotonic()
     system.recover(f"a clock jump of {whose}", began, system.services)
-    for each in system.services[restarted:]:
-        system.check_readiness(_NAME, each, AVAILABLE, began, over)
+    for each in system.services:
+        if each is not restarted:
+            system.check_readiness(_NAME, each, AVAILABLE, began, over)
     system.trial.counts[f"clock jumps of {whose}, {'back' if seconds < 0 else 'forward'}"] += 1
 
 
