@@ -27,6 +27,8 @@ class Mix:
     find: float = 0.1
     list: float = 0.01
     erase: float = 0.0
+    turn: float = 0.0
+    """Requests before which a client turns to the next service, though it has not lost the one that it asks."""
 
 
 @define
@@ -106,6 +108,9 @@ class _Client:
     def ask(self) -> None:
         """Make one request."""
         mix, dice = self._all.mix, self._random.random()
+        if mix.turn and self._random.random() < mix.turn:
+            self.close()
+            self._turn += 1
         here = [id_ for name, id_ in self._own if name == self._service.name]
         if self._pending:
             self._estimate(*self._pending)

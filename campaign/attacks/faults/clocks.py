@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from uuid import UUID
 
 from attrs import frozen
 
 from campaign import postgres
 from campaign.attacks.faults.system import DATABASE, System, serving
+from campaign.history import Action
 from campaign.readiness import AVAILABLE
 from campaign.services import Service, pause
 from campaign.trials import Trial, Unavailable
@@ -90,10 +92,21 @@ def _jump(system: System, whose: str, clock: _Clock, jumping: Service | None) ->
     pause(random.uniform(0, 1))
     over = time.monotonic()
     system.recover(f"a clock jump of {whose}", began, system.services)
+    assert _is_moved(system, jumping, seconds), f"the clock of {whose} has not moved"
     for each in system.services:
         if each is not restarted:
             system.check_readiness(_NAME, each, AVAILABLE, began, over)
     system.trial.counts[f"clock jumps of {whose}, {'back' if seconds < 0 else 'forward'}"] += 1
+
+
+def _is_moved(system: System, jumping: Service | None, seconds: int) -> bool:
+    """Whether a service's ids show that its clock is so far ahead, or the server that its own is."""
+    if jumping is None:
+        [(now,)] = system.cluster.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        return bool(abs(now - time.time() - seconds) < _HOUR / 2)
+    acknowledged = (each for each in list(system.history.operations) if each.action is Action.ESTIMATE and each.answer)
+    latest = max(UUID(each.answer["id"]).int >> 80 for each in acknowledged if each.service == jumping.name)
+    return latest / 1000 - time.time() > seconds - _HOUR / 2  # ids do not go back
 
 
 @cache

@@ -24,7 +24,7 @@ def _read_only(system: System) -> Iterator[None]:
     system.cluster.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     system.cluster.reload()
     yield
-    system.cluster.execute("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")
+    system.cluster.execute("ALTER SYSTEM RESET default_transaction_read_only")
     system.cluster.reload()
 
 

@@ -19,7 +19,7 @@ from campaign.trials import Broken, Trial
 from tests.postgres_servers import free_port
 
 DATABASE = "campaign"
-_MIX = Mix(erase=0.02)
+_MIX = Mix(erase=0.02, turn=0.02)
 _ANSWERS: Mapping[Action, tuple[int, ...]] = {
     Action.ESTIMATE: (200,),
     Action.FIND: (200, 404),  # of what was erased, as the checker knows
