@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def _strike(system: System, *, is_last: bool) -> None:
         case "kill":
             cluster.kill()
         case "backend" if not is_last:
-            os.kill(backend, signal.SIGKILL)  # the server ends all connections, and recovers
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(backend, signal.SIGKILL)  # the server ends all connections, and recovers
         case _:
             cluster.stop("immediate" if end == "backend" else end)
     ended = time.monotonic()
