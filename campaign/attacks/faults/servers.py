@@ -9,13 +9,15 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 
 from campaign import postgres
-from campaign.attacks.faults.system import DATABASE, Fault, System, serving
+from campaign.attacks.faults.system import DATABASE, DISCONNECT, Fault, System, serving
 from campaign.postgres import PASSWORD, ROLE, Cluster
 from campaign.readiness import Says
+from campaign.services import pause
 from campaign.trials import Trial
 from tests.integration.relay import Relay
 
-_MANY = 200
+_ROUNDS = 10
+_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
 
 
 @contextmanager
@@ -42,15 +44,19 @@ def _no_connections(system: System) -> Iterator[None]:
     cluster = system.cluster
     cluster.execute(f"CREATE ROLE crowd LOGIN PASSWORD '{PASSWORD}'")
     conninfo = f"host=127.0.0.1 port={cluster.port} user=crowd password={PASSWORD} dbname={DATABASE}"
-    with ExitStack() as crowd:
-        for _ in range(_MANY):
-            system.disconnect()
+    with ExitStack() as crowd, cluster.connect() as administrator:  # who may not get in any more
+        alone = 0
+        while (
+            alone < _ROUNDS
+        ):  # a service that is being refused has a place, too, which another of its attempts may get
+            administrator.execute(DISCONNECT, [ROLE])
             try:
                 while True:
                     crowd.enter_context(psycopg.connect(conninfo, autocommit=True))
             except psycopg.OperationalError:
-                if not cluster.backends(DATABASE):
-                    break
+                is_alone = administrator.execute(_CONNECTED, [ROLE]).fetchone() == (0,)
+                alone = alone + 1 if is_alone else 0
+                pause(0.05)
         yield
 
 
@@ -112,7 +118,8 @@ def standby(trial: Trial) -> None:
 
 _READ_ONLY = Says(behind="read-only")
 _REFUSED = r"password authentication failed"
-_FULL = r"too many clients already|remaining connection slots are reserved"
+# the last is what a pool says to whom it lends none
+_FULL = r"too many clients already|remaining connection slots are reserved|couldn't get a connection"
 
 READ_ONLY = Fault("read-only server, by its settings", _read_only, _READ_ONLY, _READ_ONLY)
 PASSWORD_CHANGED = Fault("wrong password", _wrong_password, Says(behind=_REFUSED), Says(503, _REFUSED, _REFUSED))

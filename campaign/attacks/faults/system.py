@@ -19,6 +19,7 @@ from campaign.trials import Broken, Trial
 from tests.postgres_servers import free_port
 
 DATABASE = "campaign"
+DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
 _MIX = Mix(erase=0.02, turn=0.02)
 _ANSWERS: Mapping[Action, tuple[int, ...]] = {
     Action.ESTIMATE: (200,),
@@ -106,7 +107,7 @@ class System:
 
     def disconnect(self) -> None:
         """End the services' connections."""
-        self.cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", ROLE)
+        self.cluster.execute(DISCONNECT, ROLE)
 
     def check(self, stored: Sequence[Stored], *, steady_clock: bool = True) -> None:
         """Check the answers of all requests, and what is stored."""
