@@ -59,7 +59,7 @@ class System:
     """What was not in the database when a service said that all is."""
 
     def strike(self, fault: Fault, seconds: float) -> None:
-        """Let a fault last for so long, and check what readiness says before, meanwhile and afterwards."""
+        """Let a fault last for so long, and check what readiness says meanwhile and afterwards."""
         self.clients.wait_for(self.trial.random.randint(50, 200))
         newcomer = new_service(self.trial, "newcomer", self.services[0].variables)
         began = time.monotonic()
@@ -75,7 +75,9 @@ class System:
                 self.check_readiness(fault.name, each, fault.says, happened + NOTICED_S, over)
             if fault.newcomer:
                 answering = [each.began for each in self.watch.answers(newcomer, happened, over) if each.status]
-                self.check_readiness(fault.name, newcomer, fault.newcomer, min(answering, default=over), over)
+                self.check_readiness(
+                    f"{fault.name}, of a newcomer", newcomer, fault.newcomer, min(answering, default=over), over
+                )
             assert newcomer.stop() == 0
         finally:
             newcomer.destroy()
