@@ -48,6 +48,7 @@ class _Clock:
             "FAKETIME_NO_CACHE": "1",
             # a clock that is set leaves the monotonic one and the times of files alone
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # threads that wait for each other would wait too long
             "FAKETIME_DISABLE_SHM": "1",
             "NO_FAKE_STAT": "1",
         }

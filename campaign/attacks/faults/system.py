@@ -20,6 +20,7 @@ from tests.postgres_servers import free_port
 
 DATABASE = "campaign"
 DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
+_SOME = 3
 _MIX = Mix(erase=0.02, turn=0.02)
 _ANSWERS: Mapping[Action, tuple[int, ...]] = {
     Action.ESTIMATE: (200,),
@@ -69,6 +70,7 @@ class System:
                 newcomer.start()
                 self.watch.follow(newcomer)
                 pause(NOTICED_S + seconds)
+                self._hear(newcomer, happened)
                 over = time.monotonic()
             self.recover(fault.name, began, (*self.services, newcomer))
             for each in self.services:
@@ -118,6 +120,13 @@ class System:
         if missing := [each for each in self._missing if each[0].answer["id"] not in erased]:
             raise Broken(f"{len(missing)} estimates waited when nothing was behind, such as {missing[0]}")
         self.trial.check(self.history, stored, steady_clock=steady_clock)
+
+    def _hear(self, service: Service, since: float) -> None:
+        """Wait for some answers of a service that starts."""
+        heard = 0
+        while heard < _SOME and time.monotonic() < since + LONG:
+            heard = sum(each.status is not None for each in self.watch.answers(service, since, time.monotonic()))
+            pause(0.05)
 
     def _note_missing(self, service: Service, said_at: float) -> None:
         made = [
