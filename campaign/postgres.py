@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -24,7 +25,7 @@ import psycopg
 from attrs import define, field
 
 from campaign.history import Stored
-from campaign.services import LONG
+from campaign.services import LONG, pause
 from tests.postgres_servers import free_port
 
 ADMINISTRATOR = "postgres"
@@ -67,8 +68,9 @@ class Cluster:
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        run("initdb", "--auth=scram-sha-256", f"--username={ADMINISTRATOR}", f"--pwfile={secret}", "--encoding=UTF8",
-            "--locale=C", str(self.data))  # fmt: skip
+        # what was made is not synchronized with the disk, for no machine is switched off; the server does so with data
+        run("initdb", "--no-sync", "--auth=scram-sha-256", f"--username={ADMINISTRATOR}", f"--pwfile={secret}",
+            "--encoding=UTF8", "--locale=C", str(self.data))  # fmt: skip
         self.configure(**_CONFIGURATION)
         self.start()
         self.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
@@ -96,6 +98,31 @@ class Cluster:
         """Kill the postmaster. Its other processes notice, and end."""
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
+    def runs(self) -> bool:
+        """Whether its postmaster does."""
+        try:
+            run("pg_ctl", "status", "--pgdata", str(self.data))
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def revive(self) -> bool:
+        """Start it unless it takes connections, or will by itself. Returns whether that was necessary."""
+        started, until = False, time.monotonic() + LONG
+        while True:
+            try:
+                self.execute("SELECT 1")
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                if not self.runs():
+                    with suppress(subprocess.CalledProcessError):  # what is left of a killed one has not ended yet
+                        self.start()
+                        started = True
+                pause(0.05)
+            else:
+                return started
+
     def destroy(self) -> None:
         """Stop it, if it runs, for the end of a trial."""
         if (self.data / "postmaster.pid").exists():
@@ -107,8 +134,7 @@ class Cluster:
 
     def url(self, database: str, **more: str) -> str:
         """The address of a database for a service."""
-        query = "&".join(f"{name}={quote(value)}" for name, value in more.items())
-        return f"postgresql://{ROLE}:{PASSWORD}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
+        return url(database, self.port, **more)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """A connection of its administrator, each statement of which is a transaction."""
@@ -145,14 +171,15 @@ class Cluster:
 
     def standby(self, folder: Path) -> Cluster:
         """Another server that follows this one, and can be promoted. It runs."""
-        made = Cluster(folder)
+        made = Cluster(folder, prefix=self.prefix)
         give_to_server(folder)
         secret = folder / "pgpass"
         secret.write_text(f"127.0.0.1:*:*:{ADMINISTRATOR}:{PASSWORD}\n")
         _give(secret, 0o600)
         source = f"host=127.0.0.1 port={self.port} user={ADMINISTRATOR} passfile={secret}"
         run("pg_basebackup", "--dbname", source, "--pgdata", str(made.data), "--wal-method=stream", "--checkpoint=fast",
-            "--write-recovery-conf")  # fmt: skip
+            "--no-sync", "--write-recovery-conf")  # fmt: skip
+        made.configure(wal_retrieve_retry_interval="'200ms'")  # a promotion waits for it
         made.start()
         return made
 
@@ -161,11 +188,19 @@ class Cluster:
         run("pg_ctl", "promote", "--wait", "--pgdata", str(self.data))
 
 
+def url(database: str, *ports: int, **more: str) -> str:
+    """The address of a database at one port of this machine, or at several of which one takes writes."""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    query = "&".join(f"{name}={quote(value)}" for name, value in more.items())
+    return f"postgresql://{ROLE}:{PASSWORD}@{hosts}/{database}" + (f"?{query}" if query else "")
+
+
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """A new server in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="campaign-postgres-", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(Path(folder))
+def running(prefix: tuple[str, ...] = (), within: Path | None = None) -> Iterator[Cluster]:
+    """A new server in a folder of its own, which is made `within` another; see Cluster for `prefix`."""
+    made = tempfile.TemporaryDirectory(prefix="campaign-postgres-", dir=within, ignore_cleanup_errors=True)
+    with made as folder:
+        cluster = Cluster(Path(folder), prefix=prefix)
         try:
             cluster.create()
             yield cluster

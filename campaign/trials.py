@@ -52,6 +52,14 @@ class Trial:
     def __attrs_post_init__(self) -> None:
         self.random = Random(self.seed)
 
+    def part(self, number: int) -> Trial:
+        """A trial within this one, with a folder and random numbers of its own; counts and times are this one's."""
+        folder = self.folder / str(number)
+        folder.mkdir()
+        made = Trial(self.attack, number, f"{self.seed}/{number}", 1, folder)
+        made.counts, made.seconds = self.counts, self.seconds
+        return made
+
     def took(self, what: str, seconds: float) -> None:
         self.seconds.setdefault(what, []).append(round(seconds, 4))
 
@@ -158,7 +166,7 @@ def run_attack(
     sizes = attack.sizes(quick=quick)
     known = results.fitting(attack.name, sizes)
     passed = {each.number for each in known if not each.failure and not each.unavailable}
-    good = True
+    good, lacking = True, set[str]()
     for number, units in enumerate(sizes):
         if number in passed:
             continue
@@ -167,9 +175,9 @@ def run_attack(
         state = result.failure or result.unavailable or "passed"
         say(f"{attack.name} {number + 1} of {len(sizes)}: {units} {attack.unit}, {result.took:.1f} s, {state}")
         good &= result.failure is None
-        if result.unavailable:
+        if result.unavailable and result.unavailable not in lacking:
+            lacking.add(result.unavailable)  # other trials may need something else
             say(f"!!! {attack.name} CANNOT RUN HERE: {result.unavailable} !!!")
-            break
     return good
 
 

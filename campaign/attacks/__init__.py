@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from campaign.attacks import cuts, erasures, fakes, keys, kills, upgrades
+from campaign.attacks import cuts, erasures, fakes, faults, keys, kills, upgrades
 from campaign.trials import Attack
 
 ATTACKS: tuple[Attack, ...] = (
     kills.ATTACK,
     cuts.ATTACK,
+    faults.ATTACK,
     erasures.ATTACK,
     keys.ATTACK,
     upgrades.ATTACK,

@@ -94,6 +94,15 @@ def test_a_table_that_somebody_keeps_locked_is_unavailable_until_they_let_go(
     assert len(predictions.recent(10)) == 1
 
 
+def test_a_locked_table_is_noticed_by_the_check(postgres: str, predictions: PostgresPredictions) -> None:
+    with psycopg.connect(postgres) as other:
+        other.execute("LOCK TABLE predictions")
+        with pytest.raises(RepositoryUnavailable, match="statement timeout"):
+            predictions.check()
+    predictions.check()
+    assert list(predictions.recent(10)) == []
+
+
 def test_a_server_that_falls_silent_is_unavailable_and_not_waited_for(postgres: str, relay: Relay) -> None:
     before, unsure, after = a_batch(3)
     behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)

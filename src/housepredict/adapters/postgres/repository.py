@@ -158,7 +158,9 @@ class PostgresPredictions:
         return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
-        """Return if a batch could be recorded now: the server answers, and lets this user write."""
+        """Return if a batch could be recorded now: the server answers, lets this user write, and nobody else keeps the
+        table locked.
+        """
         with self._database.translated():
             self._writer.connect()
         with self._lent() as connection:
@@ -169,6 +171,7 @@ class PostgresPredictions:
         if not granted:
             place = f"the predictions in PostgreSQL at {self._database.place}"
             raise RepositoryUnavailable(f"{place} are read-only for this role: it needs INSERT on {table}")
+        self.append([])  # which takes the locks of any batch, and waits for them no longer
 
     def close(self) -> None:
         """Close every connection."""

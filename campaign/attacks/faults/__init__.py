@@ -1,0 +1,54 @@
+"""Faults of PostgreSQL under load: estimates go on, and readiness says what is wrong, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from campaign.attacks.faults import clocks, disks, failover, migrations, servers
+from campaign.trials import Attack, Trial, Unavailable
+
+
+def _read_only(trial: Trial) -> None:
+    trial.random.choice([servers.in_place(servers.READ_ONLY), servers.standby])(trial)
+
+
+_FAULTS: Mapping[str, Callable[[Trial], None]] = {
+    "failover": failover.run,
+    "read-only": _read_only,
+    "password": servers.in_place(servers.PASSWORD_CHANGED),
+    "connections": servers.in_place(servers.NO_CONNECTIONS),
+    "lock": servers.in_place(servers.LOCKED),
+    "timeout": servers.in_place(servers.SHORT_TIMEOUT),
+    "disk": disks.run,
+    "migration": migrations.run,
+    "clocks": clocks.run,
+}
+
+
+def run(trial: Trial) -> None:
+    """One fault, whose number is the trial's; or as many of them as it has units, chosen by chance."""
+    faults = list(_FAULTS.values())
+    if trial.units == 1:
+        faults[trial.number % len(faults)](trial)
+        return
+    unavailable = []
+    for number in trial.random.sample(range(len(faults)), trial.units):
+        try:
+            faults[number](trial.part(number))
+        except Unavailable as reason:
+            unavailable.append(str(reason))
+    if unavailable:
+        raise Unavailable("; ".join(unavailable))
+
+
+ATTACK = Attack(
+    name="faults",
+    title="Faults of PostgreSQL under load: failover to a standby, read-only server, wrong password, max_connections"
+    " exhausted, table locked, statement_timeout, disk full, restart during a migration, clock jumps",
+    unit="faults",
+    full=45,
+    quick=2,
+    each=1,
+    must_hold="none lost, none twice; readiness tells the truth",
+    run=run,
+)

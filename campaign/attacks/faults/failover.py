@@ -1,0 +1,62 @@
+"""Failover: the server is lost or shut down, and its standby takes over, behind one name or named in the URL."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from campaign import postgres
+from campaign.attacks.faults.servers import lead_to
+from campaign.attacks.faults.system import DATABASE, Fault, System, serving
+from campaign.postgres import Cluster
+from campaign.readiness import Says
+from campaign.services import LONG, pause
+from campaign.trials import Trial
+from tests.integration.relay import Relay
+
+AWAY = r"connection|terminat|shutting down|read-only|not yet accepting|starting up"
+_SAYS, _NEWCOMER_SAYS = Says(behind=AWAY), Says(503, AWAY, AWAY)
+
+
+def run(trial: Trial) -> None:
+    """One failover.
+
+    A server that is lost at once has a synchronous standby: what it committed is there as well. One that is shut down
+    hands over what it has committed before it ends.
+    """
+    end, by_url = trial.random.choice(["kill", "immediate", "fast"]), trial.random.random() < 0.5
+    with postgres.running() as cluster, ExitStack() as ends:
+        cluster.create_database(DATABASE)
+        standby = cluster.standby(cluster.folder / "standby")
+        ends.callback(standby.destroy)
+        if end != "fast":
+            _make_synchronous(cluster)
+        relay = ends.enter_context(Relay(lambda: socket.create_connection(("127.0.0.1", cluster.port))).running())
+
+        @contextmanager
+        def happening(system: System) -> Iterator[None]:
+            if end == "kill":
+                cluster.kill()
+            else:
+                cluster.stop(end)
+            yield
+            standby.promote()
+            lead_to(relay, standby)
+            system.cluster = standby
+
+        url = postgres.url(DATABASE, cluster.port, standby.port) if by_url else postgres.url(DATABASE, relay.port)
+        with serving(trial, cluster, url) as system:
+            system.strike(Fault("failover", happening, _SAYS, _NEWCOMER_SAYS), trial.random.uniform(0.5, 4))
+        trial.counts[f"failovers by {'the URL' if by_url else 'the name'}, after {end}"] += 1
+        system.check(standby.stored(DATABASE))
+
+
+def _make_synchronous(cluster: Cluster) -> None:
+    cluster.configure(synchronous_standby_names="'*'")
+    cluster.reload()
+    until = time.monotonic() + LONG
+    while cluster.execute("SELECT sync_state, state FROM pg_stat_replication") != [("sync", "streaming")]:
+        assert time.monotonic() < until, "the standby does not follow"
+        pause(0.05)

@@ -1,0 +1,150 @@
+"""The server restarts while services bring an empty or an older database up to date: all is done, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+
+import yoyo
+
+from campaign import postgres
+from campaign.attacks.faults.failover import AWAY
+from campaign.attacks.faults.system import DATABASE, System, serving
+from campaign.history import Stored
+from campaign.postgres import PASSWORD, ROLE, Cluster
+from campaign.readiness import NOTICED_S, Says
+from campaign.services import LONG, pause
+from campaign.trials import Broken, Trial
+
+_NAME = "restart during a migration"
+_FIRST_HOUSE = 1_000_000
+"""The sizes of houses that were there before are from here on, each with its size as its price."""
+_ROWS = 2000
+_LAB_TABLE = """
+CREATE TABLE predictions (id SERIAL PRIMARY KEY, size REAL NOT NULL, bedrooms INTEGER NOT NULL, age INTEGER NOT NULL,
+    predicted_price REAL NOT NULL, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP);
+INSERT INTO predictions (size, bedrooms, age, predicted_price)
+SELECT house, 3, 10, house FROM generate_series({first}, {last}) AS house
+"""
+_OLDER_ROWS = """
+INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)
+SELECT (lpad(to_hex(house), 12, '0') || '-7000-8000-000000000000')::uuid, now(), 'older',
+    jsonb_build_object('size', house, 'bedrooms', 3, 'age', 10), house, NULL, '[]'
+FROM generate_series({first}, {last}) AS house
+"""
+_SLOW = """
+CREATE SCHEMA slow;
+CREATE FUNCTION slow.down() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); END';
+CREATE EVENT TRIGGER slow ON ddl_command_end EXECUTE FUNCTION slow.down()
+"""
+_MIGRATING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+
+
+def run(trial: Trial) -> None:
+    """Restart the server once or more while two services start, and estimate already."""
+    with postgres.running() as cluster:
+        cluster.create_database(DATABASE)
+        rows = _prepare(trial, cluster)
+        cluster.execute(_SLOW, database=DATABASE)
+        # the demonstration serves at once only where it need not ask the database whether anything else does
+        variables = {"HOUSEPREDICT_MODELS": "folder"}
+        began = time.monotonic()
+        with serving(trial, cluster, cluster.url(DATABASE), variables, variables, ready=False) as system:
+            for left in reversed(range(trial.random.randint(1, 3))):
+                _strike(system, is_last=not left)
+            system.recover(_NAME, began, system.services)
+        _check_migrations(cluster)
+        stored = cluster.stored(DATABASE)
+        _check_earlier([each for each in stored if each.house >= _FIRST_HOUSE], rows)
+        system.check([each for each in stored if each.house < _FIRST_HOUSE])
+        trial.counts[f"faults: {_NAME}"] += 1
+
+
+def _prepare(trial: Trial, cluster: Cluster) -> int:
+    """Make the database empty, the tutorial's, or an older release's. Returns the number of its rows."""
+    done = trial.random.choice([0, 0, *range(1, len(_files()))])
+    numbers = {"first": _FIRST_HOUSE, "last": _FIRST_HOUSE + _ROWS - 1}
+    if done:
+        folder = trial.folder / "migrations"
+        folder.mkdir()
+        for each in _files()[:done]:
+            shutil.copy(each, folder)
+        uri = f"postgresql+psycopg://{ROLE}:{PASSWORD}@127.0.0.1:{cluster.port}/{DATABASE}"
+        backend = yoyo.get_backend(uri)
+        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(folder))))
+        backend.connection.close()
+        cluster.execute(_OLDER_ROWS.format(**numbers), database=DATABASE)
+    elif trial.random.random() < 0.5:
+        cluster.execute(f"SET ROLE {ROLE}; {_LAB_TABLE.format(**numbers)}", database=DATABASE)
+    else:
+        return 0
+    return _ROWS
+
+
+def _strike(system: System, *, is_last: bool) -> None:
+    """End the server, or the connection that migrates, once one does."""
+    cluster, random = system.cluster, system.trial.random
+    backend = _wait_until_migrating(cluster)
+    pause(random.uniform(0, 1))
+    end = random.choice(["kill", "immediate", "fast", "backend"])
+    match end:
+        case "kill":
+            cluster.kill()
+        case "backend" if not is_last:
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(backend, signal.SIGKILL)  # the server ends all connections, and recovers
+        case _:
+            cluster.stop("immediate" if end == "backend" else end)
+    ended = time.monotonic()
+    if is_last:
+        for each in system.services:
+            each.wait_until_ready()
+        until = max(ended, time.monotonic()) + NOTICED_S
+        pause(until - time.monotonic() + 0.5)
+        for each in system.services:
+            system.check_readiness(_NAME, each, Says(behind=AWAY), until, time.monotonic())
+    cluster.revive()
+    migrated = len(cluster.execute("SELECT FROM pg_tables WHERE tablename = 'prune_watermark'", database=DATABASE))
+    system.trial.counts[
+        f"migrations that had {'ended before' if migrated else 'to begin again after'} the restart"
+    ] += 1
+
+
+def _wait_until_migrating(cluster: Cluster) -> int:
+    """The process id of the server's process that migrates, as soon as there is one; if that is over, of another."""
+    until = time.monotonic() + LONG
+    while True:
+        found = [int(pid) for (pid,) in cluster.execute(_MIGRATING)]
+        if not found and _is_migrated(cluster):
+            found = cluster.backends(DATABASE)
+        if found:
+            return found[0]
+        assert time.monotonic() < until, "nobody migrates"
+        pause(0.01)
+
+
+def _is_migrated(cluster: Cluster) -> bool:
+    return bool(cluster.execute("SELECT 1 FROM pg_tables WHERE tablename = 'prune_watermark'", database=DATABASE))
+
+
+def _check_migrations(cluster: Cluster) -> None:
+    applied = cluster.execute("SELECT migration_id FROM _yoyo_migration ORDER BY 1", database=DATABASE)
+    if [name for (name,) in applied] != [each.stem for each in _files()]:
+        raise Broken(f"the database is not up to date: {applied}")
+
+
+def _check_earlier(stored: Sequence[Stored], rows: int) -> None:
+    expected = set(range(_FIRST_HOUSE, _FIRST_HOUSE + rows))
+    if len(stored) != rows or {each.house for each in stored if each.price == each.house} != expected:
+        raise Broken(f"{len(stored)} earlier predictions instead of {rows}, or others: {stored[:3]}")
+
+
+def _files() -> list[Path]:
+    folder = resources.files("housepredict.adapters.postgres") / "sql"
+    return sorted(Path(str(each)) for each in folder.iterdir())
