@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
+from attrs import define
 
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import PredictionRepository
 from housepredict.testing.predictions import PredictionRepositoryContract
 from tests.doubles import a_batch
@@ -210,6 +212,40 @@ def test_readers_do_not_wait_for_a_database_that_is_known_to_be_away(path: Path)
         behind.down = False
         assert predictions.drained(SOON)
         assert predictions.recent(10) == [second, first]
+
+
+@define
+class Full(Behind):
+    """Answers and checks well, and has no room."""
+
+    full: bool = False
+    checks: int = 0
+
+    def check(self) -> None:
+        self.checks += 1
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        if self.full and predictions:
+            raise RepositoryUnavailable("no space left on device")
+        super().append(predictions)
+
+
+def test_backlog_keeps_its_reason_while_another_process_has_the_turn(path: Path) -> None:
+    behind, batch = Full(), a_batch(2)
+    with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
+        assert predictions.drained(SOON)
+        with ExitStack() as turn:
+            while not turn.enter_context(elsewhere.emptying()):
+                pass  # the pass at the start may not be at its end
+            behind.full = True
+            predictions.append(batch)
+            passes = behind.checks + 3
+            while behind.checks < passes:
+                assert not predictions.drained(0.001)
+            assert predictions.backlog().reason == "no space left on device"
+            behind.full = False
+        assert predictions.drained(SOON)
+    assert [each.id for each in behind.recent(10)] == [each.id for each in batch[::-1]]
 
 
 def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path, tmp_path: Path) -> None:

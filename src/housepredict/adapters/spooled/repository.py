@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self, TypeVar
@@ -354,7 +354,7 @@ class SpooledPredictions:
         with self._spool.emptying() as mine:
             moved = self._empty(self._behind) if mine else 0
             if not moved and (self._fault or not self._direct.is_set()):
-                self._behind.check()
+                self._probe(self._behind)
                 self._fault = None
             # it is well, so appends may wait while it takes what came meanwhile: a busy service would leave no gap
             with self._turn:
@@ -366,6 +366,13 @@ class SpooledPredictions:
         if moved:
             _log.info("%d predictions left the spool", moved)
         return self._direct.is_set()
+
+    def _probe(self, behind: ClosableRepository) -> None:
+        """Return if the repository behind takes batches. After a fault a check is not enough: it passes on a full disk."""
+        behind.check()
+        if self._fault:
+            with self._handing_over, suppress(RefusedPredictions):  # whoever empties the spool sets it aside
+                behind.append(self._spool.oldest(1))
 
     def _empty(self, behind: ClosableRepository) -> int:
         return empty(self._spool, behind, self._mended, self._handing_over)
