@@ -67,6 +67,14 @@ class Clients:
         for each in working:
             each.result()
 
+    def estimate(self) -> Operation | None:
+        """Ask for one estimate, without a key. Returns it as it is noted, or None where nobody listens."""
+        client = _Client(self, 0, self.random)
+        try:
+            return client.estimate(next(self.houses), None)
+        finally:
+            client.close()
+
     def wait_for(self, acknowledged: int, within: float = LONG) -> None:
         """Return when so many more estimates have been acknowledged."""
         with self._answered:
@@ -108,10 +116,10 @@ class _Client:
         mix, dice = self._all.mix, self._random.random()
         here = [id_ for name, id_ in self._own if name == self._service.name]
         if self._pending:
-            self._estimate(*self._pending)
+            self.estimate(*self._pending)
         elif dice < mix.keyed:
             house = next(self._all.houses)
-            self._estimate(house, f"key-{house}")
+            self.estimate(house, f"key-{house}")
         elif dice < mix.keyed + mix.find and here:
             self._find(self._random.choice(here))
         elif dice < mix.keyed + mix.find + mix.list:
@@ -120,14 +128,15 @@ class _Client:
             id_ = self._random.choice(here)
             self._ask(Action.ERASE, "DELETE", f"/predictions/{id_}", id=id_)
         else:
-            self._estimate(next(self._all.houses), None)
+            self.estimate(next(self._all.houses), None)
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _estimate(self, house: int, key: str | None) -> None:
+    def estimate(self, house: int, key: str | None) -> Operation | None:
+        """Ask for an estimate, as `Clients.estimate` does."""
         headers = {"Idempotency-Key": key} if key else {}
         document = {"size": house, "bedrooms": 3, "age": 10}
         done = self._ask(Action.ESTIMATE, "POST", "/predict", document, headers, house=house, key=key)
@@ -135,6 +144,7 @@ class _Client:
         self._pending = (house, key) if key and again else None
         if done and done.status == 200:
             self._own = [*self._own[-20:], (done.service, done.answer["id"])]
+        return done
 
     def _find(self, id_: str) -> None:
         self._ask(Action.FIND, "GET", f"/predictions/{id_}", id=id_)
