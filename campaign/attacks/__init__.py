@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.attacks import kills
+from campaign.attacks import disks, kills, torn
 from campaign.trials import Attack
 
-ATTACKS: tuple[Attack, ...] = (kills.ATTACK,)
+ATTACKS: tuple[Attack, ...] = (kills.ATTACK, disks.ATTACK, torn.ATTACK)
