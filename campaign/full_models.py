@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random
 from threading import Event
 from typing import Any
@@ -73,13 +74,17 @@ class Models:
             finally:
                 enough.set()
         self._require_whole()
+        self.disk.relieve()
         pointed = self.store.pointer().name
-        if made is None and pointed != served:
-            raise Broken(f"a training was answered with an error, and has promoted {pointed}: see {self.service.log}")
         if made is not None and made != pointed:
             raise Broken(f"a training was answered with {made}, and {pointed} is promoted")
+        if pointed != served and (newest := self._newest_training())["model_version"] != pointed:
+            raise Broken(f"{pointed} was trained and promoted, and its training is logged as {newest}")
+        for version in self.store.versions():
+            if version.source.location and not Path(version.source.location).exists():
+                raise Broken(f"{version.name} is kept, and the sales that were sent for it are not")
         self.trial.counts["versions that are kept, and were not promoted for lack of room"] += len(
-            self._names() - known - {made}
+            self._names() - known - {pointed}
         )
 
     def _disturb(self, size: int, random: Random, enough: Event) -> None:
@@ -96,14 +101,17 @@ class Models:
 
     def _require_truthful_log(self, status: int, answer: Any) -> None:
         """The newest training ended, with what was answered. On a full disk the log may be out of reach for now."""
-        told, document = self.service.get("/trainings?limit=1")
-        if told != 200 or not document["trainings"]:
+        newest = self._newest_training()
+        if newest is None:
             return
-        newest = document["trainings"][0]
         if status == 200 and (newest["state"], newest["model_version"]) != ("succeeded", answer["model_version"]):
             raise Broken(f"a training was answered with {answer['model_version']}, and is logged as {newest}")
         if status != 200 and newest["state"] == "running":
             raise Broken(f"a training was answered with {status}, {answer}, and is logged as {newest}")
+
+    def _newest_training(self) -> Any:
+        status, document = self.service.get("/trainings?limit=1")
+        return document["trainings"][0] if status == 200 and document["trainings"] else None
 
     def _move(self, name: str | None, *, must: bool = False) -> None:
         """Promote a version, and check that the answer is true."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from campaign import torn_models, torn_services, torn_sqlite
+from campaign import torn_kinds, torn_models, torn_services, torn_sqlite
 from campaign.tears import Places
 from campaign.trials import Attack, Trial
 
@@ -45,7 +45,7 @@ def _log_of(trial: Trial) -> Iterator[None]:
 _Tear = Callable[[Trial, Path, Places], None]
 
 
-def _sqlite(kind: torn_sqlite.Kind) -> _Tear:
+def _sqlite(kind: torn_kinds.Kind) -> _Tear:
     return lambda trial, folder, places: torn_sqlite.tear(trial, kind, folder, places)
 
 
@@ -56,10 +56,10 @@ def _documents(trial: Trial, folder: Path, places: Places) -> None:
 
 
 _KINDS: Mapping[str, _Tear] = {
-    "predictions": _sqlite(torn_sqlite.Predictions()),
-    "spool": _sqlite(torn_sqlite.Spool()),
-    "sales": _sqlite(torn_sqlite.Sales()),
-    "keys": _sqlite(torn_sqlite.Keys()),
+    "predictions": _sqlite(torn_kinds.Predictions()),
+    "spool": _sqlite(torn_kinds.Spool()),
+    "sales": _sqlite(torn_kinds.Sales()),
+    "keys": _sqlite(torn_kinds.Keys()),
     "versions": torn_models.tear_version,
     "documents": _documents,
     "services": torn_services.start,
