@@ -50,11 +50,11 @@ def spool(trial: Trial) -> None:
                     clients.wait_for(100)
                     cluster.stop("immediate")
                     for _ in range(trial.random.randint(1, 2)):
-                        disk.leave(_some_room(trial, _RESERVE + 2 * MIB))
+                        disk.leave(_some_room(trial, _lacking_reserve(disk) + 2 * MIB))
                         _wait_until_refused(service)
                         disk.leave(_lacking_reserve(disk) + _some_room(trial, MIB) + 256 * KIB)
                         clients.wait_for(1)
-                    disk.leave(_some_room(trial, _RESERVE))
+                    disk.leave(_some_room(trial, MIB))
                     _wait_until_refused(service)
                 _require_truth(trial, service, clients, disk)
                 if trial.random.random() < 0.5:
