@@ -50,6 +50,10 @@ class Service:
         assert self._process
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        """Whether its process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
     def workers(self) -> list[int]:
         """The ids of its worker processes; Linux alone tells."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
@@ -149,7 +153,10 @@ def send(
     document: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
-    """The status and the document of one request. Raises OSError, or HTTPException where the answer is cut off."""
+    """The status and the document of one request. Raises OSError, or HTTPException where the answer is cut off.
+
+    The document is sent as JSON; bytes are sent as they are, and `headers` say what they are.
+    """
     begin(connection, method, path, document, headers)
     return finish(connection)
 
@@ -162,8 +169,10 @@ def begin(
     headers: Mapping[str, str] | None = None,
 ) -> None:
     """Send one request, and return when all of it is sent. Raises OSError."""
-    body = None if document is None else json.dumps(document).encode()
-    kind = {"Content-Type": "application/json"} if body else {}
+    if document is None or isinstance(document, bytes):
+        body, kind = document, {}
+    else:
+        body, kind = json.dumps(document).encode(), {"Content-Type": "application/json"}
     connection.request(method, path, body, {**kind, **(headers or {})})
 
 

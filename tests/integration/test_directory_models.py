@@ -106,6 +106,19 @@ def test_a_damaged_version_is_refused_with_the_reason(
     assert store.get("b") == a_version("b")
 
 
+@pytest.mark.parametrize(
+    "damage", [damage for damage, _ in (DAMAGES | DAMAGED_MANIFESTS).values()], ids=DAMAGES | DAMAGED_MANIFESTS
+)
+def test_a_damaged_version_that_is_added_again_is_whole(store: DirectoryModels, folder: Path, damage: Damage) -> None:
+    damage(folder)
+    store.add(*a_version("a"))
+    if damage is DAMAGED_MANIFESTS["a manifest of tomorrow"][0]:
+        assert (folder / "manifest.json").read_text() == '{"format": 2}'
+    else:
+        assert store.get("a") == a_version("a")
+        assert list(store.path.glob(".*")) == []
+
+
 @pytest.mark.parametrize(("damage", "reason"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS)
 def test_a_version_without_a_good_manifest_is_left_out_of_the_list_and_the_log_says_so(
     store: DirectoryModels, folder: Path, damage: Damage, reason: str, caplog: pytest.LogCaptureFixture
@@ -131,7 +144,9 @@ def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryMod
         store.add(version, artefact)
 
 
-@pytest.mark.parametrize("content", [b"", b"../a", b"\xff\xfe", b"a\0"])
+@pytest.mark.parametrize(
+    "content", [b"", b"../a\n", b"\xff\xfe\n", b"a\0", b"a\nb\ngenerat", b"a\nb\ngeneration 1", b"a"]
+)
 def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
     store: DirectoryModels, folder: Path, content: bytes
 ) -> None:

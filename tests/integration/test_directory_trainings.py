@@ -57,6 +57,14 @@ def test_one_that_is_damaged_is_left_out_and_unknown(
         log.cancel(damaged.id)
 
 
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    log, record = DirectoryTrainings(tmp_path), a_training()
+    (tmp_path / ".tmp-half").write_text("{")
+    log.begin(record)
+    assert list(log.recent(10)) == [record]
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelStoreUnavailable, match="log of trainings"):

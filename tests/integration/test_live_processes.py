@@ -65,7 +65,8 @@ def test_what_others_left_in_a_folder_long_ago_is_removed(tmp_path: Path) -> Non
     seconds = [1e9]
     kept = DirectoryProcesses(tmp_path / "processes", time=lambda: seconds[0])
     kept.tell(SOME)
-    (kept.path / "half.json").write_text("{")
+    for name in "half.json", "half.tmp":
+        (kept.path / name).write_text("{")
     assert list(kept.alive()) == [SOME]
     assert kept.path.stat().st_mode & 0o777 == 0o700
     seconds[0] = 1e11

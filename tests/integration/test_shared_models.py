@@ -130,6 +130,18 @@ def test_a_damaged_copy_is_passed_over(shared: Reachable, own: DirectoryModels) 
     assert store.get("a") == a_version("a")
 
 
+def test_a_damaged_copy_is_made_again(shared: Reachable, own: DirectoryModels) -> None:
+    shared.add(*a_version("a"))
+    shared.promote("a")
+    models = SharedModels(shared, own)
+    models.pointer()
+    models.get("a")
+    (own.path / "versions" / "a" / "model.bin").write_bytes(b"")
+    models.get("a")
+    shared.up = False
+    assert SharedModels(shared, own).get("a") == a_version("a")
+
+
 def test_a_full_or_read_only_disk_costs_the_copy_alone(
     shared: Reachable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +18,9 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
 from housepredict.testing.prediction_machine import Another
 from housepredict.testing.predictions import PredictionRepositoryContract
+from tests.conftest import SMALL_DISK
 from tests.doubles import a_batch
+from tests.small_disks import small_disk
 
 RECORDER = [sys.executable, str(Path(__file__).with_name("recorder.py"))]
 
@@ -107,6 +111,38 @@ def test_a_file_that_another_process_keeps_locked_is_unavailable_until_it_lets_g
     predictions.check()
     predictions.append(a_batch(1))
     assert len(predictions.recent(10)) == 1
+
+
+def check_often(predictions: SqlitePredictions) -> None:
+    """Until there is no room left in what is there of the log."""
+    for _ in range(1000):
+        predictions.check()
+
+
+def test_a_check_fails_on_a_full_disk(pytestconfig: pytest.Config) -> None:
+    with (
+        small_disk(pytestconfig.stash[SMALL_DISK]) as disk,
+        SqlitePredictions.open(disk.folder / "predictions.sqlite") as predictions,
+    ):
+        predictions.check()
+        disk.resize(os.getpid(), 1)
+        try:
+            disk.take_the_rest(os.getpid())
+            with pytest.raises(RepositoryUnavailable, match=r"full|I/O"):
+                check_often(predictions)
+        finally:
+            disk.resize(os.getpid(), 2)
+            disk.relieve(os.getpid())
+        predictions.check()
+
+
+def test_a_check_leaves_the_version_that_a_newer_release_has_given_the_file(
+    path: Path, predictions: SqlitePredictions
+) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+        predictions.check()
+        assert other.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def test_a_file_of_a_newer_housepredict_is_left_alone(path: Path) -> None:

@@ -29,6 +29,7 @@ from tests.http_service import (
     served,
     trainable,
 )
+from tests.training import FaultyModels
 
 ASYNC = {"Prefer": "respond-async"}
 CSV = {"Content-Type": "text/csv"}
@@ -127,6 +128,17 @@ class TestSalesThatAreSent:
             assert_problem(client.post("/train", content=b"a,b\n1,2\n", headers=CSV), 409, "unusable-sales")
             assert_problem(client.post("/train", content=b"", headers=CSV), 409, "unusable-sales")
         assert kept(tmp_path) == []
+
+    def test_are_kept_for_a_version_that_is_stored_though_its_promotion_fails(self, tmp_path: Path) -> None:
+        made = application()
+        made.settings = evolve(made.settings, data_dir=tmp_path)
+        made.models = FaultyModels(fails_at="promote")
+        with served(trainable(made, FakeTrainer(), sales_at)) as client:
+            answer = client.post("/train?promote=always", content=SALES, headers=CSV)
+            assert_problem(answer, 503, "model-store-unavailable")
+            [version] = client.get("/models").json()["models"]
+        [file] = kept(tmp_path)
+        assert made.version(version["model_version"]).source.location == str(file)
 
     def test_that_nothing_begins_to_train_on_are_removed(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from threading import Event, Thread
 from uuid import UUID
@@ -23,13 +24,14 @@ from housepredict.domain.errors import (
     UnknownTraining,
     UnusableSales,
 )
+from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Fitted
 from housepredict.domain.trainings import PROCESS_ENDED, Outcome, TrainingRecord, TrainingState
 from housepredict.domain.usecases import Trainings
-from housepredict.domain.usecases.trainings import Run
+from housepredict.domain.usecases.trainings import NOT_PROMOTED, Run
 from housepredict.domain.verdicts import Verdict
 from housepredict.testing.trainings import SUCCESS, a_training
-from tests.training import NOON, OPTIONS, FrozenClock, ListedSales, ListedTrainer, ignore, training
+from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales, ListedTrainer, ignore, training
 
 
 @define
@@ -47,6 +49,17 @@ class FaultyLog(InMemoryTrainings):
         if self.down:
             raise ModelStoreUnavailable
         return super()._changed(*given)  # type: ignore[arg-type]
+
+
+@define
+class DownAfterAdding(FaultyModels):
+    """A store that takes a version, and from then on the log is down."""
+
+    log: FaultyLog = field(factory=FaultyLog)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        super().add(version, artefact)
+        self.log.down = True
 
 
 @define
@@ -195,6 +208,35 @@ class TestATraining:
         before = bench.left_over()
         bench.train()
         assert bench.log.get(before.id).outcome == Outcome.failure(PROCESS_ENDED)
+
+
+class TestATrainingWhoseEndIsNotLogged:
+    """The disk is full, say, or its process was killed."""
+
+    @pytest.mark.parametrize("fails_at", ["", "promote"])
+    def test_has_succeeded_if_its_version_is_stored(self, fails_at: str) -> None:
+        models = DownAfterAdding(fails_at=fails_at)
+        bench = Bench(models, models.log)
+        with nullcontext() if not fails_at else pytest.raises(ModelStoreUnavailable):
+            bench.train()
+        bench.log.down = False
+        assert bench.newest().outcome is None
+        [version] = bench.models.versions()
+        [record] = bench.trainings.recent(1)
+        assert record.outcome
+        assert version.verdict
+        if fails_at:
+            assert record.outcome == Outcome(
+                TrainingState.SUCCEEDED, version.name, False, (*version.verdict.reasons, NOT_PROMOTED)
+            )
+        else:
+            assert record.outcome == Outcome.success(version.name, version.verdict)
+
+    def test_has_failed_if_its_version_is_not_stored(self, bench: Bench) -> None:
+        bench.train(location="/other.csv")
+        record = bench.left_over()
+        bench.log.keep(record.id)
+        assert bench.trainings.get(record.id).outcome == Outcome.failure(PROCESS_ENDED)
 
 
 class TestASecondTraining:

@@ -27,7 +27,13 @@ from attrs import define, field
 
 from housepredict.adapters import file_lock
 from housepredict.adapters.manifests import MAX_MANIFEST, from_json, to_json
-from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.errors import (
+    ModelStoreUnavailable,
+    NewerModel,
+    RefusedModel,
+    TrainingInProgress,
+    UnknownModel,
+)
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
 
 _MANIFEST = "manifest.json"
@@ -48,14 +54,15 @@ class DirectoryModels:
     path: Path = field(converter=Path)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version, on disk when this returns; see ModelStore."""
+        """Keep a version, on disk when this returns; see ModelStore. One that is there but damaged is replaced."""
         verify(version, artefact)
         if _MANIFEST in artefact:
             raise RefusedModel(f"A file of a model version may not be named {_MANIFEST}")
         manifest = to_json(version)
         target = self._versions / version.name
         with self._available():
-            if target.is_dir():
+            damaged = self._is_damaged(version.name)
+            if target.is_dir() and not damaged:
                 return
             with self._workspace() as workspace:
                 folder = workspace / version.name
@@ -63,6 +70,8 @@ class DirectoryModels:
                 for name, content in {**artefact, _MANIFEST: manifest}.items():
                     _write(folder / name, content)
                 _flush_folder(folder)
+                if damaged:
+                    self._remove_damaged(version.name, workspace)
                 try:
                     folder.rename(target)
                 except OSError:
@@ -170,6 +179,22 @@ class DirectoryModels:
             raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
         return version
 
+    def _is_damaged(self, name: str) -> bool:
+        """Whether a version is there and cannot be read, by this release or by a newer one."""
+        try:
+            self.get(name)
+        except (NewerModel, UnknownModel):
+            return False
+        except RefusedModel:
+            return True
+        return False
+
+    def _remove_damaged(self, name: str, workspace: Path) -> None:
+        """Move a damaged version to a folder that is removed, unless another process has replaced it meanwhile."""
+        with file_lock.waited_for(self.path / _PROMOTION):
+            if self._is_damaged(name):
+                (self._versions / name).rename(workspace / "damaged")
+
     @contextmanager
     def _moving(self) -> Iterator[Path]:
         """A folder to write in, while nobody else moves the pointer."""
@@ -180,13 +205,14 @@ class DirectoryModels:
         """The history, and the generation."""
         with self._available():
             try:
-                lines = self._pointer_file.read_text(encoding="ascii", errors="replace").splitlines()
+                text = self._pointer_file.read_text(encoding="ascii", errors="replace")
             except FileNotFoundError:
                 return (), 0
+        lines = text.splitlines()
         # files of before there were generations have none
         counted = _GENERATION.fullmatch(lines[-1]) if lines else None
         names = tuple(lines[:-1] if counted else lines)
-        if not names or not all(map(is_plain, names)):
+        if not names or not all(map(is_plain, names)) or not text.endswith("\n"):
             raise ModelStoreUnavailable(f"{self._pointer_file} is damaged: promote a model version again")
         return names, int(counted[1]) if counted else len(names)
 

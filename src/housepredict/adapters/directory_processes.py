@@ -40,8 +40,9 @@ class DirectoryProcesses:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
                 json.dump(unstructure(process), stream)
             new.replace(file)
-            for other in self._older_than(_FORGOTTEN_AFTER):
-                other.unlink(missing_ok=True)
+            for pattern in ("*.json", "*.tmp"):  # processes that are killed, or whose disk is full, leave the latter
+                for other in self._older_than(_FORGOTTEN_AFTER, pattern):
+                    other.unlink(missing_ok=True)
 
     def leave(self, process: UUID) -> None:
         """Forget a process."""
@@ -60,9 +61,9 @@ class DirectoryProcesses:
                         found.append(structure(json.loads(file.read_text(encoding="utf-8")), LiveProcess))
         return sorted(found, key=lambda each: (each.host, each.pid))
 
-    def _older_than(self, seconds: float) -> Iterator[Path]:
+    def _older_than(self, seconds: float, pattern: str = "*.json") -> Iterator[Path]:
         before = self._time() - seconds
-        for file in self.path.glob("*.json"):
+        for file in self.path.glob(pattern):
             with suppress(FileNotFoundError):
                 if file.stat().st_mtime <= before:
                     yield file

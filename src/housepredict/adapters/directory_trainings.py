@@ -47,6 +47,9 @@ class DirectoryTrainings:
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock.waited_for(self.path / _LOCK):
+                # Only the holder of the lock writes, so these are left from processes that were killed.
+                for leftover in self.path.glob(f"{_TEMPORARY}*"):
+                    leftover.unlink(missing_ok=True)
                 self._write(record)
                 for file in self._files()[KEPT:]:
                     file.unlink(missing_ok=True)

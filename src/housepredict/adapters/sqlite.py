@@ -120,9 +120,11 @@ class SqlitePredictions(SqliteFile):
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
-        """Return if a batch could be recorded now: the file can be locked for writing."""
-        with self._writing():
-            pass
+        """Return if a batch could be recorded now: the file can be locked, and the disk takes what is written."""
+        with self._writing() as connection:
+            # The number that is there, which may be that of a newer release: SQLite writes its page all the same.
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version}")
 
     @staticmethod
     def _mark_erased(connection: sqlite3.Connection, ids: str) -> int:

@@ -368,7 +368,9 @@ class SpooledPredictions:
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Return if the repository behind takes batches. After a fault a check is not enough: it passes on a full disk."""
+        """Return if the repository behind takes batches. After a fault a check is not enough, since it passes on a full
+        disk.
+        """
         behind.check()
         if self._fault:
             with self._handing_over, suppress(RefusedPredictions):  # whoever empties the spool sets it aside

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from uuid import UUID
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from housepredict.domain.errors import (
     HousepredictError,
@@ -25,6 +25,7 @@ from housepredict.domain.verdicts import Verdict
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the log, while a model is being trained."""
+NOT_PROMOTED = "It was stored, and its process ended before it was promoted."
 _ALL = 1000
 _TRIES = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
@@ -140,11 +141,29 @@ class Trainings:
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingRecord:
         """Log the end of a training whose process is gone, unless it logged that itself.
 
-        Raises UnknownTraining or ModelStoreUnavailable.
+        It succeeded if its version is stored, even though its process could not log that. Otherwise it failed with
+        `error`, or was cancelled. Raises UnknownTraining or ModelStoreUnavailable.
         """
-        wished = self._log.get(training).cancelling
-        outcome = Outcome.cancellation(str(TrainingCancelled())) if wished else Outcome.failure(error)
+        record = self._log.get(training)
+        outcome = Outcome.failure(error)
+        if record.cancelling:
+            outcome = Outcome.cancellation(str(TrainingCancelled()))
+        elif record.keeping and (version := self._made_by(record)):
+            outcome = version
         return self._log.end(training, self._clock.now(), outcome)
+
+    def _made_by(self, record: TrainingRecord) -> Outcome | None:
+        """The success of a training whose version is stored; None if there is none.
+
+        One training runs at a time, so the first version of the same sales since its start is its own.
+        """
+        for version in self._models.versions():
+            verdict = version.verdict
+            if version.created_at >= record.started_at and version.source.location == record.location and verdict:
+                if verdict.promoted and version.name not in self._models.history():
+                    verdict = evolve(verdict, promoted=False, reasons=(*verdict.reasons, NOT_PROMOTED))
+                return Outcome.success(version.name, verdict)
+        return None
 
     def require_none(self) -> None:
         """Raise TrainingInProgress, with its id, if the log tells of one that is under way."""

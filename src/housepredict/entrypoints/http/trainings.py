@@ -163,12 +163,16 @@ def _prefers_not_to_wait(headers: Headers) -> bool:
 
 
 def _remove_unless_used(application: Application, job: Job, upload: Path, _ended: Future[None]) -> None:
-    """Remove sales that no version was trained on; what one was trained on, it is trained on again."""
+    """Remove sales that no version was trained on; what one was trained on, it is trained on again.
+
+    The versions decide, and not the log: a version may be stored by a training that failed later.
+    """
     try:
         record: TrainingRecord = application.trainings.get(job.id)
+        used = str(upload) in {version.source.location for version in application.models.versions()}
     except HousepredictError:
         return  # better kept for nothing than lost
-    if record.outcome and record.outcome.version is None:
+    if record.outcome and not used:
         upload.unlink(missing_ok=True)
 
 
