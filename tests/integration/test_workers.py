@@ -107,7 +107,7 @@ def test_what_keeps_them_from_starting_is_told_once_and_ends_the_service(tmp_pat
     assert "data" in line
 
 
-def test_worker_killed_before_it_is_ready_is_logged_and_ends_the_service() -> None:
+def test_first_worker_killed_before_it_is_ready_is_logged_and_ends_the_service() -> None:
     killed = """
 import os, signal, socket, sys
 from housepredict.entrypoints.workers import Supervisor
@@ -115,8 +115,31 @@ sys.exit(Supervisor(2, socket.socket(), lambda _: os.kill(os.getpid(), signal.SI
 """
     ended = finished("-c", killed)
     assert ended.returncode == 1
-    assert "signal 9 killed worker" in ended.stderr
+    assert "signal 9 killed the first worker" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_another_worker_killed_before_it_is_ready_is_replaced(tmp_path: Path) -> None:
+    killed = """
+import os, pathlib, signal, socket, sys
+from housepredict.entrypoints.workers import Supervisor
+
+def work(ties):
+    if ties.seat == 1:
+        try:
+            pathlib.Path(sys.argv[1]).touch(exist_ok=False)
+        except FileExistsError:
+            os.kill(os.getppid(), signal.SIGTERM)  # this is the replacement: it has been seen
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    ties.announce("ready")
+    signal.pause()
+
+sys.exit(Supervisor(2, socket.socket(), work).run(print))
+"""
+    ended = finished("-c", killed, str(tmp_path / "killed"))
+    assert (ended.returncode, ended.stdout) == (0, "ready\n")
+    assert "ended with -9; another one starts" in ended.stderr
 
 
 def test_that_they_cannot_share_memory_is_told_with_all_else_that_is_wrong(tmp_path: Path) -> None:

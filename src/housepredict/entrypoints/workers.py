@@ -60,19 +60,20 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Work until SIGTERM or SIGINT. Returns 0, or the exit code of a worker that could not start."""
+        """Work until SIGTERM or SIGINT. Returns 0, or the exit code of the first worker if it could not start."""
         self._lifeline, self._alive = os.pipe()
         for each in _SIGNALS:
             signal.signal(each, self._stop)
-        greeting = ""
         # the first alone: what keeps it from starting would keep the others too, and is to be told once
-        for several in (1, self._count - 1):
-            for ready in [self._start() for _ in range(several)]:
-                with os.fdopen(ready) as stream:
-                    greeting = stream.read()
-                if not greeting:
-                    return self._failed()
-        greet(greeting)
+        with os.fdopen(self._start()) as stream:
+            greeting = stream.read()
+        if not greeting:
+            return self._failed()
+        for ready in [self._start() for _ in range(self._count - 1)]:
+            with os.fdopen(ready) as stream:
+                stream.read()  # empty for one that died, which is replaced as any other
+        if not self._stopping:
+            greet(greeting)
         while self._began:
             self._replace(*os.wait())
         return 0
@@ -110,16 +111,17 @@ class Supervisor:
                     os.kill(worker, signal.SIGKILL if forced else signal.SIGTERM)
 
     def _failed(self) -> int:
-        """A worker ended before it was ready: end with all others, as it did."""
-        told, codes = self._stopping, []
+        """The first worker ended before it was ready: end as it did."""
+        code = 0
         while self._began:
             worker, status = os.wait()
             if self._began.pop(worker, None) is not None:
-                codes.append(code := os.waitstatus_to_exitcode(status))
-                if len(codes) == 1 and code < 0 and not told:  # it could not say anything itself
-                    _log.error("signal %d killed worker %d before it was ready; the service stops", -code, worker)
-            self._stop(signal.SIGTERM, None)
-        return 0 if told else max(codes[0], 1)
+                code = os.waitstatus_to_exitcode(status)
+        if self._stopping:
+            return 0
+        if code < 0:  # it could not say anything itself
+            _log.error("signal %d killed the first worker before it was ready; the service stops", -code)
+        return max(code, 1)
 
     def _replace(self, worker: int, status: int) -> None:
         if worker not in self._began:  # an orphan, where this is process 1
