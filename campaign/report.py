@@ -102,7 +102,10 @@ def _summary(results: Sequence[Result]) -> Any:
         "took": round(sum(each.took for each in results), 1),
         "first_seed": results[0].seed,
         "last_seed": results[-1].seed,
-        "failures": [each.failure for each in results if each.failure],
+        "failures": [
+            *(each.failure for each in results if each.failure),
+            *(f"Run again after this: {failure}" for each in results for failure in each.earlier_failures),
+        ],
         "unavailable": sorted({each.unavailable for each in results if each.unavailable}),
         "counts": dict(sorted(counts.items())),
         "seconds": {name: _spread(times) for name, times in sorted(seconds.items())},

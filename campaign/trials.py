@@ -125,6 +125,8 @@ class Result:
     seconds: dict[str, list[float]]
     failure: str | None = None
     unavailable: str | None = None
+    earlier_failures: tuple[str, ...] = ()
+    """Of the same trial, before it was run again."""
 
 
 @define
@@ -137,7 +139,13 @@ class Results:
         """The trials that ended, in their order; of one that was run again, the last."""
         path = self._path(attack)
         lines = path.read_text().splitlines() if path.exists() else []
-        by_number = {each["number"]: Result(**each) for each in map(json.loads, lines)}
+        by_number: dict[int, Result] = {}
+        for each in map(json.loads, lines):
+            result = Result(**each | {"earlier_failures": tuple(each["earlier_failures"])})
+            if (before := by_number.get(result.number)) and before.failure:
+                earlier = (*before.earlier_failures, before.failure)
+                result = attrs.evolve(result, earlier_failures=earlier)
+            by_number[result.number] = result
         return [by_number[number] for number in sorted(by_number)]
 
     def add(self, result: Result) -> None:

@@ -87,7 +87,10 @@ def test_trials_that_passed_are_not_run_again(attack: Attack, campaign: Campaign
     del script.ends[1], script.seeds[:]
     assert campaign.run(attack, "another")
     assert script.seeds == ["another/tries/1"]
-    assert [each.failure for each in campaign.results.of("tries")] == [None, None, None]
+    results = campaign.results.of("tries")
+    assert [each.failure for each in results] == [None, None, None]
+    assert [len(each.earlier_failures) for each in results] == [0, 1, 0]
+    assert "Broken: lost" in results[1].earlier_failures[0]
 
 
 def test_an_interrupted_campaign_goes_on_where_it_was(attack: Attack, campaign: Campaign, script: Script) -> None:
