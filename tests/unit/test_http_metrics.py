@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.drift import DRIFTED, FEWEST, MOVING
 from housepredict.domain.errors import RefusedModel, RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Backlog
 from housepredict.domain.processes import LiveProcess
 from housepredict.domain.usecases.review_drift import MOST_REVIEWED
@@ -43,6 +44,9 @@ class Behind(InMemoryPredictions):
         if self.fault:
             raise self.fault
         return Backlog(3, datetime.now(UTC) - timedelta(seconds=5), 1)
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        return self.recent(limit, before), self.backlog()
 
 
 def told(made: Application) -> Mapping[str, Metric]:
