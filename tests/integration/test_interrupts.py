@@ -64,12 +64,19 @@ class Ended(NamedTuple):
 
 
 def interrupted(
-    folder: Path, event: str, text: str, *command: str, number: int = signal.SIGINT, times: int = 1, **variables: str
+    folder: Path,
+    event: str,
+    text: str,
+    *command: str,
+    number: int = signal.SIGINT,
+    times: int = 1,
+    script: str = AT,
+    **variables: str,
 ) -> Ended:
     data = folder / "data"
     arguments = [event, text, str(int(number)), str(times), *command, "--data-dir", str(data)]
     with subprocess.Popen(
-        [sys.executable, "-c", AT, *arguments],
+        [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=folder,
         env=environment(**variables),
     ) as process:  # fmt: skip
@@ -143,21 +150,42 @@ def test_search_interrupted_ends_its_processes_in_silence(
     tmp_path: Path, sales: str, event: str, text: str, times: int
 ) -> None:
     ended = interrupted(tmp_path, event, text, "train", str(tmp_path / sales), "--effort", "low", times=times)
-    assert_search_was_cancelled(ended)
+    assert_training_was_cancelled(ended)
 
 
 def test_search_interrupted_while_its_processes_import_ends_them_in_silence(tmp_path: Path, sales: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(IN_A_PROCESS_OF_THE_SEARCH)
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     ended = interrupted(tmp_path, "", "", "train", str(tmp_path / sales), "--effort", "low", PYTHONPATH=path)
-    assert_search_was_cancelled(ended)
+    assert_training_was_cancelled(ended)
 
 
-def assert_search_was_cancelled(ended: Ended) -> None:
+def assert_training_was_cancelled(ended: Ended) -> None:
     assert (ended.code, ended.err) == (130, "housepredict: interrupted; no model version is stored\n")
     assert ended.versions == []
     assert ["cancelled" in each["error"] for each in ended.outcomes] == [True]
     ended.assert_nothing_is_half_done()
+
+
+FAILING_IN_ANOTHER_WAY = AT.replace(
+    "from housepredict.__main__",
+    """
+from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+
+def fit(*_):
+    try:
+        signal.raise_signal(number)
+    finally:
+        raise UnboundLocalError
+
+SklearnTrainer.fit = fit
+from housepredict.__main__""",
+)
+
+
+def test_training_that_fails_in_another_way_because_of_an_interrupt_is_cancelled(tmp_path: Path, sales: str) -> None:
+    ended = interrupted(tmp_path, "", "", "train", str(tmp_path / sales), script=FAILING_IN_ANOTHER_WAY)
+    assert_training_was_cancelled(ended)
 
 
 IN_A_PROCESS_OF_THE_SEARCH = """

@@ -176,3 +176,11 @@ class MissingExtra(HousepredictError):
         """The error for an extra of the package, e.g. `train`, that `purpose` needs."""
         needed = f"pip install '.[{extra}]' in a checkout, or take a container image that has it"
         return cls(f"{purpose} needs housepredict[{extra}], which is not installed: {needed}")
+
+
+def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error is, or that it was raised while handling: libraries may fail in ways of their own."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found

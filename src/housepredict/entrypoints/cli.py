@@ -133,12 +133,14 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     try:
         with progress_bar(sys.stderr, "training") as progress:
             training = application.train(source, training_options, progress, options.promote, begun=begun.append)
-    except KeyboardInterrupt as interrupt:
+    except BaseException as error:
+        if not (interrupt := errors.interrupt_in(error)):
+            raise
         with suppress(errors.HousepredictError):
             outcome = application.trainings.get(begun[0]).outcome if begun else None
             stored = outcome and outcome.version
             interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
-        raise
+        raise interrupt from None
     if options.json:
         report.print_json(report.training_document(training))
     else:

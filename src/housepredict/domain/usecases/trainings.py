@@ -17,6 +17,7 @@ from housepredict.domain.errors import (
     TrainingEnded,
     TrainingInProgress,
     UnknownTraining,
+    interrupt_in,
 )
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, TrainingLog
@@ -207,7 +208,7 @@ def _unless_cancelled(record: TrainingRecord) -> None:
 
 
 def _outcome_of(error: BaseException) -> Outcome:
-    if isinstance(error, KeyboardInterrupt | TrainingCancelled):
+    if isinstance(error, TrainingCancelled) or interrupt_in(error):
         return Outcome.cancellation(str(TrainingCancelled()))
     if isinstance(error, HousepredictError):
         return Outcome.failure(str(error))
