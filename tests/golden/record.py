@@ -1,0 +1,92 @@
+"""Golden answers: what every route and every command answers, recorded, so that a rebuild changes nothing unseen.
+
+    python -m tests.golden.record              record all groups again
+    python -m tests.golden.record predict v2   record some of them
+
+Look at the differences before you commit them: each one that is intended is a row of the table "Changed answers" in
+CHANGELOG.md. The answers are in `answers`, a JSON file for each group. `masks` lists what they don't hold.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+from tests.golden.asking import Entry, Service, Terminal
+from tests.golden.commands import COMMANDS
+from tests.golden.http_requests import REQUESTS
+
+ANSWERS = Path(__file__).with_name("answers")
+GROUPS: Mapping[str, Sequence[Service | Terminal]] = {**REQUESTS, **COMMANDS}
+_WIDTH = 120
+
+
+def answers_of(group: str) -> dict[str, list[Entry]]:
+    """Ask everything of a group. Returns the answers of each service or terminal, by its name."""
+    return {each.name: each.answers() for each in GROUPS[group]}
+
+
+def recorded(group: str) -> dict[str, list[Entry]]:
+    """The answers of a group as they were recorded."""
+    found: dict[str, list[Entry]] = json.loads(_file(group).read_text(encoding="utf-8"))
+    return found
+
+
+def differences(before: Mapping[str, list[Entry]], now: Mapping[str, list[Entry]]) -> str:
+    """What differs, readably; nothing if all is the same. The order of keys is not looked at."""
+    found = []
+    for name in [*before, *(each for each in now if each not in before)]:
+        ours, theirs = before.get(name, []), now.get(name, [])
+        for place in range(max(len(ours), len(theirs))):
+            was = ours[place] if place < len(ours) else {}
+            is_ = theirs[place] if place < len(theirs) else {}
+            if json.dumps(was, sort_keys=True) != json.dumps(is_, sort_keys=True):
+                asked = {**was, **is_}
+                title = f"{name}, {place + 1}: {asked.get('request') or asked.get('command')}"
+                lines = (_lines(was), _lines(is_))
+                found += [title, *list(unified_diff(*lines, "recorded", "now", n=3, lineterm=""))[2:], ""]
+    return "\n".join(found)
+
+
+def _lines(entry: Entry) -> list[str]:
+    return pretty(entry).splitlines()
+
+
+def pretty(value: Any, indent: int = 0, used: int = 0) -> str:
+    """JSON with as many values in a line as fit."""
+    short = json.dumps(value, ensure_ascii=False)
+    if indent + used + len(short) < _WIDTH and not (isinstance(value, dict) and "status" in value):
+        return short
+    inner = " " * (indent + 1)
+    match value:
+        case dict() if value:
+            named = ((json.dumps(name, ensure_ascii=False), inside) for name, inside in value.items())
+            lines = [f"{inner}{name}: {pretty(inside, indent + 1, len(name) + 2)}" for name, inside in named]
+            return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+        case list() if value:
+            return "[\n" + ",\n".join(inner + pretty(each, indent + 1) for each in value) + "\n" + " " * indent + "]"
+        case _:
+            return short
+
+
+def _file(group: str) -> Path:
+    return ANSWERS / f"{group}.json"
+
+
+def main(groups: Sequence[str]) -> int:
+    """Record groups. Returns the exit code."""
+    if unknown := [each for each in groups if each not in GROUPS]:
+        sys.stderr.write(f"no such group: {', '.join(unknown)}; there are {', '.join(GROUPS)}\n")
+        return 2
+    ANSWERS.mkdir(exist_ok=True)
+    for group in groups or GROUPS:
+        _file(group).write_text(pretty(answers_of(group)) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
