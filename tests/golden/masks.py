@@ -13,9 +13,9 @@ In texts, by `mask_text`:
 In documents, by `mask_document`, numbers are rounded to 10 significant digits: the last ones of a logarithm depend on
 the machine. `structure_of` leaves nothing but keys and types, for what a real training computes.
 
-Temporary folders are called FOLDER, and a table that names one has columns of no particular width; see `asking`. There,
-too: headers that are not recorded, what argparse writes of the usage, values of metrics, and elements of pages that
-do nothing.
+A service over sockets gives ids and times of its own, which `sockets` masks. Temporary folders are called FOLDER, and a
+table that names one has columns of no particular width; see `asking`. There, too: headers that are not recorded, what
+argparse writes of the usage, values of metrics, and elements of pages that do nothing.
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ from typing import Any
 from tests.golden.asking import Entry, Service, Terminal
 from tests.golden.commands import COMMANDS
 from tests.golden.http_requests import REQUESTS
+from tests.golden.sockets import SOCKETS, Server
 
 ANSWERS = Path(__file__).with_name("answers")
-GROUPS: Mapping[str, Sequence[Service | Terminal]] = {**REQUESTS, **COMMANDS}
+GROUPS: Mapping[str, Sequence[Service | Server | Terminal]] = {**REQUESTS, **SOCKETS, **COMMANDS}
 _WIDTH = 120
 
 
@@ -48,7 +49,8 @@ def differences(before: Mapping[str, list[Entry]], now: Mapping[str, list[Entry]
                 asked = {**was, **is_}
                 title = f"{name}, {place + 1}: {asked.get('request') or asked.get('command')}"
                 lines = (_lines(was), _lines(is_))
-                found += [title, *list(unified_diff(*lines, "recorded", "now", n=3, lineterm=""))[2:], ""]
+                shown = list(unified_diff(*lines, n=3, lineterm=""))[2:]
+                found += [title, *("…" if line.startswith("@@") else line for line in shown), ""]
     return "\n".join(found)
 
 
