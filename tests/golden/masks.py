@@ -1,4 +1,4 @@
-"""What the golden answers don't hold, since it differs between machines, runs or releases.
+"""Masks for parts of answers that differ between machines, runs, or releases.
 
 In texts, by `mask_text`:
     VERSION   the version of the package
@@ -10,12 +10,12 @@ In texts, by `mask_text`:
     [Errno]   the number of an operating system's error
     Vary      without a header that only newer releases of Starlette name
 
-In documents, by `mask_document`, numbers are rounded to 10 significant digits: the last ones of a logarithm depend on
-the machine. `structure_of` leaves nothing but keys and types, for what a real training computes.
+In documents, by `mask_document`, numbers are rounded to 10 significant digits, since the last digits of a logarithm
+depend on the machine. `structure_of` keeps only keys and types; it is for the results of a real training.
 
 A service over sockets gives ids and times of its own, which `sockets` masks. Temporary folders are called FOLDER, and a
-table that names one has columns of no particular width; see `asking`. There, too: headers that are not recorded, what
-argparse writes of the usage, values of metrics, and elements of pages that do nothing.
+table that names one has columns of no particular width; see `exchanges`. `exchanges` also leaves out some headers,
+argparse's usage lines, the values of metrics, and elements of pages without text or function.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _TEXTS = (
 
 
 def mask_text(text: str) -> str:
-    """The text of an answer or of a header, without what differs."""
+    """Mask the text of an answer or of a header."""
     for pattern, mask in _TEXTS:
         text = pattern.sub(mask, text)
     return text
 
 
 def mask_document(document: Any) -> Any:
-    """A JSON document without what differs."""
+    """Round the numbers of a JSON document."""
     match document:
         case dict():
             return {name: mask_document(value) for name, value in document.items()}
@@ -61,7 +61,7 @@ def mask_document(document: Any) -> Any:
 
 
 def structure_of(document: Any) -> Any:
-    """The keys and the types of a document. A list is shown by its first element."""
+    """Keep the keys and types of a document. A list is represented by its first element."""
     match document:
         case dict():
             return {name: structure_of(value) for name, value in document.items()}

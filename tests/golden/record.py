@@ -1,10 +1,10 @@
-"""Golden answers: what every route and every command answers, recorded, so that a rebuild changes nothing unseen.
+"""Record the golden answers: those of every route and every command, so that no rebuild changes one unnoticed.
 
     python -m tests.golden.record              record all groups again
     python -m tests.golden.record predict v2   record some of them
 
-Look at the differences before you commit them: each one that is intended is a row of the table "Changed answers" in
-CHANGELOG.md. The answers are in `answers`, a JSON file for each group. `masks` lists what they don't hold.
+Review the differences before you commit them. Each intended difference is a row of the table "Changed answers" in
+CHANGELOG.md. The folder `answers` has a JSON file per group. The docstring of `masks` lists what is not recorded.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-from tests.golden.asking import Entry, Service, Terminal
 from tests.golden.commands import COMMANDS
+from tests.golden.exchanges import Entry, Service, Shell
 from tests.golden.http_requests import REQUESTS
 from tests.golden.sockets import SOCKETS, Server
 
 ANSWERS = Path(__file__).with_name("answers")
-GROUPS: Mapping[str, Sequence[Service | Server | Terminal]] = {**REQUESTS, **SOCKETS, **COMMANDS}
+GROUPS: Mapping[str, Sequence[Service | Server | Shell]] = {**REQUESTS, **SOCKETS, **COMMANDS}
 _WIDTH = 120
 
 
 def answers_of(group: str) -> dict[str, list[Entry]]:
-    """Ask everything of a group. Returns the answers of each service or terminal, by its name."""
+    """Send every request, or run every command, of a group. Returns the answers by the name of the service or shell."""
     return {each.name: each.answers() for each in GROUPS[group]}
 
 
 def recorded(group: str) -> dict[str, list[Entry]]:
-    """The answers of a group as they were recorded."""
+    """Read the recorded answers of a group."""
     found: dict[str, list[Entry]] = json.loads(_file(group).read_text(encoding="utf-8"))
     return found
 
 
 def differences(before: Mapping[str, list[Entry]], now: Mapping[str, list[Entry]]) -> str:
-    """What differs, readably; nothing if all is the same. The order of keys is not looked at."""
+    """Describe what differs, as a diff; an empty text if nothing does. Ignores the order of keys."""
     found = []
     for name in [*before, *(each for each in now if each not in before)]:
         ours, theirs = before.get(name, []), now.get(name, [])
@@ -59,7 +59,7 @@ def _lines(entry: Entry) -> list[str]:
 
 
 def pretty(value: Any, indent: int = 0, used: int = 0) -> str:
-    """JSON with as many values in a line as fit."""
+    """Format JSON with short values on one line."""
     short = json.dumps(value, ensure_ascii=False)
     if indent + used + len(short) < _WIDTH and not (isinstance(value, dict) and "status" in value):
         return short
@@ -80,7 +80,7 @@ def _file(group: str) -> Path:
 
 
 def main(groups: Sequence[str]) -> int:
-    """Record groups. Returns the exit code."""
+    """Record groups, by default all. Returns the exit code."""
     if unknown := [each for each in groups if each not in GROUPS]:
         sys.stderr.write(f"no such group: {', '.join(unknown)}; there are {', '.join(GROUPS)}\n")
         return 2

@@ -1,6 +1,6 @@
-"""Requests over a socket to `housepredict serve`: what only the server itself answers, and its shortcut for estimates.
+"""Requests over a socket to `housepredict serve`: answers of the server itself, and its shortcut for estimates.
 
-The service is a process of its own, whose clock and ids nobody can fix: they are masked.
+The service runs as a process of its own, with the system's clock and random ids. Both are masked.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _MASKS = (
 
 
 @frozen
-class Sending:
-    """Bytes that are sent over a connection of their own, of which the server says the last word.
+class RawRequest:
+    """Bytes that are sent over a new connection. The server closes it.
 
     Args:
-        about: what is asked for.
-        content: the bytes; `Connection: close` is among them if the server would wait for more.
-        beside: how many connections are open beside it.
+        about: the title in the recorded file.
+        content: the bytes; they include `Connection: close` if the server would otherwise keep the connection open.
+        beside: the number of other open connections.
     """
 
     about: str
@@ -48,14 +48,14 @@ class Sending:
     beside: int = 0
 
     def entry(self, port: int) -> dict[str, Any]:
-        """Send them, and return what comes back until the server closes."""
+        """Send the bytes. Returns every answer on the connection."""
         with ExitStack() as stack:
             for _ in range(self.beside):
                 _keep_open(stack, port)
             connection = stack.enter_context(_connection(port))
             connection.sendall(self.content)
             answer = b""
-            # a server that closes before it has read everything may reset the connection after its answer
+            # A server that closes before it has read everything resets the connection after its answer.
             with suppress(ConnectionResetError):
                 while part := connection.recv(65_536):
                     answer += part
@@ -64,26 +64,26 @@ class Sending:
 
 @frozen
 class Server:
-    """A service, and what is sent to it.
+    """Requests to one service, in order.
 
     Args:
-        name: what this is about.
-        sendings: what is sent, in its order.
+        name: the title in the recorded file.
+        requests: the requests.
         environment: the settings, as environment variables.
     """
 
     name: str
-    sendings: Sequence[Sending]
+    requests: Sequence[RawRequest]
     environment: Mapping[str, str] = field(factory=dict)
 
     def answers(self) -> list[dict[str, Any]]:
-        """Start the service, and send everything."""
+        """Start the service and send every request. Returns the entries to record."""
         with _served(self.environment) as port:
-            return [each.entry(port) for each in self.sendings]
+            return [request.entry(port) for request in self.requests]
 
 
 def _answers(received: bytes) -> Iterator[Any]:
-    """Every answer: the lines of its head, and the document in its body if there is one."""
+    """Split received bytes into answers: the lines of each head, and the document in the body."""
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
         found = re.search(rb"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
@@ -101,7 +101,7 @@ def _masked(answer: bytes) -> str:
 
 
 def _keep_open(stack: ExitStack, port: int) -> None:
-    """Open a connection that stays open, as soon as there is room: the one before may not be quite closed."""
+    """Open a connection that stays open. Retries while the server still counts an earlier connection."""
     while True:
         connection = stack.enter_context(_connection(port))
         connection.sendall(_ALIVE)
@@ -115,7 +115,7 @@ def _connection(port: int) -> socket.socket:
 
 @contextmanager
 def _served(environment: Mapping[str, str]) -> Iterator[int]:
-    """The port of a service."""
+    """Run a service. Yields its port."""
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_", "OTEL_"))
     }
@@ -144,38 +144,40 @@ SOCKETS: Mapping[str, Sequence[Server]] = {
         Server(
             "a server",
             (
-                Sending("POST /predict", _predicting(_HOUSE)),
-                Sending("POST /predict, a list", _predicting(b"[" + _HOUSE + b"]")),
-                Sending("POST /predict?explain=true", _predicting(_HOUSE, path=b"/predict?explain=true")),
-                Sending(
+                RawRequest("POST /predict", _predicting(_HOUSE)),
+                RawRequest("POST /predict, a list", _predicting(b"[" + _HOUSE + b"]")),
+                RawRequest("POST /predict?explain=true", _predicting(_HOUSE, path=b"/predict?explain=true")),
+                RawRequest(
                     "POST /predict, a warning", _predicting(json.dumps({"size": 9e3, "bedrooms": 9, "age": 1}).encode())
                 ),
-                Sending("POST /predict, violations", _predicting(b'{"size": "big", "age": 10, "pool": true}')),
-                Sending("POST /predict, no JSON", _predicting(b"{")),
-                Sending("POST /predict, without a body", _PREDICT + b"Connection: close\r\nContent-Length: 0\r\n\r\n"),
-                Sending(
+                RawRequest("POST /predict, violations", _predicting(b'{"size": "big", "age": 10, "pool": true}')),
+                RawRequest("POST /predict, no JSON", _predicting(b"{")),
+                RawRequest(
+                    "POST /predict, without a body", _PREDICT + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+                ),
+                RawRequest(
                     "POST /predict, twice in one connection",
                     _PREDICT + _LENGTH % len(_HOUSE) + b"\r\n" + _HOUSE + _predicting(_HOUSE),
                 ),
-                Sending(
+                RawRequest(
                     "POST /predict, in chunks",
                     _PREDICT
                     + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n28\r\n"
                     + _HOUSE
                     + b"\r\n0\r\n\r\n",
                 ),
-                Sending("POST /predict, 100-continue", _predicting(_HOUSE, b"Expect: 100-continue")),
-                Sending("POST /predict, too large", _predicting(b" " * 2000)),
-                Sending("HTTP/1.0", b"GET /health/live HTTP/1.0\r\n\r\n"),
-                Sending("malformed", b"nonsense\r\n\r\n"),
-                Sending("malformed, a length", _PREDICT + b"Content-Length: many\r\n\r\n"),
-                Sending("too large headers", _ALIVE[:-2] + b"X-Endless: " + b"x" * 70_000 + b"\r\n\r\n"),
-                Sending("a body that does not arrive", _PREDICT + b"Content-Length: 1000\r\n\r\n{"),
-                Sending("one connection too many", b"", beside=4),
+                RawRequest("POST /predict, 100-continue", _predicting(_HOUSE, b"Expect: 100-continue")),
+                RawRequest("POST /predict, too large", _predicting(b" " * 2000)),
+                RawRequest("HTTP/1.0", b"GET /health/live HTTP/1.0\r\n\r\n"),
+                RawRequest("malformed", b"nonsense\r\n\r\n"),
+                RawRequest("malformed, a length", _PREDICT + b"Content-Length: many\r\n\r\n"),
+                RawRequest("too large headers", _ALIVE[:-2] + b"X-Endless: " + b"x" * 70_000 + b"\r\n\r\n"),
+                RawRequest("a body that does not arrive", _PREDICT + b"Content-Length: 1000\r\n\r\n{"),
+                RawRequest("one connection too many", b"", beside=4),
             ),
             {
                 "HOUSEPREDICT_MAX_BODY": "1024",
-                "HOUSEPREDICT_CLIENT_TIMEOUT": "1",
+                "HOUSEPREDICT_CLIENT_TIMEOUT": "2",
                 "HOUSEPREDICT_MAX_CONNECTIONS": "4",
                 "HOUSEPREDICT_DATABASE_URL": "memory:",
             },

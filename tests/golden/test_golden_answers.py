@@ -38,14 +38,16 @@ class TestEverythingIsRecorded:
 
     def test_every_problem_was_provoked(self) -> None:
         documented = set(
-            re.findall(r"^\| `([a-z0-9-]+)` \| \d{3} \|", (REFERENCE / "http.md").read_text(), re.MULTILINE)
+            re.findall(
+                r"^\| `([a-z0-9-]+)` \| \d{3} \|", (REFERENCE / "http.md").read_text(encoding="utf-8"), re.MULTILINE
+            )
         )
-        answers = "".join(each.read_text() for each in ANSWERS.iterdir() if each.stem != "openapi")
+        answers = "".join(each.read_text(encoding="utf-8") for each in ANSWERS.iterdir() if each.stem != "openapi")
         assert len(documented) >= 40
         assert documented == documented & set(re.findall(r"urn:housepredict:problem:([a-z0-9-]+)", answers))
 
     def test_every_command_was_run(self) -> None:
-        text = (REFERENCE / "command-line.md").read_text()
+        text = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
         commands = re.findall(r"^## `(housepredict .+)`$", text, re.MULTILINE)
         run = [each["command"] for each in _entries() if "command" in each]
         assert len(commands) > 20

@@ -1,10 +1,10 @@
-"""Everything that the golden answers know of housepredict's internals: a fixed clock, fixed ids, hand-made versions.
+"""All that the golden answers know about internals: how an application with a fixed clock, ids, and models is made.
 
-The requests and the recorded answers know only HTTP and the command line. After a change inside housepredict, change
-this module until the recorded answers come out again.
+The requests and the recorded answers know only HTTP and the command line. After a change of internals, adapt this
+module until the tests pass; the recorded answers stay.
 
-The clock stands at noon, June 1, 2025 (UTC), unless a command names another time. Ids are counted: `id_of(1)` is the
-first of a service or a data folder, whatever it identifies. Prices follow from a formula that anybody can work out.
+The clock stands at noon, June 1, 2025 (UTC), unless a command sets another time. Ids are counted across predictions,
+sales, and trainings: `id_of(1)` is the first id of a service or of a data folder. Prices follow from a simple formula.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _MEASURES = Accuracy(200, 1.0, 8.25, 32.0, 60.0, 90.5, 30_000.0, 1.6e9, 40_000.0
 
 
 def id_of(number: int) -> str:
-    """The id that a service or a data folder gives as its nth, with the clock at noon."""
+    """The nth id of a service or of a data folder, with the clock at noon."""
     return str(_id(NOON, number))
 
 
@@ -111,7 +111,7 @@ class _FixedClock:
 
 @define
 class CountedIds(IdSequence):
-    """Ids that count up from 1, in order of their times."""
+    """UUIDv7s whose last digits count up from 1."""
 
     _last: int = 0
 
@@ -123,7 +123,7 @@ class CountedIds(IdSequence):
 
 @frozen
 class _Predictor:
-    """100 for each square foot, 5,000 for each bedroom, 20,000 for a garden, and a sum for some towns."""
+    """100 per square foot, 5,000 per bedroom, 20,000 for a garden, and an amount for some towns."""
 
     version: ModelVersion
     _artefact: Artefact = field(factory=dict)
@@ -166,7 +166,7 @@ class _BrokenPredictor(_Predictor):
 
 @frozen
 class _HeldUpPredictor(_Predictor):
-    """Estimates nothing before it may, and shows that it was asked."""
+    """Signals that it was called, and blocks until it may return."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         _ASKED.set()
@@ -187,7 +187,7 @@ def _houses(count: int) -> Sequence[House]:
 
 
 def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
-    """A version with everything that a version can have."""
+    """A version in which every field is set."""
     houses = _houses(200)
     prices = [_price(house) for house in houses]
     sales = [
@@ -241,7 +241,7 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
 
 
 def _plain_version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
-    """A version without intervals, snapshot and explanations, as an older release made them."""
+    """A version without intervals, snapshot, and explanations, like those of older releases."""
     version, _ = _version(name, day)
     artefact = {"model.bin": b"made by hand, too"}
     return evolve(version, calibration=None, verdict=None, intervals=None, digests=digests_of(artefact)), artefact
@@ -261,20 +261,20 @@ def _load_explainer(version: ModelVersion, artefact: Artefact) -> _Explainer:
 
 @define
 class _Trainer:
-    """Fits a price per square foot; or does not, as its `mood` has it."""
+    """Returns the formula as a model. Its `behavior` can be `waiting`, `cancelled`, `killed`, or `missing`."""
 
-    mood: str = ""
+    behavior: str = ""
     application: Application | None = None
 
     def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        if self.mood == "waiting":
+        if self.behavior == "waiting":
             self._wait_until_cancelled()
         progress(1, 2)
-        if self.mood == "cancelled":
+        if self.behavior == "cancelled":
             raise TrainingCancelled
-        if self.mood == "missing":
+        if self.behavior == "missing":
             raise MissingExtra.named("train", "Training")
-        if self.mood == "killed":
+        if self.behavior == "killed":
             raise TrainingBroken("The process that trained was ended by SIGKILL.")
 
         def predict(houses: Sequence[House]) -> Valuation:
@@ -306,7 +306,7 @@ class _Trainer:
 
 @frozen
 class _Processes:
-    """One process that serves, which nothing about this one shows in."""
+    """Always the same one live process."""
 
     def tell(self, process: LiveProcess) -> None:
         pass
@@ -342,7 +342,7 @@ class _NoPredictions(InMemoryPredictions):
 
 @define
 class _NoModels(InMemoryModels):
-    """A store that nothing can be read from."""
+    """A model store that is unavailable."""
 
     def versions(self) -> Sequence[ModelVersion]:
         raise ModelStoreUnavailable("no answer from db.internal")
@@ -356,7 +356,7 @@ class _NoModels(InMemoryModels):
 
 @define
 class _LostModels(InMemoryModels):
-    """A store that lost the promoted version."""
+    """A model store that lacks the promoted version."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         raise UnknownModel(f"There is no model version {name!r} in /data/models")
@@ -366,7 +366,7 @@ class _LostModels(InMemoryModels):
 
 
 def _add_versions(application: Application, world: str) -> None:
-    """Store the versions of a world; the last one is promoted."""
+    """Store the versions of a world, and promote the last one."""
     match world:
         case "houses" | "no storage":
             versions = [_version("first", 1), _version("second", 2)]
@@ -388,8 +388,8 @@ def _add_versions(application: Application, world: str) -> None:
             application.models.promote(version.name)
 
 
-def _rewire(application: Application, world: str, clock: _FixedClock, ids: CountedIds, mood: str = "") -> None:
-    """Give an application the clock, the ids, and what stands in for models and trainer."""
+def _rewire(application: Application, world: str, clock: _FixedClock, ids: CountedIds, behavior: str = "") -> None:
+    """Replace the clock, the ids, the loaders, and the trainer of an application."""
     application.clock = clock
     application._ids = ids
     application.trainings = Trainings(application.models, application.training_log, clock, ids)
@@ -399,7 +399,7 @@ def _rewire(application: Application, world: str, clock: _FixedClock, ids: Count
         application.load_predictor = _load
     application._load_explainer = _load_explainer  # type: ignore[method-assign]
     application.train = Train(
-        _Trainer(mood, application),
+        _Trainer(behavior, application),
         application.load_predictor,
         application.models,
         application.sales_source,
@@ -421,7 +421,7 @@ def http_service(
     started: bool = True,
     trainer: str = "",
 ) -> Iterator[TestClient]:
-    """A client of the real ASGI app, over memory. Uploads go to the folder."""
+    """Serve the real ASGI app over memory. Uploads go to the folder. Yields a client."""
     application = in_memory()
     application.settings = evolve(
         read_settings({"HOUSEPREDICT_DATABASE_URL": "memory:", **environment}), data_dir=folder
@@ -449,7 +449,7 @@ def http_service(
 
 @contextmanager
 def _queue(client: TestClient, app: Starlette) -> Iterator[None]:
-    """One request whose house is being estimated, and one whose house waits."""
+    """Keep one request in flight and one in the queue."""
     _ASKED.clear()
     _MAY_ESTIMATE.clear()
     house = {"size": 1000, "bedrooms": 2}
@@ -489,7 +489,7 @@ def run_command(world: str, arguments: Sequence[str], at: datetime, ids: Counted
 
 
 def clean_environment(variables: Mapping[str, str]) -> None:
-    """Leave nothing in the environment that changes a command, but these variables."""
+    """Remove all settings from the environment, and set these variables."""
     for name in [name for name in os.environ if name.startswith(("HOUSEPREDICT_", "DB_", "OTEL_"))]:
         del os.environ[name]
     os.environ.update(variables)

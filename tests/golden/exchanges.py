@@ -1,4 +1,4 @@
-"""What a group of golden answers asks, over HTTP or on the command line, and how the answers are written down."""
+"""Requests and commands, and the form in which their answers are recorded."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ USUAL_HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
 }
-"""Headers that are recorded only where they differ; null where an answer lacks one."""
+"""Headers that are recorded only if they differ. A missing one is recorded as null."""
 _MOST_SHOWN = 600  # bytes of a request's body
 OTHER_HEADERS = ("content-length", "x-request-id")
-"""Headers that are not recorded: one follows from the body, the other is chosen by chance if it is not sent."""
+"""Headers that are not recorded unless the request has them: the length of the body, and a random id."""
 
 
 @frozen
-class Ask:
+class Request:
     """A request over HTTP.
 
     Args:
@@ -43,7 +43,7 @@ class Ask:
         json: the body, as JSON.
         body: the body, as text in UTF-8 or bytes.
         headers: its headers, beside the Content-Type of JSON.
-        until: ask again until this text is in the answer, for what another thread does.
+        until: repeat the request until this text is in the answer. Another thread works toward it.
         shown: `all` of the body; of a page its `outline` or its `headings`; of metrics their `names`; or `headers`:
             nothing of the body.
     """
@@ -55,8 +55,8 @@ class Ask:
     until: str | None = None
     shown: str = "all"
 
-    def of(self, client: TestClient) -> Entry:
-        """Ask, and return the request with its answer."""
+    def entry(self, client: TestClient) -> Entry:
+        """Send the request. Returns it with its answer."""
         method, path = self.line.split(" ", 1)
         content = json.dumps(self.json).encode() if self.json is not None else self.body
         if isinstance(content, str):
@@ -115,7 +115,7 @@ def _sent(content: bytes, document: Any) -> Any:
 
 
 def _metric_names(text: str) -> list[str]:
-    """The type and the labels of each metric."""
+    """The name, type, and labels of each metric."""
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     labels: dict[str, set[str]] = {name: set() for name in types}
     for sample, inside in re.findall(r"^(\w+)(\{.*\})? ", text, re.MULTILINE):
@@ -132,7 +132,7 @@ _SHOWN_TAGS = ("a", "button", "form", "html", "input", "label", "link", "option"
 
 
 class _Outline(HTMLParser):
-    """The texts of a page, and the elements that do something."""
+    """The text of a page, and its links, forms, and scripts."""
 
     def __init__(self, *, only_headings: bool) -> None:
         super().__init__()
@@ -162,48 +162,48 @@ def _outline(page: str, *, only_headings: bool) -> list[str]:
 
 @frozen
 class Service:
-    """Requests to one service, in their order.
+    """Requests to one service, in order.
 
     Args:
-        name: what this is about.
-        world: which versions are there, and what is broken; see `tests.golden.world`.
-        asks: the requests.
+        name: the title in the recorded file.
+        world: which model versions exist, and what fails; see `tests.golden.world`.
+        requests: the requests.
         environment: the settings, as environment variables.
         options: how the service is reached; see `http_service`.
     """
 
     name: str
     world: str
-    asks: Sequence[Ask]
+    requests: Sequence[Request]
     environment: Mapping[str, str] = field(factory=dict)
     options: Mapping[str, Any] = field(factory=dict)
 
     def answers(self) -> list[Entry]:
-        """Start the service and ask everything."""
+        """Start the service and send every request. Returns the entries to record."""
         with ExitStack() as stack:
             folder = stack.enter_context(_folder())
             client = stack.enter_context(http_service(self.world, folder, self.environment, **self.options))
-            return [_without_folder(ask.of(client), folder) for ask in self.asks]
+            return [_without_folder(request.entry(client), folder) for request in self.requests]
 
 
 @frozen
-class Run:
+class Command:
     """A command.
 
     Args:
-        line: the command with its arguments, apart by spaces.
-        at: the time by its clock.
-        reads: a file that it writes, which is recorded.
+        line: the command with its arguments, separated by spaces.
+        at: the time that its clock shows.
+        output_file: a file that it writes; the file is recorded, too; of a page, its headings.
         shown: `all` of standard output; the `structure` of a document; or `nothing`.
     """
 
     line: str
     at: datetime = NOON
-    reads: str | None = None
+    output_file: str | None = None
     shown: str = "all"
 
     def entry(self, world: str, ids: CountedIds) -> Entry:
-        """Run it, and return what came of it."""
+        """Run the command. Returns it with its exit code and its output."""
         output, errors = _Stream(), _Stream()
         with redirect_stdout(output), redirect_stderr(errors):
             code = run_command(world, self.line.split(), self.at, ids)
@@ -213,8 +213,10 @@ class Run:
         lines = re.sub(r"^usage: (.*\n)( .*\n)*", "", errors.text())
         if lines:
             entry["stderr"] = mask_text(lines).splitlines()
-        if self.reads:
-            entry[self.reads] = mask_text(Path(self.reads).read_text(encoding="utf-8")).splitlines()
+        if self.output_file:
+            text = mask_text(Path(self.output_file).read_text(encoding="utf-8"))
+            is_page = self.output_file.endswith(".html")
+            entry[self.output_file] = _outline(text, only_headings=True) if is_page else text.splitlines()
         return entry
 
     def _shown(self, text: str) -> Any:
@@ -229,12 +231,12 @@ class Run:
 
 
 def _without_widths(table: str) -> str:
-    """A table whose columns are as wide as they like: the name of a folder is in it."""
+    """A table without padding, since the width of a column depends on the name of a folder."""
     return re.sub(r"-{3,}", "---", re.sub(r" {3,}", "  ", table))
 
 
 class _Stream(io.TextIOWrapper):
-    """Text in memory; what is written as bytes is in it, too."""
+    """A text stream in memory that also takes bytes, through its buffer."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
@@ -246,25 +248,25 @@ class _Stream(io.TextIOWrapper):
 
 
 @frozen
-class Terminal:
-    """Commands in one working folder, in their order.
+class Shell:
+    """Commands in one working folder, in order.
 
     Args:
-        name: what this is about.
-        world: which versions are in the data folder; see `tests.golden.world`.
-        runs: the commands.
-        files: what is in the working folder.
-        environment: variables that are set.
+        name: the title in the recorded file.
+        world: which model versions the data folder has; see `tests.golden.world`.
+        commands: the commands.
+        files: the files of the working folder, by name.
+        environment: the environment variables that are set.
     """
 
     name: str
     world: str
-    runs: Sequence[Run]
+    commands: Sequence[Command]
     files: Mapping[str, str] = field(factory=dict)
     environment: Mapping[str, str] = field(factory=dict)
 
     def answers(self) -> list[Entry]:
-        """Run the commands."""
+        """Run every command. Returns the entries to record."""
         with _folder() as folder, chdir(folder), _environment(self.environment):
             for name, text in self.files.items():
                 Path(name).write_text(text, encoding="utf-8")
@@ -272,7 +274,7 @@ class Terminal:
             data.mkdir()
             prepare_folder(self.world, data)
             ids = CountedIds()
-            return [_without_folder(run.entry(self.world, ids), folder) for run in self.runs]
+            return [_without_folder(command.entry(self.world, ids), folder) for command in self.commands]
 
 
 @contextmanager
@@ -293,6 +295,6 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _without_folder(entry: Entry, folder: Path) -> Entry:
-    """The same without the name of a temporary folder."""
+    """Replace the name of a temporary folder."""
     found: Entry = json.loads(json.dumps(entry).replace(str(folder), "FOLDER"))
     return found
