@@ -144,6 +144,35 @@ COMMANDS: Mapping[str, Sequence[Shell]] = {
             ),
         ),
         Shell(
+            "no storage",
+            "no storage",
+            (
+                Command("predict size=2500 bedrooms=3"),
+                Command("predictions --json"),
+                Command(f"predictions show {id_of(1)}"),
+                Command(f"erase {id_of(1)}"),
+                Command("drift --json"),
+                Command("export -o -"),
+            ),
+        ),
+        Shell(
+            "no model store",
+            "no model store",
+            (Command("models --json"), Command("predict size=2500 bedrooms=3"), Command("train --synthetic")),
+        ),
+        Shell("lost model", "lost model", (Command("predict size=2500 bedrooms=3"), Command("models promote lost"))),
+        Shell("refused model", "refused model", (Command("predict size=2500 bedrooms=3"),)),
+        Shell(
+            "old model",
+            "old model",
+            (
+                Command("predict --explain size=2500 bedrooms=3"),
+                Command("drift"),
+                Command("models show old"),
+            ),
+        ),
+        Shell("no scikit-learn", "no trainer", (Command("train --synthetic"),)),
+        Shell(
             "wrong settings",
             "nothing",
             (Command("config --json"), Command("models"), Command("serve")),

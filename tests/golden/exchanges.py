@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TextIO
 
 from attrs import field, frozen
 from httpx2 import Response
@@ -205,7 +206,7 @@ class Command:
     def entry(self, world: str, ids: CountedIds) -> Entry:
         """Run the command. Returns it with its exit code and its output."""
         output, errors = _Stream(), _Stream()
-        with redirect_stdout(output), redirect_stderr(errors):
+        with redirect_stdout(output), redirect_stderr(errors), _logged_to(errors):
             code = run_command(world, self.line.split(), self.at, ids)
         written = _without_widths(output.text()) if str(Path.cwd()) in output.text() else output.text()
         entry: Entry = {"command": f"housepredict {self.line}", "exit": code, "stdout": self._shown(written)}
@@ -275,6 +276,18 @@ class Shell:
             prepare_folder(self.world, data)
             ids = CountedIds()
             return [_without_folder(command.entry(self.world, ids), folder) for command in self.commands]
+
+
+@contextmanager
+def _logged_to(stream: TextIO) -> Iterator[None]:
+    """Write warnings to a stream, as a process without a configured log does."""
+    root, handler = logging.getLogger(), logging.StreamHandler(stream)
+    handler.setLevel(logging.WARNING)
+    handlers, root.handlers = root.handlers, [handler]
+    try:
+        yield
+    finally:
+        root.handlers = handlers
 
 
 @contextmanager

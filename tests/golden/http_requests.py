@@ -93,6 +93,15 @@ _SERVICE = (
             Request("GET /models/damaged", headers=AS_HTML, shown="outline"),
         ),
     ),
+    Service(
+        "refused promotion",
+        "refused promotion",
+        (
+            Request("GET /health"),
+            Request("GET /health/ready"),
+            Request("POST /predict", json=SMALL),
+        ),
+    ),
     Service("lost model", "lost model", (Request("GET /health/ready"), Request("POST /predict", json=HOUSE))),
     Service(
         "no model store",
@@ -114,6 +123,24 @@ _SERVICE = (
             Request("GET /predictions"),
             Request(f"DELETE /predictions/{NOBODY}"),
         ),
+    ),
+    Service(
+        "backlog",
+        "backlog",
+        (
+            Request("GET /health"),
+            Request("GET /health/ready"),
+            Request("POST /predict", json=SMALL),
+            Request("GET /predictions"),
+            Request("GET /predictions", headers=AS_CSV),
+            Request("GET /metrics", shown="names"),
+        ),
+    ),
+    Service(
+        "draining",
+        "houses",
+        (Request("GET /health"), Request("GET /health/ready"), Request("POST /predict", json=SMALL)),
+        options={"stopping": True},
     ),
     Service(
         "broken model", "broken model", (Request("POST /predict", json=HOUSE), Request("POST /predict", json=[HOUSE]))
@@ -216,6 +243,7 @@ _PREDICT = (
             Request("POST /predict?explain=true", json=HOUSE),
             Request("POST /predict?explain=true", json=[SMALL]),
             Request("POST /predict?explain=false", json=SMALL),
+            Request("POST /predict?explain=true", json=SMALL, headers=AS_CSV),
             Request("POST /predict", json=HOUSE, headers=AS_CSV),
             Request("POST /predict", body="size;bedrooms;town\n2500;3;Łódź\n\n900.5;1;-\n", headers=CSV),
             Request(
@@ -531,9 +559,8 @@ _TRAIN = (
     ),
     Service(
         "no scikit-learn",
-        "houses",
+        "no trainer",
         (Request("POST /train?price=price", body=SALES, headers=CSV),),
-        options={"trainer": "missing"},
     ),
 )
 

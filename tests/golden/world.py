@@ -58,7 +58,7 @@ from housepredict.domain.models import (
     TrainingSource,
     digests_of,
 )
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
 from housepredict.domain.processes import LiveProcess
 from housepredict.domain.sales import Extent, Sale
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
@@ -332,12 +332,27 @@ class _NoPredictions(InMemoryPredictions):
         self.check()
         return ()
 
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        self.check()
+        return ()
+
     def erase(self, ids: Sequence[UUID]) -> int:
         self.check()
         return 0
 
     def check(self) -> None:
         raise RepositoryUnavailable("no answer from db.internal")
+
+
+@define
+class _LatePredictions(InMemoryPredictions):
+    """A repository that reports predictions which have not reached the database."""
+
+    def backlog(self) -> Backlog:
+        return Backlog(3, NOON - timedelta(minutes=5), 1, "no answer from db.internal")
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        return self.recent(limit, before), self.backlog()
 
 
 @define
@@ -368,9 +383,9 @@ class _LostModels(InMemoryModels):
 def _add_versions(application: Application, world: str) -> None:
     """Store the versions of a world, and promote the last one."""
     match world:
-        case "houses" | "no storage":
+        case "houses" | "no storage" | "backlog" | "no trainer":
             versions = [_version("first", 1), _version("second", 2)]
-        case "models":
+        case "models" | "refused promotion":
             versions = [_version("damaged", 0), _version("first", 1), _version("second", 2)]
         case "old model":
             versions = [_plain_version("old", 1)]
@@ -390,6 +405,17 @@ def _add_versions(application: Application, world: str) -> None:
 
 def _rewire(application: Application, world: str, clock: _FixedClock, ids: CountedIds, behavior: str = "") -> None:
     """Replace the clock, the ids, the loaders, and the trainer of an application."""
+    match world:
+        case "no storage":
+            application.predictions = _NoPredictions()
+        case "backlog":
+            application.predictions = _LatePredictions()
+        case "no model store":
+            application.model_store = _NoModels()
+        case "lost model":
+            application.model_store = _LostModels()
+        case "no trainer":
+            behavior = "missing"
     application.clock = clock
     application._ids = ids
     application.trainings = Trainings(application.models, application.training_log, clock, ids)
@@ -419,6 +445,7 @@ def http_service(
     url: str = "http://localhost:5000",
     embedded: bool = False,
     started: bool = True,
+    stopping: bool = False,
     trainer: str = "",
 ) -> Iterator[TestClient]:
     """Serve the real ASGI app over memory. Uploads go to the folder. Yields a client."""
@@ -427,12 +454,6 @@ def http_service(
         read_settings({"HOUSEPREDICT_DATABASE_URL": "memory:", **environment}), data_dir=folder
     )
     application.live_processes = _Processes()
-    if world == "no storage":
-        application.predictions = _NoPredictions()
-    elif world == "no model store":
-        application.model_store = _NoModels()
-    elif world == "lost model":
-        application.model_store = _LostModels()
     _rewire(application, world, _FixedClock(NOON), CountedIds(), trainer)
     _add_versions(application, world)
     app = asgi_app(application=application, embedded=embedded)
@@ -443,6 +464,10 @@ def http_service(
     with client:
         if limit := application.settings.rate_limit:
             app.state.limiter = Limiter(limit, lambda: 0.0)
+        if world == "refused promotion":
+            application.models.promote("damaged")
+            application.live_model.look()
+        app.state.stopping = stopping
         with _queue(client, app) if world == "busy model" else nullcontext():
             yield client
 
