@@ -12,7 +12,7 @@ from attrs import frozen
 from campaign import postgres
 from campaign.clients import Clients, Mix
 from campaign.postgres import Cluster
-from campaign.services import Service, pause
+from campaign.services import LONG, Service, is_alive, pause
 from campaign.trials import Attack, Trial
 from tests.postgres_servers import free_port
 
@@ -31,9 +31,14 @@ class _System:
         self.service.start()
 
     def kill_supervisor(self) -> None:
-        """Its workers have to end by themselves before another can serve at their port."""
+        """Its workers have to end by themselves, while another service starts at their port."""
+        workers = self.service.workers()
         self.service.kill()
         self.service.start()
+        deadline = time.monotonic() + LONG
+        while any(map(is_alive, workers)):
+            assert time.monotonic() < deadline, "workers outlive their supervisor"
+            pause(0.01)
 
     def kill_worker(self, choose: Callable[[list[int]], int]) -> None:
         os.kill(choose(self.service.workers()), signal.SIGKILL)
