@@ -158,9 +158,7 @@ class PostgresPredictions:
         return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
-        """Return if a batch could be recorded now: the server answers, lets this user write, and nobody else keeps the
-        table locked.
-        """
+        """Return if a batch could be stored now: the server responds, the role may write, the table isn't locked."""
         with self._database.translated():
             self._writer.connect()
         with self._lent() as connection:

@@ -368,12 +368,10 @@ class SpooledPredictions:
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Return if the repository behind takes batches. After a fault a check is not enough, since it passes on a full
-        disk.
-        """
+        """Return if the database stores batches. After a fault a check isn't enough, since it passes on a full disk."""
         behind.check()
         if self._fault:
-            with self._handing_over, suppress(RefusedPredictions):  # whoever empties the spool sets it aside
+            with self._handing_over, suppress(RefusedPredictions):  # set aside by the process that drains the spool
                 behind.append(self._spool.oldest(1))
 
     def _empty(self, behind: ClosableRepository) -> int:
