@@ -11,6 +11,8 @@ import joblib
 import numpy as np
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.encoding import Encoder
@@ -21,10 +23,17 @@ from housepredict.adapters.serving.loader import (
     load_predictor,
     unpack,
 )
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.recipes import Recipe, Table
-from housepredict.adapters.sklearn_model.search import FOLDS
-from housepredict.adapters.sklearn_model.spread import calibrate, enough_for_spread, fit_calibration
+from housepredict.adapters.sklearn_model.again import again
+from housepredict.adapters.sklearn_model.preparing import encoded, table_of
+from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
+from housepredict.adapters.sklearn_model.search import FOLDS, search
+from housepredict.adapters.sklearn_model.spread import (
+    calibrate,
+    enough_for_spread,
+    error_scale_of,
+    fit_calibration,
+    needs_error_scale,
+)
 from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
 from housepredict.domain.evaluation import Valued, valued
 from housepredict.domain.intervals import IntervalKind, check_coverage
@@ -182,3 +191,60 @@ def test_estimates_of_nothing_or_less_count_as_outside_every_interval() -> None:
     assert (calibration.within_80, calibration.within_90) == (0.2, 0.2)
     assert math.isfinite(calibration.deviation)
     assert calibrate(np.where(errors < 0, np.inf, errors), np.ones(100)).within_90 == math.inf
+
+
+@given(
+    errors=st.lists(st.floats(-3, 3), min_size=50, max_size=300),
+    floor=st.floats(0.05, 10),
+    slope=st.floats(0, 1),
+    lost=st.integers(0, 20),
+)
+def test_errors_are_scaled_as_if_no_sales_were_lacking(
+    errors: list[float], floor: float, slope: float, lost: int
+) -> None:
+    def of(share: float) -> NDArray[np.float64]:
+        """Errors of fits to this share of the sales, some of them of estimates that are no prices."""
+        scaled = (np.array(errors) + 4) * (floor + slope * floor / share)
+        scaled[:lost] = np.inf
+        return scaled
+
+    expected = (1 + slope) / (1 + slope / 0.8)
+    assert error_scale_of(of(4 / 5), of(3 / 5)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("more", [0.0, 0.1, math.inf])
+@pytest.mark.parametrize("less", [0.0, 0.1, 100.0, math.inf])
+def test_errors_that_tell_nothing_are_hardly_scaled(more: float, less: float) -> None:
+    assert 0.8 <= error_scale_of(np.full(60, more), np.full(60, less)) <= 1.1
+
+
+def test_an_error_that_is_alone_is_not_scaled() -> None:
+    errors = np.array([0.1, *[math.inf] * 59])
+    assert error_scale_of(errors, errors * 2) == 1
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+@pytest.mark.parametrize("recipe", [Recipe(on_a_line=True), Recipe(on_a_line=True, leaves=8, iterations=32)], ids=str)
+def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe: Recipe, seed: int) -> None:
+    sales = scattered_sales(200, seed)
+    matrix, prices, folds = encoded(TUTORIAL, sales)
+    table = table_of(TUTORIAL, matrix, prices, 0.0)
+    found = search([recipe], table, folds, 1, lambda *_: None, jobs=1)
+    less = np.empty(len(table))
+    for fold in range(FOLDS):
+        known = (folds != fold) & (folds != (fold + 1) % FOLDS)
+        less[folds == fold] = make(found.recipe, table.rows(known), 1).predict(table.rows(folds == fold))
+    errors = table.log_prices - found.log_prices
+    assert found.error_scale == pytest.approx(error_scale_of(errors, table.log_prices - less))
+    fitted = SklearnTrainer(lambda *_: [recipe], jobs=1).fit(TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None)
+    assert fitted.calibration == calibrate(errors * found.error_scale, np.ones(len(errors)))
+    # so are the intervals that are evaluated on the latest sales
+    _, unscaled = again(TUTORIAL, sales, found.recipe, 1, scaled=False, error_scale=1.0)
+    assert fitted.again(sales).calibration.deviation == pytest.approx(unscaled.deviation * found.error_scale)
+
+
+def test_many_sales_are_calibrated_to_errors_as_they_are() -> None:
+    assert [needs_error_scale(count) for count in (49, 50, 1999, 2000)] == [False, True, True, False]
+    table = residuals(1)[0].rows(np.arange(2000))
+    found = search([Recipe(on_a_line=True)], table, np.arange(2000) % FOLDS, 1, lambda *_: None, jobs=1)
+    assert found.error_scale == 1

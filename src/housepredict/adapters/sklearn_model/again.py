@@ -20,13 +20,13 @@ from housepredict.domain.sales import Sale
 
 
 def again(
-    schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: int, *, scaled: bool
+    schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
     """A serving form fitted to these sales, and the calibration of its intervals by a second model, fitted beside it to
     all folds but one.
 
-    Only the recipe and the kind of intervals, `scaled` or plain, come from elsewhere: intervals are evaluated as they
-    are served, however few sales one fold has. The five folds of a search would cost five fits.
+    Only the recipe, the kind of intervals, `scaled` or plain, and `error_scale` come from elsewhere: intervals are
+    evaluated as they are served, however few sales one fold has. The five folds of a search would cost five fits.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
@@ -38,5 +38,7 @@ def again(
         model, blind = results
     log_prices = blind.predict(plain.rows(kept).seen_by(blind_table.columns))
     own_folds = folds_of([sales[row].house_key for row in kept.tolist()])
-    spread, calibration = fit_calibration(table.rows(kept), log_prices, own_folds, seed, scaled=scaled)
+    spread, calibration = fit_calibration(
+        table.rows(kept), log_prices, own_folds, seed, scaled=scaled, error_scale=error_scale
+    )
     return model.form(table, flatten(spread) if spread else None), calibration

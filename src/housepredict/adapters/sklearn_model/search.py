@@ -8,13 +8,14 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from joblib import delayed
 from numpy.typing import NDArray
 
 from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.processes import results_of
 from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, fit_trees, start
+from housepredict.adapters.sklearn_model.spread import error_scale_of, needs_error_scale
 from housepredict.domain.ports import Progress
 
 FOLDS = 5
@@ -23,12 +24,15 @@ _ENOUGH = 40_000
 
 _Kept = tuple[Recipe, str | None, int]
 """A recipe, one of its losses if it has any, and a number of trees."""
+_Task = tuple[Recipe, int, str | None]
+"""A recipe, a fold whose sales to estimate, and one of its losses if it has any."""
 
 
 @frozen(eq=False)
 class Found:
     """The best recipe, of so many `compared`, and what it says of the sales that each of its fits was kept from:
-    `known` are the rows of the table, `log_prices` the logarithms of its prices for them.
+    `known` are the rows of the table, `log_prices` the logarithms of its prices for them. Multiplied by `error_scale`,
+    how far these are off is how far a model of all sales will be (see `spread.error_scale_of`).
     """
 
     compared: int
@@ -36,6 +40,7 @@ class Found:
     score: float
     known: NDArray[np.int64]
     log_prices: NDArray[np.float64]
+    error_scale: float = 1.0
 
 
 def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
@@ -76,9 +81,7 @@ def search(
     """
     known = enough_of(len(table))
     table, folds = table.rows(known), folds[known]
-    tasks = [
-        (recipe, fold, loss) for recipe in candidates for fold in range(FOLDS) for loss in (recipe.losses or (None,))
-    ]
+    tasks = _tasks(candidates)
     # heavy ones first, so that no core is left with one in the end, unless that end may never come
     order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
     begun = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
@@ -87,10 +90,9 @@ def search(
     fits = (delayed(_kept_out)(*task, table, folds, seed) for task in begun)
     with results_of(fits, jobs, pre_dispatch="n_jobs") as results:
         # fewer results than tasks if it was over
-        for (recipe, fold, loss), predicted in zip(order, results, strict=False):
+        for task, predicted in zip(order, results, strict=False):
             done += 1
-            for trees, values in predicted.items():
-                kept.setdefault((recipe, loss, trees), np.empty(len(table)))[folds == fold] = values
+            _note(kept, task, predicted, folds)
             progress(done, len(tasks))
     if done < len(tasks):
         progress(done, done)  # there will be no more
@@ -105,14 +107,54 @@ def search(
                 best = Found(len(compared), variant, score, known, log_prices)
     if best is None:
         raise ValueError("there must be a recipe to choose")
-    return best
+    if not needs_error_scale(len(table)):
+        return best
+    less = _without_two_folds(best.recipe, table, folds, seed, jobs)
+    return evolve(best, error_scale=error_scale_of(best.log_prices - table.log_prices, less - table.log_prices))
+
+
+def _without_two_folds(
+    recipe: Recipe, table: Table, folds: NDArray[np.int64], seed: int, jobs: int
+) -> NDArray[np.float64]:
+    """Logarithms of prices for the sales of each fold, by fits that lack the next fold as well."""
+    tasks = _tasks([recipe])
+    kept: dict[_Kept, NDArray[np.float64]] = {}
+    with results_of((delayed(_kept_out)(*task, table, folds, seed, 2) for task in tasks), jobs) as results:
+        for task, predicted in zip(tasks, results, strict=True):
+            _note(kept, task, predicted, folds)
+    return _mixed(recipe, recipe, kept)
+
+
+def _tasks(candidates: Sequence[Recipe]) -> list[_Task]:
+    return [
+        (recipe, fold, loss) for recipe in candidates for fold in range(FOLDS) for loss in (recipe.losses or (None,))
+    ]
+
+
+def _note(
+    kept: dict[_Kept, NDArray[np.float64]],
+    task: _Task,
+    predicted: dict[int, NDArray[np.float64]],
+    folds: NDArray[np.int64],
+) -> None:
+    recipe, fold, loss = task
+    for trees, values in predicted.items():
+        kept.setdefault((recipe, loss, trees), np.empty(len(folds)))[folds == fold] = values
+
+
+def lacking(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_]:
+    """Which sales a fit lacks that is to estimate those of a fold: those of as many folds, this one first."""
+    return (folds - fold) % FOLDS < count
 
 
 def _kept_out(
-    recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int
+    recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int, count: int = 1
 ) -> dict[int, NDArray[np.float64]]:
-    """Logarithms of prices of a fold's sales, by each number of trees among the variants."""
-    others = with_levels(table.rows(folds != fold), folds[folds != fold])
+    """Logarithms of prices of a fold's sales, by each number of trees among the variants, by fits that lack so many
+    folds.
+    """
+    known = ~lacking(folds, fold, count)
+    others = with_levels(table.rows(known), folds[known])
     own = table.rows(folds == fold).seen_by(others.columns)
     line, base, left = start(recipe, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)
@@ -128,4 +170,8 @@ def _mixed(variant: Recipe, recipe: Recipe, kept: dict[_Kept, NDArray[np.float64
     trees = variant.iterations
     if not trees:
         return kept[recipe, None, 0]
-    return (1 - variant.share) * kept[recipe, SQUARED, trees] + variant.share * kept[recipe, ABSOLUTE, trees]
+    weights = {SQUARED: 1 - variant.share, ABSOLUTE: variant.share}
+    log_prices: NDArray[np.float64] = np.sum(
+        [weights[loss] * kept[recipe, loss, trees] for loss in variant.losses], axis=0
+    )
+    return log_prices

@@ -19,11 +19,17 @@ from housepredict.domain.estimates import Calibration
 
 _LEAST_ERROR = 1e-3
 """A smaller error than this, as a share of the price, is luck."""
+_ERROR_SCALES = (0.8, 1.1)
+"""Beyond these, errors do not follow the curve."""
 _LEAST_LEAF = 40
 _ENOUGH_FOR_SPREAD = 400
 """With fewer sales than this, spread trees fit noise."""
 _ENOUGH_TO_SPLIT = 2 * _LEAST_LEAF
 """With fewer sales than this, spread trees have no splits, and so one spread for all houses."""
+_FEW, _FEWEST = 2_000, 50
+"""With the first or more sales, a fifth of them makes little difference. With fewer than the second there are no
+intervals.
+"""
 _BEYOND = 10
 """So many sales must lie outside an interval, or where it ends is anyone's guess."""
 
@@ -35,8 +41,40 @@ def enough_for_spread(folds: NDArray[np.int64]) -> bool:
     return _least_fitted(folds) >= _ENOUGH_FOR_SPREAD
 
 
+def needs_error_scale(count: int) -> bool:
+    """Whether a model of so many sales makes noticeably smaller errors than fits that lack a fifth of them."""
+    return _FEWEST <= count < _FEW
+
+
+def error_scale_of(errors: NDArray[np.float64], errors_of_less: NDArray[np.float64]) -> float:
+    """What to multiply errors by, those of fits that lack one fold of five, to get those of a fit to all sales.
+
+    The scale e of errors is taken to be a + b / n for n sales: the learning curve of Cortes et al., *Learning Curves:
+    Asymptotic Values and Rate of Convergence*, 1993, with an exponent of 1. So it is continued on a line from the two
+    known points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
+
+    Args:
+        errors: on a logarithmic scale, those of fits that lack one fold.
+        errors_of_less: those of fits that lack two.
+    """
+    finite = np.isfinite(errors) & np.isfinite(errors_of_less)
+    less, more = (np.sort(np.maximum(np.abs(each[finite]), _LEAST_ERROR)) for each in (errors_of_less, errors))
+    # the smallest errors say little about the scale, and a few of the largest too much
+    compared = slice(int(0.3 * len(more)), int(0.95 * len(more)))
+    if not len(more[compared]):
+        return 1.0
+    ratio = float(np.exp(np.mean(np.log(less[compared] / more[compared]))))
+    return float(np.clip(1 - 0.6 * (ratio - 1), *_ERROR_SCALES))
+
+
 def fit_calibration(
-    sales: Table, log_prices: NDArray[np.float64], folds: NDArray[np.int64], seed: int, *, scaled: bool
+    sales: Table,
+    log_prices: NDArray[np.float64],
+    folds: NDArray[np.int64],
+    seed: int,
+    *,
+    scaled: bool,
+    error_scale: float = 1.0,
 ) -> tuple[Any, Calibration]:
     """Fit spread trees, and calibrate intervals to the spreads of sales that the trees were not fitted to.
 
@@ -44,11 +82,12 @@ def fit_calibration(
         log_prices: estimates of the sales, by models that were not fitted to them.
         folds: those of the sales; all sales of a house are in one.
         scaled: whether there are to be spread trees. Too few sales for a single split get none all the same.
+        error_scale: see `error_scale_of`.
 
     Returns:
         The spread trees, None for plain intervals, and the calibration in the unit that goes with them.
     """
-    errors = sales.log_prices - log_prices
+    errors = (sales.log_prices - log_prices) * error_scale
     spread, spreads = None, np.ones(len(errors))
     if scaled and _least_fitted(folds) >= _ENOUGH_TO_SPLIT:
         columns = np.column_stack([sales.for_trees, log_prices])

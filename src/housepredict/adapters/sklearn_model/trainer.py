@@ -38,8 +38,14 @@ from housepredict.adapters.sklearn_model.memory import memory_of
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
-from housepredict.adapters.sklearn_model.search import FOLDS, search
-from housepredict.adapters.sklearn_model.spread import calibrate, enough_for_spread, fit_calibration
+from housepredict.adapters.sklearn_model.search import FOLDS, lacking, search
+from housepredict.adapters.sklearn_model.spread import (
+    calibrate,
+    enough_for_spread,
+    error_scale_of,
+    fit_calibration,
+    needs_error_scale,
+)
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
@@ -105,7 +111,9 @@ class SklearnTrainer:
         compared = f"{found.compared} of {len(candidates)} recipes compared"
 
         def finished(*, scaled: bool) -> _Made:
-            spread, calibration = fit_calibration(known, found.log_prices, known_folds, seed, scaled=scaled)
+            spread, calibration = fit_calibration(
+                known, found.log_prices, known_folds, seed, scaled=scaled, error_scale=found.error_scale
+            )
             serving = pack(model.form(table, flatten(spread) if spread else None))
             form = cast("LogPrices", unpack(serving, algorithm))
             for rows in (matrix, odd_rows(schema, matrix)):
@@ -123,7 +131,9 @@ class SklearnTrainer:
                 serving=serving,
                 explanation=explanation,
                 calibration=calibration,
-                again=partial(again, schema, recipe=found.recipe, seed=seed, scaled=scaled),
+                again=partial(
+                    again, schema, recipe=found.recipe, seed=seed, scaled=scaled, error_scale=found.error_scale
+                ),
                 irreproducible=None
                 if found.compared == len(candidates)
                 else f"the time limit of {limit:g} s ended the search with {compared}",
@@ -197,17 +207,21 @@ def _line(
     progress: Progress,
 ) -> tuple[Pipeline, Linear, Calibration]:
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
-    kept_out, spreads = np.empty((2, len(prices)))
+    kept_out, spreads = np.empty((2, 2, len(prices)))
+    counts = (1, 2) if needs_error_scale(len(prices)) else (1,)
     for fold in range(FOLDS):
         progress(fold, FOLDS + 1)
         own = folds == fold
-        form = linear_form(categories, least_squares(categories, matrix[~own], prices[~own]))
-        kept_out[own], spreads[own] = form.valuation(matrix[own])
+        for count in counts:
+            known = ~lacking(folds, fold, count)
+            form = linear_form(categories, least_squares(categories, matrix[known], prices[known]))
+            kept_out[count - 1, own], spreads[count - 1, own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
     # no interval around a price of nothing or less holds a sale price
-    errors, above = np.full(len(prices), np.inf), kept_out > 0
-    errors[above] = np.log(prices[above] / kept_out[above])
-    return pipeline, linear_form(categories, pipeline), calibrate(errors, spreads)
+    errors, above = np.full(kept_out.shape, np.inf), kept_out > 0
+    errors[above] = np.log((prices / kept_out)[above])
+    error_scale = error_scale_of(*errors / spreads) if len(counts) > 1 else 1.0
+    return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
 
 def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
