@@ -240,7 +240,9 @@ def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe
     assert fitted.calibration == calibrate(errors * found.error_scale, np.ones(len(errors)))
     # so are the intervals that are evaluated on the latest sales
     _, unscaled = again(TUTORIAL, sales, found.recipe, 1, scaled=False, error_scale=1.0)
-    assert fitted.again(sales).calibration.deviation == pytest.approx(unscaled.deviation * found.error_scale)
+    latest = fitted.again(sales).calibration
+    assert latest
+    assert latest.deviation == pytest.approx(unscaled.deviation * found.error_scale)
 
 
 def test_many_sales_are_calibrated_to_errors_as_they_are() -> None:
