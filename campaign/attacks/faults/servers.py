@@ -125,4 +125,5 @@ READ_ONLY = Fault("read-only server, by its settings", _read_only, _READ_ONLY, _
 PASSWORD_CHANGED = Fault("wrong password", _wrong_password, Says(behind=_REFUSED), Says(503, _REFUSED, _REFUSED))
 NO_CONNECTIONS = Fault("max_connections exhausted", _no_connections, Says(behind=_FULL), Says(503, _FULL, _FULL))
 LOCKED = Fault("table locked", _locked, Says(behind=r"statement timeout|does not answer"))
-SHORT_TIMEOUT = Fault("statement_timeout", _short_timeout)
+# the limit holds for the statement that lifts it, too: on a busy machine a service may fail to start with its reason
+SHORT_TIMEOUT = Fault("statement_timeout", _short_timeout, newcomer=None)
