@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -36,6 +37,11 @@ PREFIX = "HOUSEPREDICT_"
 SECRETS = ("database_url", "database_direct_url", "token", "signing_key")
 """Settings that are not to be shown as they are; each may be in a file instead."""
 PROJECT_FOLDER = Path(".housepredict")
+
+REMOVED: Mapping[str, str] = {}
+"""The settings that this release removed, and what to do instead. The next release reports them as unknown."""
+
+_log = logging.getLogger(__name__)
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("auto", "json", "text")
@@ -114,9 +120,20 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """The settings of an environment (the process's own by default); what is given and not None wins.
 
-    Raises InvalidSettings with every problem at once. An empty variable counts as not set.
+    Raises InvalidSettings with every problem at once. An empty variable counts as not set. Settings in REMOVED are
+    ignored, and a warning in the log names each of them.
     """
+    warn_of_removed(os.environ if environment is None else environment, given)
     return settings_and_origins(environment, **given)[0]
+
+
+def warn_of_removed(
+    environment: Mapping[str, str], given: Mapping[str, Any], removed: Mapping[str, str] = REMOVED
+) -> None:
+    """Log a warning for each removed setting that has a value."""
+    for name, instead in removed.items():
+        if environment.get(PREFIX + name.upper()) or given.get(name) is not None:
+            _log.warning("%s was removed and has no effect: %s", PREFIX + name.upper(), instead)
 
 
 def settings_and_origins(
@@ -139,7 +156,7 @@ def settings_and_origins(
         values["tracing"] = traces_are_wanted(present)
         origins["tracing"] = [name for name in OTEL if name in present]
     for name, value in given.items():
-        if value is None:
+        if value is None or name in REMOVED:
             continue
         values.pop(f"{name}_file", None)
         origins[name] = ["given"]
@@ -171,6 +188,8 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
     for name, text in sorted(present.items()):
         if name.startswith(PREFIX):
             setting = name.removeprefix(PREFIX).lower()
+            if setting in REMOVED:
+                continue
             if setting not in _READERS:
                 problems.append(f"{name} is no setting{_hint(name)}")
                 continue
