@@ -65,16 +65,7 @@ def test_both_ways_have_the_same_answer(service: Service, body: bytes) -> None:
     assert alike(asked(service, as_usual(body))) == alike(asked(service, chunked))
 
 
-def test_a_head_that_comes_again_changes_no_answer(service: Service) -> None:
-    with service.connect() as connection, connection.makefile("rb") as stream:
-        for body in [BODIES[0], *BODIES, BODIES[0]]:
-            connection.sendall(as_usual(body))
-            answer = Answer.read(stream)
-            assert answer
-            assert alike(answer) == alike(asked(service, as_usual(body)))
-
-
-def test_a_head_that_comes_again_may_come_in_parts_or_before_the_last_is_answered(service: Service) -> None:
+def test_requests_that_come_in_parts_or_before_the_last_answer_are_answered_in_order(service: Service) -> None:
     first, *more = [
         as_usual(json.dumps({**LAB_HOUSE, "size": size}).encode()) for size in (999, 1000, 1001, 1002, 1003)
     ]
@@ -85,19 +76,6 @@ def test_a_head_that_comes_again_may_come_in_parts_or_before_the_last_is_answere
             connection.sendall(part)
         answers += [Answer.read(stream) for _ in more]
     assert [answer and answer.document["input"]["size"] for answer in answers] == [999, 1000, 1001, 1002, 1003]
-
-
-def test_a_head_that_comes_again_has_the_limits_of_all(tmp_path: Path) -> None:
-    with (
-        running(tmp_path, "--demo", HOUSEPREDICT_MAX_BODY="1024") as small,
-        small.connect() as connection,
-        connection.makefile("rb") as stream,
-    ):
-        for body, status in ((BODIES[0], 200), (BODIES[0] + b" " * 950, 200), (BODIES[0] + b" " * 1000, 413)):
-            connection.sendall(as_usual(body))
-            answer = Answer.read(stream)
-            assert answer
-            assert answer.status == status
 
 
 def test_a_request_for_an_explanation_leaves_the_lane_and_is_explained(service: Service) -> None:
@@ -197,14 +175,7 @@ class Wire(asyncio.Transport):
         """See above."""
 
 
-class Broken:
-    """In place of a parser."""
-
-    def feed_data(self, data: bytes) -> None:
-        raise AssertionError(data)
-
-
-def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser(tmp_path: Path) -> None:
+def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
     async def scene() -> Sequence[bytes]:
         made = application(lab_version())
         settings = Settings(tmp_path)
@@ -216,13 +187,10 @@ def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser
         of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}
         connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
         connection.connection_made(wire)
-        connection.data_received(post(LAB_HOUSE))
         try:
-            first = await wire.written.get()
-            connection.parser = Broken()  # type: ignore[assignment]  # it is not asked for anything
-            for size in (999, 998):  # the second before the first is answered
+            for size in (2500, 999, 998):  # the second before the first is answered
                 connection.data_received(post({**LAB_HOUSE, "size": size}))
-            return [first, await wire.written.get(), await wire.written.get()]
+            return [await wire.written.get() for _ in range(3)]
         finally:
             await asyncio.to_thread(app.state.estimator.close)
 
@@ -234,7 +202,6 @@ def test_a_usual_request_does_not_reach_the_app_nor_its_repeated_head_the_parser
 @pytest.mark.parametrize(
     "changed",
     [
-        "constructor",
         "_start_asgi_task",
         "on_response_complete",
         "body",

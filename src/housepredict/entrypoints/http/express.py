@@ -8,7 +8,6 @@ internals are not as expected, this request and all that follow go the ordinary 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +19,6 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.estimator import Estimator, Job
-from housepredict.entrypoints.http.heads import Head
 from housepredict.entrypoints.http.internals import SURPRISES, Lane
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
@@ -42,7 +40,7 @@ _TELLING = _NAMING | {
     b"transfer-encoding",
     b"upgrade",
 }
-_NAMED, _USUAL = "housepredict.named", "housepredict.usual"
+_NAMED = "housepredict.named"
 _A_FEW = 16
 """The answer about more houses may be so long that it is packed, if the client takes it so."""
 
@@ -51,8 +49,6 @@ class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
 
     _boarding: RequestResponseCycle | None = None
-    _boarded: RequestResponseCycle | None = None  # the last
-    _head: Head | None = None
     # the headers that all have in common, and the lines of an answer that they make
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
@@ -60,63 +56,6 @@ class ExpressProtocol(HttpProtocol):
     def __init__(self, settings: Settings, lane: Lane | None = None, **of_uvicorn: Any) -> None:
         super().__init__(settings, **of_uvicorn)
         self._lane = lane or Lane()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what the client sends: it is parsed, unless it is the last request once more but for its body."""
-        between = self._lane.open and self._is_between()
-        head = self._head
-        if head and between and 0 < len(body := head.body(data)) <= min(SHORT, self._settings.max_body):
-            try:
-                cycle = self._another(head, body)
-            except SURPRISES as error:
-                self._lane.close(error)
-            else:
-                self._repeat(cycle)
-                return
-        super().data_received(data)
-        last = self.cycle
-        # who names each request sends another head each time
-        if between and last and last is self._boarded and _NAMED not in last.scope and self._is_between():
-            self._head = Head.of(data, len(last.body), {**last.scope, _USUAL: True}, last.keep_alive)
-
-    def _is_between(self) -> bool:
-        """Whether the parser has read all of a request, and nothing of the next, or nothing at all."""
-        cycle = self.cycle
-        if self._last_word:
-            return False
-        return self.scope is None if cycle is None else cycle.scope is self.scope and not cycle.more_body
-
-    def _another(self, head: Head, body: bytes) -> RequestResponseCycle:
-        """Another request with the same head."""
-        scope: Any = head.scope.copy()
-        scope["state"] = self.app_state.copy()
-        cycle = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=head.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.body += body
-        cycle.more_body = False
-        cycle.message_event.set()
-        return cycle
-
-    def _repeat(self, cycle: RequestResponseCycle) -> None:
-        """Begin a request, as uvicorn begins those that were parsed."""
-        last = self.cycle
-        self.scope, self.cycle = cycle.scope, cycle
-        if last is None or last.response_complete:
-            self._start_asgi_task(cycle, self.app)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
@@ -127,7 +66,7 @@ class ExpressProtocol(HttpProtocol):
         if not taken:
             super()._start_asgi_task(cycle, app)
             return
-        self._running = self._boarded = cycle
+        self._running = cycle
         if cycle.more_body:
             self._boarding = cycle
         else:
@@ -259,8 +198,6 @@ def _is_usual(scope: Any, limit: int) -> bool:
     """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
     answer is to be JSON as it is. One that is given a name by whoever asks is marked.
     """
-    if _USUAL in scope:
-        return True
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
     length, types = 0, 0

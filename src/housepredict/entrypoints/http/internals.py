@@ -27,7 +27,6 @@ _CYCLE = (
 _PROTOCOL = (
     "_start_asgi_task",
     "app",
-    "app_state",
     "connection_lost",
     "connection_made",
     "connections",
