@@ -22,7 +22,7 @@ from housepredict.entrypoints.http.estimator import Estimator, Job
 from housepredict.entrypoints.http.internals import SURPRISES, Lane
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
-from housepredict.entrypoints.http.problems import Problem, answer
+from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
 
@@ -74,14 +74,7 @@ class ExpressProtocol(HttpProtocol):
 
     def _takes(self, cycle: RequestResponseCycle) -> bool:
         """Whether a request takes the lane."""
-        if self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
-            return False
-        if self._settings.rate_limit is not None:
-            try:
-                self.app.state.limiter.take(cycle.scope)
-            except Problem:
-                return False  # it is refused again where it goes then, and as every other
-        return True
+        return not self.flow.write_paused and _is_usual(cycle.scope, self._settings.max_body)
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
