@@ -14,8 +14,8 @@ import pytest
 from starlette.applications import Starlette
 
 from housepredict.entrypoints.http.estimator import Estimator
-from housepredict.entrypoints.http.express import ExpressProtocol
-from housepredict.entrypoints.http.server import Server
+from housepredict.entrypoints.http.server.express import ExpressProtocol
+from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import application, lab_version
 from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running

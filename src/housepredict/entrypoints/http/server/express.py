@@ -8,10 +8,12 @@ internals are not as expected, this request and all that follow go the ordinary 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import uvicorn
 from attrs import define
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -19,12 +21,14 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.estimator import Estimator, Job
-from housepredict.entrypoints.http.internals import SURPRISES, Lane
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.protocol import HttpProtocol
+from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
+
+SURPRISES = (AttributeError, TypeError)
+"""What other internals raise where they are used."""
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -44,6 +48,26 @@ _NAMED = "housepredict.named"
 _A_FEW = 16
 """The answer about more houses may be so long that it is packed, if the client takes it so."""
 
+_log = logging.getLogger(__name__)
+
+
+@define
+class Lane:
+    """Whether requests may be answered below ASGI. One for all connections of a server."""
+
+    open: bool = True
+
+    def close(self, reason: object) -> None:
+        """Send this request and those that follow through the app, and say so once."""
+        if self.open:
+            self.open = False
+            _log.warning(
+                "uvicorn %s has other internals than housepredict uses (%s): requests take the ordinary, slower route. "
+                "Install the versions that housepredict asks for.",
+                uvicorn.__version__,
+                reason,
+            )
+
 
 class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
@@ -59,7 +83,8 @@ class ExpressProtocol(HttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
-            taken = self._lane.open and app is self.app and self._takes(cycle)
+            may = self._lane.open and app is self.app and not self.flow.write_paused
+            taken = may and _is_usual(cycle.scope, self._settings.max_body)
         except SURPRISES as error:
             self._lane.close(error)
             taken = False
@@ -71,10 +96,6 @@ class ExpressProtocol(HttpProtocol):
             self._boarding = cycle
         else:
             self._estimate(cycle)
-
-    def _takes(self, cycle: RequestResponseCycle) -> bool:
-        """Whether a request takes the lane."""
-        return not self.flow.write_paused and _is_usual(cycle.scope, self._settings.max_body)
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
