@@ -38,7 +38,6 @@ _NAMES_IN = {
     "domain.validation": "Rule Violation",
     "domain.verdicts": "Comparison Performance Verdict",
     "entrypoints.api": "Prices open",
-    "entrypoints.client_settings": "RateLimit",
     "entrypoints.http.app": "asgi_app",
     "entrypoints.settings": "Settings read_settings",
 }
@@ -100,7 +99,6 @@ __all__ = [
     "PreparedSales",
     "Prices",
     "PromotionPolicy",
-    "RateLimit",
     "RecordedSale",
     "RefusedModel",
     "RefusedRow",
@@ -201,7 +199,6 @@ if TYPE_CHECKING:
     from housepredict.domain.validation import Rule, Violation
     from housepredict.domain.verdicts import Comparison, Performance, Verdict
     from housepredict.entrypoints.api import Prices, open
-    from housepredict.entrypoints.client_settings import RateLimit
     from housepredict.entrypoints.http.app import asgi_app
     from housepredict.entrypoints.settings import Settings, read_settings
 

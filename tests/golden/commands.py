@@ -185,7 +185,6 @@ COMMANDS: Mapping[str, Sequence[Shell]] = {
             environment={
                 "HOUSEPREDICT_DATABASE_URL": "postgresql://reader:secret@db.example/prices",
                 "HOUSEPREDICT_TOKEN": "0123456789abcdef",
-                "HOUSEPREDICT_RATE_LIMIT": "100/s",
                 "DB_HOST": "localhost",
             },
         ),

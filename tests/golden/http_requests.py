@@ -152,17 +152,6 @@ _SERVICE = (
         options={"started": False},
     ),
     Service(
-        "limited",
-        "houses",
-        (
-            Request("GET /accuracy"),
-            Request("POST /predict", json=SMALL),
-            Request("POST /predict", json=SMALL),
-            Request("GET /health/live"),
-        ),
-        {"HOUSEPREDICT_RATE_LIMIT": "2/m"},
-    ),
-    Service(
         "busy",
         "busy model",
         (

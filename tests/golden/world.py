@@ -68,7 +68,6 @@ from housepredict.domain.verdicts import Comparison, Performance, Verdict
 from housepredict.entrypoints import cli
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.gate import Limiter
 from housepredict.entrypoints.in_memory import in_memory
 from housepredict.entrypoints.settings import Settings, read_settings
 
@@ -462,8 +461,6 @@ def http_service(
         yield client
         return
     with client:
-        if limit := application.settings.rate_limit:
-            app.state.limiter = Limiter(limit, lambda: 0.0)
         if world == "refused promotion":
             application.models.promote("damaged")
             application.live_model.look()

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from functools import partial
 from types import FunctionType
 from typing import Any
 
-from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
-
-class LargerCycle(RequestResponseCycle):
-    """One with another argument that has to be given."""
-
-    def __init__(self, *, another: object, **arguments: Any) -> None:
-        del another
-        super().__init__(**arguments)
 
 
 def rename(old: str, new: str) -> None:
@@ -45,12 +34,7 @@ def hide(name: str) -> None:
 
 
 def _change(what: str) -> None:
-    if what == "constructor":
-        changed: Any = httptools_impl
-        changed.RequestResponseCycle = LargerCycle
-        importlib.import_module("housepredict.entrypoints.http.express")
-        changed.RequestResponseCycle = partial(LargerCycle, another=None)
-    elif what.startswith("late "):
+    if what.startswith("late "):
         hide(what.removeprefix("late "))
     else:
         rename(what, f"{what}_of_tomorrow")

@@ -73,6 +73,12 @@ def test_head_has_no_body(service: Service) -> None:
         assert read_answer(stream) == (200, b'{"status":"alive"}')
 
 
+def test_service_with_a_removed_setting_starts_with_a_warning(tmp_path: Path) -> None:
+    with running(tmp_path, "--demo", HOUSEPREDICT_RATE_LIMIT="1/h") as service:
+        assert [httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code for _ in range(2)] == [200, 200]
+        assert "HOUSEPREDICT_RATE_LIMIT was removed and has no effect: limit requests" in service.log.read_text()
+
+
 def test_a_body_over_the_limit_is_refused_before_it_ends(service: Service) -> None:
     for framing, body in (
         (b"Transfer-Encoding: chunked\r\n\r\n", b"800\r\n" + b" " * 2048 + b"\r\n1\r\n \r\n"),

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 from attrs import define, field
 
-from housepredict.entrypoints.http.protocol import LEAST
+from housepredict.entrypoints.http.server.protocol import LEAST
 from tests.integration.services import (
     LAB_HOUSE,
     PREDICT,

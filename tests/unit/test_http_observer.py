@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.http.access_log import SLOW, AccessLog
 from housepredict.entrypoints.http.observer import Given
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
@@ -132,14 +131,6 @@ def test_commits_that_fail_take_time_too() -> None:
         faulty.fault = RepositoryUnavailable()
         assert client.post("/predict", json=LAB_HOUSE).status_code == 503
         assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
-
-
-def test_a_request_beyond_the_limit_is_counted_as_refused_by_it() -> None:
-    with served(application(lab_version(), rate_limit=RateLimit(1, 3600.0))) as limited:
-        for _ in range(3):
-            limited.get("/models")
-        somebody_else = TestClient(limited.app, client=("192.0.2.1", 50000))
-        assert counts(somebody_else, "housepredict_refusals_total") == {("rate-limited", ""): 2}
 
 
 def test_two_apps_count_apart(client: TestClient) -> None:

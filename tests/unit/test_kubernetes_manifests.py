@@ -12,7 +12,7 @@ import yaml
 
 from housepredict.entrypoints.cli import _parser
 from housepredict.entrypoints.http.routes import ROUTES
-from housepredict.entrypoints.http.server import _PATIENCE
+from housepredict.entrypoints.http.server.server import _PATIENCE
 from housepredict.entrypoints.settings import Settings, read_settings, variables
 
 ROOT = Path(__file__).parents[2]

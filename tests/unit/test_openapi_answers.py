@@ -13,7 +13,6 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.openapi.document import OPERATIONS
 from housepredict.entrypoints.pages.assets import assets
@@ -183,17 +182,6 @@ def each_answer(client: TestClient) -> Iterator[tuple[str, Response]]:
     for route in OPERATIONS:
         method, _, path = route.partition(" ")
         yield route, client.request(method, re.sub(r"\{\w+\}", "housepredict", path))
-
-
-def test_of_a_limit_that_is_reached_to_all_but_who_asks_for_health() -> None:
-    with served(application(lab_version(), rate_limit=RateLimit(1, 86_400))) as client:
-        document = document_of(client)
-        answers = dict(each_answer(client))
-    limited = {route: answer for route, answer in answers.items() if answer.status_code == 429}
-    for route, answer in limited.items():
-        assert_told(document, route, answer)
-    assert limited.keys() == {route for route, each in operations(document).items() if "429" in each["responses"]}
-    assert OPERATIONS.keys() - limited == {route for route in OPERATIONS if "/health" in route}
 
 
 def test_of_an_app_that_was_not_started() -> None:

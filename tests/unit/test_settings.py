@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSettings
 from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
-from housepredict.entrypoints.settings import read_settings, variables
+from housepredict.entrypoints.settings import PREFIX, REMOVED, read_settings, variables
 
 PASSWORD = "p@ss/w:rd?#%"
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.strip).filter(bool)
@@ -170,6 +170,17 @@ def test_what_resembles_no_setting_is_given_no_suggestion() -> None:
     with pytest.raises(InvalidSettings) as caught:
         read_settings({"HOUSEPREDICT_QQQ": "1"})
     assert caught.value.problems == ("HOUSEPREDICT_QQQ is no setting",)
+
+
+@pytest.mark.parametrize("name", REMOVED)
+def test_removed_setting_is_ignored_with_a_warning(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    variable = PREFIX + name.upper()
+    for environment, from_the_caller in (({variable: "p@ss"}, None), ({}, "p@ss")):
+        caplog.clear()
+        assert read_settings(environment, **{name: from_the_caller}) == read_settings({})
+        assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+            ("WARNING", f"{variable} was removed and has no effect: {REMOVED[name]}")
+        ]
 
 
 def test_what_the_caller_gives_wins_over_the_environment(tmp_path: Path) -> None:

@@ -79,11 +79,10 @@ def test_no_secret_is_shown(
 
 
 def test_what_is_said_of_clients_is_told_as_it_is_set() -> None:
-    given = {"HOUSEPREDICT_RATE_LIMIT": "100/m", "HOUSEPREDICT_CORS_ORIGINS": "https://a.example https://b.example"}
+    given = {"HOUSEPREDICT_CORS_ORIGINS": "https://a.example https://b.example"}
     settings, origins = settings_and_origins(given)
     document = json.loads(json.dumps(settings_document(settings, origins)))
     values = {each["setting"]: each["value"] for each in document}
-    assert values["rate_limit"] == "100/m"
     assert values["cors_origins"] == ["https://a.example", "https://b.example"]
     assert "https://a.example, https://b.example " in settings_text(settings, origins)
 

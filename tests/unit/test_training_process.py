@@ -20,7 +20,6 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.texts import tidy
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_jobs import _ending, _error, _read
 from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
@@ -49,7 +48,6 @@ SETTINGS = Settings(
     idle_timeout=10.5,
     drain=11.5,
     cors_origins=("https://shop.example",),
-    rate_limit=RateLimit(13, 1.5),
     keep=12,
     log_level="debug",
     log_format="json",

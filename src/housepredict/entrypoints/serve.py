@@ -25,7 +25,7 @@ from housepredict.entrypoints.tracing import configured
 from housepredict.entrypoints.workers import Supervisor, Ties
 
 try:
-    from housepredict.entrypoints.http.server import Server
+    from housepredict.entrypoints.http.server.server import Server
 except ImportError as error:
     raise MissingExtra.named("serve", "Serving over HTTP") from error
 

@@ -16,6 +16,7 @@ MIN_TOKEN = 16
 IN_MEMORY = "memory:"
 POSTGRES = ("postgresql", "postgres")
 _LONGEST_IDENTIFIER = 63
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 _MOST_DAYS = 20_000  # no prediction can be older
 
 
@@ -119,6 +120,14 @@ def signing_key(text: str) -> tuple[bytes, ...]:
     if not keys or not all(re.fullmatch("([0-9A-Fa-f]{2}){32,}", key) for key in keys):
         raise ValueError("must hold 64 hexadecimal digits or more: a key of 32 bytes, or several with spaces between")
     return tuple(map(bytes.fromhex, keys))
+
+
+def cors_origins(text: str) -> tuple[str, ...]:
+    """Origins, with spaces or commas between them, or `*`."""
+    origins = tuple(text.lower().replace(",", " ").split())
+    if not origins or not all(each == "*" or _ORIGIN.fullmatch(each) for each in origins):
+        raise ValueError("must be * or origins such as https://prices.example, without a path, commas between them")
+    return origins
 
 
 def file_of(read: Callable[[str], T]) -> Callable[[str], T]:

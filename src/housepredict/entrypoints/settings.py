@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -13,10 +14,10 @@ from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
 from housepredict.entrypoints.borrowed_variables import LAB, OTEL, is_from_kubernetes, lab_database, traces_are_wanted
-from housepredict.entrypoints.client_settings import RateLimit, cors_origins, rate_limit
 from housepredict.entrypoints.setting_values import (
     IN_MEMORY,
     POSTGRES,
+    cors_origins,
     database_url,
     days,
     file_of,
@@ -36,6 +37,13 @@ PREFIX = "HOUSEPREDICT_"
 SECRETS = ("database_url", "database_direct_url", "token", "signing_key")
 """Settings that are not to be shown as they are; each may be in a file instead."""
 PROJECT_FOLDER = Path(".housepredict")
+
+REMOVED: Mapping[str, str] = {
+    "rate_limit": "limit requests in the ingress or reverse proxy in front of the service",
+}
+"""The settings that this release removed, and what to do instead. The next release reports them as unknown."""
+
+_log = logging.getLogger(__name__)
 
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _LOG_FORMATS = ("auto", "json", "text")
@@ -67,7 +75,6 @@ class Settings:
     client_timeout: seconds in which a client has sent its headers, its body, and read its answer, each.
     idle_timeout: seconds for which a connection may stay open without a request.
     cors_origins: whose web pages may ask, `*` for everybody's.
-    rate_limit: how many requests may come from one address; None for any number.
     keep: days for which predictions are remembered; None for ever.
     drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
     log_format: `json`, `text`, or `auto`: text for a terminal, else JSON.
@@ -96,7 +103,6 @@ class Settings:
     client_timeout: float = 15.0
     idle_timeout: float = 65.0
     cors_origins: tuple[str, ...] = ()
-    rate_limit: RateLimit | None = None
     drain: float = 0.0
     log_level: str = "info"
     keep: int | None = None
@@ -114,8 +120,13 @@ class Settings:
 def read_settings(environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """The settings of an environment (the process's own by default); what is given and not None wins.
 
-    Raises InvalidSettings with every problem at once. An empty variable counts as not set.
+    Raises InvalidSettings with every problem at once. An empty variable counts as not set. Settings in REMOVED are
+    ignored, and a warning in the log names each of them.
     """
+    environment = os.environ if environment is None else environment
+    for name, instead in REMOVED.items():
+        if environment.get(PREFIX + name.upper()) or given.get(name) is not None:
+            _log.warning("%s was removed and has no effect: %s", PREFIX + name.upper(), instead)
     return settings_and_origins(environment, **given)[0]
 
 
@@ -139,7 +150,7 @@ def settings_and_origins(
         values["tracing"] = traces_are_wanted(present)
         origins["tracing"] = [name for name in OTEL if name in present]
     for name, value in given.items():
-        if value is None:
+        if value is None or name in REMOVED:
             continue
         values.pop(f"{name}_file", None)
         origins[name] = ["given"]
@@ -171,6 +182,8 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
     for name, text in sorted(present.items()):
         if name.startswith(PREFIX):
             setting = name.removeprefix(PREFIX).lower()
+            if setting in REMOVED:
+                continue
             if setting not in _READERS:
                 problems.append(f"{name} is no setting{_hint(name)}")
                 continue
@@ -231,7 +244,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "client_timeout": seconds(0.1, 3600),
     "idle_timeout": seconds(0.1, 3600),
     "cors_origins": cors_origins,
-    "rate_limit": rate_limit,
     "drain": seconds(0, 3600),
     "log_level": one_of(_LOG_LEVELS),
     "log_format": one_of(_LOG_FORMATS),

@@ -8,7 +8,6 @@ from typing import Any
 
 from attrs import fields
 
-from housepredict.entrypoints.client_settings import RateLimit
 from housepredict.entrypoints.setting_values import IN_MEMORY, scheme_of, shown_database
 from housepredict.entrypoints.settings import SECRETS, Settings
 from housepredict.entrypoints.terminal import table
@@ -45,7 +44,7 @@ def _shown(name: str, value: Any) -> Any:
         return f"{scheme_of(value)}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
     if isinstance(value, tuple):
         return list(value) or None
-    return str(value) if isinstance(value, Path | RateLimit) else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _written(value: Any) -> str:

@@ -20,8 +20,8 @@ from housepredict.domain.errors import HousepredictError
 from housepredict.domain.ports import BeginsAppends
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.http.cors import Cors
 from housepredict.entrypoints.http.estimator import Estimator
-from housepredict.entrypoints.http.gate import Cors, Limiter, Limits
 from housepredict.entrypoints.http.meter import Meter, TimedPredictions
 from housepredict.entrypoints.http.observer import Observed, Observer
 from housepredict.entrypoints.http.problems import answer
@@ -81,7 +81,6 @@ def asgi_app(
             estimators = _estimators(opened, counting, observer, body_timeout, resources)
             counting.watch(lambda: sum(each.waiting() for each in estimators))
             app.state.cors_origins = settings_.cors_origins
-            app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
             app.state.application, app.state.observer = opened, observer
             app.state.registry = app.state.home = None
             app.state.estimator, app.state.explaining_estimator = estimators
@@ -108,12 +107,11 @@ def asgi_app(
             Middleware(Observed),
             Middleware(Cors),
             Middleware(ExceptionMiddleware, handlers={Exception: answer}),
-            Middleware(Limits),
         ],
     )
     app.router.redirect_slashes = False
     app.state.application = app.state.estimator = app.state.explaining_estimator = app.state.observer = None
-    app.state.cors_origins, app.state.limiter = (), None
+    app.state.cors_origins = ()
     app.state.embedded = embedded
     app.state.stopping = False
     return app

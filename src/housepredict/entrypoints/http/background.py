@@ -12,7 +12,7 @@ from threading import Thread
 
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.server import Server
+from housepredict.entrypoints.http.server.server import Server
 
 _LOGS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 

@@ -34,9 +34,7 @@ _DESCRIPTION = (
     "The schema of a house is that of the model version in service: it changes with each promotion. "
     "Any route answers `HEAD` where it answers `GET`, tells its methods to `OPTIONS`, and refuses others with 405, a "
     "problem document and `Allow`.\n\n"
-    "Bodies may come in gzip, with `Content-Encoding`; large answers do so where `Accept-Encoding` takes it. With "
-    "HOUSEPREDICT_RATE_LIMIT set, an address that sends more is refused with 429 `rate-limited`, but for routes about "
-    "health."
+    "Bodies may come in gzip, with `Content-Encoding`; large answers do so where `Accept-Encoding` takes it."
 )
 
 
@@ -52,7 +50,7 @@ def document(
     for route, operation in OPERATIONS.items():
         method, _, path = route.partition(" ")
         told = paths.setdefault(path, {"parameters": any_request})
-        told[method.lower()] = _operation(path, operation, summaries[route], settings)
+        told[method.lower()] = _operation(operation, summaries[route], settings)
     house = GENERIC
     if version:
         one = example(version.schema)
@@ -97,7 +95,7 @@ def document(
     }
 
 
-def _operation(path: str, operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
+def _operation(operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
     made: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
     if operation.description:
         made["description"] = operation.description
@@ -113,7 +111,7 @@ def _operation(path: str, operation: Operation, summary: str, settings: Settings
         refused = ("forbidden",) if settings.token is None else ("unauthorized",)
         made["security"] = [] if settings.token is None else [{_ACCESS: []}]
     made["responses"] = _responses(
-        operation, [*operation.problems, *operation.faults, *problems.of_any_request(path), *refused]
+        operation, [*operation.problems, *operation.faults, *problems.BY_THE_SERVER, *refused]
     )
     return made
 

@@ -9,14 +9,13 @@ from attrs import frozen
 
 from housepredict.domain.errors import TrainingInProgress
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.http.gate import UNLIMITED
 from housepredict.entrypoints.http.openapi.parts import FAULTS, TEXT, Json, about, an_object, header, list_of, ref
 from housepredict.entrypoints.http.problems import KINDS, URN
 
 PROBLEM_JSON = "application/problem+json"
 
-_BY_THE_SERVER = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
-_AT_THE_GATE = "rate-limited"
+BY_THE_SERVER = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
+"""What any request may be answered before the app sees it."""
 
 _ID = "X-Request-Id"
 WITH_ID: dict[str, Any] = {_ID: {"$ref": f"#/components/headers/{_ID}"}}
@@ -67,7 +66,6 @@ _OF_HTTP = {
     "not-json": _Told(400, "The body is not JSON"),
     "not-started": _Told(503, "The service was not started"),
     "overloaded": _Told(503, "Too many requests", ["Retry-After"]),
-    "rate-limited": _Told(429, "Too many requests from there", ["Retry-After"]),
     "refused-version": _Told(409, "The version is refused"),
     "request-timeout": _Told(408, "The request took too long"),
     "too-many-connections": _Told(503, "Too many connections", ["Retry-After"]),
@@ -127,11 +125,6 @@ SCHEMAS: Mapping[str, Json] = {
 }
 
 
-def of_any_request(path: str) -> Sequence[str]:
-    """The problems that any request to a path may be answered before the app sees it."""
-    return _BY_THE_SERVER if path.startswith(UNLIMITED) else (*_BY_THE_SERVER, _AT_THE_GATE)
-
-
 def by_status(names: Iterable[str]) -> dict[int, list[str]]:
     """Names of problems by their statuses."""
     found: dict[int, list[str]] = {}
@@ -140,7 +133,7 @@ def by_status(names: Iterable[str]) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-SHARED: Mapping[int, Sequence[str]] = by_status([*_BY_THE_SERVER, _AT_THE_GATE, *FAULTS])
+SHARED: Mapping[int, Sequence[str]] = by_status([*BY_THE_SERVER, *FAULTS])
 """What nearly every route may answer, by status: it is told once."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import time
@@ -12,16 +13,50 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from attrs import define
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from housepredict.entrypoints.http.express import ExpressProtocol
-from housepredict.entrypoints.http.internals import Lane, Protocols
-from housepredict.entrypoints.http.protocol import HttpProtocol
+from housepredict.entrypoints.http.server.express import ExpressProtocol, Lane
+from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
 
 _PATIENCE = 20  # seconds that requests have to finish in, once no more are taken
 _LOOK_EVERY = 1.0  # seconds
 _CLOSE = (b"connection", b"close")
+
+# What the server uses of uvicorn's protocol, and of its request.
+_CYCLE = (
+    "scope",
+    "body",
+    "more_body",
+    "keep_alive",
+    "disconnected",
+    "message_event",
+    "response_started",
+    "response_complete",
+)
+_PROTOCOL = (
+    "_start_asgi_task",
+    "app",
+    "connection_lost",
+    "connection_made",
+    "connections",
+    "cycle",
+    "flow",
+    "headers",
+    "loop",
+    "on_headers_complete",
+    "on_response_complete",
+    "parser",
+    "pipeline",
+    "scope",
+    "server_state",
+    "shutdown",
+    "transport",
+)
+
+_log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -104,3 +139,77 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpProtocol):  # those of uvicorn have no deadlines
                     connection.look(now)
+
+
+@define
+class Protocols:
+    """Makes the protocol of each connection: housepredict's, or uvicorn's own where that has other internals.
+
+    uvicorn's own has no deadlines for clients.
+    """
+
+    _make: Callable[..., HttpToolsProtocol]
+    _own: bool | None = None
+
+    def __call__(self, **of_uvicorn: Any) -> HttpToolsProtocol:
+        """The protocol of a connection."""
+        if self._own is None:
+            missing = _missing(**of_uvicorn)
+            self._own = not missing
+            if missing:
+                _log.warning(
+                    "uvicorn %s has other internals than housepredict uses (%s): requests take the ordinary, slower "
+                    "route, and slow clients have no deadlines. Install the versions that housepredict asks for.",
+                    uvicorn.__version__,
+                    "no " + ", ".join(missing),
+                )
+        return self._make(**of_uvicorn) if self._own else HttpToolsProtocol(**of_uvicorn)
+
+
+class _Probe(HttpToolsProtocol):
+    """uvicorn's own protocol, which tells what it would start."""
+
+    started: object = None
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        del app
+        self.started = cycle
+
+
+class _Nowhere(asyncio.Transport):
+    """A connection to nobody."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: Any) -> None:
+        """Discard the data."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def pause_reading(self) -> None:
+        """Do nothing."""
+
+    def resume_reading(self) -> None:
+        """Do nothing."""
+
+
+async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
+    """Answer nothing."""
+
+
+def _missing(**of_uvicorn: Any) -> list[str]:
+    """The names that uvicorn lacks, as a request shows that reaches nobody."""
+    try:
+        probe: Any = _Probe(**of_uvicorn)
+        probe.app = _app
+        probe.connection_made(_Nowhere())
+        probe.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n1")
+        cycle = probe.started
+        probe.connection_lost(None)
+    except Exception as error:  # noqa: BLE001  # of code that nobody here has seen
+        return [repr(error)]
+    return [name for name in _PROTOCOL if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)] + [
+        f"cycle.{name}" for name in _CYCLE if not hasattr(cycle, name)
+    ]

@@ -8,11 +8,12 @@ internals are not as expected, this request and all that follow go the ordinary 
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import uvicorn
 from attrs import define
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -20,13 +21,14 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.estimator import Estimator, Job
-from housepredict.entrypoints.http.heads import Head
-from housepredict.entrypoints.http.internals import SURPRISES, Lane
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
-from housepredict.entrypoints.http.problems import Problem, answer
-from housepredict.entrypoints.http.protocol import HttpProtocol
+from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
+
+SURPRISES = (AttributeError, TypeError)
+"""What other internals raise where they are used."""
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -42,17 +44,35 @@ _TELLING = _NAMING | {
     b"transfer-encoding",
     b"upgrade",
 }
-_NAMED, _USUAL = "housepredict.named", "housepredict.usual"
+_NAMED = "housepredict.named"
 _A_FEW = 16
 """The answer about more houses may be so long that it is packed, if the client takes it so."""
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class Lane:
+    """Whether requests may be answered below ASGI. One for all connections of a server."""
+
+    open: bool = True
+
+    def close(self, reason: object) -> None:
+        """Send this request and those that follow through the app, and say so once."""
+        if self.open:
+            self.open = False
+            _log.warning(
+                "uvicorn %s has other internals than housepredict uses (%s): requests take the ordinary, slower route. "
+                "Install the versions that housepredict asks for.",
+                uvicorn.__version__,
+                reason,
+            )
 
 
 class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
 
     _boarding: RequestResponseCycle | None = None
-    _boarded: RequestResponseCycle | None = None  # the last
-    _head: Head | None = None
     # the headers that all have in common, and the lines of an answer that they make
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
@@ -61,88 +81,21 @@ class ExpressProtocol(HttpProtocol):
         super().__init__(settings, **of_uvicorn)
         self._lane = lane or Lane()
 
-    def data_received(self, data: bytes) -> None:
-        """Take what the client sends: it is parsed, unless it is the last request once more but for its body."""
-        between = self._lane.open and self._is_between()
-        head = self._head
-        if head and between and 0 < len(body := head.body(data)) <= min(SHORT, self._settings.max_body):
-            try:
-                cycle = self._another(head, body)
-            except SURPRISES as error:
-                self._lane.close(error)
-            else:
-                self._repeat(cycle)
-                return
-        super().data_received(data)
-        last = self.cycle
-        # who names each request sends another head each time
-        if between and last and last is self._boarded and _NAMED not in last.scope and self._is_between():
-            self._head = Head.of(data, len(last.body), {**last.scope, _USUAL: True}, last.keep_alive)
-
-    def _is_between(self) -> bool:
-        """Whether the parser has read all of a request, and nothing of the next, or nothing at all."""
-        cycle = self.cycle
-        if self._last_word:
-            return False
-        return self.scope is None if cycle is None else cycle.scope is self.scope and not cycle.more_body
-
-    def _another(self, head: Head, body: bytes) -> RequestResponseCycle:
-        """Another request with the same head."""
-        scope: Any = head.scope.copy()
-        scope["state"] = self.app_state.copy()
-        cycle = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=head.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.body += body
-        cycle.more_body = False
-        cycle.message_event.set()
-        return cycle
-
-    def _repeat(self, cycle: RequestResponseCycle) -> None:
-        """Begin a request, as uvicorn begins those that were parsed."""
-        last = self.cycle
-        self.scope, self.cycle = cycle.scope, cycle
-        if last is None or last.response_complete:
-            self._start_asgi_task(cycle, self.app)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
-            taken = self._lane.open and app is self.app and self._takes(cycle)
+            may = self._lane.open and app is self.app and not self.flow.write_paused
+            taken = may and _is_usual(cycle.scope, self._settings.max_body)
         except SURPRISES as error:
             self._lane.close(error)
             taken = False
         if not taken:
             super()._start_asgi_task(cycle, app)
             return
-        self._running = self._boarded = cycle
+        self._running = cycle
         if cycle.more_body:
             self._boarding = cycle
         else:
             self._estimate(cycle)
-
-    def _takes(self, cycle: RequestResponseCycle) -> bool:
-        """Whether a request takes the lane."""
-        if self.flow.write_paused or not _is_usual(cycle.scope, self._settings.max_body):
-            return False
-        if self._settings.rate_limit is not None:
-            try:
-                self.app.state.limiter.take(cycle.scope)
-            except Problem:
-                return False  # it is refused again where it goes then, and as every other
-        return True
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
@@ -259,8 +212,6 @@ def _is_usual(scope: Any, limit: int) -> bool:
     """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
     answer is to be JSON as it is. One that is given a name by whoever asks is marked.
     """
-    if _USUAL in scope:
-        return True
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
     length, types = 0, 0
