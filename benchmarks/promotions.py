@@ -1,19 +1,22 @@
 """How long a promotion takes to reach every worker: python -m benchmarks.promotions
 
 Two services of two workers on one PostgreSQL, each under load, and two versions of King County that take turns. A time
-is from the commit that moved the pointer to when the last of the four processes has told that it serves the new
-generation, both by the database's clock. First as it is, then without announcements, by polling alone.
+is from the commit that moved the pointer to the first look at both services' metrics that shows the new generation in
+all four workers. First as it is, then without announcements, by polling alone.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
@@ -42,7 +45,7 @@ def main() -> None:
             connection = until.enter_context(closing(ModelDatabase.at(conninfo)))
             for title in ("announced and polled for", "polled for alone"):
                 loads = [begin_load(port, bodies, CONNECTIONS // SERVICES, 600) for port in ports]
-                seconds = [_move(PostgresModels(connection), connection, names[move % 2]) for move in range(MOVES)]
+                seconds = [_move(PostgresModels(connection), ports, names[move % 2]) for move in range(MOVES)]
                 for load in loads:
                     load.send_signal(signal.SIGINT)
                 runs = [end_load(load) for load in loads]
@@ -54,20 +57,21 @@ def main() -> None:
                 postgres.execute(conninfo, "DROP TRIGGER IF EXISTS tell_of_promotions ON model_pointer")
 
 
-def _move(models: PostgresModels, connection: ModelDatabase, name: str) -> float:
+def _move(models: PostgresModels, ports: Sequence[int], name: str) -> float:
     models.promote(name)
-    with connection.asked() as database:
-        [(committed,)] = database.execute("SELECT clock_timestamp()")
-    generation, deadline = models.pointer().generation, time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with connection.asked() as database:
-            [(arrived, last)] = database.execute(
-                "SELECT count(*), max(seen_at) FROM live_processes WHERE generation = %s", (generation,)
-            )
-        if arrived == SERVICES * WORKERS:
-            return float(max((last - committed).total_seconds(), 0.0))
+    committed = time.monotonic()
+    generation = models.pointer().generation
+    while time.monotonic() < committed + 60:
+        if all(_generations(port) == [generation] * WORKERS for port in ports):
+            return time.monotonic() - committed
         time.sleep(0.01)
     raise SystemExit(f"generation {generation} did not reach all within a minute")
+
+
+def _generations(port: int) -> list[int]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    return [int(float(each)) for each in re.findall(r"^housepredict_model_generation\{.*\} (\S+)$", text, re.MULTILINE)]
 
 
 def _train(folder: Path, seed: int, conninfo: str) -> str:

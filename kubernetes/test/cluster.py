@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from load import generations
+
 OVERLAYS = Path(__file__).parents[1] / "overlays"
 PATIENCE = 240  # seconds
 SERVICE = "app.kubernetes.io/name=housepredict,app.kubernetes.io/component=service"
@@ -90,8 +92,14 @@ class Cluster:
 
     def ask_pod(self, pod: str, path: str) -> Any:
         """Ask one pod, through the API server. Answers of any status are answers, except where nobody answers."""
-        raw = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:5000/proxy{path}"
-        return json.loads(self.kubectl("get", "--raw", raw))
+        return json.loads(self._of_pod(pod, path))
+
+    def _of_pod(self, pod: str, path: str) -> str:
+        return self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:5000/proxy{path}")
+
+    def generations(self) -> list[int]:
+        """The generation of the model that each worker of each pod serves."""
+        return [each for pod in self.pods() for each in generations(self._of_pod(pod, "/metrics"))]
 
     def waiting(self) -> int:
         """Predictions that wait in spools."""

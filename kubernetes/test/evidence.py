@@ -20,12 +20,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Look:
-    """One look at who serves what, from its begin to its end (seconds)."""
+    """One look at the models, from its begin to its end (seconds).
+
+    `generation` is that of the promotion, and `lowest` the lowest that a worker serves.
+    """
 
     began: float
     ended: float
     generation: int
-    converged: bool
+    lowest: int
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,16 @@ def _answers(text: str) -> Iterator[Answer]:
 def looks(text: str) -> list[Look]:
     """The notes of who looked at the models."""
     rows = [line.split() for line in text.splitlines()]
-    return [Look(float(row[0]), float(row[1]), int(row[2]), row[3] == "1") for row in rows]
+    return [Look(float(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows]
 
 
 def convergence(seen: Sequence[Look], generation: int) -> float | None:
     """At most how many seconds passed from a commit until all served it.
 
-    From the last look before it was there to the end of the first that found all converged.
+    From the last look before it was there to the end of the first that found it in every worker.
     """
     before = [look.began for look in seen if look.generation < generation]
-    after = [look.ended for look in seen if look.generation >= generation and look.converged]
+    after = [look.ended for look in seen if look.lowest >= generation]
     return min(after) - max(before) if before and after else None
 
 
