@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -99,6 +100,12 @@ class Service:
             return ask(self.port, "GET", path)
         except (OSError, http.client.HTTPException):
             return None, None
+
+    def serving_workers(self) -> int:
+        """The number of its workers that have started to serve: each of them publishes its generation."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=LONG) as answer:
+            text: bytes = answer.read()
+        return text.count(b"\nhousepredict_model_generation{")
 
     def wait_until_caught_up(self, within: float = LONG) -> float:
         """The seconds until nothing waits in its spool and it reaches its database."""

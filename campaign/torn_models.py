@@ -1,7 +1,7 @@
 """Documents of the folder of model versions that were torn, and what the product makes of them.
 
 A torn file of a version makes that version refused, and another one goes on to serve. A torn pointer never leads to
-another version. A torn record of a training, or of a process that serves, is left out.
+another version. A torn record of a training is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from campaign.services import LONG
 from campaign.tears import Places, Tear
 from campaign.trials import Broken, Trial
 from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_processes import DirectoryProcesses
 from housepredict.adapters.directory_trainings import DirectoryTrainings
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.serving.loader import load_predictor
@@ -27,7 +26,6 @@ from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import HousepredictError, RefusedModel, UnknownTraining
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import InService
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.trainings import Outcome, TrainingRecord
 from housepredict.domain.usecases import Promote
 from housepredict.domain.verdicts import Verdict
@@ -136,7 +134,7 @@ def tear_pointer(trial: Trial, folder: Path, places: Places) -> None:
 
 
 def tear_records(trial: Trial, folder: Path, places: Places) -> None:
-    """Tear the records of trainings and of processes. Raises Broken."""
+    """Tear the records of trainings. Raises Broken."""
     log = DirectoryTrainings(folder / "trainings")
     record, torn = TrainingRecord(UUID(int=1), NOON, None), TrainingRecord(UUID(int=2), NOON, "/sales.csv")
     log.begin(record)
@@ -152,20 +150,6 @@ def tear_records(trial: Trial, folder: Path, places: Places) -> None:
             raise Broken("a training is not told of that begins")
 
     _while_torn(trial, [log.path / f"{torn.id}.json"], check_log, places, label="record of a training")
-    processes = DirectoryProcesses(folder / "processes")
-    process, other = LiveProcess(UUID(int=1), "a", 1, "a", 1), LiveProcess(UUID(int=2), "b", 1, "b", 1)
-    processes.tell(process)
-    processes.tell(other)
-
-    def check_processes() -> None:
-        if (told := processes.alive()) != [other]:
-            raise Broken(f"of two processes, one torn, these are told of: {told}")
-        processes.tell(process)
-        if processes.alive() != [process, other]:
-            raise Broken("a process is not told of again")
-
-    of_process = processes.path / f"{process.id}.json"
-    _while_torn(trial, [of_process], check_processes, places, label="record of a process")
 
 
 def tear_reserve(trial: Trial, folder: Path, places: Places) -> None:

@@ -59,7 +59,6 @@ from housepredict.domain.models import (
     digests_of,
 )
 from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.sales import Extent, Sale
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
 from housepredict.domain.snapshots import to_json as snapshot_file
@@ -304,21 +303,6 @@ class _Trainer:
         return 0
 
 
-@frozen
-class _Processes:
-    """Always the same one live process."""
-
-    def tell(self, process: LiveProcess) -> None:
-        pass
-
-    def leave(self, process: UUID) -> None:
-        pass
-
-    def alive(self) -> Sequence[LiveProcess]:
-        serving = LiveProcess(_id(NOON, 0), "example-host", 4711)
-        return [evolve(serving, version="second", generation=2, refused=None)]
-
-
 @define
 class _NoPredictions(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
@@ -453,7 +437,6 @@ def http_service(
     application.settings = evolve(
         read_settings({"HOUSEPREDICT_DATABASE_URL": "memory:", **environment}), data_dir=folder
     )
-    application.live_processes = _Processes()
     _rewire(application, world, _FixedClock(NOON), CountedIds(), trainer)
     _add_versions(application, world)
     app = asgi_app(application=application, embedded=embedded)

@@ -18,12 +18,10 @@ from psycopg import sql
 import housepredict
 from housepredict import Prices
 from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_processes import DirectoryProcesses
 from housepredict.adapters.directory_trainings import DirectoryTrainings
 from housepredict.adapters.manifests import from_json, to_json
 from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
-from housepredict.adapters.postgres.processes import PostgresProcesses
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.trainings import PostgresTrainings
 from housepredict.adapters.signed_models import SignedModels
@@ -35,7 +33,6 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.held_out import of_artefact as held_out_of
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.snapshots import of_artefact as snapshot_of
 from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
@@ -45,13 +42,11 @@ KEY = bytes(range(32))
 NAME = "20261130-094029-e24ff927"
 HOUSE = {"size": 120, "bedrooms": 3, "area": "north", "pool": True}
 PRICE = 293877.38
-PROCESS = LiveProcess(UUID("018f0000-0000-7000-8000-000000000001"), "host-1", 7, NAME, 1, "It failed its self-test.")
 IDS = [UUID("01a22bd4-0a10-7407-9bc2-2fea53766785"), UUID("01a22bd4-0a1e-7331-ae03-1c2db03902fd")]
 TRAININGS = [UUID("01a22bd3-ec63-72d0-99e3-2367c5bd74cb"), UUID("01a22bd3-8a06-740c-855c-3febfb0ad6fc")]
 SALE = RecordedSale(
     UUID("018f0000-0000-7000-8000-000000000002"), IDS[0], 299000.5, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
 )
-LONG = 1e9  # seconds
 
 
 @pytest.fixture
@@ -107,7 +102,6 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
     assert [(each.id, each.state) for each in trainings] == list(
         zip(TRAININGS, (TrainingState.FAILED, TrainingState.SUCCEEDED), strict=True)
     )
-    assert list(DirectoryProcesses(data / "models" / "processes", lasts=LONG).alive()) == [PROCESS]
     with SqliteSales.open(data / "sales.sqlite") as sales:
         assert list(sales.current()) == [SALE]
     with SqliteKeys.open(data / "keys.sqlite") as keys:
@@ -189,10 +183,8 @@ def test_version_that_only_a_newer_release_can_use_is_refused_and_the_others_ser
         file.write_text(before)
 
 
-def test_log_and_processes_of_a_newer_release_are_read_and_their_fields_stay(
-    data: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    log, processes = DirectoryTrainings(data / "models" / "trainings"), data / "models" / "processes"
+def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = DirectoryTrainings(data / "models" / "trainings")
     before = log.recent(10)
     running = TrainingRecord(UUID(int=2**127), datetime(2026, 12, 1, tzinfo=UTC), "/sales.csv")
     log.begin(running)
@@ -209,8 +201,6 @@ def test_log_and_processes_of_a_newer_release_are_read_and_their_fields_stay(
     assert "newer release of housepredict" in caplog.text
     with pytest.raises(UnknownTraining, match="newer release of housepredict"):
         log.get(running.id)
-    edit(processes / f"{PROCESS.id}.json", of_a_newer_release=NEW)
-    assert list(DirectoryProcesses(processes, lasts=LONG).alive()) == [PROCESS]
 
 
 @pytest.fixture
@@ -251,7 +241,6 @@ def test_rows_of_the_first_and_of_a_newer_release_are_read(database: str, caplog
         server = ModelDatabase.at(database)
         log = PostgresTrainings(server)
         assert [each.id for each in log.recent(10)] == TRAININGS
-        assert list(PostgresProcesses(server, lasts=LONG).alive()) == [PROCESS]
         connection.execute("ALTER TABLE trainings DROP CONSTRAINT IF EXISTS trainings_state_check")
         connection.execute("UPDATE trainings SET state = 'paused' WHERE id = %s", (TRAININGS[0],))
         with caplog.at_level(logging.WARNING):

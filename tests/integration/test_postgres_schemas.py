@@ -17,12 +17,10 @@ from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.keys import PostgresKeys
 from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
-from housepredict.adapters.postgres.processes import PostgresProcesses
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.sales import PostgresSales
 from housepredict.adapters.postgres.trainings import PostgresTrainings
 from housepredict.domain.errors import MisconfiguredRepository
-from housepredict.domain.processes import LiveProcess
 from housepredict.testing.drawn_sales import new_delivery, new_ids, some_sales
 from housepredict.testing.trainings import a_training
 from tests.doubles import a_batch
@@ -75,9 +73,6 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert PostgresModels(database).pointer().name is None
         PostgresTrainings(database).begin(training := a_training())
         assert PostgresTrainings(database).get(training.id) == training
-        process = LiveProcess(new_ids(1)[0], "host", 1)
-        PostgresProcesses(database).tell(process)
-        assert process in PostgresProcesses(database).alive()
 
 
 @pytest.mark.parametrize("schema", ["ml", ODD])

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import httpx2
 import psycopg
 import pytest
 from attrs import define, field
@@ -21,7 +20,7 @@ from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.models import PostgresModels
 from tests.integration.load import eventually, url
 from tests.integration.services import Answer, Service, post, running
-from tests.integration.test_shared_service import train
+from tests.integration.test_shared_service import serve_all, train
 
 MOVES = 20
 CLIENTS = 32
@@ -80,13 +79,6 @@ class Clients:
             self.told[each["id"]] = (version, generation, price)
 
 
-def arrived(service: Service, generation: int, processes: int) -> bool:
-    """Whether as many processes are there, and all serve that generation."""
-    seen = httpx2.get(f"{service.url}/models").json()
-    assert len(seen["processes"]) <= processes
-    return len(seen["processes"]) == processes and bool(seen["converged"]) and seen["generation"] == generation
-
-
 @pytest.mark.parametrize(
     ("module", "announced", "outcome"),
     [
@@ -122,7 +114,8 @@ def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
                 assert pointer.name
                 assert pointer.generation == 3 + move
                 pointed_at[pointer.generation] = pointer.name
-                eventually(partial(arrived, two, pointer.generation, processes=4))
+                for service in one, two:
+                    eventually(partial(serve_all, service, pointer.generation))
                 eventually(partial(clients.heard_of, pointer.generation))
         assert clients.statuses.keys() == {200}
         assert {generation: version for version, generation, _ in clients.told.values()} == pointed_at

@@ -22,7 +22,6 @@ from housepredict.domain.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
 from housepredict.domain.held_out import of_artefact as held_out_of
 from housepredict.domain.held_out import to_json as held_out_to_json
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.snapshots import SNAPSHOT_FILE
 from housepredict.domain.snapshots import of_artefact as snapshot_of
 from housepredict.domain.trainings import TrainingRecord, TrainingState
@@ -32,7 +31,7 @@ from tests.releases import NEW, at, objects, with_new_fields
 
 _few = settings(max_examples=40, deadline=None)
 _drawing = Drawing({datetime: st.datetimes(timezones=st.just(UTC))})
-_VALUES = st.one_of(model_versions({}), *(_drawing.builds(each) for each in (TrainingRecord, LiveProcess, Caveat)))
+_VALUES = st.one_of(model_versions({}), *(_drawing.builds(each) for each in (TrainingRecord, Caveat)))
 
 
 def _document(value: Any) -> Any:

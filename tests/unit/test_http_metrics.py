@@ -19,7 +19,6 @@ from housepredict.domain.drift import DRIFTED, FEWEST, MOVING
 from housepredict.domain.errors import RefusedModel, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Backlog
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.usecases.review_drift import MOST_REVIEWED
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.collector import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
@@ -84,8 +83,6 @@ OF_MODELS = {
     "housepredict_model_info",
     "housepredict_model_generation",
     "housepredict_model_refused",
-    "housepredict_live_processes",
-    "housepredict_live_processes_behind",
 }
 
 
@@ -136,12 +133,9 @@ def test_they_tell_what_is_the_case() -> None:
     assert values(found["housepredict_out_of_range_ratio"]) == dict.fromkeys(psi, 0)
 
 
-def test_processes_that_a_promotion_has_not_reached_are_counted() -> None:
-    made = application(lab_version())
-    for number, generation in enumerate((1, 0, None)):
-        made.live_processes.tell(LiveProcess(UUID(int=number), "host", number, "lab", generation))
-    lines = generate_latest(registry_of(made, Meter.of(Tally.of(1)))).decode().splitlines()
-    assert {"housepredict_live_processes 3.0", "housepredict_live_processes_behind 2.0"} <= set(lines)
+def test_generation_of_the_demonstration_and_without_a_model_is_0() -> None:
+    for made in application(demo=True), application():
+        assert values(told(made)["housepredict_model_generation"]) == {"": 0}
 
 
 def test_shares_are_from_0_to_1() -> None:
@@ -173,7 +167,8 @@ def test_a_version_that_is_refused_is_told_of() -> None:
 
     made = application(remembering_version(), load=refuse)
     found = told(made)
-    assert OF_MODELS - found.keys() == {"housepredict_model_info", "housepredict_model_generation"}
+    assert OF_MODELS - found.keys() == {"housepredict_model_info"}
+    assert values(found["housepredict_model_generation"]) == {"": 0}
     assert values(found["housepredict_model_refused"]) == {"": 1}
 
 

@@ -1,16 +1,14 @@
-"""The model versions over HTTP: what there is, who serves what, and promotions."""
+"""The model versions over HTTP: what there is, and promotions."""
 
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import PredictorLoader
-from housepredict.domain.processes import LiveProcess
 from housepredict.domain.usecases import Promote
 from housepredict.entrypoints.bootstrap import Application
 from tests.http_service import LAB_HOUSE, LabModel, application, assert_problem, lab_version, served
@@ -35,21 +33,6 @@ def test_it_lists_the_versions_and_the_promoted_one_without_where_their_sales_ar
     assert (document["promoted"], document["generation"]) == ("two", 2)
     assert document["models"][0]["evaluation"]["trained_on"]
     assert "sales.csv" not in str(document)
-
-
-def test_a_process_that_is_behind_is_seen() -> None:
-    made = two_versions()
-    made.live_processes.tell(LiveProcess(UUID(int=1), "another host", 7, "one", 1, "its digest is wrong"))
-    with served(made) as client:
-        document = client.get("/models").json()
-    assert document["converged"] is False
-    assert {
-        "host": "another host",
-        "process": 7,
-        "model_version": "one",
-        "generation": 1,
-        "refused": "its digest is wrong",
-    } in document["processes"]
 
 
 def test_a_version_has_its_manifest_without_where_its_sales_are() -> None:

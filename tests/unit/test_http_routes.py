@@ -127,7 +127,13 @@ class TestHealth:
         assert client.get("/health/live").json() == {"status": "alive"}
         ready = client.get("/health/ready")
         assert ready.status_code == 200
-        assert ready.json() == {"status": "ready", "checks": {"model": {"ok": True}, "predictions": {"ok": True}}}
+        assert ready.json() == {
+            "status": "ready",
+            "checks": {
+                "model": {"ok": True, "model_version": "lab", "generation": 1},
+                "predictions": {"ok": True},
+            },
+        }
 
     def test_without_a_model_it_is_alive_and_not_ready_and_says_how_to_train(self) -> None:
         with served(application()) as client:
@@ -145,11 +151,20 @@ class TestHealth:
             assert health.json() == {"status": "degraded", "model_loaded": True, "model_version": "lab"}
             assert ready.status_code == 503
             assert ready.json()["checks"] == {
-                "model": {"ok": True},
+                "model": {"ok": True, "model_version": "lab", "generation": 1},
                 "predictions": {"ok": False, "reason": "the disk is full"},
             }
             predictions.fault = None
             assert client.get("/health/ready").status_code == 200
+
+    def test_ready_shows_the_generation_in_service(self) -> None:
+        made = application(lab_version("one"), lab_version("two"))
+        with served(made) as client:
+            for name, generation in (("two", 2), ("one", 3)):
+                made.models.promote(name)
+                made.live_model.look()
+                model = client.get("/health/ready").json()["checks"]["model"]
+                assert model == {"ok": True, "model_version": name, "generation": generation}
 
     def test_no_cache_keeps_an_answer(self, client: TestClient) -> None:
         for path in ("/health", "/health/live", "/health/ready"):

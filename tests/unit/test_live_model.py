@@ -1,13 +1,18 @@
-"""The predictor in service follows the promoted version, and nothing else takes its place."""
+"""The predictor in service follows the promoted version, by itself or in a thread; nothing else takes its place.
+
+How announcements wake the thread is an integration test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Condition
 
 import pytest
 from attrs import define, field, frozen
 
-from housepredict.adapters.live_model import LOOK_EVERY, LiveModel
+from housepredict.adapters.live_model import LOOK_EVERY, Follower, LiveModel
 from housepredict.adapters.memory_models import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
@@ -43,8 +48,12 @@ class UnreachableModels(InMemoryModels):
     """A store that can be cut off."""
 
     cut: bool = False
+    fails: bool = False  # once, in a way that nobody expects
 
     def pointer(self) -> Pointer:
+        if self.fails:
+            self.fails = False
+            raise ZeroDivisionError
         if self.cut:
             raise ModelStoreUnavailable("the disk is gone")
         return super().pointer()
@@ -174,3 +183,65 @@ def test_a_store_that_cannot_be_read_at_first_is_asked_again(scene: Scene) -> No
     scene.models.cut = False
     scene.seconds += LOOK_EVERY
     assert live.current().version.name == "v1"
+
+
+SHORT, LONG = 0.001, 3600.0  # seconds
+
+
+@define
+class Following:
+    """A follower of a scene's model, which shows when it has looked."""
+
+    scene: Scene
+    look_every: float = SHORT
+    looked: Condition = field(factory=Condition)
+    live: LiveModel = field(init=False)
+    follower: Follower = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.live = self.scene.live()
+        self.follower = Follower(self.live, self._publish, look_every=self.look_every)
+
+    def published(self, condition: Callable[[], bool]) -> None:
+        """Wait until the follower publishes while the condition holds."""
+        with self.looked:
+            assert self.looked.wait(30)
+            assert self.looked.wait_for(condition, 30)
+
+    def serves(self, name: str, generation: int) -> bool:
+        serving = self.live.serving
+        return serving is not None and (serving.version.name, serving.generation) == (name, generation)
+
+    def _publish(self) -> None:
+        with self.looked:
+            self.looked.notify_all()
+
+
+class TestFollower:
+    def test_takes_up_promotions_and_publishes_after_each_look(self, scene: Scene) -> None:
+        following = Following(scene)
+        following.follower.start()
+        following.published(lambda: following.live.serving is None)
+        for generation, name in enumerate(("v1", "v2"), 1):
+            scene.promote(name)
+            following.published(partial(following.serves, name, generation))
+        following.follower.close()
+
+    def test_outlives_unexpected_errors(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+        scene.models.fails = True
+        following = Following(scene)
+        following.follower.start()
+        scene.promote("v1")
+        following.published(partial(following.serves, "v1", 1))
+        following.follower.close()
+        assert "ZeroDivisionError" in caplog.text
+
+    def test_close_ends_a_wait(self, scene: Scene) -> None:
+        following = Following(scene, LONG)
+        with following.looked:
+            following.follower.start()
+            assert following.looked.wait(30)
+        following.follower.close()
+
+    def test_close_before_start_does_nothing(self, scene: Scene) -> None:
+        Following(scene).follower.close()

@@ -62,7 +62,7 @@ def test_json_names_the_measures_out_of_range() -> None:
 
 
 def test_list_of_models_names_the_measures_out_of_range() -> None:
-    good, bad = (models_text([each], Pointer(), []) for each in (GOOD, BAD))
+    good, bad = (models_text([each], Pointer()) for each in (GOOD, BAD))
     assert "coverage" not in good
     assert ", ".join(NAMES) in bad
 

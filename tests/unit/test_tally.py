@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,12 +68,31 @@ def test_what_there_is_no_room_for_harms_nobody() -> None:
 def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
     tally = Tally.of(2)
     first, second = Meter.of(tally, 0), Meter.of(tally, 1)
-    first.watch(lambda: 3)
-    second.watch(lambda: 4)
+    first.watch(lambda: 3, int)
+    second.watch(lambda: 4, int)
 
     def waiting() -> float:
         return list(counted(first))[-1].samples[0].value
 
     assert waiting() == 7
-    Meter.of(tally, 1).watch(lambda: 0)
+    Meter.of(tally, 1).watch(lambda: 0, int)
     assert waiting() == 3
+
+
+def test_generation_of_each_worker_is_published_until_another_takes_its_place() -> None:
+    tally, generations = Tally.of(2), [7, 7]
+    meters = [Meter.of(tally, worker) for worker in range(2)]
+    for worker, meter in enumerate(meters):
+        meter.watch(int, partial(generations.__getitem__, worker))
+
+    def published() -> dict[str, float]:
+        [gauge] = [each for each in counted(meters[0]) if each.name == "housepredict_model_generation"]
+        return {sample.labels["worker"]: sample.value for sample in gauge.samples}
+
+    assert published() == {"0": 7, "1": 7}
+    generations[:] = [8, 8]
+    assert published() == {"0": 8, "1": 7}
+    meters[1].publish()
+    assert published() == {"0": 8, "1": 8}
+    Meter.of(tally, 1).watch(int, lambda: 9)
+    assert published() == {"0": 8, "1": 9}

@@ -190,12 +190,12 @@ def new_service(trial: Trial, name: str, variables: Mapping[str, str], module: s
 
 def _wait_until_all_serve(services: Sequence[Service]) -> None:
     """Wait for each worker: they start one after the other, and one that starts during a fault has no model."""
+    until = time.monotonic() + LONG
     for each in services:
         each.wait_until_ready()
-    until = time.monotonic() + LONG
-    while len(services[0].get("/models")[1]["processes"]) < sum(map(_workers, services)):
-        assert time.monotonic() < until, "not all workers serve"
-        pause(0.1)
+        while each.serving_workers() < _workers(each):
+            assert time.monotonic() < until, f"not all workers of {each.name} serve"
+            pause(0.1)
     for each in services:
         each.wait_until_caught_up()
 

@@ -6,13 +6,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
 from housepredict.domain.errors import HousepredictError, ModelStoreUnavailable, NoModel
 from housepredict.domain.models import Pointer
 from housepredict.domain.ports import InService, ModelStore, Predictor, PredictorLoader
+
+if TYPE_CHECKING:
+    from housepredict.adapters.postgres.announcements import PostgresAnnouncements
 
 _log = logging.getLogger(__name__)
 
@@ -100,3 +104,45 @@ class LiveModel:
                 self._serving = InService(predictor, pointer.generation)
                 self._refused, self._refusal = None, None
                 _log.info("model version %s is in service, generation %s", pointer.name, pointer.generation)
+
+
+@define
+class Follower:
+    """A thread that looks at the pointer once a second, and at once if there are `announcements`, until it is closed.
+
+    It calls `publish` after each look.
+    """
+
+    _live: LiveModel
+    _publish: Callable[[], None]
+    _announcements: PostgresAnnouncements | None = None
+    _look_every: float = LOOK_EVERY
+    _stopping: Event = field(factory=Event, init=False, repr=False)
+    _thread: Thread | None = field(default=None, init=False, repr=False)
+
+    def start(self) -> None:
+        """Follow, in a thread."""
+        self._thread = Thread(target=self._run, name="housepredict-follower", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stopping.set()
+        if self._announcements:
+            self._announcements.end()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._live.look()
+            except Exception:  # noqa: BLE001  # the thread must outlive whatever a store comes up with
+                _log.exception("following the promoted version failed unexpectedly")
+            self._publish()
+            if self._announcements:
+                self._announcements.wait(self._look_every)
+            else:
+                self._stopping.wait(self._look_every)
+        if self._announcements:
+            self._announcements.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,9 +12,8 @@ from attrs import define, field
 
 from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
-from housepredict.adapters.follower import Follower
 from housepredict.adapters.interrupts import held_back
-from housepredict.adapters.live_model import LiveModel
+from housepredict.adapters.live_model import Follower, LiveModel
 from housepredict.adapters.proven_loader import ProvenLoader
 from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.features import FeatureSchema
@@ -81,9 +81,9 @@ class Application(Storage):
 
         return SharedForms()
 
-    def follower(self) -> Follower:
-        """Keeps `live_model` at what is promoted, from its start until it is closed."""
-        return Follower(self.live_model, self.live_processes, self.announcements())
+    def follower(self, publish: Callable[[], None]) -> Follower:
+        """Keeps `live_model` at the promoted version, and calls `publish` after each look at the pointer."""
+        return Follower(self.live_model, publish, self.announcements())
 
     @cached_property
     def predict(self) -> Predict:

@@ -9,7 +9,6 @@ from typing import Any
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_processes import InMemoryProcesses
 from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Clock, Predictor
@@ -29,7 +28,6 @@ def in_memory(model: Predictor | None = None, clock: Clock | None = None, **sett
     made = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
     made.model_store = InMemoryModels()
     made.training_log = InMemoryTrainings()
-    made.live_processes = InMemoryProcesses()
     made.training_jobs = TrainingThreads(made)
     if clock is not None:
         made.clock = clock

@@ -17,13 +17,12 @@ from housepredict.entrypoints.report import print_json
 
 
 def list_models(application: Application, options: argparse.Namespace) -> int:
-    """List the versions, and who serves what."""
+    """List the versions."""
     versions, pointer = application.models.versions(), application.models.pointer()
-    processes = application.live_processes.alive()
     if options.json:
-        print_json(models_report.models_document(versions, pointer, processes))
+        print_json(models_report.models_document(versions, pointer))
     else:
-        print(models_report.models_text(versions, pointer, processes))
+        print(models_report.models_text(versions, pointer))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What is printed of all model versions together, and of who serves them: text for people, documents for programs."""
+"""What is printed of all model versions together: text for people, documents for programs."""
 
 from __future__ import annotations
 
@@ -6,36 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from housepredict.domain.models import ModelVersion, Pointer
-from housepredict.domain.processes import LiveProcess, converged
 from housepredict.entrypoints.measures import OUT_OF_RANGE
 from housepredict.entrypoints.terminal import table
 from housepredict.entrypoints.version_report import model_document, number, source_text
 
 
-def models_document(
-    versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]
-) -> dict[str, Any]:
-    """The versions as JSON, and what each process serves that is alive."""
+def models_document(versions: Sequence[ModelVersion], pointer: Pointer) -> dict[str, Any]:
+    """The versions as JSON, and which of them is promoted."""
     return {
         "models": [model_document(each, pointer.name) for each in versions],
         "promoted": pointer.name,
         "generation": pointer.generation,
-        "converged": converged(processes, pointer),
-        "processes": [
-            {
-                "host": each.host,
-                "process": each.pid,
-                "model_version": each.version,
-                "generation": each.generation,
-                "refused": each.refused,
-            }
-            for each in processes
-        ],
     }
 
 
-def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: Sequence[LiveProcess]) -> str:
-    """The versions as a table, the promoted one marked, and what each process serves that is alive."""
+def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
+    """The versions as a table, with the promoted one marked."""
     if not versions:
         return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
     rows = [
@@ -57,16 +43,4 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer, processes: S
         for version in versions
         if (names := version.evaluation.out_of_range)
     ]
-    if processes:
-        serving = [
-            (
-                each.host,
-                str(each.pid),
-                each.version or "nothing",
-                "-" if each.generation is None else str(each.generation),
-                each.refused or "",
-            )
-            for each in processes
-        ]
-        parts += ["", table(("host", "process", "serves", "generation", "refused"), serving, whole=("serves",))]
     return "\n".join(parts)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Self
 from attrs import define, field
 
 from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_processes import DirectoryProcesses
-from housepredict.adapters.follower import Announcements
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
@@ -22,7 +20,6 @@ from housepredict.domain.errors import MissingExtra, UnusableDatabase
 from housepredict.domain.ports import (
     Backlog,
     Backlogged,
-    LiveProcesses,
     ModelStore,
     PredictionKeys,
     PredictionRepository,
@@ -35,6 +32,7 @@ from housepredict.entrypoints.setting_values import IN_MEMORY, scheme_of
 from housepredict.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
+    from housepredict.adapters.postgres.announcements import PostgresAnnouncements
     from housepredict.adapters.postgres.model_database import ModelDatabase
 
 POSTGRES_PATIENCE = 1.0
@@ -65,17 +63,8 @@ class Storage:
 
         return SharedModels(PostgresModels(self._model_database), own)
 
-    @cached_property
-    def live_processes(self) -> LiveProcesses:
-        """Who serves from these model versions."""
-        if not self._model_database:
-            return DirectoryProcesses(self._model_folder / "processes")
-        from housepredict.adapters.postgres.processes import PostgresProcesses
-
-        return PostgresProcesses(self._model_database)
-
-    def announcements(self) -> Announcements | None:
-        """What tells of promotions; None where they have to be looked for."""
+    def announcements(self) -> PostgresAnnouncements | None:
+        """What announces promotions; None where the pointer must be polled."""
         if not self._model_database:
             return None
         from housepredict.adapters.postgres.announcements import PostgresAnnouncements

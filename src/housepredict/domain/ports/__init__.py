@@ -16,7 +16,6 @@ from housepredict.domain.ports.predictions import (
     RepositoryOpener,
     TakenOver,
 )
-from housepredict.domain.ports.processes import LiveProcesses
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
     Explainer,
@@ -48,7 +47,6 @@ __all__ = [
     "Houses",
     "InService",
     "Learned",
-    "LiveProcesses",
     "ModelStore",
     "Outcome",
     "PredictionKeys",

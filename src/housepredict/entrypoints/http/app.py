@@ -79,14 +79,14 @@ def asgi_app(
             # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
             body_timeout = settings_.client_timeout if embedded else None
             estimators = _estimators(opened, counting, observer, body_timeout, resources)
-            counting.watch(lambda: sum(each.waiting() for each in estimators))
+            counting.watch(lambda: sum(each.waiting() for each in estimators), lambda: _generation(opened))
             app.state.cors_origins = settings_.cors_origins
             app.state.limiter = Limiter(settings_.rate_limit) if settings_.rate_limit else None
             app.state.application, app.state.observer = opened, observer
             app.state.registry = app.state.home = None
             app.state.estimator, app.state.explaining_estimator = estimators
             app.state.reviewing = asyncio.Lock()
-            follower = opened.follower()
+            follower = opened.follower(counting.publish)
             follower.start()
             pruning = asyncio.create_task(prune_daily(opened))
             try:
@@ -135,6 +135,12 @@ def _estimators(
         limits = settings.max_body, settings.max_batch, settings.max_waiting
         made.append(Estimator(application.live_model, predict, *limits, body_timeout, observer, lane, begin))
     return made
+
+
+def _generation(application: Application) -> int:
+    """The generation in service; 0 for the demonstration, without a model, or if it is unknown."""
+    serving = application.live_model.serving
+    return (serving.generation or 0) if serving else 0
 
 
 def _may_wait_for_nothing(settings: Settings) -> bool:

@@ -20,7 +20,6 @@ from prometheus_client.registry import CollectorRegistry
 from housepredict.domain.drift import Drift, Movement, Shift
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.evaluation import measure
-from housepredict.domain.processes import converged
 from housepredict.domain.usecases import ReturnedSales
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.counted import counted
@@ -88,10 +87,9 @@ def registry_of(
     reviewed = Remembered(review, REVIEWED_EVERY, monotonic)
     returned = Remembered(sales, MEASURED_EVERY, monotonic)
     parts: Sequence[Part] = (
-        lambda: counted(meter),
         lambda: _model_in_service(application),
         lambda: _model_refused(application),
-        lambda: _processes(application),
+        lambda: counted(meter),
         lambda: _spool(application),
         lambda: _drift(reviewed()),
         lambda: _accuracy(application, returned()),
@@ -106,10 +104,6 @@ def _model_in_service(application: Application) -> Iterator[Metric]:
     model = InfoMetricFamily("housepredict_model", "The model version in service.")
     model.add_metric((), {"version": serving.version.name})
     yield model
-    if serving.generation is not None:
-        yield GaugeMetricFamily(
-            "housepredict_model_generation", "The promotion by which that version serves.", serving.generation
-        )
 
 
 def _model_refused(application: Application) -> Iterator[Metric]:
@@ -117,16 +111,6 @@ def _model_refused(application: Application) -> Iterator[Metric]:
         "housepredict_model_refused",
         "1 if the version in service may not be the promoted one, for a check that failed or a store out of reach.",
         int(application.live_model.refusal is not None),
-    )
-
-
-def _processes(application: Application) -> Iterator[Metric]:
-    processes, pointer = application.live_processes.alive(), application.models.pointer()
-    yield GaugeMetricFamily("housepredict_live_processes", "Processes that serve from these versions.", len(processes))
-    yield GaugeMetricFamily(
-        "housepredict_live_processes_behind",
-        "Those of them that do not serve what is promoted, as of its last promotion.",
-        sum(not converged([each], pointer) for each in processes),
     )
 
 

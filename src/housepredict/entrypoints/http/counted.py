@@ -7,7 +7,17 @@ from itertools import accumulate
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from housepredict.entrypoints.http.meter import BATCHES, COMMITS, HOUSES, REFUSALS, REQUESTS, SECONDS, WAITING, Meter
+from housepredict.entrypoints.http.meter import (
+    BATCHES,
+    COMMITS,
+    GENERATION,
+    HOUSES,
+    REFUSALS,
+    REQUESTS,
+    SECONDS,
+    WAITING,
+    Meter,
+)
 
 
 def counted(meter: Meter) -> Iterator[Metric]:
@@ -29,6 +39,11 @@ def counted(meter: Meter) -> Iterator[Metric]:
     commits = HistogramMetricFamily(
         "housepredict_commit_duration_seconds", "Duration of commits of predictions.", labels=("lane",)
     )
+    generations = GaugeMetricFamily(
+        "housepredict_model_generation",
+        "The promotion by which the version in service serves; 0 if none is known.",
+        labels=("worker",),
+    )
     histograms = {REQUESTS: (requests, SECONDS), BATCHES: (batches, HOUSES), COMMITS: (commits, SECONDS)}
     waiting = 0.0
     for (what, *labels), cells in sorted(meter.tally.read().items()):
@@ -36,10 +51,12 @@ def counted(meter: Meter) -> Iterator[Metric]:
             refusals.add_metric(labels, cells[0])
         elif what == WAITING:
             waiting = cells[0]
+        elif what == GENERATION:
+            generations.add_metric(labels, cells[0])
         else:
             family, bounds = histograms[what]
             family.add_metric(labels, *_histogram(bounds, cells))
-    yield from (requests, refusals, batches, commits)
+    yield from (requests, refusals, batches, commits, generations)
     yield GaugeMetricFamily("housepredict_waiting_houses", "Houses that wait to be estimated.", waiting)
 
 

@@ -13,7 +13,8 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import PredictionRepository
 from housepredict.entrypoints.http.tally import Region, Row, Tally
 
-REQUESTS, REFUSALS, BATCHES, COMMITS, WAITING = "requests", "refusals", "batches", "commits", "waiting"
+REQUESTS, REFUSALS, BATCHES, COMMITS = "requests", "refusals", "batches", "commits"
+WAITING, GENERATION = "waiting", "generation"
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of durations: those of OpenTelemetry's conventions from 5 ms on, most of them, and two below."""
@@ -28,12 +29,14 @@ class Meter:
 
     tally: Tally
     _region: Region
+    _worker: int
     _waiting: Callable[[], int] = field(default=int, init=False)
+    _generation: Callable[[], int] = field(default=int, init=False)
 
     @classmethod
     def of(cls, tally: Tally, worker: int = 0) -> Meter:
         """The meter of a worker, which has just been started."""
-        return cls(tally, tally.region(worker))
+        return cls(tally, tally.region(worker), worker)
 
     def request(self, method: str, route: str, status: int) -> Row:
         """The durations of requests of a kind."""
@@ -48,14 +51,16 @@ class Meter:
         """Where one thread counts."""
         return Lane(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
-    def watch(self, waiting: Callable[[], int]) -> None:
-        """Be told how many houses wait, whenever that is asked for."""
-        self._waiting = waiting
+    def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
+        """Publish the number of waiting houses and the generation in service, as these return them, from now on."""
+        self._waiting, self._generation = waiting, generation
         self.publish()
 
     def publish(self) -> None:
-        """Show the other workers how many houses wait here; each second is often enough."""
+        """Show all workers the number of waiting houses and the generation in service here. Call it every second."""
         self._region.row((WAITING,)).cells[0] = self._waiting()
+        # a row for each worker: sums over workers mean nothing here
+        self._region.row((GENERATION, str(self._worker))).cells[0] = self._generation()
 
 
 @define(eq=False)

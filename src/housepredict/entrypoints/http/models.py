@@ -1,4 +1,4 @@
-"""The model versions over HTTP: which there are, which is promoted, who serves what, and another one's promotion."""
+"""The model versions over HTTP: which there are, which is promoted, and another one's promotion."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ from housepredict.entrypoints.version_report import model_document, version_docu
 
 
 def models(request: Request) -> Response:
-    """Every version, oldest first, and who serves what."""
+    """List every version, oldest first."""
     application = application_of(request)
-    document = models_document(
-        application.models.versions(), application.models.pointer(), application.live_processes.alive()
-    )
+    document = models_document(application.models.versions(), application.models.pointer())
     return json_response(document | {"models": [_public(each) for each in document["models"]]})
 
 

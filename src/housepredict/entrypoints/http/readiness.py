@@ -22,9 +22,12 @@ def in_service(application: Application) -> ModelVersion | None:
 
 def readiness_checks(application: Application) -> dict[str, dict[str, Any]]:
     """What it takes to estimate and remember, and whether it is there, by name."""
-    checks = {"model": _check(application.live_model.current), "predictions": _check(application.predictions.check)}
-    if checks["model"]["ok"] and (refusal := application.live_model.refusal):
-        checks["model"]["refused"] = str(refusal)
+    live = application.live_model
+    checks = {"model": _check(live.current), "predictions": _check(application.predictions.check)}
+    if serving := live.serving:
+        checks["model"] |= {"model_version": serving.version.name, "generation": serving.generation}
+        if refusal := live.refusal:
+            checks["model"]["refused"] = str(refusal)
     with suppress(RepositoryUnavailable):
         if backlog := application.backlog():
             checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}

@@ -51,7 +51,7 @@ _ENDPOINTS = {
     "GET /predictions": "Get recent predictions, newest first (?limit=10&before=ID)",
     "GET /predictions/{id}": "Get one prediction",
     "DELETE /predictions/{id}": "Erase a prediction and the sales recorded for it",
-    "GET /models": "The model versions, the promoted one, and what each process serves",
+    "GET /models": "The model versions, and the promoted one",
     "GET /models/{name}": "One model version, with how it came about",
     "POST /models/{name}/promote": "Let another version serve",
     "POST /models/rollback": "Go back to the version that was promoted before",

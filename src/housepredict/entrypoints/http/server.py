@@ -99,8 +99,6 @@ class Server(uvicorn.Server):
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             now = time.monotonic()
-            if self._app.state.observer:
-                self._app.state.observer.meter.publish()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpProtocol):  # those of uvicorn have no deadlines
                     connection.look(now)

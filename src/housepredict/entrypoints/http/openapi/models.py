@@ -134,18 +134,6 @@ SCHEMAS: Mapping[str, Json] = {
             "models": about(list_of(ref("Model")), "Oldest first."),
             "promoted": nullable(TEXT),
             "generation": _GENERATION,
-            "converged": about(FLAG, "Whether all processes serve what is promoted."),
-            "processes": list_of(
-                an_object(
-                    {
-                        "host": TEXT,
-                        "process": {"type": "integer"},
-                        "model_version": nullable(TEXT),
-                        "generation": _GENERATION,
-                        "refused": nullable(TEXT),
-                    }
-                )
-            ),
         }
     ),
 }
@@ -164,7 +152,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "Models",
         {
             200: Answer(
-                "All versions, and who serves what.",
+                "All versions, and which is promoted.",
                 ref("Models"),
                 links={
                     "first": link("getModel", "How the oldest came about.", name="/models/0/model_version"),

@@ -24,6 +24,11 @@ from housepredict.entrypoints.http.openapi.parts import (
 from housepredict.entrypoints.pages.assets import assets
 
 _CHECK: Json = {"ok": FLAG, "reason": about(TEXT, "Why not.")}
+_IN_SERVICE: Json = {
+    "model_version": about(TEXT, "The version in service."),
+    "generation": about(nullable({"type": "integer"}), "The promotion by which that version serves."),
+    "refused": about(TEXT, "Why what serves is not what is promoted."),
+}
 
 SCHEMAS: Mapping[str, Json] = {
     "Index": an_object(
@@ -47,10 +52,7 @@ SCHEMAS: Mapping[str, Json] = {
             "status": {"type": "string", "enum": ["ready", "not ready", "stopping"]},
             "checks": an_object(
                 {
-                    "model": an_object(
-                        {**_CHECK, "refused": about(TEXT, "Why what serves is not what is promoted.")},
-                        optional=["reason", "refused"],
-                    ),
+                    "model": an_object({**_CHECK, **_IN_SERVICE}, optional=["reason", *_IN_SERVICE]),
                     "predictions": an_object({**_CHECK, "behind": ref("Backlog")}, optional=["reason", "behind"]),
                 }
             ),
