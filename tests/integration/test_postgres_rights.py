@@ -19,7 +19,7 @@ from housepredict.adapters.postgres.keys import PostgresKeys
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.adapters.postgres.sales import PostgresSales
 from housepredict.domain.usecases import Records
-from tests.integration.load import eventually, url
+from tests.integration.load import url
 from tests.integration.services import LAB_HOUSE, finished, running
 from tests.integration.test_postgres_migrations import LAB_TABLE
 
@@ -65,7 +65,6 @@ def test_the_rights_that_the_documentation_names_are_enough(
         administrator.execute(TO_ERASE)
         for each in (identifier, "2"):
             assert client.delete(f"/predictions/{each}").status_code == 204
-        eventually(lambda: client.get("/models").json()["processes"])
 
     with (
         PostgresPredictions.open(role) as predictions,
