@@ -10,7 +10,6 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,
@@ -26,7 +25,6 @@ from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.snapshots import SNAPSHOT_FILE
-from housepredict.domain.trainings import TrainingState
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
@@ -334,22 +332,6 @@ class TestTrain:
         assert models.pointer().name == "champion"
         if "promote" not in getattr(models, "fails_at", ""):
             assert models.versions() == [version]
-
-    def test_what_takes_more_memory_than_there_is_is_refused_before_it_is_read(self) -> None:
-        trainer, log = ListedTrainer(), InMemoryTrainings()
-        needed = ROWS * len(table().columns) * 2**20
-        train = training(trainer=trainer, log=log, room=lambda: needed - 2**20)
-        message = "140 rows of 3 columns takes about 420 MiB, and the memory limit leaves 419 MiB: give it more"
-        with pytest.raises(UnusableSales, match=message):
-            train(ListedSales("/sales.csv"), OPTIONS, ignore)
-        assert trainer.seen == []
-        [record] = log.recent(1)
-        assert record.state is TrainingState.FAILED
-        assert training(room=lambda: needed)(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
-
-    def test_sales_that_cannot_be_read_say_so_however_little_memory_there_is(self) -> None:
-        with pytest.raises(UnusableSales, match="gone"):
-            training(room=lambda: 0)(ListedSales("/x", UnusableSales("gone")), OPTIONS, ignore)
 
     def test_there_is_one_training_at_a_time(self) -> None:
         trainer = ListedTrainer(waits_for=Event())

@@ -21,7 +21,7 @@ from housepredict.domain.ports import Clock, PredictionRepository, SaleRepositor
 from housepredict.domain.recorded_sales import RecordedSale
 from housepredict.domain.roles import assign_roles
 from housepredict.domain.sale_dates import MONTH_OF_SALE
-from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out, key_of
+from housepredict.domain.sales import Cell, SalesTable, is_held_out, key_of
 from housepredict.domain.texts import tidy
 
 UNKNOWN = "recorded for a prediction that nobody knows"
@@ -57,10 +57,6 @@ class CombinedSales:
     def with_recorded(self) -> bool:
         """True: they are what it is for."""
         return True
-
-    def extent(self) -> Extent | None:
-        """That of the file: what came back is little beside it."""
-        return self._file.extent() if self._file else None
 
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""

@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING
 
 from attrs import define, field
 
-from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.follower import Follower
 from housepredict.adapters.interrupts import held_back
@@ -163,7 +162,6 @@ class Application(Storage):
             self.sales_source,
             self.clock,
             self.trainings,
-            CgroupRoom(),
             held_back,
         )
 

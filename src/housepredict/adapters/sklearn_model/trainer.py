@@ -34,7 +34,6 @@ from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
-from housepredict.adapters.sklearn_model.memory import memory_of
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
@@ -50,7 +49,7 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Extent, Sale
+from housepredict.domain.sales import Sale
 
 if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear
@@ -141,13 +140,6 @@ class SklearnTrainer:
             )
 
         return finished(scaled=enough_for_spread(known_folds))
-
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        """See ports.Trainer, and `memory_of`."""
-        if options.algorithm is Algorithm.LINEAR:
-            return memory_of(extent, trees=0, jobs=1)
-        candidates = self._recipes(options.algorithm, options.effort, extent.rows)
-        return memory_of(extent, max(each.iterations for each in candidates), joblib.effective_n_jobs(-1))
 
 
 def _fitted(schema: FeatureSchema, made: _Made) -> Fitted:

@@ -29,7 +29,7 @@ from housepredict.domain.ports.serving import (
     Valuation,
 )
 from housepredict.domain.ports.tables import HouseRows, Houses, HouseTable, Outcome, PriceTable
-from housepredict.domain.ports.training import Fitted, Learned, Progress, Room, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
     "PriceTable",
     "Progress",
     "RepositoryOpener",
-    "Room",
     "SaleRepository",
     "SalesSource",
     "SalesSources",

@@ -11,13 +11,10 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.models import Algorithm, Artefact, TrainingOptions
 from housepredict.domain.ports.serving import Valuation
-from housepredict.domain.sales import Extent, Sale, SalesTable
+from housepredict.domain.sales import Sale, SalesTable
 
 Progress = Callable[[int, int], None]
 """Is told how many steps of how many are done."""
-
-Room = Callable[[], int | None]
-"""Says how many bytes of memory this process may have, those that it has included; None where nothing limits them."""
 
 
 @frozen
@@ -55,9 +52,6 @@ class Trainer(Protocol):
         Raises RefusedModel if it does not.
         """
 
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        """About how many bytes a training on so many sales takes in all, from reading them on."""
-
 
 class SalesSource(Protocol):
     """A file of sales, or whatever stands for one."""
@@ -69,12 +63,6 @@ class SalesSource(Protocol):
     @property
     def with_recorded(self) -> bool:
         """Whether sales that came back are among them."""
-
-    def extent(self) -> Extent | None:
-        """How large it is, found out in little memory.
-
-        None where that is not much, or where it cannot be told, and `read` will say why.
-        """
 
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales if there is nothing to read."""
