@@ -100,7 +100,9 @@ def main() -> int:
     except TrainingInProgress as error:
         say({"error": "TrainingInProgress", "training": error.training and str(error.training)})
     except HousepredictError as error:
-        say({"error": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]})
+        # an adapter's own kind of error is not known to the service
+        kind = next(each for each in type(error).__mro__ if each.__module__ == HousepredictError.__module__)
+        say({"error": kind.__name__, "message": str(error)[:_LONGEST_MESSAGE]})
     else:
         return 0
     return 1
