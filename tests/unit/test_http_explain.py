@@ -33,7 +33,7 @@ class Explainers:
 
     fault: Exception | None = None
 
-    def of(self, version: ModelVersion) -> ExplainedBySize:
+    def __call__(self, version: ModelVersion) -> ExplainedBySize:
         if self.fault:
             raise self.fault
         return ExplainedBySize(version)
@@ -41,7 +41,9 @@ class Explainers:
 
 def explaining(explainers: Explainers | None = None, **settings: Any) -> Application:
     made = application(lab_version(), **settings)
-    made.explain = Explain(made.live_model, made.predictions, SystemClock(), 20, explainers=explainers or Explainers())
+    made.explain = Explain(
+        made.live_model, made.predictions, SystemClock(), 20, explainer_of=explainers or Explainers()
+    )
     return made
 
 
@@ -122,7 +124,7 @@ def test_a_version_of_before_there_were_explanations_cannot_explain() -> None:
 def test_what_cannot_be_recorded_is_not_answered() -> None:
     made = application(lab_version())
     made.predictions = Faulty()
-    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainers=Explainers())
+    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainer_of=Explainers())
     with served(made) as client:
         made.predictions.fault = ZeroDivisionError()
         assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 500, "internal-error")

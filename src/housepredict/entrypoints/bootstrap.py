@@ -123,7 +123,7 @@ class Application(Storage):
             self.clock,
             self.settings.max_batch,
             self._ids,
-            explainers=explainers,
+            explainer_of=explainers,
         )
 
     @cached_property

@@ -20,8 +20,6 @@ from housepredict.domain.ports.processes import LiveProcesses
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
     Explainer,
-    ExplainerLoader,
-    ExplainerSource,
     InService,
     Predictor,
     PredictorLoader,
@@ -40,8 +38,6 @@ __all__ = [
     "BeginsAppends",
     "Clock",
     "Explainer",
-    "ExplainerLoader",
-    "ExplainerSource",
     "Fitted",
     "HouseRows",
     "HouseTable",
