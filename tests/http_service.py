@@ -17,7 +17,7 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import Fitted, Learned, Progress, SalesSource, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.usecases import Train
@@ -156,8 +156,12 @@ def application(
     return made
 
 
-def trainable(made: Application, trainer: FakeTrainer, sources: Callable[..., Any] = FakeSales) -> Application:
-    made.train = Train(trainer, LabModel, made.models, sources, SystemClock(), made.trainings)
+def trainable(
+    made: Application, trainer: FakeTrainer, source: Callable[[str | None], SalesSource] = FakeSales
+) -> Application:
+    made.train = Train(
+        trainer, LabModel, made.models, lambda location, *_: source(location), SystemClock(), made.trainings
+    )
     return made
 
 

@@ -176,7 +176,7 @@ def training(**parts: Any) -> Train:
         "trainer": ListedTrainer(),
         "load": load,
         "models": InMemoryModels(),
-        "sources": ListedSales,
+        "sources": lambda location, _options, _with_recorded: ListedSales(location),
     }
     usual |= {"clock": FrozenClock()} | parts
     log = usual.pop("log", None) or InMemoryTrainings()

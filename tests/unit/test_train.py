@@ -114,38 +114,25 @@ class TestTrain:
         assert made.version.algorithm is Algorithm.BOOSTING
 
     @pytest.mark.parametrize("recorded", [None, 7])
-    def test_training_again_asks_for_the_sales_that_came_back_if_they_were_among_them(
-        self, recorded: int | None
-    ) -> None:
+    def test_training_again_asks_for_the_same_sales_with_the_same_options(self, recorded: int | None) -> None:
         asked: list[object] = []
 
-        def sources(
-            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-        ) -> ListedSales:
-            assert encoding is None
-            asked.append((location, with_recorded))
-            return ListedSales(location, sales=evolve(table(), recorded=recorded))
-
-        train = training(sources=sources)
-        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), OPTIONS, ignore)
-        again = train.again(first.version, ignore)
-        assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
-        assert again.version.source == first.version.source
-
-    @pytest.mark.parametrize("recorded", [None, 7])
-    def test_training_again_reads_the_file_in_the_encoding_that_was_named(self, recorded: int | None) -> None:
-        asked: list[object] = []
-
-        def sources(
-            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-        ) -> ListedSales:
-            asked.append((location, with_recorded, encoding))
+        def sources(location: str | None, options: TrainingOptions, with_recorded: bool) -> ListedSales:
+            asked.append((location, options, with_recorded))
             return ListedSales(location, sales=evolve(table(), recorded=recorded))
 
         train, options = training(sources=sources), evolve(OPTIONS, encoding="gbk")
         first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), options, ignore)
-        train.again(first.version, ignore)
-        assert asked == [("/sales.csv", None if recorded is None else options, "gbk")]
+        again = train.again(first.version, ignore)
+        assert asked == [("/sales.csv", options, recorded is not None)]
+        assert (again.version.source, again.version.options) == (first.version.source, options)
+        assert again.version.name != first.version.name
+
+    def test_training_again_without_a_file_is_of_synthetic_sales(self) -> None:
+        train = training()
+        first = train(ListedSales(None), OPTIONS, ignore).version
+        again = train.again(first, ignore).version
+        assert (again.source, again.algorithm) == (first.source, Algorithm.LINEAR)
 
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()
@@ -347,17 +334,3 @@ class TestTrain:
             trainer.waits_for.set()
             first.join(10)
         assert train(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
-
-    def test_training_again_reads_the_same_sales_with_the_same_options(self) -> None:
-        asked: list[str | None] = []
-
-        def sources(location: str | None) -> ListedSales:
-            asked.append(location)
-            return ListedSales(location)
-
-        train = training(sources=sources)
-        first = train(ListedSales(None), evolve(OPTIONS, exclude=()), ignore).version
-        again = train.again(first, ignore).version
-        assert asked == [None]
-        assert (again.source, again.options, again.algorithm) == (first.source, first.options, Algorithm.LINEAR)
-        assert again.name != first.name

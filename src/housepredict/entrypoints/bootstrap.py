@@ -184,17 +184,15 @@ class Application(Storage):
 
         return reads_parquet()
 
-    def sales_source(
-        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-    ) -> SalesSource:
+    def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
         recorded sales without a path, whose columns are those of the version in service.
         """
-        if with_recorded is None:
-            return sales_at(location, encoding)
-        file = None if location is None else sales_at(location, encoding)
+        if not with_recorded:
+            return sales_at(location, options.encoding)
+        file = None if location is None else sales_at(location, options.encoding)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded, self.clock)
+        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock)
 
     @cached_property
     def promote(self) -> Promote:

@@ -26,7 +26,7 @@ from housepredict.entrypoints import (
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, pairs, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
-from housepredict.entrypoints.retraining import what_to_add_to
+from housepredict.entrypoints.retraining import sales_to_train_on
 from housepredict.entrypoints.settings import read_settings
 from housepredict.entrypoints.terminal import progress_bar
 
@@ -119,15 +119,12 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
         encoding=options.encoding,
     )
-    location = options.sales
     if options.synthetic and options.from_sales:
         raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
-    if not (options.synthetic or options.from_sales or location):
+    if not (options.synthetic or options.from_sales or options.sales):
         raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
-    if options.from_sales:
-        location, training_options = what_to_add_to(application, location, training_options)
-    source = application.sales_source(
-        location, training_options if options.from_sales else None, training_options.encoding
+    source, training_options = sales_to_train_on(
+        application, options.sales, training_options, with_recorded=options.from_sales
     )
     begun: list[UUID] = []
     try:

@@ -1,14 +1,24 @@
-"""What the sales that came back are added to."""
+"""The sales to train on, and what recorded sales are added to."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from housepredict.domain.models import TrainingOptions
+from housepredict.domain.ports import SalesSource
 from housepredict.entrypoints.bootstrap import Application
 
 
-def what_to_add_to(
+def sales_to_train_on(
+    application: Application, location: str | None, options: TrainingOptions, *, with_recorded: bool
+) -> tuple[SalesSource, TrainingOptions]:
+    """The sales at a location, with those recorded if asked for, and the options to train with; see below."""
+    if with_recorded:
+        location, options = _retraining_source(application, location, options)
+    return application.sales_source(location, options, with_recorded), options
+
+
+def _retraining_source(
     application: Application, location: str | None, options: TrainingOptions
 ) -> tuple[str | None, TrainingOptions]:
     """The file that was named, and the options. Without a name it is the file of the promoted version, if it has one

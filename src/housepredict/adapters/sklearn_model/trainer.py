@@ -48,7 +48,7 @@ from housepredict.adapters.sklearn_model.spread import (
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation, no_progress
 from housepredict.domain.sales import Sale
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     progress(FOLDS + 1, FOLDS + 1)
 
     def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
-        _, form, calibration = _line(schema, *encoded(schema, others), lambda _done, _total: None)
+        _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
         return form, calibration
 
     return _Made(Algorithm.LINEAR, pipeline, serving, explanation, calibration, line_again)

@@ -27,7 +27,15 @@ from housepredict.domain.ports.serving import (
     Valuation,
 )
 from housepredict.domain.ports.tables import HouseRows, Houses, HouseTable, Outcome, PriceTable
-from housepredict.domain.ports.training import Fitted, Learned, Progress, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training import (
+    Fitted,
+    Learned,
+    Progress,
+    SalesSource,
+    SalesSources,
+    Trainer,
+    no_progress,
+)
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
@@ -62,4 +70,5 @@ __all__ = [
     "Trainer",
     "TrainingLog",
     "Valuation",
+    "no_progress",
 ]

@@ -68,15 +68,12 @@ class SalesSource(Protocol):
         """Read all of it. Raises UnusableSales if there is nothing to read."""
 
 
-class SalesSources(Protocol):
-    """Finds the sales that a version was trained on again."""
+SalesSources = Callable[[str | None, TrainingOptions, bool], SalesSource]
+"""Gives the sales at a location (see SalesSource.location) for a training with these options; reading them may fail.
 
-    def __call__(
-        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-    ) -> SalesSource:
-        """The source at a location, see SalesSource.location; reading it may fail.
+With True, recorded sales are among them; without a location, they are all there is.
+"""
 
-        An `encoding` is that of its text.
 
-        With the options of a training, the sales that came back are among them, and without a location all there is.
-        """
+def no_progress(_done: int, _total: int) -> None:
+    """A Progress that nobody looks at."""

@@ -134,12 +134,7 @@ class Train:
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
-        location, encoding = version.source.location, version.options.encoding
-        with_recorded = None if version.source.recorded is None else version.options
-        if encoding is not None:
-            source = self._sources(location, with_recorded, encoding)
-        else:
-            source = self._sources(location, with_recorded) if with_recorded else self._sources(location)
+        source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
 
     def _version(
