@@ -138,11 +138,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
             stored = outcome and outcome.version
             interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
         raise interrupt from None
-    if options.json:
-        report.print_json(report.training_document(training))
-    else:
-        print(report.training_text(training))
-    return 0
+    return report.answer(options, report.training_document(training), report.training_text(training))
 
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
@@ -154,51 +150,35 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     prediction = estimating.one(_house(schema, given))
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
-    if options.json:
-        report.print_json(report.prediction_document(prediction))
-    else:
-        print(f"{prediction.price:.2f}")
-        if isinstance(prediction, ExplainedPrediction):
-            print(report.explanation_text(prediction.explanation))
-    return 0
+    lines = [f"{prediction.price:.2f}"]
+    if isinstance(prediction, ExplainedPrediction):
+        lines.append(report.explanation_text(prediction.explanation))
+    return report.answer(options, report.prediction_document(prediction), "\n".join(lines))
 
 
 def _trainings(application: Application, options: argparse.Namespace) -> int:
     records = application.trainings.recent(options.limit)
-    if options.json:
-        report.print_json({"trainings": [training_report.training_record_document(each) for each in records]})
-    else:
-        print(training_report.trainings_text(records))
-    return 0
+    document = {"trainings": [training_report.training_record_document(each) for each in records]}
+    return report.answer(options, document, training_report.trainings_text(records))
 
 
 def _cancel_training(application: Application, options: argparse.Namespace) -> int:
     record = application.trainings.cancel(options.training)
-    if options.json:
-        report.print_json(training_report.training_record_document(record))
-    else:
-        print(f"Training {record.id} is told to end.")
-    return 0
+    document = training_report.training_record_document(record)
+    return report.answer(options, document, f"Training {record.id} is told to end.")
 
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     application.records.require_all()
-    if options.json:
-        report.print_json({"predictions": [report.prediction_document(each) for each in predictions]})
-    else:
-        print(report.predictions_text(predictions))
-    return 0
+    document = {"predictions": [report.prediction_document(each) for each in predictions]}
+    return report.answer(options, document, report.predictions_text(predictions))
 
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     application.records.require_all()
-    if options.json:
-        report.print_json(drift_document(drift))
-    else:
-        print(drift_text(drift))
-    return 0
+    return report.answer(options, drift_document(drift), drift_text(drift))
 
 
 class _Given(dict[str, object]):
