@@ -11,7 +11,7 @@ from housepredict.domain.cells import is_missing
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.validation import Rule, Violation, pointer_to
-from housepredict.entrypoints.csv_table import NoTable, table_of_csv
+from housepredict.entrypoints.csv_table import table_of_csv
 
 _WHOLE = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -25,10 +25,7 @@ def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
     a file to train on. Numbers have a point, dates are YYYY-MM-DD: unlike a file of thousands of rows, a batch shows
     no way of its own to write them. Raises InvalidHouses for what is no such table.
     """
-    try:
-        header, rows = table_of_csv(content)
-    except NoTable as error:
-        raise InvalidHouses([Violation("", Rule.TYPE, str(error))]) from None
+    header, rows = table_of_csv(content, InvalidHouses)
     features = _features(header, schema)
     violations = [
         Violation(pointer_to(row), Rule.TYPE, f"has {len(cells)} cells, where the header has {len(header)}")

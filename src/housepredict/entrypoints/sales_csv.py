@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import Rule, Violation, pointer_to
-from housepredict.entrypoints.csv_table import NoTable, table_of_csv
+from housepredict.entrypoints.csv_table import table_of_csv
 
 _ALSO = {"id": "prediction", "prediction_id": "prediction"}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
@@ -22,10 +22,7 @@ def sales_of_csv(content: bytes) -> Sequence[object]:
     semicolons between them.
     Raises InvalidSales for what is no such table.
     """
-    try:
-        header, rows = table_of_csv(content)
-    except NoTable as error:
-        raise InvalidSales([Violation("", Rule.TYPE, str(error))]) from None
+    header, rows = table_of_csv(content, InvalidSales)
     names = _names(header)
     return [_sale(names, row) for row in rows]
 
