@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
 from threading import Event
 from typing import Any
 from uuid import UUID
 
 import pytest
 from attrs import field, frozen
-from starlette.applications import Starlette
-from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.app import asgi_app
 from tests.http_service import (
     LAB_HOUSE,
     FakeTrainer,
@@ -85,22 +81,6 @@ class TestNotWaiting:
         with served(trainable(application(lab_version()), FakeTrainer())) as client:
             answer = client.post("/train", headers={"Prefer": prefer})
         assert answer.status_code == (202 if applied else 200)
-
-    def test_a_mounted_app_says_where_it_is(self) -> None:
-        prices = asgi_app(
-            application=trainable(application(lab_version(), token="t" * 16), FakeTrainer()), embedded=True
-        )
-
-        @asynccontextmanager
-        async def lifespan(_app: Starlette) -> Any:
-            async with prices.router.lifespan_context(prices):
-                yield
-
-        outer = Starlette(routes=[Mount("/house prices", prices)], lifespan=lifespan)
-        with TestClient(outer, headers={"Authorization": f"Bearer {'t' * 16}"}) as client:
-            location = client.post("/house%20prices/train", headers=ASYNC).headers["Location"]
-            assert location.startswith("/house%20prices/trainings/")
-            assert client.get(location).status_code == 200
 
 
 class TestASecondTraining:
