@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
+from housepredict.entrypoints.csv_table import houses_of_csv
 from housepredict.entrypoints.exports import csv_of
-from housepredict.entrypoints.houses_csv import houses_of_csv
 from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, unpacked
 from housepredict.entrypoints.http.negotiation import prefers_csv
 from housepredict.entrypoints.http.problems import Problem

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.csv_table import table_of_csv
-from housepredict.entrypoints.sales_csv import sales_of_csv
+from housepredict.entrypoints.csv_table import sales_of_csv, table_of_csv
 from housepredict.testing.drawn_sales import prices
 
 ID = "01970000-0000-7000-8000-000000000001"

@@ -10,8 +10,8 @@ from functools import partial
 from attrs import evolve, field, frozen
 
 from housepredict.domain.cells import is_missing, present_in, two_digit_years
-from housepredict.domain.centuries import last_year_of
 from housepredict.domain.columns import Column, read_column, read_prices, words_of
+from housepredict.domain.days import last_year_of
 from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind

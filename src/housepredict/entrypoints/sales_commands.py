@@ -11,8 +11,8 @@ from typing import Any
 from housepredict.domain.errors import UnusableSales
 from housepredict.entrypoints import sales_report
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.csv_table import number_or_text, sales_of_csv
 from housepredict.entrypoints.report import answer
-from housepredict.entrypoints.sales_csv import number_or_text, sales_of_csv
 
 
 def record_sale(application: Application, options: argparse.Namespace) -> int:
