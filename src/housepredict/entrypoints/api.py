@@ -26,7 +26,6 @@ from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgott
 from housepredict.domain.validation import plain_values
 from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
 from housepredict.entrypoints.frames import DataFrame, FrameT, frame_of, houses_of
-from housepredict.entrypoints.retraining import sales_to_train_on
 from housepredict.entrypoints.settings import read_settings
 
 
@@ -150,7 +149,7 @@ class Prices:
         require_valid({"promote": policy})
         options = options or TrainingOptions()
         location = None if sales is None else _path(sales)
-        source, options = sales_to_train_on(self._application, location, options, with_recorded=with_recorded)
+        source, options = self._application.sales_to_train_on(location, options, with_recorded=with_recorded)
         training = self._application.train(source, options, progress or no_progress, policy)
         self._application.live_model.look()
         return training

@@ -194,6 +194,23 @@ class Application(Storage):
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
         return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock)
 
+    def sales_to_train_on(
+        self, location: str | None, options: TrainingOptions, *, with_recorded: bool
+    ) -> tuple[SalesSource, TrainingOptions]:
+        """The sales at a location, with those recorded if asked for, and the options to train with.
+
+        What recorded sales are added to is, if no file is named, that of the promoted version, if it has one that is
+        here, with its options if none are given. Raises as `live_model` does.
+        """
+        name = self.models.pointer().name if with_recorded and location is None else None
+        if name:
+            promoted, _ = self.models.get(name)
+            file = promoted.source.location
+            if file is not None and Path(file).is_file():
+                location = file
+                options = promoted.options if options == TrainingOptions() else options
+        return self.sales_source(location, options, with_recorded), options
+
     @cached_property
     def promote(self) -> Promote:
         """The use case behind every decision about which version serves."""

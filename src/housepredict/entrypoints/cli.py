@@ -26,7 +26,6 @@ from housepredict.entrypoints import (
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, pairs, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
-from housepredict.entrypoints.retraining import sales_to_train_on
 from housepredict.entrypoints.settings import read_settings
 from housepredict.entrypoints.terminal import progress_bar
 
@@ -123,8 +122,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
     if not (options.synthetic or options.from_sales or options.sales):
         raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
-    source, training_options = sales_to_train_on(
-        application, options.sales, training_options, with_recorded=options.from_sales
+    source, training_options = application.sales_to_train_on( options.sales, training_options, with_recorded=options.from_sales
     )
     begun: list[UUID] = []
     try:

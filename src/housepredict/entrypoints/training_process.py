@@ -24,7 +24,6 @@ from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import Begun
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.logs import of_request, set_up_logging
-from housepredict.entrypoints.retraining import sales_to_train_on
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.tracing import configured, traced
 
@@ -77,8 +76,8 @@ def run(application: Application, request: TrainingRequest, begun: Begun) -> Non
     if request.again is not None:
         application.train.again(application.version(request.again), no_progress, begun=begun)
         return
-    source, options = sales_to_train_on(
-        application, request.location, request.options, with_recorded=request.with_recorded
+    source, options = application.sales_to_train_on(
+        request.location, request.options, with_recorded=request.with_recorded
     )
     application.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
 
