@@ -139,7 +139,8 @@ def tear_records(trial: Trial, folder: Path, places: Places) -> None:
     record, torn = TrainingRecord(UUID(int=1), NOON, None), TrainingRecord(UUID(int=2), NOON, "/sales.csv")
     log.begin(record)
     log.begin(torn)
-    log.end(torn.id, NOON, Outcome.success("a", Verdict(promoted=True, reasons=("It is the first.",))))
+    outcome = Outcome.success("a", Verdict(promoted=True, reasons=("It is the first.",)))
+    log.change(torn.id, lambda record: record.ended(NOON, outcome))
 
     def check_log() -> None:
         if (told := log.recent(10)) != [record]:

@@ -77,7 +77,8 @@ class World:
 
     def started(self, spool: SqliteSpool) -> SpooledPredictions:
         step = self.scheduler.step
-        made = self.kind(Stepping(spool, step), lambda: Database(self.behind, step), Backoff())
+        stepping: Any = Stepping(spool, step)
+        made = self.kind(stepping, lambda: Database(self.behind, step), Backoff())
         self.scheduler.schedule(made)
         return made
 

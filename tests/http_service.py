@@ -17,8 +17,8 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Extent, Sale, SalesTable
+from housepredict.domain.ports import Fitted, Learned, Progress, SalesSource, Valuation
+from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.usecases import Train
 from housepredict.entrypoints.bootstrap import Application
@@ -125,9 +125,6 @@ class FakeTrainer:
             again=lambda _sales: Learned(predict, None),
         )
 
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        return 0
-
 
 @frozen
 class FakeSales:
@@ -135,9 +132,6 @@ class FakeSales:
 
     location: str | None
     with_recorded: bool = False
-
-    def extent(self) -> Extent:
-        return Extent(40, 4)
 
     def read(self) -> SalesTable:
         rows = range(40)
@@ -162,8 +156,12 @@ def application(
     return made
 
 
-def trainable(made: Application, trainer: FakeTrainer, sources: Callable[..., Any] = FakeSales) -> Application:
-    made.train = Train(trainer, LabModel, made.models, sources, SystemClock(), made.trainings, lambda: None)
+def trainable(
+    made: Application, trainer: FakeTrainer, source: Callable[[str | None], SalesSource] = FakeSales
+) -> Application:
+    made.train = Train(
+        trainer, LabModel, made.models, lambda location, *_: source(location), SystemClock(), made.trainings
+    )
     return made
 
 

@@ -22,7 +22,7 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Cell, Extent, Sale, SalesTable
+from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.usecases import Train, Trainings
 from housepredict.testing import doubles
 
@@ -67,9 +67,6 @@ class ListedSales:
     fault: HousepredictError | None = None
     sales: SalesTable = field(factory=table)
     with_recorded: bool = False
-
-    def extent(self) -> Extent | None:
-        return None if self.fault else Extent(len(self.sales), len(self.sales.columns))
 
     def read(self) -> SalesTable:
         if self.fault:
@@ -120,10 +117,6 @@ class ListedTrainer:
             again=partial(self._again, calibration=self.plain_calibration),
         )
         return evolve(fitted, plain=lambda: plain)
-
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        """A mebibyte a cell."""
-        return extent.rows * extent.columns * 2**20
 
     def _predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
@@ -183,16 +176,11 @@ def training(**parts: Any) -> Train:
         "trainer": ListedTrainer(),
         "load": load,
         "models": InMemoryModels(),
-        "sources": ListedSales,
-        "room": unlimited,
+        "sources": lambda location, _options, _with_recorded: ListedSales(location),
     }
     usual |= {"clock": FrozenClock()} | parts
     log = usual.pop("log", None) or InMemoryTrainings()
     return Train(**usual, trainings=Trainings(usual["models"], log, usual["clock"]))
-
-
-def unlimited() -> None:
-    """A Room without an end."""
 
 
 def ignore(_done: int, _total: int) -> None:

@@ -46,161 +46,93 @@ _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_IN.items() fo
 # What these need comes with extras.
 _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
 
-__all__ = [
-    "Accuracy",
-    "AccuracyReview",
-    "Algorithm",
-    "BinShare",
-    "Bounds",
-    "BrokenRules",
-    "Calibration",
-    "Caveat",
-    "Comparison",
-    "Contribution",
-    "Coverage",
-    "CoverageTest",
-    "Decision",
-    "Drift",
-    "Effort",
-    "ErasedPredictions",
-    "ErasedSales",
-    "Estimate",
-    "EstimatedTable",
-    "Evaluation",
-    "ExplainedPrediction",
-    "Explanation",
-    "Feature",
-    "FeatureDrift",
-    "FeatureSchema",
-    "Forgotten",
-    "House",
-    "HousePriceRegressor",
-    "HousepredictError",
-    "Interval",
-    "IntervalChoice",
-    "IntervalKind",
-    "InvalidHouses",
-    "InvalidOptions",
-    "InvalidSales",
-    "InvalidSettings",
-    "Kind",
-    "LaterEvaluation",
-    "Measured",
-    "MissingExtra",
-    "ModelStoreUnavailable",
-    "ModelVersion",
-    "Movement",
-    "NoExplanation",
-    "NoModel",
-    "NoSnapshot",
-    "Outcome",
-    "Performance",
-    "Prediction",
-    "PreparedSales",
-    "Prices",
-    "PromotionPolicy",
-    "RecordedSale",
-    "RefusedModel",
-    "RefusedRow",
-    "RepeatedKey",
-    "RepositoryUnavailable",
-    "ReturnedSale",
-    "ReturnedSales",
-    "Rule",
-    "Sale",
-    "Segment",
-    "SelfTest",
-    "Settings",
-    "Shift",
-    "Training",
-    "TrainingCancelled",
-    "TrainingInProgress",
-    "TrainingOptions",
-    "TrainingRecord",
-    "TrainingSource",
-    "TrainingState",
-    "Unit",
-    "UnknownModel",
-    "UnknownPrediction",
-    "UnreadableFile",
-    "UnusablePlugin",
-    "UnusableSales",
-    "Valued",
-    "Verdict",
-    "Violation",
-    "asgi_app",
-    "open",
-    "read_settings",
-]
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
-if TYPE_CHECKING:
-    from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor
-    from housepredict.domain.accuracy import Accuracy
-    from housepredict.domain.caveats import Caveat
-    from housepredict.domain.drift import BinShare, Drift, FeatureDrift, Movement, Shift
-    from housepredict.domain.errors import (
-        BrokenRules,
-        ErasedPredictions,
-        ErasedSales,
-        HousepredictError,
-        InvalidHouses,
-        InvalidOptions,
-        InvalidSales,
-        InvalidSettings,
-        MissingExtra,
-        ModelStoreUnavailable,
-        NoExplanation,
-        NoModel,
-        NoSnapshot,
-        RefusedModel,
-        RepeatedKey,
-        RepositoryUnavailable,
-        TrainingCancelled,
-        TrainingInProgress,
-        UnknownModel,
-        UnknownPrediction,
-        UnreadableFile,
-        UnusablePlugin,
-        UnusableSales,
-    )
-    from housepredict.domain.estimates import Calibration, Estimate, Interval, Prediction
-    from housepredict.domain.evaluation import Valued
-    from housepredict.domain.explanations import Contribution, ExplainedPrediction, Explanation, Unit
-    from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-    from housepredict.domain.inference import PreparedSales
-    from housepredict.domain.intervals import CoverageTest, IntervalChoice, IntervalKind
-    from housepredict.domain.models import (
-        Algorithm,
-        Bounds,
-        Coverage,
-        Effort,
-        Evaluation,
-        LaterEvaluation,
-        ModelVersion,
-        Segment,
-        SelfTest,
-        TrainingOptions,
-        TrainingSource,
-    )
-    from housepredict.domain.promotion import PromotionPolicy
-    from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale
-    from housepredict.domain.roles import Decision
-    from housepredict.domain.sales import Sale
-    from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
-    from housepredict.domain.usecases import (
-        AccuracyReview,
-        EstimatedTable,
-        Forgotten,
-        Measured,
-        RefusedRow,
-        ReturnedSales,
-        Training,
-    )
-    from housepredict.domain.validation import Rule, Violation
-    from housepredict.domain.verdicts import Comparison, Performance, Verdict
-    from housepredict.entrypoints.api import Prices, open
-    from housepredict.entrypoints.http.app import asgi_app
-    from housepredict.entrypoints.settings import Settings, read_settings
+if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
+    from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor as HousePriceRegressor
+    from housepredict.domain.accuracy import Accuracy as Accuracy
+    from housepredict.domain.caveats import Caveat as Caveat
+    from housepredict.domain.drift import BinShare as BinShare
+    from housepredict.domain.drift import Drift as Drift
+    from housepredict.domain.drift import FeatureDrift as FeatureDrift
+    from housepredict.domain.drift import Movement as Movement
+    from housepredict.domain.drift import Shift as Shift
+    from housepredict.domain.errors import BrokenRules as BrokenRules
+    from housepredict.domain.errors import ErasedPredictions as ErasedPredictions
+    from housepredict.domain.errors import ErasedSales as ErasedSales
+    from housepredict.domain.errors import HousepredictError as HousepredictError
+    from housepredict.domain.errors import InvalidHouses as InvalidHouses
+    from housepredict.domain.errors import InvalidOptions as InvalidOptions
+    from housepredict.domain.errors import InvalidSales as InvalidSales
+    from housepredict.domain.errors import InvalidSettings as InvalidSettings
+    from housepredict.domain.errors import MissingExtra as MissingExtra
+    from housepredict.domain.errors import ModelStoreUnavailable as ModelStoreUnavailable
+    from housepredict.domain.errors import NoExplanation as NoExplanation
+    from housepredict.domain.errors import NoModel as NoModel
+    from housepredict.domain.errors import NoSnapshot as NoSnapshot
+    from housepredict.domain.errors import RefusedModel as RefusedModel
+    from housepredict.domain.errors import RepeatedKey as RepeatedKey
+    from housepredict.domain.errors import RepositoryUnavailable as RepositoryUnavailable
+    from housepredict.domain.errors import TrainingCancelled as TrainingCancelled
+    from housepredict.domain.errors import TrainingInProgress as TrainingInProgress
+    from housepredict.domain.errors import UnknownModel as UnknownModel
+    from housepredict.domain.errors import UnknownPrediction as UnknownPrediction
+    from housepredict.domain.errors import UnreadableFile as UnreadableFile
+    from housepredict.domain.errors import UnusablePlugin as UnusablePlugin
+    from housepredict.domain.errors import UnusableSales as UnusableSales
+    from housepredict.domain.estimates import Calibration as Calibration
+    from housepredict.domain.estimates import Estimate as Estimate
+    from housepredict.domain.estimates import Interval as Interval
+    from housepredict.domain.estimates import Prediction as Prediction
+    from housepredict.domain.evaluation import Valued as Valued
+    from housepredict.domain.explanations import Contribution as Contribution
+    from housepredict.domain.explanations import ExplainedPrediction as ExplainedPrediction
+    from housepredict.domain.explanations import Explanation as Explanation
+    from housepredict.domain.explanations import Unit as Unit
+    from housepredict.domain.features import Feature as Feature
+    from housepredict.domain.features import FeatureSchema as FeatureSchema
+    from housepredict.domain.features import House as House
+    from housepredict.domain.features import Kind as Kind
+    from housepredict.domain.inference import PreparedSales as PreparedSales
+    from housepredict.domain.intervals import CoverageTest as CoverageTest
+    from housepredict.domain.intervals import IntervalChoice as IntervalChoice
+    from housepredict.domain.intervals import IntervalKind as IntervalKind
+    from housepredict.domain.models import Algorithm as Algorithm
+    from housepredict.domain.models import Bounds as Bounds
+    from housepredict.domain.models import Coverage as Coverage
+    from housepredict.domain.models import Effort as Effort
+    from housepredict.domain.models import Evaluation as Evaluation
+    from housepredict.domain.models import LaterEvaluation as LaterEvaluation
+    from housepredict.domain.models import ModelVersion as ModelVersion
+    from housepredict.domain.models import Segment as Segment
+    from housepredict.domain.models import SelfTest as SelfTest
+    from housepredict.domain.models import TrainingOptions as TrainingOptions
+    from housepredict.domain.models import TrainingSource as TrainingSource
+    from housepredict.domain.promotion import PromotionPolicy as PromotionPolicy
+    from housepredict.domain.recorded_sales import RecordedSale as RecordedSale
+    from housepredict.domain.recorded_sales import ReturnedSale as ReturnedSale
+    from housepredict.domain.roles import Decision as Decision
+    from housepredict.domain.sales import Sale as Sale
+    from housepredict.domain.trainings import Outcome as Outcome
+    from housepredict.domain.trainings import TrainingRecord as TrainingRecord
+    from housepredict.domain.trainings import TrainingState as TrainingState
+    from housepredict.domain.usecases import AccuracyReview as AccuracyReview
+    from housepredict.domain.usecases import EstimatedTable as EstimatedTable
+    from housepredict.domain.usecases import Forgotten as Forgotten
+    from housepredict.domain.usecases import Measured as Measured
+    from housepredict.domain.usecases import RefusedRow as RefusedRow
+    from housepredict.domain.usecases import ReturnedSales as ReturnedSales
+    from housepredict.domain.usecases import Training as Training
+    from housepredict.domain.validation import Rule as Rule
+    from housepredict.domain.validation import Violation as Violation
+    from housepredict.domain.verdicts import Comparison as Comparison
+    from housepredict.domain.verdicts import Performance as Performance
+    from housepredict.domain.verdicts import Verdict as Verdict
+    from housepredict.entrypoints.api import Prices as Prices
+    from housepredict.entrypoints.api import open as open
+    from housepredict.entrypoints.http.app import asgi_app as asgi_app
+    from housepredict.entrypoints.settings import Settings as Settings
+    from housepredict.entrypoints.settings import read_settings as read_settings
 
 
 def __getattr__(name: str) -> Any:

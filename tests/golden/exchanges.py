@@ -56,24 +56,30 @@ class Request:
     until: str | None = None
     shown: str = "all"
 
+    def send(self, client: TestClient) -> Response:
+        """Send the request. Returns its answer."""
+        method, path = self.line.split(" ", 1)
+        type_ = {"Content-Type": "application/json"} if self.json is not None else {}
+        for _ in range(2000):
+            answer = client.request(method, path, content=self._content, headers={**type_, **self.headers})
+            if self.until is None or self.until in answer.text:
+                return answer
+        raise AssertionError(f"{self.until} is not in the answer to {self.line}")
+
     def entry(self, client: TestClient) -> Entry:
         """Send the request. Returns it with its answer."""
-        method, path = self.line.split(" ", 1)
-        content = json.dumps(self.json).encode() if self.json is not None else self.body
-        if isinstance(content, str):
-            content = content.encode()
-        type_ = {"Content-Type": "application/json"} if self.json is not None else {}
-        answer = client.request(method, path, content=content, headers={**type_, **self.headers})
-        for _ in range(2000):
-            if self.until is None or self.until in answer.text:
-                break
-            answer = client.request(method, path, content=content, headers={**type_, **self.headers})
+        answer = self.send(client)
         entry: Entry = {"request": self.line}
         if self.headers:
             entry["with"] = dict(self.headers)
-        if content is not None:
-            entry["sent"] = _sent(content, self.json)
+        if self._content is not None:
+            entry["sent"] = _sent(self._content, self.json)
         return {**entry, "status": answer.status_code, "headers": self._headers(answer), "body": self._body(answer)}
+
+    @property
+    def _content(self) -> bytes | None:
+        content = json.dumps(self.json) if self.json is not None else self.body
+        return content.encode() if isinstance(content, str) else content
 
     def _headers(self, answer: Response) -> dict[str, str | None]:
         sent = {name.lower() for name in self.headers}

@@ -59,7 +59,7 @@ from housepredict.domain.models import (
     digests_of,
 )
 from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Extent, Sale
+from housepredict.domain.sales import Sale
 from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
 from housepredict.domain.snapshots import to_json as snapshot_file
 from housepredict.domain.usecases import Train, Trainings
@@ -298,9 +298,6 @@ class _Trainer:
             time.sleep(0.005)
         raise AssertionError("nobody cancelled the training")
 
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        return 0
-
 
 @define
 class _NoPredictions(InMemoryPredictions):
@@ -414,7 +411,6 @@ def _rewire(application: Application, world: str, clock: _FixedClock, ids: Count
         application.sales_source,
         clock,
         application.trainings,
-        lambda: None,
     )
 
 

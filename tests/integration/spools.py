@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.spooled.spool import Backoff
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.sqlite_spool import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Appending
@@ -95,7 +95,7 @@ class LockableSpool(SqliteSpool):
     @contextmanager
     def _erasing(self) -> Iterator[sqlite3.Connection]:
         if self.locked:
-            raise RepositoryUnavailable("database is locked")
+            raise SpoolUnavailable("database is locked")
         with SqliteSpool._erasing(self) as connection:
             yield connection
 

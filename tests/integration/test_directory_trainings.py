@@ -13,6 +13,7 @@ import pytest
 from housepredict.adapters.directory_trainings import KEPT, DirectoryTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
+from housepredict.domain.trainings import TrainingRecord
 from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
 
 
@@ -54,7 +55,7 @@ def test_one_that_is_damaged_is_left_out_and_unknown(
         assert list(log.recent(10)) == [whole]
     assert "is damaged" in caplog.text
     with pytest.raises(UnknownTraining, match="is damaged"):
-        log.cancel(damaged.id)
+        log.change(damaged.id, TrainingRecord.to_be_cancelled)
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:

@@ -59,11 +59,6 @@ def test_it_says_when_and_not_what_it_is(service: Service) -> None:
     assert "Server" not in headers
 
 
-def test_a_wrong_method_is_a_problem(service: Service) -> None:
-    answer = httpx2.get(f"{service.url}/predict")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
-
-
 def test_head_has_no_body(service: Service) -> None:
     with service.connect() as connection:
         connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")

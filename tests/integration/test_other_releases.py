@@ -192,8 +192,9 @@ def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: 
         document = with_new_fields(TrainingRecord, json.loads(file.read_bytes()))
         file.write_text(json.dumps(document))
     assert list(log.recent(10)) == [running, *before]
-    log.cancel(running.id)
-    log.end(running.id, datetime(2026, 12, 1, 1, tzinfo=UTC), Outcome.failure("It failed."))
+    log.change(running.id, TrainingRecord.to_be_cancelled)
+    failure = Outcome.failure("It failed.")
+    log.change(running.id, lambda record: record.ended(datetime(2026, 12, 1, 1, tzinfo=UTC), failure))
     assert json.loads((log.path / f"{running.id}.json").read_bytes())["of_a_newer_release"] == NEW
     edit(log.path / f"{running.id}.json", outcome={"state": "paused"})
     with caplog.at_level(logging.WARNING):

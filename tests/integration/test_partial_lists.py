@@ -42,7 +42,7 @@ def test_list_without_what_the_database_holds_says_so_although_the_database_is_b
             way.down = False
             assert predictions.drained(SOON)
 
-        predictions._spool._spool.meanwhile = come_back  # type: ignore[attr-defined]
+        predictions._spool.meanwhile = come_back  # type: ignore[attr-defined]
         made.predictions = predictions
         with served(made) as client:
             partial = client.get("/predictions").json()

@@ -11,6 +11,7 @@ from housepredict.adapters.postgres.model_database import ModelDatabase
 from housepredict.adapters.postgres.trainings import PostgresTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
+from housepredict.domain.trainings import TrainingRecord
 from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
 from tests.postgres_servers import Server
 
@@ -37,7 +38,11 @@ def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stopp
     log = PostgresTrainings(server)
     log.begin(record)
     stoppable.stop()
-    for ask in lambda: log.get(record.id), lambda: log.cancel(record.id), lambda: log.recent(1):
+    for ask in (
+        lambda: log.get(record.id),
+        lambda: log.change(record.id, TrainingRecord.to_be_cancelled),
+        lambda: log.recent(1),
+    ):
         with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
             ask()
     stoppable.start()

@@ -16,7 +16,6 @@ from housepredict import UnknownPrediction
 from housepredict.domain.usecases import Forgotten
 from tests.integration.command_line import Run
 
-HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
 
 
@@ -24,17 +23,6 @@ def predicted(run: Run) -> Any:
     code, out, _ = run("predict", "--demo", "--json", "size=2500", "bedrooms=3", "age=10")
     assert code == 0
     return json.loads(out)
-
-
-def test_a_prediction_is_shown(run: Run) -> None:
-    prediction = predicted(run)
-    code, out, _ = run("predictions", "show", prediction["id"])
-    assert code == 0
-    assert all(text in out for text in (prediction["id"], "254,206.02", "demonstration", "bedrooms", "synthetic data"))
-    code, out, _ = run("predictions", "show", "--json", prediction["id"])
-    assert (code, json.loads(out)) == (0, prediction)
-    with housepredict.open() as prices:
-        assert prices.prediction(prediction["id"]).price == 254206.02
 
 
 @pytest.mark.parametrize("id_", [UNKNOWN, "17"])

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -33,43 +32,9 @@ def predicted(run: Run) -> str:
     return id_
 
 
-def accuracy(run: Run) -> Any:
-    return json.loads(run("accuracy", "--json")[1])
-
-
-def test_a_sale_is_recorded_corrected_and_measured(run: Run) -> None:
-    id_ = predicted(run)
-    code, out, _ = run("sale", id_, "--price", "200000", "--date", str(TOMORROW))
-    assert (code, out) == (
-        0,
-        f"Recorded: sold on {TOMORROW} for 200,000.00, estimated at 254,206.02 (ratio 1.271).\n",
-    )
-    run("sale", id_, "--price", "254206.02", "--date", str(TOMORROW))
-    assert (accuracy(run)["sales"], accuracy(run)["whole"]["median_ratio"]) == (1, 1)
-    code, out, _ = run("accuracy")
-    assert code == 0
-    assert [line.split()[:2] for line in out.splitlines()[2:]] == [["demonstration", "1"], ["all", "1"]]
-    _, out, _ = run("accuracy", "--until", "2020-01-01")
-    assert out == "No sale that came back can be measured yet.\n"
-
-
-def test_a_sale_of_a_prediction_that_is_not_known_says_so(run: Run) -> None:
-    code, out, _ = run("sale", UNKNOWN, "--price", "200000", "--date", "2025-06-02")
-    assert (code, "No such prediction is known yet" in out) == (0, True)
-    assert "1 sale left out: no such prediction is known yet" in run("accuracy")[1]
-
-
 def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
     run("sale", predicted(run), "--price", "200000", "--date", "2025-06-02")
     assert "made on the day of the sale or after it" in run("accuracy")[1]
-
-
-def test_every_violation_is_named(run: Run) -> None:
-    code, _, err = run("sale", "7", "--price", "much", "--date", "soon")
-    assert (code, len(err.splitlines())) == (3, 3)
-    assert all(f"housepredict: /{name}: " in err for name in ("prediction", "price", "date"))
-    code, _, err = run("accuracy", "--since", "soon")
-    assert (code, "YYYY-MM-DD" in err) == (2, True)
 
 
 def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: Path) -> None:
@@ -86,16 +51,6 @@ def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: P
         sales = prices._application.sales
         assert [len(sales.history(UUID(row.partition(",")[0]))) for row in rows] == [1, 1, 1]
     assert json.loads(run("sales", "back.csv", "--json")[1])["unmatched"] == 1
-
-
-def test_of_a_file_with_a_fault_nothing_is_recorded(run: Run, tmp_path: Path) -> None:
-    rows = [f"{predicted(run)},{price},{TOMORROW}" for price in (200_000, 210_000, 0)]
-    (tmp_path / "back.csv").write_text("\n".join(["prediction,price,date", *rows]))
-    code, _, err = run("sales", "back.csv")
-    assert (code, err) == (3, "housepredict: /2/price: must be a cent at least, and below 1e+13\n")
-    assert accuracy(run)["sales"] == 0
-    code, _, err = run("sales", "nowhere.csv")
-    assert (code, err) == (3, "housepredict: nowhere.csv cannot be read: No such file or directory\n")
 
 
 def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_path: Path) -> None:

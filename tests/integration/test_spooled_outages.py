@@ -59,9 +59,8 @@ class Outages(RuleBasedStateMachine):
     def open(self) -> None:
         self.killed = Event()
         self.spool = self.kind.open(Path(self.folder.name) / "spool.sqlite")
-        self.predictions = SpooledPredictions.open(
-            Mortal(self.spool, self.killed), lambda: Mortal(self.behind, self.killed), backoff=QUICK
-        )
+        mortal: Any = Mortal(self.spool, self.killed)
+        self.predictions = SpooledPredictions.open(mortal, lambda: Mortal(self.behind, self.killed), backoff=QUICK)
         assert self.behind.down or self.predictions.drained(SOON)
 
     @rule(size=st.integers(1, 5))

@@ -53,16 +53,6 @@ def test_a_time_limit_is_a_number_of_seconds(run: Run, sales: str, limit: str) -
     assert (refused.code, "seconds above 0" in refused.err) == (2, True)
 
 
-def test_a_training_as_json_has_its_measures_as_numbers(run: Run, sales: str) -> None:
-    document = run("train", sales, "--json").document
-    measures = ("mdape", "ppe10", "cod", "prd", "prb", "r2")
-    assert all(isinstance(document["evaluation"][name], float) for name in measures)
-    assert document["evaluation"]["trained_on"] + document["evaluation"]["held_out"] == 200
-    assert sum(document["rejected_rows"].values()) == 2
-    (model,) = run("models", "--json").document["models"]
-    assert (model["model_version"], model["promoted"]) == (document["model_version"], True)
-
-
 def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(run: Run, sales: str) -> None:
     first = run("train", sales, "--json", "--seed", "1").document
     assert (first["promoted"], first["reasons"], first["comparison"]) == (
@@ -89,27 +79,6 @@ def test_a_version_of_other_features_is_promoted_and_says_that_it_was_compared_o
     assert "\nPromoted" in other.out
 
 
-def test_a_version_can_be_shown_promoted_and_taken_back(run: Run, sales: str) -> None:
-    names = [run("train", sales, "--json", "--exclude", each).document["model_version"] for each in ("pool", "zip")]
-    shown = run("models", "show", names[0])
-    for said in (names[0], "SHA-256", "exclude=('pool',)", "sqft", "95 % bounds", "in 90 % interval", "zip", "98101"):
-        assert said in shown.out
-    document = run("models", "show", names[0], "--json").document
-    assert (document["model_version"], document["promoted"]) == (names[0], False)
-    assert document["options"]["exclude"] == ["pool"]
-    low, high = (document["evaluation"]["bounds"]["mdape"][name] for name in ("low", "high"))
-    assert low <= document["evaluation"]["mdape"] <= high
-    assert [each["name"] for each in document["evaluation"]["categories"]]
-
-    assert names[0] in run("models", "promote", names[0]).out
-    assert run("models", "rollback", "--json").document["model_version"] == names[1]
-    assert run("models", "rollback", "--json").document["model_version"] == names[0]
-    assert run("models", "--json", "show", names[0]).document["promoted"]
-    refused = run("models", "rollback")
-    assert refused.code == 4
-    assert "nothing to go back to" in refused.err
-
-
 def test_a_version_can_be_shown_as_a_page(run: Run, sales: str, tmp_path: Path) -> None:
     trained = run("train", sales, "--json").document
     name = trained["model_version"]
@@ -133,42 +102,6 @@ def test_a_folder_is_taken_before_the_command_below_models_and_after_it(run: Run
     assert run("models", "show", name).code == 4
     assert run("models", "show", name, "--data-dir", "other").code == 0
     assert run("models", "--data-dir", "other", "show", name).code == 0
-
-
-def test_a_version_that_is_damaged_is_not_promoted(run: Run, sales: str, tmp_path: Path) -> None:
-    names = [run("train", sales, "--json", "--exclude", each).document["model_version"] for each in ("pool", "zip")]
-    (serving,) = (tmp_path / ".housepredict" / "models" / "versions" / names[0]).glob("serving.npz")
-    serving.write_bytes(serving.read_bytes()[:-1])
-    for refused in (run("models", "promote", names[0]), run("models", "rollback")):
-        assert refused.code == 4
-        assert "damaged" in refused.err
-    assert [each["promoted"] for each in run("models", "--json").document["models"]] == [False, True]
-    assert run("models", "promote", "nosuch").code == 4
-
-
-def test_trainings_are_listed_for_people_and_for_programs(run: Run, sales: str) -> None:
-    assert run("trainings").out == "Nothing was trained yet.\n"
-    run("train", sales, "--algorithm", "linear")
-    assert run("train", sales, "--price", "nosuch").code == 3
-    newest, oldest = run("trainings", "--json").document["trainings"]
-    assert (newest["state"], oldest["state"], oldest["promoted"]) == ("failed", "succeeded", True)
-    assert oldest["model_version"] in run("models").out
-    text = run("trainings").out
-    assert f"{oldest['model_version']}, promoted" in text
-    assert newest["error"] in text
-    assert run("trainings", "--limit", "1").out.count("failed") == 1
-    assert oldest["id"] not in run("trainings", "--limit", "1").out
-
-
-def test_only_a_training_that_runs_can_be_cancelled(run: Run) -> None:
-    run("train", "--synthetic")
-    (ended,) = run("trainings", "--json").document["trainings"]
-    refused = run("trainings", "cancel", ended["id"])
-    assert refused.code == 1
-    assert "too late" in refused.err
-    unknown = run("trainings", "cancel", "0197249f-0000-7000-8000-000000000000")
-    assert unknown.code == 4
-    assert "no training" in unknown.err
 
 
 def test_columns_can_be_excluded_typed_named_and_closed(run: Run, sales: str) -> None:

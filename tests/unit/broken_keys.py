@@ -1,6 +1,6 @@
 """Keys that break the contract, each in one way, and the suite for each: every one of these fails.
 
-Run by test_key_contract.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations

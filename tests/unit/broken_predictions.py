@@ -1,6 +1,6 @@
 """Repositories that break the contract, each in one way, and the contract suite for each: every one of these fails.
 
-Run by test_prediction_contract.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations
@@ -285,50 +285,18 @@ class Careless(InMemoryPredictions):
         self._by_id, self._ids = recorded, sorted(recorded)
 
 
-def suite_of(broken: type[InMemoryPredictions]) -> type[PredictionRepositoryContract]:
-    class Suite(PredictionRepositoryContract):
-        @pytest.fixture
-        def repository(self) -> InMemoryPredictions:
-            return broken()
+class _Suite(PredictionRepositoryContract):
+    made: type[InMemoryPredictions]
 
-        @pytest.fixture
-        def reopened(self, repository: InMemoryPredictions) -> Another:
-            return lambda: nullcontext(getattr(repository, "reopened", lambda: repository)())
+    @pytest.fixture
+    def repository(self) -> InMemoryPredictions:
+        return self.made()
 
-    return Suite
+    @pytest.fixture
+    def reopened(self, repository: InMemoryPredictions) -> Another:
+        return lambda: nullcontext(getattr(repository, "reopened", lambda: repository)())
 
 
-TestUnready = suite_of(Unready)
-TestRounding = suite_of(Rounding)
-TestFloating = suite_of(Floating)
-TestUncritical = suite_of(Uncritical)
-TestCocksure = suite_of(Cocksure)
-TestNarrow = suite_of(Narrow)
-TestWholeBounds = suite_of(WholeBounds)
-TestLosing = suite_of(Losing)
-TestOldestFirst = suite_of(OldestFirst)
-TestGenerous = suite_of(Generous)
-TestRepeating = suite_of(Repeating)
-TestSkipping = suite_of(Skipping)
-TestUnsorted = suite_of(Unsorted)
-TestFindingAgain = suite_of(FindingAgain)
-TestDemanding = suite_of(Demanding)
-TestLimited = suite_of(Limited)
-TestOverwriting = suite_of(Overwriting)
-TestDuplicating = suite_of(Duplicating)
-TestRowByRow = suite_of(RowByRow)
-TestCareless = suite_of(Careless)
-TestIncluding = suite_of(Including)
-TestBackwards = suite_of(Backwards)
-TestReviving = suite_of(Reviving)
-TestForgetful = suite_of(Forgetful)
-TestJournalling = suite_of(Journalling)
-TestShortSighted = suite_of(ShortSighted)
-TestOblivious = suite_of(Oblivious)
-TestThorough = suite_of(Thorough)
-TestLate = suite_of(Late)
-TestResurrecting = suite_of(Resurrecting)
-TestAbsentminded = suite_of(Absentminded)
-TestRefusing = suite_of(Refusing)
-TestCrammed = suite_of(Crammed)
-TestLeaving = suite_of(Leaving)
+for name, each in list(globals().items()):
+    if isinstance(each, type) and issubclass(each, InMemoryPredictions):
+        globals()[f"Test{name}"] = type(f"Test{name}", (_Suite,), {"made": each})

@@ -1,6 +1,6 @@
 """Repositories of sales that break the contract, each in one way, and the suite for each: every one of these fails.
 
-Run by test_sale_contract.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations
@@ -226,35 +226,14 @@ class Smallest(InMemorySales):
         return min((each[0].id for each in self._of_prediction.values()), default=None)
 
 
-def suite_of(broken: type[InMemorySales]) -> type[SaleRepositoryContract]:
-    class Suite(SaleRepositoryContract):
-        @pytest.fixture
-        def repository(self) -> InMemorySales:
-            return broken()
+class _Suite(SaleRepositoryContract):
+    made: type[InMemorySales]
 
-    return Suite
+    @pytest.fixture
+    def repository(self) -> InMemorySales:
+        return self.made()
 
 
-TestHaunted = suite_of(Haunted)
-TestRounding = suite_of(Rounding)
-TestWhole = suite_of(Whole)
-TestSilent = suite_of(Silent)
-TestOverwriting = suite_of(Overwriting)
-TestLastSold = suite_of(LastSold)
-TestLastArrived = suite_of(LastArrived)
-TestNarrow = suite_of(Narrow)
-TestGenerous = suite_of(Generous)
-TestUnordered = suite_of(Unordered)
-TestDeaf = suite_of(Deaf)
-TestTrusting = suite_of(Trusting)
-TestNeverEmpty = suite_of(NeverEmpty)
-TestRowByRow = suite_of(RowByRow)
-TestKeyFirst = suite_of(KeyFirst)
-TestCareless = suite_of(Careless)
-TestRacing = suite_of(Racing)
-TestMisplacing = suite_of(Misplacing)
-TestTimeless = suite_of(Timeless)
-TestRemembering = suite_of(Remembering)
-TestLatest = suite_of(Latest)
-TestThorough = suite_of(Thorough)
-TestSmallest = suite_of(Smallest)
+for name, each in list(globals().items()):
+    if isinstance(each, type) and issubclass(each, InMemorySales):
+        globals()[f"Test{name}"] = type(f"Test{name}", (_Suite,), {"made": each})

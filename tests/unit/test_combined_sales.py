@@ -21,7 +21,7 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.inference import prepare
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out
+from housepredict.domain.sales import Cell, SalesTable, is_held_out
 from tests.training import NOON, FrozenClock, ListedSales
 
 _ids = IdSequence()
@@ -236,14 +236,6 @@ class TestHouses:
         )
         table = combined(({"size": 1000}, 5e5, MAY), ({"size": 2000}, 5e5, MAY), table=twins)
         assert (table.recorded, table.rejected[AMBIGUOUS]) == (1, 1)
-
-
-def test_its_extent_is_that_of_the_file() -> None:
-    source = ListedSales("/sales.csv", sales=file())
-    parts = SCHEMA, InMemorySales(), InMemoryPredictions(), OPTIONS, FrozenClock()
-    alone, beside = CombinedSales(None, *parts), CombinedSales(source, *parts)
-    assert alone.extent() is None
-    assert beside.extent() == Extent(40, 6)
 
 
 class TestAlone:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.centuries import last_year_of
-from housepredict.domain.days import latest_day, plausible_days
+from housepredict.domain.days import last_year_of, latest_day, plausible_days
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.inference import PreparedSales, prepare

@@ -28,7 +28,7 @@ class Explainers:
     without: str = ""
     asked: list[str] = field(factory=list)
 
-    def of(self, version: ModelVersion) -> ExplainedBySize:
+    def __call__(self, version: ModelVersion) -> ExplainedBySize:
         self.asked.append(version.name)
         if version.name == self.without:
             raise NoExplanation
@@ -39,7 +39,7 @@ def explain(
     *predictors: PricePerArea, into: InMemoryPredictions | None = None, by: Explainers | None = None
 ) -> Explain:
     return Explain(
-        Promoted(list(predictors)), into or InMemoryPredictions(), FrozenClock(), explainers=by or Explainers()
+        Promoted(list(predictors)), into or InMemoryPredictions(), FrozenClock(), explainer_of=by or Explainers()
     )
 
 
@@ -113,13 +113,13 @@ def test_an_explainer_is_loaded_when_it_is_asked_for_and_stays_until_another_is(
         models.add(*each)
     explainers = StoredExplainers(models, load)
     for name in ("one", "one", "two", "one"):
-        assert explainers.of(versions[name][0]).version.name == name
+        assert explainers(versions[name][0]).version.name == name
     assert load.loaded == ["one", "two", "one"]
 
 
 def test_the_demonstration_is_explained_though_it_is_in_no_store() -> None:
     version, _ = a_version("demonstration")
     demonstration, load = ExplainedBySize(version), CountingLoader()
-    assert StoredExplainers(InMemoryModels(), load, demonstration).of(version) is demonstration
+    assert StoredExplainers(InMemoryModels(), load, demonstration)(version) is demonstration
     with pytest.raises(UnknownModel):
-        StoredExplainers(InMemoryModels(), load).of(version)
+        StoredExplainers(InMemoryModels(), load)(version)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
 
@@ -16,9 +12,6 @@ import anyio
 import pytest
 from attrs import define, field
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
@@ -29,48 +22,7 @@ from housepredict.domain.ports import Valuation
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.settings import Settings
-from tests.http_service import LAB_HOUSE, LAB_PRICE, application, assert_problem, lab_version, served
-
-
-def host_of(prices: Starlette) -> Starlette:
-    """Somebody else's service, as the documentation of asgi_app says it is to be written."""
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with prices.router.lifespan_context(prices):
-            yield
-
-    async def own(_request: Request) -> PlainTextResponse:
-        return PlainTextResponse("theirs")
-
-    return Starlette(routes=[Mount("/prices", prices), Route("/own", own)], lifespan=lifespan)
-
-
-def test_it_serves_under_a_path_of_another_service() -> None:
-    with TestClient(host_of(asgi_app(application=application(lab_version())))) as client:
-        assert client.get("/own").text == "theirs"
-        assert client.post("/prices/predict", json=LAB_HOUSE).json()["prediction"] == LAB_PRICE
-        assert_problem(client.get("/prices/nowhere"), 404, "not-found")
-        assert_problem(client.post("/prices/train"), 403, "forbidden")
-        client.post("/prices/predict", json=LAB_HOUSE)
-        newest = client.get("/prices/predictions?limit=1")
-        link = newest.headers["Link"].partition(">")[0].removeprefix("<")
-        assert link.startswith("/prices/predictions?")
-        assert client.get(link).json() != newest.json()
-        assert client.get("/nowhere").text == "Not Found"
-
-
-def test_two_of_them_in_one_service_share_nothing() -> None:
-    first, second = (asgi_app(application=application(lab_version(name))) for name in ("a", "b"))
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        async with first.router.lifespan_context(first), second.router.lifespan_context(second):
-            yield
-
-    with TestClient(Starlette(routes=[Mount("/a", first), Mount("/b", second)], lifespan=lifespan)) as client:
-        assert client.post("/a/predict", json=LAB_HOUSE).json()["model_version"] == "a"
-        assert client.get("/b/predictions").json() == {"predictions": []}
+from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
 
 
 def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: Path) -> None:
@@ -102,19 +54,6 @@ def test_it_does_not_start_on_storage_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(RepositoryUnavailable), TestClient(asgi_app(Settings(data_dir=tmp_path / "data"))):
         pass
-
-
-def test_it_touches_neither_signals_nor_the_interpreter_nor_the_configuration_of_the_log() -> None:
-    def state() -> object:
-        root, own = logging.getLogger(), logging.getLogger("housepredict")
-        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-        process = sys.getswitchinterval(), dict(os.environ)
-        return handlers, process, list(root.handlers), root.level, list(own.handlers), own.level
-
-    before = state()
-    with served(application(lab_version())) as client:
-        client.post("/predict", json=LAB_HOUSE)
-        assert state() == before
 
 
 def test_a_model_on_synthetic_sales_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from tests.http_service import Faulty, application, assert_problem, lab_version, remembering_version, served
+from tests.http_service import Faulty, application, assert_problem, remembering_version, served
 
 
 def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drifted() -> None:
@@ -29,18 +29,6 @@ def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drift
     assert drifted["features"]["bedrooms"]["movement"] == "stable"
     assert drifted["features"]["size"]["out_of_range"] == drifted["out_of_range"] > 20
     assert sum(each["actual"] for each in drifted["features"]["size"]["bins"]) > 99.9
-
-
-def test_before_the_first_estimate_there_is_nothing_to_say() -> None:
-    with served(application(remembering_version())) as client:
-        document = client.get("/drift").json()
-    assert (document["n"], document["since"], document["out_of_range"]) == (0, None, None)
-    assert document["estimates"] == {"psi": None, "chance": None, "movement": "too few", "bins": []}
-
-
-def test_a_version_without_a_snapshot_is_a_problem() -> None:
-    with served(application(lab_version())) as client:
-        assert_problem(client.get("/drift"), 409, "no-snapshot")
 
 
 def test_predictions_that_cannot_be_read_are_a_problem() -> None:

@@ -17,7 +17,6 @@ from housepredict.entrypoints.bootstrap import Application
 from tests.explaining import ExplainedBySize
 from tests.http_service import (
     LAB_HOUSE,
-    LAB_PRICE,
     Faulty,
     application,
     assert_problem,
@@ -33,7 +32,7 @@ class Explainers:
 
     fault: Exception | None = None
 
-    def of(self, version: ModelVersion) -> ExplainedBySize:
+    def __call__(self, version: ModelVersion) -> ExplainedBySize:
         if self.fault:
             raise self.fault
         return ExplainedBySize(version)
@@ -41,7 +40,9 @@ class Explainers:
 
 def explaining(explainers: Explainers | None = None, **settings: Any) -> Application:
     made = application(lab_version(), **settings)
-    made.explain = Explain(made.live_model, made.predictions, SystemClock(), 20, explainers=explainers or Explainers())
+    made.explain = Explain(
+        made.live_model, made.predictions, SystemClock(), 20, explainer_of=explainers or Explainers()
+    )
     return made
 
 
@@ -67,22 +68,6 @@ def test_an_explained_answer_is_the_usual_one_and_its_explanation(client: TestCl
     assert document.pop("explanation") == EXPLANATION
     assert document.pop("id") > usual.pop("id")
     assert document == usual
-
-
-def test_every_house_of_a_list_is_explained(client: TestClient) -> None:
-    answers = client.post("/predict?explain=true", json=[LAB_HOUSE, {**LAB_HOUSE, "size": 100}]).json()["predictions"]
-    assert [each["explanation"]["contributions"][0]["contribution"] for each in answers] == [2_500_000.0, 100_000.0]
-
-
-def test_an_explained_estimate_is_recorded_as_every_other(client: TestClient) -> None:
-    answer = client.post("/predict?explain=true", json=LAB_HOUSE).json()
-    (recorded,) = client.get("/predictions?limit=1").json()["predictions"]
-    assert (recorded["id"], recorded["predicted_price"]) == (answer["id"], LAB_PRICE)
-    assert "explanation" not in recorded
-
-
-def test_false_is_the_usual_answer(client: TestClient) -> None:
-    assert "explanation" not in client.post("/predict?explain=false", json=LAB_HOUSE).json()
 
 
 @pytest.mark.parametrize(
@@ -114,15 +99,10 @@ def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_record
         assert client.post("/predict", json=LAB_HOUSE).status_code == 200
 
 
-def test_a_version_of_before_there_were_explanations_cannot_explain() -> None:
-    with served(application(lab_version())) as client:
-        assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 409, "no-explanation")
-
-
 def test_what_cannot_be_recorded_is_not_answered() -> None:
     made = application(lab_version())
     made.predictions = Faulty()
-    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainers=Explainers())
+    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainer_of=Explainers())
     with served(made) as client:
         made.predictions.fault = ZeroDivisionError()
         assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 500, "internal-error")

@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
+from housepredict.entrypoints.csv_table import houses_of_csv
 from housepredict.entrypoints.exports import csv_of
-from housepredict.entrypoints.houses_csv import houses_of_csv
 from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, unpacked
 from housepredict.entrypoints.http.negotiation import prefers_csv
 from housepredict.entrypoints.http.problems import Problem
@@ -30,18 +30,15 @@ from tests.factories import MIXED
 from tests.http_service import (
     LAB_HOUSE,
     LAB_PRICE,
-    SureModel,
     application,
     assert_problem,
     broken,
     lab_version,
     post,
     served,
-    sure_version,
 )
 
 TABLE = "size,bedrooms,age\n2500,3,10\n900.5,1,0\n"
-HOUSES = [LAB_HOUSE, {"size": 900.5, "bedrooms": 1, "age": 0}]
 MAX_BODY = 20_000
 PLAIN = {"Accept-Encoding": "identity"}  # the client would ask for gzip
 
@@ -60,14 +57,6 @@ PACKED = gzip.compress(b"{}", mtime=0)
 
 
 class TestTables:
-    def test_a_table_is_a_batch(self, client: TestClient) -> None:
-        answer = post(client, TABLE, "text/csv")
-        assert answer.status_code == 200
-        found = answer.json()["predictions"]
-        assert [each["input"] for each in found] == HOUSES
-        expected = client.post("/predict", json=HOUSES).json()["predictions"]
-        assert [each["prediction"] for each in found] == [each["prediction"] for each in expected]
-
     def test_a_row_of_empty_cells_is_a_row_and_no_more_at_the_end(self, client: TestClient) -> None:
         rows = "size,bedrooms,age\n2500,3,10\n,,\n900,1,-5\n,,\n ,,\n"
         problem = assert_problem(post(client, rows, "text/csv"), 400, "missing-feature")
@@ -87,29 +76,6 @@ class TestTables:
     def test_tables_are_read_however_they_are_written(self, client: TestClient, table: str) -> None:
         (found,) = post(client, table, "text/csv; charset=utf-8").json()["predictions"]
         assert found["prediction"] == LAB_PRICE
-
-    def test_an_answer_is_a_table_for_who_asks_for_one(self) -> None:
-        with served(application(sure_version(within_90=None), load=SureModel)) as client:
-            answer = client.post("/predict", json=HOUSES, headers={"Accept": "text/csv"})
-            remembered = client.get("/predictions", headers={"Accept": "text/csv"})
-            single = client.post("/predict", json=LAB_HOUSE, headers={"Accept": "text/csv"})
-        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-        assert answer.headers["Vary"] == "Accept, Accept-Encoding"
-        first, second = rows(answer.text)
-        assert list(first) == [
-            "prediction_id", "created_at", "model_version", "generation", "valued_on", "predicted_price",
-            "low_80", "high_80", "low_90", "high_90", "fsd", "caveats", "age", "bedrooms", "size",
-        ]  # fmt: skip
-        assert (first["predicted_price"], first["low_80"], first["high_90"]) == (str(LAB_PRICE), "224336.03", "")
-        assert second["caveats"] == ""
-        assert rows(remembered.text) == [second, first]
-        assert [each["predicted_price"] for each in rows(single.text)] == [str(LAB_PRICE)]
-
-    def test_a_table_of_predictions_leads_to_what_is_older(self, client: TestClient) -> None:
-        client.post("/predict", json=HOUSES)
-        answer = client.get("/predictions?limit=1", headers={"Accept": "text/csv"})
-        assert answer.headers["Link"].endswith('; rel="next"')
-        assert len(rows(answer.text)) == 1
 
     @pytest.mark.parametrize(
         ("table", "found"),
@@ -170,13 +136,6 @@ class TestGzip:
         for body, media_type in ((json.dumps(LAB_HOUSE), "application/json"), (TABLE, "text/csv")):
             headers = {"Content-Type": media_type, "Content-Encoding": "gzip"}
             assert client.post("/predict", content=gzip.compress(body.encode()), headers=headers).status_code == 200
-
-    @pytest.mark.parametrize("coding", ["deflate", "br", "gzip, br"])
-    def test_another_coding_is_refused_with_the_one_that_is_not(self, client: TestClient, coding: str) -> None:
-        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
-        answer = client.post("/predict", content=b"{}", headers=headers)
-        assert_problem(answer, 415, "unsupported-media-type")
-        assert answer.headers["Accept-Encoding"] == "gzip"
 
     @pytest.mark.parametrize(
         "body",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from attrs import evolve
@@ -53,14 +52,6 @@ def test_the_same_request_gets_the_same_answer(
     assert len(made.predictions.recent(10)) == houses
 
 
-def test_an_answer_is_that_of_a_request_without_a_key(client: TestClient) -> None:
-    def without_id(answer: Response) -> dict[str, Any]:
-        document: dict[str, Any] = answer.json()
-        return document | {"id": None}
-
-    assert without_id(send(client)) == without_id(client.post("/predict", json=LAB_HOUSE))
-
-
 @pytest.mark.parametrize("promoted", [True, False], ids=["another model", "no model"])
 def test_a_table_is_answered_again_whatever_serves_by_then(
     client: TestClient, made: Application, promoted: bool
@@ -73,13 +64,6 @@ def test_a_table_is_answered_again_whatever_serves_by_then(
     with served(without) as later:
         again = send(later, CSV, Content_Type="text/csv")
     assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
-
-
-def test_another_body_is_refused(client: TestClient, made: Application) -> None:
-    send(client)
-    assert_problem(send(client, BODY.replace(b"2500", b"2501")), 422, "repeated-key")
-    assert_problem(send(client, b"[%b]" % BODY), 422, "repeated-key")
-    assert len(made.predictions.recent(10)) == 1
 
 
 def test_keys_of_sales_are_others(client: TestClient) -> None:
@@ -103,18 +87,6 @@ def test_a_key_comes_alone(client: TestClient) -> None:
     headers = [("Content-Type", "application/json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     answer = client.post("/predict", content=BODY, headers=headers)
     assert broken(assert_problem(answer, 422, "invalid-houses")) == [("", "duplicate")]
-
-
-def test_an_explanation_is_not_kept_for_a_key(client: TestClient, made: Application) -> None:
-    answer = client.post("/predict?explain=true", json=LAB_HOUSE, headers={"Idempotency-Key": "deed-4711"})
-    assert broken(assert_problem(answer, 422, "invalid-query")) == [("/explain", "unknown")]
-    assert not made.predictions.recent(10)
-    assert client.post("/predict?explain=false", json=LAB_HOUSE, headers={"Idempotency-Key": "a"}).status_code == 200
-
-
-def test_erased_predictions_are_gone(client: TestClient, made: Application) -> None:
-    made.records.erase([send(client).json()["id"]])
-    assert_problem(send(client), 410, "erased-predictions")
 
 
 def test_what_could_not_be_recorded_may_be_asked_for_again() -> None:

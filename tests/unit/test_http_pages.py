@@ -19,7 +19,7 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.pages.assets import assets
 from housepredict.entrypoints.pages.form import CHOICES
-from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
+from housepredict.entrypoints.pages.home import home_page
 from tests.http_service import (
     LAB_HOUSE,
     application,
@@ -98,34 +98,6 @@ def hint(document: ET.Element, feature: str) -> str | None:
 
 
 class TestWhoGetsThePage:
-    def test_a_browser_gets_html_and_everybody_else_json(self) -> None:
-        with served(application(lab_version())) as client:
-            page = client.get("/", headers=BROWSER)
-            others = [client.get("/", headers={"Accept": each}) for each in ("*/*", "application/json", "")]
-        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-        for other in others:
-            assert other.headers["Content-Type"] == "application/json"
-            assert other.json()["example_request"]["body"] == LAB_HOUSE
-        assert {each.headers["Vary"] for each in (page, *others)} == {"Accept"}
-
-    def test_the_page_is_under_a_strict_policy_and_kept_by_nobody(self) -> None:
-        with served(application(lab_version())) as client:
-            headers = client.get("/", headers=BROWSER).headers
-        assert headers["Content-Security-Policy"] == HOME_POLICY
-        assert "unsafe" not in HOME_POLICY
-        assert HOME_POLICY.startswith("default-src 'none'; ")
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "same-origin"
-        assert headers["Cache-Control"] == "no-store"
-
-    def test_without_a_model_it_says_how_to_train_one(self) -> None:
-        with served(application()) as client:
-            page = client.get("/", headers=BROWSER)
-        assert page.status_code == 200
-        document = parsed(page.text)
-        assert "housepredict train" in page.text
-        assert not [each for each in document.iter("form") if each.get("id") == "house"]
-
     def test_it_is_the_page_of_the_version_that_serves(self) -> None:
         made = application(lab_version("one"), lab_version("two"))
         with served(made) as client:
@@ -281,17 +253,6 @@ class TestAssets:
 
 
 class TestVersions:
-    def test_a_browser_gets_the_page_of_a_version(self) -> None:
-        with served(application(lab_version("one"), lab_version("two"))) as client:
-            page = client.get("/models/one", headers=BROWSER)
-            document = client.get("/models/one")
-        assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; ")
-        assert "not promoted" in page.text
-        assert "sales.csv" not in page.text
-        assert parsed(page.text) is not None
-        assert document.headers["Content-Type"] == "application/json"
-        assert page.headers["Vary"] == document.headers["Vary"] == "Accept"
-
     def test_the_demonstration_has_a_page_too(self) -> None:
         with served(application(demo=True)) as client:
             page = client.get("/models/demonstration", headers=BROWSER)

@@ -19,7 +19,6 @@ from housepredict.entrypoints.http.predict import written
 from housepredict.testing import drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
-    LAB_PRICE,
     SureModel,
     application,
     assert_problem,
@@ -41,24 +40,6 @@ def client() -> Iterator[TestClient]:
         yield made
 
 
-def test_the_tutorials_request_gets_the_tutorials_price_and_more(client: TestClient) -> None:
-    answer = post(client, '{"size": 2500, "bedrooms": 3, "age": 10}')
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/json"
-    document = answer.json()
-    assert document.pop("id")
-    assert document == {
-        "prediction": LAB_PRICE,
-        "input": LAB_HOUSE,
-        "interval": None,
-        "fsd": None,
-        "model_version": "lab",
-        "generation": 1,
-        "valued_on": None,
-        "warnings": [],
-    }
-
-
 def test_numbers_come_back_in_the_form_they_were_sent_in(client: TestClient) -> None:
     answer = post(client, '{"size":2500,"bedrooms":3.0,"age":10}')
     assert '"input":{"size":2500,"bedrooms":3.0,"age":10}' in answer.text
@@ -67,31 +48,6 @@ def test_numbers_come_back_in_the_form_they_were_sent_in(client: TestClient) -> 
 def test_a_price_has_whole_cents(client: TestClient) -> None:
     answer = post(client, '{"size": 1234.5678, "bedrooms": 3, "age": 10}')
     assert len(answer.text.partition('"prediction":')[2].partition(",")[0].partition(".")[2]) <= 2
-
-
-def test_a_house_beyond_what_the_model_has_seen_gets_a_warning_that_names_the_feature(client: TestClient) -> None:
-    (warning,) = client.post("/predict", json={**LAB_HOUSE, "size": 9000}).json()["warnings"]
-    assert (warning["code"], warning["feature"]) == ("outside_observed_range", "size")
-
-
-def test_a_warning_about_the_model_names_no_feature() -> None:
-    with served(application(lab_version(location=None))) as client:
-        (warning,) = client.post("/predict", json=LAB_HOUSE).json()["warnings"]
-    assert warning.keys() == {"code", "message"}
-    assert warning["code"] == "demonstration"
-
-
-def test_a_model_that_knows_how_sure_it_is_says_so_in_the_answer_and_in_what_is_remembered() -> None:
-    with served(application(sure_version(), load=SureModel)) as client:
-        answer = client.post("/predict", json=LAB_HOUSE).json()
-        (remembered,) = client.get("/predictions").json()["predictions"]
-    for document in (answer, remembered):
-        # 254206.02 by and times e^0.125 and e^0.25; 100 (e^0.1 - 1)
-        assert document["interval"] == {
-            "80": {"low": 224336.03, "high": 288053.16},
-            "90": {"low": 197975.85, "high": 326406.99},
-        }
-        assert document["fsd"] == 10.52
 
 
 def test_an_interval_that_the_model_cannot_tell_is_left_out() -> None:
@@ -216,11 +172,6 @@ def test_every_rule_that_a_body_breaks_is_named_with_its_place(
 ) -> None:
     problem = assert_problem(post(client, body), status, "missing-feature" if status == 400 else "invalid-houses")
     assert broken(problem) == violations
-
-
-def test_a_missing_feature_is_told_in_the_tutorials_words(client: TestClient) -> None:
-    assert post(client, '{"bedrooms": 3}').json()["error"] == "Missing field: size"
-    assert post(client, '[{"size": 1, "bedrooms": 3}]').json()["error"] == "Missing field: age"
 
 
 def test_a_feature_with_an_odd_name_is_missing_under_that_name() -> None:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import pytest
@@ -14,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from housepredict import __version__
-from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, RepositoryUnavailable, UnknownModel
+from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import example
 from housepredict.entrypoints.http.routes import ROUTES
 from tests.http_service import (
     LAB_HOUSE,
-    LAB_PRICE,
     Faulty,
     application,
     assert_problem,
@@ -50,13 +48,6 @@ def client() -> Iterator[TestClient]:
 
 
 class TestIndex:
-    def test_describes_the_service_as_the_tutorial_does(self, client: TestClient) -> None:
-        document = client.get("/").json()
-        assert document["title"] == "House Price Prediction API"
-        assert document["version"] == __version__
-        assert document["endpoints"]["POST /predict"].startswith("Predict house price (requires: size, bedrooms, age)")
-        assert document["example_request"] == {"url": "/predict", "method": "POST", "body": LAB_HOUSE}
-
     def test_describes_what_is_there(self, client: TestClient) -> None:
         there = {f"{method} {route.path}" for route in ROUTES for method in (route.methods or set()) - {"HEAD"}}
         assert client.get("/").json()["endpoints"].keys() == there
@@ -84,10 +75,6 @@ class TestIndex:
         assert answer.status_code == 200
         assert answer.json()["warnings"] == []
         assert answer.json()["valued_on"] == "2015-05-27"
-
-    def test_shows_the_tutorials_request_while_there_is_no_model(self) -> None:
-        with served(application()) as client:
-            assert client.get("/").json()["example_request"]["body"] == LAB_HOUSE
 
 
 @given(
@@ -122,41 +109,6 @@ def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> 
 
 
 class TestHealth:
-    def test_a_started_service_with_a_model_says_so_before_anything_was_estimated(self, client: TestClient) -> None:
-        assert client.get("/health").json() == {"status": "healthy", "model_loaded": True, "model_version": "lab"}
-        assert client.get("/health/live").json() == {"status": "alive"}
-        ready = client.get("/health/ready")
-        assert ready.status_code == 200
-        assert ready.json() == {
-            "status": "ready",
-            "checks": {
-                "model": {"ok": True, "model_version": "lab", "generation": 1},
-                "predictions": {"ok": True},
-            },
-        }
-
-    def test_without_a_model_it_is_alive_and_not_ready_and_says_how_to_train(self) -> None:
-        with served(application()) as client:
-            health, live, ready = (client.get(path) for path in ("/health", "/health/live", "/health/ready"))
-        assert health.status_code == live.status_code == 200
-        assert health.json() == {"status": "degraded", "model_loaded": False, "model_version": None}
-        assert ready.status_code == 503
-        assert "housepredict train" in ready.json()["checks"]["model"]["reason"]
-        assert ready.json()["checks"]["predictions"] == {"ok": True}
-
-    def test_without_storage_it_is_alive_and_not_ready_and_says_why(self) -> None:
-        with faulty(RepositoryUnavailable("the disk is full")) as (client, predictions):
-            health, live, ready = (client.get(path) for path in ("/health", "/health/live", "/health/ready"))
-            assert health.status_code == live.status_code == 200
-            assert health.json() == {"status": "degraded", "model_loaded": True, "model_version": "lab"}
-            assert ready.status_code == 503
-            assert ready.json()["checks"] == {
-                "model": {"ok": True, "model_version": "lab", "generation": 1},
-                "predictions": {"ok": False, "reason": "the disk is full"},
-            }
-            predictions.fault = None
-            assert client.get("/health/ready").status_code == 200
-
     def test_ready_shows_the_generation_in_service(self) -> None:
         made = application(lab_version("one"), lab_version("two"))
         with served(made) as client:
@@ -166,37 +118,8 @@ class TestHealth:
                 model = client.get("/health/ready").json()["checks"]["model"]
                 assert model == {"ok": True, "model_version": name, "generation": generation}
 
-    def test_no_cache_keeps_an_answer(self, client: TestClient) -> None:
-        for path in ("/health", "/health/live", "/health/ready"):
-            assert client.get(path).headers["Cache-Control"] == "no-store"
-
 
 class TestPredictions:
-    def test_lists_what_was_estimated_newest_first(self, client: TestClient) -> None:
-        started = datetime.now(UTC)
-        first, second = (client.post("/predict", json={**LAB_HOUSE, "size": size}).json() for size in (2500, 900.5))
-        answer = client.get("/predictions")
-        assert '"size":2500,' in answer.text
-        assert "Link" not in answer.headers
-        newest, oldest = answer.json()["predictions"]
-        assert (newest["id"], oldest["id"]) == (second["id"], first["id"])
-        created_at = datetime.fromisoformat(oldest.pop("created_at"))
-        assert started <= created_at <= datetime.now(UTC)
-        assert oldest == {
-            "id": first["id"],
-            **LAB_HOUSE,
-            "predicted_price": LAB_PRICE,
-            "interval": None,
-            "fsd": None,
-            "model_version": "lab",
-            "generation": 1,
-            "valued_on": None,
-            "warnings": [],
-        }
-
-    def test_begins_empty(self, client: TestClient) -> None:
-        assert client.get("/predictions").json() == {"predictions": []}
-
     def test_lists_ten_unless_told_otherwise(self, client: TestClient) -> None:
         client.post("/predict", json=[LAB_HOUSE] * 12)
         assert len(client.get("/predictions").json()["predictions"]) == 10
@@ -257,24 +180,6 @@ class TestMethodsAndPaths:
     def test_what_is_not_there_is_a_problem(self, client: TestClient, path: str) -> None:
         assert_problem(client.get(path), 404, "not-found")
 
-    @pytest.mark.parametrize(
-        ("method", "path", "allowed"),
-        [
-            ("GET", "/predict", "OPTIONS, POST"),
-            ("PUT", "/predict", "OPTIONS, POST"),
-            ("GET", "/train", "OPTIONS, POST"),
-            ("POST", "/", "GET, HEAD, OPTIONS"),
-            ("DELETE", "/predictions", "GET, HEAD, OPTIONS"),
-            ("POST", "/health/ready", "GET, HEAD, OPTIONS"),
-        ],
-    )
-    def test_a_wrong_method_is_told_the_right_ones(
-        self, client: TestClient, method: str, path: str, allowed: str
-    ) -> None:
-        answer = client.request(method, path)
-        assert_problem(answer, 405, "wrong-method")
-        assert answer.headers["Allow"] == allowed
-
     def test_options_are_told(self, client: TestClient) -> None:
         answer = client.options("/predictions")
         assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, "GET, HEAD, OPTIONS", b"")
@@ -286,12 +191,6 @@ class TestMethodsAndPaths:
         of_each = {"x-request-id"}
         assert {**head.headers}.keys() == {**get.headers}.keys()
         assert all(head.headers[each] == get.headers[each] for each in head.headers.keys() - of_each)
-
-    def test_every_answer_forbids_to_guess_its_type_and_lets_no_other_site_read_it(self, client: TestClient) -> None:
-        for method, path in (("GET", "/"), ("POST", "/predict"), ("GET", "/nowhere"), ("PUT", "/predict")):
-            headers = client.request(method, path, headers={"Origin": "http://other.example"}).headers
-            assert headers["X-Content-Type-Options"] == "nosniff"
-            assert "Access-Control-Allow-Origin" not in headers
 
 
 class TestFailures:
@@ -309,41 +208,6 @@ class TestFailures:
             assert SECRET in caplog.text
             predictions.fault = None
             assert client.get("/predictions").json() == {"predictions": []}
-
-    def test_without_a_model_it_says_how_to_train_one(self) -> None:
-        with served(application()) as client:
-            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "no-model")
-        assert "housepredict train" in problem["detail"]
-        assert "--demo" in problem["detail"]
-
-    def test_a_refused_model_is_told_with_how_to_train_another(self) -> None:
-        def refuse(*_: object) -> None:
-            raise RefusedModel("Model version lab is damaged: serving.npz was changed.")
-
-        with served(application(lab_version(), load=refuse)) as client:
-            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "refused-model")
-            assert "serving.npz" in client.get("/health/ready").json()["checks"]["model"]["reason"]
-        assert "damaged" in problem["detail"]
-        assert "housepredict train" in problem["detail"]
-
-    def test_a_promoted_model_that_is_gone_is_told_without_where_it_was(self) -> None:
-        def lose(*_: object) -> None:
-            raise UnknownModel(f"There is no model version 'lab' in {SECRET}")
-
-        with served(application(lab_version(), load=lose)) as client:
-            problem = assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "unknown-model")
-        assert SECRET not in str(problem)
-        assert "housepredict train" in problem["detail"]
-
-    def test_a_model_store_that_is_down_is_a_matter_of_time(self) -> None:
-        def fail(*_: object) -> None:
-            raise ModelStoreUnavailable(SECRET)
-
-        with served(application(lab_version(), load=fail)) as client:
-            answer = client.post("/predict", json=LAB_HOUSE)
-        assert_problem(answer, 503, "model-store-unavailable")
-        assert "Retry-After" in answer.headers
-        assert SECRET not in answer.text
 
     @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("GET", "/health/ready")])
     def test_an_unexpected_error_gives_the_caller_an_id_and_the_log_everything(

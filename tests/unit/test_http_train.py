@@ -8,10 +8,6 @@ from threading import Event
 
 import pytest
 
-from housepredict.domain.errors import MissingExtra, UnusableSales
-from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Artefact, ModelVersion
-from housepredict.domain.ports import Fitted
 from tests.http_service import (
     LAB_HOUSE,
     FakeSales,
@@ -48,39 +44,6 @@ def test_it_retrains_the_version_in_service_on_its_own_sales_and_serves_the_new_
         assert client.post("/predict", json=LAB_HOUSE).json()["model_version"] == document["model_version"]
 
 
-@pytest.mark.parametrize(
-    ("champion", "per_area", "said"),
-    [
-        (lab_version(), 30.0, "95 % are due"),
-        (lab_version(schema=FeatureSchema((Feature("area", Kind.NUMBER),))), 150.0, "other features"),
-    ],
-    ids=["worse", "incomparable"],
-)
-def test_a_version_that_is_no_better_is_kept_and_does_not_serve(
-    champion: tuple[ModelVersion, Artefact], per_area: float, said: str
-) -> None:
-    made = trainable(application(champion), FakeTrainer(per_area=per_area))
-    with served(made) as client:
-        answer = client.post("/train")
-        assert answer.status_code == 200
-        document = answer.json()
-        assert document["message"] == "Model retrained successfully"
-        assert document["promoted"] is False
-        assert said in document["reasons"][0]
-        assert client.get("/health").json()["model_version"] == "lab"
-    assert document["model_version"] in [each.name for each in made.models.versions()]
-
-
-def test_synthetic_sales_again_make_the_same_model_which_stays() -> None:
-    with served(trainable(application(lab_version(location=None)), FakeTrainer())) as client:
-        first, second = client.post("/train").json(), client.post("/train")
-        assert first["promoted"] is True
-        assert second.status_code == 200
-        assert second.json()["promoted"] is False
-        assert "identical" in second.json()["reasons"][0]
-        assert client.get("/health").json()["model_version"] == first["model_version"]
-
-
 def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -> None:
     may_end = Event()
     trainer = FakeTrainer(may_end=may_end)
@@ -96,29 +59,6 @@ def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -
     assert_problem(third, 422, "invalid-query")  # which waiting would not mend
     assert second.headers["Retry-After"].isdecimal()
     assert estimate.json()["model_version"] == "lab"
-
-
-def test_sales_that_are_gone_leave_the_model_in_service() -> None:
-    def gone(location: str | None) -> FakeSales:
-        raise UnusableSales(f"{location} is not there")
-
-    with served(trainable(application(lab_version()), FakeTrainer(), gone)) as client:
-        assert "/sales.csv is not there" in assert_problem(client.post("/train"), 409, "unusable-sales")["detail"]
-        assert client.post("/predict", json=LAB_HOUSE).json()["model_version"] == "lab"
-
-
-def test_without_a_model_there_are_no_sales_to_train_on() -> None:
-    with served(trainable(application(), FakeTrainer())) as client:
-        assert "housepredict train" in assert_problem(client.post("/train"), 503, "no-model")["detail"]
-
-
-def test_without_scikit_learn_it_says_what_to_install() -> None:
-    class Missing(FakeTrainer):
-        def fit(self, *_: object) -> Fitted:
-            raise MissingExtra.named("train", "Training")
-
-    with served(trainable(application(lab_version()), Missing())) as client:
-        assert "housepredict[train]" in assert_problem(client.post("/train"), 501, "missing-extra")["detail"]
 
 
 OPEN = [
@@ -188,11 +128,6 @@ def test_two_hosts_or_origins_are_as_bad_as_the_worse_of_them() -> None:
         }.items():
             headers = [("Host", "localhost:5000")] * (name != "Host") + [(name, each) for each in values]
             assert_problem(client.post("/train", headers=headers), 403, "forbidden")
-
-
-def test_inside_another_service_it_is_closed_without_a_token() -> None:
-    with served(trainable(application(lab_version()), FakeTrainer()), embedded=True) as client:
-        assert_problem(client.post("/train", headers={"Host": "localhost"}), 403, "forbidden")
 
 
 @pytest.mark.parametrize("embedded", [True, False])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from threading import Event
 from typing import Any
 from uuid import UUID
 
 import pytest
 from attrs import field, frozen
-from starlette.applications import Starlette
-from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.app import asgi_app
 from tests.http_service import (
     LAB_HOUSE,
     FakeTrainer,
@@ -28,7 +24,6 @@ from tests.http_service import (
 )
 
 ASYNC = {"Prefer": "respond-async"}
-CSV = {"Content-Type": "text/csv"}
 
 
 @frozen
@@ -37,16 +32,7 @@ class Held:
 
     client: TestClient
     application: Application
-    trainer: FakeTrainer
     may_end: Event = field(factory=Event)
-
-    def begin(self) -> str:
-        """The address of a training that has begun."""
-        answer = self.client.post("/train", headers=ASYNC)
-        assert answer.status_code == 202, answer.text
-        assert self.trainer.began.wait(10)
-        location: str = answer.headers["Location"]
-        return location
 
     def over(self, location: str) -> dict[str, Any]:
         """What is told of it at its end."""
@@ -60,10 +46,9 @@ class Held:
 @pytest.fixture
 def held() -> Iterator[Held]:
     may_end = Event()
-    trainer = FakeTrainer(may_end=may_end)
-    made = trainable(application(lab_version()), trainer)
+    made = trainable(application(lab_version()), FakeTrainer(may_end=may_end))
     with served(made) as client:
-        yield Held(client, made, trainer, may_end)
+        yield Held(client, made, may_end)
         may_end.set()
 
 
@@ -97,32 +82,8 @@ class TestNotWaiting:
             answer = client.post("/train", headers={"Prefer": prefer})
         assert answer.status_code == (202 if applied else 200)
 
-    def test_a_mounted_app_says_where_it_is(self) -> None:
-        prices = asgi_app(
-            application=trainable(application(lab_version(), token="t" * 16), FakeTrainer()), embedded=True
-        )
-
-        @asynccontextmanager
-        async def lifespan(_app: Starlette) -> Any:
-            async with prices.router.lifespan_context(prices):
-                yield
-
-        outer = Starlette(routes=[Mount("/house prices", prices)], lifespan=lifespan)
-        with TestClient(outer, headers={"Authorization": f"Bearer {'t' * 16}"}) as client:
-            location = client.post("/house%20prices/train", headers=ASYNC).headers["Location"]
-            assert location.startswith("/house%20prices/trainings/")
-            assert client.get(location).status_code == 200
-
 
 class TestASecondTraining:
-    @pytest.mark.parametrize("headers", [{}, ASYNC, CSV])
-    def test_is_told_where_the_first_one_is(self, held: Held, headers: Mapping[str, str]) -> None:
-        location = held.begin()
-        answer = held.client.post("/train", headers=headers)
-        problem = assert_problem(answer, 409, "training-in-progress")
-        assert problem["training"] == answer.headers["Location"] == location
-        assert answer.headers["Retry-After"].isdecimal()
-
     def test_is_told_of_none_where_it_is_not_known(self, held: Held) -> None:
         with held.application.models.training():
             answer = held.client.post("/train")
@@ -131,52 +92,6 @@ class TestASecondTraining:
 
 
 class TestFollowing:
-    def test_the_newest_are_listed_first(self, held: Held) -> None:
-        held.may_end.set()
-        ids = []
-        for _ in range(3):
-            assert held.client.post("/train").status_code == 200
-            ids.append(held.client.get("/trainings?limit=1").json()["trainings"][0]["id"])
-        listed = held.client.get("/trainings").json()["trainings"]
-        assert [each["id"] for each in listed] == ids[::-1]
-        assert listed[0] == held.client.get(f"/trainings/{ids[2]}").json()
-
     def test_parameters_that_are_none_are_refused(self, held: Held) -> None:
         problem = assert_problem(held.client.get("/trainings?limit=0&before=x"), 422, "invalid-query")
         assert broken(problem) == [("/limit", "type"), ("/before", "unknown")]
-
-    @pytest.mark.parametrize("method", ["GET", "DELETE"])
-    @pytest.mark.parametrize("id_", ["nonsense", str(UUID(int=0))])
-    def test_what_was_never_there_is_not_found(self, held: Held, method: str, id_: str) -> None:
-        assert_problem(held.client.request(method, f"/trainings/{id_}"), 404, "unknown-training")
-
-
-class TestCancelling:
-    def test_is_a_wish_that_is_granted_before_a_version_is_kept(self, held: Held) -> None:
-        location = held.begin()
-        asked = held.client.delete(location)
-        assert (asked.status_code, asked.json()["cancelling"], asked.json()["state"]) == (202, True, "running")
-        told = held.over(location)
-        assert (told["state"], told["model_version"], told["error"]) == (
-            "cancelled",
-            None,
-            "The training was cancelled.",
-        )
-        assert [each.name for each in held.application.models.versions()] == ["lab"]
-
-    def test_comes_too_late_for_what_has_ended(self, held: Held) -> None:
-        location = held.begin()
-        held.over(location)
-        assert_problem(held.client.delete(location), 409, "training-ended")
-
-    def test_whoever_waits_is_told(self) -> None:
-        trainer = FakeTrainer()
-        made = trainable(application(lab_version()), trainer)
-
-        class CancelledByThen(FakeTrainer):
-            def fit(self, *given: Any) -> Any:
-                made.trainings.cancel(made.training_log.recent(1)[0].id)
-                return super().fit(*given)
-
-        with served(trainable(made, CancelledByThen())) as client:
-            assert_problem(client.post("/train"), 409, "training-cancelled")

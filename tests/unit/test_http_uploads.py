@@ -20,7 +20,6 @@ from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.entrypoints.bootstrap import Application, sales_at
 from housepredict.entrypoints.http.app import asgi_app
 from tests.http_service import (
-    FakeSales,
     FakeTrainer,
     application,
     assert_problem,
@@ -31,7 +30,6 @@ from tests.http_service import (
 )
 from tests.training import FaultyModels
 
-ASYNC = {"Prefer": "respond-async"}
 CSV = {"Content-Type": "text/csv"}
 ROWS = "\n".join(f"{100 * row},{row % 4},{15_000 * row}" for row in range(1, 60))
 SALES = f"size,rooms,price\n{ROWS}\n".encode()
@@ -180,12 +178,6 @@ class TestSalesThatAreSent:
         assert sent[0]["status"] == 408
         assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
 
-    def test_in_a_coding_that_is_not_known_are_refused(self, tmp_path: Path) -> None:
-        with receiving(tmp_path) as client:
-            answer = client.post("/train", content=SALES, headers=CSV | {"Content-Encoding": "br"})
-        assert_problem(answer, 415, "unsupported-media-type")
-        assert "text/csv" in answer.headers["Accept"]
-
     def test_parquet_is_refused_where_it_cannot_be_read(self, tmp_path: Path) -> None:
         made = sending(tmp_path)
         made.reads_parquet = False
@@ -290,11 +282,6 @@ class TestOptions:
         assert made.json()["rejected_rows"] == version["rejected_rows"] == rejected
         assert made.json()["notes"] == version["notes"]
 
-    def test_are_for_sales_that_are_sent(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer(), FakeSales)) as client:
-            problem = assert_problem(client.post("/train?price=price"), 422, "invalid-query")
-        assert broken(problem) == [("/price", "unknown")]
-
 
 class TestSalesThatCameBack:
     def test_are_trained_on_where_that_is_asked_for(self) -> None:
@@ -319,8 +306,3 @@ class TestSalesThatCameBack:
             answer = client.post("/train?from_sales=true", content=SALES, headers=CSV)
         source = made.models.get(answer.json()["model_version"])[0].source
         assert (source.location, source.recorded) == (str(kept(tmp_path)[0]), 0)
-
-    def test_are_asked_for_with_true_or_false(self) -> None:
-        with served(trainable(application(lab_version()), FakeTrainer())) as client:
-            problem = assert_problem(client.post("/train?from_sales=yes"), 422, "invalid-query")
-        assert broken(problem) == [("/from_sales", "type")]

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from housepredict import __version__
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.v2.inferences import datatype_of
@@ -79,28 +78,6 @@ def error(answer: Response, status: int = 400) -> str:
     return said
 
 
-def test_the_server_and_its_model_say_what_they_are(client: TestClient) -> None:
-    assert client.get("/v2").json() == {
-        "name": "housepredict",
-        "version": __version__,
-        "extensions": ["binary_tensor_data"],
-    }
-    document = client.get("/v2/models/housepredict").json()
-    assert (document["name"], document["versions"], document["platform"]) == (
-        "housepredict",
-        ["lab"],
-        "housepredict_linear",
-    )
-    assert document["inputs"][:2] == [
-        {"name": "size", "datatype": "FP64", "shape": [-1], "parameters": {"kind": "number", "required": True}},
-        {"name": "bedrooms", "datatype": "INT64", "shape": [-1], "parameters": {"kind": "integer", "required": True}},
-    ]
-    assert [each["name"] for each in document["outputs"]] == [
-        "price", "low_80", "high_80", "low_90", "high_90", "id", "warnings",
-    ]  # fmt: skip
-    assert client.get("/v2/models/housepredict/versions/lab").json() == document
-
-
 def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) -> None:
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/housepredict/ready"):
         assert client.get(path).status_code == 200
@@ -126,12 +103,6 @@ def test_without_a_model_there_is_nothing_to_infer_with() -> None:
             assert "No model is promoted" in error(answer, 503)
 
 
-@pytest.mark.parametrize("path", ["/v2/models/pool", "/v2/models/housepredict/versions/other"])
-def test_another_model_or_version_is_not_found(client: TestClient, path: str) -> None:
-    for answer in (client.get(path), client.get(f"{path}/ready"), infer(client, *lab_inputs(), path=f"{path}/infer")):
-        assert "housepredict" in error(answer, 404)
-
-
 def test_an_inference_is_estimated_and_recorded_as_any_other_house() -> None:
     with served(application(sure_version(), load=SureModel)) as service:
         told = outputs(infer(service, *lab_inputs(2), id="mine"))
@@ -141,12 +112,6 @@ def test_an_inference_is_estimated_and_recorded_as_any_other_house() -> None:
     assert told["id"] == [each["id"] for each in reversed(remembered)]
     assert remembered[0]["predicted_price"] == LAB_PRICE
     assert {name: remembered[0][name] for name in LAB_HOUSE} == LAB_HOUSE
-
-
-def test_the_answer_names_the_model_and_the_version_and_repeats_the_id(client: TestClient) -> None:
-    answer = infer(client, *lab_inputs(), id="mine", path="/v2/models/housepredict/versions/lab/infer").json()
-    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("housepredict", "lab", "mine")
-    assert "id" not in infer(client, *lab_inputs()).json()
 
 
 def test_bounds_that_the_model_cannot_tell_are_null_or_nan(client: TestClient) -> None:

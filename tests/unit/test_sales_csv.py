@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.csv_table import table_of_csv
-from housepredict.entrypoints.sales_csv import sales_of_csv
+from housepredict.entrypoints.csv_table import sales_of_csv, table_of_csv
 from housepredict.testing.drawn_sales import prices
 
 ID = "01970000-0000-7000-8000-000000000001"
@@ -41,7 +40,7 @@ def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
     cell = f"Main{text}Street"
     written = f'"{cell}"' if text.strip("\r\n") == "" else cell
     content = end.join(["70,a", f"71,{written}", "72,c", ""]).encode()
-    assert table_of_csv(content) == (["70", "a"], [["71", cell], ["72", "c"]])
+    assert table_of_csv(content, InvalidSales) == (["70", "a"], [["71", cell], ["72", "c"]])
 
 
 def test_a_table_without_rows_has_no_sales() -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from housepredict.adapters.sales_files import RAGGED, SalesFile
 from housepredict.domain.errors import MissingExtra, UnusableSales
-from housepredict.domain.sales import Extent, SalesTable
+from housepredict.domain.sales import SalesTable
 from housepredict.domain.texts import tidy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -143,12 +143,10 @@ def test_columns_at_the_end_without_a_name_and_without_text_are_left_out(read: R
 
 
 @pytest.mark.parametrize("line", ["sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\ufeffsep=;\r", "sep=\t\n", "sep=^\n"])
-def test_a_first_line_of_excel_tells_the_delimiter(read: Read, tmp_path: Path, line: str) -> None:
+def test_a_first_line_of_excel_tells_the_delimiter(read: Read, line: str) -> None:
     delimiter = line.strip('\ufeff\r\n"')[4:]
     content = f"{line}price;a,b\n1,5;2,5\n".replace(";", delimiter).encode()
     assert dict(read(content).columns) == {"price": ["1,5"], "a,b": ["2,5"]}
-    if line.endswith("\n"):
-        assert extent_of(tmp_path, content) == Extent(1, 2)
     assert read(f'{line.rstrip()}\nprice\n"3"x\n'.encode()).notes == (
         "1 row (line 3) with quotes that don't pair up, read without them",
     )
@@ -219,46 +217,6 @@ def test_no_content_makes_anything_but_a_table_or_a_refusal(read: Read, content:
         assert len({len(column) for column in read(content).columns.values()}) == 1
 
 
-def extent_of(folder: Path, content: bytes) -> Extent | None:
-    path = folder / "sales"
-    path.write_bytes(content)
-    return SalesFile(path).extent()
-
-
-@given(
-    rows=st.integers(0, 300),
-    columns=st.integers(1, 5),
-    delimiter=st.sampled_from(",;\t|"),
-    compress=st.sampled_from([bytes, gzip.compress]),
-)
-def test_its_extent_is_told_without_reading_its_cells(
-    tmp_path_factory: pytest.TempPathFactory,
-    rows: int,
-    columns: int,
-    delimiter: str,
-    compress: Callable[[bytes], bytes],
-) -> None:
-    content = "".join(f"{delimiter.join('x' * columns)}\n" for _ in range(rows + 1)).encode()
-    assert extent_of(tmp_path_factory.getbasetemp(), compress(content)) == Extent(rows, columns)
-
-
-def test_a_parquet_file_says_its_extent(tmp_path: Path) -> None:
-    assert extent_of(tmp_path, parquet(price=[1, 2, 3], size=[4, 5, 6])) == Extent(3, 2)
-
-
-@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"PAR1" + tail + b"PAR1"))
-def test_what_cannot_be_read_has_no_extent_or_some(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    found = extent_of(tmp_path_factory.getbasetemp(), content)
-    assert found is None or found.columns > 0
-
-
-def test_a_file_that_is_not_there_or_is_damaged_has_no_extent(tmp_path: Path) -> None:
-    assert SalesFile(tmp_path / "missing.csv").extent() is None
-    assert SalesFile(tmp_path).extent() is None
-    assert extent_of(tmp_path, gzip.compress(b"price\n" + b"1\n" * 999)[:-10]) is None
-    assert extent_of(tmp_path, b"PAR1 and then something else, PAR1") is None
-
-
 def parquet(**columns: object) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
@@ -325,7 +283,6 @@ def test_a_pipe_is_refused_untouched_because_files_are_read_more_than_once(tmp_p
     writer = os.open(pipe, os.O_WRONLY)
     try:
         os.write(writer, b"price\n1\n")
-        assert SalesFile(pipe).extent() is None
         with pytest.raises(UnusableSales, match=r"sales\.csv is no regular file: save it to one first"):
             SalesFile(pipe).read()
         assert os.read(reader, 99) == b"price\n1\n"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from housepredict.adapters.serving.archive import MAX_ARRAYS, MAX_UNPACKED, arrays_in
+from housepredict.adapters.serving.checks import MAX_ARRAYS, MAX_UNPACKED, arrays_in
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import digests_of
@@ -37,7 +37,7 @@ def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data
     buffer = BytesIO()
     save = data.draw(st.sampled_from([np.savez, np.savez_compressed]))
     save(buffer, allow_pickle=False, **given_arrays)
-    found = arrays_in(buffer.getvalue())
+    found = arrays_in(buffer.getvalue(), given_arrays)
     assert list(found) == list(given_arrays)
     for name, array in given_arrays.items():
         np.testing.assert_array_equal(found[name], array, strict=True)
@@ -50,7 +50,7 @@ def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own()
     content = buffer.getvalue()
     tracemalloc.start()
     try:
-        found = arrays_in(content)["array"]
+        found = arrays_in(content, {"array"})["array"]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -62,7 +62,7 @@ def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own()
 
 def test_what_is_not_wanted_is_not_unpacked() -> None:
     content = archive(an_array(), b"no array", an_array())
-    assert list(arrays_in(content, lambda name: name != "1")) == ["0", "2"]
+    assert list(arrays_in(content, {"0", "2"})) == ["0", "2"]
 
 
 def an_array(*, shape: tuple[int, ...] = (4,), dtype: str = "<f8", content: bytes = bytes(32)) -> bytes:
@@ -80,11 +80,11 @@ def archive(*members: bytes, method: int = ZIP_DEFLATED, first: str = "0") -> by
     return buffer.getvalue()
 
 
-def of_zeros(size: int) -> bytes:
-    """An archive of one array of zeros, which takes so many bytes."""
+def of_zeros(size: int, claimed: int | None = None) -> bytes:
+    """An archive of one array of zeros, which takes so many bytes, or claims so many."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=1) as file, file.open(f"{READ}.npy", "w") as member:
-        member.write(an_array(shape=(size // 8,), content=b""))
+        member.write(an_array(shape=((claimed or size) // 8,), content=b""))
         for _ in range(size // MIB):
             member.write(bytes(MIB))
     return buffer.getvalue()
@@ -100,19 +100,19 @@ def of_one_member_many_times() -> bytes:
 
 
 def that_lies() -> bytes:
-    """It declares 64 KiB, and has 64 MiB."""
+    """It declares 64 KiB, as its header does, and has 64 MiB."""
     size = struct.pack("<L", 64 * MIB + 128)
-    return of_zeros(64 * MIB).replace(size, struct.pack("<L", 2**16))
+    return of_zeros(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "unpacked it would have 536871040 bytes"),
     "the same many times": (of_one_member_many_times, "unpacked it would have 629148160 bytes"),
     "more than is declared": (that_lies, "Bad CRC-32"),
-    "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "cannot reshape array of size 4"),
+    "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "holds another number of bytes"),
     "a shape of nothing": (
         lambda: archive(an_array(shape=(10**12, 0, 10**9)), first=READ),
-        "cannot reshape array of size 4",
+        "holds another number of bytes",
     ),
     "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "100 arrays at most"),
     "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "100 arrays at most"),
@@ -139,23 +139,23 @@ def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason:
 @pytest.mark.parametrize("dtype", ["|O", "|S8", "<U2", "|V8", "|b1", "<c16", "<M8[s]"])
 def test_what_is_no_number_is_refused(dtype: str) -> None:
     with pytest.raises(ValueError, match="must hold numbers"):
-        arrays_in(archive(an_array(dtype=dtype)))
+        arrays_in(archive(an_array(dtype=dtype)), "0")
 
 
 def test_what_is_no_array_is_refused() -> None:
     with pytest.raises(ValueError, match="magic"):
-        arrays_in(archive(b"text"))
+        arrays_in(archive(b"text"), "0")
     later_version = an_array().replace(b"\x93NUMPY\1", b"\x93NUMPY\2")
     with pytest.raises(ValueError, match="first version of numpy's format"):
-        arrays_in(archive(later_version))
+        arrays_in(archive(later_version), "0")
 
 
 @pytest.mark.parametrize("content", [bytes(31), bytes(33), bytes(40)])
 def test_an_array_that_is_too_short_or_too_long_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"buffer size|reshape"):
-        arrays_in(archive(an_array(content=content)))
+    with pytest.raises(ValueError, match="another number of bytes"):
+        arrays_in(archive(an_array(content=content)), "0")
 
 
 def test_a_changed_number_does_not_fit_the_checksum() -> None:
     with pytest.raises(BadZipFile, match="CRC"):
-        arrays_in(archive(an_array(content=b"0" * 32), method=ZIP_STORED).replace(b"0" * 32, b"1" * 32))
+        arrays_in(archive(an_array(content=b"0" * 32), method=ZIP_STORED).replace(b"0" * 32, b"1" * 32), "0")

@@ -20,8 +20,8 @@ from housepredict.domain.sales import SalesTable
 from housepredict.domain.texts import tidy
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.bootstrap import houses_at, sales_at
+from housepredict.entrypoints.csv_table import houses_of_csv
 from housepredict.entrypoints.frames import houses_of
-from housepredict.entrypoints.houses_csv import houses_of_csv
 
 SIZE, TOWN = "Größe", "Málaga"
 NFD_SIZE, NFD_TOWN = normalize("NFD", SIZE), normalize("NFD", TOWN)

@@ -19,7 +19,6 @@ def table() -> SalesTable:
 
 def test_they_are_made_up_and_the_same_each_time(table: SalesTable) -> None:
     assert SyntheticSales().location is None
-    assert SyntheticSales().extent() is None
     assert SyntheticSales().read() == table
     assert (len(table), table.rejected) == (1000, {})
     assert len(table.digest) == 64

@@ -10,7 +10,6 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,
@@ -26,7 +25,6 @@ from housepredict.domain.latest import LatestSales, latest_sales
 from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.snapshots import SNAPSHOT_FILE
-from housepredict.domain.trainings import TrainingState
 from housepredict.domain.usecases import SELF_TEST_ROWS
 from housepredict.testing.versions import a_version
 from tests.training import (
@@ -116,38 +114,25 @@ class TestTrain:
         assert made.version.algorithm is Algorithm.BOOSTING
 
     @pytest.mark.parametrize("recorded", [None, 7])
-    def test_training_again_asks_for_the_sales_that_came_back_if_they_were_among_them(
-        self, recorded: int | None
-    ) -> None:
+    def test_training_again_asks_for_the_same_sales_with_the_same_options(self, recorded: int | None) -> None:
         asked: list[object] = []
 
-        def sources(
-            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-        ) -> ListedSales:
-            assert encoding is None
-            asked.append((location, with_recorded))
-            return ListedSales(location, sales=evolve(table(), recorded=recorded))
-
-        train = training(sources=sources)
-        first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), OPTIONS, ignore)
-        again = train.again(first.version, ignore)
-        assert asked == [("/sales.csv", None if recorded is None else OPTIONS)]
-        assert again.version.source == first.version.source
-
-    @pytest.mark.parametrize("recorded", [None, 7])
-    def test_training_again_reads_the_file_in_the_encoding_that_was_named(self, recorded: int | None) -> None:
-        asked: list[object] = []
-
-        def sources(
-            location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-        ) -> ListedSales:
-            asked.append((location, with_recorded, encoding))
+        def sources(location: str | None, options: TrainingOptions, with_recorded: bool) -> ListedSales:
+            asked.append((location, options, with_recorded))
             return ListedSales(location, sales=evolve(table(), recorded=recorded))
 
         train, options = training(sources=sources), evolve(OPTIONS, encoding="gbk")
         first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), options, ignore)
-        train.again(first.version, ignore)
-        assert asked == [("/sales.csv", None if recorded is None else options, "gbk")]
+        again = train.again(first.version, ignore)
+        assert asked == [("/sales.csv", options, recorded is not None)]
+        assert (again.version.source, again.version.options) == (first.version.source, options)
+        assert again.version.name != first.version.name
+
+    def test_training_again_without_a_file_is_of_synthetic_sales(self) -> None:
+        train = training()
+        first = train(ListedSales(None), OPTIONS, ignore).version
+        again = train.again(first, ignore).version
+        assert (again.source, again.algorithm) == (first.source, Algorithm.LINEAR)
 
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()
@@ -335,22 +320,6 @@ class TestTrain:
         if "promote" not in getattr(models, "fails_at", ""):
             assert models.versions() == [version]
 
-    def test_what_takes_more_memory_than_there_is_is_refused_before_it_is_read(self) -> None:
-        trainer, log = ListedTrainer(), InMemoryTrainings()
-        needed = ROWS * len(table().columns) * 2**20
-        train = training(trainer=trainer, log=log, room=lambda: needed - 2**20)
-        message = "140 rows of 3 columns takes about 420 MiB, and the memory limit leaves 419 MiB: give it more"
-        with pytest.raises(UnusableSales, match=message):
-            train(ListedSales("/sales.csv"), OPTIONS, ignore)
-        assert trainer.seen == []
-        [record] = log.recent(1)
-        assert record.state is TrainingState.FAILED
-        assert training(room=lambda: needed)(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
-
-    def test_sales_that_cannot_be_read_say_so_however_little_memory_there_is(self) -> None:
-        with pytest.raises(UnusableSales, match="gone"):
-            training(room=lambda: 0)(ListedSales("/x", UnusableSales("gone")), OPTIONS, ignore)
-
     def test_there_is_one_training_at_a_time(self) -> None:
         trainer = ListedTrainer(waits_for=Event())
         train = training(trainer=trainer)
@@ -365,17 +334,3 @@ class TestTrain:
             trainer.waits_for.set()
             first.join(10)
         assert train(ListedSales("/sales.csv"), OPTIONS, ignore).version.name
-
-    def test_training_again_reads_the_same_sales_with_the_same_options(self) -> None:
-        asked: list[str | None] = []
-
-        def sources(location: str | None) -> ListedSales:
-            asked.append(location)
-            return ListedSales(location)
-
-        train = training(sources=sources)
-        first = train(ListedSales(None), evolve(OPTIONS, exclude=()), ignore).version
-        again = train.again(first, ignore).version
-        assert asked == [None]
-        assert (again.source, again.options, again.algorithm) == (first.source, first.options, Algorithm.LINEAR)
-        assert again.name != first.name

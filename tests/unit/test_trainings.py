@@ -45,10 +45,10 @@ class FaultyLog(InMemoryTrainings):
             raise ModelStoreUnavailable
         return super().recent(limit)
 
-    def _changed(self, *given: object) -> TrainingRecord:
+    def _known(self, training: UUID) -> TrainingRecord:
         if self.down:
             raise ModelStoreUnavailable
-        return super()._changed(*given)  # type: ignore[arg-type]
+        return super()._known(training)
 
 
 @define
@@ -156,7 +156,7 @@ class TestATraining:
         bench.log.begin(record)
         run = Run(record.id, bench.log, bench.clock, ignore)
         run.progress(1, 9)
-        bench.log.cancel(record.id)
+        bench.log.change(record.id, TrainingRecord.to_be_cancelled)
         run.progress(2, 9)
         assert bench.newest().done == 1
         bench.clock.time += timedelta(seconds=1)
@@ -235,7 +235,7 @@ class TestATrainingWhoseEndIsNotLogged:
     def test_has_failed_if_its_version_is_not_stored(self, bench: Bench) -> None:
         bench.train(location="/other.csv")
         record = bench.left_over()
-        bench.log.keep(record.id)
+        bench.log.change(record.id, TrainingRecord.to_be_kept)
         assert bench.trainings.get(record.id).outcome == Outcome.failure(PROCESS_ENDED)
 
 
@@ -296,7 +296,7 @@ class TestWhoeverReads:
 
         class EndsMeanwhile(InMemoryModels):
             def training(self):  # type: ignore[no-untyped-def]  # as the store has it
-                bench.log.end(record.id, NOON, SUCCESS)
+                bench.log.change(record.id, lambda record: record.ended(NOON, SUCCESS))
                 return super().training()
 
         bench.models = EndsMeanwhile()
@@ -325,14 +325,14 @@ class TestCancelling:
         with pytest.raises(TrainingEnded):
             bench.trainings.cancel(gone.id)
         with bench.models.training():
-            bench.log.keep(keeping.id)
+            bench.log.change(keeping.id, TrainingRecord.to_be_kept)
             with pytest.raises(TrainingEnded):
                 bench.trainings.cancel(keeping.id)
         assert not bench.trainings.is_cancelling(gone.id)
 
     def test_makes_of_a_process_that_is_gone_one_that_was_cancelled(self, bench: Bench) -> None:
         record = bench.left_over()
-        bench.log.cancel(record.id)
+        bench.log.change(record.id, TrainingRecord.to_be_cancelled)
         assert bench.trainings.over(record.id).state is TrainingState.CANCELLED
         assert bench.trainings.over(record.id, "again").ended_at == NOON
 

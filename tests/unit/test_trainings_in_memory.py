@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from threading import Barrier
 from typing import Any, ClassVar
 from uuid import UUID
@@ -15,8 +14,10 @@ from hypothesis import settings
 from housepredict.adapters.memory_trainings import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.trainings import TrainingRecord
 from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+
+Change = Callable[[TrainingRecord], TrainingRecord]
 
 
 class TestInMemoryTrainings(TrainingLogContract):
@@ -40,9 +41,19 @@ class LosesLocations(InMemoryTrainings):
         super().begin(evolve(record, location=None))
 
 
-class LosesReasons(InMemoryTrainings):
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        return super().end(training, at, evolve(outcome, reasons=()))
+class Altering(InMemoryTrainings):
+    """Keeps something other than what was made of a record."""
+
+    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+        raise NotImplementedError
+
+    def change(self, training: UUID, how: Change) -> TrainingRecord:
+        return super().change(training, lambda record: self.alter(record, how(record)))
+
+
+class LosesReasons(Altering):
+    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+        return evolve(after, outcome=after.outcome and evolve(after.outcome, reasons=()))
 
 
 class RaisesItsOwnError(InMemoryTrainings):
@@ -60,19 +71,20 @@ class KeepsTen(InMemoryTrainings):
         return super().recent(min(limit, 10))
 
 
-class ForgetsWishes(InMemoryTrainings):
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        return self._changed(training, lambda record: evolve(record.at(done, total), cancelling=False))
+class ForgetsWishes(Altering):
+    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+        return after if after.done == before.done else evolve(after, cancelling=False)
 
 
 class CancelsWhatIsKept(InMemoryTrainings):
-    def cancel(self, training: UUID) -> TrainingRecord:
-        return self._changed(training, lambda record: evolve(record, cancelling=True))
+    def change(self, training: UUID, how: Change) -> TrainingRecord:
+        wished = how == TrainingRecord.to_be_cancelled
+        return super().change(training, (lambda record: evolve(record, cancelling=True)) if wished else how)
 
 
 class EndsTwice(InMemoryTrainings):
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        return self._changed(training, lambda record: evolve(record, ended_at=at, outcome=outcome))
+    def change(self, training: UUID, how: Change) -> TrainingRecord:
+        return super().change(training, lambda record: how(evolve(record, outcome=None)))
 
 
 class LosesWhatOthersChange(InMemoryTrainings):
@@ -82,18 +94,14 @@ class LosesWhatOthersChange(InMemoryTrainings):
         super().__init__()
         self._read, self._wished, self._written = Barrier(4), Barrier(4), Barrier(4)
 
-    def cancel(self, training: UUID) -> TrainingRecord:
+    def change(self, training: UUID, how: Change) -> TrainingRecord:
+        record, wished = how(self._records[training]), how == TrainingRecord.to_be_cancelled
         self._read.wait()
-        record = super().cancel(training)
+        if wished:
+            self._records[training] = record
         self._wished.wait()
-        self._written.wait()
-        return record
-
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        record = self._records[training].at(done, total)
-        self._read.wait()
-        self._wished.wait()
-        self._records[training] = record
+        if not wished:
+            self._records[training] = record
         self._written.wait()
         return record
 

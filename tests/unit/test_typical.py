@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.distributions import Bins, distribution, groups_of, ranges_of
 from housepredict.domain.features import Value
-from housepredict.domain.snapshots import Snapshot
-from housepredict.domain.typical import typical_values
+from housepredict.domain.snapshots import Snapshot, typical_values
 
 
 def typical(bins: Bins, values: list[Value | None]) -> Value | None:

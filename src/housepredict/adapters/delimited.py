@@ -28,12 +28,6 @@ _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 csv.field_size_limit(sys.maxsize)
 
 
-def named_delimiter(first_line: str) -> str | None:
-    """Return the delimiter that a first line such as `sep=;` names; None for any other line."""
-    named = _NAMED.fullmatch(first_line)
-    return named[1] if named else None
-
-
 @define
 class Rows:
     """The rows of a text, those without any text left out: an iterator.
@@ -126,14 +120,9 @@ def rows_of(lines: Iterable[str]) -> Rows:
     """Return the rows of the lines of a text, with the delimiter that its first lines show or name."""
     lines = iter(lines)
     sample = list(islice(lines, _SAMPLE_LINES))
-    named = named_delimiter(sample[0]) if sample else None
-    delimiter = named or _delimiter([line.replace("\0", "") for line in sample])
+    named = _NAMED.fullmatch(sample[0]) if sample else None
+    delimiter = named[1] if named else _delimiter([line.replace("\0", "") for line in sample])
     return Rows(delimiter, chain(sample[bool(named) :], lines), line=1 + bool(named))
-
-
-def columns_in(line: str) -> int:
-    """Return about how many columns a header has."""
-    return max(line.count(delimiter) for delimiter in _DELIMITERS + _RARE_DELIMITERS) + 1
 
 
 def fitted(row: list[str], width: int) -> list[str]:

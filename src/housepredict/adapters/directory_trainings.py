@@ -15,7 +15,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +26,7 @@ from attrs import define, field
 from housepredict.adapters import file_lock
 from housepredict.adapters.documents import NewerDocument, structure, unstructure
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.trainings import TrainingRecord
 
 KEPT = 100
 _LOCK = ".lock"
@@ -54,21 +53,17 @@ class DirectoryTrainings:
                 for file in self._files()[KEPT:]:
                     file.unlink(missing_ok=True)
 
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        """Note its progress. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.at(done, total))
-
-    def keep(self, training: UUID) -> TrainingRecord:
-        """Note that its version is about to be kept. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_kept)
-
-    def cancel(self, training: UUID) -> TrainingRecord:
-        """Ask it to end. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_cancelled)
-
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        """Note its end. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.ended(at, outcome))
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace it by what `how` makes of it. Raises UnknownTraining."""
+        file = self._file(training)
+        with self._available():
+            self._read(file)  # there is no folder to lock in before there is a training
+            with file_lock.waited_for(self.path / _LOCK):
+                record, document = self._read(file)
+                changed = how(record)
+                if changed != record:
+                    self._write(changed, document)
+                return changed
 
     def get(self, training: UUID) -> TrainingRecord:
         """What is known of it. Raises UnknownTraining."""
@@ -85,17 +80,6 @@ class DirectoryTrainings:
                 except UnknownTraining as error:
                     _log.warning("%s", error)
         return found
-
-    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
-        file = self._file(id_)
-        with self._available():
-            self._read(file)  # there is no folder to lock in before there is a training
-            with file_lock.waited_for(self.path / _LOCK):
-                record, document = self._read(file)
-                changed = change(record)
-                if changed != record:
-                    self._write(changed, document)
-                return changed
 
     def _file(self, id_: UUID) -> Path:
         return self.path / f"{id_}.json"

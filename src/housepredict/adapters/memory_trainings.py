@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from threading import Lock
 from uuid import UUID
 
 from attrs import define, field
 
 from housepredict.domain.errors import UnknownTraining
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.trainings import TrainingRecord
 
 
 @define
@@ -25,34 +24,23 @@ class InMemoryTrainings:
         with self._lock:
             self._records[record.id] = record
 
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        """Note its progress. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.at(done, total))
-
-    def keep(self, training: UUID) -> TrainingRecord:
-        """Note that its version is about to be kept. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_kept)
-
-    def cancel(self, training: UUID) -> TrainingRecord:
-        """Ask it to end. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_cancelled)
-
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        """Note its end. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.ended(at, outcome))
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace it by what `how` makes of it. Raises UnknownTraining."""
+        with self._lock:
+            self._records[training] = how(self._known(training))
+            return self._records[training]
 
     def get(self, training: UUID) -> TrainingRecord:
         """What is known of it. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record)
+        with self._lock:
+            return self._known(training)
 
     def recent(self, limit: int) -> Sequence[TrainingRecord]:
         """The newest, newest first, at most `limit`."""
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.id, reverse=True)[:limit]
 
-    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
-        with self._lock:
-            if id_ not in self._records:
-                raise UnknownTraining(f"There is no training {id_}")
-            self._records[id_] = change(self._records[id_])
-            return self._records[id_]
+    def _known(self, training: UUID) -> TrainingRecord:
+        if training not in self._records:
+            raise UnknownTraining(f"There is no training {training}")
+        return self._records[training]

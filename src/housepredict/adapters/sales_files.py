@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from housepredict.adapters.tables import TableFile, quoted
 from housepredict.domain.errors import UnusableSales
-from housepredict.domain.sales import Cell, Extent, SalesTable
+from housepredict.domain.sales import Cell, SalesTable
 from housepredict.domain.texts import tidy
 
 RAGGED = "has another number of fields than the header"
@@ -48,10 +48,6 @@ class SalesFile:
     def location(self) -> str:
         """The absolute path."""
         return str(self.path.absolute())
-
-    def extent(self) -> Extent | None:
-        """See TableFile."""
-        return TableFile(self.path, UnusableSales).extent()
 
     def read(self) -> SalesTable:
         """Read all of it.

@@ -21,7 +21,8 @@ class SqliteFile:
 
     `_contents` says in a word what is kept in it; `_version` is the version of its tables, `_tables` makes those of a
     new file, and `_upgrades` makes of a file of a version one of the next. `_additions` are tables that releases before
-    them ignore: they get no version of their own, so such a release can be gone back to.
+    them ignore: they get no version of their own, so such a release can be gone back to. `_fault` is the error that is
+    raised for what SQLite raises.
     """
 
     _contents: ClassVar[str]
@@ -29,6 +30,7 @@ class SqliteFile:
     _tables: ClassVar[Sequence[str]]
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
     _additions: ClassVar[Sequence[str]] = ()
+    _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable
 
     _path: Path
     _connection: sqlite3.Connection = field(repr=False)
@@ -96,7 +98,7 @@ class SqliteFile:
             yield
         except (sqlite3.Error, OSError) as error:
             message = f"the {cls._contents} in {path} cannot be recorded or read: {error}"
-            raise RepositoryUnavailable(message) from error
+            raise cls._fault(message) from error
 
     @classmethod
     def _prepare(cls, connection: sqlite3.Connection) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 
 from attrs import define, field
 
-from housepredict.domain.models import ModelVersion
-from housepredict.domain.ports import Explainer, ExplainerLoader, ModelStore
+from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.ports import Explainer, ModelStore
 
 
 @define
@@ -15,13 +16,15 @@ class StoredExplainers:
     """Keeps the explainer that was asked for last. The demonstration's is in no store."""
 
     _models: ModelStore
-    _load: ExplainerLoader
+    _load: Callable[[ModelVersion, Artefact], Explainer]
     _demonstration: Explainer | None = None
     _kept: Explainer | None = field(default=None, init=False)
     _lock: Lock = field(factory=Lock, repr=False, init=False)
 
-    def of(self, version: ModelVersion) -> Explainer:
-        """The explainer of a version; see ExplainerSource."""
+    def __call__(self, version: ModelVersion) -> Explainer:
+        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
+        ModelStoreUnavailable.
+        """
         if self._demonstration and version.name == self._demonstration.version.name:
             return self._demonstration
         with self._lock:

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.sales import Extent, SalesTable
+from housepredict.domain.sales import SalesTable
 
 ROWS = 1000
 HELD_OUT_ROWS = 200
@@ -28,10 +28,6 @@ class SyntheticSales:
     def with_recorded(self) -> bool:
         """False: none of them came back."""
         return False
-
-    def extent(self) -> Extent | None:
-        """None: they are few."""
-        return None
 
     def read(self) -> SalesTable:
         """Draw all of it, the same at each call."""

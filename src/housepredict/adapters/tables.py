@@ -21,20 +21,17 @@ from housepredict.adapters.delimited import (
     BLANKS,
     RaggedRows,
     Rows,
-    columns_in,
     fitted,
     has_row_names,
-    named_delimiter,
     rows_of,
 )
 from housepredict.adapters.encodings import REPLACED, TextEncoding, detect, named
 from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.sales import Extent
 from housepredict.domain.texts import tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE = 50  # rows that show whether the header lacks a column
-_PIECE = 1024 * 1024  # bytes that are read to count lines
+_PIECE = 1024 * 1024  # bytes that are read at a time
 _SHOWN = 100  # characters of a header in a message
 _SHOWN_LINES = 3
 
@@ -135,27 +132,6 @@ class TableFile:
     def is_parquet(self) -> bool:
         """Whether it is Parquet, by how it begins."""
         return self._begins_with(_PARQUET)
-
-    def extent(self) -> Extent | None:
-        """The lines of a CSV file but for the header, and the fields of that; what a Parquet file says of itself.
-
-        None for what cannot be read.
-        """
-        try:
-            with self.translated():
-                if self.is_parquet():
-                    from pyarrow.parquet import read_metadata
-
-                    told = read_metadata(self.path)
-                    return Extent(told.num_rows, told.num_columns)
-                with self._opener()(self.path, "rb") as lines:
-                    header = lines.readline(_PIECE).decode("utf-8-sig", "replace")
-                    if delimiter := named_delimiter(header):
-                        header = lines.readline(_PIECE).decode("utf-8", "replace")
-                    columns = header.count(delimiter) + 1 if delimiter else columns_in(header)
-                    return Extent(sum(piece.count(b"\n") for piece in iter(lambda: lines.read(_PIECE), b"")), columns)
-        except (UnreadableFile, ImportError, ValueError):
-            return None
 
     def named_encoding(self) -> TextEncoding | None:
         """The encoding that was named, if any."""

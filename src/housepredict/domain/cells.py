@@ -95,21 +95,6 @@ def booleans(present: Mapping[Cell, int]) -> Readings:
     return _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
 
 
-def numbers(present: Mapping[Cell, int]) -> Readings:
-    """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
-    return _each(present, _numbers(present))
-
-
-def texts(present: Mapping[Cell, int]) -> Readings:
-    """Texts; codes that some program made decimals of, such as 98178.0, are whole numbers again."""
-    return _each(present, _texts(present))
-
-
-def dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
-    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
-    return _each(present, _dates(present, last_year))
-
-
 def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
     """Return the distinct two-digit years of a column of dates; none if the years have four digits."""
     counts = _counts(_date_text, present)
@@ -121,7 +106,7 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
 
 
 def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
-    """As `dates`, but no text is a date where formats that read equally many cells see different days in one."""
+    """As for dates, but no text is a date where formats that read equally many cells see different days in one."""
     counts = _counts(_date_text, present)
     formats = _day_formats(last_year)
     best = _fullest(formats, counts)
@@ -132,6 +117,7 @@ def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Wa
 
 
 def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
+    """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
@@ -168,6 +154,7 @@ def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
+    """Texts; codes that some program made decimals of, such as 98178.0, are whole numbers again."""
     return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
 
 
@@ -182,6 +169,7 @@ def _text(cell: Cell) -> str:
 
 
 def _dates(present: Mapping[Cell, int], last_year: int) -> Way:
+    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
     return partial(_read_date, form=_fullest(_day_formats(last_year), _counts(_date_text, present)))
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from attrs import field, frozen
 
-from housepredict.domain.cells import LAST_YEAR, Readings, booleans, dates, money, numbers, present_in, read_as, texts
+from housepredict.domain.cells import LAST_YEAR, Readings, booleans, money, present_in, read_as
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.sales import Cell
 
@@ -105,18 +105,18 @@ def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true and false"
     # by its name, before 20141013 is taken for a number
-    if _DATE_NAME.search(name) and mostly(days := dates(present, last_year)):
+    if _DATE_NAME.search(name) and mostly(days := read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    amounts = numbers(present)
+    amounts = read_as(Kind.NUMBER, present)
     if mostly(amounts):
         if any(isinstance(cell, str) and _CODE.fullmatch(cell) for cell in present):
-            return Kind.CATEGORY, texts(present), "numbers with leading zeros are codes"
+            return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
         if all(type(value) is int for value in amounts.values()) and (
             len(amounts) <= _COUNTABLE or _YEAR_NAME.search(name)
         ):
             return Kind.INTEGER, amounts, "whole numbers"
         # areas are often rounded to whole numbers, and yet 1982.5 would be one
         return Kind.NUMBER, amounts, "numbers"
-    if mostly(days := dates(present, last_year)):
+    if mostly(days := read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    return Kind.CATEGORY, texts(present), "text"
+    return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "text"

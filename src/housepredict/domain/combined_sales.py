@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from datetime import date
 
 from attrs import define, evolve, field
@@ -13,22 +13,19 @@ from attrs import define, evolve, field
 from housepredict.domain.cells import is_missing, read_as
 from housepredict.domain.days import latest_day
 from housepredict.domain.errors import UnusableSales
-from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.inference import house_key, usable_rows
 from housepredict.domain.models import TrainingOptions
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
-from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale, with_predictions
 from housepredict.domain.roles import assign_roles
 from housepredict.domain.sale_dates import MONTH_OF_SALE
-from housepredict.domain.sales import Cell, Extent, SalesTable, is_held_out, key_of
+from housepredict.domain.sales import Cell, SalesTable, is_held_out, key_of
 from housepredict.domain.texts import tidy
 
 UNKNOWN = "recorded for a prediction that nobody knows"
 AMBIGUOUS = "recorded, and like houses that are learned from and like others that are held out"
 REPEATED = "recorded, and among the sales already"
-
-_AT_ONCE = 1000
 
 
 @define
@@ -58,10 +55,6 @@ class CombinedSales:
         """True: they are what it is for."""
         return True
 
-    def extent(self) -> Extent | None:
-        """That of the file: what came back is little beside it."""
-        return self._file.extent() if self._file else None
-
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:
@@ -71,8 +64,10 @@ class CombinedSales:
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
             notes = ()
-        for sale, prediction in self._returned():
-            reason = UNKNOWN if prediction is None else table.add(sale, prediction.estimate.house)
+        # in an order that does not depend on where they are kept
+        sales = sorted(self._sales.current(), key=lambda each: (each.sold_on, each.prediction))
+        for each in with_predictions(sales, self._predictions.find):
+            reason = UNKNOWN if each.prediction is None else table.add(each.sale, each.prediction.estimate.house)
             if reason:
                 rejected[reason] += 1
         if not table.house_keys:
@@ -85,15 +80,6 @@ class CombinedSales:
             recorded=len(table.added),
             notes=notes,
         )
-
-    def _returned(self) -> Iterator[tuple[RecordedSale, Prediction | None]]:
-        """What came back, in an order that does not depend on where it is kept."""
-        sales = sorted(self._sales.current(), key=lambda each: (each.sold_on, each.prediction))
-        for start in range(0, len(sales), _AT_ONCE):
-            some = sales[start : start + _AT_ONCE]
-            known = {each.id: each for each in self._predictions.find([each.prediction for each in some])}
-            for sale in some:
-                yield sale, known.get(sale.prediction)
 
 
 _Like = tuple[Value | None, ...]

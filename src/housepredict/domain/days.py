@@ -1,8 +1,11 @@
-"""Which days a sale can have: none in the future, and none far from all other sales, which a typing error would be."""
+"""Which days a sale can have: none in the future, and none far from all other sales, which a typing error would be.
+
+And the century of two-digit years: those of a column lie on a circle of 100, and its longest gap divides them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -34,3 +37,25 @@ def plausible_days(days: Sequence[date]) -> tuple[date, date]:
         return next((near for near, next_ in pairwise(outward) if abs((next_ - near).days) > far), outward[-1])
 
     return last_before_gap(ordered[few::-1]), last_before_gap(ordered[-few - 1 :])
+
+
+def last_year_of(years: Collection[int], latest_first: int, near: int | None = None) -> int:
+    """Return the last of the 100 years that a column's two-digit years stand for.
+
+    They begin with the year after the longest gap, in the latest century in which that is no later than `latest_first`.
+    With `near`, they are instead those of the century in which the middle of the column's years is nearest to that.
+
+    Args:
+        years: the distinct two-digit years of the column, at least one.
+        latest_first: the latest year that the column can begin with.
+        near: a year that the column should be near to.
+    """
+    earliest = latest_first - 99
+    ordered = sorted(earliest + (year - earliest) % 100 for year in years)
+    before = [ordered[-1] - 100, *ordered[:-1]]
+    # of gaps of the same length, the first: the last year is `latest_first` then
+    previous, first = max(zip(before, ordered, strict=True), key=lambda gap: gap[1] - gap[0])
+    if near is not None:
+        middle = first + (previous - first) % 100 // 2
+        first += 100 * round((near - middle) / 100)
+    return first + 99

@@ -15,6 +15,9 @@ from housepredict.domain.features import House
 MAX_PRICE = 1e13
 """Estimates end below this price: up to there a float holds every cent exactly."""
 
+LEVELS = (80, 90)
+"""The levels of intervals, in percent."""
+
 MAX_LOG_FACTOR = 30.0
 """Intervals are not wider than a factor of e^30 either way: a model that is less sure than that knows nothing."""
 
@@ -59,7 +62,7 @@ class Calibration:
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
         """The intervals around an estimate."""
         found = []
-        for level, within in ((80, self.within_80), (90, self.within_90)):
+        for level, within in zip(LEVELS, (self.within_80, self.within_90), strict=True):
             if within is not None:
                 factor = math.exp(min(within * spread, MAX_LOG_FACTOR))
                 high = min(round(price * factor, 2), MAX_PRICE)

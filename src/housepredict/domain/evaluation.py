@@ -13,7 +13,7 @@ from attrs import frozen
 
 from housepredict.domain.accuracy import Accuracy, accuracy
 from housepredict.domain.bootstrap import bounds
-from housepredict.domain.estimates import Calibration, Interval, whole_cents
+from housepredict.domain.estimates import LEVELS, Calibration, Interval, whole_cents
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, Segment
 from housepredict.domain.ports import Valuation
@@ -96,8 +96,8 @@ def evaluate_later(rows: Sequence[Valued], since: date, trained_on: int) -> Late
 
 
 def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
-    """That of the intervals of 80 and 90 percent, as far as there are any."""
-    return tuple(found for level in (80, 90) if (found := coverage(rows, level)))
+    """That of the intervals of each level, as far as there are any."""
+    return tuple(found for level in LEVELS if (found := coverage(rows, level)))
 
 
 def _segment(name: str, rows: Sequence[Valued]) -> Segment:

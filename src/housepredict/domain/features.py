@@ -11,8 +11,8 @@ from attrs import define, field, frozen
 
 from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.kinds import Kind as Kind  # noqa: PLC0414  # features are where their kinds are looked for
 from housepredict.domain.texts import tidy
+from housepredict.domain.validation import Kind as Kind  # noqa: PLC0414  # features are where their kinds are looked for
 from housepredict.domain.validation import Rule, Violation, check_value, iso_day, plain_check, pointer_to, whole_number
 
 Value = str | int | float | bool

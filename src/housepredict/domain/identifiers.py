@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RANDOM_BITS = 74
 _LOW_BITS = 62
 _LOW = (1 << _LOW_BITS) - 1
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @define
@@ -47,6 +49,11 @@ class IdSequence:
     def _go_on_from(self, id_: UUID) -> None:
         number = (id_.int >> 64 & 0xFFF) << _LOW_BITS | id_.int & _LOW
         self._millisecond, self._counter = max((id_.int >> 80, number), (self._millisecond, self._counter))
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID in its usual form."""
+    return _UUID.fullmatch(text) is not None
 
 
 def first_id_at(time: datetime) -> UUID:

@@ -13,9 +13,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from housepredict.domain.binomial import SIGNIFICANCE, TOLERANCE, binomial_p_value
-from housepredict.domain.estimates import Calibration, Interval
-
-LEVELS = (80, 90)
+from housepredict.domain.estimates import LEVELS, Calibration, Interval
 
 
 class IntervalKind(StrEnum):

@@ -68,11 +68,11 @@ def choice(kind: type[E]) -> Callable[[object], E]:
     return read
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The closest of some names, as the end of a message; nothing if none is close."""
+def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
+    """The closest of some names, as `show` writes it, as the end of a message; nothing if none is close."""
     known = {each.lower(): each for each in names}
     close = get_close_matches(name.lower(), known, n=1)
-    return f" (did you mean {known[close[0]]}?)" if close else ""
+    return f" (did you mean {show(known[close[0]])}?)" if close else ""
 
 
 def column(value: object) -> str:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.estimates import Prediction
-
-LEVELS = (80, 90)
-"""Of the intervals, in percent."""
+from housepredict.domain.estimates import LEVELS, Prediction
 
 PRICE_COLUMNS = (
     "predicted_price",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
 from attrs import frozen
 
 from housepredict.domain.estimates import Prediction
+
+_AT_ONCE = 1000
 
 
 @frozen
@@ -39,3 +42,13 @@ class ReturnedSale:
     def ratio(self) -> float | None:
         """The sales ratio, estimate / price."""
         return None if self.prediction is None else self.prediction.price / self.sale.price
+
+
+def with_predictions(
+    sales: Sequence[RecordedSale], find: Callable[[Sequence[UUID]], Sequence[Prediction]]
+) -> Iterator[ReturnedSale]:
+    """Match sales with their predictions, which `find` (see PredictionRepository) reads some at a time."""
+    for start in range(0, len(sales), _AT_ONCE):
+        some = sales[start : start + _AT_ONCE]
+        known = {each.id: each for each in find([sale.prediction for sale in some])}
+        yield from (ReturnedSale(sale, known.get(sale.prediction)) for sale in some)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from difflib import get_close_matches
 from functools import partial
 
 from attrs import evolve, field, frozen
 
 from housepredict.domain.cells import is_missing, present_in, two_digit_years
-from housepredict.domain.centuries import last_year_of
 from housepredict.domain.columns import Column, read_column, read_prices, words_of
+from housepredict.domain.days import last_year_of
 from housepredict.domain.doubts import doubt, is_identifier, tells_price
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.leaks import find_leaks
 from housepredict.domain.models import TrainingOptions
+from housepredict.domain.options import did_you_mean
 from housepredict.domain.sale_dates import MONTH_OF_SALE, find_sale_date, find_sale_months
 from housepredict.domain.sales import Cell, SalesTable
 
@@ -128,7 +128,7 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
     asked = _named(options)
     unknown = [name for name in asked if name not in table.columns]
     if unknown:
-        lines = ", ".join(f"{name!r}{_hint(name, list(table.columns))}" for name in unknown)
+        lines = ", ".join(f"{name!r}{did_you_mean(name, table.columns, repr)}" for name in unknown)
         raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
     if table.schema and asked:
         raise UnusableSales("these sales bring a schema of their own: nothing can be said of their columns")
@@ -156,11 +156,6 @@ def _named(options: TrainingOptions) -> list[str]:
     single = [name for name in (options.price, options.sale_date, options.house_id) if name]
     several = [*options.features, *options.exclude, *options.kinds, *options.closed, *options.allow]
     return list(dict.fromkeys([*single, *several]))
-
-
-def _hint(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _find_price(names: Mapping[str, object]) -> str:

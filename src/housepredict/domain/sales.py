@@ -28,14 +28,6 @@ class Sale:
 
 
 @frozen
-class Extent:
-    """About how many rows and columns a table has."""
-
-    rows: int
-    columns: int
-
-
-@frozen
 class SalesTable:
     """A file of sales as it was read.
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from attrs import frozen
 
 from housepredict.domain.distributions import Bins, Distribution, Groups, Ranges, distribution, groups_of, ranges_of
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.features import Feature, FeatureSchema, House, Kind
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.formats import require_format
 from housepredict.domain.models import Artefact
 
@@ -92,3 +92,26 @@ def _read(document: Mapping[str, Any]) -> Distribution:
     if len(counts) != len(bins) or not all(type(each) is int and each >= 0 for each in counts) or not any(counts):
         raise ValueError(f"counts of {len(bins)} bins: {counts}")
     return Distribution(bins, counts)
+
+
+def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
+    """For each feature the middle or the commonest of its values: one that a house of the training had.
+
+    What most of those houses lacked is left out.
+    """
+    found = {name: _typical(spread) for name, spread in snapshot.features.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _typical(spread: Distribution) -> Value | None:
+    *present, missing = spread.counts
+    if missing > sum(present):
+        return None
+    bins = spread.bins
+    if isinstance(bins, Ranges):
+        half = sum(present) / 2
+        reached = (edge for edge, count in zip(bins.edges, accumulate(present), strict=False) if count >= half)
+        # what is behind the last edge has no bound that a house is known to have
+        return next(reached, bins.edges[-1] if bins.edges else None)
+    # the last of the groups is of all other values together
+    return max(zip(present[:-1], bins.values, strict=True), key=lambda each: each[0])[1] if bins.values else None

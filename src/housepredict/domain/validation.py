@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from attrs import frozen
 
-from housepredict.domain.kinds import Kind
-
 if TYPE_CHECKING:
     from housepredict.domain.features import Feature
 
@@ -24,6 +22,16 @@ MAX_TEXT = 200
 """The longest text, in characters."""
 
 _SHOWN = 60  # characters of a value in a message
+
+
+class Kind(StrEnum):
+    """What a feature's values are. (A boolean is neither a number nor a category: in JSON it is true or false.)"""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+    DATE = "date"
 
 
 class Rule(StrEnum):

@@ -18,7 +18,7 @@ from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import Evaluation, ModelVersion, TrainingOptions
 from housepredict.domain.options import choice, option, require_valid
-from housepredict.domain.ports import Progress
+from housepredict.domain.ports import Progress, no_progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.trainings import TrainingRecord
@@ -26,7 +26,6 @@ from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgott
 from housepredict.domain.validation import plain_values
 from housepredict.entrypoints.bootstrap import Application, houses_at, prices_at
 from housepredict.entrypoints.frames import DataFrame, FrameT, frame_of, houses_of
-from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 
 
@@ -123,7 +122,7 @@ class Prices:
         written, InvalidSettings for one whose name ends with none of .csv, .csv.gz and .parquet, or as `predict`.
         """
         with prices_at(Path(prices)) as table:
-            return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or _silent)
+            return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
 
     def _estimating(self, explain: bool) -> Predict:
         return self._application.explain if explain else self._application.predict
@@ -150,10 +149,8 @@ class Prices:
         require_valid({"promote": policy})
         options = options or TrainingOptions()
         location = None if sales is None else _path(sales)
-        if with_recorded:
-            location, options = what_to_add_to(self._application, location, options)
-        source = self._application.sales_source(location, options if with_recorded else None, options.encoding)
-        training = self._application.train(source, options, progress or _silent, policy)
+        source, options = self._application.sales_to_train_on(location, options, with_recorded=with_recorded)
+        training = self._application.train(source, options, progress or no_progress, policy)
         self._application.live_model.look()
         return training
 
@@ -279,7 +276,3 @@ def _path(sales: object) -> str:
             'to a file first, such as with frame.to_csv("sales.csv", index=False)'
         )
     return fspath(sales)
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Progress that nobody looks at."""

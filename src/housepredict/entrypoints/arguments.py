@@ -83,7 +83,6 @@ def _number(text: str, number: type[int | float]) -> int | float | None:
 
 
 _read_column = _option(column)
-_read_policy = _option(choice(PromotionPolicy))
 _read_encoding = _option(encoding)
 _read_seed = _option(lambda text: seed(_number(text, int)))
 _read_seconds = _option(lambda text: seconds(_number(text, float)))
@@ -113,22 +112,12 @@ def _json(**default: Any) -> argparse.ArgumentParser:
     return options
 
 
-def _add_models(added: Any, commands: Mapping[str, Command]) -> None:
-    """The commands below `models`. What is said before their name stays said: their own options have no default."""
+def _subcommand(added: Any, name: str, about: str, command: Command) -> argparse.ArgumentParser:
+    """A command below another. What is said before its name stays said: its own options have no default."""
     parents = [_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)]
-    for name, about in (
-        ("show", "Show a version: how it came about, and how good it is."),
-        ("promote", "Let a version serve. It is loaded and tested first."),
-        ("rollback", "Go back to the version that was promoted before; further with each time."),
-    ):
-        command = added.add_parser(name, help=about, description=about, parents=parents)
-        command.set_defaults(command=commands[f"models {name}"])
-        if name != "rollback":
-            command.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
-        if name == "show":
-            command.add_argument(
-                "--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text"
-            )
+    made: argparse.ArgumentParser = added.add_parser(name, help=about, description=about, parents=parents)
+    made.set_defaults(command=command)
+    return made
 
 
 def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
@@ -194,64 +183,39 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
     )  # fmt: skip
     train.add_argument("--encoding", type=_read_encoding, metavar="NAME", help=_ENCODING_HELP)
-    train.add_argument(
-        "--price", type=_read_column, metavar="COLUMN", help="the column of sale prices; found by its name if not given"
+
+    def column_option(name: str, about: str) -> None:
+        train.add_argument(name, type=_read_column, metavar="COLUMN", help=about)
+
+    def repeatable(name: str, about: str, read: Callable[[str], object] = _read_column, what: str = "COLUMN") -> None:
+        about = f"{about} (repeatable)"
+        train.add_argument(name, action="append", default=[], type=read, metavar=what, help=about)
+
+    column_option("--price", "the column of sale prices; found by its name if not given")
+    column_option("--sale-date", "the column that says when the house was sold")
+    column_option("--house-id", "the column that names the house, to tell resales apart")
+    repeatable("--feature", "use these columns alone")
+    repeatable("--exclude", "use no such column")
+    repeatable("--type", f"what a column is: {', '.join(Kind)}", _typed, "COLUMN=KIND")
+    repeatable("--closed", "refuse categories that the sales do not have, instead of warning of them")
+    repeatable("--allow", "use this column though it seems to give the price away")
+
+    def choosing(name: str, default: Algorithm | Effort | PromotionPolicy, about: str) -> None:
+        kind = type(default)
+        train.add_argument(name, type=_option(choice(kind)), choices=list(kind), default=default, help=about)
+
+    choosing(
+        "--algorithm",
+        Algorithm.AUTO,
+        "auto (what does best in cross-validation; a line for --synthetic), or one of the others",
     )
-    train.add_argument(
-        "--sale-date", type=_read_column, metavar="COLUMN", help="the column that says when the house was sold"
+    choosing("--effort", Effort.NORMAL, "how much to search (normal)")
+    choosing(
+        "--promote",
+        PromotionPolicy.IF_BETTER,
+        "whether the version is to serve: if-better compares it with the promoted one on the sales held out",
     )
-    train.add_argument(
-        "--house-id", type=_read_column, metavar="COLUMN", help="the column that names the house, to tell resales apart"
-    )
-    train.add_argument(
-        "--feature",
-        action="append",
-        type=_read_column,
-        default=[],
-        metavar="COLUMN",
-        help="use these columns alone (repeatable)",
-    )
-    train.add_argument(
-        "--exclude",
-        action="append",
-        type=_read_column,
-        default=[],
-        metavar="COLUMN",
-        help="use no such column (repeatable)",
-    )
-    train.add_argument(
-        "--type", action="append", default=[], type=_typed, metavar="COLUMN=KIND",
-        help=f"what a column is: {', '.join(Kind)} (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--closed", action="append", type=_read_column, default=[], metavar="COLUMN",
-        help="refuse categories that the sales do not have, instead of warning of them (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--allow", action="append", type=_read_column, default=[], metavar="COLUMN",
-        help="use this column though it seems to give the price away (repeatable)",
-    )  # fmt: skip
-    train.add_argument(
-        "--algorithm", type=_option(choice(Algorithm)), choices=list(Algorithm), default=Algorithm.AUTO,
-        help="auto (what does best in cross-validation; a line for --synthetic), or one of the others",
-    )  # fmt: skip
-    train.add_argument(
-        "--effort",
-        type=_option(choice(Effort)),
-        choices=list(Effort),
-        default=Effort.NORMAL,
-        help="how much to search (normal)",
-    )
-    train.add_argument(
-        "--promote", type=_read_policy, choices=list(PromotionPolicy), default=PromotionPolicy.IF_BETTER,
-        help="whether the version is to serve: if-better compares it with the promoted one on the sales held out",
-    )  # fmt: skip
-    train.add_argument(
-        "--seed",
-        type=_read_seed,
-        default=42,
-        help="for whatever is drawn by chance (42)",
-    )
+    train.add_argument("--seed", type=_read_seed, default=42, help="for whatever is drawn by chance (42)")
     train.add_argument(
         "--time-limit", type=_read_seconds, metavar="SECONDS",
         help="end the search after so long, with the best of what was compared; the result depends on the machine then",
@@ -268,29 +232,30 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     models = add("models", "List the model versions, oldest first, or choose which of them serves.", as_json)
-    _add_models(models.add_subparsers(metavar="COMMAND", title="commands"), commands)
+    below = models.add_subparsers(metavar="COMMAND", title="commands")
+    a_version: dict[str, Any] = {"metavar": "VERSION", "help": "its name, as `housepredict models` lists it"}
+    about = "Show a version: how it came about, and how good it is."
+    show = _subcommand(below, "show", about, commands["models show"])
+    show.add_argument("version", **a_version)
+    show.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text")
+    about = "Let a version serve. It is loaded and tested first."
+    _subcommand(below, "promote", about, commands["models promote"]).add_argument("version", **a_version)
+    about = "Go back to the version that was promoted before; further with each time."
+    _subcommand(below, "rollback", about, commands["models rollback"])
 
     trainings = add("trainings", "List what was trained, by whomever, newest first, or cancel it.", as_json)
     trainings.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
+    below = trainings.add_subparsers(metavar="COMMAND", title="commands")
     about = "Ask a training to end; it ends within seconds, or when the fit that it is at is done."
-    cancel = trainings.add_subparsers(metavar="COMMAND", title="commands").add_parser(
-        "cancel",
-        help=about,
-        description=about,
-        parents=[_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)],
-    )
-    cancel.set_defaults(command=commands["trainings cancel"])
+    cancel = _subcommand(below, "cancel", about, commands["trainings cancel"])
     cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
 
     predictions = add("predictions", "List what was estimated, newest first, or show one of them.", as_json)
     predictions.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
-    below = [_data_dir(default=argparse.SUPPRESS), _json(default=argparse.SUPPRESS)]
+    below = predictions.add_subparsers(metavar="COMMAND", title="commands")
     about = "Show one prediction: what was said, of which house, by which version."
-    show = predictions.add_subparsers(metavar="COMMAND", title="commands").add_parser(
-        "show", help=about, description=about, parents=below
-    )
-    show.set_defaults(command=commands["predictions show"])
+    show = _subcommand(below, "show", about, commands["predictions show"])
     show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
 
     add("drift", "Tell how far houses have moved from those that the model was trained on.", as_json)

@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING
 
 from attrs import define, field
 
-from housepredict.adapters.cgroup_room import CgroupRoom
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.interrupts import held_back
 from housepredict.adapters.live_model import Follower, LiveModel
@@ -124,7 +123,7 @@ class Application(Storage):
             self.clock,
             self.settings.max_batch,
             self._ids,
-            explainers=explainers,
+            explainer_of=explainers,
         )
 
     @cached_property
@@ -163,7 +162,6 @@ class Application(Storage):
             self.sales_source,
             self.clock,
             self.trainings,
-            CgroupRoom(),
             held_back,
         )
 
@@ -186,17 +184,32 @@ class Application(Storage):
 
         return reads_parquet()
 
-    def sales_source(
-        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-    ) -> SalesSource:
+    def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
         recorded sales without a path, whose columns are those of the version in service.
         """
-        if with_recorded is None:
-            return sales_at(location, encoding)
-        file = None if location is None else sales_at(location, encoding)
+        if not with_recorded:
+            return sales_at(location, options.encoding)
+        file = None if location is None else sales_at(location, options.encoding)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, with_recorded, self.clock)
+        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock)
+
+    def sales_to_train_on(
+        self, location: str | None, options: TrainingOptions, *, with_recorded: bool
+    ) -> tuple[SalesSource, TrainingOptions]:
+        """The sales at a location, with those recorded if asked for, and the options to train with.
+
+        What recorded sales are added to is, if no file is named, that of the promoted version, if it has one that is
+        here, with its options if none are given. Raises as `live_model` does.
+        """
+        name = self.models.pointer().name if with_recorded and location is None else None
+        if name:
+            promoted, _ = self.models.get(name)
+            file = promoted.source.location
+            if file is not None and Path(file).is_file():
+                location = file
+                options = promoted.options if options == TrainingOptions() else options
+        return self.sales_source(location, options, with_recorded), options
 
     @cached_property
     def promote(self) -> Promote:

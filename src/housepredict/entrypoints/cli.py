@@ -26,7 +26,6 @@ from housepredict.entrypoints import (
 from housepredict.entrypoints.arguments import EXIT_CODES, Command, pairs, parser
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.drift_report import drift_document, drift_text
-from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import read_settings
 from housepredict.entrypoints.terminal import progress_bar
 
@@ -119,15 +118,11 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
         encoding=options.encoding,
     )
-    location = options.sales
     if options.synthetic and options.from_sales:
         raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
-    if not (options.synthetic or options.from_sales or location):
+    if not (options.synthetic or options.from_sales or options.sales):
         raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
-    if options.from_sales:
-        location, training_options = what_to_add_to(application, location, training_options)
-    source = application.sales_source(
-        location, training_options if options.from_sales else None, training_options.encoding
+    source, training_options = application.sales_to_train_on( options.sales, training_options, with_recorded=options.from_sales
     )
     begun: list[UUID] = []
     try:
@@ -141,11 +136,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
             stored = outcome and outcome.version
             interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
         raise interrupt from None
-    if options.json:
-        report.print_json(report.training_document(training))
-    else:
-        print(report.training_text(training))
-    return 0
+    return report.answer(options, report.training_document(training), report.training_text(training))
 
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
@@ -157,51 +148,35 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     prediction = estimating.one(_house(schema, given))
     for caveat in prediction.estimate.caveats:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
-    if options.json:
-        report.print_json(report.prediction_document(prediction))
-    else:
-        print(f"{prediction.price:.2f}")
-        if isinstance(prediction, ExplainedPrediction):
-            print(report.explanation_text(prediction.explanation))
-    return 0
+    lines = [f"{prediction.price:.2f}"]
+    if isinstance(prediction, ExplainedPrediction):
+        lines.append(report.explanation_text(prediction.explanation))
+    return report.answer(options, report.prediction_document(prediction), "\n".join(lines))
 
 
 def _trainings(application: Application, options: argparse.Namespace) -> int:
     records = application.trainings.recent(options.limit)
-    if options.json:
-        report.print_json({"trainings": [training_report.training_record_document(each) for each in records]})
-    else:
-        print(training_report.trainings_text(records))
-    return 0
+    document = {"trainings": [training_report.training_record_document(each) for each in records]}
+    return report.answer(options, document, training_report.trainings_text(records))
 
 
 def _cancel_training(application: Application, options: argparse.Namespace) -> int:
     record = application.trainings.cancel(options.training)
-    if options.json:
-        report.print_json(training_report.training_record_document(record))
-    else:
-        print(f"Training {record.id} is told to end.")
-    return 0
+    document = training_report.training_record_document(record)
+    return report.answer(options, document, f"Training {record.id} is told to end.")
 
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     application.records.require_all()
-    if options.json:
-        report.print_json({"predictions": [report.prediction_document(each) for each in predictions]})
-    else:
-        print(report.predictions_text(predictions))
-    return 0
+    document = {"predictions": [report.prediction_document(each) for each in predictions]}
+    return report.answer(options, document, report.predictions_text(predictions))
 
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     application.records.require_all()
-    if options.json:
-        report.print_json(drift_document(drift))
-    else:
-        print(drift_text(drift))
-    return 0
+    return report.answer(options, drift_document(drift), drift_text(drift))
 
 
 class _Given(dict[str, object]):

@@ -13,7 +13,7 @@ from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints import models_report, version_report
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.pages.version import version_page
-from housepredict.entrypoints.report import print_json
+from housepredict.entrypoints.report import answer, print_json
 
 
 def list_models(application: Application, options: argparse.Namespace) -> int:
@@ -65,8 +65,5 @@ def roll_back(application: Application, options: argparse.Namespace) -> int:
 
 
 def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
-    if options.json:
-        print_json(version_report.model_document(version, version.name))
-    else:
-        print(f"Promoted {version.name} ({version.algorithm}).")
-    return 0
+    document = version_report.model_document(version, version.name)
+    return answer(options, document, f"Promoted {version.name} ({version.algorithm}).")

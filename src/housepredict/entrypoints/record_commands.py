@@ -23,11 +23,7 @@ from housepredict.entrypoints.sales_commands import day
 def show(application: Application, options: argparse.Namespace) -> int:
     """Show one prediction."""
     prediction = application.records.one(options.prediction)
-    if options.json:
-        report.print_json(report.prediction_document(prediction))
-    else:
-        print(report.prediction_text(prediction))
-    return 0
+    return report.answer(options, report.prediction_document(prediction), report.prediction_text(prediction))
 
 
 def export(application: Application, options: argparse.Namespace) -> int:
@@ -48,8 +44,7 @@ def erase(application: Application, options: argparse.Namespace) -> int:
     forgotten = application.records.erase(options.predictions)
     unknown = len({*options.predictions}) - forgotten.predictions
     later = f" {unknown:,} not known here, and never to be recorded from now on." if unknown else ""
-    _tell(options, forgotten, f"Erased {_counted(forgotten)}.{later}")
-    return 0
+    return report.answer(options, asdict(forgotten), f"Erased {_counted(forgotten)}.{later}")
 
 
 def prune(application: Application, options: argparse.Namespace) -> int:
@@ -58,8 +53,7 @@ def prune(application: Application, options: argparse.Namespace) -> int:
     if keep is None:
         raise InvalidSettings(["prune needs --keep, such as --keep 400d, or HOUSEPREDICT_KEEP"])
     forgotten = application.records.prune(timedelta(days=keep))
-    _tell(options, forgotten, f"Forgot {_counted(forgotten)}, older than {keep:,} days.")
-    return 0
+    return report.answer(options, asdict(forgotten), f"Forgot {_counted(forgotten)}, older than {keep:,} days.")
 
 
 def add_record_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
@@ -90,10 +84,3 @@ def _midnight(given: date) -> datetime:
 
 def _counted(forgotten: Forgotten) -> str:
     return f"{forgotten.predictions:,} predictions and {forgotten.sales:,} sales"
-
-
-def _tell(options: argparse.Namespace, forgotten: Forgotten, text: str) -> None:
-    if options.json:
-        report.print_json(asdict(forgotten))
-    else:
-        print(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -145,6 +146,15 @@ def predictions_text(predictions: Sequence[Prediction]) -> str:
 def _features(values: Mapping[str, object]) -> str:
     text = " ".join(f"{name}={value}" for name, value in values.items())
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def answer(options: argparse.Namespace, document: object, text: str) -> int:
+    """Print a document with `--json`, else text. Returns the exit code of a command that is done."""
+    if options.json:
+        print_json(document)
+    else:
+        sys.stdout.write(f"{text}\n")
+    return 0
 
 
 def print_json(document: object) -> None:

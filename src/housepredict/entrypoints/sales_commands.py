@@ -11,16 +11,15 @@ from typing import Any
 from housepredict.domain.errors import UnusableSales
 from housepredict.entrypoints import sales_report
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.report import print_json
-from housepredict.entrypoints.sales_csv import number_or_text, sales_of_csv
+from housepredict.entrypoints.csv_table import number_or_text, sales_of_csv
+from housepredict.entrypoints.report import answer
 
 
 def record_sale(application: Application, options: argparse.Namespace) -> int:
     """Record one sale."""
     given = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
     returned = application.record_sales.one(given)
-    _print(options, sales_report.sale_document(returned), sales_report.sale_text(returned))
-    return 0
+    return answer(options, sales_report.sale_document(returned), sales_report.sale_text(returned))
 
 
 def record_file(application: Application, options: argparse.Namespace) -> int:
@@ -31,16 +30,14 @@ def record_file(application: Application, options: argparse.Namespace) -> int:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
     returned = application.record_sales.any_number(sales_of_csv(content), key)
-    _print(options, sales_report.sales_document(returned), sales_report.sales_text(returned))
-    return 0
+    return answer(options, sales_report.sales_document(returned), sales_report.sales_text(returned))
 
 
 def review_accuracy(application: Application, options: argparse.Namespace) -> int:
     """Measure estimates by the sales that came back."""
     review = application.review_accuracy(options.since, options.until)
     document = sales_report.accuracy_document(review, options.since, options.until)
-    _print(options, document, sales_report.accuracy_text(review))
-    return 0
+    return answer(options, document, sales_report.accuracy_text(review))
 
 
 def add_sales_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
@@ -66,10 +63,3 @@ def day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date of the form YYYY-MM-DD") from None
-
-
-def _print(options: argparse.Namespace, document: object, text: str) -> None:
-    if options.json:
-        print_json(document)
-    else:
-        print(text)

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import asdict
 
+from housepredict.domain.estimates import LEVELS
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.entrypoints.measures import MEASURES, OUT_OF_RANGE
@@ -86,7 +87,13 @@ def accuracy_text(review: AccuracyReview) -> str:
     returned, lines = review.returned, []
     if review.whole:
         measures = [each for name in _IN_THE_TABLE for each in MEASURES if each.field == name]
-        header = ("version", "sales", *(each.title for each in measures), "in 80 %", "in 90 %", OUT_OF_RANGE)
+        header = (
+            "version",
+            "sales",
+            *(each.title for each in measures),
+            *(f"in {level} %" for level in LEVELS),
+            OUT_OF_RANGE,
+        )
         measured = [*review.by_version.items(), ("all", review.whole)]
         rows = [(name, str(each.accuracy.n), *_cells(each)) for name, each in measured]
         lines.append(table(header, rows, whole=("version",)))
@@ -112,6 +119,6 @@ def _cells(measured: Measured) -> Sequence[str]:
     shares = {each.level: each.share for each in measured.coverage}
     return (
         *("-" if value is None else f"{value:,.{each.digits}f}{each.unit}" for value, each in values),
-        *(f"{shares[level]:.1f} %" if level in shares else "-" for level in (80, 90)),
+        *(f"{shares[level]:.1f} %" if level in shares else "-" for level in LEVELS),
         ", ".join(measured.out_of_range),
     )

@@ -20,11 +20,8 @@ _PATIENCE = 4.0  # seconds
 def show_config(_application: Application, options: argparse.Namespace) -> int:
     """The settings in effect, and where each is from."""
     settings, origins = settings_and_origins(data_dir=options.data_dir)
-    if options.json:
-        report.print_json({"settings": settings_document(settings, origins)})
-    else:
-        print(settings_text(settings, origins))
-    return 0
+    document = {"settings": settings_document(settings, origins)}
+    return report.answer(options, document, settings_text(settings, origins))
 
 
 def health(application: Application, _options: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from attrs import field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
+from housepredict.domain.options import did_you_mean
 from housepredict.entrypoints.borrowed_variables import LAB, OTEL, is_from_kubernetes, lab_database, traces_are_wanted
 from housepredict.entrypoints.setting_values import (
     IN_MEMORY,
@@ -185,7 +185,9 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
             if setting in REMOVED:
                 continue
             if setting not in _READERS:
-                problems.append(f"{name} is no setting{_hint(name)}")
+                # without the prefix, which makes everything alike
+                hint = did_you_mean(setting, _READERS, lambda close: PREFIX + close.upper())
+                problems.append(f"{name} is no setting{hint}")
                 continue
             try:
                 values[setting] = _READERS[setting](text)
@@ -198,12 +200,6 @@ def _read_variables(present: Mapping[str, str], problems: list[str]) -> dict[str
 def variables() -> list[str]:
     """Every variable that is read, for the documentation and its test."""
     return [PREFIX + name.upper() for name in _READERS] + [*LAB, *OTEL]
-
-
-def _hint(name: str) -> str:
-    # without the prefix, which makes everything alike
-    close = get_close_matches(name.removeprefix(PREFIX).lower(), _READERS, n=1)
-    return f" (did you mean {PREFIX}{close[0].upper()}?)" if close else ""
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from housepredict.domain.trainings import TrainingState
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.logs import of_request
 from housepredict.entrypoints.training_process import MODULE, TrainingRequest, run, to_json
+from housepredict.entrypoints.workers import is_readable
 
 _log = logging.getLogger(__name__)
 
@@ -99,10 +99,8 @@ class TrainingProcesses:
         Raises:
             HousepredictError: if the process reports an error, ends or stays silent, or if the jobs are closed.
         """
-        readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
-        readiness.register(output, select.POLLIN)
         deadline = time.monotonic() + _LONGEST_START
-        while not readiness.poll(1000 * _LOOK_EVERY):
+        while not is_readable(output.fileno(), _LOOK_EVERY):
             if self._closed.is_set():
                 raise errors.TrainingBroken(_STOPPED)
             if time.monotonic() >= deadline:

@@ -19,11 +19,11 @@ from cattrs.preconf.json import make_converter
 
 from housepredict.domain.errors import HousepredictError, TrainingInProgress
 from housepredict.domain.models import TrainingOptions
+from housepredict.domain.ports import no_progress
 from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import Begun
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.logs import of_request, set_up_logging
-from housepredict.entrypoints.retraining import what_to_add_to
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.tracing import configured, traced
 
@@ -74,13 +74,12 @@ def run(application: Application, request: TrainingRequest, begun: Begun) -> Non
     Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.
     """
     if request.again is not None:
-        application.train.again(application.version(request.again), _silent, begun=begun)
+        application.train.again(application.version(request.again), no_progress, begun=begun)
         return
-    location, options = request.location, request.options
-    if request.with_recorded:
-        location, options = what_to_add_to(application, location, options)
-    source = application.sales_source(location, options if request.with_recorded else None, options.encoding)
-    application.train(source, options, _silent, request.policy, if_incomparable=False, begun=begun)
+    source, options = application.sales_to_train_on(
+        request.location, request.options, with_recorded=request.with_recorded
+    )
+    application.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
 
 
 def main() -> int:
@@ -100,7 +99,9 @@ def main() -> int:
     except TrainingInProgress as error:
         say({"error": "TrainingInProgress", "training": error.training and str(error.training)})
     except HousepredictError as error:
-        say({"error": type(error).__name__, "message": str(error)[:_LONGEST_MESSAGE]})
+        # an adapter's own kind of error is not known to the service
+        kind = next(each for each in type(error).__mro__ if each.__module__ == HousepredictError.__module__)
+        say({"error": kind.__name__, "message": str(error)[:_LONGEST_MESSAGE]})
     else:
         return 0
     return 1
@@ -130,10 +131,6 @@ def _make_room() -> None:
     os.environ.pop("OMP_NUM_THREADS", None)
     for library in ("OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Progress that is logged, and shown to nobody."""
 
 
 if __name__ == "__main__":

@@ -92,8 +92,9 @@ class Supervisor:
                 signal.signal(each, signal.SIG_DFL)
             # SIGINT stays blocked: a terminal sends it to all, and the supervisor says what it means
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            abandoned, _, _ = select.select([self._lifeline], [], [], pause)
-            raise SystemExit(0 if abandoned else self._work(Ties(self._lifeline, seat, greetings)))
+            raise SystemExit(
+                0 if is_readable(self._lifeline, pause) else self._work(Ties(self._lifeline, seat, greetings))
+            )
         if worker:
             self._began[worker], self._seats[worker] = time.monotonic(), seat
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -135,6 +136,13 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         _log.error("worker %d ended with %d; another one starts in %.1f s", worker, code, pause)
         os.close(self._start(pause))
+
+
+def is_readable(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or the end, within so many seconds."""
+    readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
+    readiness.register(descriptor, select.POLLIN)
+    return bool(readiness.poll(1000 * seconds))
 
 
 def pause_after(deaths: int) -> float:

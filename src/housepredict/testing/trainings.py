@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import pytest
@@ -53,6 +52,12 @@ _records = _drawing.builds(
     outcome=st.none() | _outcomes,
 )
 
+_changes = st.one_of(
+    st.sampled_from([TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept]),
+    st.builds(lambda done, total: lambda record: record.at(done, total), _counts, _counts),
+    st.builds(lambda at, outcome: lambda record: record.ended(at, outcome), _times, _outcomes),
+)
+
 
 def a_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
@@ -87,8 +92,8 @@ class TrainingLogContract:
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
             expected = record.at(done, total).ended(ended, outcome)
-            log.note(record.id, done, total)
-            assert log.end(record.id, ended, outcome) == expected
+            log.change(record.id, lambda record: record.at(done, total))
+            assert log.change(record.id, lambda record: record.ended(ended, outcome)) == expected
             assert self.reopen(log).get(record.id) == expected
             assert list(self.reopen(log).recent(1)) == [expected]
 
@@ -98,15 +103,10 @@ class TrainingLogContract:
         log = new_log()
         for _ in range(2):
             unknown = a_training().id
-            for ask in (
-                partial(log.get, unknown),
-                partial(log.note, unknown, 1, 2),
-                partial(log.keep, unknown),
-                partial(log.cancel, unknown),
-                partial(log.end, unknown, NOON, FAILURE),
-            ):
-                with pytest.raises(UnknownTraining):
-                    ask()
+            with pytest.raises(UnknownTraining):
+                log.get(unknown)
+            with pytest.raises(UnknownTraining):
+                log.change(unknown, TrainingRecord.to_be_cancelled)
             log.begin(a_training())
 
     def test_the_newest_hundred_at_least_are_listed_newest_first(self, new_log: NewLog) -> None:
@@ -121,30 +121,26 @@ class TrainingLogContract:
     def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, new_log: NewLog) -> None:
         log, record = new_log(), a_training()
         log.begin(record)
-        assert not log.note(record.id, 1, 9).cancelling
-        assert self.reopen(log).cancel(record.id).cancelling
-        assert log.note(record.id, 2, 9) == evolve(record, done=2, total=9, cancelling=True)
-        assert not log.keep(record.id).keeping
+        assert not log.change(record.id, lambda record: record.at(1, 9)).cancelling
+        assert self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled).cancelling
+        noted = log.change(record.id, lambda record: record.at(2, 9))
+        assert noted == evolve(record, done=2, total=9, cancelling=True)
+        assert not log.change(record.id, TrainingRecord.to_be_kept).keeping
 
     def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, new_log: NewLog) -> None:
         log, record = new_log(), a_training()
         log.begin(record)
-        assert log.keep(record.id).keeping
-        assert self.reopen(log).cancel(record.id) == evolve(record, keeping=True)
+        assert log.change(record.id, TrainingRecord.to_be_kept).keeping
+        cancelled = self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled)
+        assert cancelled == evolve(record, keeping=True)
 
     def test_what_has_ended_stays_as_it_is(self, new_log: NewLog) -> None:
         log, record = new_log(), a_training()
         log.begin(record)
-        ended = log.end(record.id, _LATER, SUCCESS)
+        ended = log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
         assert ended == evolve(record, ended_at=_LATER, outcome=SUCCESS)
-        for said in (
-            log.end(record.id, NOON, FAILURE),
-            log.cancel(record.id),
-            log.keep(record.id),
-            log.note(record.id, 1, 1),
-            self.reopen(log).get(record.id),
-        ):
-            assert said == ended
+        assert log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
+        assert self.reopen(log).get(record.id) == ended
 
     def test_no_change_is_lost_where_several_are_made_at_once(self, new_log: NewLog) -> None:
         log, records = new_log(), [a_training() for _ in range(4)]
@@ -154,9 +150,9 @@ class TrainingLogContract:
         def change(number: int) -> None:
             record = records[number // 8]
             if number % 8 == 3:
-                log.cancel(record.id)
+                log.change(record.id, TrainingRecord.to_be_cancelled)
             else:
-                log.note(record.id, number, 100)
+                log.change(record.id, lambda record: record.at(number, 100))
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(change, range(32)))
@@ -168,8 +164,8 @@ class TrainingLogContract:
             log.begin(record)
         with ThreadPoolExecutor(4) as pool:
             for number, record in enumerate(records):
-                wishes = (log.cancel, log.keep) if number % 2 else (log.keep, log.cancel)
-                said = [pool.submit(wish, record.id) for wish in wishes * 2]
+                wishes = [TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept][:: 1 if number % 2 else -1]
+                said = [pool.submit(log.change, record.id, wish) for wish in wishes * 2]
                 found = {(each.result().cancelling, each.result().keeping) for each in said}
                 assert found in ({(True, False)}, {(False, True)})
 
@@ -191,9 +187,6 @@ class TrainingLogMachine(RuleBasedStateMachine):
         self._reopen = reopen
         self.kept: dict[UUID, TrainingRecord] = {}
 
-    def _some(self, place: int) -> UUID | None:
-        return sorted(self.kept)[place % len(self.kept)] if self.kept else None
-
     @precondition(lambda self: len(self.kept) < 3)
     @rule(location=st.none() | _texts)
     def begin(self, location: str | None) -> None:
@@ -201,29 +194,12 @@ class TrainingLogMachine(RuleBasedStateMachine):
         self.log.begin(record)
         self.kept[record.id] = record
 
-    @rule(place=places, done=_counts, total=_counts)
-    def note(self, place: int, done: int, total: int) -> None:
-        if id_ := self._some(place):
-            self.kept[id_] = self.kept[id_].at(done, total)
-            assert self.log.note(id_, done, total) == self.kept[id_]
-
-    @rule(place=places)
-    def cancel(self, place: int) -> None:
-        if id_ := self._some(place):
-            self.kept[id_] = self.kept[id_].to_be_cancelled()
-            assert self.log.cancel(id_) == self.kept[id_]
-
-    @rule(place=places)
-    def keep(self, place: int) -> None:
-        if id_ := self._some(place):
-            self.kept[id_] = self.kept[id_].to_be_kept()
-            assert self.log.keep(id_) == self.kept[id_]
-
-    @rule(place=places, at=_times, outcome=_outcomes)
-    def end(self, place: int, at: datetime, outcome: Outcome) -> None:
-        if id_ := self._some(place):
-            self.kept[id_] = self.kept[id_].ended(at, outcome)
-            assert self.log.end(id_, at, outcome) == self.kept[id_]
+    @rule(place=places, how=_changes)
+    def change(self, place: int, how: Callable[[TrainingRecord], TrainingRecord]) -> None:
+        if self.kept:
+            id_ = sorted(self.kept)[place % len(self.kept)]
+            self.kept[id_] = how(self.kept[id_])
+            assert self.log.change(id_, how) == self.kept[id_]
 
     @rule()
     def reopen(self) -> None:

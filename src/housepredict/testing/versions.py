@@ -8,6 +8,7 @@ from typing import Any, Self
 from hypothesis import strategies as st
 
 from housepredict.domain.accuracy import Accuracy
+from housepredict.domain.estimates import LEVELS
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.models import (
     Algorithm,
@@ -40,7 +41,7 @@ _rules = Drawing(_PLAIN)
 _drawing = Drawing(
     {
         **_PLAIN,
-        Coverage: _rules.builds(Coverage, level=st.sampled_from((80, 90))),
+        Coverage: _rules.builds(Coverage, level=st.sampled_from(LEVELS)),
         Performance: _rules.builds(Performance, error=st.floats(0, 50)),
         TrainingOptions: Drawing({**_PLAIN, str: _TEXTS.map(tidy).filter(bool)}).builds(
             TrainingOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -38,21 +38,14 @@ class PostgresTrainings:
         with self._server.asked() as connection:
             connection.execute(_INSERT, _row(record))
 
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        """Note its progress. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.at(done, total))
-
-    def keep(self, training: UUID) -> TrainingRecord:
-        """Note that its version is about to be kept. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_kept)
-
-    def cancel(self, training: UUID) -> TrainingRecord:
-        """Ask it to end. Raises UnknownTraining."""
-        return self._changed(training, TrainingRecord.to_be_cancelled)
-
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        """Note its end. Raises UnknownTraining."""
-        return self._changed(training, lambda record: record.ended(at, outcome))
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace it by what `how` makes of it. Raises UnknownTraining."""
+        with self._server.asked() as connection, connection.transaction():
+            record = self._read(connection, training, "FOR UPDATE")
+            changed = how(record)
+            if changed != record:
+                connection.execute(_UPDATE, (*_row(changed), training))
+            return changed
 
     def get(self, training: UUID) -> TrainingRecord:
         """What is known of it. Raises UnknownTraining."""
@@ -70,14 +63,6 @@ class PostgresTrainings:
             except UnknownTraining as error:
                 _log.warning("%s", error)
         return records
-
-    def _changed(self, id_: UUID, change: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
-        with self._server.asked() as connection, connection.transaction():
-            record = self._read(connection, id_, "FOR UPDATE")
-            changed = change(record)
-            if changed != record:
-                connection.execute(_UPDATE, (*_row(changed), id_))
-            return changed
 
     def _read(self, connection: ImpatientConnection, id_: UUID, lock: str = "") -> TrainingRecord:
         row = connection.execute(f"{_SELECT} WHERE id = %s {lock}", (id_,)).fetchone()

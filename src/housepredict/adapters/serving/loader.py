@@ -14,8 +14,8 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from housepredict.adapters.serving.archive import arrays_in
 from housepredict.adapters.serving.attribution import Attribution
+from housepredict.adapters.serving.checks import arrays_in
 from housepredict.adapters.serving.columns import Columns
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear
@@ -106,11 +106,11 @@ def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingFor
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see archive)."""
+    """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see arrays_in)."""
     with _refusing(SERVING_FILE, f"{algorithm} model"):
         kind = _form_of(algorithm)
         wanted = {"format", *_names(kind)}
-        return _assembled(kind, _in_this_format(SERVING_FILE, arrays_in(content, wanted.__contains__)))
+        return _assembled(kind, _in_this_format(SERVING_FILE, arrays_in(content, wanted)))
 
 
 @define
@@ -140,7 +140,7 @@ class PackedAttribution:
     def means(self) -> NDArray[np.float64]:
         """See Attribution."""
         with _refusing(EXPLANATION_FILE, "explanation"):
-            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, {"format", "means"}.__contains__))
+            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, {"format", "means"}))
             return Attribution(arrays["means"]).means
 
     @property
@@ -156,7 +156,7 @@ class PackedAttribution:
     def _paths(self, prefix: str) -> Paths | None:
         with _refusing(EXPLANATION_FILE, "explanation"):
             wanted = {prefix + name for name in _names(Paths)}
-            arrays = arrays_in(self._content, wanted.__contains__)
+            arrays = arrays_in(self._content, wanted)
             return Paths(**{name.removeprefix(prefix): array for name, array in arrays.items()}) if arrays else None
 
 

@@ -33,7 +33,7 @@ from housepredict.domain.estimates import MAX_LOG_FACTOR, Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.inference import schema_of
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.ports import Valuation
+from housepredict.domain.ports import Valuation, no_progress
 from housepredict.domain.roles import read
 from housepredict.domain.sales import Sale, key_of
 
@@ -99,7 +99,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             for house, price in zip(houses, prices, strict=True)
         ]
         trainer = SklearnTrainer(_worth_comparing, jobs=effective_n_jobs(self.n_jobs))
-        fitted = trainer.fit(self.schema_, sales, options, _silent)
+        fitted = trainer.fit(self.schema_, sales, options, no_progress)
         self.algorithm_ = str(fitted.algorithm)
         self.calibration_ = fitted.calibration
         self._serving = fitted.artefact[SERVING_FILE]
@@ -222,7 +222,3 @@ def _within(calibration: Calibration | None, coverage: float) -> float:
     if not np.isfinite(within):
         raise ValueError(f"coverage: too many estimates are zero or less for an interval of {coverage}")
     return within
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Progress that nobody looks at."""

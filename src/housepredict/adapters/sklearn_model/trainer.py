@@ -34,7 +34,6 @@ from housepredict.adapters.sklearn_model.boosting import prove_trees
 from housepredict.adapters.sklearn_model.flattening import flatten
 from housepredict.adapters.sklearn_model.levels import with_levels
 from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line
-from housepredict.adapters.sklearn_model.memory import memory_of
 from housepredict.adapters.sklearn_model.preparing import encoded, table_of, trend_days
 from housepredict.adapters.sklearn_model.proof import odd_rows
 from housepredict.adapters.sklearn_model.recipes import Recipe, make, recipes
@@ -49,8 +48,8 @@ from housepredict.adapters.sklearn_model.spread import (
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
-from housepredict.domain.sales import Extent, Sale
+from housepredict.domain.ports import Fitted, Learned, Progress, Valuation, no_progress
+from housepredict.domain.sales import Sale
 
 if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear
@@ -142,13 +141,6 @@ class SklearnTrainer:
 
         return finished(scaled=enough_for_spread(known_folds))
 
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        """See ports.Trainer, and `memory_of`."""
-        if options.algorithm is Algorithm.LINEAR:
-            return memory_of(extent, trees=0, jobs=1)
-        candidates = self._recipes(options.algorithm, options.effort, extent.rows)
-        return memory_of(extent, max(each.iterations for each in candidates), joblib.effective_n_jobs(-1))
-
 
 def _fitted(schema: FeatureSchema, made: _Made) -> Fitted:
     encode = Encoder(schema)
@@ -193,7 +185,7 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     progress(FOLDS + 1, FOLDS + 1)
 
     def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
-        _, form, calibration = _line(schema, *encoded(schema, others), lambda _done, _total: None)
+        _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
         return form, calibration
 
     return _Made(Algorithm.LINEAR, pipeline, serving, explanation, calibration, line_again)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from housepredict.adapters.spooled.spool import Spool
+from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RefusedPredictions
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import PredictionRepository
@@ -17,7 +17,7 @@ _BATCH = 500
 
 
 def empty(
-    spool: Spool,
+    spool: SqliteSpool,
     behind: PredictionRepository,
     taken: Callable[[], None],
     handing_over: AbstractContextManager[object],
@@ -41,7 +41,7 @@ def empty(
 
 
 def _hand_over(
-    spool: Spool, behind: PredictionRepository, batch: Sequence[Prediction], taken: Callable[[], None]
+    spool: SqliteSpool, behind: PredictionRepository, batch: Sequence[Prediction], taken: Callable[[], None]
 ) -> None:
     try:
         behind.append(batch)

@@ -21,9 +21,9 @@ from uuid import UUID
 from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
-from housepredict.adapters.spooled.guarded import GuardedSpool, SpoolUnavailable
-from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Spool
+from housepredict.adapters.spooled.spool import Backoff, ClosableRepository
 from housepredict.adapters.spooled.straight import Straight
+from housepredict.adapters.sqlite_spool import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
@@ -44,7 +44,7 @@ class SpooledPredictions:
     in an outage. What is known already is ignored there, so a batch whose commit was uncertain is sent again.
     """
 
-    _spool: GuardedSpool = field(converter=GuardedSpool)
+    _spool: SqliteSpool
     _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
@@ -69,7 +69,7 @@ class SpooledPredictions:
     @classmethod
     def open(
         cls,
-        spool: Spool,
+        spool: SqliteSpool,
         open_behind: Callable[[], ClosableRepository],
         *,
         backoff: Backoff | None = None,
@@ -271,7 +271,7 @@ class SpooledPredictions:
             raise
 
     def _spooled(
-        self, behind: ClosableRepository, read: Callable[[GuardedSpool], Sequence[Prediction]]
+        self, behind: ClosableRepository, read: Callable[[SqliteSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
         """What is read from the spool, by id, of what is not erased. To be called before the repository behind is read:
         what leaves the spool is there by then.

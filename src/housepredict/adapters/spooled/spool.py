@@ -1,16 +1,13 @@
-"""What it takes to spool predictions: what a spool can do, and how long to wait for what is behind it."""
+"""What is behind a spool, and how long to wait for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from random import SystemRandom
 from typing import Protocol
 
 from attrs import frozen
 
-from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Backlog, PredictionRepository
+from housepredict.domain.ports import PredictionRepository
 
 _chance = SystemRandom()  # whoever seeds the shared generator wants its numbers for themselves
 
@@ -20,25 +17,6 @@ class ClosableRepository(PredictionRepository, Protocol):
 
     def close(self) -> None:
         """Let go of it."""
-
-
-class Spool(ClosableRepository, Protocol):
-    """A repository that can be emptied again, by one process at a time. `prune` counts predictions, and no markers."""
-
-    def oldest(self, limit: int) -> Sequence[Prediction]:
-        """The oldest that wait, oldest first, at most `limit`."""
-
-    def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Remove these, and no others; what was erased stays so."""
-
-    def set_aside(self, refused: Prediction, reason: str) -> None:
-        """Keep one, but among those that wait no longer."""
-
-    def backlog(self) -> Backlog:
-        """What is kept."""
-
-    def emptying(self) -> AbstractContextManager[bool]:
-        """Whether it is this process's turn."""
 
 
 @frozen

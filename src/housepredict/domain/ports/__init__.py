@@ -19,8 +19,6 @@ from housepredict.domain.ports.predictions import (
 from housepredict.domain.ports.sales import SaleRepository
 from housepredict.domain.ports.serving import (
     Explainer,
-    ExplainerLoader,
-    ExplainerSource,
     InService,
     Predictor,
     PredictorLoader,
@@ -28,7 +26,15 @@ from housepredict.domain.ports.serving import (
     Valuation,
 )
 from housepredict.domain.ports.tables import HouseRows, Houses, HouseTable, Outcome, PriceTable
-from housepredict.domain.ports.training import Fitted, Learned, Progress, Room, SalesSource, SalesSources, Trainer
+from housepredict.domain.ports.training import (
+    Fitted,
+    Learned,
+    Progress,
+    SalesSource,
+    SalesSources,
+    Trainer,
+    no_progress,
+)
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
@@ -39,8 +45,6 @@ __all__ = [
     "BeginsAppends",
     "Clock",
     "Explainer",
-    "ExplainerLoader",
-    "ExplainerSource",
     "Fitted",
     "HouseRows",
     "HouseTable",
@@ -57,7 +61,6 @@ __all__ = [
     "PriceTable",
     "Progress",
     "RepositoryOpener",
-    "Room",
     "SaleRepository",
     "SalesSource",
     "SalesSources",
@@ -65,4 +68,5 @@ __all__ = [
     "Trainer",
     "TrainingLog",
     "Valuation",
+    "no_progress",
 ]

@@ -77,19 +77,3 @@ class Explainer(Protocol):
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
         """An explanation for each house, in order."""
-
-
-class ExplainerSource(Protocol):
-    """Where explainers come from."""
-
-    def of(self, version: ModelVersion) -> Explainer:
-        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
-        ModelStoreUnavailable.
-        """
-
-
-class ExplainerLoader(Protocol):
-    """Makes explainers of what a model store keeps."""
-
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> Explainer:
-        """Load what explains a version. Raises NoExplanation, or RefusedModel if it is not as the manifest says."""

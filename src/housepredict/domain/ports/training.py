@@ -11,13 +11,10 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.models import Algorithm, Artefact, TrainingOptions
 from housepredict.domain.ports.serving import Valuation
-from housepredict.domain.sales import Extent, Sale, SalesTable
+from housepredict.domain.sales import Sale, SalesTable
 
 Progress = Callable[[int, int], None]
 """Is told how many steps of how many are done."""
-
-Room = Callable[[], int | None]
-"""Says how many bytes of memory this process may have, those that it has included; None where nothing limits them."""
 
 
 @frozen
@@ -55,9 +52,6 @@ class Trainer(Protocol):
         Raises RefusedModel if it does not.
         """
 
-    def memory(self, extent: Extent, options: TrainingOptions) -> int:
-        """About how many bytes a training on so many sales takes in all, from reading them on."""
-
 
 class SalesSource(Protocol):
     """A file of sales, or whatever stands for one."""
@@ -70,25 +64,16 @@ class SalesSource(Protocol):
     def with_recorded(self) -> bool:
         """Whether sales that came back are among them."""
 
-    def extent(self) -> Extent | None:
-        """How large it is, found out in little memory.
-
-        None where that is not much, or where it cannot be told, and `read` will say why.
-        """
-
     def read(self) -> SalesTable:
         """Read all of it. Raises UnusableSales if there is nothing to read."""
 
 
-class SalesSources(Protocol):
-    """Finds the sales that a version was trained on again."""
+SalesSources = Callable[[str | None, TrainingOptions, bool], SalesSource]
+"""Gives the sales at a location (see SalesSource.location) for a training with these options; reading them may fail.
 
-    def __call__(
-        self, location: str | None, with_recorded: TrainingOptions | None = None, encoding: str | None = None
-    ) -> SalesSource:
-        """The source at a location, see SalesSource.location; reading it may fail.
+With True, recorded sales are among them; without a location, they are all there is.
+"""
 
-        An `encoding` is that of its text.
 
-        With the options of a training, the sales that came back are among them, and without a location all there is.
-        """
+def no_progress(_done: int, _total: int) -> None:
+    """A Progress that nobody looks at."""

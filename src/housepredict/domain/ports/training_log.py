@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.trainings import TrainingRecord
 
 
 class TrainingLog(Protocol):
@@ -20,17 +19,8 @@ class TrainingLog(Protocol):
     def begin(self, record: TrainingRecord) -> None:
         """Tell of a training that begins."""
 
-    def note(self, training: UUID, done: int, total: int) -> TrainingRecord:
-        """Note its progress; see TrainingRecord.at. Gives what is known of it then."""
-
-    def keep(self, training: UUID) -> TrainingRecord:
-        """Note that its version is about to be kept; see TrainingRecord.to_be_kept."""
-
-    def cancel(self, training: UUID) -> TrainingRecord:
-        """Ask it to end; see TrainingRecord.to_be_cancelled."""
-
-    def end(self, training: UUID, at: datetime, outcome: Outcome) -> TrainingRecord:
-        """Note its end; see TrainingRecord.ended."""
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace a record by what `how`, such as TrainingRecord.to_be_cancelled, makes of it. Returns the new one."""
 
     def get(self, training: UUID) -> TrainingRecord:
         """What is known of it."""

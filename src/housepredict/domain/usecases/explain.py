@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.features import House
-from housepredict.domain.ports import ExplainerSource, InService
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.ports import Explainer, InService
 from housepredict.domain.usecases.predict import Predict
 
 
@@ -16,11 +17,11 @@ from housepredict.domain.usecases.predict import Predict
 class Explain(Predict):
     """Estimate houses, remember having done so, and say what moved each estimate."""
 
-    _explainers: ExplainerSource = field(kw_only=True)
+    _explainer_of: Callable[[ModelVersion], Explainer] = field(kw_only=True)
 
     def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
-        """As of Predict. What cannot be explained is not recorded either: see ExplainerSource for what it raises."""
-        explanations = self._explainers.of(serving.version).explain(houses)
+        """As of Predict. What cannot be explained is not recorded either."""
+        explanations = self._explainer_of(serving.version).explain(houses)
         predictions = super().record(serving, houses)
         return [
             ExplainedPrediction(each.id, each.created_at, each.estimate, explanation)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
@@ -16,16 +15,15 @@ from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, Kind
-from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.identifiers import IdSequence, is_uuid
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
-from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale
+from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale, with_predictions
 from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
 
 FIELDS = ("prediction", "price", "date")
 """What there is to say of a sale."""
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @frozen
@@ -123,10 +121,10 @@ class RecordSales:
 
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[ReturnedSale]:
         """The sales with their predictions, without the sales of erased and pruned predictions."""
-        known = {each.id: each for each in self._predictions.find([each.prediction for each in sales])}
-        unknown = list({sale.prediction for sale in sales} - known.keys())
+        matched = list(with_predictions(sales, self._predictions.find))
+        unknown = list({each.sale.prediction for each in matched if each.prediction is None})
         erased = set(self._predictions.find_erased(unknown)) if unknown else set()
-        return [ReturnedSale(each, known.get(each.prediction)) for each in sales if each.prediction not in erased]
+        return [each for each in matched if each.sale.prediction not in erased]
 
     def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
         if not given:
@@ -181,7 +179,7 @@ def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
 
 
 def _prediction(value: object) -> tuple[Rule, str] | None:
-    if isinstance(value, UUID) or (isinstance(value, str) and _UUID.fullmatch(value)):
+    if isinstance(value, UUID) or (isinstance(value, str) and is_uuid(value)):
         return None
     return Rule.TYPE, "must be the id of a prediction, a UUID"
 

@@ -11,10 +11,9 @@ from attrs import define, frozen
 
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.identifiers import first_id_at
+from housepredict.domain.identifiers import first_id_at, is_uuid
 from housepredict.domain.ports import Clock, PredictionKeys, PredictionRepository, SaleRepository, TakenOver
 
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
 """The largest number that a prediction may have in the tutorial's table, whose column is an integer."""
@@ -46,7 +45,7 @@ class Records:
         Raises UnknownPrediction, or RepositoryUnavailable.
         """
         text = str(id)
-        if _UUID.fullmatch(text):
+        if is_uuid(text):
             found = next(iter(self._predictions.find([UUID(text)])), None)
         elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, TakenOver):
             found = self._predictions.of_lab(int(text))
@@ -76,7 +75,7 @@ class Records:
         An id that is not known is never recorded from now on: it may wait somewhere. Raises UnknownPrediction for
         what is no id, or no number of a prediction, and RepositoryUnavailable; then it may be asked for again.
         """
-        found = [UUID(str(each)) if _UUID.fullmatch(str(each)) else self.one(each).id for each in ids]
+        found = [UUID(str(each)) if is_uuid(str(each)) else self.one(each).id for each in ids]
         # the sales first: of a prediction that is gone, nobody knows the number that it had. And those, too, that were
         # recorded until it was gone.
         sales = self._sales.erase(found)

@@ -15,13 +15,11 @@ from housepredict.domain.evaluation import Valued, coverages, measure
 from housepredict.domain.models import Bounds, Coverage
 from housepredict.domain.ports import PredictionRepository, SaleRepository
 from housepredict.domain.ranges import out_of_range
-from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.recorded_sales import RecordedSale, with_predictions
 from housepredict.domain.sales import Sale
 
 MOST_SALES = 100_000
 """Of more sales, the latest are looked at."""
-
-_AT_ONCE = 1000
 
 
 @frozen
@@ -85,17 +83,14 @@ class ReviewAccuracy:
         sales = found[:MOST_SALES]
         unmatched = too_late = 0
         rows: dict[str, list[Valued]] = {}
-        for start in range(0, len(sales), _AT_ONCE):
-            some = sales[start : start + _AT_ONCE]
-            known = {each.id: each for each in self._predictions.find([each.prediction for each in some])}
-            for sale in some:
-                prediction = known.get(sale.prediction)
-                if prediction is None:
-                    unmatched += 1
-                elif prediction.created_at.astimezone(UTC).date() >= sale.sold_on:
-                    too_late += 1
-                else:
-                    rows.setdefault(prediction.estimate.model_version, []).append(_valued(sale, prediction))
+        for each in with_predictions(sales, self._predictions.find):
+            sale, prediction = each.sale, each.prediction
+            if prediction is None:
+                unmatched += 1
+            elif prediction.created_at.astimezone(UTC).date() >= sale.sold_on:
+                too_late += 1
+            else:
+                rows.setdefault(prediction.estimate.model_version, []).append(_valued(sale, prediction))
         return ReturnedSales(len(sales), unmatched, too_late, len(found) > len(sales), rows)
 
 

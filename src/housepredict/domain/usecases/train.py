@@ -10,7 +10,7 @@ from attrs import define, evolve, frozen
 
 from housepredict.domain import snapshots
 from housepredict.domain.days import latest_day
-from housepredict.domain.errors import RefusedModel, UnknownModel, UnusableSales
+from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
 from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
 from housepredict.domain.inference import PreparedSales, prepare
@@ -42,7 +42,6 @@ from housepredict.domain.ports import (
     Predictor,
     PredictorLoader,
     Progress,
-    Room,
     SalesSource,
     SalesSources,
     Trainer,
@@ -83,7 +82,6 @@ class Train:
     _sources: SalesSources
     _clock: Clock
     _trainings: Trainings
-    _room: Room
     _uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __call__(
@@ -103,7 +101,6 @@ class Train:
         Raises UnusableSales, RefusedModel, TrainingInProgress, TrainingCancelled or ModelStoreUnavailable.
         """
         with self._trainings.under_way(source, progress, begun) as run:
-            self._require_room(source, options)
             table = evolve(source.read(), read_on=latest_day(self._clock.now()))
             sales = prepare(table, options)
             origin = TrainingSource(
@@ -137,24 +134,8 @@ class Train:
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
         """
-        location, encoding = version.source.location, version.options.encoding
-        with_recorded = None if version.source.recorded is None else version.options
-        if encoding is not None:
-            source = self._sources(location, with_recorded, encoding)
-        else:
-            source = self._sources(location, with_recorded) if with_recorded else self._sources(location)
+        source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
-
-    def _require_room(self, source: SalesSource, options: TrainingOptions) -> None:
-        """Raise UnusableSales for more than fits into the memory: who tries all the same is killed without a word."""
-        if (room := self._room()) is None or (extent := source.extent()) is None:
-            return
-        needed = self._trainer.memory(extent, options)
-        if needed > room:
-            raise UnusableSales(
-                f"Training on {extent.rows:,} rows of {extent.columns} columns takes about {_mib(needed)}, and the "
-                f"memory limit leaves {_mib(room)}: give it more memory, train elsewhere, or send fewer sales."
-            )
 
     def _version(
         self,
@@ -229,10 +210,6 @@ class Train:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
             return f"The promoted version {name} cannot be loaded, and counts as none: {error}"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
 
 
 def _estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:

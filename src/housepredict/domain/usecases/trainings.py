@@ -60,12 +60,11 @@ class Run:
         if since >= LOOK_EVERY:
             self._looked_at = now
             with suppress(*_LOG_LOST):  # what was learned so far is worth more
-                _unless_cancelled(self._log.note(self.id, done, total))
+                _unless_cancelled(self._log.change(self.id, lambda record: record.at(done, total)))
 
     def about_to_keep(self) -> None:
         """The last moment to cancel. Raises TrainingCancelled or ModelStoreUnavailable."""
-        self._log.note(self.id, *self._steps)
-        _unless_cancelled(self._log.keep(self.id))
+        _unless_cancelled(self._log.change(self.id, lambda record: record.at(*self._steps).to_be_kept()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
         """Log what came of it: whatever follows, the version is stored."""
@@ -79,7 +78,8 @@ class Run:
             raise ValueError("a training that ends well has made something")
         self._outcome = outcome
         with suppress(*_LOG_LOST):  # it is what it is, and whoever reads the log finds out that it is over
-            self._log.end(self.id, self._clock.now(), outcome)
+            now = self._clock.now()
+            self._log.change(self.id, lambda record: record.ended(now, outcome))
 
 
 @define
@@ -127,7 +127,7 @@ class Trainings:
         """
         if self.get(training).outcome:
             raise TrainingEnded
-        record = self._log.cancel(training)
+        record = self._log.change(training, TrainingRecord.to_be_cancelled)
         if not record.cancelling:  # it ended in this very moment, or keeps its version
             raise TrainingEnded
         return record
@@ -151,7 +151,8 @@ class Trainings:
             outcome = Outcome.cancellation(str(TrainingCancelled()))
         elif record.keeping and (version := self._made_by(record)):
             outcome = version
-        return self._log.end(training, self._clock.now(), outcome)
+        now = self._clock.now()
+        return self._log.change(training, lambda record: record.ended(now, outcome))
 
     def _made_by(self, record: TrainingRecord) -> Outcome | None:
         """The success of a training whose version is stored; None if there is none.

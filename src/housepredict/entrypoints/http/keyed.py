@@ -9,7 +9,7 @@ from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.houses_csv import houses_of_csv
+from housepredict.entrypoints.csv_table import houses_of_csv
 from housepredict.entrypoints.http.requests import decode
 
 

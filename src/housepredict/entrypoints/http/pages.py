@@ -18,7 +18,7 @@ from housepredict.domain.features import Value
 from housepredict.domain.held_out import of_artefact as held_out_of
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.snapshots import of_artefact as snapshot_of
-from housepredict.domain.typical import typical_values
+from housepredict.domain.snapshots import typical_values
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.answers import HEADERS, example
 from housepredict.entrypoints.http.negotiation import VARY

@@ -17,8 +17,8 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Interval, Prediction
 from housepredict.domain.explanations import ExplainedPrediction
 from housepredict.domain.json_objects import encode_each
+from housepredict.entrypoints.csv_table import houses_of_csv
 from housepredict.entrypoints.exports import csv_of
-from housepredict.entrypoints.houses_csv import houses_of_csv
 from housepredict.entrypoints.http.answers import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.answers import encode, warning_document
 from housepredict.entrypoints.http.codings import VARY, packed

@@ -5,16 +5,21 @@ The domain is synchronous: Starlette runs the routes that are plain functions in
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict import __version__
 from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.drift_report import drift_document
 from housepredict.entrypoints.exports import csv_of
+from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import (
+    HEADERS,
     LAB_EXAMPLE,
     backlog_document,
     cached_response,
@@ -24,8 +29,6 @@ from housepredict.entrypoints.http.answers import (
     recorded_document,
 )
 from housepredict.entrypoints.http.codings import response
-from housepredict.entrypoints.http.drift import DRIFT_ROUTES
-from housepredict.entrypoints.http.metrics import METRICS_ROUTES
 from housepredict.entrypoints.http.models import MODEL_ROUTES
 from housepredict.entrypoints.http.negotiation import CSV, VARY, prefers_csv, prefers_html
 from housepredict.entrypoints.http.pages import PAGE_ROUTES, home
@@ -33,11 +36,12 @@ from housepredict.entrypoints.http.predict import PREDICT
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page
 from housepredict.entrypoints.http.readiness import all_passed, in_service, readiness_checks
-from housepredict.entrypoints.http.records import RECORD_ROUTES
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.sales import SALES_ROUTES
 from housepredict.entrypoints.http.trainings import TRAINING_ROUTES
 from housepredict.entrypoints.http.v2.routes import V2_ENDPOINTS, V2_ROUTES
+
+_registering = Lock()
 
 _ENDPOINTS = {
     "GET /": "API documentation; for browsers, a page to estimate with",
@@ -154,6 +158,40 @@ def predictions(request: Request) -> Response:
     return response(encoded(document), request.headers, "application/json", headers)
 
 
+async def prediction(request: Request) -> Response:
+    """One prediction, as in the list of them; or it is erased."""
+    records, id_ = application_of(request).records, request.path_params["id"]
+    if request.method != "DELETE":
+        return json_response(recorded_document(await run_in_threadpool(records.one, id_)))
+    require_access(request)
+    await run_in_threadpool(records.erase, [id_])
+    return Response(status_code=204, headers=HEADERS)
+
+
+async def drift(request: Request) -> Response:
+    """The drift over recent predictions, as of now."""
+    application = application_of(request)
+    # it reads 10,000 predictions: one at a time leaves estimates room, and other routes their threads
+    async with request.app.state.reviewing:
+        review = await run_in_threadpool(application.review_drift)
+    return json_response(drift_document(review))
+
+
+def metrics(request: Request) -> Response:
+    """The metrics, in Prometheus's text format or that of OpenMetrics."""
+    # loaded with the first request for them: most of the time that this would add to a start
+    from prometheus_client.exposition import choose_encoder
+
+    from housepredict.entrypoints.http.collector import registry_of
+
+    application, state = application_of(request), request.app.state
+    with _registering:
+        if state.registry is None:
+            state.registry = registry_of(application, state.observer.meter)
+    write, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(write(state.registry), headers=HEADERS, media_type=media_type)
+
+
 ROUTES = (
     Route("/", index),
     Route("/openapi.json", openapi),
@@ -164,10 +202,10 @@ ROUTES = (
     Route("/predict", PREDICT, methods=["POST"]),
     Route("/predictions", predictions),
     *PAGE_ROUTES,
-    *RECORD_ROUTES,
+    Route("/predictions/{id}", prediction, methods=["GET", "DELETE"]),
     *MODEL_ROUTES,
-    *DRIFT_ROUTES,
-    *METRICS_ROUTES,
+    Route("/drift", drift),
+    Route("/metrics", metrics),
     *SALES_ROUTES,
     *TRAINING_ROUTES,
     *V2_ROUTES,

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.recorded_sales import ReturnedSale
 from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.csv_table import sales_of_csv
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.answers import json_response
 from housepredict.entrypoints.http.problems import Problem
@@ -27,7 +28,6 @@ from housepredict.entrypoints.http.requests import (
     read_body,
     require_json,
 )
-from housepredict.entrypoints.sales_csv import sales_of_csv
 from housepredict.entrypoints.sales_report import accuracy_document, sale_document, sales_document, unmatched
 
 

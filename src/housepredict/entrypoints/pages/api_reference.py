@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from housepredict.entrypoints.pages.markup import Markup, join, tag
-from housepredict.entrypoints.pages.tables import section, table
+from housepredict.entrypoints.pages.tables import page, section, table
 
 Json = Mapping[str, Any]
 
@@ -40,14 +40,6 @@ _BOUNDS = {
 def api_page(document: Json) -> str:
     """A whole HTML document, of one file."""
     info = document["info"]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{info['title']}: HTTP API"),
-        tag("style", Markup(_STYLE)),
-    )
     operations = list(_operations(document))
     root = document["servers"][0]["url"].rstrip("/")
     main = tag(
@@ -71,7 +63,7 @@ def api_page(document: Json) -> str:
         section("Access", tag("p", document["components"]["securitySchemes"]["token"]["description"])),
         section("Schemas", *(_schema(name, each) for name, each in document["components"]["schemas"].items())),
     )
-    return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
+    return page(f"{info['title']}: HTTP API", main, tag("style", Markup(_STYLE)))
 
 
 def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:

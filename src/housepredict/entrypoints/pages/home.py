@@ -16,6 +16,7 @@ from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.form import house_form
 from housepredict.entrypoints.pages.markup import Markup, join, tag
 from housepredict.entrypoints.pages.numbers import day, number
+from housepredict.entrypoints.pages.tables import page
 
 HOME_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -27,12 +28,7 @@ HOME_POLICY: Final = (
 def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
     """A whole HTML document, whose addresses are relative to its own; `house` is what the form begins with."""
     folder = f"assets/{assets().digest}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", "House price estimates"),
+    head = (
         tag("link", rel="icon", href=f"{folder}/icon.svg", type="image/svg+xml"),
         tag("link", rel="stylesheet", href=f"{folder}/style.css"),
         tag("link", rel="stylesheet", href=f"{folder}/page.css"),
@@ -55,7 +51,7 @@ def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
             "footer", tag("p", f"housepredict {__version__}. Prices are in the currency of the sales it learned from.")
         ),
     )
-    return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
+    return page("House price estimates", main, *head)
 
 
 def _lead(version: ModelVersion | None) -> Markup:

@@ -1,10 +1,24 @@
-"""Sections and tables."""
+"""Whole pages, their sections, and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from housepredict.entrypoints.pages.markup import Markup, tag
+from housepredict.entrypoints.pages.markup import Markup, join, tag
+
+
+def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> str:
+    """A whole HTML document, with its Content-Security-Policy inside if one is given."""
+    whole = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy) if policy else None,
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        *head,
+    )
+    return join(Markup("<!DOCTYPE html>\n"), tag("html", whole, tag("body", main), lang="en"), "\n")
 
 
 def section(title: str, *content: Markup | None) -> Markup:

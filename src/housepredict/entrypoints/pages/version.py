@@ -22,11 +22,11 @@ from housepredict.entrypoints.pages.evaluation import (
 )
 from housepredict.entrypoints.pages.features import features_section
 from housepredict.entrypoints.pages.map_plot import ratio_on_map
-from housepredict.entrypoints.pages.markup import Markup, join, tag
+from housepredict.entrypoints.pages.markup import Markup, tag
 from housepredict.entrypoints.pages.numbers import day, number
 from housepredict.entrypoints.pages.plots import sale_plots
 from housepredict.entrypoints.pages.returned_sales import returned_section
-from housepredict.entrypoints.pages.tables import facts, section
+from housepredict.entrypoints.pages.tables import facts, page, section
 from housepredict.entrypoints.version_report import source_text
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -40,16 +40,7 @@ def version_page(
     was evaluated on there are no plots of them, and a sentence that says why. `returned` are sales of houses that it
     estimated.
     """
-    title = f"Model version {version.name}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8"))),
-    )
+    style = tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")))
     main = tag(
         "main",
         _header(version, is_promoted=version.name == promoted),
@@ -64,7 +55,7 @@ def version_page(
         _origin(version),
         tag("footer", tag("p", f"Written by housepredict {__version__}. Prices are in the currency of the sales.")),
     )
-    return join(Markup("<!DOCTYPE html>\n"), tag("html", head, tag("body", main), lang="en"), "\n")
+    return page(f"Model version {version.name}", main, style, policy=POLICY)
 
 
 def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:

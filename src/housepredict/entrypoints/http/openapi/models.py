@@ -10,7 +10,6 @@ from housepredict.domain.features import Kind
 from housepredict.domain.intervals import IntervalChoice
 from housepredict.domain.models import Algorithm, Bounds, Coverage, Segment, TrainingOptions
 from housepredict.domain.ranges import RANGES
-from housepredict.entrypoints.http.openapi.attrs_schemas import schema_of
 from housepredict.entrypoints.http.openapi.parts import (
     CONTENT_ENCODING,
     COUNT,
@@ -34,6 +33,7 @@ from housepredict.entrypoints.http.openapi.parts import (
     list_of,
     nullable,
     ref,
+    schema_of,
 )
 
 ACCURACY: Json = schema_of(Accuracy)["properties"]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import date
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import attrs
 from attrs import field, frozen
 
 Json = Mapping[str, Any]
@@ -155,3 +159,33 @@ class Operation:
     body_required: bool = True
     protected: bool = False
     description: str = ""
+
+
+_PLAIN: Mapping[Any, Json] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    date: DATE,
+}
+
+
+def schema_of(kind: Any) -> Json:
+    """The schema of what attrs.asdict makes of a value of a type."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        some = [schema_of(each) for each in arguments if each is not NoneType]
+        one = some[0] if len(some) == 1 else {"anyOf": some}
+        return nullable(one) if NoneType in arguments else one
+    if origin is tuple:
+        return list_of(schema_of(arguments[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return by_name(schema_of(arguments[1]))
+    if attrs.has(kind):
+        hints = get_type_hints(kind)
+        return an_object({each.name: schema_of(hints[each.name]) for each in attrs.fields(kind)})
+    if issubclass(kind, StrEnum):
+        return {"type": "string", "enum": [str(each) for each in kind]}
+    raise TypeError(f"{kind} has no schema")

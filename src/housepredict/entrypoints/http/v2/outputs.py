@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from housepredict.domain.estimates import Prediction
+from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.entrypoints.http.answers import encoded
 from housepredict.entrypoints.http.v2.tensors import to_binary, to_json
 
@@ -24,7 +24,7 @@ def _bound(level: int, name: str) -> Callable[[Prediction], object]:
 
 OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
     "price": ("FP64", lambda prediction: prediction.price),
-    **{f"{name}_{level}": ("FP64", _bound(level, name)) for level in (80, 90) for name in ("low", "high")},
+    **{f"{name}_{level}": ("FP64", _bound(level, name)) for level in LEVELS for name in ("low", "high")},
     "id": ("BYTES", lambda prediction: str(prediction.id)),
     "warnings": ("BYTES", lambda prediction: " ".join(each.code for each in prediction.estimate.caveats)),
 }
