@@ -45,6 +45,7 @@ class _System:
 
     def kill_backend(self, choose: Callable[[list[int]], int]) -> None:
         """PostgreSQL then ends all connections, and recovers."""
+        self.cluster.revive()  # the server may still recover from the last kill
         os.kill(choose(self.cluster.backends(_DATABASE)), signal.SIGKILL)
 
     def kill_postmaster(self) -> None:

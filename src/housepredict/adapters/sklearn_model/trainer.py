@@ -199,8 +199,8 @@ def _line(
     progress: Progress,
 ) -> tuple[Pipeline, Linear, Calibration]:
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
-    kept_out, spreads = np.empty((2, 2, len(prices)))
     counts = (1, 2) if needs_error_scale(len(prices)) else (1,)
+    kept_out, spreads = np.empty((2, len(counts), len(prices)))
     for fold in range(FOLDS):
         progress(fold, FOLDS + 1)
         own = folds == fold
@@ -210,8 +210,8 @@ def _line(
             kept_out[count - 1, own], spreads[count - 1, own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
     # no interval around a price of nothing or less holds a sale price
-    errors, above = np.full(kept_out.shape, np.inf), kept_out > 0
-    errors[above] = np.log((prices / kept_out)[above])
+    ratios = np.divide(prices, kept_out, where=kept_out > 0, out=np.full(kept_out.shape, np.inf))
+    errors = np.log(ratios)
     error_scale = error_scale_of(*errors / spreads) if len(counts) > 1 else 1.0
     return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
