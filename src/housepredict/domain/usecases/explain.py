@@ -18,6 +18,11 @@ class Explain(Predict):
 
     _explainers: ExplainerSource = field(kw_only=True)
 
+    @property
+    def records_in_loop(self) -> bool:
+        """False: to explain takes long."""
+        return False
+
     def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
         """As of Predict. What cannot be explained is not recorded either: see ExplainerSource for what it raises."""
         explanations = self._explainers.of(serving.version).explain(houses)
