@@ -95,7 +95,7 @@ class Erasures(RuleBasedStateMachine):
     def reconnect_while_predictions_wait(self, process: int, size: int) -> None:
         """They wait for another process that shares the spool and has its turn."""
         self.behind.down = True
-        self.append(process, size, begun=False)
+        self.append(process, size, in_loop=False)
         self.behind.down = False
         with self.spools[process].emptying():
             self.drain(process)
