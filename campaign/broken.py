@@ -21,10 +21,9 @@ from housepredict.domain.deliveries import Delivery
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import (
-    Appending,
+    AppendsInLoop,
     Backlog,
     Backlogged,
-    BeginsAppends,
     PredictionKeys,
     PredictionRepository,
 )
@@ -40,14 +39,14 @@ class _Whole:
     """A repository whose appends may be given other predictions than it was asked to store."""
 
     _whole: Any
-    _may_begin: ClassVar[bool] = True
+    _is_in_loop: ClassVar[bool] = True
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         self._whole.append(self._changed(predictions))
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        begins = self._may_begin and isinstance(self._whole, BeginsAppends)
-        return self._whole.begin(self._changed(predictions)) if begins else None
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
+        is_in_loop = self._is_in_loop and isinstance(self._whole, AppendsInLoop)
+        return is_in_loop and self._whole.append_in_loop(self._changed(predictions), done)
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return predictions
@@ -81,7 +80,7 @@ class _Changing(_Whole):
 class _Late(_Whole):
     """Stores half a second later than it says."""
 
-    _may_begin = False
+    _is_in_loop = False
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         timer = Timer(0.5, self._whole.append, [predictions])

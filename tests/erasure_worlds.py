@@ -18,8 +18,8 @@ from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Appending
 from tests.doubles import a_batch
+from tests.in_loop import Done, at_once
 from tests.integration.spools import Behind
 from tests.interleavings import Scheduler, Stepping
 
@@ -27,29 +27,12 @@ PROCESSES = 3
 AFTER_ALL = UUID(int=2**128 - 1)
 
 
-@define(eq=False)
-class _Sent:
-    """A pending append, which takes place when it is polled."""
-
-    _append: Callable[[], None]
-    connection: object = None
-
-    def fileno(self) -> int:
-        raise NotImplementedError
-
-    def is_sent(self) -> bool:
-        return True
-
-    def is_done(self) -> bool:
-        self._append()
-        return True
-
-
 class Database(Stepping):
     """The repository behind, as one process reaches it."""
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        return _Sent(lambda: self.append(predictions))
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
+        at_once(lambda: self.append(predictions), done)
+        return True
 
 
 @define
@@ -78,7 +61,7 @@ class World:
     def started(self, spool: SqliteSpool) -> SpooledPredictions:
         step = self.scheduler.step
         stepping: Any = Stepping(spool, step)
-        made = self.kind(stepping, lambda: Database(self.behind, step), Backoff())
+        made = self.kind(stepping, lambda: Database(self.behind, step), Backoff(), in_thread=at_once)
         self.scheduler.schedule(made)
         return made
 
@@ -90,15 +73,10 @@ class World:
         self.acknowledged |= {each.id for each in batch}
         self.acknowledged_by[number] |= {each.id for each in batch}
 
-    def begin(self, number: int, batch: list[Prediction]) -> None:
-        process = self.processes[number]
-        pending = process.begin(batch)
-        try:
-            done = pending is not None and pending.is_done()
-        except RepositoryUnavailable:
-            done = False
-        if not done:
-            process.append(batch)
+    def append_in_loop(self, number: int, batch: list[Prediction]) -> None:
+        ended: list[Exception | None] = []
+        self.processes[number].append_in_loop(batch, ended.append)
+        assert ended == [None]
         self.acknowledge(number, batch)
 
     def erase(self, number: int) -> None:
@@ -174,7 +152,7 @@ class World:
             self.append(some, self.batch[: random.randint(1, 3)])
         self.behind.down = False
         self.behind.unsure = random.random() < 0.15
-        names = random.choices(["append", "append one", "begin"], k=random.randint(1, 2))
+        names = random.choices(["append", "append one", "append in loop"], k=random.randint(1, 2))
         names += random.choices(["erase", "erase", "prune"], k=random.randint(1, 2))
         names += random.sample(["drain", "drain", "fail"], k=random.randint(0, 2))
         names += ["read", "read"][: random.randint(1, 2)]
@@ -187,7 +165,7 @@ class World:
         return {
             "append": lambda: self.append(number, self.batch),
             "append one": lambda: self.append(number, self.batch[:1]),
-            "begin": lambda: self.begin(number, self.batch),
+            "append in loop": lambda: self.append_in_loop(number, self.batch),
             "erase": lambda: self.erase(number),
             "prune": lambda: self.prune(process, limit),
             "drain": lambda: self.drain(process),

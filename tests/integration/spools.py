@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Self
 from uuid import UUID
@@ -18,9 +18,8 @@ from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Appending
-from tests.begun import Held
 from tests.doubles import a_batch
+from tests.in_loop import Done, at_once
 
 SOON = 20.0  # seconds: an upper bound for what takes milliseconds
 QUICK = Backoff(first=0.001, cap=0.02)
@@ -77,13 +76,12 @@ class Behind(InMemoryPredictions):
         """Nothing is held open."""
 
 
-class BeginningBehind(Behind):
-    """One whose appends can be begun."""
+class BehindInLoop(Behind):
+    """One that takes appends of an event loop."""
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        begun = Held(partial(self.append, predictions))
-        begun.release()
-        return begun
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
+        asyncio.get_running_loop().call_soon(at_once, lambda: self.append(predictions), done)
+        return True
 
 
 @define

@@ -16,10 +16,10 @@ from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.spooled.spool import Backoff
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from tests.begun import Begun
 from tests.doubles import a_batch
 from tests.erasure_worlds import AFTER_ALL, reaches
-from tests.integration.spools import BeginningBehind, LockableSpool
+from tests.in_loop import InLoop
+from tests.integration.spools import BehindInLoop, LockableSpool
 from tests.integration.test_erasure_interleavings import Trusting
 
 PROCESSES = range(3)
@@ -36,7 +36,7 @@ class Erasures(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.behind = BeginningBehind()
+        self.behind = BehindInLoop()
         self.made: dict[UUID, Prediction] = {}
         self.gone: set[UUID] = set()
         self.unconfirmed: set[UUID] = set()
@@ -54,12 +54,12 @@ class Erasures(RuleBasedStateMachine):
     def started(self, process: int) -> SpooledPredictions:
         return self.kind(self.spools[process], lambda: self.behind, Backoff())
 
-    @rule(process=st.sampled_from(PROCESSES), size=st.integers(1, 3), begun=st.booleans())
-    def append(self, process: int, size: int, begun: bool) -> None:
+    @rule(process=st.sampled_from(PROCESSES), size=st.integers(1, 3), in_loop=st.booleans())
+    def append(self, process: int, size: int, in_loop: bool) -> None:
         batch = a_batch(size)
         self.made |= {each.id: each for each in batch}
         repository = self.processes[process]
-        (Begun(repository) if begun else repository).append(batch)
+        (InLoop(repository) if in_loop else repository).append(batch)
         self.acknowledged[process] |= {each.id for each in batch}
 
     @precondition(lambda self: self.made)
@@ -95,7 +95,7 @@ class Erasures(RuleBasedStateMachine):
     def reconnect_while_predictions_wait(self, process: int, size: int) -> None:
         """They wait for another process that shares the spool and has its turn."""
         self.behind.down = True
-        self.append(process, size, begun=False)
+        self.append(process, size, in_loop=False)
         self.behind.down = False
         with self.spools[process].emptying():
             self.drain(process)

@@ -21,10 +21,9 @@ from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.sqlite_spool import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Appending
-from tests.begun import Begun
 from tests.doubles import a_batch
-from tests.integration.spools import QUICK, SOON, BeginningBehind, Behind, Forgetful, Fresh, spooled
+from tests.in_loop import Done, InLoop
+from tests.integration.spools import QUICK, SOON, Behind, BehindInLoop, Forgetful, Fresh, spooled
 
 
 @frozen
@@ -34,8 +33,8 @@ class Mortal:
     _whole: Any
     _killed: Event
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        begun: Appending | None = self.__getattr__("begin")(predictions)
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
+        begun: bool = self.__getattr__("append_in_loop")(predictions, done)
         return begun
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +51,7 @@ class Outages(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.behind = BeginningBehind()
+        self.behind = BehindInLoop()
         self.acknowledged: list[UUID] = []
         self.open()
 
@@ -70,9 +69,9 @@ class Outages(RuleBasedStateMachine):
         self.acknowledged += [each.id for each in batch]
 
     @rule(size=st.integers(1, 5))
-    def begin(self, size: int) -> None:
+    def append_in_loop(self, size: int) -> None:
         batch = a_batch(size)
-        Begun(self.predictions).append(batch)
+        InLoop(self.predictions).append(batch)
         self.acknowledged += [each.id for each in batch]
 
     @rule()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +19,9 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
 from housepredict.entrypoints.http.estimator import Estimator, Job
-from housepredict.entrypoints.http.meter import Meter
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.tally import Tally
-from housepredict.entrypoints.http.unthreaded import Unthreaded
 from housepredict.testing.versions import a_version
-from tests.begun import BeginningInMemory
+from tests.in_loop import MemoryInLoop
 
 
 @frozen
@@ -81,13 +77,8 @@ def outcomes(
     models = models or Models(InService(predictor(), 1))
 
     async def scene() -> list[Any]:
-        predict, begin = Predict(models, into, SystemClock()), None
-        with ExitStack() as resources:
-            if isinstance(into, BeginningInMemory):
-                unthreaded = Unthreaded(predict, into, into.append, Meter.of(Tally.of(1)).lane("plain"))
-                resources.callback(unthreaded.close)
-                begin = unthreaded.begin
-            return await asked(Estimator(models, predict, 1000, 100, waiting, begin=begin))
+        predict = Predict(models, into, SystemClock())
+        return await asked(Estimator(models, predict, 1000, 100, waiting, may_use_loop=True))
 
     async def asked(estimator: Estimator) -> list[Any]:
         jobs: list[Job] = []
@@ -103,7 +94,7 @@ def outcomes(
     return asyncio.run(scene())
 
 
-either_way = pytest.mark.parametrize("memory", [InMemoryPredictions, BeginningInMemory], ids=["thread", "loop"])
+either_way = pytest.mark.parametrize("memory", [InMemoryPredictions, MemoryInLoop], ids=["thread", "loop"])
 
 
 def prices(outcome: Any) -> list[float]:

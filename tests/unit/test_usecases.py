@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import (
@@ -57,6 +57,17 @@ class FullPredictions(InMemoryPredictions):
         raise RepositoryUnavailable("the disk is full")
 
 
+@define
+class CalledLater(InMemoryPredictions):
+    """A repository that a test makes call back."""
+
+    done: list[Callable[[Exception | None], None]] = field(factory=list)
+
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
+        self.done.append(done)
+        return True
+
+
 def predict(
     *predictors: PricePerArea,
     into: InMemoryPredictions | None = None,
@@ -88,6 +99,27 @@ class TestPredict:
     def test_what_was_not_recorded_is_not_returned(self) -> None:
         with pytest.raises(RepositoryUnavailable, match="full"):
             predict(predictor(), into=FullPredictions())([{"size": 100}])
+
+    def test_record_in_loop_passes_on_predictions_or_the_error_when_the_repository_calls_back(self) -> None:
+        outcomes: list[Sequence[Prediction] | Exception] = []
+        error = RepositoryUnavailable("the disk is full")
+        recorded = CalledLater()
+        use_case, serving = predict(into=recorded), InService(predictor(), 7)
+        assert use_case.records_in_loop
+        for _ in range(2):
+            assert use_case.record_in_loop(serving, [House({"size": 100})], outcomes.append)
+        assert outcomes == []
+        for done, outcome in zip(recorded.done, (None, error), strict=True):
+            done(outcome)
+        [[prediction], failed] = outcomes  # type: ignore[misc]  # the first outcome is a sequence
+        assert (prediction.price, failed) == (100_000.0, error)
+
+    def test_record_in_loop_does_not_begin_in_a_repository_that_cannot(self) -> None:
+        outcomes: list[object] = []
+        use_case, serving = predict(), InService(predictor(), 7)
+        assert not use_case.records_in_loop
+        assert not use_case.record_in_loop(serving, [House({"size": 100})], outcomes.append)
+        assert outcomes == []
 
     def test_a_batch_is_estimated_by_one_version_whatever_is_promoted_meanwhile(self) -> None:
         use_case = predict(predictor("one"), predictor("two", per_area=2000.0))

@@ -251,8 +251,12 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            kind = RefusedPredictions if _are_rows_to_blame(error) else RepositoryUnavailable
-            raise kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}") from error
+            raise self.translation(error, contents) from error
+
+    def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
+        """The same for an error that was not raised."""
+        kind = RefusedPredictions if _are_rows_to_blame(error) else RepositoryUnavailable
+        return kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}")
 
     def _how_to_convert(self, encoding: str) -> str:
         name = self.place.rpartition("/")[2]

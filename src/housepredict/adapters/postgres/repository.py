@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -24,7 +24,6 @@ from housepredict.domain.caveats import Caveat
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.json_objects import encode_each
-from housepredict.domain.ports import Appending
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
@@ -123,9 +122,11 @@ class PostgresPredictions:
         with self._database.translated():
             self._writer.execute(rows)
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        """Begin to record a batch, as `append` does; see BeginsAppends."""
-        return self._writer.begin(_rows(predictions))
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
+        """Store a batch as `append` does, without blocking the running event loop; see AppendsInLoop."""
+        return self._writer.execute_in_loop(
+            _rows(predictions), lambda error: done(error and self._database.translation(error))
+        )
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""

@@ -1,12 +1,13 @@
 """The connection that predictions are written through: one a process, and one round trip a batch.
 
 It asks libpq itself. psycopg's way to execute a statement, and its pool's to lend a connection, let the interpreter's
-lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later. And it can
-send a statement, and leave who waits for the answer to do something else.
+lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later. And an
+event loop can send a statement, and is called when the server has answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from select import POLLIN, POLLOUT, poll
@@ -18,6 +19,7 @@ from psycopg import pq
 from psycopg.errors import error_from_result
 
 from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.watch import Watch
 
 _NAME = b"housepredict"
 
@@ -36,6 +38,8 @@ class Writer:
     _connection: ImpatientConnection | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
+    _pending: _Answer | None = field(default=None, init=False, repr=False)  # that an event loop waits for
+    _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def connect(self) -> None:
         """Connect, if that is not done yet."""
@@ -47,6 +51,7 @@ class Writer:
         with self._lock:
             connection = self._connected()
             server = connection.pgconn
+            fault = None
             try:
                 try:
                     self._exchange(server, parameter)
@@ -54,46 +59,65 @@ class Writer:
                     # The server stored nothing. Behind a pool, a role's sessions may be serializable.
                     self._exchange(server, parameter)
             except psycopg.Error as error:
-                if connection.close_after(error):
-                    self._connection = None
+                fault = error
                 raise
             finally:
-                if self._connection and server.transaction_status != pq.TransactionStatus.IDLE:
-                    self._disconnect()  # it is not known what became of the statement
+                self._keep_if_sound(connection, fault, may_wait=True)
 
-    def begin(self, parameter: str) -> Statement | None:
-        """Send the statement; None where that would mean to wait, for another thread or for a connection."""
+    def execute_in_loop(self, parameter: str, done: Callable[[psycopg.Error | None], None]) -> bool:
+        """Send the statement from the running event loop, which calls `done` when it is committed, or with an error.
+
+        Returns:
+            False if that would mean to wait, for another thread or for a connection. Nothing was sent then.
+        """
         if not self._lock.acquire(blocking=False):
-            return None
-        statement = None
+            return False
         try:
             connection = None if self._closed else self._connection
-            if connection and not connection.is_lost():
+            if connection and not connection.is_lost() and (watch := self._watching(connection.pgconn)):
                 self._send(connection.pgconn, parameter)
-                statement = Statement(self._database, connection.pgconn, self._deadline(), self._ended)
+                self._pending = _Answer(connection.pgconn, self._deadline(), done)
+                watch.flush()
+                return True
         except psycopg.Error:
             self._disconnect()
         finally:
-            if statement is None:
+            if not self._pending:
                 self._lock.release()
-        return statement
+        return False
 
-    def _ended(self, fault: psycopg.Error | None) -> None:
-        """A statement that was begun is over."""
-        if self._closed:
-            return  # it was not waited for
-        connection = self._connection
-        if connection and (
-            connection.pgconn.transaction_status != pq.TransactionStatus.IDLE  # it is not known what became of it
-            # a pool is told in the thread that appends the same rows after a fault: that takes a wait
-            or (fault and connection.close_after(fault, may_wait=False))
-        ):
-            self._disconnect()
-        self._lock.release()
+    def _watching(self, server: pq.abc.PGconn) -> Watch | None:
+        loop = asyncio.get_running_loop()
+        if not (self._watch and self._watch.covers(loop, server)):
+            try:
+                self._watch = Watch(loop, server, self._look)
+            except OSError:  # as many files are open as may be
+                return None
+        return self._watch
+
+    def _look(self, watch: Watch) -> bool:
+        """See whether the server has answered. Returns whether an answer was pending for this event loop."""
+        pending = self._pending
+        if pending is None or watch is not self._watch:
+            return False
+        try:
+            pending.server.consume_input()
+            if not pending.is_complete():
+                if time.monotonic() < pending.deadline:
+                    return True
+                raise psycopg.OperationalError("the server does not answer")
+        except psycopg.Error as error:
+            pending.fault = error
+        self._pending = None
+        if self._connection:  # else `close` has not waited for it
+            self._keep_if_sound(self._connection, pending.fault, may_wait=False)
+            self._lock.release()
+        pending.done(pending.fault)
+        return True
 
     def close(self) -> None:
         """Close the connection, for good."""
-        # a statement that was begun has its time to end, and no more: nobody may be there to ask for it
+        # a statement in flight has its time to end, and no more: its event loop may have ended
         self._lock.acquire(timeout=self._timeout + 1)
         self._closed = True
         self._disconnect()
@@ -116,6 +140,13 @@ class Writer:
             self._connection = connection
         return self._connection
 
+    def _keep_if_sound(self, connection: ImpatientConnection, fault: psycopg.Error | None, *, may_wait: bool) -> None:
+        """Disconnect after a fault that the rows are not to blame for, or if the statement's outcome is unknown."""
+        if (fault and connection.close_after(fault, may_wait=may_wait)) or (
+            connection.pgconn.transaction_status != pq.TransactionStatus.IDLE
+        ):
+            self._disconnect()
+
     def _disconnect(self) -> None:
         if self._connection:
             self._connection.close()
@@ -137,66 +168,32 @@ class Writer:
 
     def _finish(self, server: pq.abc.PGconn) -> None:
         """Wait for the answer, and raise what it says."""
-        deadline = self._deadline()
+        answer = _Answer(server, self._deadline())
         while server.flush():
-            _wait(server, POLLIN | POLLOUT, deadline)
-        answered, fault = False, None
-        while not answered:
-            while server.is_busy():
-                _wait(server, POLLIN, deadline)
-            result = server.get_result()
-            answered = result is None
-            if result and result.status != pq.ExecStatus.COMMAND_OK:
-                fault = error_from_result(result)
-        if fault:
-            raise fault
+            _wait(server, POLLIN | POLLOUT, answer.deadline)
+        while not answer.is_complete():
+            _wait(server, POLLIN, answer.deadline)
+        if answer.fault:
+            raise answer.fault
 
 
 @define(eq=False)
-class Statement:
-    """A statement that was sent; an Appending. The writer is its own until it is over."""
+class _Answer:
+    """What the server says to a statement."""
 
-    _database: Database
-    connection: pq.abc.PGconn
-    _deadline: float
-    _end: Callable[[psycopg.Error | None], None]
-    _fault: psycopg.Error | None = field(default=None, init=False)
+    server: pq.abc.PGconn
+    deadline: float
+    done: Callable[[psycopg.Error | None], None] = field(default=lambda _: None)
+    fault: psycopg.Error | None = field(default=None, init=False)
 
-    def fileno(self) -> int:
-        """See Appending."""
-        return self.connection.socket
-
-    def is_sent(self) -> bool:
-        """See Appending."""
-        try:
-            return not self.connection.flush()
-        except psycopg.Error:
-            return True  # nothing more goes that way; what is read says why
-
-    def is_done(self) -> bool:
-        """See Appending. Raises RepositoryUnavailable or RefusedPredictions."""
-        try:
-            if not self._is_answered():
-                return False
-        except psycopg.Error as error:
-            self._fault = error
-        self._end(self._fault)
-        if self._fault:
-            with self._database.translated():
-                raise self._fault
-        return True
-
-    def _is_answered(self) -> bool:
-        server = self.connection
-        server.consume_input()
-        while not server.is_busy():
-            result = server.get_result()
+    def is_complete(self) -> bool:
+        """Whether all of it has been read."""
+        while not self.server.is_busy():
+            result = self.server.get_result()
             if result is None:
                 return True
             if result.status != pq.ExecStatus.COMMAND_OK:
-                self._fault = error_from_result(result)
-        if time.monotonic() >= self._deadline:
-            raise psycopg.OperationalError("the server does not answer")
+                self.fault = error_from_result(result)
         return False
 
 

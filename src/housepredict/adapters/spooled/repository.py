@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Self, TypeVar
@@ -21,12 +22,11 @@ from uuid import UUID
 from attrs import define, evolve, field
 
 from housepredict.adapters.spooled.emptying import empty
-from housepredict.adapters.spooled.spool import Backoff, ClosableRepository
-from housepredict.adapters.spooled.straight import Straight
+from housepredict.adapters.spooled.spool import Backoff, ClosableRepository, Done, in_thread
 from housepredict.adapters.sqlite_spool import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import Appending, Backlog, BeginsAppends, PredictionRepository, TakenOver
+from housepredict.domain.ports import AppendsInLoop, Backlog, PredictionRepository, TakenOver
 
 T = TypeVar("T")
 
@@ -48,12 +48,11 @@ class SpooledPredictions:
     _open_behind: Callable[[], ClosableRepository]
     _backoff: Backoff
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
+    _in_thread: Callable[[Callable[[], None], Done], None] = in_thread
     _behind: ClosableRepository | None = field(default=None, init=False)
-    _begins: BeginsAppends | None = field(default=None, init=False)  # the same, if it can do that
+    _in_loop: AppendsInLoop | None = field(default=None, init=False)  # the same, if it is one
     # why the repository behind was not reached when it was tried last
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
-    # why what was begun last has failed, until the next append
-    _noticed: RepositoryUnavailable | None = field(default=None, init=False)
     # set: nothing of this process waits, and appends go straight through. Cleared, and set again, under the lock, which
     # an append to the spool holds too: none slips in between what is handed over last and the flag that says so.
     _direct: Event = field(factory=Event, init=False, repr=False)
@@ -92,9 +91,6 @@ class SpooledPredictions:
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch behind or, if that fails, in the spool. Raises RepositoryUnavailable if neither takes it."""
         with self._turn:
-            if self._noticed:
-                self._lose(self._noticed)
-                self._noticed = None
             behind = self._behind if self._direct.is_set() else None
             if behind is None:
                 self._spool.append(predictions)
@@ -102,9 +98,27 @@ class SpooledPredictions:
         try:
             behind.append(predictions)
         except RepositoryUnavailable as fault:
-            with self._turn:
-                self._lose(fault)
-                self._spool.append(predictions)
+            self._take_over(predictions, fault)
+
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
+        """As `append`; a thread waits for what would block the event loop. See AppendsInLoop."""
+
+        def ended(fault: Exception | None) -> None:
+            if isinstance(fault, RepositoryUnavailable):
+                self._in_thread(partial(self._take_over, predictions, fault), done)
+            else:
+                done(fault)
+
+        behind = self._in_loop if self._direct.is_set() else None
+        if behind is None or not behind.append_in_loop(predictions, ended):
+            self._in_thread(partial(self.append, predictions), done)
+        return True
+
+    def _take_over(self, predictions: Sequence[Prediction], fault: RepositoryUnavailable) -> None:
+        """Record in the spool what the repository behind has not taken, or may not have."""
+        with self._turn:
+            self._lose(fault)
+            self._spool.append(predictions)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
         """Record a batch behind, and not in the spool; see AppendsShared. Only what is refused for good goes there, to
@@ -122,19 +136,6 @@ class SpooledPredictions:
             raise
         else:
             self._recover()
-
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        """Begin to record a batch behind; None where it has to be appended, to the spool or after a wait."""
-        if not self._turn.acquire(blocking=False):
-            return None
-        direct = self._direct.is_set()
-        self._turn.release()
-        begun = self._begins.begin(predictions) if direct and self._begins else None
-        return Straight(begun, self._notice) if begun else None
-
-    def _notice(self, fault: RepositoryUnavailable) -> None:
-        # an append comes next, and may wait for the lock
-        self._noticed = fault
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
@@ -349,7 +350,7 @@ class SpooledPredictions:
         """Hand over what waits. Whether appends go straight through now."""
         if self._behind is None:
             self._behind = behind = self._open_behind()
-            self._begins = behind if isinstance(behind, BeginsAppends) else None
+            self._in_loop = behind if isinstance(behind, AppendsInLoop) else None
         self._tried.set()
         with self._spool.emptying() as mine:
             moved = self._empty(self._behind) if mine else 0

@@ -1,13 +1,17 @@
-"""What is behind a spool, and how long to wait for it."""
+"""What is behind a spool, the pauses between attempts to drain it, and a thread for what would block an event loop."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from random import SystemRandom
 from typing import Protocol
 
 from attrs import frozen
 
 from housepredict.domain.ports import PredictionRepository
+
+Done = Callable[[Exception | None], None]
 
 _chance = SystemRandom()  # whoever seeds the shared generator wants its numbers for themselves
 
@@ -30,3 +34,17 @@ class Backoff:
         """The wait after so many failures in a row; after none, the time between looks at what others left behind."""
         longest = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
         return longest * _chance.uniform(0.5, 1.0)
+
+
+def in_thread(append: Callable[[], None], done: Done) -> None:
+    """Call `append` in a thread; the running event loop then calls `done`, with what `append` has raised."""
+
+    def run() -> Exception | None:
+        try:
+            append()
+        except Exception as error:  # noqa: BLE001  # `done` is called in any case
+            return error
+        return None
+
+    future = asyncio.get_running_loop().run_in_executor(None, run)
+    future.add_done_callback(lambda ended: done(ended.result()))

@@ -7,11 +7,10 @@ from housepredict.domain.ports.clock import Clock
 from housepredict.domain.ports.keys import PredictionKeys
 from housepredict.domain.ports.models import ModelStore
 from housepredict.domain.ports.predictions import (
-    Appending,
+    AppendsInLoop,
     AppendsShared,
     Backlog,
     Backlogged,
-    BeginsAppends,
     PredictionRepository,
     RepositoryOpener,
     TakenOver,
@@ -38,11 +37,10 @@ from housepredict.domain.ports.training import (
 from housepredict.domain.ports.training_log import TrainingLog
 
 __all__ = [
-    "Appending",
+    "AppendsInLoop",
     "AppendsShared",
     "Backlog",
     "Backlogged",
-    "BeginsAppends",
     "Clock",
     "Explainer",
     "Fitted",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -63,31 +63,17 @@ class PredictionRepository(Protocol):
         """Return if a batch could be recorded now."""
 
 
-class Appending(Protocol):
-    """An append that was begun. Who began it asks until it is done, each second at least, and in one thread."""
-
-    @property
-    def connection(self) -> object:
-        """What the append goes over: the same object for as long as the descriptor stands for the same."""
-
-    def fileno(self) -> int:
-        """The descriptor that can be read when there is something to ask for."""
-
-    def is_sent(self) -> bool:
-        """Whether all of the batch is on its way; if not, to be asked again when the descriptor can be written."""
-
-    def is_done(self) -> bool:
-        """Whether the batch is recorded, as after `append`. Raises RepositoryUnavailable where that is not known to be
-        so and is not to be waited for: it may be appended again then.
-        """
-
-
 @runtime_checkable
-class BeginsAppends(Protocol):
-    """A PredictionRepository whose appends need no thread to wait in."""
+class AppendsInLoop(Protocol):
+    """A PredictionRepository that can also be called by an event loop, which it does not block."""
 
-    def begin(self, predictions: Sequence[Prediction]) -> Appending | None:
-        """Begin to record a batch; None where that would have to wait for something, and `append` is there for it."""
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
+        """Begin to store a batch as `append` does. To be called in a running event loop.
+
+        Returns:
+            Whether it has begun. The event loop calls `done` afterwards, when the batch is stored, or with the error
+            that `append` would raise. If it has not begun, nothing was sent, and `append` is to be called in a thread.
+        """
 
 
 @runtime_checkable

@@ -19,6 +19,11 @@ class Explain(Predict):
 
     _explainer_of: Callable[[ModelVersion], Explainer] = field(kw_only=True)
 
+    @property
+    def records_in_loop(self) -> bool:
+        """False: to explain takes long."""
+        return False
+
     def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
         """As of Predict. What cannot be explained is not recorded either."""
         explanations = self._explainer_of(serving.version).explain(houses)

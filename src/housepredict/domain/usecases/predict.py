@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from uuid import UUID
 
@@ -13,7 +13,15 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Estimate, Prediction, whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.ports import Backlog, Backlogged, Clock, InService, PredictionRepository, PredictorSource
+from housepredict.domain.ports import (
+    AppendsInLoop,
+    Backlog,
+    Backlogged,
+    Clock,
+    InService,
+    PredictionRepository,
+    PredictorSource,
+)
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 DEMONSTRATION = Caveat(
@@ -31,6 +39,11 @@ class Predict:
     _clock: Clock
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
+    _in_loop: AppendsInLoop | None = field(init=False)  # the repository, if it is one
+
+    @_in_loop.default
+    def _repository_in_loop(self) -> AppendsInLoop | None:
+        return self._predictions if isinstance(self._predictions, AppendsInLoop) else None
 
     def __call__(self, given: Sequence[object]) -> Sequence[Prediction]:
         """One prediction a house, in order, all by one model version, recorded when this returns.
@@ -51,9 +64,26 @@ class Predict:
         """Estimate houses that were checked for what is in service, and remember it; see above."""
         return self._remember(estimate(serving, houses))
 
-    def unrecorded(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """As `record`, for who sees to it that they are appended."""
-        return self._identified(estimate(serving, houses))
+    @property
+    def records_in_loop(self) -> bool:
+        """Whether the repository can store what an event loop gives it, without blocking it."""
+        return self._in_loop is not None
+
+    def record_in_loop(
+        self,
+        serving: InService,
+        houses: Sequence[House],
+        done: Callable[[Sequence[Prediction] | Exception], None],
+    ) -> bool:
+        """As `record`, to be called in a running event loop, which calls `done` with what `record` returns or raises.
+
+        Returns:
+            Whether it has begun; see AppendsInLoop. If not, or if the estimates fail, nothing was recorded.
+        """
+        if self._in_loop is None:
+            return False
+        predictions = self._identified(estimate(serving, houses))
+        return self._in_loop.append_in_loop(predictions, lambda error: done(error or predictions))
 
     def any_number(self, given: Sequence[object]) -> Sequence[Prediction]:
         """As above, for more than a batch: every house is checked and estimated before the first batch is recorded."""

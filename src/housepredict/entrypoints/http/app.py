@@ -17,18 +17,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.domain.ports import BeginsAppends
 from housepredict.domain.usecases import DEMONSTRATION
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.http.cors import Cors
 from housepredict.entrypoints.http.estimator import Estimator
-from housepredict.entrypoints.http.meter import Meter, TimedPredictions
+from housepredict.entrypoints.http.meter import Meter, timed
 from housepredict.entrypoints.http.observer import Observed, Observer
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes import ROUTES
 from housepredict.entrypoints.http.tally import Tally
-from housepredict.entrypoints.http.unthreaded import Unthreaded
 from housepredict.entrypoints.settings import Settings, read_settings
 from housepredict.entrypoints.tracing import Tracing
 
@@ -78,7 +76,7 @@ def asgi_app(
             observer = Observer.of(ROUTES, counting, settings_.access_log, tracing)
             # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
             body_timeout = settings_.client_timeout if embedded else None
-            estimators = _estimators(opened, counting, observer, body_timeout, resources)
+            estimators = _estimators(opened, counting, observer, body_timeout)
             counting.watch(lambda: sum(each.waiting() for each in estimators), lambda: _generation(opened))
             app.state.cors_origins = settings_.cors_origins
             app.state.application, app.state.observer = opened, observer
@@ -118,20 +116,17 @@ def asgi_app(
 
 
 def _estimators(
-    application: Application, counting: Meter, observer: Observer, body_timeout: float | None, resources: ExitStack
+    application: Application, counting: Meter, observer: Observer, body_timeout: float | None
 ) -> Sequence[Estimator]:
     """One for each use case: who asks for no explanation does not wait for those of others."""
     made, settings = [], application.settings
+    # a predictor of others may wait for whatever it likes, and event loops on Windows watch no descriptors
+    in_loop = settings.predictor is None and sys.platform != "win32"
     for name, use_case in (("plain", application.predict), ("explained", application.explain)):
         lane = counting.lane(name)
-        timed = TimedPredictions(application.predictions, lane)
-        predict, begin = evolve(use_case, predictions=timed), None
-        if name == "plain" and isinstance(application.predictions, BeginsAppends) and _may_wait_for_nothing(settings):
-            unthreaded = Unthreaded(predict, application.predictions, timed.append, lane)
-            resources.callback(unthreaded.close)
-            begin = unthreaded.begin
+        predict = evolve(use_case, predictions=timed(application.predictions, lane))
         limits = settings.max_body, settings.max_batch, settings.max_waiting
-        made.append(Estimator(application.live_model, predict, *limits, body_timeout, observer, lane, begin))
+        made.append(Estimator(application.live_model, predict, *limits, body_timeout, observer, lane, in_loop))
     return made
 
 
@@ -139,11 +134,6 @@ def _generation(application: Application) -> int:
     """The generation in service; 0 for the demonstration, without a model, or if it is unknown."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
-
-
-def _may_wait_for_nothing(settings: Settings) -> bool:
-    """Whether estimates may be made in the event loop: a predictor of others may wait for whatever it likes."""
-    return settings.predictor is None and sys.platform != "win32"  # whose loops watch no descriptors
 
 
 def _open(application: Application) -> None:

@@ -70,10 +70,9 @@ class Coalescer(Generic[Job, Result]):
     _arrived: list[_Waiting[Job, Result]] = field(factory=list, init=False)
     # The thread helps itself to what waits: a busy event loop would be late to hand it the next batch.
     _waiting: SimpleQueue[Sequence[_Waiting[Job, Result]]] = field(factory=SimpleQueue, init=False)
-    # Each is written by one thread alone; what waits weighs as much as lies between the first and the others.
-    _submitted: int = field(default=0, init=False)
+    # Each is written by one thread alone; the difference is the weight of what waits.
+    _submitted: int = field(default=0, init=False)  # without what was begun in the event loop
     _taken: int = field(default=0, init=False)
-    _begun_so_far: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _thread: Thread = field(init=False)
 
@@ -97,7 +96,7 @@ class Coalescer(Generic[Job, Result]):
 
     def waiting(self) -> int:
         """What waits weighs so much."""
-        return self._submitted - self._taken - self._begun_so_far
+        return self._submitted - self._taken
 
     def close(self) -> None:
         """Let what was submitted finish, and end the thread. Where batches are begun, not to be called by the loop."""
@@ -125,7 +124,7 @@ class Coalescer(Generic[Job, Result]):
         if not begin([entry.job for entry in batch], partial(self._end, batch)):
             return False
         self._arrived = []
-        self._begun_so_far += weight
+        self._submitted -= weight
         self._begun = True
         self._over.clear()
         return True

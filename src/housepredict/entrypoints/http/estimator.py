@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
@@ -13,10 +14,16 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.coalescer import Begin, Coalescer, Outcome, Overloaded
+from housepredict.entrypoints.http.coalescer import Coalescer, Outcome, Overloaded
 from housepredict.entrypoints.http.meter import Lane
 from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import Problem
+
+HOLD_S = 0.005
+"""Seconds for which a batch may hold the event loop, until it is sent."""
+
+TRIALS, FEW = 8, 16
+"""So many batches of so few houses are done there whatever they take: the first of a version are slower than others."""
 
 
 @define(eq=False)
@@ -27,6 +34,29 @@ class Job:
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
     """When its batch began, and its commit began and ended, by time.perf_counter; for who asks for traces."""
+
+
+Tell = Callable[[Sequence[Sequence[Prediction] | Exception]], None]
+
+
+@define(eq=False)
+class Pace:
+    """How long a batch holds the event loop, judged by the least time that a house has taken this version so far."""
+
+    _version: str | None = field(default=None, init=False)
+    _seconds_per_house: float = field(default=math.inf, init=False)
+    _trials_left: int = field(default=TRIALS, init=False)
+
+    def is_short(self, version: str, houses: int) -> bool:
+        """Whether a batch may be estimated in the event loop."""
+        if version != self._version:
+            self._version, self._seconds_per_house, self._trials_left = version, math.inf, TRIALS
+        return houses <= FEW if self._trials_left else houses * self._seconds_per_house <= HOLD_S
+
+    def took(self, seconds: float, houses: int) -> None:
+        """Note how long a batch took, until it was sent."""
+        self._seconds_per_house = min(self._seconds_per_house, seconds / houses)
+        self._trials_left = max(self._trials_left - 1, 0)
 
 
 @define(eq=False)
@@ -41,12 +71,15 @@ class Estimator:
     body_timeout: float | None = None
     observer: Observer = field(factory=Observer.alone)
     _lane: Lane | None = None
-    _begin: Begin[Job, Sequence[Prediction]] | None = None
+    _may_use_loop: bool = False
+    """Whether small batches may be estimated in the event loop."""
+    _pace: Pace = field(factory=Pace, init=False)
     _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
     def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
-        return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin)
+        begin = self._begin if self._may_use_loop and self._predict.records_in_loop else None
+        return Coalescer(self._estimate, self.max_batch, self.max_waiting, begin)
 
     def in_service(self) -> InService:
         """What is in service. Raises NoModel, or why the version was refused."""
@@ -81,6 +114,31 @@ class Estimator:
     def close(self) -> None:
         """Finish what is in flight."""
         self._coalescer.close()
+
+    def _begin(self, jobs: Sequence[Job], tell: Tell) -> bool:
+        """Begin a batch in the event loop; False if it is one for the thread, and nothing of it is recorded."""
+        serving = jobs[0].serving
+        houses = [house for job in jobs for house in job.houses]
+        is_mixed = any(job.serving is not serving for job in jobs)
+        if is_mixed or not self._pace.is_short(serving.version.name, len(houses)):
+            return False
+        began = time.perf_counter()
+
+        def done(outcome: Sequence[Prediction] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                tell([outcome] * len(jobs))
+            else:
+                tell(shared_out(outcome, jobs, (began, *self._lane.last_commit) if self._lane else None))
+
+        try:
+            if not self._predict.record_in_loop(serving, houses, done):
+                return False
+        except Exception:  # noqa: BLE001  # the thread tells whoever asked for it, and them alone
+            return False
+        if self._lane:
+            self._lane.batch(len(houses))
+        self._pace.took(time.perf_counter() - began, len(houses))
+        return True
 
     def _estimate(self, jobs: Sequence[Job]) -> Sequence[Sequence[Prediction] | Exception]:
         """One use-case call for each version among the jobs: two for the batch in which a model is swapped."""

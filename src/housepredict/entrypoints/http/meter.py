@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import define, field
 
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.ports import AppendsInLoop, PredictionRepository
 from housepredict.entrypoints.http.tally import Region, Row, Tally
 
 REQUESTS, REFUSALS, BATCHES, COMMITS = "requests", "refusals", "batches", "commits"
@@ -125,3 +125,27 @@ class TimedPredictions:
     def check(self) -> None:
         """See PredictionRepository."""
         self._timed.check()
+
+
+@define
+class TimedInLoop(TimedPredictions):
+    """A repository with timed commits that an event loop can append to."""
+
+    _in_loop: AppendsInLoop
+
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
+        """See AppendsInLoop."""
+        began = time.perf_counter()
+
+        def ended(error: Exception | None) -> None:
+            self._lane.commit(began)
+            done(error)
+
+        return self._in_loop.append_in_loop(predictions, ended)
+
+
+def timed(predictions: PredictionRepository, lane: Lane) -> TimedPredictions:
+    """A repository with timed commits, to which an event loop can append if it could before."""
+    if isinstance(predictions, AppendsInLoop):
+        return TimedInLoop(predictions, lane, predictions)
+    return TimedPredictions(predictions, lane)

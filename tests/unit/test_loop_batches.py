@@ -1,0 +1,161 @@
+"""Batches in the event loop: told when they are recorded, and not before; and left to the thread if that is better."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from threading import current_thread
+
+from attrs import define, field
+
+from housepredict.adapters.clock import SystemClock
+from housepredict.domain.errors import RepositoryUnavailable
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import House
+from housepredict.domain.ports import InService, Valuation
+from housepredict.domain.usecases import Predict
+from housepredict.entrypoints.http.estimator import FEW, HOLD_S, TRIALS, Estimator
+from housepredict.entrypoints.http.meter import BATCHES, COMMITS, Meter, timed
+from housepredict.entrypoints.http.tally import Tally
+from tests.in_loop import Done, MemoryInLoop
+from tests.unit.test_estimator import Models, PricePerFoot, predictor
+
+
+@define
+class Slow(PricePerFoot):
+    """Takes its time for each call, and remembers in which thread."""
+
+    threads: list[str] = field(factory=list)
+
+    def predict(self, houses: Sequence[House]) -> Valuation:
+        self.threads.append(current_thread().name)
+        ends = time.perf_counter() + 2 * HOLD_S
+        while time.perf_counter() < ends:
+            pass
+        return super().predict(houses)
+
+
+@define
+class Failing(MemoryInLoop):
+    """Appends of the loop fail, or cannot begin if `at_once`."""
+
+    at_once: bool = False
+
+    def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
+        if self.at_once:
+            raise RepositoryUnavailable("down")
+        asyncio.get_running_loop().call_soon(done, RepositoryUnavailable("down"))
+        return True
+
+
+@define
+class Scene:
+    """An estimator in a running loop, in front of a repository."""
+
+    predictions: MemoryInLoop
+    models: Models = field(factory=lambda: Models(InService(predictor(), 1)))
+    meter: Meter = field(factory=lambda: Meter.of(Tally.of(1)))
+
+    def play(self, scene: Callable[[Estimator], Awaitable[None]]) -> None:
+        async def played() -> None:
+            lane = self.meter.lane("plain")
+            predict = Predict(self.models, timed(self.predictions, lane), SystemClock())
+            estimator = Estimator(self.models, predict, 1000, 100, 100, lane=lane, may_use_loop=True)
+            await scene(estimator)
+            await asyncio.to_thread(estimator.close)
+
+        asyncio.run(played())
+
+    def counted(self, what: str) -> float:
+        return sum(self.meter.tally.read()[what, "plain"][:-1])
+
+
+def estimate(estimator: Estimator, *sizes: float) -> asyncio.Task[Sequence[Prediction]]:
+    return asyncio.ensure_future(estimator.estimate(estimator.check([{"size": size} for size in sizes])))
+
+
+async def turns() -> None:
+    """Let the loop do all that can be done now."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_estimate_is_answered_when_it_is_stored_and_the_next_batch_is_what_came_meanwhile() -> None:
+    scene = Scene(MemoryInLoop(held=True))
+
+    async def played(estimator: Estimator) -> None:
+        first = estimate(estimator, 10)
+        await turns()
+        rest = [estimate(estimator, size) for size in (20, 30)]
+        await turns()
+        assert not first.done()
+        assert scene.predictions.recent(10) == []
+        assert estimator.waiting() == 2
+        (release,) = scene.predictions.begun
+        release()
+        assert [each.estimate.price for each in await first] == [1000.0]
+        assert len(scene.predictions.begun) == 2
+        scene.predictions.begun[1]()
+        assert [each.estimate.price for (each,) in await asyncio.gather(*rest)] == [2000.0, 3000.0]
+
+    scene.play(played)
+    assert len(scene.predictions.recent(10)) == 3
+    assert (scene.counted(BATCHES), scene.counted(COMMITS)) == (2, 2)
+
+
+def test_batch_in_flight_is_answered_before_the_estimator_closes() -> None:
+    scene = Scene(MemoryInLoop(held=True))
+
+    async def played(estimator: Estimator) -> None:
+        outcomes = [estimate(estimator, 10)]
+        await turns()
+        outcomes.append(estimate(estimator, 20))
+        await turns()
+        closing = asyncio.create_task(asyncio.to_thread(estimator.close))
+        for number in range(2):
+            scene.predictions.begun[number]()
+            await outcomes[number]
+        await closing
+
+    scene.play(played)
+    assert len(scene.predictions.recent(10)) == 2
+
+
+def test_append_that_fails_in_the_loop_fails_for_each_request() -> None:
+    scene = Scene(Failing())
+
+    async def played(estimator: Estimator) -> None:
+        outcomes = await asyncio.gather(estimate(estimator, 10), estimate(estimator, 20, 30), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [RepositoryUnavailable] * 2
+
+    scene.play(played)
+    assert scene.predictions.recent(10) == []
+
+
+def test_append_that_cannot_begin_in_the_loop_is_made_by_the_thread() -> None:
+    scene = Scene(Failing(at_once=True))
+
+    async def played(estimator: Estimator) -> None:
+        outcomes = await asyncio.gather(estimate(estimator, 10), estimate(estimator, 20, 30))
+        assert scene.predictions.recent(10) == [each for outcome in outcomes for each in outcome][::-1]
+
+    scene.play(played)
+
+
+def test_batches_that_take_long_are_left_to_the_thread_after_some_trials_of_each_version() -> None:
+    slow = Slow(*(getattr(predictor(), name) for name in ("version", "per_foot")))
+    scene = Scene(MemoryInLoop(), Models(InService(slow, 1)))
+
+    async def played(estimator: Estimator) -> None:
+        await estimate(estimator, *range(20, 20 + FEW + 1))
+        for _ in range(TRIALS + 2):
+            await estimate(estimator, 10)
+        scene.models.serving = InService(predictor("quick"), 2)
+        await estimate(estimator, 10)
+
+    scene.play(played)
+    here, thread = "MainThread", "housepredict-batch"
+    assert slow.threads == [thread, *[here] * TRIALS, thread, thread]
+    assert len(scene.predictions.begun) == TRIALS + 1
+    assert len(scene.predictions.recent(100)) == FEW + TRIALS + 4

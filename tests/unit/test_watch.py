@@ -1,0 +1,121 @@
+"""A watch looks when the server has sent something, and each second; and it gives back its descriptor."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+from attrs import define, field
+
+from housepredict.adapters.postgres.watch import Watch
+
+
+@define(eq=False)
+class Server:
+    """A connection of which both ends are here, and what is pending on it."""
+
+    near: socket.socket
+    far: socket.socket
+    unsent: int = 0
+    """So many flushes are not the last."""
+    breaks: bool = False
+    """Whether the last one fails."""
+    pending: int = 0
+    """So many looks find an answer pending."""
+    looks: asyncio.Queue[None] = field(factory=asyncio.Queue)
+    flushed: asyncio.Event = field(factory=asyncio.Event)
+
+    @property
+    def socket(self) -> int:
+        return self.near.fileno()
+
+    def flush(self) -> int:
+        if self.unsent:
+            self.unsent -= 1
+            return 1
+        self.flushed.set()
+        if self.breaks:
+            raise psycopg.OperationalError
+        return 0
+
+    def look(self, watch: Watch) -> bool:
+        self.looks.put_nowait(None)
+        self.pending -= 1
+        return self.pending >= 0
+
+    def watch(self) -> Watch:
+        server: Any = self
+        return Watch(asyncio.get_running_loop(), server, self.look)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    near, far = socket.socketpair()
+    with near, far:
+        yield Server(near, far)
+
+
+def is_open(descriptor: int) -> bool:
+    with suppress(OSError):
+        return bool(os.fstat(descriptor))
+    return False
+
+
+def test_watch_looks_when_the_server_speaks_and_ends_when_nothing_is_pending(server: Server) -> None:
+    async def scene() -> None:
+        server.pending = 1
+        watch = server.watch()
+        assert is_open(watch._descriptor)
+        assert watch.covers(asyncio.get_running_loop(), watch._server)
+        server.far.send(b".")
+        await server.looks.get()
+        await server.looks.get()  # it was not read
+        assert not watch.covers(asyncio.get_running_loop(), watch._server)
+        assert not is_open(watch._descriptor)
+
+    asyncio.run(scene())
+    assert server.looks.empty()
+
+
+def test_watch_looks_each_second_where_nothing_is_heard(server: Server) -> None:
+    async def scene() -> None:
+        server.pending = 1
+        server.watch()
+        await server.looks.get()
+        await server.looks.get()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_watch_sends_what_is_left_as_the_connection_takes_it(server: Server, breaks: bool) -> None:
+    async def scene() -> None:
+        server.unsent, server.breaks = 3, breaks
+        server.watch().flush()
+        assert server.unsent == 2
+        await server.flushed.wait()
+
+    asyncio.run(scene())
+
+
+def test_watch_of_a_loop_that_has_ended_covers_no_other_and_leaves_no_descriptor(server: Server) -> None:
+    async def scene() -> Watch:
+        return server.watch()
+
+    async def is_covered(watch: Watch) -> bool:
+        return watch.covers(asyncio.get_running_loop(), watch._server)
+
+    watch = asyncio.run(scene())
+    descriptor = watch._descriptor
+    assert is_open(descriptor)
+    assert not asyncio.run(is_covered(watch))
+    del watch
+    gc.collect()
+    assert not is_open(descriptor)
