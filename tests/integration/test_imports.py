@@ -17,7 +17,6 @@ HEAVY = {
     "joblib",
     "psycopg",
     "psycopg_pool",
-    "yoyo",
     "starlette",
     "uvicorn",
     "pyarrow",
