@@ -14,12 +14,16 @@ from typing import Any
 import attrs
 import numpy as np
 
+import housepredict
 from housepredict.domain.held_out import HELD_OUT_FILE
 from housepredict.domain.models import Artefact, digests_of
 from housepredict.domain.snapshots import SNAPSHOT_FILE
 
-FIRST_RELEASE = Path(__file__).parent / "documents" / "first_release"
+DOCUMENTS = Path(__file__).parent / "documents"
+FIRST_RELEASE = DOCUMENTS / "first_release"
 """A data folder that the first release wrote, its SQLite files as SQL, and rows of its tables in PostgreSQL."""
+
+MIGRATIONS = sorted(Path(housepredict.__file__).parent.glob("adapters/postgres/sql/*.sql"))
 
 NEW = {"a": [1, 2.5, None, {"b": "…"}], "c": 1e300}
 """The value of a field that this release doesn't know."""
@@ -95,3 +99,10 @@ def with_arrays(content: bytes, **arrays: Any) -> bytes:
 def manifest_for(document: Mapping[str, Any], artefact: Artefact) -> dict[str, Any]:
     """A manifest with the digests of these files."""
     return {**document, "digests": digests_of(artefact)}
+
+
+def yoyo_database(migrations: int) -> str:
+    """The SQL of a database to which a release that used yoyo applied the first migrations."""
+    files = MIGRATIONS[:migrations]
+    later = f"DELETE FROM _yoyo_migration WHERE migration_id > '{files[-1].stem}'"
+    return "\n".join(file.read_text(encoding="utf-8") for file in [*files, DOCUMENTS / "yoyo_ledger.sql"]) + later

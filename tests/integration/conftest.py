@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from tests.conftest import POSTGRES_SERVER
@@ -26,6 +27,13 @@ def postgres(postgres_server: str) -> Iterator[str]:
     """The conninfo of an empty database, the administrator's."""
     with database(postgres_server) as conninfo:
         yield conninfo
+
+
+@pytest.fixture
+def administrator(postgres: str) -> Iterator[psycopg.Connection]:
+    """The administrator's connection to that database."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ HEAVY = {
     "joblib",
     "psycopg",
     "psycopg_pool",
-    "yoyo",
     "starlette",
     "uvicorn",
     "pyarrow",

@@ -21,7 +21,8 @@ from housepredict.testing.drawn_sales import new_delivery
 from tests.doubles import a_batch
 from tests.erasure_worlds import AFTER_ALL
 from tests.integration.spools import SOON
-from tests.integration.test_postgres_migrations import insert_as_before
+from tests.integration.test_postgres_upgrades import insert_as_before
+from tests.releases import yoyo_database
 
 
 @pytest.fixture
@@ -95,26 +96,22 @@ def test_the_watermark_does_not_fall(predictions: PostgresPredictions) -> None:
     assert list(predictions.recent(10)) == [kept]
 
 
-def test_a_role_that_could_prune_before_the_watermark_still_can(postgres: str) -> None:
-    PostgresPredictions.open(postgres).close()
-    with psycopg.connect(postgres, autocommit=True) as administrator:
-        administrator.execute("DROP TABLE prune_watermark")
-        administrator.execute("DELETE FROM _yoyo_migration WHERE migration_id = 'housepredict-0010-prune-watermark'")
-        administrator.execute('CREATE ROLE "Old Pruner"')
-        administrator.execute("CREATE ROLE reader")
-        try:
-            administrator.execute('GRANT DELETE ON predictions TO "Old Pruner"')
-            administrator.execute("GRANT INSERT ON predictions TO reader")
-            PostgresPredictions.open(postgres).close()
-            rights = administrator.execute(
-                "SELECT role, has_table_privilege(role, 'prune_watermark', 'SELECT'),"
-                " has_table_privilege(role, 'prune_watermark', 'UPDATE')"
-                " FROM unnest(ARRAY['Old Pruner', 'reader']) AS role"
-            ).fetchall()
-            assert rights == [("Old Pruner", True, True), ("reader", True, False)]
-        finally:
-            administrator.execute('DROP OWNED BY "Old Pruner", reader')
-            administrator.execute('DROP ROLE "Old Pruner", reader')
+def test_a_role_that_could_prune_before_the_watermark_still_can(
+    postgres: str, administrator: psycopg.Connection
+) -> None:
+    administrator.execute(yoyo_database(9).encode())
+    administrator.execute('CREATE ROLE "Old Pruner"; CREATE ROLE reader')
+    try:
+        administrator.execute('GRANT DELETE ON predictions TO "Old Pruner"; GRANT INSERT ON predictions TO reader')
+        PostgresPredictions.open(postgres).close()
+        rights = administrator.execute(
+            "SELECT role, has_table_privilege(role, 'prune_watermark', 'SELECT'),"
+            " has_table_privilege(role, 'prune_watermark', 'UPDATE')"
+            " FROM unnest(ARRAY['Old Pruner', 'reader']) AS role"
+        ).fetchall()
+        assert rights == [("Old Pruner", True, True), ("reader", True, False)]
+    finally:
+        administrator.execute('DROP OWNED BY "Old Pruner", reader; DROP ROLE "Old Pruner", reader')
 
 
 def test_a_process_that_was_cut_off_stores_nothing_that_was_erased_or_pruned(

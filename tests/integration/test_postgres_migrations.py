@@ -4,27 +4,21 @@ import logging
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import LiteralString
 
 import psycopg
 import pytest
-from attrs import evolve
-from psycopg.conninfo import make_conninfo
-from psycopg.types.json import Jsonb
 
 from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.memory_keys import InMemoryKeys
 from housepredict.adapters.memory_sales import InMemorySales
 from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.postgres.sales import PostgresSales
-from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
-from housepredict.domain.estimates import Estimate, Interval, Prediction
+from housepredict.domain.errors import UnknownPrediction
+from housepredict.domain.estimates import Estimate
 from housepredict.domain.features import House
 from housepredict.domain.usecases import Records
-from housepredict.testing.drawn_sales import new_delivery, some_sales
 from tests.doubles import a_batch
 
 LAB_TABLE = """
@@ -43,20 +37,19 @@ INSERT INTO predictions (size, bedrooms, age, predicted_price) VALUES
 """
 
 OPEN = "import sys; from housepredict.adapters.postgres.repository import PostgresPredictions as P; "
-OPEN += "P.open(sys.argv[1]).close(); "
+OPEN += "P.open(sys.argv[1]).close()"
 
 
 @pytest.fixture
-def lab(postgres: str) -> Iterator[psycopg.Connection]:
+def lab(administrator: psycopg.Connection) -> psycopg.Connection:
     """A connection to a database that the tutorial's SQL has set up."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(LAB_TABLE)
-        yield connection
+    administrator.execute(LAB_TABLE)
+    return administrator
 
 
-def start(conninfo: str, program: str = OPEN) -> subprocess.Popen[str]:
+def start(conninfo: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", program, conninfo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", OPEN, conninfo], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -77,6 +70,8 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
     assert lab.execute("SELECT *, ctid FROM predictions_lab").fetchall() == before
     with PostgresPredictions.open(postgres) as predictions:
         records = Records(predictions, InMemorySales(), SystemClock(), InMemoryKeys())
+        predictions.append(batch := a_batch(2))
+        assert [*predictions.recent(10)] == [*batch[::-1], *recorded]
         assert [records.one(number) for number in ("3", 2, "1")] == recorded
         with pytest.raises(UnknownPrediction):
             records.one("4")
@@ -87,15 +82,6 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
         records.prune(timedelta(0))
         assert list(predictions.recent(10)) == []
     assert lab.execute("SELECT count(*) FROM predictions_lab").fetchall() == [(0,)]
-
-
-def test_new_predictions_come_after_those_taken_over(postgres: str, lab: psycopg.Connection) -> None:
-    with PostgresPredictions.open(postgres) as predictions:
-        batch = a_batch(2)
-        predictions.append(batch)
-        assert list(predictions.recent(2)) == batch[::-1]
-        assert len(predictions.recent(10)) == 5
-        predictions.check()
 
 
 def test_every_real_keeps_its_cents_and_its_shortest_form(postgres: str, lab: psycopg.Connection) -> None:
@@ -181,31 +167,16 @@ def test_rows_that_the_new_table_cannot_hold_stay_in_the_old_one_and_are_counted
     assert [row[0] for row in lab.execute(query.replace("*", "id", 1)).fetchall()] == list(range(4, 4 + len(odd)))
 
 
-def test_a_table_of_another_make_is_refused_and_left_alone(postgres: str) -> None:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("CREATE TABLE predictions (id SERIAL PRIMARY KEY, tomorrow TEXT)")
-        connection.execute("INSERT INTO predictions (tomorrow) VALUES ('rain')")
-        for _ in range(2):
-            with pytest.raises(
-                RepositoryUnavailable, match=r'a table "predictions" that neither .* Rename it, or give'
-            ):
-                PostgresPredictions.open(postgres)
-        assert connection.execute("SELECT * FROM predictions").fetchall() == [(1, "rain")]
-        assert connection.execute("SELECT to_regclass('predictions_lab')").fetchall() == [(None,)]
-
-
-@pytest.mark.parametrize("with_lab_table", [False, True])
-def test_replicas_may_start_together(with_lab_table: bool, postgres: str) -> None:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        if with_lab_table:
-            connection.execute(LAB_TABLE)
-        replicas = [start(postgres) for _ in range(6)]
-        outcomes = [(replica.communicate(), replica.returncode) for replica in replicas]
-        assert [code for _, code in outcomes] == [0] * 6, outcomes
-        count = 3 if with_lab_table else 0
-        assert connection.execute("SELECT count(*), count(DISTINCT lab_id) FROM predictions").fetchall() == [
-            (count, count)
-        ]
+@pytest.mark.parametrize(("table", "count"), [("", 0), (LAB_TABLE, 3)], ids=["empty", "lab"])
+def test_replicas_may_start_together(
+    table: LiteralString, count: int, postgres: str, administrator: psycopg.Connection
+) -> None:
+    administrator.execute(table)
+    replicas = [start(postgres) for _ in range(6)]
+    outcomes = [(replica.communicate(), replica.returncode) for replica in replicas]
+    assert [code for _, code in outcomes] == [0] * 6, outcomes
+    counts = administrator.execute("SELECT count(*), count(DISTINCT lab_id) FROM predictions").fetchall()
+    assert counts == [(count, count)]
 
 
 def test_a_process_killed_while_it_migrates_leaves_everything_as_it_was(postgres: str, lab: psycopg.Connection) -> None:
@@ -219,75 +190,3 @@ def test_a_process_killed_while_it_migrates_leaves_everything_as_it_was(postgres
         killed.communicate()
     with PostgresPredictions.open(postgres) as predictions:
         assert len(predictions.recent(10)) == 3
-
-
-def test_rows_from_before_there_were_intervals_are_kept_and_replicas_from_then_go_on_writing(postgres: str) -> None:
-    earlier, meanwhile, now = a_batch(3)
-    sure = evolve(now, estimate=evolve(now.estimate, intervals=(Interval(80, 231000.5, 279000.0),), fsd=12.5))
-    PostgresPredictions.open(postgres).close()
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("ALTER TABLE predictions DROP COLUMN intervals, DROP COLUMN fsd")
-        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = 'housepredict-0003-intervals'")
-        insert_as_before(connection, earlier)
-        with PostgresPredictions.open(postgres) as predictions:
-            insert_as_before(connection, meanwhile)
-            predictions.append([sure])
-            assert predictions.recent(10) == [sure, meanwhile, earlier]
-
-
-def insert_as_before(connection: psycopg.Connection, prediction: Prediction) -> None:
-    connection.execute(
-        "INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)"
-        " VALUES (%s, %s, 'a version', %s, 254206.02, NULL, '[]')",
-        (prediction.id, prediction.created_at, Jsonb(dict(prediction.estimate.house.values))),
-    )
-
-
-def test_a_start_with_nothing_to_migrate_does_not_load_the_migrations_library(postgres: str) -> None:
-    PostgresPredictions.open(postgres).close()
-    again = start(postgres, OPEN + "sys.exit('yoyo' in sys.modules)")
-    assert again.communicate() == ("", "")
-    assert again.returncode == 0
-
-
-@pytest.fixture
-def restricted(postgres: str) -> Iterator[str]:
-    """The conninfo of a user who may create nothing."""
-    with psycopg.connect(postgres, autocommit=True) as administrator:
-        administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        administrator.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
-        yield make_conninfo(postgres, user="clerk", password="clerk")
-        administrator.execute("DROP OWNED BY clerk")
-        administrator.execute("DROP ROLE clerk")
-
-
-def test_a_user_who_may_create_nothing_uses_what_is_there(postgres: str, restricted: str) -> None:
-    PostgresPredictions.open(postgres).close()
-    with psycopg.connect(postgres) as administrator:
-        administrator.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk")
-    with PostgresPredictions.open(restricted) as predictions:
-        with pytest.raises(RepositoryUnavailable, match="read-only"):
-            predictions.check()
-        with psycopg.connect(postgres) as administrator:
-            administrator.execute("GRANT INSERT ON predictions TO clerk")
-        predictions.check()
-        batch = a_batch(2)
-        predictions.append(batch)
-        assert list(predictions.recent(10)) == batch[::-1]
-
-
-def test_a_user_who_may_create_nothing_records_sales(postgres: str, restricted: str) -> None:
-    PostgresPredictions.open(postgres).close()
-    with psycopg.connect(postgres) as administrator:
-        administrator.execute("GRANT SELECT ON _yoyo_migration TO clerk")
-        administrator.execute("GRANT SELECT, INSERT ON sales, sale_deliveries TO clerk")
-    with closing(PostgresSales.at(restricted)) as sales:
-        recorded, delivery = some_sales(2), new_delivery()
-        assert list(sales.append(recorded, delivery)) == recorded
-        assert list(sales.append(some_sales(2), delivery)) == recorded
-        assert list(sales.current()) == recorded[::-1]
-
-
-def test_a_user_who_may_create_nothing_is_told_so_where_nothing_is(restricted: str) -> None:
-    with pytest.raises(RepositoryUnavailable, match="permission denied for schema public"):
-        PostgresPredictions.open(restricted)

@@ -24,10 +24,9 @@ Execute = Callable[[str], psycopg.Cursor[tuple[object, ...]]]
 
 
 @pytest.fixture
-def execute(postgres: str) -> Iterator[Execute]:
+def execute(administrator: psycopg.Connection) -> Execute:
     """Executes a statement on the database, beside the store."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        yield connection.execute
+    return administrator.execute
 
 
 @pytest.fixture

@@ -32,23 +32,20 @@ OLD = "00000000-0000-7000-8000-000000000001"
 
 
 @pytest.fixture
-def administrator(postgres: str) -> Iterator[psycopg.Connection]:
-    """A connection to a database whose tables are made, the lab's among them, and where a role may do nothing."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(LAB_TABLE)
-        PostgresPredictions.open(postgres).close()
-        connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        connection.execute("CREATE ROLE housepredict LOGIN PASSWORD 'clerk'")
-        yield connection
-        connection.execute("DROP OWNED BY housepredict")
-        connection.execute("DROP ROLE housepredict")
+def role(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
+    """The conninfo of a role that may do nothing, where the tables are made, the lab's among them."""
+    administrator.execute(LAB_TABLE)
+    PostgresPredictions.open(postgres).close()
+    administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    administrator.execute("CREATE ROLE housepredict LOGIN PASSWORD 'clerk'")
+    yield make_conninfo(postgres, user="housepredict", password="clerk")
+    administrator.execute("DROP OWNED BY housepredict; DROP ROLE housepredict")
 
 
 def test_the_rights_that_the_documentation_names_are_enough(
-    administrator: psycopg.Connection, postgres: str, tmp_path: Path
+    administrator: psycopg.Connection, role: str, tmp_path: Path
 ) -> None:
     administrator.execute(TO_SERVE)
-    role = make_conninfo(postgres, user="housepredict", password="clerk")
     database = {"HOUSEPREDICT_DATABASE_URL": url(role)}
     with running(tmp_path, "--demo", **database) as service, httpx2.Client(base_url=service.url) as client:
         keyed = {"Idempotency-Key": "a-key"}

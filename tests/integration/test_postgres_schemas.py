@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+import traceback
 from contextlib import closing
 from pathlib import Path
 
@@ -25,19 +25,18 @@ from housepredict.testing.drawn_sales import new_delivery, new_ids, some_sales
 from housepredict.testing.trainings import a_training
 from tests.doubles import a_batch
 from tests.integration.test_postgres_migrations import LAB_TABLE
+from tests.releases import DOCUMENTS
 
 ODD = 'it\'s 100% "odd" ü'
 """A name that is quoted wrongly in whichever way is forgotten."""
+SERVER = "postgresql://me:hush@there"
+PORT, ENCODE = "its port must be a whole number", "user or password must be percent-encoded"
+FOREIGN_TABLE = "CREATE TABLE public.predictions (name text)"
+FOREIGN_LEDGER = (DOCUMENTS / "yoyo_ledger.sql").read_text()
 _RELATIONS = """
 SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind IN ('r', 'v', 'S') AND nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema' ORDER BY 1
 """
-
-
-@pytest.fixture
-def administrator(postgres: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        yield connection
 
 
 def with_path(conninfo: str, path: str) -> str:
@@ -82,35 +81,35 @@ def test_named_schema_is_made_and_has_all_tables(postgres: str, administrator: p
     uses(postgres, schema)
 
 
-def test_tables_in_search_path_are_found_behind_a_foreign_table(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
-    administrator.execute("CREATE TABLE public.predictions (name text)")
-    administrator.execute("CREATE SCHEMA ml; CREATE SCHEMA empty")
-    uses(with_path(postgres, "ml,public"))
-    before = relations(administrator)
-    for path in ("ml,public", "public,ml", "empty,public,ml"):
+@pytest.mark.parametrize(
+    ("existing", "setup", "path", "used"),
+    [
+        ("ml", FOREIGN_TABLE, "ml,public", "ml"),
+        ("ml", FOREIGN_TABLE, "public,ml", "ml"),
+        ("ml", f"{FOREIGN_TABLE}; CREATE SCHEMA empty", "empty,public,ml", "ml"),
+        ("public", "CREATE SCHEMA ml", "ml,public", "public"),
+        ("app", "CREATE SCHEMA other", "other", "app"),
+        ("app", "", "nowhere", "app"),
+        ("app", LAB_TABLE, "public", "public"),
+        ("", f"{LAB_TABLE}; CREATE SCHEMA mine", "mine,public", "public"),
+        ("", f"{FOREIGN_LEDGER}; CREATE SCHEMA ml", "ml,public", "ml"),
+        ("", "", "nowhere", "public"),
+    ],
+)
+def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_current_one(
+    postgres: str, administrator: psycopg.Connection, caplog: pytest.LogCaptureFixture, existing: str, setup: str,
+    path: str, used: str,
+) -> None:  # fmt: skip
+    if existing:
+        PostgresPredictions.open(postgres, schema=existing).close()
+    administrator.execute(setup.encode())
+    with caplog.at_level(logging.WARNING):
         uses(with_path(postgres, path))
-    assert relations(administrator) == before
-
-
-def test_tables_of_before_are_used_when_a_schema_comes_in_front(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
-    PostgresPredictions.open(postgres).close()
-    before = relations(administrator)
-    administrator.execute("CREATE SCHEMA ml")
-    uses(with_path(postgres, "ml,public"))
-    assert relations(administrator) == before
-
-
-def test_tutorials_table_is_taken_over_where_it_is(postgres: str, administrator: psycopg.Connection) -> None:
-    administrator.execute(LAB_TABLE)
-    administrator.execute("CREATE SCHEMA mine")
-    with PostgresPredictions.open(with_path(postgres, "mine,public")) as predictions:
-        assert [each.estimate.model_version for each in predictions.recent(10)] == ["lab"] * 3
-        assert predictions.of_lab(2)
-    assert "public.predictions_lab" in relations(administrator)
+    found = relations(administrator)
+    assert {name.partition(".")[0] for name in found if name.endswith(".sales")} == {used, existing or used}
+    assert ("public.predictions_lab" in found) is (LAB_TABLE in setup)
+    warning = "does not lead to the schema app, which has the tables of housepredict and is used: set HOUSEPREDICT_DATA"
+    assert (warning in caplog.text) is (used == "app")
 
 
 @pytest.mark.parametrize(
@@ -140,43 +139,6 @@ def test_what_is_in_the_way_is_named_and_nothing_is_made(
     uses(postgres, "ml")
 
 
-def test_role_that_may_create_nothing_hears_what_to_do_and_makes_nothing(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
-    administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    administrator.execute("CREATE ROLE creator LOGIN PASSWORD 'clerk'")
-    role = make_conninfo(postgres, user="creator", password="clerk")
-    try:
-        for schema in (None, "ml"):
-            with pytest.raises(MisconfiguredRepository, match=r"permission denied .* Run `housepredict migrate` once"):
-                PostgresPredictions.open(role, schema=schema)
-        assert relations(administrator) == []
-        # may create, but not take over what is another's
-        administrator.execute("GRANT CREATE ON SCHEMA public TO creator")
-        administrator.execute(LAB_TABLE)
-        before = relations(administrator)
-        with pytest.raises(MisconfiguredRepository, match=r"must be owner of table predictions.* Run `housepredict"):
-            PostgresPredictions.open(role)
-        assert relations(administrator) == before
-    finally:
-        administrator.execute("DROP OWNED BY creator")
-        administrator.execute("DROP ROLE creator")
-
-
-@pytest.mark.parametrize("path", ["other", "nowhere"])
-def test_tables_outside_the_search_path_are_found_and_reported(
-    postgres: str, administrator: psycopg.Connection, caplog: pytest.LogCaptureFixture, path: str
-) -> None:
-    PostgresPredictions.open(postgres, schema="app").close()
-    administrator.execute("CREATE SCHEMA other")
-    before = relations(administrator)
-    with caplog.at_level(logging.WARNING):
-        uses(with_path(postgres, path))
-    assert relations(administrator) == before
-    assert "does not lead to the schema app, which has the tables of housepredict and is used" in caplog.text
-    assert "set HOUSEPREDICT_DATABASE_SCHEMA" in caplog.text
-
-
 @pytest.mark.parametrize("path", ["other", "nowhere"])
 def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_their_names(
     postgres: str, administrator: psycopg.Connection, path: str
@@ -190,84 +152,46 @@ def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_thei
     assert relations(administrator) == before
 
 
-def test_tutorials_table_in_the_search_path_is_preferred_to_tables_outside_of_it(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
-    PostgresPredictions.open(postgres, schema="app").close()
-    administrator.execute(LAB_TABLE)
-    PostgresPredictions.open(postgres).close()
-    assert "public.predictions_lab" in relations(administrator)
-
-
-def test_path_that_leads_nowhere_in_an_empty_database_means_public(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
-    uses(with_path(postgres, "nowhere"))
-    assert "public.predictions" in relations(administrator)
-
-
-def test_ledger_of_another_program_is_left_alone(postgres: str, administrator: psycopg.Connection) -> None:
-    administrator.execute(
-        "CREATE TABLE _yoyo_migration (migration_hash varchar(64), migration_id varchar(255), applied_at_utc timestamp,"
-        " PRIMARY KEY (migration_hash))"
-    )
-    administrator.execute("CREATE TABLE _yoyo_version (version int PRIMARY KEY, installed_at_utc timestamp)")
-    administrator.execute("CREATE TABLE _yoyo_log (id varchar(36) PRIMARY KEY)")
-    administrator.execute("INSERT INTO _yoyo_version VALUES (2, now())")
-    administrator.execute("INSERT INTO _yoyo_migration VALUES ('theirs', 'theirs', now())")
-    administrator.execute("CREATE SCHEMA ml")
-    uses(with_path(postgres, "ml,public"))
-    assert administrator.execute("SELECT migration_id FROM public._yoyo_migration").fetchall() == [("theirs",)]
-    assert "ml.predictions" in relations(administrator)
-
-
 @pytest.mark.parametrize(
-    ("parameters", "named"),
+    ("url", "named"),
     [
-        ("schema=ml", ["'schema': set HOUSEPREDICT_DATABASE_SCHEMA instead"]),
-        ("currentSchema=ml", ["'currentSchema': set HOUSEPREDICT_DATABASE_SCHEMA instead"]),
-        (
-            "pgbouncer=true&connection_limit=1",
-            ["'pgbouncer': name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL", "'connection_limit': leave"],
-        ),
-        ("sslmod=require", ["'sslmod': did you mean 'sslmode'?"]),
-        ("qqq=1", ["'qqq': leave it out"]),
-        ("ssl=True", ["'ssl': set sslmode=require instead"]),
-        ("application_name=a=b", ["its parameter 'application_name' must be NAME=VALUE", "%3D for ="]),
-        ("options=-c%20search_path=ml", ["its parameter 'options' must be NAME=VALUE", "%3D for ="]),
-        ("options=-c search_path%3Dml", ["its parameter 'options' must be NAME=VALUE"]),
-        ("application_name=100%&x", ["its parameter 'application_name' must", "unknown parameter 'x'"]),
-        ("connect_timeout", ["its parameter 'connect_timeout' must be NAME=VALUE"]),
-        ("&sslmode=require", ["a parameter without a name: remove it, or the extra '&'"]),
-        ("=require", ["a parameter without a name"]),
-    ],
-)
-def test_unknown_parameters_of_a_url_are_named_with_what_to_use(parameters: str, named: list[str]) -> None:
-    with pytest.raises(MisconfiguredRepository) as caught:
-        PostgresPredictions.open(f"postgresql://me:hush@there/db?{parameters}")
-    assert all(each in str(caught.value) for each in named)
-    assert "user or password" not in str(caught.value)
-    assert "hush" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("postgresql://me:hush@there:port/db", "its port must be a whole number"),
-        ("postgresql://me:hush@there:70000/db", "its port must be a whole number"),
+        (f"{SERVER}/db?schema=ml", "'schema': set HOUSEPREDICT_DATABASE_SCHEMA instead"),
+        (f"{SERVER}/db?currentSchema=ml", "'currentSchema': set HOUSEPREDICT_DATABASE_SCHEMA instead"),
+        (f"{SERVER}/db?pgbouncer=true", "'pgbouncer': name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL"),
+        (f"{SERVER}/db?pgbouncer=true&connection_limit=1", "'connection_limit': leave"),
+        (f"{SERVER}/db?sslmod=require", "'sslmod': did you mean 'sslmode'?"),
+        (f"{SERVER}/db?qqq=1", "'qqq': leave it out"),
+        (f"{SERVER}/db?ssl=True", "'ssl': set sslmode=require instead"),
+        (f"{SERVER}/db?application_name=a=b", "its parameter 'application_name' must be NAME=VALUE"),
+        (f"{SERVER}/db?options=-c%20search_path=ml", "must be NAME=VALUE, with special characters in the value"),
+        (f"{SERVER}/db?options=-c search_path%3Dml", "its parameter 'options' must be NAME=VALUE"),
+        (f"{SERVER}/db?application_name=100%&x", "its parameter 'application_name' must"),
+        (f"{SERVER}/db?application_name=100%&x", "unknown parameter 'x'"),
+        (f"{SERVER}/db?connect_timeout", "its parameter 'connect_timeout' must be NAME=VALUE"),
+        (f"{SERVER}/db?&sslmode=require", "a parameter without a name: remove it, or the extra '&'"),
+        (f"{SERVER}/db?=require", "a parameter without a name"),
+        (f"{SERVER}:port/db", PORT),
+        (f"{SERVER}:70000/db", PORT),
         ("postgresql://me:hush@::1:5432/db", "an IPv6 address stands in brackets"),
         ("postgresql://me:hush@[::1/db", "an IPv6 address stands in brackets"),
-        ("postgresql://me:hu?sh=hush@there/db", "must be percent-encoded"),
-        ("postgresql://me:hu/sh?hush=1@there/db", "must be percent-encoded"),
-        ("postgresql://me:hush?hush@there/db", "must be percent-encoded"),
-        ("postgresql://me:hush?application_name=hush=1@there/db", "must be percent-encoded"),
+        ("postgresql://me:hu?sh=hush@there/db", ENCODE),
+        ("postgresql://me:hu/sh?hush=1@there/db", ENCODE),
+        ("postgresql://me:hush?hush@there/db", ENCODE),
+        ("postgresql://me:hush?application_name=hush=1@there/db", ENCODE),
+        ("postgresql://me:hush/hush@there/db", ENCODE),
+        ("postgresql://me:hush@hush@there/db", ENCODE),
+        ("postgresql://me:hush%hush@there/db", ENCODE),
+        ("postgresql://me:hu:sh@hush:hush@there/db", ENCODE),
+        ("host=there password='hush", ENCODE),
+        ("hush", ENCODE),
     ],
 )
-def test_url_that_cannot_be_read_is_refused_with_the_cause(url: str, said: str) -> None:
+def test_url_that_cannot_be_used_is_refused_with_what_to_do_and_without_secrets(url: str, named: str) -> None:
     with pytest.raises(MisconfiguredRepository) as caught:
         PostgresPredictions.open(url)
-    assert str(caught.value).count(said) == 1
-    assert "hush" not in str(caught.value)
+    assert str(caught.value).count(named) == 1
+    assert ("user or password" in str(caught.value)) is (named in (ENCODE, PORT))
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -288,9 +212,7 @@ def test_ipv6_address_in_brackets_is_taken(host: str, place: str) -> None:
 def test_every_statement_names_tables_with_their_schema() -> None:
     # a pool's sessions have whatever search path the role has, and no other test sees each statement through one
     folder = Path(migrations.__file__).parent
-    made = re.findall(
-        r"CREATE (?:UNLOGGED )?TABLE (\w+)", "".join(each.read_text() for each in folder.glob("sql/*.sql"))
-    )
+    made = re.findall(r"CREATE (?:UNLOGGED )?TABLE ([a-z]\w+)", (folder / "schema.sql").read_text())
     unqualified = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:{'|'.join([*made, 'predictions_lab'])})\b(?!\))")
     found = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
     assert {"predictions", "sales", "trainings"} < set(made)

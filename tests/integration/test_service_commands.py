@@ -72,13 +72,6 @@ class TestHealth:
 
 
 class TestMigrate:
-    def test_the_tables_are_there_then_and_again(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres))
-        for _ in range(2):
-            assert main(["migrate"]) == 0
-        with psycopg.connect(postgres) as connection:
-            assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (0,)
-
     def test_a_server_that_is_starting_is_waited_for(
         self, postgres: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
     ) -> None:

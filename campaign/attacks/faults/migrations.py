@@ -1,26 +1,22 @@
-"""The server restarts while services bring an empty or an older database up to date: all is done, or nothing."""
+"""The server restarts while services migrate an empty or an older database: each migration is applied whole, once."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import resources
-from pathlib import Path
-
-import yoyo
 
 from campaign import postgres
 from campaign.attacks.faults.failover import AWAY
 from campaign.attacks.faults.system import DATABASE, System, serving
 from campaign.history import Stored
-from campaign.postgres import PASSWORD, ROLE, Cluster
+from campaign.postgres import ROLE, Cluster
 from campaign.readiness import NOTICED_S, Says
 from campaign.services import LONG, pause
 from campaign.trials import Broken, Trial
+from tests.releases import MIGRATIONS, yoyo_database
 
 _NAME = "restart during a migration"
 _FIRST_HOUSE = 1_000_000
@@ -68,18 +64,10 @@ def run(trial: Trial) -> None:
 
 def _prepare(trial: Trial, cluster: Cluster) -> int:
     """Make the database empty, the tutorial's, or an older release's. Returns the number of its rows."""
-    done = trial.random.choice([0, 0, *range(1, len(_files()))])
+    done = trial.random.choice([0, 0, *range(1, len(MIGRATIONS))])
     numbers = {"first": _FIRST_HOUSE, "last": _FIRST_HOUSE + _ROWS - 1}
     if done:
-        folder = trial.folder / "migrations"
-        folder.mkdir()
-        for each in _files()[:done]:
-            shutil.copy(each, folder)
-        uri = f"postgresql+psycopg://{ROLE}:{PASSWORD}@127.0.0.1:{cluster.port}/{DATABASE}"
-        backend = yoyo.get_backend(uri)
-        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(folder))))
-        backend.connection.close()
-        cluster.execute(_OLDER_ROWS.format(**numbers), database=DATABASE)
+        cluster.execute(f"SET ROLE {ROLE}; {yoyo_database(done)}; {_OLDER_ROWS.format(**numbers)}", database=DATABASE)
     elif trial.random.random() < 0.5:
         cluster.execute(f"SET ROLE {ROLE}; {_LAB_TABLE.format(**numbers)}", database=DATABASE)
     else:
@@ -135,7 +123,7 @@ def _is_migrated(cluster: Cluster) -> bool:
 
 def _check_migrations(cluster: Cluster) -> None:
     applied = cluster.execute("SELECT migration_id FROM _yoyo_migration ORDER BY 1", database=DATABASE)
-    if [name for (name,) in applied] != [each.stem for each in _files()]:
+    if [name for (name,) in applied] != [each.stem for each in MIGRATIONS]:
         raise Broken(f"the database is not up to date: {applied}")
 
 
@@ -143,8 +131,3 @@ def _check_earlier(stored: Sequence[Stored], rows: int) -> None:
     expected = set(range(_FIRST_HOUSE, _FIRST_HOUSE + rows))
     if len(stored) != rows or {each.house for each in stored if each.price == each.house} != expected:
         raise Broken(f"{len(stored)} earlier predictions instead of {rows}, or others: {stored[:3]}")
-
-
-def _files() -> list[Path]:
-    folder = resources.files("housepredict.adapters.postgres") / "sql"
-    return sorted(Path(str(each)) for each in folder.iterdir())

@@ -167,6 +167,9 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long a server that starts has to answer (0)",
     )
+    migrate.add_argument(
+        "--post", action="store_true", help="also remove what only earlier releases use, once none of them runs"
+    )
 
     completion = add("completion", "Print a script that completes commands and options in your shell.")
     completion.add_argument("shell", choices=SHELLS, help="your shell")

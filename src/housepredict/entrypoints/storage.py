@@ -176,8 +176,9 @@ class Storage:
         database = ModelDatabase.at(self._server, schema=self.settings.database_schema)
         return self._resources.enter_context(closing(database))
 
-    def migrate(self, seconds: float) -> bool:
-        """Bring the tables in PostgreSQL up to date; the server has so long to answer. False where there is none.
+    def migrate(self, seconds: float, *, post: bool = False) -> bool:
+        """Apply migrations, with `post` also those that wait for it, to PostgreSQL, which has so long to answer.
+        False without PostgreSQL.
 
         Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's.
         """
@@ -187,7 +188,7 @@ class Storage:
         with needing("postgres", "Bringing a database up to date"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
-        migrate_once_it_answers(self._server, seconds, schema=self.settings.database_schema)
+        migrate_once_it_answers(self._server, seconds, schema=self.settings.database_schema, post=post)
         return True
 
     def close(self) -> None:

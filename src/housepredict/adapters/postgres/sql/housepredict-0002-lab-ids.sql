@@ -1,5 +1,3 @@
--- depends: housepredict-0001-predictions
---
 -- Only rows that were taken over have a lab_id. An index of these alone leaves all others one write less.
 
 ALTER TABLE predictions DROP CONSTRAINT predictions_lab_id_key;

@@ -1,5 +1,3 @@
--- depends: housepredict-0002-lab-ids
---
 -- How sure the model was. Earlier rows have null in both columns, and are not written anew.
 
 ALTER TABLE predictions

@@ -1,5 +1,3 @@
--- depends: housepredict-0003-intervals
---
 -- Model versions, which never change, and the one pointer to the promoted version.
 
 CREATE TABLE model_versions (

@@ -1,5 +1,3 @@
--- depends: housepredict-0004-model-versions
---
 -- Which promotion each prediction was made under; who is told of promotions; and who serves what.
 
 ALTER TABLE predictions ADD COLUMN generation bigint; -- that of model_pointer; null in rows of before it was kept

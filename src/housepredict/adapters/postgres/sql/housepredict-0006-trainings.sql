@@ -1,5 +1,3 @@
--- depends: housepredict-0005-generations
---
 -- Trainings under way and over. Whether one is under way is proved by the advisory lock, not by its row.
 
 CREATE TABLE trainings (

@@ -1,5 +1,3 @@
--- depends: housepredict-0006-trainings
---
 -- What houses sold for that were estimated. Rows are only ever added: of several of one prediction the one with the
 -- largest id counts. A sale may be here before its prediction, which waits in some replica's spool: no foreign key.
 

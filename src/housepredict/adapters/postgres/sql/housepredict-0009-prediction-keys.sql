@@ -1,5 +1,3 @@
--- depends: housepredict-0008-erasures
---
 -- The idempotency keys that predictions were asked for with, and the ids that those have. A key is here before its
 -- predictions, which may wait in some replica's spool: no foreign key.
 

@@ -1,5 +1,3 @@
--- depends: housepredict-0009-prediction-keys
---
 -- Predictions with an id below the watermark were pruned, and their erasure markers with them. Such ids are neither
 -- stored nor read, from whatever spool they come. A service of a release before this goes on without it.
 
