@@ -83,6 +83,10 @@ campaign: .venv/.dev .venv/.project ## attack the storage of estimates, two hour
 bench: build/bench/.bench .venv/.project ## measure the service beside others, half an hour; ARGS=--quick, ARGS=--profile
 	build/bench/bin/python -m benchmarks.throughput $(ARGS)
 
+.PHONY: mutants
+mutants: .venv/.dev .venv/.project ## count how many small faults in the code the tests notice, for hours; ARGS="--only domain/leaks"
+	$(bin)/python -m benchmarks.mutants $(ARGS)
+
 .PHONY: check-manifests
 check-manifests: build/manifests/.manifests ## check the Kubernetes manifests: schemas and security
 	build/manifests/bin/python kubernetes/check.py
