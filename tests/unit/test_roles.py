@@ -225,6 +225,37 @@ def test_a_column_that_describes_the_house_is_a_feature(name: str, column: list[
     assert uses({name: column, **PLAIN})[name] == kind
 
 
+def several(form: str, count: int) -> list[Cell]:
+    """A column of so many values."""
+    return cycle(*(form.format(number) for number in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("name", "feature", "left_out"),
+    [
+        ("style", several("style {}", 30), several("style {}", 31)),  # half of the values differ
+        ("style", several("style {}", 3)[:57] + ["x" * 300] * 3, several("style {}", 3)[:56] + ["x" * 300] * 4),
+        ("agent_id", several("A{}", 12), several("A{}", 13)),  # a fifth
+        ("count", [f"{10**9 + row % 30}" for row in ROWS], [f"{10**9 + row % 31}" for row in ROWS]),
+        ("index", several("{}", 59), several("9{:02}", 60)),
+        ("index", [f"{90 + row}.5" for row in ROWS], [f"{190 - row}" for row in ROWS]),
+    ],
+    ids=["texts", "long texts", "identifiers", "long numbers", "repeated row numbers", "fractions"],
+)  # fmt: skip
+def test_a_column_is_left_out_from_a_share_of_its_values_on(
+    name: str, feature: list[Cell], left_out: list[Cell]
+) -> None:
+    assert decide({name: feature, **PLAIN})[name].use == "feature"
+    assert decide({name: left_out, **PLAIN})[name].use == "left out"
+
+
+@pytest.mark.parametrize("before", ["price", "sale_price"])
+def test_the_first_of_the_usual_names_is_that_of_the_price_wherever_it_stands(before: str) -> None:
+    after = {"price": "sale_price", "sale_price": "SaleAmount"}[before]
+    for names in ((before, after), (after, before)):
+        assert uses({**dict.fromkeys(names, PRICES), "area": AREAS})[before] == "price"
+
+
 def test_the_sale_date_is_the_one_that_says_so() -> None:
     dates = cycle("2014-01-01", "2014-02-01")
     found = uses({"date_built": dates, "entered": dates, "closing_date": dates, **PLAIN})
