@@ -1,4 +1,5 @@
-# Two commands matter: `make run` starts the service, `make test` proves it. Both need Python 3.11+, git and make alone.
+# Two commands matter: `make run` starts the service, `make test` proves it (`make quick` a part of it, in a minute).
+# They need Python 3.11+, git and make alone.
 .DEFAULT_GOAL := help
 
 # The first of these that runs and is new enough; `make run PYTHON=...` picks another.
@@ -32,6 +33,10 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage combine --quiet
 	$(bin)/coverage report
 	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
+
+.PHONY: quick
+quick: .venv/.dev .venv/.project ## test what needs no database, no process and no socket, in less than a minute
+	$(bin)/pytest --numprocesses=auto --dist=loadfile --hypothesis-profile=quick -m "not slow" tests/unit $(ARGS)
 
 .PHONY: check
 check: .venv/.dev .venv/.project ## lint, formatting, types, the direction of imports, and the Dockerfile
