@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from housepredict.testing.keys import PredictionKeysContract
+
+pytestmark = pytest.mark.slow
 
 FAILURES = {
     "test_a_key_that_never_came_is_not_known": ["Haunted"],

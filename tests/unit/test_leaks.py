@@ -76,6 +76,7 @@ def test_the_size_is_not_blamed_however_well_it_explains_the_price(seed: int, na
     assert leaks({name: [*size], "lot_size": [*metres], "bedrooms": [*bedrooms], "price": [*price]}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [30, 60, 300, 3000])
 def test_a_column_of_any_name_that_explains_nineteen_parts_in_twenty_is_not_blamed(rows: int) -> None:
     blamed = 0
@@ -326,6 +327,7 @@ def test_nothing_is_blamed_in_real_sales(file: str) -> None:
     assert [each for each in found if each.use == "left out"] == []
 
 
+@pytest.mark.slow
 def test_a_large_file_takes_about_a_second() -> None:
     draw = random.Random(1)
     columns: Columns = {f"x{each}": [draw.random() for _ in range(20_000)] for each in range(79)}

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from housepredict.testing.predictions import PredictionRepositoryContract
+
+pytestmark = pytest.mark.slow
 
 FAILURES = {
     "test_an_empty_repository_has_nothing_to_tell_and_is_ready": ["Unready"],

@@ -273,6 +273,41 @@ def test_a_sale_date_that_is_always_the_same_day_is_no_feature_and_yet_the_valua
     assert "sold" not in roles.features
 
 
+def test_a_sale_date_that_varies_is_a_feature_too() -> None:
+    table = SalesTable({"sold": cycle("2014-01-01", "2014-02-01"), **PLAIN}, "")
+    assert assign_roles(table, TrainingOptions()).features == ("sold", "area", "rooms")
+
+
+def test_a_named_sale_date_is_read_as_dates_whatever_it_looks_like() -> None:
+    table = SalesTable({"when": cycle(20140502, 20150131), **PLAIN}, "")
+    assert assign_roles(table, TrainingOptions()).columns["when"].kind is Kind.INTEGER
+    roles = assign_roles(table, TrainingOptions(sale_date="when"))
+    assert roles.sale_date is roles.columns["when"]
+    assert roles.columns["when"].distinct == {"2014-05-02": 30, "2015-01-31": 30}
+
+
+@pytest.mark.parametrize("dates", [25, 26])
+def test_a_named_sale_date_of_which_most_cells_are_no_dates_is_refused(dates: int) -> None:
+    cells: list[Cell] = [*["2014-05-02"] * dates, *["Q1", "Q2"] * 13, *[None, ""] * 5][:61]
+    columns = {"sold": cells, **{name: [*column, *column][: len(cells)] for name, column in PLAIN.items()}}
+    if dates == 26:
+        assert assign_roles(SalesTable(columns, ""), TrainingOptions(sale_date="sold")).sale_date
+        return
+    with pytest.raises(UnusableSales) as caught:
+        assign_roles(SalesTable(columns, ""), TrainingOptions(sale_date="sold"))
+    assert str(caught.value) == (
+        "the sale date 'sold' cannot be read: 26 of its 51 cells are no dates, such as 'Q1', 'Q2'; "
+        "write them as YYYY-MM-DD, or name another column"
+    )
+
+
+def test_a_column_is_read_as_the_schema_of_the_sales_says() -> None:
+    schema = FeatureSchema((Feature("rooms", Kind.CATEGORY, categories=("2", "3", "4")), Feature("area", Kind.NUMBER)))
+    roles = assign_roles(SalesTable(PLAIN, "", schema=schema), TrainingOptions())
+    assert roles.columns["rooms"].kind is Kind.CATEGORY
+    assert {each.column: each.why for each in roles.decisions}["rooms"] == "their schema says so; 3 categories"
+
+
 @pytest.mark.parametrize("price", [None, "Kaufpreis"])
 @pytest.mark.parametrize("mark", [".", ","])
 def test_the_price_is_read_as_money_whoever_says_which_column_it_is(price: str | None, mark: str) -> None:
