@@ -35,7 +35,7 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
 
 .PHONY: quick
-quick: .venv/.dev .venv/.project ## test what needs no database, no process and no socket, in less than a minute
+quick: .venv/.dev .venv/.project ## test the domain, and contracts and HTTP in memory, in a minute
 	$(bin)/pytest --numprocesses=auto --dist=loadfile --hypothesis-profile=quick -m "not slow" tests/unit $(ARGS)
 
 .PHONY: check
