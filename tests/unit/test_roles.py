@@ -288,7 +288,8 @@ def test_a_named_sale_date_is_read_as_dates_whatever_it_looks_like() -> None:
 
 @pytest.mark.parametrize("dates", [25, 26])
 def test_a_named_sale_date_of_which_most_cells_are_no_dates_is_refused(dates: int) -> None:
-    cells: list[Cell] = [*["2014-05-02"] * dates, *["Q1", "Q2"] * 13, *[None, ""] * 5][:61]
+    cells: list[Cell] = ["2014-05-02"] * dates
+    cells += ["Q1", "Q2"] * 13 + ["NA", ""] * 5
     columns = {name: [*column, *column][: len(cells)] for name, column in PLAIN.items()}
     columns["sold"] = cells
     if dates == 26:
