@@ -1,4 +1,5 @@
-# Two commands matter: `make run` starts the service, `make test` proves it. Both need Python 3.11+, git and make alone.
+# Two commands matter: `make run` starts the service, `make test` proves it (`make quick` a part of it, in a minute).
+# They need Python 3.11+, git and make alone.
 .DEFAULT_GOAL := help
 
 # The first of these that runs and is new enough; `make run PYTHON=...` picks another.
@@ -32,6 +33,10 @@ test: check ## check everything, test everything, report coverage
 	$(bin)/coverage combine --quiet
 	$(bin)/coverage report
 	$(bin)/coverage report --include='src/housepredict/domain/*' --fail-under=100
+
+.PHONY: quick
+quick: .venv/.dev .venv/.project ## test the domain, and contracts and HTTP in memory, in a minute
+	$(bin)/pytest --numprocesses=auto --dist=loadfile --hypothesis-profile=quick -m "not slow" tests/unit $(ARGS)
 
 .PHONY: check
 check: .venv/.dev .venv/.project ## lint, formatting, types, the direction of imports, and the Dockerfile
@@ -82,6 +87,10 @@ campaign: .venv/.dev .venv/.project ## attack the storage of estimates, two hour
 .PHONY: bench
 bench: build/bench/.bench .venv/.project ## measure the service beside others, half an hour; ARGS=--quick, ARGS=--profile
 	build/bench/bin/python -m benchmarks.throughput $(ARGS)
+
+.PHONY: mutants
+mutants: .venv/.dev .venv/.project ## count how many small faults in the code the tests notice, for hours; ARGS="--only domain/leaks"
+	$(bin)/python -m benchmarks.mutants $(ARGS)
 
 .PHONY: check-manifests
 check-manifests: build/manifests/.manifests ## check the Kubernetes manifests: schemas and security

@@ -26,6 +26,7 @@ settings.register_profile(
     derandomize="CI" in os.environ,  # a gate fails for what a commit changed; new examples are looked for elsewhere
 )
 settings.load_profile("housepredict")
+settings.register_profile("quick", max_examples=10)
 # for suites that are run to see them fail
 settings.register_profile("first-failure", phases=[Phase.generate], database=None, derandomize=True)
 

@@ -52,6 +52,7 @@ def test_a_measure_that_is_not_defined_has_no_bounds() -> None:
     assert not {"cod", "prd", "prb"} & bounds([0.0] * 5, [2.0] * 5, accuracy([0.0] * 5, [2.0] * 5)).keys()
 
 
+@pytest.mark.slow
 def test_bounds_hold_what_they_bound_about_as_often_as_they_say() -> None:
     """With estimates off by exp(N(0, 0.15)), |ratio - 1| has a median of 10.1 %."""
     truth = accuracy(*sales(200_000, seed=0)).mdape
@@ -63,6 +64,7 @@ def test_bounds_hold_what_they_bound_about_as_often_as_they_say() -> None:
     assert 32 <= held <= 40
 
 
+@pytest.mark.slow
 def test_a_capped_resample_gives_the_bounds_of_as_many_sales_as_there_are() -> None:
     """The width falls with the root of the sales, also beyond the cap."""
     widths = []
@@ -73,6 +75,7 @@ def test_a_capped_resample_gives_the_bounds_of_as_many_sales_as_there_are() -> N
     assert 2 < widths[0] / widths[1] < 4.5
 
 
+@pytest.mark.slow
 def test_the_time_does_not_grow_with_the_sales() -> None:
     taken = []
     for number in (LARGEST, 20 * LARGEST):

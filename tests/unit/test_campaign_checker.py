@@ -15,6 +15,8 @@ from campaign.checker import Rule, check
 from campaign.history import Action, Operation, Stored
 from tests.unit.simulated_services import CLIENTS, Simulation, Step, answer_of, id_at, simulated
 
+pytestmark = pytest.mark.slow
+
 _STEP = st.tuples(st.integers(0, CLIENTS - 1), st.integers(0, 20), st.integers(0, 40))
 FEW = st.lists(_STEP, max_size=100)
 

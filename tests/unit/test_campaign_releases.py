@@ -13,7 +13,10 @@ import pytest
 from campaign import releases
 from campaign.trials import Unavailable
 
-pytestmark = pytest.mark.skipif(not (releases.ROOT / ".git").exists(), reason="wheels of commits need the repository")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (releases.ROOT / ".git").exists(), reason="wheels of commits need the repository"),
+]
 
 
 def build(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

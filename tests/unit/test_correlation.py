@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import assume, given
@@ -38,6 +40,13 @@ def test_correlations_are_pearsons_of_the_values_or_their_ranks(rows: list[tuple
     assert correlation(left, right) == pytest.approx(statistics.correlation(left, right), abs=1e-9)
     expected = statistics.correlation(ranks(left), ranks(right))
     assert rank_correlation(left, right) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", [0.3, -0.3])
+def test_rounding_makes_no_correlation_beyond_one(factor: float) -> None:
+    draw = Random(1)
+    values = [draw.random() for _ in range(7)]  # unbounded, the coefficient would be 1.0000000000000002
+    assert correlation(values, [factor * value for value in values]) == math.copysign(1, factor)
 
 
 @given(triples)

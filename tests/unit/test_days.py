@@ -167,3 +167,14 @@ def test_end_of_a_lease_in_two_digit_years_is_in_the_future(kinds: dict[str, Kin
     observed = {each.name: each.observed for each in found.schema.features}
     assert observed["lease end"] == ("2028-06-15", "2040-06-15")
     assert observed["renewed"] == ("1930-06-15", "2024-06-15")
+
+
+def test_two_digit_years_are_near_the_middle_of_the_sales() -> None:
+    columns: Any = {
+        "sold": [f"{1970 + row % 56}-06-15" for row in range(280)],
+        "lease end": [f"6/15/{(45, 46)[row * 7 % 2]}" for row in range(280)],  # 47 years after 1998, or 53 before it
+        "price": [200_000 + 1_111 * (row * 37 % 160) for row in range(280)],
+        "area": [900 + 7 * row for row in range(280)],
+    }
+    found = prepare(SalesTable(columns, "", read_on=READ_ON), TrainingOptions())
+    assert {each.name: each.observed for each in found.schema.features}["lease end"] == ("2045-06-15", "2046-06-15")

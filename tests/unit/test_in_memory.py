@@ -91,11 +91,13 @@ def test_other_versions_are_loaded_as_ever() -> None:
         assert prices.predict(LAB_HOUSE).price == FIXED_PRICE
 
 
+@pytest.mark.slow
 def test_no_file_is_written_and_no_connection_made(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-B", "-c", QUIET], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_a_service_in_a_thread_answers_on_its_port_and_stops() -> None:
     logs = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")]
     before = [(log.level, list(log.handlers), log.propagate) for log in logs]

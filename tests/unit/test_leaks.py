@@ -76,6 +76,7 @@ def test_the_size_is_not_blamed_however_well_it_explains_the_price(seed: int, na
     assert leaks({name: [*size], "lot_size": [*metres], "bedrooms": [*bedrooms], "price": [*price]}) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [30, 60, 300, 3000])
 def test_a_column_of_any_name_that_explains_nineteen_parts_in_twenty_is_not_blamed(rows: int) -> None:
     blamed = 0
@@ -259,12 +260,58 @@ def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
     assert leaks({name: [cells[row] for row in order] for name, cells in columns.items()}).keys() == found.keys()
 
 
-def test_so_few_sales_that_chance_would_do_it_blame_nothing() -> None:
+@pytest.mark.parametrize(("known", "blamed"), [(30, {"quote"}), (29, set())])
+def test_thirty_sales_are_enough_to_blame_a_column_and_fewer_are_not(known: int, blamed: set[str]) -> None:
     columns = houses(rows=40)
     columns["quote"] = [*columns["price"]]
-    assert leaks(columns).keys() == {"quote"}
-    columns["price"] = [*columns["price"][:29], *["", "0", "-1"] * 3, "soon", "?"]
-    assert leaks(columns) == {}
+    unpriced: list[Cell] = ["", "0", "-1", *[""] * 37]
+    assert leaks({**columns, "price": [*columns["price"][:known], *unpriced[: 40 - known]]}).keys() == blamed
+    assert leaks({**columns, "quote": [*columns["price"][:known], *[None] * (40 - known)]}).keys() == blamed
+
+
+@pytest.mark.parametrize(("rows", "distance"), [(30, 40), (40, 110), (100, 2226)])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_rank_correlation_of_few_sales_has_to_be_higher(rows: int, distance: int, direction: int) -> None:
+    for most, blamed in ((distance, {"quote"}), (distance + 2, set())):
+        ranks = swapped_ranks(rows, most)
+        columns = {"quote": [direction * rank for rank in ranks], "price": [1000 + rank for rank in range(rows)]}
+        assert leaks(columns).keys() == blamed
+
+
+def swapped_ranks(count: int, distance: int) -> list[int]:
+    """The ranks from 0 to count - 1, some of them swapped; the squares of their shifts add up to this distance."""
+    ranks, free = list(range(count)), set(range(count))
+    while distance:
+        step = math.isqrt(distance // 2)
+        place = next(place for place in sorted(free) if place + step in free)
+        free -= {place, place + step}
+        ranks[place], ranks[place + step] = place + step, place
+        distance -= 2 * step**2
+    return ranks
+
+
+@pytest.mark.parametrize(("groups", "blamed"), [(5, set()), (6, {"group"}), (30, {"group"}), (31, set())])
+def test_groups_of_the_price_are_blamed_if_they_are_fine_but_not_too_fine(groups: int, blamed: set[str]) -> None:
+    names = random.Random(1).sample(range(groups), groups)
+    columns: Columns = {
+        "group": [f"group {names[row * groups // 300]}" for row in range(300)],
+        "price": [100_000 + row for row in range(300)],
+    }
+    assert leaks(columns).keys() == blamed
+
+
+def test_prices_in_millions_are_prices() -> None:
+    columns = houses(rows=60)
+    columns["price"] = [price / 1e6 for price in numbers(columns["price"])]
+    assert max(numbers(columns["price"])) < 1
+    assert leaks({**columns, "quote": noisy(columns["price"], 0.001)}).keys() == {"quote"}
+
+
+def test_a_column_from_zero_to_one_is_ranked_as_it_is() -> None:
+    columns = houses(rows=40)
+    price = numbers(columns["price"])
+    columns["index"] = [(each - min(price)) / (max(price) - min(price)) for each in price]
+    assert leaks(columns).keys() == {"index"}
 
 
 def test_if_nothing_else_is_left_the_reasons_are_given() -> None:
@@ -280,6 +327,7 @@ def test_nothing_is_blamed_in_real_sales(file: str) -> None:
     assert [each for each in found if each.use == "left out"] == []
 
 
+@pytest.mark.slow
 def test_a_large_file_takes_about_a_second() -> None:
     draw = random.Random(1)
     columns: Columns = {f"x{each}": [draw.random() for _ in range(20_000)] for each in range(79)}

@@ -12,6 +12,8 @@ import pytest
 from housepredict.entrypoints import pytest_plugin
 from tests.plugins import tell_of_project
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 UNRELATED = """

@@ -31,6 +31,8 @@ from housepredict.domain.inference import prepare
 from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.sales import Sale, key_of
 
+pytestmark = pytest.mark.slow
+
 SARATOGA = Path(__file__).parents[2] / "examples" / "saratoga_sales.csv"
 RIDGE = TrainingOptions(algorithm=Algorithm.RIDGE)
 

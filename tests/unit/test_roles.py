@@ -225,6 +225,37 @@ def test_a_column_that_describes_the_house_is_a_feature(name: str, column: list[
     assert uses({name: column, **PLAIN})[name] == kind
 
 
+def several(form: str, count: int) -> list[Cell]:
+    """A column of so many values."""
+    return cycle(*(form.format(number) for number in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("name", "feature", "left_out"),
+    [
+        ("style", several("style {}", 30), several("style {}", 31)),  # half of the values differ
+        ("style", several("style {}", 3)[:57] + ["x" * 300] * 3, several("style {}", 3)[:56] + ["x" * 300] * 4),
+        ("agent_id", several("A{}", 12), several("A{}", 13)),  # a fifth
+        ("count", [f"{10**9 + row % 30}" for row in ROWS], [f"{10**9 + row % 31}" for row in ROWS]),
+        ("index", several("{}", 59), several("9{:02}", 60)),
+        ("index", [f"{90 + row}.5" for row in ROWS], [f"{190 - row}" for row in ROWS]),
+    ],
+    ids=["texts", "long texts", "identifiers", "long numbers", "repeated row numbers", "fractions"],
+)  # fmt: skip
+def test_a_column_is_left_out_from_a_share_of_its_values_on(
+    name: str, feature: list[Cell], left_out: list[Cell]
+) -> None:
+    assert decide({name: feature, **PLAIN})[name].use == "feature"
+    assert decide({name: left_out, **PLAIN})[name].use == "left out"
+
+
+@pytest.mark.parametrize("before", ["price", "sale_price"])
+def test_the_first_of_the_usual_names_is_that_of_the_price_wherever_it_stands(before: str) -> None:
+    after = {"price": "sale_price", "sale_price": "SaleAmount"}[before]
+    for names in ((before, after), (after, before)):
+        assert uses({**dict.fromkeys(names, PRICES), "area": AREAS})[before] == "price"
+
+
 def test_the_sale_date_is_the_one_that_says_so() -> None:
     dates = cycle("2014-01-01", "2014-02-01")
     found = uses({"date_built": dates, "entered": dates, "closing_date": dates, **PLAIN})
@@ -240,6 +271,43 @@ def test_a_sale_date_that_is_always_the_same_day_is_no_feature_and_yet_the_valua
     roles = assign_roles(table, TrainingOptions(sale_date="sold"))
     assert roles.sale_date is roles.columns["sold"]
     assert "sold" not in roles.features
+
+
+def test_a_sale_date_that_varies_is_a_feature_too() -> None:
+    table = SalesTable({"sold": cycle("2014-01-01", "2014-02-01"), **PLAIN}, "")
+    assert assign_roles(table, TrainingOptions()).features == ("sold", "area", "rooms")
+
+
+def test_a_named_sale_date_is_read_as_dates_whatever_it_looks_like() -> None:
+    table = SalesTable({"when": cycle(20140502, 20150131), **PLAIN}, "")
+    assert assign_roles(table, TrainingOptions()).columns["when"].kind is Kind.INTEGER
+    roles = assign_roles(table, TrainingOptions(sale_date="when"))
+    assert roles.sale_date is roles.columns["when"]
+    assert roles.columns["when"].distinct == {"2014-05-02": 30, "2015-01-31": 30}
+
+
+@pytest.mark.parametrize("dates", [25, 26])
+def test_a_named_sale_date_of_which_most_cells_are_no_dates_is_refused(dates: int) -> None:
+    cells: list[Cell] = ["2014-05-02"] * dates
+    cells += ["Q1", "Q2"] * 13 + ["NA", ""] * 5
+    columns = {name: [*column, *column][: len(cells)] for name, column in PLAIN.items()}
+    columns["sold"] = cells
+    if dates == 26:
+        assert assign_roles(SalesTable(columns, ""), TrainingOptions(sale_date="sold")).sale_date
+        return
+    with pytest.raises(UnusableSales) as caught:
+        assign_roles(SalesTable(columns, ""), TrainingOptions(sale_date="sold"))
+    assert str(caught.value) == (
+        "the sale date 'sold' cannot be read: 26 of its 51 cells are no dates, such as 'Q1', 'Q2'; "
+        "write them as YYYY-MM-DD, or name another column"
+    )
+
+
+def test_a_column_is_read_as_the_schema_of_the_sales_says() -> None:
+    schema = FeatureSchema((Feature("rooms", Kind.CATEGORY, categories=("2", "3", "4")), Feature("area", Kind.NUMBER)))
+    roles = assign_roles(SalesTable(PLAIN, "", schema=schema), TrainingOptions())
+    assert roles.columns["rooms"].kind is Kind.CATEGORY
+    assert {each.column: each.why for each in roles.decisions}["rooms"] == "their schema says so; 3 categories"
 
 
 @pytest.mark.parametrize("price", [None, "Kaufpreis"])

@@ -224,6 +224,7 @@ def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() ->
         load_predictor(*a_version(form, self_test=(SelfTest(LAB, 1.0),)))
 
 
+@pytest.mark.slow
 def test_serving_loads_neither_scikit_learn_nor_scipy_nor_joblib() -> None:
     script = """
 import sys

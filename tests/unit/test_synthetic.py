@@ -43,6 +43,7 @@ def test_the_schema_is_declared_and_observed_in_the_training_rows_alone(table: S
         assert feature.observed == (min(cells), max(cells))  # type: ignore[type-var]
 
 
+@pytest.mark.slow
 def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) -> None:
     from sklearn.linear_model import LinearRegression
     from sklearn.model_selection import train_test_split

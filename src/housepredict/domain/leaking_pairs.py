@@ -155,7 +155,7 @@ def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int])
 def _decimals(value: Value) -> int:
     """How many decimals a number is written with."""
     text = repr(value)
-    if isinstance(value, int) or "e" in text or text.endswith(".0"):
+    if "e" in text or text.endswith(".0"):
         return 0 if "e-" not in text else _MOST_DIGITS
     return min(len(text.partition(".")[2]), _MOST_DIGITS)
 
