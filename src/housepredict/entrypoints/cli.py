@@ -122,7 +122,8 @@ def _train(application: Application, options: argparse.Namespace) -> int:
         raise errors.InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
     if not (options.synthetic or options.from_sales or options.sales):
         raise errors.InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
-    source, training_options = application.sales_to_train_on( options.sales, training_options, with_recorded=options.from_sales
+    source, training_options = application.sales_to_train_on(
+        options.sales, training_options, with_recorded=options.from_sales
     )
     begun: list[UUID] = []
     try:
