@@ -12,6 +12,8 @@ from typing import Any
 from campaign.trials import Attack, Result
 
 FIGURES = Path("docs/explanation/campaign-report.json")
+FOUND = Path(__file__).with_name("found.md")
+"""What the campaign has found, written by hand."""
 PAGE = FIGURES.with_suffix(".md")
 
 _INTRODUCTION = """# The durability campaign
@@ -66,6 +68,7 @@ def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
         acknowledged = row["counts"].get("estimate: 200", 0)
         failed = len(row["failures"]) or ("none" if is_fast_enough(each, row) else "too slow")
         yield f"| [{each.title}](#{each.name}) | {done} | {each.must_hold} | {failed} | {acknowledged:,} |"
+    yield f"\n{FOUND.read_text().rstrip()}"
     for each in attacks:
         if each.name in rows:
             yield from _details(each, rows[each.name])
