@@ -77,7 +77,8 @@ def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
 def _details(attack: Attack, row: Any) -> Iterator[str]:
     yield f"\n## {attack.name}\n"
     yield f"{attack.title}.\n"
-    yield f"{row['trials']} trials in {row['took']:,.0f} s, seeds `{row['first_seed']}` to `{row['last_seed']}`.\n"
+    seeds = f"`{row['first_seed']}` to `{row['last_seed']}`" + "".join(f", and `{seed}`" for seed in row["other_seeds"])
+    yield f"{row['trials']} trials in {row['took']:,.0f} s, seeds {seeds}.\n"
     yield from (f"Could not run: {each}.\n" for each in row["unavailable"])
     if row["seconds"]:
         yield "| Seconds | Times | Median | 95th percentile | Longest |"
@@ -105,6 +106,7 @@ def _summary(results: Sequence[Result]) -> Any:
         "took": round(sum(each.took for each in results), 1),
         "first_seed": results[0].seed,
         "last_seed": results[-1].seed,
+        "other_seeds": [each.seed for each in results if _run(each) != _run(results[0])],
         "failures": [
             *(each.failure for each in results if each.failure),
             *(f"Run again after this: {failure}" for each in results for failure in each.earlier_failures),
@@ -113,6 +115,10 @@ def _summary(results: Sequence[Result]) -> Any:
         "counts": dict(sorted(counts.items())),
         "seconds": {name: _spread(times) for name, times in sorted(seconds.items())},
     }
+
+
+def _run(result: Result) -> str:
+    return result.seed.split("/")[0]
 
 
 def _spread(times: Sequence[float]) -> Any:

@@ -46,6 +46,7 @@ def test_figures_add_up_the_trials() -> None:
                 "took": 120.0,
                 "first_seed": "one",
                 "last_seed": "two",
+                "other_seeds": ["two"],
                 "failures": [],
                 "unavailable": [],
                 "counts": {"estimate: 200": 2000, "kills": 10},
