@@ -11,8 +11,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,

@@ -23,8 +23,7 @@ from attrs import define, evolve, field, frozen
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import (
     MissingExtra,

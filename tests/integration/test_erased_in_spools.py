@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.adapters.spooled.spool import Backoff
 from housepredict.adapters.sqlite_spool import SqliteSpool

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.memory import InMemoryKeys
 from housepredict.adapters.spooled.repository import SpooledPredictions
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepositoryUnavailable

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from housepredict.adapters.clock import SystemClock
-from housepredict.adapters.memory_keys import InMemoryKeys
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryKeys, InMemorySales
 from housepredict.adapters.postgres.repository import PostgresPredictions
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Estimate

@@ -11,7 +11,7 @@ import pytest
 from attrs import define
 
 from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.adapters.shared_models import SharedModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion, Pointer

@@ -8,7 +8,7 @@ import pytest
 
 import housepredict
 from housepredict import Prices, RefusedModel
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.entrypoints.bootstrap import Application
 from housepredict.entrypoints.settings import read_settings
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.memory import InMemoryKeys
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.testing.drawn_sales import new_ids

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemorySales
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.recorded_sales import RecordedSale

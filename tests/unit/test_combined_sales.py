@@ -11,8 +11,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
 from housepredict.domain.combined_sales import AMBIGUOUS, REPEATED, UNKNOWN, CombinedSales
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import Estimate, Prediction

@@ -10,8 +10,7 @@ from uuid import UUID
 import pytest
 from attrs import define, evolve, field, frozen
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.caveats import Caveat
 from housepredict.domain.distributions import Distribution, Ranges
 from housepredict.domain.drift import FEWEST, Drift, Movement, shift

@@ -7,8 +7,7 @@ import math
 import pytest
 from attrs import define, field, frozen
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.adapters.stored_explainers import StoredExplainers
 from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownModel
 from housepredict.domain.estimates import Prediction

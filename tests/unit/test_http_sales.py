@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.recorded_sales import RecordedSale

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from housepredict.adapters.memory_keys import InMemoryKeys
+from housepredict.adapters.memory import InMemoryKeys
 from housepredict.testing.keys import PredictionKeysContract
 
 

@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field, frozen
 
 from housepredict.adapters.live_model import LOOK_EVERY, Follower, LiveModel
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, Pointer

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of

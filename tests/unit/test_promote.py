@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve, frozen
 
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import (
     RefusedModel,
     UnknownModel,

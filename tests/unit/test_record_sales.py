@@ -13,8 +13,7 @@ from attrs import define, evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
 from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import ErasedSales, InvalidSales, RepeatedKey, RepositoryUnavailable
 from housepredict.domain.estimates import MAX_PRICE, Prediction

@@ -11,9 +11,7 @@ import pytest
 from attrs import define, evolve
 from starlette.testclient import TestClient
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_keys import InMemoryKeys
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMemorySales
 from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence

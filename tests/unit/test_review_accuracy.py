@@ -9,8 +9,7 @@ from attrs import define, evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
 from housepredict.domain import usecases
 from housepredict.domain.estimates import Calibration, Estimate, Interval, Prediction
 from housepredict.domain.evaluation import evaluate, valued

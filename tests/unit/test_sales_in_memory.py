@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemorySales
 from housepredict.testing.sales import SaleRepositoryContract
 
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from housepredict.adapters.manifests import from_json, signed_texts, to_json
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.models import Algorithm, ModelVersion

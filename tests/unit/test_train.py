@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
 from housepredict.domain.trainings import TrainingRecord, TrainingState
 from tests.training import OPTIONS, ListedSales, ListedTrainer, ignore, training
 

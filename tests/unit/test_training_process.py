@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.adapters.directory_trainings import DirectoryTrainings
-from housepredict.adapters.memory_models import InMemoryModels
+from housepredict.adapters.memory import InMemoryModels
 from housepredict.adapters.postgres.trainings import PostgresTrainings
 from housepredict.domain import errors
 from housepredict.domain.features import Kind

@@ -13,8 +13,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,

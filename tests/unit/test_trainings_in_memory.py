@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 from hypothesis import settings
 
-from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.adapters.memory import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.trainings import TrainingRecord

@@ -1,17 +1,24 @@
-"""Predictions kept in this process: for tests, notebooks, and services whose estimates need not outlive them."""
+"""Every store of the core in this process's memory: for tests, notebooks, and services that keep nothing."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
+from types import MappingProxyType
 from uuid import UUID
 
 from attrs import define, field
 
+from housepredict.domain.deliveries import Delivery
+from housepredict.domain.errors import RepeatedKey, TrainingInProgress, UnknownModel, UnknownTraining
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import first_id_at, next_id
+from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.trainings import TrainingRecord
 
 
 @define
@@ -87,3 +94,208 @@ def _not_ahead(identifier: UUID) -> UUID:
     """An id, or the first of this millisecond if it lies in the future: the ids that come next must not be refused."""
     now = datetime.now(UTC)
     return identifier if identifier < first_id_at(now + timedelta(milliseconds=1)) else first_id_at(now)
+
+
+@define
+class InMemoryKeys:
+    """PredictionKeys that are forgotten when the process ends. Threads may share them."""
+
+    _known: dict[str, tuple[Delivery, Sequence[UUID]]] = field(factory=dict, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    def find(self, delivery: Delivery) -> Sequence[UUID] | None:
+        """The ids that were reserved for it, or None; see PredictionKeys."""
+        known = self._known.get(delivery.key)
+        if known is None:
+            return None
+        first, ids = known
+        if first != delivery:
+            raise RepeatedKey
+        return ids
+
+    def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Keep these ids for it unless some were before; those that are kept."""
+        with self._lock:
+            kept = self.find(delivery)
+            if kept is None:
+                kept = list(ids)
+                self._known[delivery.key] = delivery, kept
+            return kept
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
+        with self._lock:
+            old = sorted((ids[0], key) for key, (_, ids) in self._known.items() if ids[0] < before)[:limit]
+            for _, key in old:
+                del self._known[key]
+            return len(old)
+
+
+@define
+class InMemorySales:
+    """A SaleRepository that forgets everything when the process ends. Threads may share it."""
+
+    _of_prediction: dict[UUID, list[RecordedSale]] = field(factory=dict, init=False, repr=False)
+    _deliveries: dict[str, tuple[Delivery, Sequence[RecordedSale]]] = field(factory=dict, init=False, repr=False)
+    _lock: Lock = field(factory=Lock, init=False, repr=False)
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        """Record a batch, all or nothing; see SaleRepository."""
+        recorded = sorted(sales, key=lambda each: each.id)
+        with self._lock:
+            if delivery and delivery.key in self._deliveries:
+                first, known = self._deliveries[delivery.key]
+                if first != delivery:
+                    raise RepeatedKey
+                return known
+            if delivery:
+                self._deliveries[delivery.key] = delivery, recorded
+            for each in recorded:
+                of_prediction = self._of_prediction.setdefault(each.prediction, [])
+                of_prediction.append(each)
+                of_prediction.sort(key=lambda each: each.id)
+        return recorded
+
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+        with self._lock:
+            return max((each[-1].id for each in self._of_prediction.values()), default=None)
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        """The sale of each prediction that counts, latest first; see SaleRepository."""
+        first, last = since or date.min, until or date.max
+        with self._lock:
+            counting = [each[-1] for each in self._of_prediction.values() if first <= each[-1].sold_on <= last]
+        return sorted(counting, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions; how many sales it was."""
+        with self._lock:
+            forgotten = [each for of in set(predictions) for each in self._of_prediction.pop(of, ())]
+            self._forget(forgotten)
+            return len(forgotten)
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        with self._lock:
+            old = [each for of in sorted(self._of_prediction) if of < before for each in self._of_prediction[of]]
+            self._forget(old[:limit])
+            return len(old[:limit])
+
+    def _forget(self, sales: Sequence[RecordedSale]) -> None:
+        ids = {each.id for each in sales}
+        for of, recorded in list(self._of_prediction.items()):
+            self._of_prediction[of] = [each for each in recorded if each.id not in ids]
+            if not self._of_prediction[of]:
+                del self._of_prediction[of]
+        for key, (delivery, delivered) in self._deliveries.items():
+            self._deliveries[key] = delivery, [each for each in delivered if each.id not in ids]
+
+    def history(self, prediction: UUID) -> Sequence[RecordedSale]:
+        """Everything that was recorded for a prediction, oldest first."""
+        with self._lock:
+            return list(self._of_prediction.get(prediction, ()))
+
+
+@define
+class InMemoryModels:
+    """Keeps model versions in memory, for any number of threads."""
+
+    _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
+    _history: list[str] = field(init=False, factory=list)
+    _generation: int = field(init=False, default=0)
+    _lock: Lock = field(init=False, factory=Lock, repr=False)
+    _training: Lock = field(init=False, factory=Lock, repr=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version; see ModelStore."""
+        verify(version, artefact)
+        with self._lock:
+            self._kept.setdefault(version.name, (version, MappingProxyType(dict(artefact))))
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first."""
+        with self._lock:
+            versions = [version for version, _ in self._kept.values()]
+        return sorted(versions, key=lambda version: (version.created_at, version.name))
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._kept:
+                raise UnknownModel(f"There is no model version {name!r}")
+            return self._kept[name]
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._kept:
+                raise UnknownModel(f"There is no model version {name!r}")
+            if self._history[:1] != [name]:
+                self._history.insert(0, name)
+                self._generation += 1
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again. Raises UnknownModel."""
+        with self._lock:
+            if name not in self._history:
+                raise UnknownModel(f"Model version {name!r} was not promoted before")
+            if self._history[0] != name:
+                del self._history[: self._history.index(name)]
+                self._generation += 1
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        with self._lock:
+            return tuple(self._history)
+
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        with self._lock:
+            return Pointer(next(iter(self._history), None), self._generation)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Held by whoever trains. Raises TrainingInProgress."""
+        if not self._training.acquire(blocking=False):
+            raise TrainingInProgress
+        try:
+            yield
+        finally:
+            self._training.release()
+
+
+@define
+class InMemoryTrainings:
+    """A TrainingLog in memory, for any number of threads."""
+
+    _records: dict[UUID, TrainingRecord] = field(init=False, factory=dict, repr=False)
+    _lock: Lock = field(init=False, factory=Lock, repr=False)
+
+    def begin(self, record: TrainingRecord) -> None:
+        """Tell of a training that begins."""
+        with self._lock:
+            self._records[record.id] = record
+
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace it by what `how` makes of it. Raises UnknownTraining."""
+        with self._lock:
+            self._records[training] = how(self._known(training))
+            return self._records[training]
+
+    def get(self, training: UUID) -> TrainingRecord:
+        """What is known of it. Raises UnknownTraining."""
+        with self._lock:
+            return self._known(training)
+
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        """The newest, newest first, at most `limit`."""
+        with self._lock:
+            return sorted(self._records.values(), key=lambda record: record.id, reverse=True)[:limit]
+
+    def _known(self, training: UUID) -> TrainingRecord:
+        if training not in self._records:
+            raise UnknownTraining(f"There is no training {training}")
+        return self._records[training]

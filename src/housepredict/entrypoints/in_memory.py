@@ -8,8 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from housepredict.adapters.memory_models import InMemoryModels
-from housepredict.adapters.memory_trainings import InMemoryTrainings
+from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Clock, Predictor
 from housepredict.entrypoints.bootstrap import Application

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Self
 from attrs import define, field
 
 from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.memory_keys import InMemoryKeys
-from housepredict.adapters.memory_sales import InMemorySales
+from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMemorySales
 from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import MissingExtra, UnusableDatabase
 from housepredict.domain.ports import (
