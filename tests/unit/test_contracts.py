@@ -70,6 +70,7 @@ SUITES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUITES)
 def test_what_is_broken_fails_the_suite(name: str) -> None:
     file, (_, failures) = Path(__file__).with_name(name), SUITES[name]

@@ -291,6 +291,7 @@ def test_frames_of_every_library_and_their_records_come_to_the_same(rows: list[d
         assert outcome(lambda records=records: prices.predict_many(records), words=True) == expected  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", [pd, pl])
 def test_column_that_is_missing_is_named_once_with_what_was_meant(library: Any) -> None:
     frame = library.DataFrame({"sise": [2500.0] * 100_000, "bedrooms": [3] * 100_000, "age": [10] * 100_000})

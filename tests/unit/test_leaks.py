@@ -352,6 +352,7 @@ def test_a_rate_in_another_currency_and_two_rates_of_one_area_are_blamed() -> No
     assert leaks(columns).keys() == {"foreign", "per_yard"}
 
 
+@pytest.mark.slow
 def test_leaks_are_found_however_the_rows_of_a_large_file_are_ordered() -> None:
     columns = houses(rows=4000)
     columns["bracket"] = [int(price) // 40_000 for price in numbers(columns["price"])]

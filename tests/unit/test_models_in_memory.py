@@ -163,6 +163,7 @@ class TrainsOnce(InMemoryModels):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [

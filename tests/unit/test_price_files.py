@@ -225,6 +225,7 @@ def test_all_rows_are_estimated_by_one_version_whatever_is_promoted_meanwhile(ma
     assert made.live_model.current().version.name == "newer"
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(made: Any, tmp_path: Path) -> None:
     def peak(rows: int) -> int:
         houses = tmp_path / f"{rows}.csv"

@@ -161,6 +161,7 @@ def test_coverage_is_that_of_the_intervals_that_were_given(returned: Returned) -
     assert [(each.level, each.share) for each in review.whole.coverage] == [(80, 25.0), (90, 50.0)]
 
 
+@pytest.mark.slow
 def test_the_latest_sales_are_looked_at_where_there_are_too_many(returned: Returned) -> None:
     unknown = [
         RecordedSale(id_, prediction, 1.0, TODAY, NOON)

@@ -172,6 +172,7 @@ def _signed_by_a_newer_release(version: ModelVersion) -> Any:
     return json.loads(to_json(store.get(version.name)[0]))
 
 
+@pytest.mark.slow
 @given(model_versions({}))
 @_few
 def test_signature_over_fields_of_a_newer_release_is_valid_in_every_copy(version: ModelVersion) -> None:

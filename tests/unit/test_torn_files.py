@@ -52,6 +52,7 @@ def test_tears_keep_what_was_written() -> None:
     assert Tear.BEFORE.tear(b"written", 3, Random(1), b"earlier.") == b"wrilier."
 
 
+@pytest.mark.slow
 def test_an_adapter_that_keeps_what_it_acknowledged_passes(tmp_path: Path) -> None:
     assert sum(tear(tmp_path, Sales()).counts.values()) > 50
 

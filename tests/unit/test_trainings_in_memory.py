@@ -144,6 +144,7 @@ class Forgets(TrainingLogContract):
         return InMemoryTrainings()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "promise",
     [

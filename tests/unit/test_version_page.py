@@ -95,6 +95,7 @@ def figures(page: str) -> list[str]:
     return [each.attrib["id"] for each in parsed(page).iter("figure")]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_the_page_of_whatever_version_is_well_formed_and_needs_nothing_else(data: st.DataObject) -> None:
