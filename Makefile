@@ -89,7 +89,7 @@ bench: build/bench/.bench .venv/.project ## measure the service beside others, h
 	build/bench/bin/python -m benchmarks.throughput $(ARGS)
 
 .PHONY: mutants
-mutants: .venv/.dev .venv/.project ## count how many small faults in the code the tests notice, for hours; ARGS="--only domain/leaks"
+mutants: .venv/.dev .venv/.project ## count how many small faults in the code the tests detect, for hours; ARGS="--only domain/leaks"
 	$(bin)/python -m benchmarks.mutants $(ARGS)
 
 .PHONY: check-manifests

@@ -28,7 +28,7 @@ settings.register_profile(
 settings.load_profile("housepredict")
 settings.register_profile("quick", max_examples=10)
 # for suites that are run to see them fail
-settings.register_profile("first-failure", phases=[Phase.generate], database=None, derandomize=True)
+settings.register_profile("first-failure", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
 
 POOLS = f"{os.environ.get('PATH', '')}:/usr/sbin"
 POSTGRES_SERVER = pytest.StashKey[ContainerServer | EmbeddedServer]()
