@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from attrs import evolve
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from housepredict.adapters.memory import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
@@ -18,6 +18,9 @@ from housepredict.domain.trainings import TrainingRecord
 from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
 
 Change = Callable[[TrainingRecord], TrainingRecord]
+
+
+settings.register_profile("search", phases=[Phase.generate], database=None, derandomize=False)
 
 
 class TestInMemoryTrainings(TrainingLogContract):
@@ -129,10 +132,11 @@ class LosesWhatOthersChange(InMemoryTrainings):
 def test_the_contract_finds_a_log_that_breaks_a_promise(broken: NewLog, promise: str) -> None:
     # a search that comes upon several faults raises a group of them
     faults = (AssertionError, LookupError, pytest.fail.Exception, BaseExceptionGroup)
-    settings.load_profile("first-failure")  # a search that has to come upon something is the same at each run
+    settings.load_profile("search")
     try:
         with pytest.raises(faults):
-            getattr(TrainingLogContract(), f"test_{promise}")(broken)
+            for _ in range(10):  # a single random search misses one fault in five times
+                getattr(TrainingLogContract(), f"test_{promise}")(broken)
     finally:
         settings.load_profile("housepredict")
 

@@ -20,7 +20,14 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.identifiers import IdSequence
@@ -187,6 +194,10 @@ class TrainingLogMachine(RuleBasedStateMachine):
         self._reopen = reopen
         self.kept: dict[UUID, TrainingRecord] = {}
 
+    @initialize(location=st.none() | _texts)
+    def begin_the_first(self, location: str | None) -> None:
+        self.begin(location)
+
     @precondition(lambda self: len(self.kept) < 3)
     @rule(location=st.none() | _texts)
     def begin(self, location: str | None) -> None:
@@ -196,10 +207,9 @@ class TrainingLogMachine(RuleBasedStateMachine):
 
     @rule(place=places, how=_changes)
     def change(self, place: int, how: Callable[[TrainingRecord], TrainingRecord]) -> None:
-        if self.kept:
-            id_ = sorted(self.kept)[place % len(self.kept)]
-            self.kept[id_] = how(self.kept[id_])
-            assert self.log.change(id_, how) == self.kept[id_]
+        id_ = sorted(self.kept)[place % len(self.kept)]
+        self.kept[id_] = how(self.kept[id_])
+        assert self.log.change(id_, how) == self.kept[id_]
 
     @rule()
     def reopen(self) -> None:
