@@ -135,10 +135,14 @@ def test_the_contract_finds_a_log_that_breaks_a_promise(broken: NewLog, promise:
     settings.load_profile("search")
     try:
         with pytest.raises(faults):
-            for _ in range(10):  # a single random search misses one fault in five times
-                getattr(TrainingLogContract(), f"test_{promise}")(broken)
+            _search(broken, promise)
     finally:
         settings.load_profile("housepredict")
+
+
+def _search(broken: NewLog, promise: str) -> None:
+    for _ in range(10):  # a single random search misses one of the faults one time in five
+        getattr(TrainingLogContract(), f"test_{promise}")(broken)
 
 
 class Forgets(TrainingLogContract):
