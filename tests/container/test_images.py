@@ -103,13 +103,18 @@ def test_a_model_and_estimates_outlive_the_container(volume: str) -> None:
             given = again
 
 
-def test_sales_that_are_too_many_for_its_memory_are_refused_and_it_goes_on() -> None:
+def test_training_that_exceeds_the_memory_is_killed_and_the_service_goes_on() -> None:
+    rows = (
+        f"{100_000 + 7919 * row % 899_999},{500 + 31 * row % 4999},{row % 9},{row % 83}" for row in range(1_000_000)
+    )
+    content = gzip.compress("\n".join(["price,size,rooms,age", *rows]).encode())
     with confined("service") as service:
-        content = gzip.compress(b"price,size,rooms,age\n" + b"300000,2000,3,10\n" * 1_000_000)
         headers = BEARER | {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
         answer = httpx2.post(f"{service.url}/train", content=content, headers=headers, timeout=600)
-        assert answer.status_code == 409, answer.text
-        assert "Training on 1,000,000 rows of 4 columns takes about" in answer.json()["detail"]
+        assert (answer.status_code, answer.json()["type"]) == (500, "urn:housepredict:problem:training-failed")
+        assert "ended by SIGKILL" in answer.json()["detail"]
+        training = httpx2.get(f"{service.url}/trainings", headers=BEARER).json()["trainings"][0]
+        assert (training["state"], training["error"]) == ("failed", answer.json()["detail"])
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
 
 
