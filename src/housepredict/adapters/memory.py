@@ -258,7 +258,7 @@ class InMemoryModels:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Held by whoever trains. Raises TrainingInProgress."""
+        """Hold the lock of trainings. Raises TrainingInProgress."""
         if not self._training.acquire(blocking=False):
             raise TrainingInProgress
         try:

@@ -167,7 +167,7 @@ class PredictionKeys(Protocol):
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         """Keep these ids for it, one at least, durably, unless some were before, and give back those that are kept:
-        whoever asks with one key gets the same.
+        callers with the same key get the same ids.
 
         Raises RepeatedKey and ErasedPredictions as `find` does.
         """
@@ -238,7 +238,7 @@ class Predictor(Protocol):
 class InService:
     """A predictor, and which generation of the pointer put it in service (see Pointer).
 
-    The generation is None for the demonstration, which nobody promoted.
+    The generation is None for the demonstration, which was never promoted.
     """
 
     predictor: Predictor
@@ -315,14 +315,14 @@ class ModelStore(Protocol):
         """Which version is promoted."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Held by whoever trains: raises TrainingInProgress at once if another does, in whatever process.
+        """Hold the lock of trainings. Raises TrainingInProgress at once if any process holds it.
 
         One that was killed holds nothing any more.
         """
 
 
 Progress = Callable[[int, int], None]
-"""Is told how many steps of how many are done."""
+"""Called with the number of finished steps and the number of all steps."""
 
 
 @frozen

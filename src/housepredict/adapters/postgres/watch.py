@@ -20,7 +20,7 @@ class Watch:
     """Looks whenever the server has sent something, and each second, until a look finds no answer pending.
 
     It outlives a statement: to begin and end a watch for each one takes ten system calls. A descriptor of its own
-    stands for the connection, so that nobody closes it meanwhile. Raises OSError if there is none left.
+    stands for the connection, so that it stays open meanwhile. Raises OSError if too many files are open.
     """
 
     _loop: asyncio.AbstractEventLoop
