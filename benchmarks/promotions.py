@@ -24,8 +24,8 @@ from statistics import median
 from benchmarks.throughput import postgres
 from benchmarks.throughput.processes import begin_load, end_load, serving
 from benchmarks.throughput.targets import KING_COUNTY, king_county_houses
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 
 MOVES, SERVICES, WORKERS, CONNECTIONS = 20, 2, 2, 32
 

@@ -19,17 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no annotations
 
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.files.sales_file import SalesFile
+from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.linear import LogPrices
 from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, unpack
-from housepredict.adapters.serving.log_prices import LogPrices
-from housepredict.adapters.sklearn_model.recipes import ABSOLUTE
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.candidates import ABSOLUTE
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import FeatureSchema
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import Algorithm, Artefact, TrainingOptions
+from housepredict.domain.models import Artefact
 from housepredict.domain.sales import Sale
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 KING_COUNTY = "examples/king_county_sales.csv.gz"
 ROUNDS = 30

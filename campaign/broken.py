@@ -17,8 +17,8 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from campaign.checker import Rule
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.idempotency import Delivery
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import (
     AppendsInLoop,
@@ -28,8 +28,8 @@ from housepredict.domain.ports import (
     PredictionRepository,
 )
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints import cli
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main as cli
+from housepredict.entrypoints.composition import Application
 
 _ids = IdSequence()
 

@@ -13,7 +13,7 @@ from attrs import define
 from campaign.disks import PAGE, Disk
 from campaign.services import Service, ask, pause
 from campaign.trials import Broken, Trial
-from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.serving.loader import load_predictor
 
 _HOUSE = {"size": 2500.0, "bedrooms": 3, "age": 10}

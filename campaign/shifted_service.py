@@ -14,8 +14,8 @@ from pathlib import Path
 from attrs import frozen
 
 from housepredict.domain.ports import Clock
-from housepredict.entrypoints import cli
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main as cli
+from housepredict.entrypoints.composition import Application
 
 
 @frozen

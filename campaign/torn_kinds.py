@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from campaign.trials import Broken
-from housepredict.adapters.sqlite import SqlitePredictions
-from housepredict.adapters.sqlite_keys import SqliteKeys
-from housepredict.adapters.sqlite_sales import SqliteSales
-from housepredict.adapters.sqlite_spool import SqliteSpool
-from housepredict.domain.deliveries import Delivery
+from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
+from housepredict.adapters.sqlite.recorded_sales import SqliteSales
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
-from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.sales import RecordedSale
 from housepredict.testing.doubles import NOON
 
 NEXT = 5

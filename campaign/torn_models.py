@@ -18,17 +18,16 @@ from attrs import evolve, frozen
 from campaign.services import LONG
 from campaign.tears import Places, Tear
 from campaign.trials import Broken, Trial
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_trainings import DirectoryTrainings
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.folder.training_log import DirectoryTrainings
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.serving.loader import load_predictor
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import HousepredictError, RefusedModel, UnknownTraining
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import InService
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.training_status import Outcome, TrainingRecord
 from housepredict.domain.usecases import Promote
-from housepredict.domain.verdicts import Verdict
 from housepredict.testing.doubles import NOON
 
 WHOLE = "20250601-120000-00000000"

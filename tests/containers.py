@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.domain.models import Artefact, ModelVersion
 from tests.integration.load import eventually
 from tests.postgres_servers import engine_answers, free_port

@@ -13,9 +13,8 @@ from uuid import UUID
 
 from attrs import define, field
 
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.spooled.spool import Backoff
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.spool import Backoff, SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch

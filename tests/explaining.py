@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from housepredict.domain.explanations import Contribution, Explanation, Unit
+from housepredict.domain.estimates import Contribution, Explanation, Unit
 from housepredict.domain.features import House
 from housepredict.domain.models import ModelVersion
 

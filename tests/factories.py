@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from housepredict.adapters.serving.columns import Columns
-from housepredict.adapters.serving.linear import Linear
+from housepredict.adapters.serving.encoding import Columns
+from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
-from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, digests_of
+from housepredict.domain.models import Artefact, ModelVersion, digests_of
 from housepredict.domain.sales import Sale
-from housepredict.testing import versions
+from housepredict.domain.training_options import Algorithm
+from housepredict.testing import drawing as versions
 
 TUTORIAL = FeatureSchema((Feature("size", Kind.NUMBER), Feature("bedrooms", Kind.INTEGER), Feature("age", Kind.NUMBER)))
 

@@ -11,20 +11,21 @@ from attrs import define, evolve, field, frozen
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.estimates import Calibration, Prediction
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions, TrainingSource, digests_of
+from housepredict.domain.models import Artefact, ModelVersion, TrainingSource, digests_of
 from housepredict.domain.ports import Fitted, Learned, Progress, SalesSource, Valuation
 from housepredict.domain.sales import Sale, SalesTable
-from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.in_memory import in_memory
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 LAB_PRICE = 254206.02

@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 
 import housepredict
-from housepredict.domain.held_out import HELD_OUT_FILE
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE
 from housepredict.domain.models import Artefact, digests_of
-from housepredict.domain.snapshots import SNAPSHOT_FILE
 
 DOCUMENTS = Path(__file__).parent / "documents"
 FIRST_RELEASE = DOCUMENTS / "first_release"

@@ -19,9 +19,10 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, TrainingOptions
+from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train, Trainings
 from housepredict.testing import doubles
 

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.plain import PLAIN, predictions
-from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
-from housepredict.domain.accuracy import accuracy
+from housepredict.adapters.training.trainer import SklearnTrainer
+from housepredict.domain.evaluation.held_out import LatestSales, latest_sales
+from housepredict.domain.evaluation.measures import accuracy
 from housepredict.domain.features import FeatureSchema
-from housepredict.domain.inference import prepare
-from housepredict.domain.latest import LatestSales, latest_sales
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Cell, Sale, SalesTable
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import TrainingOptions
 
 KING_COUNTY, SARATOGA = "examples/king_county_sales.csv.gz", "examples/saratoga_sales.csv"
 FOLDS = 5

@@ -24,7 +24,7 @@ from campaign.history import Action, History, Operation
 from campaign.postgres import Cluster
 from campaign.services import Service, pause
 from campaign.trials import Attack, Trial
-from housepredict.adapters.spooled.repository import SpooledPredictions
+from housepredict.adapters.spool import SpooledPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.identifiers import first_id_at
 from tests.erasure_worlds import interleave, opened_spools

@@ -9,36 +9,30 @@ __version__ = "0.1.0"
 
 # Names are loaded when they are first used (PEP 562): importing housepredict costs next to nothing.
 _NAMES_IN = {
-    "adapters.sklearn_model.regressor": "HousePriceRegressor",
-    "domain.accuracy": "Accuracy",
-    "domain.caveats": "Caveat",
-    "domain.drift": "BinShare Drift FeatureDrift Movement Shift",
+    "adapters.training.regressor": "HousePriceRegressor",
     "domain.errors": (
         "BrokenRules ErasedPredictions ErasedSales HousepredictError InvalidHouses InvalidOptions "
         "InvalidSales InvalidSettings MissingExtra ModelStoreUnavailable NoExplanation NoModel NoSnapshot "
         "RefusedModel RepeatedKey RepositoryUnavailable TrainingCancelled TrainingInProgress UnknownModel "
         "UnknownPrediction UnreadableFile UnusablePlugin UnusableSales"
     ),
-    "domain.estimates": "Calibration Estimate Interval Prediction",
-    "domain.evaluation": "Valued",
-    "domain.explanations": "Contribution ExplainedPrediction Explanation Unit",
-    "domain.features": "Feature FeatureSchema House Kind",
-    "domain.inference": "PreparedSales",
-    "domain.intervals": "CoverageTest IntervalChoice IntervalKind",
-    "domain.models": (
-        "Algorithm Bounds Coverage Effort Evaluation LaterEvaluation ModelVersion Segment SelfTest "
-        "TrainingOptions TrainingSource"
-    ),
-    "domain.promotion": "PromotionPolicy",
-    "domain.recorded_sales": "RecordedSale ReturnedSale",
-    "domain.roles": "Decision",
-    "domain.sales": "Sale",
-    "domain.trainings": "Outcome TrainingRecord TrainingState",
+    "domain.estimates": ("Calibration Contribution Estimate ExplainedPrediction Explanation Interval Prediction Unit"),
+    "domain.evaluation.coverage": "CoverageTest IntervalChoice IntervalKind",
+    "domain.evaluation.drift": "BinShare Drift FeatureDrift Movement Shift",
+    "domain.evaluation.held_out": "Valued",
+    "domain.evaluation.measures": "Accuracy Bounds Coverage Evaluation LaterEvaluation Segment",
+    "domain.evaluation.promotion": "PromotionPolicy",
+    "domain.features": "Caveat Feature FeatureSchema House Kind",
+    "domain.models": "Comparison ModelVersion Performance SelfTest TrainingSource Verdict",
+    "domain.sales": "RecordedSale ReturnedSale Sale",
+    "domain.schema_inference.inference": "PreparedSales",
+    "domain.schema_inference.roles": "Decision",
+    "domain.training_options": "Algorithm Effort TrainingOptions",
+    "domain.training_status": "Outcome TrainingRecord TrainingState",
     "domain.usecases": "AccuracyReview EstimatedTable Forgotten Measured RefusedRow ReturnedSales Training",
     "domain.validation": "Rule Violation",
-    "domain.verdicts": "Comparison Performance Verdict",
-    "entrypoints.api": "Prices open",
     "entrypoints.http.app": "asgi_app",
+    "entrypoints.python": "Prices open",
     "entrypoints.settings": "Settings read_settings",
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_IN.items() for name in names.split()}
@@ -49,14 +43,7 @@ _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
-    from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor as HousePriceRegressor
-    from housepredict.domain.accuracy import Accuracy as Accuracy
-    from housepredict.domain.caveats import Caveat as Caveat
-    from housepredict.domain.drift import BinShare as BinShare
-    from housepredict.domain.drift import Drift as Drift
-    from housepredict.domain.drift import FeatureDrift as FeatureDrift
-    from housepredict.domain.drift import Movement as Movement
-    from housepredict.domain.drift import Shift as Shift
+    from housepredict.adapters.training.regressor import HousePriceRegressor as HousePriceRegressor
     from housepredict.domain.errors import BrokenRules as BrokenRules
     from housepredict.domain.errors import ErasedPredictions as ErasedPredictions
     from housepredict.domain.errors import ErasedSales as ErasedSales
@@ -81,41 +68,51 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.errors import UnusablePlugin as UnusablePlugin
     from housepredict.domain.errors import UnusableSales as UnusableSales
     from housepredict.domain.estimates import Calibration as Calibration
+    from housepredict.domain.estimates import Contribution as Contribution
     from housepredict.domain.estimates import Estimate as Estimate
+    from housepredict.domain.estimates import ExplainedPrediction as ExplainedPrediction
+    from housepredict.domain.estimates import Explanation as Explanation
     from housepredict.domain.estimates import Interval as Interval
     from housepredict.domain.estimates import Prediction as Prediction
-    from housepredict.domain.evaluation import Valued as Valued
-    from housepredict.domain.explanations import Contribution as Contribution
-    from housepredict.domain.explanations import ExplainedPrediction as ExplainedPrediction
-    from housepredict.domain.explanations import Explanation as Explanation
-    from housepredict.domain.explanations import Unit as Unit
+    from housepredict.domain.estimates import Unit as Unit
+    from housepredict.domain.evaluation.coverage import CoverageTest as CoverageTest
+    from housepredict.domain.evaluation.coverage import IntervalChoice as IntervalChoice
+    from housepredict.domain.evaluation.coverage import IntervalKind as IntervalKind
+    from housepredict.domain.evaluation.drift import BinShare as BinShare
+    from housepredict.domain.evaluation.drift import Drift as Drift
+    from housepredict.domain.evaluation.drift import FeatureDrift as FeatureDrift
+    from housepredict.domain.evaluation.drift import Movement as Movement
+    from housepredict.domain.evaluation.drift import Shift as Shift
+    from housepredict.domain.evaluation.held_out import Valued as Valued
+    from housepredict.domain.evaluation.measures import Accuracy as Accuracy
+    from housepredict.domain.evaluation.measures import Bounds as Bounds
+    from housepredict.domain.evaluation.measures import Coverage as Coverage
+    from housepredict.domain.evaluation.measures import Evaluation as Evaluation
+    from housepredict.domain.evaluation.measures import LaterEvaluation as LaterEvaluation
+    from housepredict.domain.evaluation.measures import Segment as Segment
+    from housepredict.domain.evaluation.promotion import PromotionPolicy as PromotionPolicy
+    from housepredict.domain.features import Caveat as Caveat
     from housepredict.domain.features import Feature as Feature
     from housepredict.domain.features import FeatureSchema as FeatureSchema
     from housepredict.domain.features import House as House
     from housepredict.domain.features import Kind as Kind
-    from housepredict.domain.inference import PreparedSales as PreparedSales
-    from housepredict.domain.intervals import CoverageTest as CoverageTest
-    from housepredict.domain.intervals import IntervalChoice as IntervalChoice
-    from housepredict.domain.intervals import IntervalKind as IntervalKind
-    from housepredict.domain.models import Algorithm as Algorithm
-    from housepredict.domain.models import Bounds as Bounds
-    from housepredict.domain.models import Coverage as Coverage
-    from housepredict.domain.models import Effort as Effort
-    from housepredict.domain.models import Evaluation as Evaluation
-    from housepredict.domain.models import LaterEvaluation as LaterEvaluation
+    from housepredict.domain.models import Comparison as Comparison
     from housepredict.domain.models import ModelVersion as ModelVersion
-    from housepredict.domain.models import Segment as Segment
+    from housepredict.domain.models import Performance as Performance
     from housepredict.domain.models import SelfTest as SelfTest
-    from housepredict.domain.models import TrainingOptions as TrainingOptions
     from housepredict.domain.models import TrainingSource as TrainingSource
-    from housepredict.domain.promotion import PromotionPolicy as PromotionPolicy
-    from housepredict.domain.recorded_sales import RecordedSale as RecordedSale
-    from housepredict.domain.recorded_sales import ReturnedSale as ReturnedSale
-    from housepredict.domain.roles import Decision as Decision
+    from housepredict.domain.models import Verdict as Verdict
+    from housepredict.domain.sales import RecordedSale as RecordedSale
+    from housepredict.domain.sales import ReturnedSale as ReturnedSale
     from housepredict.domain.sales import Sale as Sale
-    from housepredict.domain.trainings import Outcome as Outcome
-    from housepredict.domain.trainings import TrainingRecord as TrainingRecord
-    from housepredict.domain.trainings import TrainingState as TrainingState
+    from housepredict.domain.schema_inference.inference import PreparedSales as PreparedSales
+    from housepredict.domain.schema_inference.roles import Decision as Decision
+    from housepredict.domain.training_options import Algorithm as Algorithm
+    from housepredict.domain.training_options import Effort as Effort
+    from housepredict.domain.training_options import TrainingOptions as TrainingOptions
+    from housepredict.domain.training_status import Outcome as Outcome
+    from housepredict.domain.training_status import TrainingRecord as TrainingRecord
+    from housepredict.domain.training_status import TrainingState as TrainingState
     from housepredict.domain.usecases import AccuracyReview as AccuracyReview
     from housepredict.domain.usecases import EstimatedTable as EstimatedTable
     from housepredict.domain.usecases import Forgotten as Forgotten
@@ -125,12 +122,9 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.usecases import Training as Training
     from housepredict.domain.validation import Rule as Rule
     from housepredict.domain.validation import Violation as Violation
-    from housepredict.domain.verdicts import Comparison as Comparison
-    from housepredict.domain.verdicts import Performance as Performance
-    from housepredict.domain.verdicts import Verdict as Verdict
-    from housepredict.entrypoints.api import Prices as Prices
-    from housepredict.entrypoints.api import open as open
     from housepredict.entrypoints.http.app import asgi_app as asgi_app
+    from housepredict.entrypoints.python import Prices as Prices
+    from housepredict.entrypoints.python import open as open
     from housepredict.entrypoints.settings import Settings as Settings
     from housepredict.entrypoints.settings import read_settings as read_settings
 

@@ -25,7 +25,7 @@ def main() -> int:
         if signal.getsignal(each) is not signal.SIG_IGN:  # as it is under `nohup`, and in the background of a script
             signal.signal(each, _interrupt)
     try:
-        from housepredict.entrypoints.cli import main as run
+        from housepredict.entrypoints.cli.main import main as run
 
         code = run()
     except BaseException:

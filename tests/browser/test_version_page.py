@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from housepredict.domain.held_out import held_out
+from housepredict.domain.evaluation.held_out import held_out
 from housepredict.entrypoints.pages.version import version_page
 from tests.browsers import NAMES, find_browser, seen
 from tests.unit.test_version_page import SCHEMA, estimated, sales, version_of

@@ -9,15 +9,15 @@ import numpy as np
 from attrs import frozen
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no annotations
 
-from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, pack, valuation
-from housepredict.adapters.sklearn_model.attributing import attribution
-from housepredict.adapters.sklearn_model.levels import with_levels
-from housepredict.adapters.sklearn_model.preparing import encoded, table_of
-from housepredict.adapters.sklearn_model.recipes import Recipe, make
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, TrainingOptions, digests_of
+from housepredict.adapters.training.candidates import Recipe, make
+from housepredict.adapters.training.refit import attribution, encoded, table_of
+from housepredict.adapters.training.target_encoding import with_levels
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import TrainingOptions
 from tests.containers import ROOT
 from tests.factories import a_log_form, a_version
 

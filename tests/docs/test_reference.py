@@ -11,15 +11,16 @@ import pytest
 from attrs import fields
 
 import housepredict
-from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.models import Coverage, Evaluation, LaterEvaluation, ModelVersion, Segment, TrainingOptions
-from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale
-from housepredict.domain.trainings import Outcome, TrainingRecord
+from housepredict.domain.evaluation.measures import Accuracy, Coverage, Evaluation, LaterEvaluation, Segment
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.sales import RecordedSale, ReturnedSale
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.training_status import Outcome, TrainingRecord
 from housepredict.domain.usecases import AccuracyReview, Measured, ReturnedSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.api import Prices
-from housepredict.entrypoints.cli import EXIT_CODES, _parser
-from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.cli.main import EXIT_CODES, _parser
+from housepredict.entrypoints.http.routes.route_table import ROUTES
+from housepredict.entrypoints.python import Prices
 from housepredict.entrypoints.settings import PREFIX, REMOVED, variables
 from tests.docs.blocks import ROOT
 

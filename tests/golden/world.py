@@ -24,7 +24,6 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
-from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.errors import (
     MissingExtra,
     ModelStoreUnavailable,
@@ -35,36 +34,32 @@ from housepredict.domain.errors import (
     TrainingCancelled,
     UnknownModel,
 )
-from housepredict.domain.estimates import Calibration, Prediction
-from housepredict.domain.explanations import Contribution, Explanation, Unit
+from housepredict.domain.estimates import Calibration, Contribution, Explanation, Prediction, Unit
+from housepredict.domain.evaluation.coverage import CoverageTest, IntervalChoice, IntervalKind
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
+from housepredict.domain.evaluation.drift import to_json as snapshot_file
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
+from housepredict.domain.evaluation.held_out import to_json as held_out_file
+from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, Evaluation, LaterEvaluation, Segment
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
-from housepredict.domain.held_out import to_json as held_out_file
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.intervals import CoverageTest, IntervalChoice, IntervalKind
 from housepredict.domain.models import (
-    Algorithm,
     Artefact,
-    Bounds,
-    Coverage,
-    Evaluation,
-    LaterEvaluation,
+    Comparison,
     ModelVersion,
+    Performance,
     Pointer,
-    Segment,
     SelfTest,
-    TrainingOptions,
     TrainingSource,
+    Verdict,
     digests_of,
 )
 from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale
-from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
-from housepredict.domain.snapshots import to_json as snapshot_file
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train, Trainings
-from housepredict.domain.verdicts import Comparison, Performance, Verdict
-from housepredict.entrypoints import cli
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main as cli
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.in_memory import in_memory
 from housepredict.entrypoints.settings import Settings, read_settings

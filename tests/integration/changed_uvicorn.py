@@ -41,7 +41,7 @@ def _change(what: str) -> None:
 
 
 if __name__ == "__main__":
-    from housepredict.entrypoints.cli import main
+    from housepredict.entrypoints.cli.main import main
 
     _change(os.environ["CHANGED"])
     sys.exit(main())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
 
 
 class Outcome(NamedTuple):

@@ -11,7 +11,7 @@ import psycopg
 from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from tests.integration.load import caught_up, eventually, stored
 from tests.integration.relay import Relay
 from tests.integration.services import LAB_HOUSE, Service, running

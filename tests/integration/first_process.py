@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from housepredict.entrypoints import cli
+from housepredict.entrypoints.cli import main as cli
 
 PR_SET_CHILD_SUBREAPER = 36
 

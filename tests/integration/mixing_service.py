@@ -17,8 +17,8 @@ from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Predictor, Valuation
-from housepredict.entrypoints import cli
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.cli import main as cli
+from housepredict.entrypoints.composition import Application
 
 
 @define

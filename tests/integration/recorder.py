@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence

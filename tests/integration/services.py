@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 LAB_PRICE = 254206.02

@@ -10,11 +10,10 @@ import pytest
 from attrs import frozen
 
 from housepredict.adapters.live_model import Follower, LiveModel
-from housepredict.adapters.postgres.announcements import PostgresAnnouncements
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase, PostgresAnnouncements
 from housepredict.domain.models import Artefact, ModelVersion
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.postgres_servers import Server
 
 LONG = 60.0  # seconds, which nobody waits for

@@ -16,15 +16,14 @@ import pytest
 from attrs import define, evolve
 from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import PredictionRepository
-from housepredict.testing.prediction_machine import Another
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import Another, PredictionRepositoryContract
 from tests.doubles import a_batch
 from tests.in_loop import Done, InLoop, append_in_loop
 from tests.integration.relay import Relay

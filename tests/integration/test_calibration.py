@@ -23,23 +23,23 @@ from housepredict.adapters.serving.loader import (
     load_predictor,
     unpack,
 )
-from housepredict.adapters.sklearn_model.again import again
-from housepredict.adapters.sklearn_model.preparing import encoded, table_of
-from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
-from housepredict.adapters.sklearn_model.search import FOLDS, search
-from housepredict.adapters.sklearn_model.spread import (
+from housepredict.adapters.training.calibration import (
     calibrate,
     enough_for_spread,
     error_scale_of,
     fit_calibration,
     needs_error_scale,
 )
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
-from housepredict.domain.evaluation import Valued, valued
-from housepredict.domain.intervals import IntervalKind, check_coverage
-from housepredict.domain.models import Algorithm, TrainingOptions, digests_of
+from housepredict.adapters.training.candidates import Recipe, Table, make
+from housepredict.adapters.training.refit import again, encoded, table_of
+from housepredict.adapters.training.search import FOLDS, search
+from housepredict.adapters.training.trainer import SklearnTrainer
+from housepredict.domain.evaluation.coverage import IntervalKind, check_coverage
+from housepredict.domain.evaluation.held_out import Valued, valued
+from housepredict.domain.models import digests_of
 from housepredict.domain.ports import Fitted, Learned
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import TUTORIAL, a_log_form, a_version, scattered_sales
 
 HELD_OUT = 500

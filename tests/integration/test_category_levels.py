@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import TargetEncoder
 
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.sklearn_model.levels import with_levels
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.recipes import Recipe, Table
-from housepredict.adapters.sklearn_model.search import FOLDS, search
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.candidates import Recipe, Table
+from housepredict.adapters.training.refit import table_of
+from housepredict.adapters.training.search import FOLDS, search
+from housepredict.adapters.training.target_encoding import with_levels
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import TrainingOptions
 from tests.factories import a_house
 
 STREETS = tuple(f"street {number}" for number in range(500))

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from housepredict.entrypoints.cli import EXIT_CODES
+from housepredict.entrypoints.cli.main import EXIT_CODES
 from tests.integration.command_line import Run
 
 LAB_HOUSE = ("size=2500", "bedrooms=3", "age=10")

@@ -14,22 +14,21 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import PackedAttribution, load_predictor, pack
-from housepredict.adapters.serving.paths import Paths
-from housepredict.adapters.sklearn_model.attributing import attribution
-from housepredict.adapters.sklearn_model.lines import predicted
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Model, Recipe, Table, make
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.serving.loader import PackedAttribution, load_explainer, load_predictor, pack
+from housepredict.adapters.serving.trees import Paths
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Model, Recipe, Table, make
+from housepredict.adapters.training.linear_models import predicted
+from housepredict.adapters.training.refit import attribution, table_of
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.explanations import Unit
+from housepredict.domain.estimates import Unit
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import Algorithm, SelfTest, TrainingOptions, digests_of
+from housepredict.domain.models import SelfTest, digests_of
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import MIXED, a_house, a_log_form, a_version, some_sales
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from tests.doubles import a_batch
 from tests.integration.cutting_relay import Cut, CuttingRelay
 from tests.integration.load import Load, caught_up, kept_and_seen_to_be_broken, stored, url

@@ -8,12 +8,11 @@ import pytest
 from attrs import asdict, evolve
 
 from housepredict.adapters.serving.demonstration import load_demonstration, load_demonstration_explainer
-from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import SERVING_FILE, load_predictor
+from housepredict.adapters.serving.loader import SERVING_FILE, load_explainer, load_predictor
 from housepredict.domain.estimates import whole_cents
 from housepredict.domain.features import House
-from housepredict.domain.models import TrainingOptions
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.entrypoints.composition import Application, sales_at
 from housepredict.entrypoints.settings import read_settings
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.models import ModelStoreContract, NewStore
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
 Damage = Callable[[Path], object]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.testing.versions import a_version
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.testing.drawing import a_version
 
 WRITER = """
 import os, resource, signal, sys
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.testing.versions import a_version
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.testing.drawing import a_version
 
 def write(path):
     store = DirectoryModels(path)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.adapters.directory_trainings import KEPT, DirectoryTrainings
+from housepredict.adapters.folder.training_log import KEPT, DirectoryTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.trainings import TrainingRecord
-from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+from housepredict.domain.training_status import TrainingRecord
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 
 
 class TestDirectoryTrainings(TrainingLogContract):

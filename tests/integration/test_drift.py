@@ -13,10 +13,9 @@ import pytest
 
 import housepredict
 from housepredict import NoSnapshot, TrainingOptions
-from housepredict.domain.drift import Movement
-from housepredict.domain.models import Algorithm
-from housepredict.domain.snapshots import SNAPSHOT_FILE
-from housepredict.entrypoints.cli import main
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, Movement
+from housepredict.domain.training_options import Algorithm
+from housepredict.entrypoints.cli.main import main
 from tests.docs.blocks import ROOT
 
 SALES = ROOT / "examples" / "saratoga_sales.csv"

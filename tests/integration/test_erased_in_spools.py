@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.spooled.spool import Backoff
-from housepredict.adapters.sqlite_spool import SqliteSpool
-from housepredict.domain.deliveries import Delivery
+from housepredict.adapters.spool import Backoff, SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import ErasedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.idempotency import Delivery
 from tests.doubles import a_batch
 from tests.erasure_worlds import AFTER_ALL
 from tests.http_service import LAB_HOUSE, application, lab_version

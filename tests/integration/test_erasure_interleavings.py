@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Prediction
 from tests.erasure_worlds import interleave, opened_spools, reaches
 

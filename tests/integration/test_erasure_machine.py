@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.spooled.spool import Backoff
+from housepredict.adapters.spool import Backoff, SpooledPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch

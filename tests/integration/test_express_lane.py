@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from housepredict.entrypoints.http.estimator import Estimator
+from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.server.express import ExpressProtocol
 from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.settings import Settings

@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.clock import SystemClock
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_trainings import DirectoryTrainings
-from housepredict.adapters.manifests import from_json
+from housepredict.adapters.documents import from_json
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.folder.training_log import DirectoryTrainings
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.models import TrainingSource
-from housepredict.domain.trainings import TrainingRecord
+from housepredict.domain.training_status import TrainingRecord
 from tests.integration.services import Service, environment, running
 
 TOKEN = "an-example-of-a-token"

@@ -255,7 +255,7 @@ def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_t
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
 def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
     without = f"import sys; sys.modules[{missing!r}] = None"
-    ended = finished("-c", f"{without}; from housepredict.entrypoints.cli import main; sys.exit(main(['serve']))")
+    ended = finished("-c", f"{without}; from housepredict.entrypoints.cli.main import main; sys.exit(main(['serve']))")
     assert ended.returncode == 6
     assert "housepredict[serve]" in ended.stderr
 

@@ -49,7 +49,7 @@ def test_importing_the_domain_loads_the_standard_library_and_attrs(tmp_path: Pat
 
 
 def test_reading_utf_8_does_not_load_the_detector_of_encodings(tmp_path: Path) -> None:
-    code = "from housepredict.adapters.encodings import detect; detect([bytes({!r}, {!r})])"
+    code = "from housepredict.adapters.files.delimited import detect; detect([bytes({!r}, {!r})])"
     assert "chardet" not in loaded_by(code.format("Málaga", "utf-8"), tmp_path)
     assert "chardet" in loaded_by(code.format("Málaga", "cp1252"), tmp_path)
 
@@ -58,7 +58,7 @@ def test_reading_utf_8_does_not_load_the_detector_of_encodings(tmp_path: Path) -
     "code",
     [
         f"import housepredict\nwith housepredict.open('data', demo=True) as prices: prices.predict({HOUSE})",
-        'import housepredict.entrypoints.cli as c; c.main("predict --demo size=9 bedrooms=3 age=1".split())',
+        'import housepredict.entrypoints.cli.main as c; c.main("predict --demo size=9 bedrooms=3 age=1".split())',
     ],
     ids=["python", "command line"],
 )
@@ -67,7 +67,7 @@ def test_predicting_loads_neither_scikit_learn_nor_a_driver_nor_a_web_framework(
 
 
 def test_what_estimates_nothing_loads_no_numpy(tmp_path: Path) -> None:
-    code = 'import housepredict.entrypoints.serve, housepredict.entrypoints.cli as c; c.main(["models"])'
+    code = 'import housepredict.entrypoints.serve, housepredict.entrypoints.cli.main as c; c.main(["models"])'
     assert "numpy" not in loaded_by(code, tmp_path)
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 from joblib import delayed
 
-from housepredict.adapters.interrupts import held_back
-from housepredict.adapters.sklearn_model.processes import results_of
+from housepredict.adapters.system import held_back
+from housepredict.adapters.training.search import results_of
 from tests.integration.load import eventually
 from tests.integration.services import environment
 
@@ -103,7 +103,7 @@ def living(group: int) -> list[int]:
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        ("import", "housepredict.entrypoints.cli"),
+        ("import", "housepredict.entrypoints.cli.main"),
         ("import", "argparse"),
         ("import", "numpy"),
         ("import", "sklearn.pipeline"),
@@ -170,7 +170,7 @@ def assert_training_was_cancelled(ended: Ended) -> None:
 FAILING_IN_ANOTHER_WAY = AT.replace(
     "from housepredict.__main__",
     """
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.trainer import SklearnTrainer
 
 def fit(*_):
     try:
@@ -229,7 +229,7 @@ def test_service_interrupted_while_it_starts_ends_in_one_line(tmp_path: Path, nu
 
 SWALLOWING = """
 import os, signal, sys
-import housepredict.entrypoints.cli as cli
+import housepredict.entrypoints.cli.main as cli
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

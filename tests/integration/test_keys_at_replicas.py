@@ -10,10 +10,10 @@ import pytest
 from attrs import frozen
 
 from housepredict.adapters.memory import InMemoryKeys
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.domain.deliveries import Delivery
+from housepredict.adapters.spool import SpooledPredictions
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.domain.idempotency import Delivery
+from housepredict.entrypoints.composition import Application
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, lab_version
 from tests.integration.spools import SOON, Behind, spooled

@@ -10,13 +10,13 @@ from attrs import evolve
 
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import valuation
-from housepredict.adapters.sklearn_model.again import again
-from housepredict.adapters.sklearn_model.recipes import Recipe
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
-from housepredict.domain.evaluation import coverage, valued
-from housepredict.domain.models import Algorithm, TrainingOptions
+from housepredict.adapters.training.candidates import Recipe
+from housepredict.adapters.training.refit import again
+from housepredict.adapters.training.trainer import SklearnTrainer
+from housepredict.domain.evaluation.held_out import coverage, valued
 from housepredict.domain.ports import Fitted
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import MIXED, some_sales
 
 LINE = Recipe(on_a_line=True)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import pack, unpack
-from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line, ridge
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.linear_models import least_squares, linear_form, prove_line, ridge
+from housepredict.adapters.training.refit import table_of
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import a_linear_form
 
 CATEGORIES = [0, 5, 0, 0]

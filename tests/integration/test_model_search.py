@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.sklearn_model.preparing import table_of, trend_days
-from housepredict.adapters.sklearn_model.recipes import Recipe, Table, recipes
-from housepredict.adapters.sklearn_model.search import FOLDS, folds_of, search
-from housepredict.adapters.sklearn_model.spread import calibrate
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.calibration import calibrate
+from housepredict.adapters.training.candidates import Recipe, Table, recipes
+from housepredict.adapters.training.refit import table_of, trend_days
+from housepredict.adapters.training.search import FOLDS, folds_of, search
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import TUTORIAL, a_house
 
 LINE, TREES = Recipe(on_a_line=True), Recipe(on_a_line=False, leaves=8, iterations=80)

@@ -17,25 +17,25 @@ from psycopg import sql
 
 import housepredict
 from housepredict import Prices
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_trainings import DirectoryTrainings
-from housepredict.adapters.manifests import from_json, to_json
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.postgres.trainings import PostgresTrainings
-from housepredict.adapters.signed_models import SignedModels
-from housepredict.adapters.sqlite_keys import SqliteKeys
-from housepredict.adapters.sqlite_sales import SqliteSales
-from housepredict.domain.deliveries import Delivery
+from housepredict.adapters.documents import from_json, to_json
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.folder.training_log import DirectoryTrainings
+from housepredict.adapters.guarded_stores import SignedModels
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.postgres.training_log import PostgresTrainings
+from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
+from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 from housepredict.domain.errors import NewerModel, RefusedModel, UnknownTraining
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.held_out import of_artefact as held_out_of
+from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
+from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
+from housepredict.domain.idempotency import Delivery
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
-from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.domain.snapshots import of_artefact as snapshot_of
-from housepredict.domain.trainings import Outcome, TrainingRecord, TrainingState
+from housepredict.domain.sales import RecordedSale
+from housepredict.domain.training_status import Outcome, TrainingRecord, TrainingState
 from tests.releases import FIRST_RELEASE, NEW, manifest_for, newer_artefact, with_new_fields
 
 KEY = bytes(range(32))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import define, field
 
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch
 from tests.http_service import application, lab_version, served

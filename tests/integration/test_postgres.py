@@ -10,10 +10,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.prediction_machine import Another
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import Another, PredictionRepositoryContract
 from tests.doubles import a_batch
 from tests.integration.relay import Relay
 

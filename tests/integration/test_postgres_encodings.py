@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import UnusableDatabase
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
 from tests.integration.load import eventually, url
 from tests.integration.services import LAB_HOUSE, failing, running
 from tests.postgres_servers import out_of_reach

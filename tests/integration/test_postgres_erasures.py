@@ -11,13 +11,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from housepredict.adapters.postgres.keys import PostgresKeys
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.prediction_keys import PostgresKeys
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import ErasedPredictions
 from housepredict.domain.identifiers import first_id_at, next_id
-from housepredict.testing.drawn_sales import new_delivery
+from housepredict.testing.drawing import new_delivery
 from tests.doubles import a_batch
 from tests.erasure_worlds import AFTER_ALL
 from tests.integration.spools import SOON

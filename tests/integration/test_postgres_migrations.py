@@ -11,9 +11,9 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.memory import InMemoryKeys, InMemorySales
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Estimate
 from housepredict.domain.features import House
@@ -35,7 +35,7 @@ INSERT INTO predictions (size, bedrooms, age, predicted_price) VALUES
 (2800, 4, 2, 320000.25);
 """
 
-OPEN = "import sys; from housepredict.adapters.postgres.repository import PostgresPredictions as P; "
+OPEN = "import sys; from housepredict.adapters.postgres.predictions import PostgresPredictions as P; "
 OPEN += "P.open(sys.argv[1]).close()"
 
 

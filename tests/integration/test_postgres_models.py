@@ -10,13 +10,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_FILE
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.models import ModelStoreContract, NewStore
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 from tests.integration.relay import Relay
 from tests.postgres_servers import Server
 

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.clock import SystemClock
-from housepredict.adapters.postgres.keys import PostgresKeys
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.postgres.sales import PostgresSales
+from housepredict.adapters.postgres.prediction_keys import PostgresKeys
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.postgres.recorded_sales import PostgresSales
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.usecases import Records
 from tests.integration.load import url
 from tests.integration.services import LAB_HOUSE, finished, running

@@ -9,12 +9,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
-from housepredict.adapters.postgres.kept import KeptConnection
-from housepredict.adapters.postgres.sales import PostgresSales
+from housepredict.adapters.postgres.persistent_connection import KeptConnection
+from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawn_sales import new_delivery, some_sales
-from housepredict.testing.sale_machine import Another
-from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.testing.drawing import new_delivery, some_sales
+from housepredict.testing.sale_contract import Another, SaleRepositoryContract
 from tests.integration.relay import Relay
 
 

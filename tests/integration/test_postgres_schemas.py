@@ -14,15 +14,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.adapters.postgres import migrations
 from housepredict.adapters.postgres.connections import Database
-from housepredict.adapters.postgres.keys import PostgresKeys
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.postgres.sales import PostgresSales
-from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
+from housepredict.adapters.postgres.prediction_keys import PostgresKeys
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.postgres.recorded_sales import PostgresSales
+from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import MisconfiguredRepository
-from housepredict.testing.drawn_sales import new_delivery, new_ids, some_sales
-from housepredict.testing.trainings import a_training
+from housepredict.testing.drawing import new_delivery, new_sale_ids, some_sales
+from housepredict.testing.training_contract import a_training
 from tests.doubles import a_batch
 from tests.integration.test_postgres_migrations import LAB_TABLE
 from tests.releases import DOCUMENTS
@@ -65,7 +65,7 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert sales.largest_id()
         assert sales.erase([each.prediction for each in recorded]) == 2
     with closing(PostgresKeys.at(conninfo, schema=schema)) as keys:
-        ids = new_ids(1)
+        ids = new_sale_ids(1)
         assert list(keys.reserve(delivery, ids)) == ids
         assert keys.prune(ids[0], 10) >= 0
     with closing(ModelDatabase.at(conninfo, schema=schema)) as database:

@@ -10,18 +10,18 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from housepredict.adapters.postgres.keys import PostgresKeys
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.postgres.sales import PostgresSales
-from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
+from housepredict.adapters.postgres.prediction_keys import PostgresKeys
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.postgres.recorded_sales import PostgresSales
+from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.ports import TrainingLog
-from housepredict.testing.keys import Another as AnotherOfKeys
-from housepredict.testing.keys import PredictionKeysContract
-from housepredict.testing.predictions import PredictionRepositoryContract
-from housepredict.testing.sale_machine import Another as AnotherOfSales
-from housepredict.testing.sales import SaleRepositoryContract
-from housepredict.testing.trainings import NewLog, TrainingLogContract
+from housepredict.testing.key_contract import Another as AnotherOfKeys
+from housepredict.testing.key_contract import PredictionKeysContract
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
+from housepredict.testing.sale_contract import Another as AnotherOfSales
+from housepredict.testing.sale_contract import SaleRepositoryContract
+from housepredict.testing.training_contract import NewLog, TrainingLogContract
 from tests.integration.every_route import all_is_well
 from tests.integration.load import url
 

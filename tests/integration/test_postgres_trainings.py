@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
+from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.trainings import TrainingRecord
-from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+from housepredict.domain.training_status import TrainingRecord
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 from tests.postgres_servers import Server
 
 

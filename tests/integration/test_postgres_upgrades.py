@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 import housepredict
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Interval, Prediction
 from tests.doubles import a_batch

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from attrs import define, field
 
-from housepredict.adapters.postgres.model_database import ModelDatabase
-from housepredict.adapters.postgres.models import PostgresModels
+from housepredict.adapters.postgres.model_store import PostgresModels
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from tests.integration.load import eventually, url
 from tests.integration.services import Answer, Service, post, running
 from tests.integration.test_shared_service import serve_all, train

@@ -14,7 +14,7 @@ import pytest
 import housepredict
 from housepredict import Prices, TrainingOptions, UnusableSales
 from housepredict.domain.combined_sales import REPEATED
-from housepredict.domain.models import Algorithm
+from housepredict.domain.training_options import Algorithm
 from tests.integration.load import url
 from tests.integration.services import Service, finished, running
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
 from housepredict.domain.ports import PredictionRepository
 from tests.doubles import a_batch
 from tests.integration.load import caught_up, url

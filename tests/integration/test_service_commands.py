@@ -12,7 +12,7 @@ from threading import Semaphore, Thread
 import psycopg
 import pytest
 
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
 from tests.integration.load import url
 from tests.integration.relay import Relay
 from tests.postgres_servers import free_port, out_of_reach

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.adapters.serving.encoding import Encoder
+from housepredict.adapters.serving.linear import LogPrices
 from housepredict.adapters.serving.loader import pack, unpack
-from housepredict.adapters.serving.log_prices import LogPrices
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.sklearn_model.boosting import boost, prove_trees, raw_predictions
-from housepredict.adapters.sklearn_model.flattening import flatten
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.recipes import ABSOLUTE, SQUARED, Recipe, Table, make
-from housepredict.adapters.sklearn_model.spread import fit_spread
+from housepredict.adapters.training.boosting import boost, prove_trees, raw_predictions
+from housepredict.adapters.training.calibration import fit_spread
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Recipe, Table, make
+from housepredict.adapters.training.refit import table_of
+from housepredict.adapters.training.serving_form import flatten
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from tests.factories import MIXED, some_sales

@@ -17,8 +17,8 @@ PROBE = """
 import json, sys
 from functools import cached_property
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.cli.main import main
 
 class Probe(Application):
     @cached_property

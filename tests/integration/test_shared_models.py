@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.guarded_stores import SharedModels
 from housepredict.adapters.memory import InMemoryModels
-from housepredict.adapters.shared_models import SharedModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.models import ModelStoreContract, NewStore
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
 
 class TestSharedModels(ModelStoreContract):

@@ -9,7 +9,7 @@ import pytest
 import housepredict
 from housepredict import Prices, RefusedModel
 from housepredict.adapters.memory import InMemoryModels
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import read_settings
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}

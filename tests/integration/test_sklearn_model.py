@@ -18,17 +18,18 @@ from sklearn.linear_model import LinearRegression
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.sklearn_model.boosting import boost, prove_trees
-from housepredict.adapters.sklearn_model.flattening import flatten
-from housepredict.adapters.sklearn_model.lines import least_squares, linear_form, prove_line, ridge
-from housepredict.adapters.sklearn_model.preparing import table_of
-from housepredict.adapters.sklearn_model.recipes import Recipe, Table, make
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.training.boosting import boost, prove_trees
+from housepredict.adapters.training.candidates import Recipe, Table, make
+from housepredict.adapters.training.linear_models import least_squares, linear_form, prove_line, ridge
+from housepredict.adapters.training.refit import table_of
+from housepredict.adapters.training.serving_form import flatten
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions, digests_of
+from housepredict.domain.models import digests_of
 from housepredict.domain.ports import Fitted
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import MIXED, TUTORIAL, a_house, a_log_form, a_version, some_sales
 
 LINE = Recipe(on_a_line=True)

@@ -11,13 +11,13 @@ import pytest
 from attrs import define
 
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.ports import PredictionRepository
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
 from tests.doubles import a_batch
 from tests.integration.spools import QUICK, SOON, Behind, Bottomless, Hasty, spooled
 

@@ -9,10 +9,9 @@ import pytest
 from attrs import evolve
 from psycopg.conninfo import make_conninfo
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.spooled.spool import Backoff
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import Backoff, SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Estimate
 from housepredict.domain.features import House
 from tests.doubles import a_batch

@@ -17,8 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch
@@ -160,9 +160,9 @@ def test_the_state_machines_rules_notice_a_spool_that_loses_something(
 RECORDER = """
 import sys
 from pathlib import Path
-from housepredict.adapters.postgres.repository import PostgresPredictions
-from housepredict.adapters.spooled.repository import SpooledPredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
+from housepredict.adapters.postgres.predictions import PostgresPredictions
+from housepredict.adapters.spool import SpooledPredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import RepositoryUnavailable
 from tests.doubles import a_batch
 opened = lambda: PostgresPredictions.open("host=127.0.0.1 port=1 dbname=x")

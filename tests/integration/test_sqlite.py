@@ -13,11 +13,10 @@ from uuid import UUID
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
-from housepredict.testing.prediction_machine import Another
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import Another, PredictionRepositoryContract
 from tests.conftest import SMALL_DISK
 from tests.doubles import a_batch
 from tests.small_disks import small_disk

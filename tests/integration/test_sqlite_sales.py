@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.adapters.sqlite_sales import SqliteSales
+from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawn_sales import some_sales
-from housepredict.testing.sale_machine import Another
-from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.testing.drawing import some_sales
+from housepredict.testing.sale_contract import Another, SaleRepositoryContract
 
 
 @pytest.fixture

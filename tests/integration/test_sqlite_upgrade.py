@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from housepredict.adapters.sqlite import SqlitePredictions
-from housepredict.adapters.sqlite_spool import SqliteSpool
-from housepredict.domain.caveats import Caveat
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
+from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import House
+from housepredict.domain.features import Caveat, House
 from tests.doubles import a_batch
 from tests.integration.spools import SOON, Behind, spooled
 

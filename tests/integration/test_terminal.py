@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
 
 LAB = ("predict", "--demo", "size=2500", "bedrooms=3", "age=10")
 

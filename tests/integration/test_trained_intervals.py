@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from housepredict.adapters.sklearn_model.recipes import Recipe, recipes
-from housepredict.adapters.sklearn_model.regressor import HousePriceRegressor
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
-from housepredict.domain.evaluation import Valued, coverages, valued
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
+from housepredict.adapters.training.candidates import Recipe, recipes
+from housepredict.adapters.training.regressor import HousePriceRegressor
+from housepredict.adapters.training.trainer import SklearnTrainer
+from housepredict.domain.evaluation.held_out import Valued, coverages, valued
 from housepredict.domain.ports import Fitted, Learned
 from housepredict.domain.sales import Sale
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import TUTORIAL, scattered_sales
 
 HELD_OUT = scattered_sales(400, 22)

@@ -27,16 +27,16 @@ import pyarrow.parquet as pq
 import pytest
 from attrs import frozen
 
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.directory_trainings import DirectoryTrainings
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.folder.training_log import DirectoryTrainings
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import TrainingBroken, UnusableSales
-from housepredict.domain.models import Algorithm, TrainingOptions
-from housepredict.domain.trainings import TrainingRecord
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.domain.training_options import Algorithm, TrainingOptions
+from housepredict.domain.training_status import TrainingRecord
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_jobs import TrainingProcesses, _end_group
 from housepredict.entrypoints.training_process import TrainingRequest
+from housepredict.entrypoints.training_processes import TrainingProcesses, _end_group
 from tests.integration.load import url
 from tests.integration.services import Service, environment, finished, running
 from tests.integration.test_shared_service import eventually
@@ -50,7 +50,7 @@ SLOW = "algorithm=boosting&effort=high"
 
 INTERRUPTIBLE = """
 import signal, sys
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())

@@ -14,17 +14,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.directory import DirectoryModels
-from housepredict.adapters.manifests import MAX_MANIFEST
+from housepredict.adapters.documents import MAX_MANIFEST
+from housepredict.adapters.folder.model_store import DirectoryModels
+from housepredict.adapters.guarded_stores import SignedModels
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import load_predictor
-from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import SelfTest, digests_of
 from housepredict.domain.ports import ModelStore, Predictor
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import read_settings
-from housepredict.testing.models import ModelStoreContract, NewStore
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 from tests.factories import MIXED, a_house, a_log_form, a_version
 
 KEY = bytes(range(32))

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 from attrs import asdict
 
-from housepredict.adapters.directory import DirectoryModels
+from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.domain.estimates import Interval
-from housepredict.domain.evaluation import Valued, evaluate
+from housepredict.domain.evaluation.held_out import Valued, evaluate
 from housepredict.domain.features import House
 from housepredict.domain.sales import Sale
 from tests.integration.load import eventually, url

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.entrypoints.workers import pause_after
+from housepredict.entrypoints.serve import pause_after
 from tests.integration.services import (
     LAB_HOUSE,
     PREDICT,
@@ -110,7 +110,7 @@ def test_what_keeps_them_from_starting_is_told_once_and_ends_the_service(tmp_pat
 def test_first_worker_killed_before_it_is_ready_is_logged_and_ends_the_service() -> None:
     killed = """
 import os, signal, socket, sys
-from housepredict.entrypoints.workers import Supervisor
+from housepredict.entrypoints.serve import Supervisor
 sys.exit(Supervisor(2, socket.socket(), lambda _: os.kill(os.getpid(), signal.SIGKILL)).run(print))
 """
     ended = finished("-c", killed)
@@ -122,7 +122,7 @@ sys.exit(Supervisor(2, socket.socket(), lambda _: os.kill(os.getpid(), signal.SI
 def test_another_worker_killed_before_it_is_ready_is_replaced(tmp_path: Path) -> None:
     killed = """
 import os, pathlib, signal, socket, sys
-from housepredict.entrypoints.workers import Supervisor
+from housepredict.entrypoints.serve import Supervisor
 
 def work(ties):
     if ties.seat == 1:

@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from housepredict.adapters.postgres.repository import PostgresPredictions
+from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import RepositoryUnavailable, TrainingInProgress
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
 from tests.doubles import a_batch
 from tests.pool.conftest import PGBOUNCER

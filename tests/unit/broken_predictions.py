@@ -17,9 +17,8 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
-from housepredict.testing.drawn_predictions import newest_first
-from housepredict.testing.prediction_machine import Another
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.drawing import newest_first
+from housepredict.testing.prediction_contract import Another, PredictionRepositoryContract
 
 
 class Unready(InMemoryPredictions):

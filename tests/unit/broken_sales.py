@@ -14,11 +14,11 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory import InMemorySales
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey
-from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.testing.drawn_sales import some_sales
-from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.sales import RecordedSale
+from housepredict.testing.drawing import some_sales
+from housepredict.testing.sale_contract import SaleRepositoryContract
 
 
 class Haunted(InMemorySales):

@@ -12,7 +12,7 @@ from attrs import asdict
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.domain.accuracy import Accuracy, accuracy
+from housepredict.domain.evaluation.measures import Accuracy, accuracy
 
 prices = st.floats(10_000, 5_000_000)
 pairs = st.lists(st.tuples(st.floats(0.4, 2.5), prices), min_size=3, max_size=40).map(

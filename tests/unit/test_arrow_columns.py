@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.arrow_columns import arrow_cells, arrow_values
-from housepredict.adapters.house_files import HouseFile
-from housepredict.adapters.sales_files import SalesFile
+from housepredict.adapters.files.arrow import arrow_cells, arrow_values
+from housepredict.adapters.files.house_file import HouseFile
+from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 
 PLACES = ["Southport", "Málaga", "Southport", None]

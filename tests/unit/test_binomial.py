@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from housepredict.domain.binomial import binomial_p_value
+from housepredict.domain.evaluation.coverage import binomial_p_value
 
 probabilities = st.sampled_from([0.5, 0.8, 0.9]) | st.floats(0.001, 0.999)
 outcomes = st.integers(1, 2000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))

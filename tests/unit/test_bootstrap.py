@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.domain.accuracy import accuracy
-from housepredict.domain.bootstrap import LARGEST, MEASURES, bounds, share_better
+from housepredict.domain.evaluation.held_out import LARGEST, MEASURES, bounds, share_better
+from housepredict.domain.evaluation.measures import accuracy
 
 FEW = settings(max_examples=15, deadline=None)
 _PAIRS = st.lists(st.tuples(st.floats(1e4, 1e7), st.floats(1e4, 1e7)), min_size=1, max_size=40)

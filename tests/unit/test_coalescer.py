@@ -12,7 +12,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.entrypoints.http.coalescer import Coalescer, Overloaded
+from housepredict.entrypoints.http.batching import Coalescer, Overloaded
 
 
 @define

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.columns import Column, read_column, read_prices, words_of
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell
+from housepredict.domain.schema_inference.columns import Column, read_column, read_prices, words_of
 
 cells = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=12) | st.sampled_from(
     ["", "NA", "1", "2.5", "$1,000", "2014-05-02", "20140502", "true", "no", "007", "x" * 300, "\ud800", "9" * 5000]

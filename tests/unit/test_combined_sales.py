@@ -17,10 +17,9 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import TrainingOptions
-from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.domain.sales import Cell, SalesTable, is_held_out
+from housepredict.domain.sales import Cell, RecordedSale, SalesTable, is_held_out
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import TrainingOptions
 from tests.training import NOON, FrozenClock, ListedSales
 
 _ids = IdSequence()

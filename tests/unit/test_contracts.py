@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.testing.keys import PredictionKeysContract
-from housepredict.testing.predictions import PredictionRepositoryContract
-from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.testing.key_contract import PredictionKeysContract
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
+from housepredict.testing.sale_contract import SaleRepositoryContract
 
 PREDICTIONS = {
     "test_an_empty_repository_has_nothing_to_tell_and_is_ready": "Unready",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from housepredict.domain.coordinates import coordinates
-from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.features import Feature, FeatureSchema, Kind, coordinates
 
 
 @pytest.mark.parametrize(

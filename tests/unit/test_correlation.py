@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.domain.correlation import (
+from housepredict.domain.schema_inference.leakage import (
     Part,
     centred,
     combined_correlations,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.days import last_year_of, latest_day, plausible_days
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
-from housepredict.domain.inference import PreparedSales, prepare
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import SalesTable
+from housepredict.domain.schema_inference.inference import PreparedSales, prepare
+from housepredict.domain.schema_inference.sale_dates import last_year_of, latest_day, plausible_days
+from housepredict.domain.training_options import TrainingOptions
 
 READ_ON = date(2026, 11, 30)
 DAYS = [date(2014, 5, 2) + timedelta(3 * row) for row in range(300)]

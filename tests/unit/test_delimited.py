@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.sales_files import RAGGED, SalesFile
+from housepredict.adapters.files.sales_file import RAGGED, SalesFile
 from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.sales import SalesTable
-from housepredict.domain.texts import tidy
-from housepredict.entrypoints.csv_table import table_of_csv
+from housepredict.domain.validation import tidy
+from housepredict.entrypoints.csv_tables import table_of_csv
 
 HEADER = ["town", "note", "price"]
 ROWS = [["Milton", f"house {row}", f"{200_000 + row}"] for row in range(60)]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.distributions import (
+from housepredict.domain.evaluation.drift import (
     MOST_CATEGORIES,
     QUANTILES,
     Bins,

@@ -12,21 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.adapters.documents import NewerDocument, UnreadableDocument, structure, unstructure
-from housepredict.adapters.manifests import from_json, to_json
-from housepredict.adapters.records import prediction
-from housepredict.domain.caveats import Caveat
+from housepredict.adapters.documents import (
+    NewerDocument,
+    UnreadableDocument,
+    from_json,
+    prediction,
+    structure,
+    to_json,
+    unstructure,
+)
 from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.estimates import Interval
-from housepredict.domain.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
-from housepredict.domain.held_out import of_artefact as held_out_of
-from housepredict.domain.held_out import to_json as held_out_to_json
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
+from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
+from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
+from housepredict.domain.evaluation.held_out import to_json as held_out_to_json
+from housepredict.domain.features import Caveat
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.snapshots import SNAPSHOT_FILE
-from housepredict.domain.snapshots import of_artefact as snapshot_of
-from housepredict.domain.trainings import TrainingRecord, TrainingState
-from housepredict.testing.drawing import Drawing, exactly
-from housepredict.testing.versions import a_version, model_versions
+from housepredict.domain.training_status import TrainingRecord, TrainingState
+from housepredict.testing.drawing import Drawing, a_version, exactly, model_versions
 from tests.releases import NEW, at, objects, with_new_fields
 
 _few = settings(max_examples=40, deadline=None)

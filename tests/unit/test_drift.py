@@ -11,19 +11,26 @@ import pytest
 from attrs import define, evolve, field, frozen
 
 from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
-from housepredict.domain.caveats import Caveat
-from housepredict.domain.distributions import Distribution, Ranges
-from housepredict.domain.drift import FEWEST, Drift, Movement, shift
 from housepredict.domain.errors import NoSnapshot
 from housepredict.domain.estimates import Estimate, Prediction
-from housepredict.domain.features import House
+from housepredict.domain.evaluation.drift import (
+    FEWEST,
+    SNAPSHOT_FILE,
+    Distribution,
+    Drift,
+    Movement,
+    Ranges,
+    shift,
+    snapshot,
+    to_json,
+)
+from housepredict.domain.features import Caveat, House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
-from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot, to_json
 from housepredict.domain.usecases import ReviewDrift
-from housepredict.domain.usecases.review_drift import MOST_REVIEWED, PAGE
-from housepredict.testing.versions import a_version
+from housepredict.domain.usecases.review import MOST_REVIEWED, PAGE
+from housepredict.testing.drawing import a_version
 from tests.training import NOON, SCHEMA, PricePerArea
 
 _ids = IdSequence()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.encodings import detect, named
-from housepredict.adapters.sales_files import SalesFile
-from housepredict.adapters.tables import TableFile
+from housepredict.adapters.files.delimited import detect, named
+from housepredict.adapters.files.sales_file import SalesFile
+from housepredict.adapters.files.table_file import TableFile
 from housepredict.domain.errors import UnusableSales
 
 # The names in each row are of one country, in the encodings that its programs export.

@@ -10,17 +10,17 @@ from uuid import UUID
 import pytest
 from attrs import define, evolve, frozen
 
-from housepredict.adapters.clock import SystemClock
 from housepredict.adapters.memory import InMemoryPredictions
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import InvalidHouses, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.estimator import Estimator, Job
+from housepredict.entrypoints.http.batching import Estimator, Job
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.in_loop import MemoryInLoop
 
 

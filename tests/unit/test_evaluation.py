@@ -10,15 +10,14 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.adapters.manifests import from_json, to_json
-from housepredict.domain.bootstrap import MEASURES
+from housepredict.adapters.documents import from_json, to_json
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation import coverage, evaluate, tenths, valued
+from housepredict.domain.evaluation.held_out import MEASURES, coverage, evaluate, tenths, valued
+from housepredict.domain.evaluation.measures import Coverage
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Coverage
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 
 SCHEMA = FeatureSchema(
     (

@@ -7,14 +7,13 @@ import math
 import pytest
 from attrs import define, field, frozen
 
+from housepredict.adapters.live_model import StoredExplainers
 from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
-from housepredict.adapters.stored_explainers import StoredExplainers
 from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownModel
-from housepredict.domain.estimates import Prediction
-from housepredict.domain.explanations import Contribution, Explanation, Unit
+from housepredict.domain.estimates import Contribution, Explanation, Prediction, Unit
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.usecases import Explain
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.explaining import ExplainedBySize
 from tests.training import FrozenClock, PricePerArea
 from tests.unit.test_usecases import FullPredictions, Promoted, predictor

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.entrypoints.api import Prices
+from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, SureModel, application, sure_version
 
 SCHEMA = FeatureSchema(

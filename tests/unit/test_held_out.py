@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation import Valued
-from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.held_out import (
+from housepredict.domain.evaluation.held_out import (
     HELD_OUT_FILE,
     MOST_KEPT,
     HeldOut,
     HeldOutSale,
+    Valued,
     held_out,
     of_artefact,
     sample,
     to_json,
 )
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.sales import Sale
 
 PLACED = FeatureSchema(tuple(Feature(name, Kind.NUMBER, required=False) for name in ("size", "lat", "long")))

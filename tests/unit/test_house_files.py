@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.entrypoints.bootstrap import houses_at
+from housepredict.entrypoints.composition import houses_at
 
 
 @given(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.http.routes.route_table import ROUTES
 from tests.http_service import FakeTrainer, application, assert_problem, lab_version, served, trainable
 
 TOKEN = "an-example-of-a-token"

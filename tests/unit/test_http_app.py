@@ -19,7 +19,7 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Valuation
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served

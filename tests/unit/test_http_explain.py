@@ -9,11 +9,11 @@ import pytest
 from attrs import define
 from starlette.testclient import TestClient
 
-from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import NoExplanation
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.usecases import Explain
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from tests.explaining import ExplainedBySize
 from tests.http_service import (
     LAB_HOUSE,

@@ -20,12 +20,10 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
-from housepredict.entrypoints.csv_table import houses_of_csv
-from housepredict.entrypoints.exports import csv_of
-from housepredict.entrypoints.http.codings import LARGE, accepts_gzip, unpacked
-from housepredict.entrypoints.http.negotiation import prefers_csv
+from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.testing import drawn_predictions
+from housepredict.entrypoints.http.requests import LARGE, accepts_gzip, prefers_csv, unpacked
+from housepredict.testing import drawing as drawn_predictions
 from tests.factories import MIXED
 from tests.http_service import (
     LAB_HOUSE,

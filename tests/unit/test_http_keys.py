@@ -11,7 +11,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_SCHEMA, Faulty, application, assert_problem, broken, lab_version, served
 
 BODY = json.dumps(LAB_HOUSE).encode()

@@ -15,15 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.domain.drift import DRIFTED, FEWEST, MOVING
 from housepredict.domain.errors import RefusedModel, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.evaluation.drift import DRIFTED, FEWEST, MOVING
 from housepredict.domain.ports import Backlog
-from housepredict.domain.usecases.review_drift import MOST_REVIEWED
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.collector import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
-from housepredict.entrypoints.http.meter import Meter
-from housepredict.entrypoints.http.tally import Tally
+from housepredict.domain.usecases.review import MOST_REVIEWED
+from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.http.metrics import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
+from housepredict.entrypoints.http.request_metrics import Meter, Tally
 from tests.docs.blocks import ROOT
 from tests.http_service import LabModel, application, lab_version, remembering_version, served
 from tests.unit.test_http_drift import Unreadable

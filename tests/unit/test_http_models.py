@@ -10,7 +10,7 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import PredictorLoader
 from housepredict.domain.usecases import Promote
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LabModel, application, assert_problem, lab_version, served
 
 

@@ -27,8 +27,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.setting_values import IN_MEMORY
-from housepredict.entrypoints.settings import Settings
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
 from tests.http_service import LAB_HOUSE, LAB_PRICE, FakeTrainer, application, assert_problem, lab_version, trainable
 
 TOKEN = "a token for these tests"

@@ -14,8 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.http.access_log import SLOW, AccessLog
-from housepredict.entrypoints.http.observer import Given
+from housepredict.entrypoints.http.observer import SLOW, AccessLog, Given
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -16,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.entrypoints.http.answers import example
+from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.pages.assets import assets
-from housepredict.entrypoints.pages.form import CHOICES
-from housepredict.entrypoints.pages.home import home_page
+from housepredict.entrypoints.pages.home import CHOICES, home_page
 from tests.http_service import (
     LAB_HOUSE,
     application,

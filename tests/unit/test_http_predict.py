@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.entrypoints.http.answers import recorded_document
-from housepredict.entrypoints.http.predict import written
-from housepredict.testing import drawn_predictions
+from housepredict.entrypoints.answer_documents import recorded_document
+from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
     SureModel,

@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.answers import example
-from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.http.responses import example
+from housepredict.entrypoints.http.routes.route_table import ROUTES
 from tests.http_service import (
     LAB_HOUSE,
     Faulty,

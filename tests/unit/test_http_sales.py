@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.recorded_sales import RecordedSale
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.sales import RecordedSale
 from housepredict.domain.usecases import Predict, RecordSales
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from tests.doubles import a_batch
 from tests.http_service import (
     application,

@@ -11,7 +11,7 @@ import pytest
 from attrs import field, frozen
 from starlette.testclient import TestClient
 
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from tests.http_service import (
     LAB_HOUSE,
     FakeTrainer,

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from housepredict.domain.features import Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.entrypoints.bootstrap import Application, sales_at
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.entrypoints.composition import Application, sales_at
 from housepredict.entrypoints.http.app import asgi_app
 from tests.http_service import (
     FakeTrainer,

@@ -23,7 +23,7 @@ from housepredict.domain.errors import NoModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Predictor, Valuation
-from housepredict.entrypoints.http.background import serving
+from housepredict.entrypoints.http.server.background_server import serving
 from housepredict.entrypoints.in_memory import in_memory
 from housepredict.testing.doubles import NOON, FixedModel, FrozenClock, fixed_version
 from tests.http_service import LAB_HOUSE, LAB_PRICE

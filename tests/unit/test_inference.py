@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.inference import MIN_SALES, PreparedSales, prepare
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Cell, Sale, SalesTable
+from housepredict.domain.schema_inference.inference import MIN_SALES, PreparedSales, prepare
+from housepredict.domain.training_options import TrainingOptions
 
 ROWS = 80
 COLUMNS: dict[str, list[Cell]] = {

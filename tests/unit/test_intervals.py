@@ -7,9 +7,9 @@ import math
 import pytest
 from scipy.stats import binom
 
-from housepredict.domain.binomial import SIGNIFICANCE
 from housepredict.domain.estimates import MAX_PRICE, Calibration, Interval
-from housepredict.domain.intervals import (
+from housepredict.domain.evaluation.coverage import (
+    SIGNIFICANCE,
     CoverageTest,
     IntervalKind,
     check_coverage,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from housepredict.entrypoints.cli import _parser
-from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.cli.main import _parser
+from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.http.server.server import _PATIENCE
 from housepredict.entrypoints.settings import Settings, read_settings, variables
 

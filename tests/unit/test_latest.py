@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housepredict.domain.evaluation.held_out import LATEST_SHARE, LatestSales, latest_sales
 from housepredict.domain.features import House
-from housepredict.domain.inference import MIN_SALES
-from housepredict.domain.latest import LATEST_SHARE, LatestSales, latest_sales
 from housepredict.domain.sales import Sale
+from housepredict.domain.schema_inference.inference import MIN_SALES
 
 FIRST = date(2024, 1, 1)
 

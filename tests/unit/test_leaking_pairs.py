@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from housepredict.domain.columns import read_column
-from housepredict.domain.leaking_pairs import find_leaking_pairs
 from housepredict.domain.sales import Cell
+from housepredict.domain.schema_inference.columns import read_column
+from housepredict.domain.schema_inference.leakage import find_leaking_pairs
 
 ROWS = 300
 

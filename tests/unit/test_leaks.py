@@ -12,15 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.adapters.sales_files import SalesFile
-from housepredict.domain.columns import read_column
-from housepredict.domain.correlation import rank_correlation
+from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.domain.errors import UnusableSales
-from housepredict.domain.inference import prepare
-from housepredict.domain.leaks import find_leaks
-from housepredict.domain.models import TrainingOptions
-from housepredict.domain.roles import Decision, assign_roles
 from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.schema_inference.columns import read_column
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.schema_inference.leakage import find_leaks, rank_correlation
+from housepredict.domain.schema_inference.roles import Decision, assign_roles
+from housepredict.domain.training_options import TrainingOptions
 
 seeds = st.integers(0, 10_000)
 names = st.sampled_from(["x1", "living_area", "rate", "price_per_sqft", "Wohnfläche", "size", "q"])

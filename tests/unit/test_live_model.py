@@ -18,7 +18,7 @@ from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedMo
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.ports import Valuation
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 
 
 @frozen

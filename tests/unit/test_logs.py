@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from housepredict.entrypoints.logs import JsonFormatter, TextFormatter, of_request, set_up_logging
 from housepredict.entrypoints.settings import read_settings
+from housepredict.entrypoints.telemetry import JsonFormatter, TextFormatter, of_request, set_up_logging
 
 
 def record(message: str, *arguments: object, **more: object) -> logging.LogRecord:

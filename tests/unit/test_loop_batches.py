@@ -9,15 +9,14 @@ from threading import current_thread
 
 from attrs import define, field
 
-from housepredict.adapters.clock import SystemClock
+from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, Valuation
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.estimator import FEW, HOLD_S, TRIALS, Estimator
-from housepredict.entrypoints.http.meter import BATCHES, COMMITS, Meter, timed
-from housepredict.entrypoints.http.tally import Tally
+from housepredict.entrypoints.http.batching import FEW, HOLD_S, TRIALS, Estimator
+from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally, timed
 from tests.in_loop import Done, MemoryInLoop
 from tests.unit.test_estimator import Models, PricePerFoot, predictor
 

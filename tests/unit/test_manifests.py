@@ -10,12 +10,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.manifests import from_json, to_json
+from housepredict.adapters.documents import from_json, to_json
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import House
-from housepredict.domain.models import ModelVersion, SelfTest, TrainingOptions
-from housepredict.testing.drawing import exactly
-from housepredict.testing.versions import a_version, model_versions
+from housepredict.domain.models import ModelVersion, SelfTest
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.testing.drawing import a_version, exactly, model_versions
 
 VERSION, _ = a_version()
 

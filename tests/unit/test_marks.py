@@ -11,16 +11,16 @@ from xml.etree import ElementTree as ET
 import pytest
 from attrs import evolve
 
-from housepredict.domain.models import Coverage, LaterEvaluation, ModelVersion, Pointer
+from housepredict.domain.evaluation.measures import Coverage, LaterEvaluation
+from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.domain.usecases.review_accuracy import ReturnedSales
-from housepredict.entrypoints.models_report import models_text
+from housepredict.domain.usecases.review import ReturnedSales
+from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
+from housepredict.entrypoints.cli.texts import accuracy_text, evaluation_text, models_text
 from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.home import home_page
 from housepredict.entrypoints.pages.version import version_page
-from housepredict.entrypoints.sales_report import accuracy_document, accuracy_text
-from housepredict.entrypoints.version_report import evaluation_document, evaluation_text
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 
 SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}
 

@@ -15,8 +15,8 @@ from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.models import ModelStoreContract, NewStore
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
 
 class TestInMemoryModels(ModelStoreContract):

@@ -80,7 +80,9 @@ def test_drawn_mutants_compile_and_differ() -> None:
     for mutant in mutants:
         compile(mutant.mutated, mutant.path, "exec")
         assert mutant.mutated != mutant.source
-    assert {mutant.path for mutant in draw(1, 10, ["domain/leaks"])} == {"src/housepredict/domain/leaks.py"}
+    assert {mutant.path for mutant in draw(1, 10, ["domain/leaks"])} == {
+        "src/housepredict/domain/schema_inference/leakage.py"
+    }
 
 
 def test_tests_of_the_module_come_first_and_then_fast_files() -> None:

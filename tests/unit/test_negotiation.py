@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from housepredict.entrypoints.http.negotiation import prefers_html
+from housepredict.entrypoints.http.requests import prefers_html
 
 
 def accepting(*values: str) -> Headers:

@@ -18,8 +18,8 @@ import housepredict
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.openapi.document import OPERATIONS
-from housepredict.entrypoints.http.openapi.problems import PROBLEMS
-from housepredict.entrypoints.http.routes import ROUTES
+from housepredict.entrypoints.http.openapi.problem_responses import PROBLEMS
+from housepredict.entrypoints.http.routes.route_table import ROUTES
 from tests.http_service import (
     LAB_HOUSE,
     application,

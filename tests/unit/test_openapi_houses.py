@@ -11,11 +11,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT, Rule
-from housepredict.entrypoints.http.answers import example
-from housepredict.entrypoints.http.openapi.houses import house_schema
+from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
+from housepredict.domain.validation import Rule
+from housepredict.entrypoints.http.openapi.document import house_schema
 from housepredict.entrypoints.http.requests import decode
+from housepredict.entrypoints.http.responses import example
 
 _DATES = FormatChecker(["date"])
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

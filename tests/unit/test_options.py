@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidOptions
 from housepredict.domain.features import Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.entrypoints.api import Prices
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.entrypoints.python import Prices
 from tests.http_service import application
 
 GOOD: dict[str, Any] = {

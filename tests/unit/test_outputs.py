@@ -8,9 +8,9 @@ from stat import S_IMODE
 
 import pytest
 
-from housepredict.adapters.whole_files import whole_file
+from housepredict.adapters.files.atomic import whole_file
 from housepredict.domain.errors import InvalidSettings
-from housepredict.entrypoints.output_names import ending_of
+from housepredict.entrypoints.composition import ending_of
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import pytest
 
 import housepredict
 from housepredict.domain.errors import InvalidSettings, UnusablePlugin
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.cli.main import main
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed, load
-from housepredict.entrypoints.setting_values import IN_MEMORY
-from housepredict.entrypoints.settings import Settings, read_settings
+from housepredict.entrypoints.settings import IN_MEMORY, Settings, read_settings
 from tests.factories import a_linear_form, a_version
 from tests.http_service import LAB_HOUSE
 from tests.plugins import tell_of

@@ -10,10 +10,10 @@ import pytest
 from attrs import define, field
 
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses, NoModel, RepeatedKey, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.domain.idempotency import Delivery
+from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty, application, lab_version
 from tests.training import FrozenClock
 

@@ -10,7 +10,7 @@ from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
 
 
 class TestInMemoryPredictions(PredictionRepositoryContract):

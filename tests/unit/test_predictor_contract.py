@@ -9,15 +9,15 @@ from itertools import count
 import pytest
 from attrs import define, evolve, field, frozen
 
-from housepredict.adapters.proven_loader import ProvenLoader
+from housepredict.adapters.live_model import ProvenLoader
 from housepredict.adapters.serving.demonstration import load_demonstration, read_demonstration
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import HousepredictError, NoModel, RefusedModel
+from housepredict.domain.evaluation.self_test import require_self_test
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, verify
 from housepredict.domain.ports import Predictor, PredictorLoader, Valuation
-from housepredict.domain.self_test import require_self_test
-from housepredict.testing.predictors import Kept, PredictorLoaderContract
+from housepredict.testing.doubles import Kept, PredictorLoaderContract
 from tests.factories import a_house, a_log_form, a_version
 from tests.http_service import LAB_HOUSE, LabModel, lab_version
 

@@ -19,14 +19,14 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from housepredict.domain.columns import read_column
 from housepredict.domain.errors import InvalidHouses, InvalidSettings, RepositoryUnavailable, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.price_columns import PRICE_COLUMNS
+from housepredict.domain.schema_inference.columns import read_column
 from housepredict.domain.usecases import EstimatedTable
 from housepredict.domain.usecases.estimate_table import MOST_REFUSALS
-from housepredict.entrypoints.api import Prices
-from housepredict.entrypoints.bootstrap import houses_at, prices_at
+from housepredict.entrypoints.composition import houses_at, prices_at
+from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
 
 HEADER = "name,size,bedrooms,age\n"

@@ -13,11 +13,11 @@ from housepredict.domain.errors import (
     RefusedModel,
     UnknownModel,
 )
+from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Artefact, ModelVersion, TrainingSource
-from housepredict.domain.promotion import PromotionPolicy
 from housepredict.domain.usecases import Promote, Training
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.training import (
     OPTIONS,
     FrozenClock,

@@ -12,16 +12,15 @@ from attrs import evolve, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from housepredict.domain.accuracy import Accuracy
 from housepredict.domain.estimates import Interval
-from housepredict.domain.evaluation import Valued, measure, valued
+from housepredict.domain.evaluation.held_out import Valued, measure, valued
+from housepredict.domain.evaluation.measures import Accuracy
+from housepredict.domain.evaluation.promotion import compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import ModelVersion, TrainingSource
+from housepredict.domain.models import Comparison, ModelVersion, Performance, TrainingSource, Verdict
 from housepredict.domain.ports import Valuation
-from housepredict.domain.promotion import compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.sales import Sale
-from housepredict.domain.verdicts import Comparison, Performance, Verdict
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 
 MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)
 SOUND = Performance(error=0.1, accuracy=MEASURES, coverage=90.0, refused=0.0)

@@ -48,7 +48,7 @@ def test_no_numbers_are_computed_with(housepredict_client):
 SUITE = """
 import pytest
 from housepredict.adapters.memory import InMemoryPredictions
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
 
 class Unready(InMemoryPredictions):
     def recent(self, limit, before=None):

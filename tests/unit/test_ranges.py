@@ -9,10 +9,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.binomial import binomial_p_value
-from housepredict.domain.models import Coverage
-from housepredict.domain.ranges import RANGES, coverage_range, out_of_range
+from housepredict.domain.evaluation.coverage import binomial_p_value
+from housepredict.domain.evaluation.measures import RANGES, Accuracy, Coverage, coverage_range, out_of_range
 
 MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)
 

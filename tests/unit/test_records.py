@@ -16,7 +16,7 @@ from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.usecases import Forgotten, Records
-from housepredict.testing.drawn_sales import some_sales
+from housepredict.testing.drawing import some_sales
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
 from tests.training import NOON, FrozenClock

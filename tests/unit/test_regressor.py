@@ -24,12 +24,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import housepredict
 from housepredict import HousePriceRegressor
-from housepredict.adapters.sales_files import SalesFile
-from housepredict.adapters.sklearn_model.trainer import SklearnTrainer
+from housepredict.adapters.files.sales_file import SalesFile
+from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import House, Kind
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
 from housepredict.domain.sales import Sale, key_of
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 
 pytestmark = pytest.mark.slow
 

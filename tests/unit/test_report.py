@@ -9,13 +9,13 @@ from attrs import evolve
 from hypothesis import given
 
 from housepredict.domain.estimates import Calibration, Prediction
-from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.usecases import Training
-from housepredict.entrypoints.http.predict import written
+from housepredict.entrypoints.answer_documents import prediction_document, training_document, version_document
+from housepredict.entrypoints.cli.texts import training_text, version_text
+from housepredict.entrypoints.http.routes.predict_routes import written
 from housepredict.entrypoints.pages.version import version_page
-from housepredict.entrypoints.report import prediction_document, training_document, training_text
-from housepredict.entrypoints.version_report import version_document, version_text
-from housepredict.testing.drawn_predictions import batches, estimates
+from housepredict.testing.drawing import batches, estimates
 from tests.training import (
     HOLDS,
     MANY,

@@ -9,9 +9,9 @@ import pytest
 
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import TrainingOptions
-from housepredict.domain.roles import ANSWER_FIELDS, Decision, assign_roles
 from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.schema_inference.roles import ANSWER_FIELDS, Decision, assign_roles
+from housepredict.domain.training_options import TrainingOptions
 
 ROWS = range(60)
 

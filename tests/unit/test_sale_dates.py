@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from housepredict.domain.features import Kind
-from housepredict.domain.inference import PreparedSales, prepare
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.schema_inference.inference import PreparedSales, prepare
+from housepredict.domain.training_options import TrainingOptions
 
 ROWS = range(120)
 YEARS: list[Cell] = [2006 + row % 5 for row in ROWS]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.csv_table import sales_of_csv, table_of_csv
-from housepredict.testing.drawn_sales import prices
+from housepredict.entrypoints.csv_tables import sales_of_csv, table_of_csv
+from housepredict.testing.drawing import prices
 
 ID = "01970000-0000-7000-8000-000000000001"
 SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}

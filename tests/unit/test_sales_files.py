@@ -20,10 +20,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.sales_files import RAGGED, SalesFile
+from housepredict.adapters.files.sales_file import RAGGED, SalesFile
 from housepredict.domain.errors import MissingExtra, UnusableSales
 from housepredict.domain.sales import SalesTable
-from housepredict.domain.texts import tidy
+from housepredict.domain.validation import tidy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from housepredict.adapters.memory import InMemorySales
-from housepredict.testing.sales import SaleRepositoryContract
+from housepredict.testing.sale_contract import SaleRepositoryContract
 
 
 class TestInMemorySales(SaleRepositoryContract):

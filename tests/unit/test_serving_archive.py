@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from housepredict.adapters.serving.checks import MAX_ARRAYS, MAX_UNPACKED, arrays_in
+from housepredict.adapters.serving.arrays import MAX_ARRAYS, MAX_UNPACKED, arrays_in
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import digests_of

@@ -13,12 +13,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from housepredict.adapters.serving.attribution import Attribution
-from housepredict.adapters.serving.columns import Columns
-from housepredict.adapters.serving.explainer import load_explainer
-from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, SharedForms, load_predictor, pack
-from housepredict.adapters.serving.paths import Paths, _Masks
+from housepredict.adapters.serving.encoding import Columns
+from housepredict.adapters.serving.loader import (
+    SERVING_FILE,
+    ServingForm,
+    SharedForms,
+    load_explainer,
+    load_predictor,
+    pack,
+)
+from housepredict.adapters.serving.trees import Paths, _Masks
 from housepredict.domain.errors import NoExplanation, RefusedModel
-from housepredict.domain.explanations import Unit
+from housepredict.domain.estimates import Unit
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
 from tests.factories import a_house, a_linear_form, a_log_form, a_version
 

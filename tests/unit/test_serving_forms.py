@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from housepredict.adapters.serving.columns import Columns
+from housepredict.adapters.serving.encoding import Columns
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.trees import Trees
 from tests.factories import a_linear_form, a_log_form, a_trees_form

@@ -19,7 +19,8 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import ServingForm, load_predictor, pack, unpack
 from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.training_options import Algorithm
 from tests.factories import a_house, a_linear_form, a_log_form, a_trees_form, a_version
 
 LAB = a_house(size=2500, bedrooms=3, age=10)

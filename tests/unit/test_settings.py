@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.entrypoints.setting_values import IN_MEMORY, shown_database
-from housepredict.entrypoints.settings import PREFIX, REMOVED, read_settings, variables
+from housepredict.entrypoints.settings import IN_MEMORY, PREFIX, REMOVED, read_settings, shown_database, variables
 
 PASSWORD = "p@ss/w:rd?#%"
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).map(str.strip).filter(bool)

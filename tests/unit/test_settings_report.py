@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.entrypoints.cli import main
+from housepredict.entrypoints.answer_documents import settings_document
+from housepredict.entrypoints.cli.main import main
+from housepredict.entrypoints.cli.texts import settings_text
 from housepredict.entrypoints.settings import SECRETS, settings_and_origins
-from housepredict.entrypoints.settings_report import settings_document, settings_text
 
 SECRET = "s3cret-and-long-enough"
 KEY = "0123456789abcdef" * 4

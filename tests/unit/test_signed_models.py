@@ -12,15 +12,15 @@ from attrs import evolve, fields
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from housepredict.adapters.manifests import from_json, signed_texts, to_json
+from housepredict.adapters.documents import from_json, signed_texts, to_json
+from housepredict.adapters.guarded_stores import SignedModels
 from housepredict.adapters.memory import InMemoryModels
-from housepredict.adapters.signed_models import SignedModels
 from housepredict.domain.errors import RefusedModel, UnknownModel
-from housepredict.domain.models import Algorithm, ModelVersion
+from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import exactly
-from housepredict.testing.models import ModelStoreContract, NewStore
-from housepredict.testing.versions import a_version, model_versions
+from housepredict.domain.training_options import Algorithm
+from housepredict.testing.drawing import a_version, exactly, model_versions
+from housepredict.testing.model_contract import ModelStoreContract, NewStore
 from tests.releases import NEW, at, objects, with_new_fields
 
 _few = settings(max_examples=40, deadline=None)

@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.distributions import Distribution, Groups, Ranges
 from housepredict.domain.errors import RefusedModel
+from housepredict.domain.evaluation.drift import (
+    SNAPSHOT_FILE,
+    Distribution,
+    Groups,
+    Ranges,
+    Snapshot,
+    of_artefact,
+    snapshot,
+    to_json,
+)
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.snapshots import SNAPSHOT_FILE, Snapshot, of_artefact, snapshot, to_json
 
 SCHEMA = FeatureSchema(
     (

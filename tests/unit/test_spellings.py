@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidHouses, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.inference import prepare
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.sales import SalesTable
-from housepredict.domain.texts import tidy
-from housepredict.domain.validation import Rule
-from housepredict.entrypoints.bootstrap import houses_at, sales_at
-from housepredict.entrypoints.csv_table import houses_of_csv
-from housepredict.entrypoints.frames import houses_of
+from housepredict.domain.schema_inference.inference import prepare
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.validation import Rule, tidy
+from housepredict.entrypoints.composition import houses_at, sales_at
+from housepredict.entrypoints.csv_tables import houses_of_csv
+from housepredict.entrypoints.python import houses_of
 
 SIZE, TOWN = "Größe", "Málaga"
 NFD_SIZE, NFD_TOWN = normalize("NFD", SIZE), normalize("NFD", TOWN)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from housepredict.adapters.synthetic import SyntheticSales
+from housepredict.adapters.files.sales_file import SyntheticSales
 from housepredict.domain.features import Kind
-from housepredict.domain.models import TrainingOptions
-from housepredict.domain.roles import assign_roles
 from housepredict.domain.sales import SalesTable
+from housepredict.domain.schema_inference.roles import assign_roles
+from housepredict.domain.training_options import TrainingOptions
 
 
 @pytest.fixture(scope="module")

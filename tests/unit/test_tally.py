@@ -9,9 +9,8 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.entrypoints.http.counted import counted
-from housepredict.entrypoints.http.meter import SECONDS, Meter
-from housepredict.entrypoints.http.tally import Key, Tally
+from housepredict.entrypoints.http.metrics import counted
+from housepredict.entrypoints.http.request_metrics import SECONDS, Key, Meter, Tally
 
 _names = st.text(st.characters(codec="utf-8", exclude_characters="\t"), max_size=20)
 _keys = st.tuples(_names, _names)

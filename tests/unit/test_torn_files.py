@@ -12,7 +12,7 @@ from campaign import torn_sqlite
 from campaign.tears import Places, Tear
 from campaign.torn_kinds import Kind, Predictions, Sales
 from campaign.trials import Broken, Trial
-from housepredict.adapters.sqlite import SqlitePredictions
+from housepredict.adapters.sqlite.predictions import SqlitePredictions
 
 FRAME = 4096 + 24
 

@@ -14,9 +14,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import MissingExtra
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.tracing import configured, traced
+from housepredict.entrypoints.telemetry import configured, traced
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -10,7 +10,6 @@ import pytest
 from attrs import evolve
 
 from housepredict.adapters.memory import InMemoryModels
-from housepredict.domain import snapshots
 from housepredict.domain.errors import (
     HousepredictError,
     ModelStoreUnavailable,
@@ -19,14 +18,15 @@ from housepredict.domain.errors import (
     UnusableSales,
 )
 from housepredict.domain.estimates import MAX_PRICE, Calibration
-from housepredict.domain.held_out import HELD_OUT_FILE, of_artefact
-from housepredict.domain.intervals import IntervalKind
-from housepredict.domain.latest import LatestSales, latest_sales
-from housepredict.domain.models import Algorithm, TrainingOptions, TrainingSource, digests_of
-from housepredict.domain.promotion import PromotionPolicy
-from housepredict.domain.snapshots import SNAPSHOT_FILE
+from housepredict.domain.evaluation import drift as snapshots
+from housepredict.domain.evaluation.coverage import IntervalKind
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, LatestSales, latest_sales, of_artefact
+from housepredict.domain.evaluation.promotion import PromotionPolicy
+from housepredict.domain.models import TrainingSource, digests_of
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import SELF_TEST_ROWS
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.training import (
     ENDLESS,
     HOLDS,

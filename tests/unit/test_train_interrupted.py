@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
-from housepredict.domain.trainings import TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingRecord, TrainingState
 from tests.training import OPTIONS, ListedSales, ListedTrainer, ignore, training
 
 

@@ -11,19 +11,19 @@ from attrs import fields
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.directory_trainings import DirectoryTrainings
+from housepredict.adapters.folder.training_log import DirectoryTrainings
 from housepredict.adapters.memory import InMemoryModels
-from housepredict.adapters.postgres.trainings import PostgresTrainings
+from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain import errors
+from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.promotion import PromotionPolicy
-from housepredict.domain.texts import tidy
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.domain.validation import tidy
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_jobs import _ending, _error, _read
 from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
-from housepredict.testing.versions import a_version
+from housepredict.entrypoints.training_processes import _ending, _error, _read
+from housepredict.testing.drawing import a_version
 
 SETTINGS = Settings(
     Path("/data"),

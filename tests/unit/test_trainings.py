@@ -23,13 +23,12 @@ from housepredict.domain.errors import (
     UnknownTraining,
     UnusableSales,
 )
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import Fitted
-from housepredict.domain.trainings import PROCESS_ENDED, Outcome, TrainingRecord, TrainingState
+from housepredict.domain.training_status import PROCESS_ENDED, Outcome, TrainingRecord, TrainingState
 from housepredict.domain.usecases import Trainings
-from housepredict.domain.usecases.trainings import NOT_PROMOTED, Run
-from housepredict.domain.verdicts import Verdict
-from housepredict.testing.trainings import SUCCESS, a_training
+from housepredict.domain.usecases.training_jobs import NOT_PROMOTED, Run
+from housepredict.testing.training_contract import SUCCESS, a_training
 from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales, ListedTrainer, ignore, training
 
 

@@ -14,8 +14,8 @@ from hypothesis import Phase, settings
 from housepredict.adapters.memory import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.trainings import TrainingRecord
-from housepredict.testing.trainings import NewLog, TrainingLogContract, a_training
+from housepredict.domain.training_status import TrainingRecord
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 
 Change = Callable[[TrainingRecord], TrainingRecord]
 

@@ -8,9 +8,8 @@ from statistics import median_low
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.distributions import Bins, distribution, groups_of, ranges_of
+from housepredict.domain.evaluation.drift import Bins, Snapshot, distribution, groups_of, ranges_of, typical_values
 from housepredict.domain.features import Value
-from housepredict.domain.snapshots import Snapshot, typical_values
 
 
 def typical(bins: Bins, values: list[Value | None]) -> Value | None:

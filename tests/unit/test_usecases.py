@@ -20,7 +20,7 @@ from housepredict.domain.models import TrainingSource
 from housepredict.domain.ports import InService
 from housepredict.domain.usecases import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
-from housepredict.testing.versions import a_version
+from housepredict.testing.drawing import a_version
 from tests.training import (
     NOON,
     SCHEMA,

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.validation import MAX_TEXT, Rule, Violation, check_value, plain, pointer_to
+from housepredict.domain.features import MAX_TEXT, Feature, FeatureSchema, Kind, check_value
+from housepredict.domain.validation import Rule, Violation, plain, pointer_to
 
 AREA = Feature("area", Kind.NUMBER, minimum=0, maximum=10_000)
 ROOMS = Feature("rooms", Kind.INTEGER, minimum=0)

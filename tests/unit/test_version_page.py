@@ -17,19 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
+from housepredict.domain.evaluation.held_out import HeldOut, Valued, evaluate, evaluate_later, held_out, valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.held_out import HeldOut, held_out
-from housepredict.domain.models import ModelVersion, TrainingSource
+from housepredict.domain.models import Comparison, ModelVersion, Performance, TrainingSource, Verdict
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
-from housepredict.domain.verdicts import Comparison, Performance, Verdict
 from housepredict.entrypoints.pages import plots
-from housepredict.entrypoints.pages.calibration_plots import coverage
-from housepredict.entrypoints.pages.markup import tag
-from housepredict.entrypoints.pages.numbers import MINUS
+from housepredict.entrypoints.pages.markup import MINUS, tag
+from housepredict.entrypoints.pages.plots import coverage
 from housepredict.entrypoints.pages.version import POLICY, version_page
-from housepredict.testing.versions import a_version, model_versions
+from housepredict.testing.drawing import a_version, model_versions
 from tests.unit.test_held_out import held_out_sales
 
 SALES = ["estimate-by-price", "ratio-by-price"]

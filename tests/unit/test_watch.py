@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from attrs import define, field
 
-from housepredict.adapters.postgres.watch import Watch
+from housepredict.adapters.postgres.writer import Watch
 
 
 @define(eq=False)

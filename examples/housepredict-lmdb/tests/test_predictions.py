@@ -8,8 +8,8 @@ from housepredict_lmdb import open_predictions
 from hypothesis import given
 
 import housepredict
-from housepredict.testing.drawn_predictions import batches, newest_first
-from housepredict.testing.predictions import PredictionRepositoryContract
+from housepredict.testing.drawing import batches, newest_first
+from housepredict.testing.prediction_contract import PredictionRepositoryContract
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 

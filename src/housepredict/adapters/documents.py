@@ -1,24 +1,33 @@
-"""Stored documents as attrs values: JSON that an older or a newer release of housepredict may have written.
+"""The JSON inside a row: what the SQL databases keep of a prediction beside plain columns.
 
-A reader ignores fields that it doesn't know, and gives missing fields their default. A missing field that may be None
-is None. All else is checked: a value of another type, or no value where there is no default, is damage.
+It goes out as it came in: whole numbers stay whole, floats stay floats. PostgreSQL's `jsonb` keeps both as they are
+written as long as no exponent is needed, which the bound on magnitudes in `housepredict.domain.validation` sees to.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import types
 import typing
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
+from attrs import asdict, evolve
 from cattrs import BaseValidationError, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
+
+from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
+from housepredict.domain.estimates import Estimate, Interval, Prediction
+from housepredict.domain.features import Caveat, House, Value
+from housepredict.domain.models import ModelVersion, require_format
+from housepredict.domain.training_options import TrainingOptions
 
 T = TypeVar("T")
 
@@ -163,3 +172,168 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 
 _converter = configured(make_converter())
+
+
+FORMAT = 1
+
+MAX_MANIFEST = 2**22
+"""The largest manifest, in bytes. One of twenty features has 16 KiB; thousands of categories make it grow."""
+
+
+def to_json(version: ModelVersion) -> bytes:
+    """Write the manifest as UTF-8 text, with the fields of a newer release that it was read with.
+
+    Raises:
+        RefusedModel: if it could not be read again, for example because of a NaN.
+    """
+    return _written(_document(version), version)
+
+
+def from_json(manifest: bytes | str) -> ModelVersion:
+    """Read the version that a manifest describes.
+
+    Raises:
+        NewerModel: if a newer release made it, and this one can't use it.
+        RefusedModel: if it is damaged; the message says where.
+    """
+    document = _parsed(manifest)
+    version = _read(document)
+    own = {"format": FORMAT, **unstructure(version)}
+    return version if _canonical(own) == _canonical(document) else evolve(version, document=document)
+
+
+def signed_texts(version: ModelVersion) -> Sequence[bytes]:
+    """The texts that a signature of a version may be over, that of this release first.
+
+    It is the manifest without the signature as JSON, with sorted names and no spaces: whatever a store makes of the
+    text, and whatever fields a newer release has added. The first release left out fields with their default value;
+    that is accepted for manifests with no other fields than it could know of.
+
+    Raises:
+        RefusedModel: if the manifest can't be written.
+    """
+    document = dict(_document(evolve(version, signature=None)))
+    document.pop("signature", None)
+    texts = [_canonical(document)]
+    del document["format"]
+    try:
+        known = _strict.structure(document, ModelVersion)
+    except BaseValidationError:
+        return texts
+    return [*texts, _canonical(_without_defaults.unstructure(known))]
+
+
+def _document(version: ModelVersion) -> Mapping[str, Any]:
+    """The document that the version was read from, while the version says the same; otherwise a new one."""
+    stored = version.document
+    if stored is not None and evolve(_read(stored), signature=version.signature) == version:
+        return {**stored, "signature": version.signature}
+    written = _written({"format": FORMAT, **unstructure(version)}, version)
+    return {"format": FORMAT, **unstructure(_read(_parsed(written)))}
+
+
+def _written(document: Mapping[str, Any], version: ModelVersion) -> bytes:
+    try:
+        manifest = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise RefusedModel(f"The manifest of model version {version.name} cannot be written: {error}") from error
+    if len(manifest) > MAX_MANIFEST:
+        raise RefusedModel(_too_large(manifest))
+    return manifest
+
+
+def _parsed(manifest: bytes | str) -> dict[str, Any]:
+    if len(manifest) > MAX_MANIFEST:
+        raise RefusedModel(_too_large(manifest))
+    try:
+        document = json.loads(manifest, parse_float=_finite, parse_constant=_finite)
+        if type(document) is not dict:
+            raise ValueError("it is not a JSON object")
+        require_format(document.get("format"), FORMAT, "The manifest")
+    except (RecursionError, ValueError) as error:
+        raise RefusedModel(f"The manifest is damaged: {error}") from error
+    return document
+
+
+def _read(document: Mapping[str, Any]) -> ModelVersion:
+    try:
+        return structure(_with_valid_options(document), ModelVersion)
+    except NewerDocument as error:
+        raise NewerModel(
+            f"The manifest was made by a newer release of housepredict: {error}. Upgrade housepredict"
+        ) from error
+    except UnreadableDocument as error:
+        raise RefusedModel(f"The manifest is damaged: {error}") from error
+
+
+def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document without the training options that this release wouldn't accept of a user: it still serves."""
+    options = document.get("options")
+    if not isinstance(options, dict):
+        return document
+    return {**document, "options": {name: value for name, value in options.items() if not _is_refused(name, value)}}
+
+
+def _is_refused(name: str, value: object) -> bool:
+    try:
+        structure({name: value}, TrainingOptions)
+    except UnreadableDocument as error:
+        return is_refused(error, InvalidOptions)
+    return False
+
+
+def _too_large(manifest: bytes | str) -> str:
+    return f"The manifest is too large: {len(manifest)} bytes, where {MAX_MANIFEST} are the most"
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no finite number")
+    return value
+
+
+_strict = configured(make_converter(), forbid_extra_keys=True)
+_without_defaults = configured(make_converter(), omit_if_default=True)
+
+
+def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
+    """Caveats as JSON values."""
+    return [asdict(each) for each in caveats]
+
+
+def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
+    """Intervals as a JSON value, the bounds by level; None where there are none."""
+    return {str(each.level): [each.low, each.high] for each in intervals} or None
+
+
+def prediction(
+    id: UUID,  # noqa: A002  # the name of the column and of the field
+    created_at: datetime,
+    model_version: str,
+    features: Mapping[str, Value],
+    price: float,
+    valued_on: date | None,
+    caveats: Iterable[Mapping[str, str]],
+    intervals: Mapping[str, Sequence[float]] | None = None,
+    fsd: float | None = None,
+    generation: int | None = None,
+) -> Prediction:
+    """A prediction from the columns of its row, JSON decoded."""
+    house = House(features)
+    estimate = Estimate(
+        house,
+        price,
+        model_version,
+        valued_on,
+        tuple(structure(caveat, Caveat) for caveat in caveats),
+        # other fields are of a newer release
+        tuple(Interval(int(level), *bounds[:2]) for level, bounds in (intervals or {}).items() if level.isdecimal()),
+        fsd,
+        generation,
+    )
+    return Prediction(id, created_at.astimezone(UTC), estimate)

@@ -1,4 +1,4 @@
-"""The predictor in service: it follows the promoted version, without a restart."""
+"""Somebody else's loader of model versions, held to what housepredict's own promises."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from housepredict.domain.errors import HousepredictError, ModelStoreUnavailable, NoModel
-from housepredict.domain.models import Pointer
-from housepredict.domain.ports import InService, ModelStore, Predictor, PredictorLoader
+from housepredict.domain.errors import HousepredictError, ModelStoreUnavailable, NoModel, RefusedModel
+from housepredict.domain.evaluation.self_test import require_self_test
+from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.ports import Explainer, InService, ModelStore, Predictor, PredictorLoader
 
 if TYPE_CHECKING:
-    from housepredict.adapters.postgres.announcements import PostgresAnnouncements
+    from housepredict.adapters.postgres.persistent_connection import PostgresAnnouncements
 
 _log = logging.getLogger(__name__)
 
@@ -146,3 +147,51 @@ class Follower:
                 self._stopping.wait(self._look_every)
         if self._announcements:
             self._announcements.close()
+
+
+@define
+class StoredExplainers:
+    """Keeps the explainer that was asked for last. The demonstration's is in no store."""
+
+    _models: ModelStore
+    _load: Callable[[ModelVersion, Artefact], Explainer]
+    _demonstration: Explainer | None = None
+    _kept: Explainer | None = field(default=None, init=False)
+    _lock: Lock = field(factory=Lock, repr=False, init=False)
+
+    def __call__(self, version: ModelVersion) -> Explainer:
+        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
+        ModelStoreUnavailable.
+        """
+        if self._demonstration and version.name == self._demonstration.version.name:
+            return self._demonstration
+        with self._lock:
+            if self._kept is None or self._kept.version.name != version.name:
+                self._kept = self._load(*self._models.get(version.name))
+            return self._kept
+
+
+@define
+class ProvenLoader:
+    """A PredictorLoader around the one of a plug-in.
+
+    The files are looked at before that sees them, the self-test has to be passed, and whatever goes wrong refuses the
+    version, so that the one in service stays.
+    """
+
+    _name: str
+    _load: PredictorLoader
+
+    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
+        """The predictor of a version. Raises RefusedModel."""
+        verify(version, artefact)
+        try:
+            predictor = self._load(version, artefact)
+            require_self_test(predictor)
+        except HousepredictError:
+            raise
+        except Exception as error:  # of code that nobody here has seen
+            raise RefusedModel(
+                f"Model version {version.name} cannot be loaded by the plug-in {self._name}: {error!r}"
+            ) from error
+        return predictor

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from attrs import define, field
 
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import RepeatedKey, TrainingInProgress, UnknownModel, UnknownTraining
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.idempotency import Delivery
 from housepredict.domain.identifiers import first_id_at, next_id
 from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
-from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.domain.trainings import TrainingRecord
+from housepredict.domain.sales import RecordedSale
+from housepredict.domain.training_status import TrainingRecord
 
 
 @define

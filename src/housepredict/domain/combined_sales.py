@@ -10,18 +10,16 @@ from datetime import date
 
 from attrs import define, evolve, field
 
-from housepredict.domain.cells import is_missing, read_as
-from housepredict.domain.days import latest_day
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
-from housepredict.domain.inference import house_key, usable_rows
-from housepredict.domain.models import TrainingOptions
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
-from housepredict.domain.recorded_sales import RecordedSale, with_predictions
-from housepredict.domain.roles import assign_roles
-from housepredict.domain.sale_dates import MONTH_OF_SALE
-from housepredict.domain.sales import Cell, SalesTable, is_held_out, key_of
-from housepredict.domain.texts import tidy
+from housepredict.domain.sales import Cell, RecordedSale, SalesTable, is_held_out, key_of, with_predictions
+from housepredict.domain.schema_inference.columns import is_missing, read_as
+from housepredict.domain.schema_inference.inference import house_key, usable_rows
+from housepredict.domain.schema_inference.roles import assign_roles
+from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_day
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.validation import tidy
 
 UNKNOWN = "recorded for a prediction that nobody knows"
 AMBIGUOUS = "recorded, and like houses that are learned from and like others that are held out"

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from enum import StrEnum
 from functools import cached_property
 from numbers import Integral, Real
+from typing import assert_never
 
 from attrs import define, field, frozen
 
-from housepredict.domain.caveats import Caveat, usual_range, why_unusual
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.texts import tidy
-from housepredict.domain.validation import Kind as Kind  # noqa: PLC0414  # features are where their kinds are looked for
-from housepredict.domain.validation import Rule, Violation, check_value, iso_day, plain_check, pointer_to, whole_number
+from housepredict.domain.validation import Rule, Violation, iso_day, pointer_to, tidy
+
+_YEAR = 365  # days
+
+
+@frozen
+class Caveat:
+    """Why an estimate deserves less trust. `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+    feature: str | None = None
+
+
+def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
+    """The range in which a value needs no caveat; None for a feature that has none."""
+    if is_sale_date and feature.observed:
+        first, last = feature.observed
+        return first, _year_after(str(last))
+    return feature.usual or feature.observed
+
+
+def why_unusual(feature: Feature, value: Value, *, is_sale_date: bool) -> Caveat:
+    """The caveat of a value outside the usual range, or of a category that is not a usual one."""
+    name = feature.name
+    if feature.observed is None:
+        if value in feature.known_categories:
+            return Caveat("rare_category", f"few sales that the model learned from have {name} {value!r}", name)
+        return Caveat("unseen_category", f"{name} {value!r} does not occur in what the model learned from", name)
+    low, high = feature.observed
+    if is_sale_date and value > high:  # type: ignore[operator]  # a kind's values compare with its range
+        message = f"{name} {value} is more than a year after the last sale that the model learned from, {high}"
+        return Caveat("long_after_sales", message, name)
+    if feature.usual and low <= value <= high:  # type: ignore[operator]
+        low, high = feature.usual
+        message = f"{name} {value} is rare: few sales that the model learned from lie outside {low} to {high}"
+        return Caveat("rare_value", message, name)
+    message = f"{name} {value} lies outside what the model learned from, {low} to {high}"
+    return Caveat("outside_observed_range", message, name)
+
+
+def _year_after(day: str) -> str:
+    ordinal = date.fromisoformat(day).toordinal() + _YEAR
+    return date.fromordinal(min(ordinal, date.max.toordinal())).isoformat()
+
 
 Value = str | int | float | bool
 """A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
@@ -243,3 +288,156 @@ def _plain(feature: Feature, value: object) -> Value:
     if isinstance(value, Real):
         return float(value)
     return str(value)
+
+
+_LATITUDE = re.compile(r"^lat(t?itude)?$|[ _.]lat(itude)?$|^latt$", re.IGNORECASE)
+_LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longitude)$", re.IGNORECASE)
+
+
+def coordinates(schema: FeatureSchema) -> tuple[str, str] | None:
+    """The names of the latitude and the longitude; None unless there is exactly one of each."""
+    numbers = [feature.name for feature in schema.features if feature.kind is Kind.NUMBER]
+    latitudes, longitudes = ([name for name in numbers if each.search(name)] for each in (_LATITUDE, _LONGITUDE))
+    return (latitudes[0], longitudes[0]) if len(latitudes) == len(longitudes) == 1 else None
+
+
+MAX_MAGNITUDE = 1e15
+"""The largest absolute value of a number: below it whole numbers and their JSON are exact in every store."""
+
+
+MAX_TEXT = 200
+"""The longest text, in characters."""
+
+
+class Kind(StrEnum):
+    """What a feature's values are. (A boolean is neither a number nor a category: in JSON it is true or false.)"""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+    DATE = "date"
+
+
+def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    """The rule that a present value breaks for a feature, with its message; None if it is fine."""
+    match feature.kind:
+        case Kind.NUMBER | Kind.INTEGER:
+            return _number(feature, value)
+        case Kind.BOOLEAN:
+            return _boolean(value)
+        case Kind.CATEGORY:
+            return _category(feature, value)
+        case Kind.DATE:
+            return _date(value)
+        case _:
+            assert_never(feature.kind)
+
+
+def plain_check(feature: Feature) -> Callable[[object], bool]:
+    """A quick test that most values pass: they break no rule, and are kept as they are.
+
+    Of one that fails it nothing is known; see check_value.
+    """
+    low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
+    high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
+    match feature.kind:
+        case Kind.NUMBER:
+            return lambda value: (type(value) is int or type(value) is float) and low <= value <= high
+        case Kind.INTEGER:
+            return lambda value: type(value) is int and low <= value <= high
+        case Kind.BOOLEAN:
+            return lambda value: value is True or value is False
+        case Kind.CATEGORY:
+            known = feature.known_categories
+            return lambda value: type(value) is str and value in known
+        case Kind.DATE:
+            return lambda value: type(value) is str and _date(value) is None
+        case _:
+            assert_never(feature.kind)
+
+
+def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return Rule.TYPE, f"must be a number, not {_type_name(value)}"
+    # an int may be too large for a float: it is compared as it is
+    number = int(value) if isinstance(value, Integral) else float(value)
+    if isinstance(number, float) and not math.isfinite(number):
+        return Rule.FINITE, "must be a finite number"
+    if abs(number) > MAX_MAGNITUDE:
+        return Rule.BOUNDS, f"must lie between -{MAX_MAGNITUDE:.0e} and {MAX_MAGNITUDE:.0e}"
+    if feature.minimum is not None and number < feature.minimum:
+        return Rule.BOUNDS, f"must be at least {feature.minimum:g}"
+    if feature.maximum is not None and number > feature.maximum:
+        return Rule.BOUNDS, f"must be at most {feature.maximum:g}"
+    if feature.kind is Kind.INTEGER and number % 1:
+        return Rule.TYPE, "must be a whole number"
+    return None
+
+
+def _boolean(value: object) -> tuple[Rule, str] | None:
+    return None if isinstance(value, bool) else (Rule.TYPE, f"must be true or false, not {_type_name(value)}")
+
+
+def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
+    # a code such as a zip code is a number wherever the sales came from, and text to the model
+    code = whole_number(value)
+    if code is not None:
+        if abs(code) > MAX_MAGNITUDE:
+            return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
+        value = str(code)
+    elif isinstance(value, date):
+        value = iso_day(value)
+    if not isinstance(value, str):
+        return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
+    if value in feature.known_categories:
+        return None
+    broken = text_problem(value)
+    if broken:
+        return Rule.TEXT, broken
+    if feature.closed:
+        return Rule.CATEGORY, f"must be one of {', '.join(feature.categories)}"
+    return None
+
+
+def whole_number(value: object) -> int | None:
+    """The whole number that a value is, however it is written: JSON's 98178.0 is its 98178. None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    if isinstance(value, Integral):
+        return int(value)
+    number = float(value)
+    return int(number) if number.is_integer() else None
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text is none that every store can keep; None if it is one."""
+    if len(text) > MAX_TEXT:
+        return f"must have at most {MAX_TEXT} characters"
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        return "must be text without NUL characters or lone surrogates"
+    return None
+
+
+def _date(value: object) -> tuple[Rule, str] | None:
+    if isinstance(value, date):
+        # pandas' NaT is a date to Python, and unequal to itself
+        return None if value == value else (Rule.DATE, "must be a date")
+    if not isinstance(value, str):
+        return Rule.TYPE, f"must be a date as text, YYYY-MM-DD, not {_type_name(value)}"
+    try:
+        # fromisoformat alone also reads 20150527 and 2015-W22-3; one spelling keeps what is stored comparable
+        canonical = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        canonical = False
+    return None if canonical else (Rule.DATE, "must be a date of the calendar, YYYY-MM-DD")
+
+
+def _type_name(value: object) -> str:
+    """The JSON name of a value's type, or Python's where JSON has none."""
+    if value is None:
+        return "null"
+    for kind, name in ((bool, "a boolean"), (str, "text"), (Real, "a number"), (dict, "an object"), (list, "a list")):
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__

@@ -4,104 +4,73 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
-from enum import StrEnum
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
-from housepredict.domain.accuracy import Accuracy
-from housepredict.domain.errors import RefusedModel
+from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.features import FeatureSchema, House, Kind
-from housepredict.domain.intervals import IntervalChoice
-from housepredict.domain.options import choice, column, columns, encoding, kinds, option, require_valid, seconds, seed
-from housepredict.domain.ranges import out_of_range
-from housepredict.domain.verdicts import Verdict
+from housepredict.domain.evaluation.coverage import IntervalChoice
+from housepredict.domain.evaluation.measures import Accuracy, Evaluation
+from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.training_options import (
+    Algorithm,
+    TrainingOptions,
+)
 
 
-class Algorithm(StrEnum):
-    """How a model is fitted: least squares on the price, ridge regression on its logarithm, gradient-boosted trees on
-    that or on what the ridge leaves; `auto` is whichever does best in cross-validation.
+def require_format(found: object, known: int, document: str) -> None:
+    """Check that this release reads the format of a document.
+
+    Raises:
+        NewerModel: if a newer release made the document.
+        ValueError: if the number is anything else but `known`.
     """
-
-    AUTO = "auto"
-    LINEAR = "linear"
-    RIDGE = "ridge"
-    BOOSTING = "boosting"
-
-
-class Effort(StrEnum):
-    """How much a search for the best model may cost, in fits."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-
-
-def _column(value: str | None) -> str | None:
-    return None if value is None else option(column, value)
-
-
-def _columns(value: Iterable[str]) -> tuple[str, ...]:
-    return option(columns, value)
-
-
-def _kinds(value: Mapping[str, Kind | str]) -> Mapping[str, Kind]:
-    return option(kinds, value)
-
-
-def _algorithm(value: Algorithm | str) -> Algorithm:
-    return option(choice(Algorithm), value)
-
-
-def _effort(value: Effort | str) -> Effort:
-    return option(choice(Effort), value)
-
-
-def _seed(value: int) -> int:
-    return option(seed, value)
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else option(seconds, value)
-
-
-def _encoding(value: str | None) -> str | None:
-    return None if value is None else option(encoding, value)
+    if type(found) is int and found > known:
+        raise NewerModel(
+            f"{document} was made by a newer release of housepredict: it has format {found}, and this release reads "
+            f"format {known}. Upgrade housepredict"
+        )
+    if type(found) is not int or found != known:
+        raise ValueError(f"format {found!r}, not {known}")
 
 
 @frozen
-class TrainingOptions:
-    """What a user may decide about a training; everything else is inferred from the sales.
+class Performance:
+    """What a model did on the sales of a comparison.
 
-    `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
-    the categories that are complete, `allow` columns that are used though they seem to give the price away. `price`,
-    `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
-    `time_limit` is for the search, in seconds; where it ends one, the same options may make another model next time.
-    `encoding` is that of a file of text, as Python calls it; None lets its bytes tell.
-
-    Raises:
-        InvalidOptions: with every violation. Enumerations may be given as text, and lists as any iterable but a text.
+    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90 % intervals, None without
+    any; `refused` is the share of all held-out houses, in percent, that the model gives no price for.
     """
 
-    price: str | None = field(default=None, converter=_column)
-    sale_date: str | None = field(default=None, converter=_column)
-    house_id: str | None = field(default=None, converter=_column)
-    features: tuple[str, ...] = field(default=(), converter=_columns)
-    exclude: tuple[str, ...] = field(default=(), converter=_columns)
-    kinds: Mapping[str, Kind] = field(factory=dict, converter=_kinds)
-    closed: tuple[str, ...] = field(default=(), converter=_columns)
-    allow: tuple[str, ...] = field(default=(), converter=_columns)
-    algorithm: Algorithm = field(default=Algorithm.AUTO, converter=_algorithm)
-    effort: Effort = field(default=Effort.NORMAL, converter=_effort)
-    seed: int = field(default=42, converter=_seed)
-    time_limit: float | None = field(default=None, converter=_seconds)
-    encoding: str | None = field(default=None, converter=_encoding)
+    error: float
+    accuracy: Accuracy
+    coverage: float | None
+    refused: float
 
-    def __attrs_post_init__(self) -> None:
-        """Raise InvalidOptions with every violation."""
-        require_valid({each.name: getattr(self, each.name) for each in fields(type(self))})
+
+@frozen
+class Comparison:
+    """Two versions on the same sales: those that were held out, and that both have a price for.
+
+    `better` is the share of resamples, in percent, in which the challenger's error was below the champion's.
+    """
+
+    champion: str
+    sales: int
+    better: float
+    challenger: Performance
+    incumbent: Performance
+
+
+@frozen
+class Verdict:
+    """Whether a version was promoted, and why or why not, in sentences."""
+
+    promoted: bool
+    reasons: tuple[str, ...]
+    comparison: Comparison | None = None
 
 
 @frozen
@@ -126,78 +95,6 @@ class TrainingSource:
     def synthetic(self) -> bool:
         """Whether the sales were made up rather than observed."""
         return self.location is None and self.recorded is None
-
-
-@frozen
-class Bounds:
-    """Between what a measure lies with a probability of 95 percent (see bootstrap)."""
-
-    low: float
-    high: float
-
-
-@frozen
-class Coverage:
-    """How often the intervals of a level held the sale price, in percent, and the median of high / estimate."""
-
-    level: int
-    share: float
-    width: float | None
-
-
-@frozen
-class Segment:
-    """Accuracy on some of the sales: n of them. `coverage`, in percent, is that of the 90 % intervals."""
-
-    name: str
-    n: int
-    median_ratio: float
-    mdape: float
-    coverage: float | None
-
-
-@frozen
-class LaterEvaluation:
-    """How far the same recipe was off on the latest sales, those of `since` and after, having learned from earlier ones
-    of other houses.
-    """
-
-    since: date
-    trained_on: int
-    held_out: int
-    accuracy: Accuracy
-    coverage: tuple[Coverage, ...] = ()
-
-    @property
-    def out_of_range(self) -> tuple[str, ...]:
-        """The measures that are not acceptable (see ranges)."""
-        return out_of_range(self.accuracy, self.coverage)
-
-
-@frozen
-class Evaluation:
-    """How far a version was off on sales that it had not learned from.
-
-    `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
-    cheapest first; `categories` by the commonest values of the feature that `category` names. Where there is no
-    `later`, `why_no_later` says why not.
-    """
-
-    trained_on: int
-    held_out: int
-    accuracy: Accuracy
-    bounds: Mapping[str, Bounds] = field(factory=dict)
-    coverage: tuple[Coverage, ...] = ()
-    price_tenths: tuple[Segment, ...] = ()
-    category: str | None = None
-    categories: tuple[Segment, ...] = ()
-    later: LaterEvaluation | None = None
-    why_no_later: str | None = None
-
-    @property
-    def out_of_range(self) -> tuple[str, ...]:
-        """The measures that are not acceptable (see ranges)."""
-        return out_of_range(self.accuracy, self.coverage)
 
 
 @frozen

@@ -13,15 +13,14 @@ from uuid import UUID
 
 from attrs import frozen
 
-from housepredict.domain.deliveries import Delivery
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.estimates import Calibration, Prediction
-from housepredict.domain.explanations import Explanation
+from housepredict.domain.estimates import Calibration, Explanation, Prediction
 from housepredict.domain.features import FeatureSchema, House
-from housepredict.domain.models import Algorithm, Artefact, ModelVersion, Pointer, TrainingOptions
-from housepredict.domain.recorded_sales import RecordedSale
-from housepredict.domain.sales import Sale, SalesTable
-from housepredict.domain.trainings import TrainingRecord
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.models import Artefact, ModelVersion, Pointer
+from housepredict.domain.sales import RecordedSale, Sale, SalesTable
+from housepredict.domain.training_options import Algorithm, TrainingOptions
+from housepredict.domain.training_status import TrainingRecord
 
 
 class Clock(Protocol):

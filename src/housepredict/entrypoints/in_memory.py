@@ -11,10 +11,9 @@ from attrs import evolve
 from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Clock, Predictor
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.setting_values import IN_MEMORY
-from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_jobs import TrainingThreads
+from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.settings import IN_MEMORY, Settings
+from housepredict.entrypoints.training_processes import TrainingThreads
 
 
 def in_memory(model: Predictor | None = None, clock: Clock | None = None, **settings: Any) -> Application:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
     from housepredict.domain.ports import Predictor
-    from housepredict.entrypoints.api import Prices
-    from housepredict.entrypoints.bootstrap import Application
+    from housepredict.entrypoints.composition import Application
+    from housepredict.entrypoints.python import Prices
     from housepredict.testing.doubles import FrozenClock
 
 # the contract suites' assertions then explain themselves, as those of tests do
@@ -60,7 +60,7 @@ def housepredict_application(
 @pytest.fixture
 def housepredict_prices(housepredict_application: Application) -> Prices:
     """The Python API, as `housepredict.open()` gives it."""
-    from housepredict.entrypoints.api import Prices
+    from housepredict.entrypoints.python import Prices
 
     return Prices(housepredict_application)
 
@@ -85,7 +85,7 @@ def housepredict_client(housepredict_app: Starlette) -> Iterator[TestClient]:
 @pytest.fixture
 def housepredict_server(housepredict_application: Application) -> Iterator[str]:
     """The URL of a real service, in a thread of this process."""
-    from housepredict.entrypoints.http.background import serving
+    from housepredict.entrypoints.http.server.background_server import serving
 
     with serving(housepredict_application) as url:
         yield url

@@ -4,34 +4,231 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 from attrs import field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.domain.options import did_you_mean
-from housepredict.entrypoints.borrowed_variables import LAB, OTEL, is_from_kubernetes, lab_database, traces_are_wanted
-from housepredict.entrypoints.setting_values import (
-    IN_MEMORY,
-    POSTGRES,
-    cors_origins,
-    database_url,
-    days,
-    file_of,
-    flag,
-    one_of,
-    predictor,
-    schema,
-    scheme_of,
-    seconds,
-    server_url,
-    signing_key,
-    token,
-    whole,
+from housepredict.domain.training_options import did_you_mean
+from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed
+
+T = TypeVar("T")
+
+MIN_TOKEN = 16
+IN_MEMORY = "memory:"
+POSTGRES = ("postgresql", "postgres")
+_LONGEST_IDENTIFIER = 63
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
+_MOST_DAYS = 20_000  # no prediction can be older
+
+
+def flag(text: str) -> bool:
+    """Yes or no."""
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError("must be 1 or 0")
+    return known[text.lower()]
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Whole numbers in a range, both ends included."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """Seconds in a range, both ends included."""
+
+    def read(text: str) -> float:
+        if not (re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and low <= float(text) <= high):
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
+        return float(text)
+
+    return read
+
+
+def days(text: str) -> int:
+    """Days, as `400d`."""
+    found = re.fullmatch(r"([1-9]\d{0,4})d", text, re.ASCII)
+    if not found or int(found[1]) > _MOST_DAYS:
+        raise ValueError(f"must be a number of days from 1d to {_MOST_DAYS}d, such as 400d")
+    return int(found[1])
+
+
+def database_url(text: str) -> str:
+    """Where predictions are kept."""
+    text = text.strip()
+    scheme = scheme_of(text)
+    if text != IN_MEMORY and scheme not in POSTGRES and scheme not in (others := installed(REPOSITORIES)):
+        plugins = f"of a plug-in that is installed ({', '.join(f'{each}://' for each in others) or 'there is none'})"
+        raise ValueError(f"must be a postgresql:// URL, {IN_MEMORY}, or a URL {plugins}")
+    return text
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL, empty if it has none. The standard library's errors about other parts quote passwords."""
+    return url.partition(":")[0].lower() if ":" in url else ""
+
+
+def shown_database(url: str) -> str:
+    """Where the URL of a database leads, `host:port/name`; nothing where that cannot be told from a password in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    credentials, _, host = parts.netloc.rpartition("@")
+    # a password with a bare @ or / in it would put a part of itself where the host or the database is looked for
+    return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
+
+
+def predictor(text: str) -> str:
+    """The name of a plug-in that loads model versions."""
+    if text not in (known := installed(PREDICTORS)):
+        raise ValueError(f"must be a plug-in of {PREDICTORS} that is installed ({', '.join(known) or 'there is none'})")
+    return text
+
+
+def server_url(text: str) -> str:
+    """A PostgreSQL server."""
+    if scheme_of(text.strip()) not in POSTGRES:
+        raise ValueError("must be a postgresql:// URL")
+    return text.strip()
+
+
+def schema(text: str) -> str:
+    """The name of a schema of PostgreSQL."""
+    text = text.strip()
+    if len(text.encode()) > _LONGEST_IDENTIFIER or "\0" in text or text.startswith("pg_") or not text:
+        raise ValueError(f"must be the name of a schema: at most {_LONGEST_IDENTIFIER} bytes, and no pg_ in front")
+    return text
+
+
+def token(text: str) -> str:
+    """A secret that clients send."""
+    text = text.strip()
+    if len(text) < MIN_TOKEN or not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError(f"must have at least {MIN_TOKEN} ASCII characters and no spaces")
+    return text
+
+
+def signing_key(text: str) -> tuple[bytes, ...]:
+    """Keys for model versions, the one that signs first."""
+    keys = text.replace(",", " ").split()
+    if not keys or not all(re.fullmatch("([0-9A-Fa-f]{2}){32,}", key) for key in keys):
+        raise ValueError("must hold 64 hexadecimal digits or more: a key of 32 bytes, or several with spaces between")
+    return tuple(map(bytes.fromhex, keys))
+
+
+def cors_origins(text: str) -> tuple[str, ...]:
+    """Origins, with spaces or commas between them, or `*`."""
+    origins = tuple(text.lower().replace(",", " ").split())
+    if not origins or not all(each == "*" or _ORIGIN.fullmatch(each) for each in origins):
+        raise ValueError("must be * or origins such as https://prices.example, without a path, commas between them")
+    return origins
+
+
+def file_of(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Read a secret from a file."""
+
+    def read_file(path: str) -> T:
+        try:
+            # the error of a decoder would show the secret; what is not UTF-8 is none of ours
+            return read(Path(path.strip()).read_text(encoding="utf-8-sig", errors="replace").strip())
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+
+    return read_file
+
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """One of a few words, in small letters."""
+
+    def read(text: str) -> str:
+        if text.lower() not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return text.lower()
+
+    return read
+
+
+# The tutorial's variables and what they default to; a password has no default. The last one is ours.
+LAB = {
+    "DB_HOST": "localhost",
+    "DB_PORT": "5432",
+    "DB_NAME": "mldata",
+    "DB_USER": "postgres",
+    "DB_PASSWORD": "",
+    "DB_PASSWORD_FILE": "",
+}
+# Kubernetes describes each Service to every pod; a Service named housepredict or db must not configure us.
+_KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+_KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
+# OpenTelemetry's own variables: these say whether traces are wanted, all others of them are its SDK's business
+OTEL = (
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 )
+
+
+def is_from_kubernetes(name: str, value: str) -> bool:
+    """Whether a variable describes a Service."""
+    return bool(_KUBERNETES.search(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
+
+
+def traces_are_wanted(present: Mapping[str, str]) -> bool:
+    """Whether OpenTelemetry's variables ask for traces over OTLP, the one way in which they are sent."""
+    if present.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporters = present.get("OTEL_TRACES_EXPORTER")
+    if exporters is None:
+        return "OTEL_EXPORTER_OTLP_ENDPOINT" in present or "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in present
+    return "otlp" in [each.strip() for each in exporters.split(",")]
+
+
+def _is_ipv6(address: str) -> bool:
+    with suppress(ValueError):
+        return bool(IPv6Address(address))
+    return False
+
+
+def lab_database(present: Mapping[str, str], problems: list[str]) -> str:
+    """The URL of the database that the tutorial's variables name; what is wrong with them is added to the problems."""
+    lab = {name: present.get(name, "").strip() or default for name, default in LAB.items()}
+    try:
+        whole(1, 65535)(lab["DB_PORT"])
+    except ValueError as error:
+        problems.append(f"DB_PORT {error}")
+    if lab["DB_PASSWORD_FILE"]:
+        if lab["DB_PASSWORD"]:
+            problems.append("DB_PASSWORD_FILE must not be set beside DB_PASSWORD")
+        try:
+            lab["DB_PASSWORD"] = file_of(str)(lab["DB_PASSWORD_FILE"])
+        except ValueError as error:
+            problems.append(f"DB_PASSWORD_FILE {error}")
+    host = quote(lab["DB_HOST"], safe="")
+    if {":", "[", "]"} & set(lab["DB_HOST"]):
+        address = lab["DB_HOST"].removeprefix("[").removesuffix("]")
+        host = f"[{quote(address, safe=':')}]"
+        if not _is_ipv6(address):
+            problems.append("DB_HOST must be a host name or an IP address; the port is DB_PORT's")
+    password = f":{quote(lab['DB_PASSWORD'], safe='')}" if lab["DB_PASSWORD"] else ""
+    user, name = quote(lab["DB_USER"], safe=""), quote(lab["DB_NAME"], safe="")
+    return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"
+
 
 PREFIX = "HOUSEPREDICT_"
 SECRETS = ("database_url", "database_direct_url", "token", "signing_key")

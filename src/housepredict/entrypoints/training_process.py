@@ -18,14 +18,13 @@ from attrs import field, frozen
 from cattrs.preconf.json import make_converter
 
 from housepredict.domain.errors import HousepredictError, TrainingInProgress
-from housepredict.domain.models import TrainingOptions
+from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.ports import no_progress
-from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.usecases import Begun
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.logs import of_request, set_up_logging
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.tracing import configured, traced
+from housepredict.entrypoints.telemetry import configured, of_request, set_up_logging, traced
 
 MODULE = "housepredict.entrypoints.training_process"
 _NICENESS = 10

@@ -1,25 +1,32 @@
-"""Draws every field of a value, those that are added later too: so that a store that drops one fails its suite.
-
-A suite names the fields that take more than their type to draw. All others, with a default or without, are drawn by
-their annotations, and so are the values inside of values.
-"""
+"""Sales as tests draw them, and the order in which they are given back."""
 
 from __future__ import annotations
 
+import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import attrs
-from attrs import field, frozen
-from hypothesis import reject
+from attrs import evolve, field, frozen
+from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.errors import HousepredictError
+from housepredict.domain.estimates import LEVELS, MAX_LOG_FACTOR, MAX_PRICE, Estimate, Interval, Prediction
+from housepredict.domain.evaluation.measures import Accuracy, Coverage, Evaluation
+from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, House, Kind, Value
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.models import Artefact, ModelVersion, Performance, SelfTest, TrainingSource, digests_of
+from housepredict.domain.ports import PredictionRepository
+from housepredict.domain.sales import RecordedSale
+from housepredict.domain.training_options import Algorithm, TrainingOptions
+from housepredict.domain.validation import tidy
 
 T = TypeVar("T")
 _MANY = 3  # values in a collection
@@ -110,3 +117,223 @@ _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
     UUID: st.uuids(),
     types.NoneType: st.none(),
 }
+
+
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+_NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    str: _TEXTS,
+    int: st.integers(0, 2**40),
+    float: st.floats(-1e15, 1e15),
+    Value: st.one_of(_TEXTS, st.integers(-(10**15), 10**15), st.floats(-1e15, 1e15), st.booleans()),
+    datetime: st.datetimes(timezones=st.just(UTC)),
+}
+_TIME_LIMITS = st.none() | st.floats(1e-3, 1e9)
+_rules = Drawing(_PLAIN)
+_drawing = Drawing(
+    {
+        **_PLAIN,
+        Coverage: _rules.builds(Coverage, level=st.sampled_from(LEVELS)),
+        Performance: _rules.builds(Performance, error=st.floats(0, 50)),
+        TrainingOptions: Drawing({**_PLAIN, str: _TEXTS.map(tidy).filter(bool)}).builds(
+            TrainingOptions,
+            seed=st.integers(0, 2**32 - 1),
+            time_limit=_TIME_LIMITS,
+            encoding=st.none() | st.sampled_from(("utf-8", "cp1250")),
+        ),
+    }
+)
+
+artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_size=40), max_size=3)
+
+
+def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
+    """Manifests of all shapes for an artefact."""
+    # tests of signatures sign for themselves
+    return _drawing.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artefact)), signature=st.none())
+
+
+def a_version(
+    name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
+) -> tuple[ModelVersion, Artefact]:
+    """A version with one feature and one file."""
+    artefact = {"model.bin": content}
+    measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
+    version = ModelVersion(
+        name=name,
+        created_at=created_at,
+        algorithm=Algorithm.LINEAR,
+        schema=FeatureSchema((Feature("size", Kind.NUMBER, unit="sq ft", minimum=0.0, observed=(370, 13540.5)),)),
+        options=TrainingOptions(),
+        source=TrainingSource("/sales.csv", "0" * 64),
+        evaluation=Evaluation(800, 200, measures),
+        self_test=(SelfTest(House({"size": 2500, "waterfront": True, "floors": 1.0}), 254206.02),),
+        digests=digests_of(artefact),
+        libraries={"scikit-learn": "1.9.1"},
+    )
+    return version, artefact
+
+
+class OfSize(bytes):
+    """Content that says it has so many bytes, which nobody would want to make."""
+
+    def __new__(cls, _size: int) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+new_ids = IdSequence()
+AFTER_ALL = UUID(int=2**128 - 1)
+_LIMIT = int(MAX_MAGNITUDE)
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
+"""Every text that validation lets through."""
+
+values = st.one_of(
+    texts,
+    st.booleans(),
+    st.integers(-_LIMIT, _LIMIT),
+    st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
+    st.dates().map(date.isoformat),
+)
+"""Every value of a feature that validation lets through."""
+
+_prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
+_bounds = _prices | st.just(MAX_PRICE)
+
+times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+"""Times in UTC."""
+
+_drawing = Drawing({str: texts, datetime: times})
+
+intervals = st.lists(
+    _drawing.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
+    unique_by=lambda each: each.level,
+    max_size=3,
+).map(lambda drawn: tuple(each._replace(low=min(each[1:3]), high=max(each[1:3])) for each in sorted(drawn)))
+"""Intervals of different levels, lowest level first, as models give them."""
+
+deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
+"""Every forecast standard deviation that a model may give, in percent."""
+
+estimates = _drawing.builds(
+    Estimate,
+    house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
+    price=_prices,
+    intervals=intervals,
+    fsd=st.none() | deviations,
+    generation=st.none() | st.integers(0, 2**53),
+)
+"""Estimates with everything that a model may say of a house."""
+
+plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
+"""An estimate for tests that are not about what is in it: the less is drawn, the sooner a failure is found."""
+
+
+@st.composite
+def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
+    """New predictions in any order, with ids that are above all that were drawn before."""
+    predictions = _drawing.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
+    drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
+    ids = draw(st.permutations(new_ids.take(len(drawn), datetime.now(UTC))))
+    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
+
+
+def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The order in which a repository gives predictions."""
+    return sorted(predictions, key=lambda each: each.id, reverse=True)
+
+
+def kinds(prediction: Prediction) -> list[type]:
+    """The types of all values of a prediction that are numbers, or might be."""
+    estimate = prediction.estimate
+    values = [value for _, value in sorted(estimate.house.values.items())]
+    bounds = [value for each in estimate.intervals for value in (each.level, each.low, each.high)]
+    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd, estimate.generation)]
+
+
+def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
+    """Everything from the id `down_to` on, newest first, read in pages."""
+    before = None
+    while page := repository.recent(size, before):
+        assert before is None or max(each.id for each in page) < before
+        yield from (each for each in page if each.id >= down_to)
+        before = page[-1].id
+        if before <= down_to:
+            return
+
+
+def prune_all(repository: PredictionRepository, before: UUID) -> None:
+    """Forget everything with an id below `before`."""
+    while repository.prune(before, 1000):
+        pass
+
+
+# Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
+# what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
+# are above those of the examples before it, and each looks at its own alone.
+# No deadline: how long a disk or a server takes is not what these tests are about.
+shared = settings(
+    deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
+)
+
+# erasing takes a repository some milliseconds, and few examples show all there is to it
+erasing = settings(shared, max_examples=25)
+
+
+_ids = IdSequence()
+_drawing = Drawing({datetime: times})
+DIGESTS = ("0" * 64, "f" * 64)
+"""Of two different bodies."""
+
+prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | st.integers(1, int(MAX_PRICE) * 100 - 1).map(
+    lambda cents: cents / 100
+)
+"""Every price that validation lets through."""
+
+
+def new_sale_ids(count: int) -> Sequence[UUID]:
+    """Ids above all that were given before."""
+    return _ids.take(count, datetime.now(UTC))
+
+
+@st.composite
+def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
+    """New sales in any order, some of the same prediction; of new predictions if none are given."""
+    predictions = st.sampled_from(of or new_sale_ids(3))
+    sales = _drawing.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
+    drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
+    ids = draw(st.permutations(new_sale_ids(len(drawn))))
+    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
+
+
+def some_sales(count: int, **values: object) -> list[RecordedSale]:
+    """Sales of as many predictions."""
+    sale = RecordedSale(
+        new_sale_ids(1)[0], new_sale_ids(1)[0], 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
+    )
+    found = [evolve(sale, id=each, prediction=new_sale_ids(1)[0]) for each in new_sale_ids(count)]
+    return [evolve(each, **values) for each in found]  # type: ignore[arg-type]  # fields of a sale
+
+
+def new_delivery(digest: str = DIGESTS[0]) -> Delivery:
+    """One whose key was not seen before."""
+    return Delivery(f"key {new_sale_ids(1)[0]}", digest)
+
+
+def by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
+    """The order in which they were recorded."""
+    return sorted(sales, key=lambda each: each.id)
+
+
+def counting(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
+    """Those that count, in the order in which a repository gives them."""
+    last = {each.prediction: each for each in by_id(sales)}
+    return sorted(last.values(), key=lambda each: (each.sold_on, each.id), reverse=True)

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import lmdb
 
-from housepredict.adapters.records import caveats_to_json, intervals_to_json, prediction
+from housepredict.adapters.documents import caveats_to_json, intervals_to_json, prediction
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 

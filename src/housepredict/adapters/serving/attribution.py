@@ -9,11 +9,10 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from housepredict.adapters.serving.checks import array_of
+from housepredict.adapters.serving.arrays import array_of
 from housepredict.adapters.serving.encoding import Matrix
-from housepredict.adapters.serving.linear import Linear
-from housepredict.adapters.serving.log_prices import LogPrices
-from housepredict.adapters.serving.paths import Paths, TreeContributions
+from housepredict.adapters.serving.linear import Linear, LogPrices
+from housepredict.adapters.serving.trees import Paths, TreeContributions
 from housepredict.domain.errors import RefusedModel
 
 

@@ -1,16 +1,12 @@
 """What housepredict does, in terms of its ports."""
 
 from housepredict.domain.usecases.estimate_table import EstimatedTable, EstimateTable, RefusedRow
-from housepredict.domain.usecases.explain import Explain
-from housepredict.domain.usecases.predict import DEMONSTRATION, Predict, estimate
-from housepredict.domain.usecases.predict_once import PredictOnce
-from housepredict.domain.usecases.promote import Promote
+from housepredict.domain.usecases.manage_records import Forgotten, Records
+from housepredict.domain.usecases.predict import DEMONSTRATION, Explain, Predict, PredictOnce, estimate
 from housepredict.domain.usecases.record_sales import RecordSales
-from housepredict.domain.usecases.records import Forgotten, Records
-from housepredict.domain.usecases.review_accuracy import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy
-from housepredict.domain.usecases.review_drift import ReviewDrift
-from housepredict.domain.usecases.train import SELF_TEST_ROWS, Train, Training
-from housepredict.domain.usecases.trainings import Begun, Trainings
+from housepredict.domain.usecases.review import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy, ReviewDrift
+from housepredict.domain.usecases.train import SELF_TEST_ROWS, Promote, Train, Training
+from housepredict.domain.usecases.training_jobs import Begun, Trainings
 
 __all__ = [
     "DEMONSTRATION",

@@ -1,4 +1,4 @@
-"""Estimates, and the memory of them."""
+"""Estimates that may be asked for more than once, and are given once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from uuid import UUID
 
 from attrs import define, evolve, field
 
-from housepredict.domain.caveats import Caveat
-from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.estimates import Estimate, Prediction, whole_cents
-from housepredict.domain.features import House
+from housepredict.domain.errors import ErasedPredictions, InvalidHouses
+from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, whole_cents
+from housepredict.domain.features import Caveat, House
+from housepredict.domain.idempotency import Delivery, demand_key
 from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import (
     AppendsInLoop,
+    AppendsShared,
     Backlog,
     Backlogged,
     Clock,
+    Explainer,
     InService,
+    PredictionKeys,
     PredictionRepository,
     PredictorSource,
 )
@@ -184,3 +188,66 @@ def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
         for house, price, spread in zip(houses, prices, spreads or repeat(None, len(prices)), strict=True)
         if price is not None
     ]
+
+
+@define
+class Explain(Predict):
+    """Estimate houses, remember having done so, and say what moved each estimate."""
+
+    _explainer_of: Callable[[ModelVersion], Explainer] = field(kw_only=True)
+
+    @property
+    def records_in_loop(self) -> bool:
+        """False: to explain takes long."""
+        return False
+
+    def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
+        """As of Predict. What cannot be explained is not recorded either."""
+        explanations = self._explainer_of(serving.version).explain(houses)
+        predictions = super().record(serving, houses)
+        return [
+            ExplainedPrediction(each.id, each.created_at, each.estimate, explanation)
+            for each, explanation in zip(predictions, explanations, strict=True)
+        ]
+
+
+@define
+class PredictOnce(Predict):
+    """Estimate houses for an idempotency key, and whenever it comes again say what was said first.
+
+    The ids of predictions are kept with their key before the predictions are recorded, and a prediction whose id is
+    known is not recorded again. So whatever is cut off between the two, and whoever asks at the same time: what is
+    recorded first counts for all.
+    """
+
+    _keys: PredictionKeys = field(kw_only=True)
+
+    def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
+        """As `Predict` does; houses whose predictions are recorded for the key are not even read.
+
+        Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
+        for it is no more, what Predict raises and what `read` does; a key with houses that are refused stays free.
+        """
+        demand_key(delivery.key, InvalidHouses)
+        known = self._keys.find(delivery)
+        if known is not None:
+            found = self._predictions.find(known)
+            if len(found) == len(known):
+                return found
+        serving = self._models.current()
+        estimates = estimate(serving, self.check(serving, read()))
+        now = self._clock.now()
+        ids = self._keys.reserve(delivery, self._ids.take(len(estimates), now))
+        self._append([Prediction(id_, now, each) for id_, each in zip(ids, estimates, strict=True)])
+        # somebody else's may have been recorded first, and what was erased is ignored
+        found = self._predictions.find(ids)
+        if len(found) < len(ids):
+            raise ErasedPredictions
+        return found
+
+    def _append(self, predictions: Sequence[Prediction]) -> None:
+        # in a spool it would answer here, while another replica stores and answers something else for the same id
+        if isinstance(self._predictions, AppendsShared):
+            self._predictions.append_shared(predictions)
+        else:
+            self._predictions.append(predictions)

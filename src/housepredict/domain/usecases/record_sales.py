@@ -10,15 +10,15 @@ from uuid import UUID
 
 from attrs import define, field, frozen
 
-from housepredict.domain.days import latest_day
-from housepredict.domain.deliveries import Delivery, demand_key
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
-from housepredict.domain.features import Feature, Kind
+from housepredict.domain.features import Feature, Kind, check_value
+from housepredict.domain.idempotency import Delivery, demand_key
 from housepredict.domain.identifiers import IdSequence, is_uuid
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
-from housepredict.domain.recorded_sales import RecordedSale, ReturnedSale, with_predictions
-from housepredict.domain.validation import Rule, Violation, check_value, pointer_to
+from housepredict.domain.sales import RecordedSale, ReturnedSale, with_predictions
+from housepredict.domain.schema_inference.sale_dates import latest_day
+from housepredict.domain.validation import Rule, Violation, pointer_to
 
 FIELDS = ("prediction", "price", "date")
 """What there is to say of a sale."""

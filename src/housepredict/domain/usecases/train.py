@@ -1,4 +1,4 @@
-"""Training: from a file of sales to a version that is kept, and promoted if it deserves it."""
+"""Which version serves, by a person's decision."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import assert_never
 
 from attrs import define, evolve, frozen
 
-from housepredict.domain import snapshots
-from housepredict.domain.days import latest_day
 from housepredict.domain.errors import RefusedModel, UnknownModel
-from housepredict.domain.evaluation import Valued, evaluate, evaluate_later, valued
-from housepredict.domain.held_out import HELD_OUT_FILE, held_out, to_json
-from housepredict.domain.inference import PreparedSales, prepare
-from housepredict.domain.intervals import (
+from housepredict.domain.evaluation import drift as snapshots
+from housepredict.domain.evaluation.coverage import (
     CoverageTest,
     IntervalChoice,
     IntervalKind,
@@ -22,15 +18,25 @@ from housepredict.domain.intervals import (
     is_finite,
     rejection,
 )
-from housepredict.domain.latest import latest_sales
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
+from housepredict.domain.evaluation.held_out import (
+    HELD_OUT_FILE,
+    Valued,
+    evaluate,
+    evaluate_later,
+    held_out,
+    latest_sales,
+    to_json,
+    valued,
+)
+from housepredict.domain.evaluation.measures import LaterEvaluation
+from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.models import (
-    Algorithm,
     Artefact,
-    LaterEvaluation,
     ModelVersion,
     SelfTest,
-    TrainingOptions,
     TrainingSource,
+    Verdict,
     digests_of,
     version_name,
 )
@@ -46,11 +52,11 @@ from housepredict.domain.ports import (
     SalesSources,
     Trainer,
 )
-from housepredict.domain.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.sales import Sale
-from housepredict.domain.snapshots import SNAPSHOT_FILE, snapshot
-from housepredict.domain.usecases.trainings import Begun, Trainings, to_nobody
-from housepredict.domain.verdicts import Verdict
+from housepredict.domain.schema_inference.inference import PreparedSales, prepare
+from housepredict.domain.schema_inference.sale_dates import latest_day
+from housepredict.domain.training_options import Algorithm, TrainingOptions
+from housepredict.domain.usecases.training_jobs import Begun, Trainings, to_nobody
 
 SELF_TEST_ROWS = 5
 
@@ -257,3 +263,34 @@ def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:
         learned = evolve(learned, calibration=None)
     rows = _estimated(split.latest, learned)
     return evaluate_later(rows, split.since, len(split.earlier))
+
+
+@define
+class Promote:
+    """Point at another version, which is loaded first: one that is damaged is refused, and the pointer stays."""
+
+    _load: PredictorLoader
+    _models: ModelStore
+
+    def __call__(self, name: str) -> ModelVersion:
+        """Promote a version. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        version = self._loaded(name)
+        self._models.promote(name)
+        return version
+
+    def rollback(self) -> ModelVersion:
+        """Go back to the version that was promoted before, and so on with each call.
+
+        Raises UnknownModel if there was none, RefusedModel or ModelStoreUnavailable.
+        """
+        history = self._models.history()
+        if len(history) < 2:
+            raise UnknownModel("No version was promoted before this one: there is nothing to go back to")
+        version = self._loaded(history[1])
+        self._models.rollback(version.name)
+        return version
+
+    def _loaded(self, name: str) -> ModelVersion:
+        version, artefact = self._models.get(name)
+        self._load(version, artefact)
+        return version

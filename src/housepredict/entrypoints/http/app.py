@@ -14,24 +14,56 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.usecases import DEMONSTRATION
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.cors import Cors
-from housepredict.entrypoints.http.estimator import Estimator
-from housepredict.entrypoints.http.meter import Meter, timed
+from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observed, Observer
 from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.request_metrics import Meter, Tally, timed
 from housepredict.entrypoints.http.retention import prune_daily
-from housepredict.entrypoints.http.routes import ROUTES
-from housepredict.entrypoints.http.tally import Tally
+from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.settings import Settings, read_settings
-from housepredict.entrypoints.tracing import Tracing
+from housepredict.entrypoints.telemetry import Tracing
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+_METHODS = ("DELETE", "GET", "POST")
+_HEADERS = ("Authorization", "Content-Encoding", "Idempotency-Key", "Inference-Header-Content-Length", "Prefer")
+_EXPOSED = ("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After")
+
+
+class Cors:
+    """Starlette's CORS middleware for the origins in the app's state, which are known when its lifespan has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._origins: Sequence[str] = ()
+        self._inner: ASGIApp = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request on, with what other origins' pages have to be told."""
+        origins: Sequence[str] = scope["app"].state.cors_origins if scope["type"] == "http" else ()
+        if origins is not self._origins:
+            self._origins = origins
+            self._inner = (
+                CORSMiddleware(
+                    self._app,
+                    allow_origins=origins,
+                    allow_methods=_METHODS,
+                    allow_headers=_HEADERS,
+                    expose_headers=_EXPOSED,
+                )
+                if origins
+                else self._app
+            )
+        await self._inner(scope, receive, send)
+
 
 _log = logging.getLogger(__name__)
 

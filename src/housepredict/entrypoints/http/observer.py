@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import time
@@ -13,15 +14,57 @@ from attrs import define, field, frozen
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from housepredict.entrypoints.http.access_log import LEFT, AccessLog
-from housepredict.entrypoints.http.meter import SECONDS, Meter
-from housepredict.entrypoints.http.tally import Row, Tally
-from housepredict.entrypoints.logs import of_request
+from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row, Tally
+from housepredict.entrypoints.telemetry import of_request
 
 if TYPE_CHECKING:
-    from housepredict.entrypoints.http.estimator import Job
+    from housepredict.entrypoints.http.batching import Job
     from housepredict.entrypoints.http.problems import Problem
-    from housepredict.entrypoints.tracing import Step, Tracing
+    from housepredict.entrypoints.telemetry import Step, Tracing
+
+_log = logging.getLogger("housepredict.access")
+
+SLOW = 1.0
+"""Seconds from which on a request is slow."""
+
+SAMPLED_EVERY = 1.0
+"""Seconds in which one request is told of that was neither slow nor an error."""
+
+LEFT = 499
+"""The status of a request whose client did not wait for an answer."""
+
+
+@define(eq=False)
+class AccessLog:
+    """Tells of requests; see Settings.access_log. Used in one thread."""
+
+    _mode: str
+    _next: float = field(default=0.0, init=False)  # when another sample is due
+    _passed: int = field(default=0, init=False)  # since the last one
+
+    def stands_for(self, is_error: bool, seconds: float, now: float) -> int:
+        """How many requests a line about this one stands for; 0 for no line. To be asked once for each request."""
+        if is_error or seconds >= SLOW or self._mode == "all":
+            return int(self._mode != "none")
+        self._passed += 1
+        if self._mode != "sampled" or now < self._next:
+            return 0
+        self._next, passed, self._passed = now + SAMPLED_EVERY, self._passed, 0
+        return passed
+
+    def tell(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
+        """Write the line: what was asked for is the template of a route, and nothing of what was sent."""
+        fields = {
+            **{name: value for name, value in more.items() if value is not None},
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 3),
+            "stands_for": stands_for,
+        }
+        level = logging.WARNING if status >= 500 else logging.INFO
+        _log.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
+
 
 NOTES = "housepredict.notes"
 """Where the scope of a request has what is noted of it."""

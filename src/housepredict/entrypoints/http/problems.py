@@ -18,10 +18,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from housepredict.domain import errors
-from housepredict.domain.validation import MAX_MAGNITUDE, MAX_TEXT, Rule, Violation
-from housepredict.entrypoints.http.access_log import LEFT
-from housepredict.entrypoints.http.answers import json_response
-from housepredict.entrypoints.http.observer import notes_of
+from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT
+from housepredict.domain.validation import Rule, Violation
+from housepredict.entrypoints.http.observer import LEFT, notes_of
+from housepredict.entrypoints.http.responses import json_response
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from housepredict.domain.errors import HousepredictError, RepositoryUnavailable
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.answers import backlog_document
+from housepredict.entrypoints.answer_documents import backlog_document
+from housepredict.entrypoints.composition import Application
 
 
 def in_service(application: Application) -> ModelVersion | None:

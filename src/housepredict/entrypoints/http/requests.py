@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import zlib
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from json import JSONDecodeError
 from typing import Any
@@ -14,14 +16,121 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Receive
 
 from housepredict.domain.errors import BrokenRules
-from housepredict.domain.options import encoding
+from housepredict.domain.training_options import encoding
 from housepredict.domain.validation import Rule, Violation
-from housepredict.entrypoints.bootstrap import Application
-from housepredict.entrypoints.http.codings import is_packed, unpacked
+from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.problems import NotStarted, Problem
+from housepredict.entrypoints.http.responses import HEADERS
+
+VARY = {"Vary": "Accept"}
+"""What an answer says that is another one for other clients."""
+
+CSV = "text/csv"
+_HTML = "text/html"
+
+
+def prefers_html(headers: Headers) -> bool:
+    """Whether `Accept` names HTML, and JSON not before it. `*/*`, as of curl, names nothing (RFC 9110, 12.5.1)."""
+    return _prefers(_HTML, headers)
+
+
+def prefers_csv(headers: Headers) -> bool:
+    """Whether `Accept` names CSV, and JSON not before it."""
+    return _prefers(CSV, headers)
+
+
+def _prefers(media_type: str, headers: Headers) -> bool:
+    types = weights(headers.getlist("accept"))
+    return 0 < types.get(media_type, 0.0) >= types.get("application/json", 0.0)
+
+
+def weights(values: Sequence[str]) -> Mapping[str, float]:
+    """What is listed in headers, in lower case, each with its weight (RFC 9110, 12.4.2)."""
+    found = {}
+    for each in ",".join(values).split(","):
+        name, *parameters = (part.strip().lower() for part in each.split(";"))
+        if name:
+            found[name] = min((_weight(part) for part in parameters if part.startswith("q=")), default=1.0)
+    return found
+
+
+def _weight(parameter: str) -> float:
+    try:
+        return float(parameter.removeprefix("q="))
+    except ValueError:
+        return 0.0
+
+
+LARGE = 16_384
+"""Answers of fewer bytes, a house's among them, are not packed: it would take longer than to send them."""
+
+VARY_BY_CODING = "Accept, Accept-Encoding"
+"""What answers depend on that come in several forms."""
+
+_GZIP = ("gzip", "x-gzip")
+_WITH_ITS_HEADER = 16 + zlib.MAX_WBITS
+_LEVEL = 5  # beyond which it takes longer, and answers get hardly smaller
+
+
+def is_packed(headers: Headers) -> bool:
+    """Whether a body comes in gzip. Raises a Problem for another coding."""
+    listed = headers.getlist("content-encoding")
+    if not listed:
+        return False
+    codings = weights(listed).keys() - {"identity"}
+    if codings and (len(codings) > 1 or not codings <= set(_GZIP)):
+        raise Problem(
+            "unsupported-media-type",
+            415,
+            "The coding of the body is not understood",
+            "Send it as it is, or with `Content-Encoding: gzip`.",
+            headers={"Accept-Encoding": "gzip"},
+        )
+    return bool(codings)
+
+
+def unpacked(body: bytes, limit: int) -> bytes:
+    """What a body in gzip holds, or a byte more than `limit` of it. Raises a Problem."""
+    # of one member alone, as everybody sends it: a body of thousands of empty ones takes as many copies of itself
+    member = zlib.decompressobj(_WITH_ITS_HEADER)
+    try:
+        found = member.decompress(body, limit + 1)
+    except zlib.error:
+        raise _not_gzip("It is damaged, or something else.") from None
+    if len(found) <= limit and not member.eof:
+        raise _not_gzip("It is cut off.")
+    if len(found) <= limit and member.unused_data:
+        raise _not_gzip("Something follows it.")
+    return found
+
+
+def _not_gzip(detail: str) -> Problem:
+    return Problem("not-gzip", 400, "The body is not gzip", detail)
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Whether the answer may come in gzip."""
+    codings = weights(headers.getlist("accept-encoding"))
+    return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
+
+
+def packed(content: bytes, headers: Headers) -> tuple[bytes, bool]:
+    """The content of an answer to a request with these headers, in gzip if it is large; and whether it is."""
+    if len(content) < LARGE or not accepts_gzip(headers):
+        return content, False
+    return gzip.compress(content, _LEVEL, mtime=0), True
+
+
+def response(content: bytes, headers: Headers, media_type: str, more: Mapping[str, str] | None = None) -> Response:
+    """An answer that comes in several forms, to a request with these headers; packed if it is large."""
+    content, is_packed_ = packed(content, headers)
+    coding = {"Content-Encoding": "gzip"} if is_packed_ else {}
+    return Response(content, 200, {**HEADERS, **(more or {}), "Vary": VARY_BY_CODING, **coding}, media_type)
+
 
 _LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
 UPLOAD = "housepredict.upload"

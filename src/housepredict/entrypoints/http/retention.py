@@ -9,7 +9,7 @@ from datetime import timedelta
 from starlette.concurrency import run_in_threadpool
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.entrypoints.bootstrap import Application
+from housepredict.entrypoints.composition import Application
 
 _log = logging.getLogger(__name__)
 

@@ -20,10 +20,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 
+from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Kind
-from housepredict.domain.models import Algorithm, Effort, TrainingOptions
-from housepredict.domain.options import choice, column, encoding, seconds, seed
-from housepredict.domain.promotion import PromotionPolicy
+from housepredict.domain.training_options import (
+    Algorithm,
+    Effort,
+    TrainingOptions,
+    choice,
+    column,
+    encoding,
+    seconds,
+    seed,
+)
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import from_sales, given, invalid_query

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from housepredict.entrypoints.pages.markup import Markup, join, tag
-from housepredict.entrypoints.pages.tables import page, section, table
+from housepredict.entrypoints.pages.markup import Markup, join, page, section, table, tag
 
 Json = Mapping[str, Any]
 

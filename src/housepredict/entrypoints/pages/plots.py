@@ -1,17 +1,36 @@
-"""The plots of what a version said of its held-out sales."""
+"""Plots of held-out sales: prices, errors, coverage and the map."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from statistics import median, quantiles
 
-from housepredict.domain.evaluation import tenths
-from housepredict.domain.held_out import HeldOut, HeldOutSale, sample
-from housepredict.entrypoints.pages.charts import Axis, Figure, band, dots, drawn, horizontal, level, line, vertical
-from housepredict.entrypoints.pages.markup import Markup
-from housepredict.entrypoints.pages.numbers import difference, month, number, percent, short, signed
-from housepredict.entrypoints.pages.scales import Scale, day_ticks, log_ticks, ticks
+from housepredict.domain.estimates import Calibration
+from housepredict.domain.evaluation.held_out import HeldOut, HeldOutSale, sample, tenths
+from housepredict.entrypoints.pages.charts import (
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Axis,
+    Figure,
+    Scale,
+    band,
+    coloured,
+    day_ticks,
+    dots,
+    drawn,
+    horizontal,
+    level,
+    line,
+    log_ticks,
+    ticks,
+    vertical,
+)
+from housepredict.entrypoints.pages.markup import Markup, alike, difference, month, number, percent, short, signed
 
 MOST_DRAWN = 2000
 """Of more sales, a sample is drawn."""
@@ -146,3 +165,121 @@ def how_many(chosen: int, of: int) -> str:
     """How many of the held-out sales are drawn."""
     some = f"All {number(of)}" if chosen == of else f"{number(chosen)} of {number(of)}"
     return f"{some} held-out sales are drawn"
+
+
+_NINETY_FIVE = 1.96  # standard deviations
+
+
+def calibration_plots(kept: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
+    """What can be drawn of the intervals of a version; nothing of one that gives none."""
+    if calibration is None or calibration.within_80 is None:
+        return ()
+    level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)
+    return [actual_by_nominal(kept, calibration), coverage_by_estimate(kept, level, within)]
+
+
+def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
+    """The share of the prices that lie in the intervals of a factor, in percent."""
+    return 100 * sum(sale.within(within) for sale in sales) / len(sales)
+
+
+def actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
+    """How many prices lie in intervals of 10, 20, … percent."""
+    shares = [(10.0 * at, coverage(kept.sales, each)) for at, each in enumerate(calibration.within_tenths, start=1)]
+    x, y = horizontal(0, 100), vertical(0, 100, 300)
+    marks = [(at, number(at)) for at in range(0, 101, 20)]
+    figure = Figure(
+        "actual-by-nominal",
+        "Coverage of the intervals, promised and actual",
+        " ".join(
+            f"Intervals of {percent(promised, 0)} hold {percent(actual)} of the prices." for promised, actual in shares
+        ),
+        "Each dot is a kind of interval: on the diagonal it holds as many of the held-out prices as it promises; below "
+        f"it, fewer, and the model is surer than it may be. All {number(len(kept.sales))} sales count.",
+        Axis(x, marks, "Promised (% of the prices)"),
+        Axis(y, marks, "Actual (% of the prices)"),
+    )
+    places = [(x(promised), y(actual)) for promised, actual in shares]
+    return drawn(
+        figure, line([(x(0), y(0)), (x(100), y(100))], "reference"), line(places, "trend"), dots(places, "median", 4.5)
+    )
+
+
+def coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
+    """How many prices lie in the widest intervals that there are, by tenths of the estimate."""
+    groups = tenths(sorted(kept.sales, key=lambda sale: sale.estimate))
+    shares = [coverage(group, within) for group in groups]
+    luck = 100 * _NINETY_FIVE * math.sqrt(promised / 100 * (1 - promised / 100) / len(groups[0]))
+    x = horizontal(0.5, len(groups) + 0.5)
+    y = vertical(min(*shares, promised - luck, 60) - 2, 100)
+    figure = Figure(
+        "coverage-by-estimate",
+        f"Coverage of the {percent(promised, 0)} intervals by estimate",
+        f"Coverage by tenth of the estimate, lowest first: {', '.join(percent(share) for share in shares)}.",
+        f"Each dot is a tenth of the sales, {number(len(groups[0]))} or so, from the lowest estimates to the highest; "
+        f"inside the shaded band a difference from {percent(promised, 0)} may be luck, as it is 95 times in 100.",
+        Axis(x, [(at, number(at)) for at in range(1, len(groups) + 1)], "Tenth of the sales by estimate"),
+        Axis(y, [(at, number(at)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the prices)"),
+    )
+    places = [(x(at), y(share)) for at, share in enumerate(shares, start=1)]
+    return drawn(
+        figure,
+        band(x, (y(promised - luck), y(promised + luck))),
+        level(x, y(promised), "reference"),
+        line(places, "trend"),
+        dots(places, "median", 4.5),
+    )
+
+
+_CUTS = (0.8, 0.9, 1.1, 1.25)
+_CLASSES = (
+    ("far-below", "under 0.80"),
+    ("below", "to 0.90"),
+    ("near", "to 1.10"),
+    ("above", "to 1.25"),
+    ("far-above", "over 1.25"),
+)
+_SHORTEST, _TALLEST = 200.0, 420.0
+
+
+def ratio_on_map(kept: HeldOut) -> Markup | None:
+    """Where the houses stand, coloured by their sales ratio; None if no place is known."""
+    placed = [
+        (s.longitude, s.latitude, s.ratio) for s in kept.sales if s.longitude is not None and s.latitude is not None
+    ]
+    if not placed:
+        return None
+    counts = Counter(bisect(_CUTS, ratio) for _, _, ratio in placed)
+    (west, east), (south, north) = (_room([each[at] for each in placed]) for at in (0, 1))
+    # a degree of longitude is shorter, the further from the equator
+    shrunk = math.cos(math.radians(min(abs(south + north) / 2, 80.0)))
+    width = WIDTH - LEFT - RIGHT
+    height = min(max(width * (north - south) / ((east - west) * shrunk), _SHORTEST), _TALLEST)
+    degree = min(height / (north - south), width / ((east - west) * shrunk))
+    x = horizontal(*_centred(west, east, width / degree / shrunk))
+    y = vertical(*_centred(south, north, height / degree), height)
+    chosen = sample(placed, MOST_DRAWN)
+    figure = Figure(
+        "ratio-on-map",
+        "Sales ratio on the map",
+        "Of the sales, by their sales ratio: "
+        + "; ".join(f"{percent(100 * counts[at] / len(placed))} {label}" for at, (_, label) in enumerate(_CLASSES))
+        + ".",
+        "Each dot is a sale, north above: blue houses were estimated too low, orange ones too high, and a patch of one "
+        "colour is a neighbourhood that the model does not know well enough. "
+        f"{how_many(len(chosen), kept.of)}.",
+        Axis(x, alike(ticks(x.low, x.high)), "Longitude (degrees)"),
+        Axis(y, alike(ticks(y.low, y.high)), "Latitude (degrees)"),
+        _CLASSES,
+    )
+    return drawn(figure, coloured((x(east_), y(north_), _CLASSES[bisect(_CUTS, r)][0]) for east_, north_, r in chosen))
+
+
+def _room(values: list[float]) -> tuple[float, float]:
+    """The range of coordinates with some room, also around a single one."""
+    room = max((max(values) - min(values)) * 0.03, 0.001)
+    return min(values) - room, max(values) + room
+
+
+def _centred(low: float, high: float, span: float) -> tuple[float, float]:
+    return (low + high - span) / 2, (low + high + span) / 2

@@ -9,25 +9,77 @@ from typing import assert_never
 from attrs import asdict
 
 from housepredict import __version__
-from housepredict.domain.evaluation import Valued
-from housepredict.domain.held_out import HeldOut
-from housepredict.domain.models import Algorithm, ModelVersion, TrainingOptions
-from housepredict.entrypoints.pages.calibration_plots import calibration_plots
+from housepredict.domain.evaluation.held_out import HeldOut, Valued
+from housepredict.domain.features import Feature, FeatureSchema, Value
+from housepredict.domain.models import ModelVersion
+from housepredict.domain.training_options import Algorithm, TrainingOptions
+from housepredict.entrypoints.cli.texts import source_text
 from housepredict.entrypoints.pages.evaluation import (
     accuracy_section,
     decision_section,
     key_figures,
     later_section,
+    returned_section,
     segments_section,
 )
-from housepredict.entrypoints.pages.features import features_section
-from housepredict.entrypoints.pages.map_plot import ratio_on_map
-from housepredict.entrypoints.pages.markup import Markup, tag
-from housepredict.entrypoints.pages.numbers import day, number
-from housepredict.entrypoints.pages.plots import sale_plots
-from housepredict.entrypoints.pages.returned_sales import returned_section
-from housepredict.entrypoints.pages.tables import facts, page, section
-from housepredict.entrypoints.version_report import source_text
+from housepredict.entrypoints.pages.markup import Markup, day, facts, number, page, section, short, table, tag
+from housepredict.entrypoints.pages.plots import calibration_plots, ratio_on_map, sale_plots
+
+_NAMED = 5
+
+
+def features_section(schema: FeatureSchema) -> Markup | None:
+    """The features as a table."""
+    if not schema.features:
+        return None
+    rows = [
+        (
+            each.name,
+            each.kind,
+            each.unit or "",
+            "required" if each.required else "may be missing",
+            _learned_from(each),
+            _accepted(each),
+        )
+        for each in schema.features
+    ]
+    header = ("Feature", "Kind", "Unit", "In a request", "Learned from", "Accepted")
+    said = "What lies beyond what the model learned from is estimated with a warning; what is not accepted is refused."
+    return section(
+        "Features",
+        tag("p", said),
+        table("What the version must know of a house", header, rows, of_words=True),
+    )
+
+
+def _learned_from(feature: Feature) -> str:
+    if feature.observed:
+        low, high = (_told(feature, each) for each in feature.observed)
+        return f"{low} to {high}"
+    names = ", ".join(feature.categories[:_NAMED])
+    more = len(feature.categories) - _NAMED
+    return f"{names}, and {number(more)} more" if more > 0 else names
+
+
+def _accepted(feature: Feature) -> str:
+    if feature.closed:
+        return "these categories"
+    match feature.minimum, feature.maximum:
+        case float(low), None:
+            return f"from {short(low)}"
+        case None, float(high):
+            return f"up to {short(high)}"
+        case float(low), float(high):
+            return f"{short(low)} to {short(high)}"
+    return "any"
+
+
+def _told(feature: Feature, value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    # what has no unit may be a year or a code
+    return short(value) if feature.unit else short(value).replace(",", "")
+
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The Content-Security-Policy that the page works with."""

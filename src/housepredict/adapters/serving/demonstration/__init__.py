@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from housepredict.adapters.manifests import from_json
-from housepredict.adapters.serving.explainer import ServingExplainer, load_explainer
-from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, ServingPredictor, load_predictor
+from housepredict.adapters.documents import from_json
+from housepredict.adapters.serving.loader import (
+    EXPLANATION_FILE,
+    SERVING_FILE,
+    ServingExplainer,
+    ServingPredictor,
+    load_explainer,
+    load_predictor,
+)
 from housepredict.domain.models import Artefact, ModelVersion
 
 

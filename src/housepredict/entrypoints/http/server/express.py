@@ -20,10 +20,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.estimator import Estimator, Job
+from housepredict.entrypoints.http.batching import Estimator, Job
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
-from housepredict.entrypoints.http.predict import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.problems import answer
+from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.settings import Settings
 

@@ -1,0 +1,148 @@
+"""Made-up sales, drawn as the tutorial that this project grew out of draws them: its prices are ours, to the cent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from attrs import field, frozen
+
+from housepredict.adapters.files.table_file import TableFile, quoted
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.validation import tidy
+
+RAGGED = "has another number of fields than the header"
+"""Why a row of a CSV file is rejected."""
+
+_CHUNK = 500  # rows that are turned into columns at once: so few that the garbage collector does not look at them
+_BATCH = 65_536  # rows of a Parquet file
+_REMEMBERED = 10_000  # different cells of a column
+
+_Columns = dict[str, list[Cell]]
+_Chunk = Sequence[Sequence[Cell]]  # some rows of each column
+
+
+def reads_parquet() -> bool:
+    """Whether Parquet can be read: pyarrow is there."""
+    return find_spec("pyarrow") is not None
+
+
+@frozen
+class SalesFile:
+    """A file of sales: CSV or Parquet, see TableFile.
+
+    The cells of CSV are text, those of Parquet have its types, dates without their time; an empty cell and NaN are
+    None.
+    """
+
+    path: Path = field(converter=Path)
+    encoding: str | None = None
+    with_recorded: bool = field(default=False, init=False)
+
+    @property
+    def location(self) -> str:
+        """The absolute path."""
+        return str(self.path.absolute())
+
+    def read(self) -> SalesTable:
+        """Read all of it.
+
+        Raises UnusableSales with a message that says what to do, and MissingExtra for Parquet without pyarrow.
+        """
+        file = TableFile(self.path, UnusableSales, self.encoding)
+        rejected: Counter[str] = Counter()
+        with file.translated():
+            with self.path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            columns, notes = _parquet(file) if file.is_parquet() else _csv(file, rejected)
+        table = SalesTable(columns, digest, rejected, notes=tuple(notes))
+        if not len(table):
+            fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
+            raise file.refused(": ".join([fields, *notes[-1:]]) if rejected else "holds no sales, only a header")
+        return table
+
+
+def _csv(file: TableFile, rejected: Counter[str]) -> tuple[_Columns, Sequence[str]]:
+    with file.text(file.text_encoding()) as table:
+        columns = _columns(table.names, _chunks(row for row in table.rows if len(row) == table.ragged.width))
+        if table.ragged.count:
+            rejected[RAGGED] += table.ragged.count
+        return columns, table.notes
+
+
+def _parquet(file: TableFile) -> tuple[_Columns, Sequence[str]]:
+    with file.parquet() as table:
+        positions = range(len(table.names))
+        return _columns(table.names, (list(map(rows.cells, positions)) for rows in table.batches(_BATCH))), table.notes
+
+
+def _chunks(rows: Iterator[list[str]]) -> Iterator[_Chunk]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield [list(map(tidy, cells)) for cells in zip(*chunk, strict=True)]
+
+
+def _columns(names: Sequence[str], chunks: Iterable[_Chunk]) -> _Columns:
+    columns: _Columns = {name: [] for name in names}
+    known: list[dict[Cell, Cell]] = [{} for _ in names]
+    for chunk in chunks:
+        for column, cells, seen in zip(columns.values(), chunk, known, strict=True):
+            # equal cells become one object: columns repeat themselves, and files have millions of rows
+            if len(seen) > _REMEMBERED:
+                seen.clear()
+            seen[""] = None
+            column.extend(map(seen.setdefault, cells, cells))
+    return columns
+
+
+ROWS = 1000
+HELD_OUT_ROWS = 200
+_SEED = 42
+
+
+@frozen
+class SyntheticSales:
+    """1,000 sales of made-up houses: columns size, bedrooms, age and price; a schema and a split of their own."""
+
+    @property
+    def location(self) -> None:
+        """Nowhere."""
+        return
+
+    @property
+    def with_recorded(self) -> bool:
+        """False: none of them came back."""
+        return False
+
+    def read(self) -> SalesTable:
+        """Draw all of it, the same at each call."""
+        # the legacy generator, and the order of the draws, make the tutorial's numbers
+        draw = np.random.RandomState(_SEED)
+        size = draw.normal(2000, 500, ROWS)
+        bedrooms = draw.randint(1, 6, ROWS)
+        age = draw.randint(0, 50, ROWS)
+        price = np.maximum(size * 100 + bedrooms * 5000 - age * 1000 + draw.normal(0, 10000, ROWS), 50000)
+        columns = {"size": size, "bedrooms": bedrooms, "age": age, "price": price}
+        held_out = np.zeros(ROWS, dtype=bool)
+        # as scikit-learn's train_test_split(test_size=0.2, random_state=42) does it
+        held_out[np.random.RandomState(_SEED).permutation(ROWS)[:HELD_OUT_ROWS]] = True
+        seen = {name: column[~held_out] for name, column in columns.items()}
+        observed = {name: (column.min().item(), column.max().item()) for name, column in seen.items()}
+        return SalesTable(
+            columns={name: column.tolist() for name, column in columns.items()},
+            digest=hashlib.sha256(b"".join(column.astype("<f8").tobytes() for column in columns.values())).hexdigest(),
+            schema=FeatureSchema(
+                (
+                    Feature("size", Kind.NUMBER, unit="sq ft", minimum=0, observed=observed["size"]),
+                    Feature("bedrooms", Kind.INTEGER, minimum=0, observed=observed["bedrooms"]),
+                    Feature("age", Kind.NUMBER, unit="years", minimum=0, observed=observed["age"]),
+                )
+            ),
+            held_out=held_out.tolist(),
+        )

@@ -1,0 +1,1 @@
+"""Model versions and training jobs in a folder."""

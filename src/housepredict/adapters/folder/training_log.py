@@ -1,0 +1,131 @@
+"""A log of trainings in a folder, beside the model versions that they made.
+
+    ID.json   a training
+    .lock     locked by whoever changes one
+    .tmp-*    what is being written
+
+A file is replaced by a new one, never written to: whoever reads sees it as it was or as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+
+from housepredict.adapters.documents import NewerDocument, structure, unstructure
+from housepredict.adapters.files import atomic as file_lock
+from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
+from housepredict.domain.training_status import TrainingRecord
+
+KEPT = 100
+_LOCK = ".lock"
+_TEMPORARY = ".tmp-"
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class DirectoryTrainings:
+    """A TrainingLog in a folder, for any number of processes: the newest hundred. The first `begin` makes it."""
+
+    path: Path = field(converter=Path)
+
+    def begin(self, record: TrainingRecord) -> None:
+        """Tell of a training that begins, and forget the oldest."""
+        with self._available():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with file_lock.waited_for(self.path / _LOCK):
+                # Only the holder of the lock writes, so these are left from processes that were killed.
+                for leftover in self.path.glob(f"{_TEMPORARY}*"):
+                    leftover.unlink(missing_ok=True)
+                self._write(record)
+                for file in self._files()[KEPT:]:
+                    file.unlink(missing_ok=True)
+
+    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+        """Replace it by what `how` makes of it. Raises UnknownTraining."""
+        file = self._file(training)
+        with self._available():
+            self._read(file)  # there is no folder to lock in before there is a training
+            with file_lock.waited_for(self.path / _LOCK):
+                record, document = self._read(file)
+                changed = how(record)
+                if changed != record:
+                    self._write(changed, document)
+                return changed
+
+    def get(self, training: UUID) -> TrainingRecord:
+        """What is known of it. Raises UnknownTraining."""
+        with self._available():
+            return self._read(self._file(training))[0]
+
+    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
+        found = []
+        with self._available():
+            for file in self._files()[:limit]:
+                try:
+                    found.append(self._read(file)[0])
+                except UnknownTraining as error:
+                    _log.warning("%s", error)
+        return found
+
+    def _file(self, id_: UUID) -> Path:
+        return self.path / f"{id_}.json"
+
+    def _files(self) -> list[Path]:
+        """Newest first: a UUIDv7 sorts by time."""
+        try:
+            # glob would find nothing where there is no folder but a file, or one that may not be read
+            return sorted((each for each in self.path.iterdir() if fnmatch(each.name, "[!.]*.json")), reverse=True)
+        except FileNotFoundError:
+            return []
+
+    def _read(self, file: Path) -> tuple[TrainingRecord, Mapping[str, Any]]:
+        """The training, and its document."""
+        try:
+            document = json.loads(file.read_bytes())
+            return structure(document, TrainingRecord), document
+        except FileNotFoundError:
+            raise UnknownTraining(f"There is no training {file.stem} in {self.path}") from None
+        except NewerDocument as error:
+            raise UnknownTraining(
+                f"Training {file.stem} was logged by a newer release of housepredict: {error}. Upgrade housepredict"
+            ) from error
+        except ValueError as error:
+            raise UnknownTraining(f"What was logged of training {file.stem} is damaged: {file}") from error
+
+    def _write(self, record: TrainingRecord, document: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Write a training; fields of a newer release stay as they are in its document."""
+        content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path)  # 0600
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self._file(record.id))
+        except BaseException:
+            temporary.unlink()
+            raise
+
+    @contextmanager
+    def _available(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ModelStoreUnavailable(
+                f"The log of trainings in {self.path} cannot be read or written: {error}"
+            ) from error

@@ -1,0 +1,171 @@
+"""A trust policy for any model store: versions that somebody else made, or changed, are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from attrs import define, evolve, field
+
+from housepredict.adapters.documents import signed_texts
+from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
+from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.ports import ModelStore
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class SharedModels:
+    """Keeps model versions in `shared`, and copies of those that were asked for in `own`.
+
+    While `shared` cannot be reached, the version that it pointed at last stays promoted. What `own` has promoted before
+    anything is promoted in `shared` is handed over: whoever takes up a shared store goes on with the model in service.
+    """
+
+    _shared: ModelStore
+    _own: ModelStore
+    _cut_off: bool = field(default=False, init=False)
+    _pointed_at: Pointer = field(default=Pointer(), init=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version; see ModelStore."""
+        self._shared.add(version, artefact)
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first."""
+        return self._shared.versions()
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files, from the copy if there is one. Raises UnknownModel, or RefusedModel."""
+        try:
+            found = self._own.get(name)
+        except (UnknownModel, RefusedModel, ModelStoreUnavailable):
+            found = self._shared.get(name)
+        try:
+            self._own.add(*found)
+            if name == self._pointed_at.name:
+                self._own.promote(name)
+        except ModelStoreUnavailable as error:
+            _log.warning("model version %s is not kept here: %s", name, error)
+        return found
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel."""
+        self._shared.promote(name)
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again. Raises UnknownModel."""
+        self._shared.rollback(name)
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        return self._shared.history()
+
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        try:
+            pointer = self._shared.pointer()
+            if pointer.name is None:
+                pointer = self._handed_over() or pointer
+        except ModelStoreUnavailable as error:
+            name = self._own.pointer().name
+            if name is None:
+                raise
+            if not self._cut_off:
+                _log.warning("model version %s stays promoted until it can be asked which is: %s", name, error)
+            self._cut_off = True
+            return self._pointed_at if name == self._pointed_at.name else Pointer(name, None)
+        self._cut_off, self._pointed_at = False, pointer
+        return pointer
+
+    def training(self) -> AbstractContextManager[None]:
+        """Held by whoever trains. Raises TrainingInProgress."""
+        return self._shared.training()
+
+    def _handed_over(self) -> Pointer | None:
+        name = self._own.pointer().name
+        if name is None:
+            return None
+        self._shared.add(*self._own.get(name))
+        self._shared.promote(name)
+        _log.info("model version %s is handed over to the shared store", name)
+        return self._shared.pointer()
+
+
+@define
+class SignedModels:
+    """A ModelStore over another, which keeps the signatures with the manifests and knows nothing of keys.
+
+    A signature is the HMAC-SHA256 of a manifest, in hexadecimal, with all its fields, those of a newer release too; the
+    manifest has the digests of the files. The first of the keys signs what is added, any of them may have signed what
+    is read. What comes out is what went in: without signature. The pointer is not signed: whoever can write to the
+    store can let another signed version serve.
+    """
+
+    _models: ModelStore
+    _keys: Sequence[bytes] = field(repr=False)
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Sign a version and keep it; see ModelStore."""
+        self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
+        found = []
+        for version in self._models.versions():
+            try:
+                found.append(self._trusted(version))
+            except RefusedModel as error:
+                _log.warning("Model version %s is left out: %s", version.name, error)
+        return found
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged or was not signed."""
+        version, artefact = self._models.get(name)
+        trusted = self._trusted(version)
+        verify(trusted, artefact)  # what is signed are digests, and the store may be anybody's
+        return trusted, artefact
+
+    def promote(self, name: str) -> None:
+        """Point at a version. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
+        self.get(name)
+        self._models.promote(name)
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
+        self.get(name)
+        self._models.rollback(name)
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        return self._models.history()
+
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        return self._models.pointer()
+
+    def training(self) -> AbstractContextManager[None]:
+        """Held by whoever trains. Raises TrainingInProgress."""
+        return self._models.training()
+
+    def _trusted(self, version: ModelVersion) -> ModelVersion:
+        if version.signature is None:
+            raise RefusedModel(
+                f"Model version {version.name} is not signed, and HOUSEPREDICT_SIGNING_KEY demands it: train again"
+            )
+        # as bytes, of whatever a damaged manifest has for a signature: compare_digest takes no text beyond ASCII
+        found, texts = version.signature.encode(errors="replace"), signed_texts(version)
+        if not any(hmac.compare_digest(found, _signature(text, key).encode()) for key in self._keys for text in texts):
+            raise RefusedModel(
+                f"Model version {version.name} was changed, or signed with a key that is none of "
+                "HOUSEPREDICT_SIGNING_KEY: add that key behind your own, or train again"
+            )
+        return evolve(version, signature=None)
+
+
+def _signature(manifest: bytes, key: bytes) -> str:
+    return hmac.new(key, manifest, hashlib.sha256).hexdigest()

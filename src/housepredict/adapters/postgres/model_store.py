@@ -1,0 +1,143 @@
+"""Model versions in PostgreSQL: every service on the database has the same ones, and follows the same pointer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from attrs import define
+
+from housepredict.adapters.documents import from_json, to_json
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.persistent_connection import ModelDatabase
+from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
+
+_LONGEST_HISTORY = 1000
+_LONG_PATIENCE = 60.0
+"""Seconds that it has to take or to give the files of a version."""
+_TRAINING = int.from_bytes(b"training")
+"""The key of the advisory lock that a training in the schema `public` holds, in earlier releases as well."""
+_TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
+"""The first key of the advisory lock that a training in another schema holds; the second is the schema's hash."""
+
+_log = logging.getLogger(__name__)
+
+
+@define
+class PostgresModels:
+    """A ModelStore in PostgreSQL. Threads may share it; see ModelDatabase for when it connects."""
+
+    _server: ModelDatabase
+
+    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+        """Keep a version, durably when this returns; see ModelStore."""
+        verify(version, artefact)
+        manifest = to_json(version).decode()
+        with self._server.asked_at_length(_LONG_PATIENCE) as connection, connection.transaction():
+            added = connection.execute(
+                "INSERT INTO {schema}.model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+                (version.name, manifest),
+            )
+            if added.rowcount:
+                for name, content in artefact.items():
+                    connection.execute(
+                        "INSERT INTO {schema}.model_files (version, name, content) VALUES (%s, %s, %b)",
+                        (version.name, name, content),
+                    )
+
+    def versions(self) -> Sequence[ModelVersion]:
+        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
+        with self._server.asked() as connection:
+            rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
+        found = []
+        for name, manifest in rows:
+            try:
+                found.append(_version(name, manifest))
+            except RefusedModel as error:
+                _log.warning("Model version %s is left out: %s", name, error)
+        return sorted(found, key=lambda version: (version.created_at, version.name))
+
+    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
+        with self._server.asked_at_length(_LONG_PATIENCE) as connection:
+            version = _version(name, self._manifest(connection, name))
+            [(largest, together)] = connection.execute(
+                "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
+                (name,),
+            )
+            if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTEFACT:
+                raise RefusedModel(f"Model version {name} is damaged: its files are too large")
+            rows = connection.execute(
+                "SELECT name, content FROM {schema}.model_files WHERE version = %s", (name,), binary=True
+            ).fetchall()
+        artefact = dict(rows)
+        verify(version, artefact)
+        return version, artefact
+
+    def promote(self, name: str) -> None:
+        """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
+        with self._server.asked() as connection:
+            self._manifest(connection, name)
+            connection.execute(
+                "UPDATE {schema}.model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
+                " WHERE history[1] IS DISTINCT FROM %s",
+                ([name], _LONGEST_HISTORY, name),
+            )
+
+    def rollback(self, name: str) -> None:
+        """Point at a version of the history again, durably when this returns; see ModelStore."""
+        with self._server.asked() as connection:
+            self._manifest(connection, name)
+            moved = connection.execute(
+                "UPDATE {schema}.model_pointer SET history = history[array_position(history, %(name)s):],"
+                " generation = generation + (history[1] <> %(name)s)::int WHERE %(name)s = ANY (history)",
+                {"name": name},
+            )
+        if not moved.rowcount:
+            raise UnknownModel(f"Model version {name!r} was not promoted before")
+
+    def history(self) -> Sequence[str]:
+        """The promoted version, the one that was promoted before it, and so on."""
+        with self._server.asked() as connection:
+            [(names,)] = connection.execute("SELECT history FROM {schema}.model_pointer")
+        return tuple(names)
+
+    def pointer(self) -> Pointer:
+        """Which version is promoted."""
+        with self._server.asked() as connection:
+            [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
+        return Pointer(*found)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Hold the lock of trainings with these tables, on any machine. Raises TrainingInProgress."""
+        with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
+            with self._server.translated():
+                # All schemas of a database share its advisory locks.
+                if connection.schema == '"public"':
+                    rows = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
+                else:
+                    keys = _TRAINING_IN_SCHEMA, connection.schema
+                    rows = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", keys)
+                [(held,)] = rows
+            if not held:
+                raise TrainingInProgress
+            yield
+
+    def _manifest(self, connection: ImpatientConnection, name: str) -> str:
+        row = (
+            is_plain(name)
+            and connection.execute("SELECT manifest FROM {schema}.model_versions WHERE name = %s", (name,)).fetchone()
+        )
+        if not row:
+            raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._server.database.place}")
+        return str(row[0])
+
+
+def _version(name: str, manifest: str) -> ModelVersion:
+    version = from_json(manifest)
+    if version.name != name:
+        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+    return version

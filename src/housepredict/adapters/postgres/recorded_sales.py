@@ -1,0 +1,118 @@
+"""The sales that come back in PostgreSQL, beside the predictions that they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import ClassVar
+from uuid import UUID
+
+from attrs import define
+
+from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.persistent_connection import KeptTables
+from housepredict.domain.errors import RepeatedKey
+from housepredict.domain.idempotency import Delivery
+from housepredict.domain.sales import RecordedSale
+
+# One parameter, whatever the batch, as predictions are written.
+_INSERT = """
+INSERT INTO {schema}.sales (id, prediction, price, sold_on, recorded_at, delivery)
+SELECT given.*, %s FROM jsonb_to_recordset(%s::jsonb) AS given (
+    id uuid, prediction uuid, price numeric, sold_on date, recorded_at timestamptz
+)
+"""
+_SELECT = "SELECT id, prediction, price::float8, sold_on, recorded_at FROM {schema}.sales"
+_OF_DELIVERY = f"{_SELECT} WHERE delivery = %s ORDER BY id"
+_HISTORY = f"{_SELECT} WHERE prediction = %s ORDER BY id"
+_CURRENT = f"""
+{_SELECT} WHERE sold_on BETWEEN %s AND %s AND NOT EXISTS (
+    SELECT FROM {{schema}}.sales AS later WHERE later.prediction = sales.prediction AND later.id > sales.id
+)
+ORDER BY sold_on DESC, id DESC LIMIT %s
+"""
+_LARGEST = "SELECT id FROM {schema}.sales ORDER BY id DESC LIMIT 1"
+_ERASE = "DELETE FROM {schema}.sales WHERE prediction = ANY (%s)"
+_PRUNE = """
+DELETE FROM {schema}.sales WHERE id IN (
+    SELECT id FROM {schema}.sales WHERE prediction < %s ORDER BY prediction, id LIMIT %s
+)
+"""
+
+
+@define
+class PostgresSales(KeptTables):
+    """A SaleRepository in PostgreSQL."""
+
+    _contents: ClassVar[str] = "sales"
+
+    def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
+        """Record a batch durably, all or nothing; see SaleRepository."""
+        rows = json.dumps([_row(each) for each in sales])
+        with self._connected() as connection, connection.transaction():
+            if delivery and not _is_new(connection, delivery):
+                return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
+            connection.execute(_INSERT, (delivery.key if delivery else None, rows))
+        return sorted(sales, key=lambda each: each.id)
+
+    def largest_id(self) -> UUID | None:
+        """The largest of all sales' ids; None if there is none."""
+        with self._connected() as connection:
+            largest: list[tuple[UUID]] = connection.execute(_LARGEST).fetchall()
+        return largest[0][0] if largest else None
+
+    def current(
+        self, since: date | None = None, until: date | None = None, limit: int | None = None
+    ) -> Sequence[RecordedSale]:
+        """The sale of each prediction that counts, latest first; see SaleRepository."""
+        return self._read(_CURRENT, since or date.min, until or date.max, limit)
+
+    def erase(self, predictions: Sequence[UUID]) -> int:
+        """Forget everything that was recorded for these predictions; how many sales it was."""
+        with self._connected() as connection:
+            return connection.execute(_ERASE, (list(predictions),)).rowcount
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        with self._connected() as connection:
+            return connection.execute(_PRUNE, (before, limit)).rowcount
+
+    def history(self, prediction: UUID) -> Sequence[RecordedSale]:
+        """Everything that was recorded for a prediction, oldest first."""
+        return self._read(_HISTORY, prediction)
+
+    def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
+        with self._connected() as connection:
+            return [_sale(*row) for row in connection.execute(query, parameters)]
+
+
+def _is_new(connection: ImpatientConnection, delivery: Delivery) -> bool:
+    """Whether its key is; it is known from then on. Raises RepeatedKey.
+
+    Of two transactions with one key the second waits here for the first to end.
+    """
+    added = connection.execute(
+        "INSERT INTO {schema}.sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
+        (delivery.key, delivery.digest),
+    )
+    if added.rowcount:
+        return True
+    [(digest,)] = connection.execute("SELECT digest FROM {schema}.sale_deliveries WHERE key = %s", (delivery.key,))
+    if digest != delivery.digest:
+        raise RepeatedKey
+    return False
+
+
+def _row(sale: RecordedSale) -> dict[str, str | float]:
+    return {
+        "id": str(sale.id),
+        "prediction": str(sale.prediction),
+        "price": sale.price,
+        "sold_on": sale.sold_on.isoformat(),
+        "recorded_at": sale.recorded_at.isoformat(),
+    }
+
+
+def _sale(id: UUID, prediction: UUID, price: float, sold_on: date, recorded_at: datetime) -> RecordedSale:  # noqa: A002
+    return RecordedSale(id, prediction, price, sold_on, recorded_at.astimezone(UTC))

@@ -1,1 +1,0 @@
-"""Training: the only place that knows scikit-learn and joblib."""

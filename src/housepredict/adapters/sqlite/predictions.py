@@ -1,0 +1,193 @@
+"""Predictions in one file on this machine's disk, durable without a server: what is used where nothing is set up."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import ClassVar
+from uuid import UUID
+
+from attrs import define
+
+from housepredict.adapters.documents import caveats_to_json, intervals_to_json, prediction
+from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.identifiers import next_id
+
+_SCHEMA_VERSION = 4
+
+# Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
+SCHEMA = """
+CREATE TABLE predictions (
+    id            TEXT PRIMARY KEY NOT NULL, -- UUIDv7
+    created_at    TEXT NOT NULL,             -- ISO 8601, UTC
+    model_version TEXT NOT NULL,
+    features      TEXT NOT NULL,             -- JSON
+    price_cents   INTEGER NOT NULL,
+    valued_on     TEXT,                      -- ISO 8601
+    caveats       TEXT NOT NULL,             -- JSON
+    intervals     TEXT,                      -- JSON
+    fsd           REAL,
+    generation    INTEGER,
+    erased_at     TEXT                       -- ISO 8601, UTC; of such a row the id alone is left
+) WITHOUT ROWID
+"""
+_UPGRADES: Mapping[int, Sequence[str]] = {
+    1: ("ALTER TABLE predictions ADD COLUMN intervals TEXT", "ALTER TABLE predictions ADD COLUMN fsd REAL"),
+    2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
+    3: ("ALTER TABLE predictions ADD COLUMN erased_at TEXT",),
+}
+"""What makes of a file of a version one of the next; the tables of new files have it from the start."""
+
+_WATERMARK = "CREATE TABLE IF NOT EXISTS pruned (below TEXT NOT NULL) -- ids below it were pruned: one row, if any were"
+
+INSERT = """
+INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd,
+    generation)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE below > ?1)
+ON CONFLICT (id) DO NOTHING
+"""
+SELECT = """
+SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd, generation
+FROM predictions WHERE erased_at IS NULL
+"""
+_RECENT = f"{SELECT} AND id < ? ORDER BY id DESC LIMIT ?"
+_AFTER_EVERY_ID = "g"
+# one parameter, whatever their number: SQLite has a limit
+_FIND = f"{SELECT} AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
+
+_BETWEEN = f"{SELECT} AND id >= ? AND id < ? ORDER BY id LIMIT ?"
+_FIND_ERASED = """
+SELECT value FROM json_each(?)
+WHERE EXISTS (SELECT 1 FROM pruned WHERE below > value)
+    OR EXISTS (SELECT 1 FROM predictions WHERE id = value AND erased_at IS NOT NULL)
+"""
+_COUNT = "SELECT count(*) FROM predictions WHERE erased_at IS NULL AND id IN (SELECT value FROM json_each(?))"
+# The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded.
+_ERASE = """
+INSERT OR REPLACE INTO predictions (id, created_at, model_version, features, price_cents, caveats, erased_at)
+SELECT DISTINCT value, '', '', '{}', 0, '[]', ? FROM json_each(?)
+"""
+_OLDEST = "SELECT id FROM predictions WHERE id < ? ORDER BY id LIMIT ?"
+
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@define
+class SqlitePredictions(SqliteFile):
+    """A PredictionRepository in an SQLite file. Threads may share it, and processes its file."""
+
+    _contents: ClassVar[str] = "predictions"
+    _version: ClassVar[int] = _SCHEMA_VERSION
+    _tables: ClassVar[Sequence[str]] = (SCHEMA,)
+    _upgrades: ClassVar[Mapping[int, Sequence[str]]] = _UPGRADES
+    _additions: ClassVar[Sequence[str]] = (_WATERMARK,)
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Store a batch on disk, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
+        rows = [to_row(each) for each in predictions]
+        with self._writing() as connection:
+            connection.executemany(INSERT, rows)
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
+        return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
+
+    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
+        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
+        return self._read(_FIND, _to_json(list(map(str, ids))))
+
+    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
+        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
+        return self._read(_BETWEEN, str(first), str(end), limit)
+
+    def erase(self, ids: Sequence[UUID]) -> int:
+        """Erase these ids. Returns how many of them were known. They are never stored again."""
+        with self._erasing() as connection:
+            return self._mark_erased(connection, _to_json(list(map(str, ids))))
+
+    def prune(self, before: UUID, limit: int) -> int:
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
+        with self._erasing() as connection:
+            return self._delete_oldest(connection, _OLDEST, before, limit)
+
+    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these ids that were erased or pruned."""
+        with self._locked() as connection:
+            rows = connection.execute(_FIND_ERASED, (_to_json(list(map(str, ids))),)).fetchall()
+        return [UUID(erased) for (erased,) in rows]
+
+    def check(self) -> None:
+        """Return if a batch could be recorded now: the file can be locked, and the disk takes what is written."""
+        with self._writing() as connection:
+            # The number that is there, which may be that of a newer release: SQLite writes its page all the same.
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version}")
+
+    @staticmethod
+    def _mark_erased(connection: sqlite3.Connection, ids: str) -> int:
+        known: int = connection.execute(_COUNT, (ids,)).fetchone()[0]
+        connection.execute(_ERASE, (datetime.now(UTC).isoformat(), ids))
+        return known
+
+    @staticmethod
+    def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
+        """Delete all up to the last row of `query`, and have appends ignore such ids. Returns the number of rows."""
+        oldest = connection.execute(query, (str(before), limit)).fetchall()
+        for (last,) in oldest[-1:]:
+            connection.execute("DELETE FROM predictions WHERE id <= ?", (last,))
+            connection.execute("DELETE FROM pruned WHERE below <= ?", (last,))
+            below = str(next_id(UUID(last)))
+            connection.execute("INSERT INTO pruned SELECT ? WHERE NOT EXISTS (SELECT 1 FROM pruned)", (below,))
+        return len(oldest)
+
+    def _read(self, query: str, *parameters: object) -> list[Prediction]:
+        with self._locked() as connection:
+            rows = connection.execute(query, parameters).fetchall()
+        return [_prediction(*row) for row in rows]
+
+
+def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:
+    """A prediction as its row, in the order of INSERT."""
+    estimate = recorded.estimate
+    intervals = intervals_to_json(estimate.intervals)
+    return (
+        str(recorded.id),
+        recorded.created_at.isoformat(),
+        estimate.model_version,
+        _to_json(estimate.house.values),
+        round(estimate.price * 100),
+        estimate.valued_on.isoformat() if estimate.valued_on else None,
+        _to_json(caveats_to_json(estimate.caveats)),
+        _to_json(intervals) if intervals else None,
+        estimate.fsd,
+        estimate.generation,
+    )
+
+
+def _prediction(
+    id: str,  # noqa: A002  # the name of the column
+    created_at: str,
+    model_version: str,
+    features: str,
+    price_cents: int,
+    valued_on: str | None,
+    caveats: str,
+    intervals: str | None,
+    fsd: float | None,
+    generation: int | None,
+) -> Prediction:
+    return prediction(
+        UUID(id),
+        datetime.fromisoformat(created_at),
+        model_version,
+        json.loads(features),
+        price_cents / 100,
+        date.fromisoformat(valued_on) if valued_on else None,
+        json.loads(caveats),
+        json.loads(intervals) if intervals else None,
+        fsd,
+        generation,
+    )

@@ -1,0 +1,381 @@
+"""How far houses have drifted from the training data."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from itertools import accumulate, pairwise
+from statistics import NormalDist
+from typing import Any, Final
+
+from attrs import frozen
+
+from housepredict.domain.errors import RefusedModel
+from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
+from housepredict.domain.models import Artefact, require_format
+
+QUANTILES = 10
+"""The most bins that numbers and dates have, beside the one for what is missing."""
+
+MOST_CATEGORIES = 20
+"""Of more categories, the commonest have a bin each, and all others one together."""
+
+CERTAINTY = 0.99
+"""How often chance alone stays below the level that `chance_level` gives."""
+
+MISSING, OTHER = "missing", "other"
+
+
+@frozen
+class Ranges:
+    """Bins of numbers, or of dates as text: a value is in the first whose edge it does not exceed, or behind them all.
+
+    `edges` ascend; the bin behind the last has none. One more bin is for what is missing.
+    """
+
+    edges: tuple[Value, ...]
+
+    def __len__(self) -> int:
+        return len(self.edges) + 2
+
+    def bin_of(self, value: Value | None) -> int:
+        """The position of the bin that a value is in."""
+        # a kind's values compare with its edges
+        return len(self.edges) + 1 if value is None else bisect_left(self.edges, value)
+
+    def labels(self) -> list[str]:
+        """What is in each bin, in a few words."""
+        if not self.edges:
+            return ["any", MISSING]
+        between = [f"over {low} to {high}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
+        return [f"to {self.edges[0]}", *between, f"over {self.edges[-1]}", MISSING]
+
+
+@frozen
+class Groups:
+    """Bins of categories or of true and false: one for each of some values, one for all others, one for missing."""
+
+    values: tuple[Value, ...]
+
+    def __len__(self) -> int:
+        return len(self.values) + 2
+
+    def bin_of(self, value: Value | None) -> int:
+        """The position of the bin that a value is in."""
+        if value is None:
+            return len(self.values) + 1
+        return self.values.index(value) if value in self.values else len(self.values)
+
+    def labels(self) -> list[str]:
+        """What is in each bin, in a few words."""
+        return [*(str(each) for each in self.values), OTHER, MISSING]
+
+
+Bins = Ranges | Groups
+
+
+@frozen
+class Distribution:
+    """How many values each bin holds; as many `counts` as there are bins, and one of them above zero."""
+
+    bins: Bins
+    counts: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """How many values there are."""
+        return sum(self.counts)
+
+
+def ranges_of(values: Iterable[Value]) -> Ranges:
+    """Bins that hold a tenth of the values each, as far as ties allow.
+
+    A value that takes several tenths has a bin of its own, and fewer are left for the others.
+    """
+    ordered: list[Value] = sorted(values)
+    if not ordered:
+        return Ranges(())
+    quantiles = Counter(ordered[-(-tenth * len(ordered) // QUANTILES) - 1] for tenth in range(1, QUANTILES))
+    edges = set(quantiles)
+    for value, times in quantiles.items():
+        first = bisect_left(ordered, value)
+        if times > 1 and first:
+            edges.add(ordered[first - 1])
+    # behind the largest there is nothing to compare with
+    edges.discard(ordered[-1])
+    return Ranges(tuple(sorted(edges)))
+
+
+def groups_of(values: Iterable[Value]) -> Groups:
+    """Bins for the commonest values."""
+    counts = Counter(values)
+    commonest = sorted(counts, key=lambda each: (-counts[each], str(each)))[:MOST_CATEGORIES]
+    return Groups(tuple(commonest))
+
+
+def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
+    """How values are spread over bins."""
+    found = Counter(map(bins.bin_of, values))
+    return Distribution(bins, tuple(found[at] for at in range(len(bins))))
+
+
+def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
+    """The population stability index of two counts of the same bins: the sum of (a - e) ln(a / e) over their shares.
+
+    It is 0 for equal shares and has no upper bound. A bin that is empty in one of the two counts as half a value there,
+    for the logarithm of 0 is none; one that is empty in both does not count. (Siddiqi, Credit Risk Scorecards, Wiley
+    2006, chapter 8.)
+    """
+    expected_n, actual_n = sum(expected), sum(actual)
+    total = 0.0
+    for e, a in zip(expected, actual, strict=True):
+        if e or a:
+            expected_share, actual_share = (e or 0.5) / expected_n, (a or 0.5) / actual_n
+            total += (actual_share - expected_share) * math.log(actual_share / expected_share)
+    return total
+
+
+def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
+    """What a stability index stays below with 99 % probability if nothing changed, and values came independently.
+
+    Divided by 1/N + 1/M, the sizes of the two, it is then about chi-squared distributed with one degree of freedom less
+    than there are bins (Yurdakul, Statistical Properties of the Population Stability Index, dissertation, Western
+    Michigan University 2018).
+    """
+    bins = sum(1 for e, a in zip(expected, actual, strict=True) if e or a)
+    return chi_squared_quantile(CERTAINTY, bins - 1) * (1 / sum(expected) + 1 / sum(actual))
+
+
+def chi_squared_quantile(probability: float, degrees: int) -> float:
+    """What a chi-squared variable stays below with a probability, to within one percent from 0.9 on; 0 for no degree.
+
+    (Wilson and Hilferty, The Distribution of Chi-Square, PNAS 17 (1931), 684-688.)
+    """
+    if degrees == 0:
+        return 0.0
+    spread = 2 / (9 * degrees)
+    root = 1 - spread + NormalDist().inv_cdf(probability) * math.sqrt(spread)
+    return degrees * float(root**3)
+
+
+SNAPSHOT_FILE: Final = "snapshot.json"
+"""The place of a snapshot in an artefact."""
+
+_FORMAT = 1
+_GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
+
+
+@frozen
+class Snapshot:
+    """How the features of the houses that a version learned from were spread, by name, and its estimates of others.
+
+    The date of sale is not among the features: time always moves.
+    """
+
+    features: Mapping[str, Distribution]
+    estimates: Distribution
+
+
+def snapshot(schema: FeatureSchema, houses: Sequence[House], estimates: Sequence[float]) -> Snapshot:
+    """The snapshot of a training: the houses that were learned from, and estimates of houses that were not."""
+    prices = [round(each, 2) for each in estimates]
+    return Snapshot(
+        {feature.name: _spread(feature, houses) for feature in schema.features if feature.name != schema.sale_date},
+        distribution(ranges_of(prices), prices),
+    )
+
+
+def _spread(feature: Feature, houses: Sequence[House]) -> Distribution:
+    values = [house.values.get(feature.name) for house in houses]
+    present = [value for value in values if value is not None]
+    bins: Bins = groups_of(present) if feature.kind in _GROUPED else ranges_of(present)
+    return distribution(bins, values)
+
+
+def to_json(snapshot: Snapshot) -> bytes:
+    """A snapshot as a file."""
+    document = {
+        "format": _FORMAT,
+        "features": {name: _document(each) for name, each in snapshot.features.items()},
+        "estimates": _document(snapshot.estimates),
+    }
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _document(spread: Distribution) -> dict[str, Any]:
+    bins = spread.bins
+    kept = {"edges": bins.edges} if isinstance(bins, Ranges) else {"values": bins.values}
+    return {**kept, "counts": spread.counts}
+
+
+def of_artefact(artefact: Artefact) -> Snapshot | None:
+    """The snapshot in an artefact; None in one of before there were any. Raises RefusedModel if it is damaged."""
+    if SNAPSHOT_FILE not in artefact:
+        return None
+    try:
+        document = json.loads(artefact[SNAPSHOT_FILE])
+        require_format(document["format"], _FORMAT, SNAPSHOT_FILE)
+        features = {str(name): _read(each) for name, each in document["features"].items()}
+        return Snapshot(features, _read(document["estimates"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RefusedModel(f"{SNAPSHOT_FILE} holds no snapshot: {error}") from error
+
+
+def _read(document: Mapping[str, Any]) -> Distribution:
+    bins: Bins = Ranges(tuple(document["edges"])) if "edges" in document else Groups(tuple(document["values"]))
+    counts = tuple(document["counts"])
+    if isinstance(bins, Ranges) and not all(
+        low < high  # type: ignore[operator]  # or it raises TypeError
+        for low, high in pairwise(bins.edges)
+    ):
+        raise ValueError(f"edges that do not ascend: {bins.edges}")
+    if len(counts) != len(bins) or not all(type(each) is int and each >= 0 for each in counts) or not any(counts):
+        raise ValueError(f"counts of {len(bins)} bins: {counts}")
+    return Distribution(bins, counts)
+
+
+def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
+    """For each feature the middle or the commonest of its values: one that a house of the training had.
+
+    What most of those houses lacked is left out.
+    """
+    found = {name: _typical(spread) for name, spread in snapshot.features.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _typical(spread: Distribution) -> Value | None:
+    *present, missing = spread.counts
+    if missing > sum(present):
+        return None
+    bins = spread.bins
+    if isinstance(bins, Ranges):
+        half = sum(present) / 2
+        reached = (edge for edge, count in zip(bins.edges, accumulate(present), strict=False) if count >= half)
+        # what is behind the last edge has no bound that a house is known to have
+        return next(reached, bins.edges[-1] if bins.edges else None)
+    # the last of the groups is of all other values together
+    return max(zip(present[:-1], bins.values, strict=True), key=lambda each: each[0])[1] if bins.values else None
+
+
+MOVING = 0.1
+"""A stability index below this is called stable."""
+
+DRIFTED = 0.25
+"""A stability index above this is called drifted."""
+
+FEWEST = 100
+"""Of fewer estimates nothing is said."""
+
+
+class Movement(StrEnum):
+    """What a stability index is called; `too few` if there are not enough estimates to call it anything."""
+
+    TOO_FEW = "too few"
+    STABLE = "stable"
+    MOVING = "moving"
+    DRIFTED = "drifted"
+
+
+@frozen
+class BinShare:
+    """A bin, and the share of the values in it, in percent: in training, and since."""
+
+    label: str
+    expected: float
+    actual: float
+
+
+@frozen
+class Shift:
+    """How far values have moved: the population stability index, and what it stays below by chance in 99 of 100 cases.
+
+    Both are None where nothing was estimated.
+    """
+
+    psi: float | None
+    chance: float | None
+    movement: Movement
+    bins: tuple[BinShare, ...] = ()
+
+
+@frozen
+class FeatureDrift:
+    """How far a feature has moved; `out_of_range` is the share of the estimates that warn of it, in percent."""
+
+    name: str
+    shift: Shift
+    out_of_range: float | None
+
+
+@frozen
+class Drift:
+    """How far houses and estimates have moved from what a version was trained on.
+
+    `looked_at` predictions, the newest, were looked at; `n` of them are the version's, the oldest of those from
+    `since`. `out_of_range` is the share of these, in percent, that warn of any feature.
+    """
+
+    model_version: str
+    looked_at: int
+    n: int
+    since: datetime | None
+    estimates: Shift
+    features: tuple[FeatureDrift, ...]
+    out_of_range: float | None
+
+
+def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Prediction]) -> Drift:
+    """The drift of a version over predictions, newest first, of which some may be those of others."""
+    own = [each for each in predictions if each.estimate.model_version == model_version]
+    estimates = [each.estimate for each in own]
+    warned = Counter(name for each in estimates for name in _warned_of(each))
+    return Drift(
+        model_version,
+        looked_at=len(predictions),
+        n=len(own),
+        since=own[-1].created_at if own else None,
+        estimates=shift(trained_on.estimates, [each.price for each in estimates]),
+        features=tuple(
+            FeatureDrift(
+                name,
+                shift(expected, [each.house.values.get(name) for each in estimates]),
+                _percent(warned[name], len(own)),
+            )
+            for name, expected in trained_on.features.items()
+        ),
+        out_of_range=_percent(sum(1 for each in estimates if _warned_of(each)), len(own)),
+    )
+
+
+def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
+    """How far values have moved from a distribution."""
+    if not values:
+        return Shift(None, None, Movement.TOO_FEW)
+    actual = distribution(expected.bins, values)
+    psi = stability_index(expected.counts, actual.counts)
+    chance = chance_level(expected.counts, actual.counts)
+    rows = zip(expected.bins.labels(), expected.counts, actual.counts, strict=True)
+    bins = tuple(BinShare(label, 100 * e / expected.n, 100 * a / actual.n) for label, e, a in rows)
+    return Shift(psi, chance, _called(psi, chance, len(values)), bins)
+
+
+def _called(psi: float, chance: float, n: int) -> Movement:
+    if n < FEWEST:
+        return Movement.TOO_FEW
+    if psi < MOVING or psi <= chance:
+        return Movement.STABLE
+    return Movement.DRIFTED if psi > DRIFTED else Movement.MOVING
+
+
+def _warned_of(estimate: Estimate) -> set[str]:
+    return {caveat.feature for caveat in estimate.caveats if caveat.feature is not None}
+
+
+def _percent(some: int, of: int) -> float | None:
+    return 100 * some / of if of else None

@@ -1,0 +1,366 @@
+"""Reading a column of a sales file: what kind of values it holds, and which of its cells are none."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from functools import cached_property, partial
+from typing import assert_never
+
+from attrs import field, frozen
+
+from housepredict.domain.features import MAX_MAGNITUDE, Kind, Value, text_problem
+from housepredict.domain.sales import Cell
+
+LAST_YEAR = 2068
+"""The year that the century of two-digit years ends with where nothing else is known, as in POSIX."""
+
+Readings = dict[Cell, Value]
+"""What the cells that could be read say."""
+
+Way = Callable[[Cell], Value | None]
+"""How to read a cell that is not missing; None is for one that cannot be read. It can be pickled."""
+
+_Format = Callable[[str], Value | None]
+
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "nil", "?", "-", "."})
+
+_CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹]|USD|EUR|GBP|CHF|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|SGD|HKD|ZAR|BRL|MXN)"
+_AMOUNT = re.compile(rf"({_CURRENCY}?)\s*([-+]?[\d.](?:.*[\d.])?)\s*({_CURRENCY}?)", re.ASCII)
+_SPACES = "' \u00a0\u202f"
+# 450,000.50 and 450.000,50: how it is written, and how to make it what Python reads
+_NUMBER_FORMATS = tuple(
+    (
+        re.compile(rf"[-+]?((\d+|\d{{1,3}}([{group}]\d{{3}})+)([{point}]\d*)?|[{point}]\d+)([eE][-+]?\d+)?", re.ASCII),
+        str.maketrans(point, ".", group),
+    )
+    for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
+)
+_ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
+_POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
+_WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
+
+_COMPACT_DATE = re.compile(r"(19|20)\d{6}", re.ASCII)
+_DATE_LIKE = re.compile(r"(\d{1,4}[-.](\d{1,2}|[A-Za-z]{3,9})|[A-Za-z]{3,9}-\d{1,2})[-.]\d{1,4}", re.ASCII)
+_TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
+# The order decides between formats that read equally many cells: month first, as in the United States.
+_DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
+                 "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d-%B-%Y", "%b-%d-%Y", "%B-%d-%Y")  # fmt: skip
+
+
+def is_missing(cell: Cell) -> bool:
+    """Whether a cell holds nothing, or one of the words for it."""
+    # only NaN differs from itself
+    return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
+
+
+def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
+    """The cells that are not missing, and how often each occurs."""
+    return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
+
+
+def read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
+    """The cells of a column as a kind; see way_to_read."""
+    return _each(present, way_to_read(kind, present, last_year))
+
+
+def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
+    """How to read the cells of a column as a kind, also others than those `present`, from which it is found out.
+
+    Years of two digits are read as years of the century that ends with `last_year`.
+    """
+    match kind:
+        case Kind.DATE:
+            return _dates(present, last_year)
+        case Kind.BOOLEAN:
+            return _flag
+        case Kind.CATEGORY:
+            return _texts(present)
+        case Kind.INTEGER:
+            return partial(_read_whole, number=_numbers(present))
+        case Kind.NUMBER:
+            return _numbers(present)
+        case _:
+            assert_never(kind)
+
+
+def money(present: Mapping[Cell, int]) -> Readings:
+    """Amounts of money, as numbers. It has no third decimal: 450.000 is 450 thousand unless most cells disagree."""
+    return _each(present, _numbers(present, money=True))
+
+
+def booleans(present: Mapping[Cell, int]) -> Readings:
+    """The cells that say true or false."""
+    return _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
+
+
+def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
+    """Return the distinct two-digit years of a column of dates; none if the years have four digits."""
+    counts = _counts(_date_text, present)
+    formats = dict(zip(_day_formats(LAST_YEAR), _DATE_FORMATS, strict=True))
+    best = _fullest(list(formats), counts)
+    if not formats[best].endswith("%y"):
+        return frozenset()
+    return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
+
+
+def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
+    """As for dates, but no text is a date where formats that read equally many cells see different days in one."""
+    counts = _counts(_date_text, present)
+    formats = _day_formats(last_year)
+    best = _fullest(formats, counts)
+    most = _reads(best, counts)
+    rivals = [each for each in formats if _reads(each, counts) == most]
+    unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
+    return partial(_read_date, form=_no_day if unclear else best)
+
+
+def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
+    """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
+    currencies: Counter[str] = Counter()
+    for cell, count in present.items():
+        if amount := _amount(cell):
+            currencies[amount[1] or amount[3]] += count
+    del currencies[""]
+    accepted = ["", *dict(currencies.most_common(1))]
+
+    def told(cell: Cell) -> str | None:
+        text = _number_text(cell, accepted)
+        group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
+        # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
+        return f"{text}{group[1]}" if group else text
+
+    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
+    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)))
+
+
+def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format) -> Value | None:
+    typed = isinstance(cell, int | float) and not isinstance(cell, bool)
+    value = cell if typed else form(text) if (text := _number_text(cell, accepted)) is not None else None
+    return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
+
+
+def _read_whole(cell: Cell, *, number: Way) -> Value | None:
+    value = number(cell)
+    return int(value) if value is not None and float(value).is_integer() else None
+
+
+def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
+    amount = _amount(cell)
+    if amount is None or (amount[1] or amount[3]) not in accepted:
+        return None
+    return _digits(amount[2], money=bool(amount[1] or amount[3]))
+
+
+def _texts(present: Mapping[Cell, int]) -> Way:
+    """Texts; codes that some program made decimals of, such as 98178.0, are whole numbers again."""
+    return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
+
+
+def _read_text(cell: Cell, *, are_codes: bool) -> Value | None:
+    text = _text(cell)
+    code = _WHOLE.fullmatch(text) if are_codes else None
+    return text if text_problem(text := code[1] if code else text) is None else None
+
+
+def _text(cell: Cell) -> str:
+    return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
+
+
+def _dates(present: Mapping[Cell, int], last_year: int) -> Way:
+    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
+    return partial(_read_date, form=_fullest(_day_formats(last_year), _counts(_date_text, present)))
+
+
+def _read_date(cell: Cell, *, form: _Format) -> Value | None:
+    if isinstance(cell, date):
+        return cell.isoformat()[:10]
+    return form(text) if (text := _date_text(cell)) is not None else None
+
+
+def _date_text(cell: Cell) -> str | None:
+    if isinstance(cell, bool) or not isinstance(cell, str | int):
+        return None
+    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
+    return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
+
+
+def _each(cells: Iterable[Cell], read: Way) -> Readings:
+    return {cell: value for cell in cells if (value := read(cell)) is not None}
+
+
+def _counts(written: Callable[[Cell], str | None], present: Mapping[Cell, int]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for cell, count in present.items():
+        if (text := written(cell)) is not None:
+            counts[text] += count
+    return counts
+
+
+def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
+    """The format that reads most cells of a column, the first of several."""
+    best, most = forms[0], 0
+    for form in forms:
+        count = _reads(form, counts)
+        if count > most:
+            best, most = form, count
+        if most == counts.total():
+            break
+    return best
+
+
+def _reads(form: _Format, counts: Counter[str]) -> int:
+    """How many cells a format can read."""
+    return sum(count for text, count in counts.items() if form(text) is not None)
+
+
+def _amount(cell: Cell) -> re.Match[str] | None:
+    return _AMOUNT.fullmatch(cell.strip()) if isinstance(cell, str) else None
+
+
+def _flag(cell: Cell) -> Value | None:
+    """A boolean in any spelling: for a column that the user called one."""
+    text = str(cell).strip().lower()
+    return True if text in {"true", "yes", "y", "t", "1"} else False if text in {"false", "no", "n", "f", "0"} else None
+
+
+def _digits(text: str, *, money: bool) -> str:
+    """The digits of an amount. Money has no third decimal: 450.000 € are 450 thousand."""
+    return text.replace(".", "") if money and _POINT_GROUPS.fullmatch(text) else text
+
+
+def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -> Value | None:
+    if not form.fullmatch(text):
+        return None
+    text = text.translate(plain)
+    # int() refuses thousands of digits, float() makes infinity of them
+    return int(text) if text.lstrip("+-").isdigit() and len(text) < 300 else float(text)
+
+
+def _day(text: str, form: str, last_year: int) -> str | None:
+    try:
+        day = datetime.strptime(text, form).date()  # noqa: DTZ007  # a day has no zone
+        if form.endswith("%y"):
+            day = day.replace(year=last_year - (last_year - day.year) % 100)
+    except ValueError:
+        return None
+    return day.isoformat()
+
+
+def _no_day(_text: str) -> None:
+    """No format at all."""
+
+
+def _day_formats(last_year: int) -> Sequence[_Format]:
+    return [partial(_day, form=form, last_year=last_year) for form in _DATE_FORMATS]
+
+
+READABLE_SHARE = 0.95
+"""A column has a kind if at least this share of its cells can be read as that kind; the others count as unreadable."""
+
+MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
+"""Words of names that stand for something measured or counted of a house."""
+
+_CODE = re.compile(r"0\d+", re.ASCII)
+_DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
+_YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)
+_COUNTABLE = 50  # more distinct values than this count nothing that a house has
+
+
+@frozen(slots=False)
+class Column:
+    """A column that was read: one value a row, None where the cell is missing or unreadable.
+
+    `unreadable` counts the cells that hold something else than the column's kind; `why` says what decided the kind.
+    """
+
+    name: str
+    kind: Kind
+    why: str
+    unreadable: int
+    values: Sequence[Value | None] = field(repr=False)
+    distinct: Mapping[Value, int] = field(repr=False)
+
+    @property
+    def present(self) -> int:
+        """How many rows have a value."""
+        return sum(self.distinct.values())
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the values are whole numbers, also where some program wrote them with decimals, 98178.0."""
+        numeric = self.kind in (Kind.NUMBER, Kind.INTEGER)
+        return numeric and all(float(value).is_integer() for value in self.distinct)
+
+    @property
+    def is_row_number(self) -> bool:
+        """Whether the values merely count the rows, as far as there are any: rows that were added may have none."""
+        first = next(iter(self.values), None)
+        return type(first) is int and all(
+            value is None or value == number for number, value in enumerate(self.values, first)
+        )
+
+
+def words_of(name: str) -> str:
+    """A column's name in lower case with single spaces, however it was written: YearBuilt, year_built, Year Built."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
+
+
+def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last_year: int = LAST_YEAR) -> Column:
+    """Read a column as the kind given, or as the kind that its cells have; for `last_year` see way_to_read."""
+    present = present_in(cells)
+    if kind is not None:
+        return _column(name, kind, "as you said", cells, present, read_as(kind, present, last_year))
+    kind, readings, why = _recognise(name, present, last_year)
+    return _column(name, kind, why, cells, present, readings)
+
+
+def read_prices(name: str, cells: Sequence[Cell]) -> Column:
+    """Read a column of prices: numbers, as money is written."""
+    present = present_in(cells)
+    return _column(name, Kind.NUMBER, "prices", cells, present, money(present))
+
+
+def _column(
+    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: Readings
+) -> Column:
+    distinct: Counter[Value] = Counter()
+    for cell, value in readings.items():
+        distinct[value] += present[cell]
+    return Column(
+        name=name,
+        kind=kind,
+        why=why,
+        unreadable=sum(present.values()) - sum(distinct.values()),
+        values=[readings.get(cell) for cell in cells],
+        distinct=distinct,
+    )
+
+
+def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, Readings, str]:
+    total = sum(present.values())
+
+    def mostly(readings: Readings) -> bool:
+        return total > 0 and sum(present[cell] for cell in readings) >= READABLE_SHARE * total
+
+    flags = booleans(present)
+    if len(flags) == len(present) > 0:
+        return Kind.BOOLEAN, flags, "true and false"
+    # by its name, before 20141013 is taken for a number
+    if _DATE_NAME.search(name) and mostly(days := read_as(Kind.DATE, present, last_year)):
+        return Kind.DATE, days, "dates"
+    amounts = read_as(Kind.NUMBER, present)
+    if mostly(amounts):
+        if any(isinstance(cell, str) and _CODE.fullmatch(cell) for cell in present):
+            return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
+        if all(type(value) is int for value in amounts.values()) and (
+            len(amounts) <= _COUNTABLE or _YEAR_NAME.search(name)
+        ):
+            return Kind.INTEGER, amounts, "whole numbers"
+        # areas are often rounded to whole numbers, and yet 1982.5 would be one
+        return Kind.NUMBER, amounts, "numbers"
+    if mostly(days := read_as(Kind.DATE, present, last_year)):
+        return Kind.DATE, days, "dates"
+    return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "text"

@@ -1,0 +1,257 @@
+"""What each column of a sales file is for: the price, the sale date, the house's identifier, a feature, or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import partial
+
+from attrs import evolve, field, frozen
+
+from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Kind
+from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.schema_inference.columns import (
+    Column,
+    is_missing,
+    present_in,
+    read_column,
+    read_prices,
+    two_digit_years,
+    words_of,
+)
+from housepredict.domain.schema_inference.leakage import find_leaks
+from housepredict.domain.schema_inference.sale_dates import (
+    MONTH_OF_SALE,
+    find_sale_date,
+    find_sale_months,
+    last_year_of,
+)
+from housepredict.domain.schema_inference.screening import doubt, is_identifier, tells_price
+from housepredict.domain.training_options import TrainingOptions, did_you_mean
+
+ANSWER_FIELDS = frozenset(
+    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "generation", "valued_on", "warnings"}
+)
+"""Fields that an answer has beside the features: no feature may have such a name."""
+
+_PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",
+                "price paid", "purchase price", "house price", "sale amount", "median house value")  # fmt: skip
+_DERIVED_PRICE = re.compile(r"\b(list|listing|ask|asking|original|per|ppsf|range|change|(log\d*|ln)(price)?)\b")
+_NO_HOUSE_ID_NAME = re.compile(r"sale|sold|transaction|deed|document|listing|mls|record|agent|owner|buyer|seller")
+_CODE_NAME = re.compile(
+    r"zip|post ?(al|code)|pin ?code|fips|tract|district|borough|municipality|neighbou?rhood"
+    r"|\b(id|code|class|subclass|zone)$"
+)
+
+_SHOWN = 3  # cells in a message
+
+
+@frozen
+class Decision:
+    """What a column was taken for, and why."""
+
+    column: str
+    use: str
+    why: str
+    kind: Kind | None = None
+
+
+@frozen
+class Roles:
+    """The columns of a file by what they are for; `features` are names, in the file's order.
+
+    `identity` is what tells houses apart where no column names them: whatever the options, the same columns.
+    `sale_months` are the columns of a year and a month where these make the sale date.
+    """
+
+    columns: Mapping[str, Column] = field(repr=False)
+    price: Column = field(repr=False)
+    sale_date: Column | None = field(repr=False)
+    house_id: Column | None = field(repr=False)
+    identity: tuple[Column, ...] = field(repr=False)
+    features: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    sale_months: tuple[str, str] | None = None
+
+
+def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
+    """Decide what every column is for. Raises UnusableSales if a column that is needed or named is not there."""
+    _check_names(table, options)
+    price_name = options.price or _find_price(table.columns)
+    kinds = dict(options.kinds)
+    if options.sale_date:
+        kinds[options.sale_date] = Kind.DATE
+    if table.schema:
+        kinds |= {feature.name: feature.kind for feature in table.schema.features}
+    read_cells = partial(read, read_on=table.read_on)
+    columns = {
+        name: read_prices(name, cells) if name == price_name else read_cells(name, cells, kinds.get(name))
+        for name, cells in table.columns.items()
+    }
+    if table.schema:
+        columns = {name: evolve(each, why="their schema says so") for name, each in columns.items()}
+    price = columns[price_name]
+    if options.sale_date:
+        _check_dates(columns[options.sale_date], table.columns[options.sale_date])
+    read_alone = columns | {name: read_cells(name, table.columns[name], None) for name in options.kinds}
+    months = find_sale_months(read_alone)
+    sale_date = columns[options.sale_date] if options.sale_date else find_sale_date(columns, options.exclude)
+    if months and not sale_date and not table.schema and {months.year, months.month}.isdisjoint(_named(options)):
+        columns[months.date.name] = sale_date = months.date
+    if sale_date and table.read_on and (days := sorted(map(str, sale_date.distinct))):
+        near = date.fromisoformat(days[len(days) // 2]).year
+        columns |= {
+            name: _with_century(column, table.columns[name], table.read_on, near)
+            for name, column in columns.items()
+            if column is not sale_date
+        }
+    house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
+    # what tells houses apart depends on no option, and so neither does the split of the sales
+    accepted = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
+    leaks = {} if table.schema else find_leaks(price, accepted)
+    of_the_sale = {*leaks, *((months.year, months.month) if months else ())}
+    identity = tuple(each for each in accepted if each.kind is not Kind.DATE and each.name not in of_the_sale)
+    allowed = {*options.features, *options.allow}
+    doubts = {name: why for name, why in leaks.items() if name not in allowed}
+    sale_months = (months.year, months.month) if months and sale_date is months.date else None
+    doubts |= dict.fromkeys(sale_months or (), f"is in {MONTH_OF_SALE}")
+    doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := doubt(each))}
+    decisions = tuple(
+        _decide(each, options, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
+        for name, each in columns.items()
+    )
+    open_to_all = [name for name in options.closed if columns[name].kind is not Kind.CATEGORY]
+    if open_to_all:
+        raise UnusableSales(f"only a category can be closed: say --type COLUMN=category of {_listed(open_to_all)} too")
+    features = tuple(decision.column for decision in decisions if decision.use in ("feature", "sale date"))
+    if not features:
+        reasons = "; ".join(
+            f"{decision.column}: {decision.why}" for decision in decisions if decision.use == "left out"
+        )
+        raise UnusableSales(f"no column is left that could tell prices apart ({reasons})")
+    return Roles(columns, price, sale_date, house_id, identity, features, decisions, sale_months)
+
+
+def _check_names(table: SalesTable, options: TrainingOptions) -> None:
+    asked = _named(options)
+    unknown = [name for name in asked if name not in table.columns]
+    if unknown:
+        lines = ", ".join(f"{name!r}{did_you_mean(name, table.columns, repr)}" for name in unknown)
+        raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
+    if table.schema and asked:
+        raise UnusableSales("these sales bring a schema of their own: nothing can be said of their columns")
+    taken = sorted(ANSWER_FIELDS.intersection(options.features))
+    if taken:
+        raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")
+
+
+def _check_dates(column: Column, cells: Sequence[Cell]) -> None:
+    """Raise UnusableSales, with some of the cells, for a sale date of which most cells are no dates."""
+    if column.present >= column.unreadable:
+        return
+    unread = dict.fromkeys(
+        str(cell) for cell, value in zip(cells, column.values, strict=True) if value is None and not is_missing(cell)
+    )
+    raise UnusableSales(
+        f"the sale date {column.name!r} cannot be read: {column.unreadable:,} of its "
+        f"{column.present + column.unreadable:,} cells are no dates, such as {_listed(list(unread)[:_SHOWN])}; "
+        "write them as YYYY-MM-DD, or name another column"
+    )
+
+
+def _named(options: TrainingOptions) -> list[str]:
+    """The columns that the options speak of, in that order."""
+    single = [name for name in (options.price, options.sale_date, options.house_id) if name]
+    several = [*options.features, *options.exclude, *options.kinds, *options.closed, *options.allow]
+    return list(dict.fromkeys([*single, *several]))
+
+
+def _find_price(names: Mapping[str, object]) -> str:
+    for wanted in _PRICE_NAMES:
+        for name in names:
+            if words_of(name) == wanted:
+                return name
+    # such as "Price (USD)", where no other column comes into question
+    alike = [name for name in names if tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
+    if len(alike) == 1:
+        return alike[0]
+    raise UnusableSales(
+        f"which column is the price? Name the price column (--price COLUMN in a terminal) of {_listed(names)}"
+    )
+
+
+def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | None:
+    return next(
+        (
+            column
+            for column in columns.values()
+            if column is not price and is_identifier(column)
+            and not _NO_HOUSE_ID_NAME.search(words_of(column.name))
+            and not column.is_row_number and (column.is_whole or column.kind is Kind.CATEGORY)
+        ),
+        None,
+    )  # fmt: skip
+
+
+def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | None = None) -> Column:
+    """Read a column as the kind given, or as the kind that its cells and its name say."""
+    column = read_column(name, cells, kind)
+    if read_on:
+        column = _with_century(column, cells, read_on)
+    is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
+    if not is_code or is_identifier(column):
+        return column
+    return evolve(read_column(name, cells, Kind.CATEGORY), why="the name says that the numbers are no quantities")
+
+
+def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: int | None = None) -> Column:
+    """Return the column with the century of its two-digit years; see last_year_of."""
+    years = two_digit_years(present_in(cells)) if column.kind is Kind.DATE else ()
+    if not years:
+        return column
+    return evolve(read_column(column.name, cells, Kind.DATE, last_year_of(years, read_on.year, near)), why=column.why)
+
+
+def _decide(
+    column: Column, options: TrainingOptions, *, price: Column, sale_date: Column | None, house_id: Column | None,
+    against: str | None,
+) -> Decision:  # fmt: skip
+    name, kind = column.name, column.kind
+    if column is price:
+        return Decision(name, "price", "as you said" if options.price else "by its name", kind)
+    if column is house_id:
+        return Decision(name, "house id", "tells resales of a house apart; identifiers are no features", kind)
+    if name in options.exclude:
+        return Decision(name, "left out", "as you said")
+    if options.features and name not in options.features and column is not sale_date:
+        return Decision(name, "left out", "not among the features that you named")
+    if name in ANSWER_FIELDS:
+        return Decision(name, "left out", "answers have a field of that name; rename the column to use it")
+    if len(column.distinct) < 2:
+        return Decision(name, "left out", _why_not_varying(column))
+    if column is sale_date:
+        return Decision(name, "sale date", f"{column.why}; {min(column.distinct)} to {max(column.distinct)}", kind)
+    return Decision(name, "left out", against) if against else Decision(name, "feature", _description(column), kind)
+
+
+def _why_not_varying(column: Column) -> str:
+    if column.distinct:
+        return "is the same in every sale"
+    return "holds nothing that can be read" if column.unreadable else "holds nothing"
+
+
+def _description(column: Column) -> str:
+    if column.kind is Kind.CATEGORY:
+        extent = f"{len(column.distinct)} categories"
+    elif column.kind is Kind.BOOLEAN:
+        return column.why
+    else:
+        extent = f"{min(column.distinct)} to {max(column.distinct)}"
+    missing = len(column.values) - column.present
+    return f"{column.why}; {extent}" + (f"; {missing} missing" if missing else "")
+
+
+def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
+    return ", ".join(map(repr, names))

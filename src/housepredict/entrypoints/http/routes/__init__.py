@@ -1,0 +1,1 @@
+"""The routes, each operation beside its handler."""

@@ -1,0 +1,295 @@
+"""What every model store promises, as tests: subclass `ModelStoreContract` to prove an adapter of your own.
+
+class TestMyModels(ModelStoreContract):
+    @pytest.fixture
+    def new_store(self, tmp_path):
+        return lambda: MyModels(tempfile.mkdtemp(dir=tmp_path))
+
+    def reopen(self, store):
+        return MyModels(store.folder)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
+from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, digests_of
+from housepredict.domain.ports import ModelStore
+from housepredict.testing.drawing import NOON, OfSize, a_version, artefacts, exactly, model_versions
+
+
+class ModelStoreMachine(RuleBasedStateMachine):
+    """Calls a store at random, and compares it with what it must hold."""
+
+    names = st.sampled_from("abc")
+
+    def __init__(self, store: ModelStore, reopen: Callable[[ModelStore], ModelStore]) -> None:
+        super().__init__()
+        self.store = store
+        self._reopen = reopen
+        self.kept: dict[str, tuple[ModelVersion, Artefact]] = {}
+        self.promotions: list[str] = []
+        self.generation = 0
+
+    @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
+    def add(self, name: str, day: int, content: bytes) -> None:
+        version, artefact = a_version(name, NOON + timedelta(days=day), content)
+        self.store.add(version, artefact)
+        self.kept.setdefault(name, (version, artefact))
+
+    @rule(name=names)
+    def add_damaged(self, name: str) -> None:
+        version, artefact = a_version(name)
+        with pytest.raises(RefusedModel):
+            self.store.add(evolve(version, digests={**version.digests, "lost.bin": "0" * 64}), artefact)
+
+    @rule(name=names)
+    def get(self, name: str) -> None:
+        if name in self.kept:
+            version, artefact = self.store.get(name)
+            assert (version, dict(artefact)) == self.kept[name]
+        else:
+            with pytest.raises(UnknownModel):
+                self.store.get(name)
+
+    @rule(name=names)
+    def promote(self, name: str) -> None:
+        if name in self.kept:
+            self.store.promote(name)
+            if self.promotions[:1] != [name]:
+                self.promotions.insert(0, name)
+                self.generation += 1
+        else:
+            with pytest.raises(UnknownModel):
+                self.store.promote(name)
+
+    @rule(name=names)
+    def rollback(self, name: str) -> None:
+        if name in self.promotions:
+            self.store.rollback(name)
+            self.generation += self.promotions[0] != name
+            del self.promotions[: self.promotions.index(name)]
+        else:
+            with pytest.raises(UnknownModel):
+                self.store.rollback(name)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store = self._reopen(self.store)
+
+    @invariant()
+    def lists_what_was_added(self) -> None:
+        expected = sorted((version for version, _ in self.kept.values()), key=lambda v: (v.created_at, v.name))
+        assert list(self.store.versions()) == expected
+
+    @invariant()
+    def points_where_it_was_told(self) -> None:
+        assert self.store.pointer() == Pointer(next(iter(self.promotions), None), self.generation)
+
+    @invariant()
+    def remembers_where_it_pointed(self) -> None:
+        assert list(self.store.history()) == self.promotions
+
+
+NewStore = Callable[[], ModelStore]
+
+
+class ModelStoreContract:
+    """Override `new_store` with a function that opens another, empty store at each call.
+
+    A durable store also overrides `reopen`, which opens what a store has kept anew.
+    """
+
+    @pytest.fixture
+    def new_store(self) -> NewStore:
+        raise NotImplementedError
+
+    def reopen(self, store: ModelStore) -> ModelStore:
+        """What another process would see of the store."""
+        return store
+
+    def test_a_new_store_is_empty(self, new_store: NewStore) -> None:
+        store = new_store()
+        assert list(store.versions()) == []
+        assert store.pointer().name is None
+        assert list(store.history()) == []
+
+    def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
+        @settings(max_examples=30, deadline=None)
+        @given(st.data())
+        def comes_back(data: st.DataObject) -> None:
+            artefact = data.draw(artefacts)
+            version = data.draw(model_versions(artefact))
+            store = new_store()
+            store.add(version, artefact)
+            found, files = self.reopen(store).get(version.name)
+            assert exactly(found) == exactly(version)
+            assert dict(files) == artefact
+            (listed,) = self.reopen(store).versions()
+            assert exactly(listed) == exactly(version)
+
+        comes_back()
+
+    def test_values_keep_their_types(self, new_store: NewStore) -> None:
+        store = new_store()
+        store.add(*a_version())
+        assert exactly(self.reopen(store).get("a")[0]) == exactly(a_version()[0])
+
+    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
+            store.add(*a_version(name, NOON - timedelta(microseconds=age)))
+        assert [version.name for version in store.versions()] == ["c", "d", "b", "a"]
+
+    def test_adding_a_version_again_changes_nothing(self, new_store: NewStore) -> None:
+        store = new_store()
+        store.add(*a_version(content=b"first"))
+        store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
+        assert store.get("a") == a_version(content=b"first")
+        assert list(store.versions()) == [a_version(content=b"first")[0]]
+
+    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, new_store: NewStore) -> None:
+        store = new_store()
+        version, artefact = a_version()
+        files = dict(artefact)
+        store.add(version, files)
+        files["model.bin"] = b"changed"
+        assert store.get("a") == a_version()
+
+    def test_a_name_that_could_be_a_path_is_refused(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in ("", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0", "a\n", "-a", "é", "a" * 101):
+            with pytest.raises(RefusedModel):
+                store.add(*a_version(name))
+            with pytest.raises(UnknownModel):
+                store.get(name)
+            with pytest.raises(UnknownModel):
+                store.promote(name)
+        assert list(store.versions()) == []
+
+    def test_files_that_are_not_those_of_the_manifest_are_refused(self, new_store: NewStore) -> None:
+        store = new_store()
+        version, artefact = a_version()
+        for files in ({"model.bin": b"other"}, {}, {**artefact, "more.bin": b""}, {"other.bin": b"content"}):
+            with pytest.raises(RefusedModel):
+                store.add(version, files)
+        assert list(store.versions()) == []
+
+    def test_files_that_are_too_large_are_refused(self, new_store: NewStore) -> None:
+        store = new_store()
+        for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1]):
+            artefact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
+            with pytest.raises(RefusedModel):
+                store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
+        assert list(store.versions()) == []
+
+    def test_a_signature_is_kept(self, new_store: NewStore) -> None:
+        store = new_store()
+        version, artefact = a_version()
+        store.add(evolve(version, signature="5ig"), artefact)
+        assert self.reopen(store).get("a") == (evolve(version, signature="5ig"), artefact)
+        assert list(self.reopen(store).versions()) == [evolve(version, signature="5ig")]
+
+    def test_one_trains_at_a_time(self, new_store: NewStore) -> None:
+        store = new_store()
+        with store.training():
+            for other in (store, self.reopen(store)):
+                with pytest.raises(TrainingInProgress), other.training():
+                    pytest.fail("two trained at once")
+        with pytest.raises(ZeroDivisionError), store.training():
+            raise ZeroDivisionError
+        with self.reopen(store).training():
+            pass
+
+    def test_a_version_that_is_not_there_is_unknown(self, new_store: NewStore) -> None:
+        store = new_store()
+        for _ in range(2):
+            with pytest.raises(UnknownModel):
+                store.get("b")
+            store.add(*a_version("a"))
+
+    def test_nothing_is_promoted_until_it_is_asked_for(self, new_store: NewStore) -> None:
+        store = new_store()
+        store.add(*a_version())
+        assert store.pointer() == Pointer(None, 0)
+
+    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "ab":
+            store.add(*a_version(name))
+        moves = [store.promote, store.promote, store.promote, store.rollback, store.rollback]
+        seen = []
+        for move, name in zip(moves, "abbaa", strict=True):
+            move(name)
+            seen.append(self.reopen(store).pointer())
+        assert [(each.name, each.generation) for each in seen] == [("a", 1), ("b", 2), ("b", 2), ("a", 3), ("a", 3)]
+
+    def test_a_promotion_that_fails_leaves_the_pointer(self, new_store: NewStore) -> None:
+        store = new_store()
+        with pytest.raises(UnknownModel):
+            store.promote("a")
+        assert store.pointer().name is None
+        store.add(*a_version())
+        store.promote("a")
+        with pytest.raises(UnknownModel):
+            store.promote("b")
+        assert store.pointer().name == "a"
+
+    def test_any_version_can_be_promoted_an_earlier_one_too(self, new_store: NewStore) -> None:
+        store = new_store()
+        for day, name in enumerate("abc"):
+            store.add(*a_version(name, NOON + timedelta(days=day)))
+        for name in "cab":
+            store.promote(name)
+            assert self.reopen(store).pointer().name == name
+
+    def test_what_was_promoted_before_is_remembered(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+        for name in "abbca":
+            store.promote(name)
+        assert list(self.reopen(store).history()) == ["a", "c", "b", "a"]
+
+    def test_a_rollback_forgets_what_was_promoted_since(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+            store.promote(name)
+        store.rollback("a")
+        assert self.reopen(store).pointer().name == "a"
+        assert list(self.reopen(store).history()) == ["a"]
+
+    def test_there_is_no_going_back_to_what_was_not_promoted(self, new_store: NewStore) -> None:
+        store = new_store()
+        for name in "abc":
+            store.add(*a_version(name))
+        for name in "ab":
+            store.promote(name)
+        for name in "cd":
+            with pytest.raises(UnknownModel):
+                store.rollback(name)
+        assert list(store.history()) == ["b", "a"]
+
+    def test_versions_that_are_added_at_once_are_all_kept(self, new_store: NewStore) -> None:
+        store = new_store()
+        names = [f"v{number}" for number in range(8)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: store.add(*a_version(name)), names * 2))
+        assert [version.name for version in self.reopen(store).versions()] == names
+        assert [store.get(name) for name in names] == [a_version(name) for name in names]
+
+    def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
+        run_state_machine_as_test(
+            lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
+            settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
+        )

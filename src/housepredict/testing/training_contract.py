@@ -1,0 +1,224 @@
+"""What every log of trainings promises, as tests: subclass `TrainingLogContract` to prove an adapter of your own.
+
+class TestMyTrainings(TrainingLogContract):
+    @pytest.fixture
+    def new_log(self, tmp_path):
+        return lambda: MyTrainings(tempfile.mkdtemp(dir=tmp_path))
+
+    def reopen(self, log):
+        return MyTrainings(log.folder)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from housepredict.domain.errors import UnknownTraining
+from housepredict.domain.identifiers import IdSequence
+from housepredict.domain.ports import TrainingLog
+from housepredict.domain.training_status import Outcome, TrainingRecord, TrainingState
+from housepredict.testing.drawing import Drawing
+
+NewLog = Callable[[], TrainingLog]
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+_LATER = NOON + timedelta(minutes=5, microseconds=1)
+SUCCESS = Outcome(TrainingState.SUCCEEDED, "20250601-120000-0123abcd", True, ("It is better.", "Much."))
+FAILURE = Outcome(TrainingState.FAILED, error="The sales are gone.")
+_IDS = IdSequence()
+
+_times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # the bounds
+_counts = st.integers(0, 10**6)
+_texts = st.text(max_size=20)
+_drawing = Drawing({datetime: _times})
+_ENDED = [each for each in TrainingState if each is not TrainingState.RUNNING]
+_outcomes = _drawing.builds(
+    Outcome, state=st.sampled_from(_ENDED), reasons=st.lists(_texts).map(tuple), error=st.none() | _texts
+)
+_records = _drawing.builds(
+    TrainingRecord,
+    id=st.just(UUID(int=0)),
+    location=st.none() | _texts,
+    done=_counts,
+    total=_counts,
+    outcome=st.none() | _outcomes,
+)
+
+_changes = st.one_of(
+    st.sampled_from([TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept]),
+    st.builds(lambda done, total: lambda record: record.at(done, total), _counts, _counts),
+    st.builds(lambda at, outcome: lambda record: record.ended(at, outcome), _times, _outcomes),
+)
+
+
+def a_training(
+    location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
+) -> TrainingRecord:
+    """A training that has just begun, with an id of its own, above those of all before it."""
+    [id_] = _IDS.take(1, started_at)
+    return TrainingRecord(id_, started_at, location, with_recorded)
+
+
+class TrainingLogContract:
+    """Override `new_log` with a function that opens another, empty log at each call.
+
+    A durable log also overrides `reopen`, which opens what a log has kept anew.
+    """
+
+    @pytest.fixture
+    def new_log(self) -> NewLog:
+        raise NotImplementedError
+
+    def reopen(self, log: TrainingLog) -> TrainingLog:
+        """What another process would see of the log."""
+        return log
+
+    def test_a_new_log_is_empty(self, new_log: NewLog) -> None:
+        assert list(new_log().recent(10)) == []
+
+    def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
+        @settings(max_examples=25, deadline=None)
+        @given(_records, _counts, _counts, _times, _outcomes)
+        def comes_back(drawn: TrainingRecord, done: int, total: int, ended: datetime, outcome: Outcome) -> None:
+            log, record = new_log(), evolve(drawn, id=a_training().id)
+            log.begin(record)
+            assert self.reopen(log).get(record.id) == record
+            expected = record.at(done, total).ended(ended, outcome)
+            log.change(record.id, lambda record: record.at(done, total))
+            assert log.change(record.id, lambda record: record.ended(ended, outcome)) == expected
+            assert self.reopen(log).get(record.id) == expected
+            assert list(self.reopen(log).recent(1)) == [expected]
+
+        comes_back()
+
+    def test_a_training_that_was_not_logged_is_unknown(self, new_log: NewLog) -> None:
+        log = new_log()
+        for _ in range(2):
+            unknown = a_training().id
+            with pytest.raises(UnknownTraining):
+                log.get(unknown)
+            with pytest.raises(UnknownTraining):
+                log.change(unknown, TrainingRecord.to_be_cancelled)
+            log.begin(a_training())
+
+    def test_the_newest_hundred_at_least_are_listed_newest_first(self, new_log: NewLog) -> None:
+        log = new_log()
+        records = [a_training(f"/{number}.csv") for number in range(105)]
+        for record in records:
+            log.begin(record)
+        newest_first = records[::-1]
+        assert list(self.reopen(log).recent(100)) == newest_first[:100]
+        assert list(self.reopen(log).recent(3)) == newest_first[:3]
+
+    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, new_log: NewLog) -> None:
+        log, record = new_log(), a_training()
+        log.begin(record)
+        assert not log.change(record.id, lambda record: record.at(1, 9)).cancelling
+        assert self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled).cancelling
+        noted = log.change(record.id, lambda record: record.at(2, 9))
+        assert noted == evolve(record, done=2, total=9, cancelling=True)
+        assert not log.change(record.id, TrainingRecord.to_be_kept).keeping
+
+    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, new_log: NewLog) -> None:
+        log, record = new_log(), a_training()
+        log.begin(record)
+        assert log.change(record.id, TrainingRecord.to_be_kept).keeping
+        cancelled = self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled)
+        assert cancelled == evolve(record, keeping=True)
+
+    def test_what_has_ended_stays_as_it_is(self, new_log: NewLog) -> None:
+        log, record = new_log(), a_training()
+        log.begin(record)
+        ended = log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
+        assert ended == evolve(record, ended_at=_LATER, outcome=SUCCESS)
+        assert log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
+        assert self.reopen(log).get(record.id) == ended
+
+    def test_no_change_is_lost_where_several_are_made_at_once(self, new_log: NewLog) -> None:
+        log, records = new_log(), [a_training() for _ in range(4)]
+        for record in records:
+            log.begin(record)
+
+        def change(number: int) -> None:
+            record = records[number // 8]
+            if number % 8 == 3:
+                log.change(record.id, TrainingRecord.to_be_cancelled)
+            else:
+                log.change(record.id, lambda record: record.at(number, 100))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(change, range(32)))
+        assert [self.reopen(log).get(each.id).cancelling for each in records] == [True] * 4
+
+    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, new_log: NewLog) -> None:
+        log, records = new_log(), [a_training() for _ in range(10)]
+        for record in records:
+            log.begin(record)
+        with ThreadPoolExecutor(4) as pool:
+            for number, record in enumerate(records):
+                wishes = [TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept][:: 1 if number % 2 else -1]
+                said = [pool.submit(log.change, record.id, wish) for wish in wishes * 2]
+                found = {(each.result().cancelling, each.result().keeping) for each in said}
+                assert found in ({(True, False)}, {(False, True)})
+
+    def test_no_sequence_of_calls_breaks_a_promise(self, new_log: NewLog) -> None:
+        run_state_machine_as_test(
+            lambda: TrainingLogMachine(new_log(), self.reopen),  # type: ignore[arg-type]  # any factory will do
+            settings=settings(max_examples=30, stateful_step_count=20, deadline=None),
+        )
+
+
+class TrainingLogMachine(RuleBasedStateMachine):
+    """Calls a log at random, and compares it with what it must tell."""
+
+    places = st.integers(0, 2)
+
+    def __init__(self, log: TrainingLog, reopen: Callable[[TrainingLog], TrainingLog]) -> None:
+        super().__init__()
+        self.log = log
+        self._reopen = reopen
+        self.kept: dict[UUID, TrainingRecord] = {}
+
+    @initialize(location=st.none() | _texts)
+    def begin_the_first(self, location: str | None) -> None:
+        self.begin(location)
+
+    @precondition(lambda self: len(self.kept) < 3)
+    @rule(location=st.none() | _texts)
+    def begin(self, location: str | None) -> None:
+        record = a_training(location)
+        self.log.begin(record)
+        self.kept[record.id] = record
+
+    @rule(place=places, how=_changes)
+    def change(self, place: int, how: Callable[[TrainingRecord], TrainingRecord]) -> None:
+        id_ = sorted(self.kept)[place % len(self.kept)]
+        self.kept[id_] = how(self.kept[id_])
+        assert self.log.change(id_, how) == self.kept[id_]
+
+    @rule()
+    def reopen(self) -> None:
+        self.log = self._reopen(self.log)
+
+    @invariant()
+    def tells_of_each(self) -> None:
+        assert [self.log.get(id_) for id_ in self.kept] == list(self.kept.values())
+
+    @invariant()
+    def lists_the_newest_first(self) -> None:
+        assert list(self.log.recent(100)) == [self.kept[id_] for id_ in sorted(self.kept, reverse=True)]
