@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from housepredict.version import __version__ as __version__
 
 # Names are loaded when they are first used (PEP 562): importing housepredict costs next to nothing.
 _NAMES_IN = {

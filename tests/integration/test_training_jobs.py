@@ -35,8 +35,7 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.training_status import TrainingRecord
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_process import TrainingRequest
-from housepredict.entrypoints.training_processes import TrainingProcesses, _end_group
+from housepredict.entrypoints.training_processes import TrainingRequest, _end_group
 from tests.integration.load import url
 from tests.integration.services import Service, environment, finished, running
 from tests.integration.test_shared_service import eventually
@@ -381,7 +380,7 @@ def test_training_whose_log_cannot_be_read_ends_with_an_error(tmp_path: Path, ca
         request = TrainingRequest(
             None, str(csv_file(tmp_path / "sales.csv")), TrainingOptions(algorithm=Algorithm.LINEAR)
         )
-        job = TrainingProcesses(application).start(request)
+        job = application.training_jobs.start(request)
         assert isinstance(job.ended.exception(120), TrainingBroken)
     assert f"watching training {job.id} failed unexpectedly" in caplog.text
 

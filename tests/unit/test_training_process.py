@@ -21,8 +21,7 @@ from housepredict.domain.training_options import Algorithm, Effort, TrainingOpti
 from housepredict.domain.validation import tidy
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_process import TrainingRequest, from_json, to_json
-from housepredict.entrypoints.training_processes import _ending, _error, _read
+from housepredict.entrypoints.training_processes import TrainingRequest, _ending, _error, _read, from_json, to_json
 from housepredict.testing.drawing import a_version
 
 SETTINGS = Settings(

@@ -38,9 +38,11 @@ from housepredict.domain.ports import (
     SalesSource,
     Trainer,
     TrainingLog,
+    no_progress,
 )
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.usecases import (
+    Begun,
     EstimateTable,
     Explain,
     Predict,
@@ -59,7 +61,7 @@ from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
 if TYPE_CHECKING:
     from housepredict.adapters.postgres.persistent_connection import ModelDatabase, PostgresAnnouncements
     from housepredict.adapters.serving.loader import SharedForms
-    from housepredict.entrypoints.training_processes import TrainingJobs
+    from housepredict.entrypoints.training_processes import TrainingJobs, TrainingRequest
 
 
 def ending_of(path: Path | None, *endings: str) -> str:
@@ -390,7 +392,19 @@ class Application(Storage):
         """How the service trains: beside itself."""
         from housepredict.entrypoints.training_processes import TrainingProcesses
 
-        return self._resources.enter_context(closing(TrainingProcesses(self)))
+        jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
+        return self._resources.enter_context(closing(jobs))
+
+    def run_training(self, request: TrainingRequest, begun: Begun) -> None:
+        """Train as a service does: nobody is there to decide about a version that can be compared on nothing.
+
+        Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.
+        """
+        if request.again is not None:
+            self.train.again(self.version(request.again), no_progress, begun=begun)
+            return
+        source, options = self.sales_to_train_on(request.location, request.options, with_recorded=request.with_recorded)
+        self.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
 
     @cached_property
     def reads_parquet(self) -> bool:

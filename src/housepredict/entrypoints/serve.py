@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import os
-import select
 import shlex
 import signal
 import socket
@@ -27,6 +26,7 @@ from housepredict.entrypoints.http.request_metrics import Meter, Tally
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of, shown_database
 from housepredict.entrypoints.telemetry import configured, set_up_logging
+from housepredict.entrypoints.training_processes import is_readable
 
 _log = logging.getLogger(__name__)
 
@@ -146,13 +146,6 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         _log.error("worker %d ended with %d; another one starts in %.1f s", worker, code, pause)
         os.close(self._start(pause))
-
-
-def is_readable(descriptor: int, seconds: float) -> bool:
-    """Whether there is something to read, or the end, within so many seconds."""
-    readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
-    readiness.register(descriptor, select.POLLIN)
-    return bool(readiness.poll(1000 * seconds))
 
 
 def pause_after(deaths: int) -> float:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from attrs import define, field, frozen
 
-from housepredict import __version__
 from housepredict.domain.errors import MissingExtra
 from housepredict.entrypoints.settings import Settings
+from housepredict.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -9,76 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from json import dumps, loads
-from pathlib import Path
+from collections.abc import Callable
+from json import dumps
 from typing import Any
 
-from attrs import field, frozen
-from cattrs.preconf.json import make_converter
-
 from housepredict.domain.errors import HousepredictError, TrainingInProgress
-from housepredict.domain.evaluation.promotion import PromotionPolicy
-from housepredict.domain.ports import no_progress
-from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.usecases import Begun
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import configured, of_request, set_up_logging, traced
+from housepredict.entrypoints.training_processes import from_json
 
-MODULE = "housepredict.entrypoints.training_process"
 _NICENESS = 10
 _LONGEST_MESSAGE = 10_000
 
-_log = logging.getLogger(MODULE)
-_converter = make_converter()
-_converter.register_structure_hook(Path, lambda value, _: Path(value))
-_converter.register_unstructure_hook(Path, str)
-
-
-@frozen
-class TrainingRequest:
-    """What to train on: the sales of the version `again`, with its options; else those at a location, with those that
-    came back if `with_recorded`; of these alone, or with the file of the promoted version, where no location is given.
-    """
-
-    again: str | None = None
-    location: str | None = None
-    options: TrainingOptions = field(factory=TrainingOptions)
-    policy: PromotionPolicy = PromotionPolicy.IF_BETTER
-    with_recorded: bool = False
-
-
-@frozen
-class _Errand:
-    settings: Settings
-    request: TrainingRequest
-    asked_by: Mapping[str, str]
-
-
-def to_json(settings: Settings, request: TrainingRequest, asked_by: Mapping[str, str]) -> bytes:
-    """What the process is told; `asked_by` names the HTTP request that asked for it, as logs have it."""
-    return dumps(_converter.unstructure(_Errand(settings, request, asked_by))).encode()
-
-
-def from_json(told: bytes) -> tuple[Settings, TrainingRequest, Mapping[str, str]]:
-    """What it was told."""
-    errand = _converter.structure(loads(told), _Errand)
-    return errand.settings, errand.request, errand.asked_by
-
-
-def run(application: Application, request: TrainingRequest, begun: Begun) -> None:
-    """Train as a service does: nobody is there to decide about a version that can be compared on nothing.
-
-    Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.
-    """
-    if request.again is not None:
-        application.train.again(application.version(request.again), no_progress, begun=begun)
-        return
-    source, options = application.sales_to_train_on(
-        request.location, request.options, with_recorded=request.with_recorded
-    )
-    application.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -94,7 +37,7 @@ def main() -> int:
             traced(provider, "train", asked_by.get("traceparent")),
             Application(settings) as application,
         ):
-            run(application, request, lambda id_: say({"begun": str(id_)}))
+            application.run_training(request, lambda id_: say({"begun": str(id_)}))
     except TrainingInProgress as error:
         say({"error": "TrainingInProgress", "training": error.training and str(error.training)})
     except HousepredictError as error:

@@ -9,28 +9,33 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any, Protocol, assert_never
 from uuid import UUID
 
 from attrs import define, field, frozen
+from cattrs.preconf.json import make_converter
 
 from housepredict.domain import errors
+from housepredict.domain.evaluation.promotion import PromotionPolicy
+from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
-from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.serve import is_readable
+from housepredict.domain.usecases import Begun, Trainings
+from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import of_request
-from housepredict.entrypoints.training_process import MODULE, TrainingRequest, run, to_json
 
 _log = logging.getLogger(__name__)
 
+_MODULE = "housepredict.entrypoints.training_process"
 _LOOK_EVERY = 1.0  # seconds
 _LONGEST_START = 120.0  # seconds for a process to load what it takes, and to begin
 _NOT_BEGUN = "The process that was to train ended before it had begun: see the log."
@@ -42,6 +47,42 @@ _KNOWN = {
     for each in vars(errors).values()
     if isinstance(each, type) and issubclass(each, errors.HousepredictError)
 }
+
+
+_converter = make_converter()
+_converter.register_structure_hook(Path, lambda value, _: Path(value))
+_converter.register_unstructure_hook(Path, str)
+
+
+@frozen
+class TrainingRequest:
+    """What to train on: the sales of the version `again`, with its options; else those at a location, with those that
+    came back if `with_recorded`; of these alone, or with the file of the promoted version, where no location is given.
+    """
+
+    again: str | None = None
+    location: str | None = None
+    options: TrainingOptions = field(factory=TrainingOptions)
+    policy: PromotionPolicy = PromotionPolicy.IF_BETTER
+    with_recorded: bool = False
+
+
+@frozen
+class _Errand:
+    settings: Settings
+    request: TrainingRequest
+    asked_by: Mapping[str, str]
+
+
+def to_json(settings: Settings, request: TrainingRequest, asked_by: Mapping[str, str]) -> bytes:
+    """What the process is told; `asked_by` names the HTTP request that asked for it, as logs have it."""
+    return json.dumps(_converter.unstructure(_Errand(settings, request, asked_by))).encode()
+
+
+def from_json(told: bytes) -> tuple[Settings, TrainingRequest, Mapping[str, str]]:
+    """What it was told."""
+    errand = _converter.structure(json.loads(told), _Errand)
+    return errand.settings, errand.request, errand.asked_by
 
 
 @frozen(eq=False)
@@ -65,7 +106,9 @@ class TrainingJobs(Protocol):
 class TrainingProcesses:
     """Trains in processes of their own, and watches them."""
 
-    _application: Application
+    _settings: Settings
+    _trainings: Trainings
+    _look: Callable[[], None]
     _closed: Event = field(factory=Event, init=False, repr=False)
 
     def start(self, request: TrainingRequest) -> Job:
@@ -73,13 +116,13 @@ class TrainingProcesses:
         # a session, and with it a process group, of its own: no signal for the service is for it, and it can be ended
         # with whatever it starts
         process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of our own
-            [sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         assert process.stdin  # noqa: S101  # for the type checker
         assert process.stdout  # noqa: S101
         try:
             with suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(to_json(self._application.settings, request, of_request.get()))
+                process.stdin.write(to_json(self._settings, request, of_request.get()))
             job = Job(self._wait_for_start(process, process.stdout), Future())
             Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
         except BaseException:
@@ -139,7 +182,7 @@ class TrainingProcesses:
             said = _read(process.stdout.read())
         why = _ending(process.returncode)
         try:
-            record = self._application.trainings.over(job.id, why)
+            record = self._trainings.over(job.id, why)
         except errors.HousepredictError as error:  # the next reader of the log finds out that it is over
             _log.error("the end of training %s is not logged: %s", job.id, error)
             return _error(said, why) if process.returncode else error
@@ -151,7 +194,7 @@ class TrainingProcesses:
                 _log.warning("training %s failed: %s", job.id, why)
                 return _error(said, why)
             case TrainingState.SUCCEEDED | TrainingState.RUNNING:
-                self._application.live_model.look()  # so that the next request finds it in service
+                self._look()  # so that the next request finds it in service
                 return None
             case _:
                 assert_never(record.state)
@@ -159,7 +202,7 @@ class TrainingProcesses:
     def _is_cancelling(self, job: Job) -> bool:
         """Whether somebody asked it to end; False while the log cannot tell, for whatever reason."""
         try:
-            return self._application.trainings.is_cancelling(job.id)
+            return self._trainings.is_cancelling(job.id)
         except Exception as error:  # noqa: BLE001  # the training goes on meanwhile
             _log.warning("whether training %s is to be cancelled is not known: %s", job.id, error)
             return False
@@ -169,7 +212,8 @@ class TrainingProcesses:
 class TrainingThreads:
     """Trains in threads of this process: where nothing is kept that another could read."""
 
-    _application: Application
+    _run: Callable[[TrainingRequest, Begun], None]
+    _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> Job:
         """See TrainingJobs."""
@@ -178,8 +222,8 @@ class TrainingThreads:
 
         def work() -> None:
             try:
-                run(self._application, request, begun.set_result)
-                self._application.live_model.look()
+                self._run(request, begun.set_result)
+                self._look()
             except Exception as error:  # noqa: BLE001  # whoever waits is told
                 (ended if begun.done() else begun).set_exception(error)
             else:
@@ -229,3 +273,10 @@ def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
     if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
         return errors.TrainingBroken(said.get("message", otherwise))
     return kind(said.get("message", otherwise))
+
+
+def is_readable(descriptor: int, seconds: float) -> bool:
+    """Whether there is something to read, or the end, within so many seconds."""
+    readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
+    readiness.register(descriptor, select.POLLIN)
+    return bool(readiness.poll(1000 * seconds))

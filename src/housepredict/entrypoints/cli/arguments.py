@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from housepredict import __version__
 from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Kind
@@ -16,6 +15,7 @@ from housepredict.domain.training_options import Algorithm, Effort, choice, colu
 from housepredict.entrypoints.cli.prediction_commands import add_record_commands
 from housepredict.entrypoints.cli.sale_commands import add_sales_commands
 from housepredict.entrypoints.composition import Application
+from housepredict.version import __version__
 
 T = TypeVar("T")
 Command = Callable[[Application, argparse.Namespace], int]

@@ -13,7 +13,7 @@ from housepredict.entrypoints.answer_documents import model_document, models_doc
 from housepredict.entrypoints.cli.terminal import answer, print_json
 from housepredict.entrypoints.cli.texts import models_text, version_text
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.pages.version import version_page
+from housepredict.entrypoints.pages.version_page import version_page
 
 
 def list_models(application: Application, options: argparse.Namespace) -> int:

@@ -108,7 +108,7 @@ def asgi_app(
             observer = Observer.of(ROUTES, counting, settings_.access_log, tracing)
             # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
             body_timeout = settings_.client_timeout if embedded else None
-            estimators = _estimators(opened, counting, observer, body_timeout)
+            estimators = _estimators(opened, counting, body_timeout)
             counting.watch(lambda: sum(each.waiting() for each in estimators), lambda: _generation(opened))
             app.state.cors_origins = settings_.cors_origins
             app.state.application, app.state.observer = opened, observer
@@ -147,9 +147,7 @@ def asgi_app(
     return app
 
 
-def _estimators(
-    application: Application, counting: Meter, observer: Observer, body_timeout: float | None
-) -> Sequence[Estimator]:
+def _estimators(application: Application, counting: Meter, body_timeout: float | None) -> Sequence[Estimator]:
     """One for each use case: who asks for no explanation does not wait for those of others."""
     made, settings = [], application.settings
     # a predictor of others may wait for whatever it likes, and event loops on Windows watch no descriptors
@@ -158,7 +156,7 @@ def _estimators(
         lane = counting.lane(name)
         predict = evolve(use_case, predictions=timed(application.predictions, lane))
         limits = settings.max_body, settings.max_batch, settings.max_waiting
-        made.append(Estimator(application.live_model, predict, *limits, body_timeout, observer, lane, in_loop))
+        made.append(Estimator(application.live_model, predict, *limits, body_timeout, lane, in_loop))
     return made
 
 

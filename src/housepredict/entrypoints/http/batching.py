@@ -18,7 +18,6 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.request_metrics import Lane
 
@@ -184,6 +183,9 @@ def _tell(batch: Sequence[_Waiting[Batchable, Result]], outcomes: Sequence[Resul
             entry.outcome.set_result(outcome)
 
 
+JOB = "housepredict.job"
+"""Where the scope of a request has its job."""
+
 HOLD_S = 0.005
 """Seconds for which a batch may hold the event loop, until it is sent."""
 
@@ -234,7 +236,6 @@ class Estimator:
     max_batch: int
     max_waiting: int
     body_timeout: float | None = None
-    observer: Observer = field(factory=Observer.alone)
     _lane: Lane | None = None
     _may_use_loop: bool = False
     """Whether small batches may be estimated in the event loop."""

@@ -14,12 +14,12 @@ from attrs import define, field, frozen
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row, Tally
+from housepredict.entrypoints.http.batching import JOB, Job
+from housepredict.entrypoints.http.problems import LEFT, PROBLEM, Problem
+from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row
 from housepredict.entrypoints.telemetry import of_request
 
 if TYPE_CHECKING:
-    from housepredict.entrypoints.http.batching import Job
-    from housepredict.entrypoints.http.problems import Problem
     from housepredict.entrypoints.telemetry import Step, Tracing
 
 _log = logging.getLogger("housepredict.access")
@@ -29,9 +29,6 @@ SLOW = 1.0
 
 SAMPLED_EVERY = 1.0
 """Seconds in which one request is told of that was neither slow nor an error."""
-
-LEFT = 499
-"""The status of a request whose client did not wait for an answer."""
 
 
 @define(eq=False)
@@ -65,9 +62,6 @@ class AccessLog:
         level = logging.WARNING if status >= 500 else logging.INFO
         _log.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
 
-
-NOTES = "housepredict.notes"
-"""Where the scope of a request has what is noted of it."""
 
 UNKNOWN = "unknown"
 """The route of a request that none is there for."""
@@ -109,20 +103,6 @@ def _traceparent(value: bytes) -> str | None:
 
 
 @define(eq=False)
-class Notes:
-    """What is noted of a request on its way through the app."""
-
-    problem: Problem | None = None
-    job: Job | None = None
-
-
-def notes_of(scope: Mapping[str, Any]) -> Notes:
-    """The notes of a request; some that nobody reads, where it is not observed."""
-    notes: Notes = scope.get(NOTES) or Notes()
-    return notes
-
-
-@define(eq=False)
 class Observer:
     """Observes the requests of one app, in its event loop."""
 
@@ -143,11 +123,6 @@ class Observer:
         """For an app with these routes."""
         known: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
         return cls(meter, AccessLog(access_log), tracing, known)
-
-    @classmethod
-    def alone(cls) -> Observer:
-        """One that nobody hears of."""
-        return cls(Meter.of(Tally.of(1)), AccessLog("none"))
 
     def request_id(self, given: Given) -> bytes:
         """The id of a request: the one that came with it, or a new one."""
@@ -183,7 +158,6 @@ class Observer:
                 message = {**message, "headers": [*message["headers"], (b"x-request-id", id_)]}
             await send(message)
 
-        scope[NOTES] = notes = Notes()
         token = of_request.set(named)
         try:
             await app(scope, receive, answer)
@@ -191,7 +165,8 @@ class Observer:
             of_request.reset(token)
             now, route = time.perf_counter(), self._routes.get(scope.get("endpoint"), UNKNOWN)
             self.meter.request(method, route, status).observe(SECONDS, now - started)
-            problem, job = notes.problem, notes.job
+            problem: Problem | None = scope.get(PROBLEM)
+            job: Job | None = scope.get(JOB)
             if problem:
                 self.meter.refused(problem.name, [each.rule for each in problem.violations])
             if self.tracing and trace:

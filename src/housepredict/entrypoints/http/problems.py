@@ -20,10 +20,15 @@ from starlette.responses import Response
 from housepredict.domain import errors
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT
 from housepredict.domain.validation import Rule, Violation
-from housepredict.entrypoints.http.observer import LEFT, notes_of
 from housepredict.entrypoints.http.responses import json_response
 
 _log = logging.getLogger(__name__)
+
+PROBLEM = "housepredict.problem"
+"""Where the scope of a request has the problem that answered it."""
+
+LEFT = 499
+"""The status of a request whose client did not wait for an answer."""
 
 URN = "urn:housepredict:problem:"
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -131,7 +136,7 @@ async def answer(request: Request, error: Exception) -> Response:
     else:
         problem = problem_of(request, error)
         response = problem.response()
-    notes_of(request.scope).problem = problem
+    request.scope[PROBLEM] = problem
     return response
 
 

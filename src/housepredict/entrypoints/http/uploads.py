@@ -44,7 +44,7 @@ from housepredict.entrypoints.http.requests import (
     unknown_charset_of,
 )
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_process import TrainingRequest
+from housepredict.entrypoints.training_processes import TrainingRequest
 
 _log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from datetime import date
 from typing import Final, assert_never
 from urllib.parse import quote
 
-from housepredict import __version__
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value, usual_range
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.pages.assets import assets
 from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, page, tag
+from housepredict.version import __version__
 
 CHOICES = 12
 """Of more categories, a list to type into takes the place of a list to choose from."""

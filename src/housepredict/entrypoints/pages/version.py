@@ -8,7 +8,6 @@ from typing import assert_never
 
 from attrs import asdict
 
-from housepredict import __version__
 from housepredict.domain.evaluation.held_out import HeldOut, Valued
 from housepredict.domain.features import Feature, FeatureSchema, Value
 from housepredict.domain.models import ModelVersion
@@ -24,6 +23,7 @@ from housepredict.entrypoints.pages.evaluation import (
 )
 from housepredict.entrypoints.pages.markup import Markup, day, facts, number, page, section, short, table, tag
 from housepredict.entrypoints.pages.plots import calibration_plots, ratio_on_map, sale_plots
+from housepredict.version import __version__
 
 _NAMED = 5
 

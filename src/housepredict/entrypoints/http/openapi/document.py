@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
-from housepredict import __version__
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http.openapi import estimate_operations as estimates
@@ -21,6 +20,7 @@ from housepredict.entrypoints.http.openapi import training_operations as trainin
 from housepredict.entrypoints.http.openapi.operations import DATE, JSON, Answer, Json, Operation, list_of, ref
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
+from housepredict.version import __version__
 
 GENERIC: Json = {
     "type": "object",

@@ -49,7 +49,7 @@ def home(request: Request, application: Application, version: ModelVersion | Non
 
 def of_version(application: Application, version: ModelVersion, promoted: str | None) -> Response:
     """The page of a version, without where its sales are."""
-    from housepredict.entrypoints.pages.version import POLICY, version_page
+    from housepredict.entrypoints.pages.version_page import POLICY, version_page
 
     held_out = None
     with suppress(HousepredictError):  # the demonstration is in no store

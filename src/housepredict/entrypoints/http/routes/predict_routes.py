@@ -21,8 +21,7 @@ from housepredict.domain.json_objects import encode_each
 from housepredict.entrypoints.answer_documents import explanation_document, warning_document
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
-from housepredict.entrypoints.http.batching import Estimator, Job
-from housepredict.entrypoints.http.observer import notes_of
+from housepredict.entrypoints.http.batching import JOB, Estimator, Job
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
@@ -132,7 +131,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
 
 
 async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope) -> Sequence[Prediction]:
-    notes_of(scope).job = job
+    scope[JOB] = job
     try:
         return await estimator.estimate(job)
     except InvalidHouses as error:

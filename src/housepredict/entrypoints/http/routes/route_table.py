@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from housepredict import __version__
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.answer_documents import backlog_document, drift_document, recorded_document
 from housepredict.entrypoints.csv_tables import csv_of
@@ -36,6 +35,7 @@ from housepredict.entrypoints.http.routes.predict_routes import PREDICT
 from housepredict.entrypoints.http.routes.sale_routes import SALES_ROUTES
 from housepredict.entrypoints.http.routes.training_routes import TRAINING_ROUTES
 from housepredict.entrypoints.http.v2.inference_routes import V2_ENDPOINTS, V2_ROUTES
+from housepredict.version import __version__
 
 _registering = Lock()
 

@@ -35,8 +35,7 @@ from housepredict.entrypoints.http.uploads import (
     suffix_of,
     training_request,
 )
-from housepredict.entrypoints.training_process import TrainingRequest
-from housepredict.entrypoints.training_processes import Job
+from housepredict.entrypoints.training_processes import Job, TrainingRequest
 
 
 async def train(request: Request) -> Response:

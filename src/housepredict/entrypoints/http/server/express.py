@@ -119,7 +119,7 @@ class ExpressProtocol(HttpProtocol):
         try:
             estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
-            estimator.submit(job, _Passenger(self, cycle, given, body, estimator.observer, job, started))
+            estimator.submit(job, _Passenger(self, cycle, given, body, self.app.state.observer, job, started))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
             self.fail(cycle, error, started)
 

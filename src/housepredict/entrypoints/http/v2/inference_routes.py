@@ -11,14 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from housepredict import __version__
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
-from housepredict.entrypoints.http.batching import Estimator, Job
-from housepredict.entrypoints.http.observer import LEFT, notes_of
-from housepredict.entrypoints.http.problems import NotStarted, Problem, problem_of
+from housepredict.entrypoints.http.batching import JOB, Estimator, Job
+from housepredict.entrypoints.http.problems import LEFT, PROBLEM, NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body, response
 from housepredict.entrypoints.http.responses import json_response
@@ -32,6 +30,7 @@ from housepredict.entrypoints.http.v2.inference_requests import (
     in_tensors,
     read_inference,
 )
+from housepredict.version import __version__
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -71,7 +70,7 @@ def in_its_form(endpoint: Endpoint) -> Endpoint:
         except Refusal as refusal:
             return json_response({"error": str(refusal)}, refusal.status)
         except Exception as error:  # noqa: BLE001  # every failure has its answer
-            problem = notes_of(request.scope).problem = problem_of(request, error)
+            problem = request.scope[PROBLEM] = problem_of(request, error)
             return await run_in_threadpool(_told, problem)
 
     return answered
@@ -149,7 +148,7 @@ async def infer(request: Request) -> Response:
     is_short = len(body) <= SHORT
     given = (estimator, serving, body, request.headers.get(_HEADER_LENGTH))
     inference, job = _read(*given) if is_short else await run_in_threadpool(_read, *given)
-    notes_of(request.scope).job = job
+    request.scope[JOB] = job
     try:
         predictions = await estimator.estimate(job)
     except InvalidHouses as error:
