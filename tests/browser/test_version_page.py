@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from housepredict.entrypoints.pages.version_page import version_page
 
 from housepredict.domain.evaluation.held_out import held_out
+from housepredict.entrypoints.pages.version_page import version_page
 from tests.browsers import NAMES, find_browser, seen
 from tests.unit.test_version_page import SCHEMA, estimated, sales, version_of
 

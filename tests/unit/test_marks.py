@@ -10,7 +10,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from attrs import evolve
-from housepredict.entrypoints.pages.version_page import version_page
 
 from housepredict.domain.evaluation.measures import Coverage, LaterEvaluation
 from housepredict.domain.models import ModelVersion, Pointer
@@ -20,6 +19,7 @@ from housepredict.entrypoints.answer_documents import accuracy_document, evaluat
 from housepredict.entrypoints.cli.texts import accuracy_text, evaluation_text, models_text
 from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.home import home_page
+from housepredict.entrypoints.pages.version_page import version_page
 from housepredict.testing.drawing import a_version
 
 SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}

@@ -7,13 +7,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from attrs import evolve
-from housepredict.entrypoints.pages.version_page import version_page
 
 from housepredict.domain.evaluation.held_out import Valued, held_out, measure
 from housepredict.domain.features import House
 from housepredict.domain.sales import Sale
 from housepredict.entrypoints.pages import plots
 from housepredict.entrypoints.pages.markup import number
+from housepredict.entrypoints.pages.version_page import version_page
 from tests.unit.test_version_page import SCHEMA, estimated, figures, parsed, sales, version_of, words
 
 TITLE, PLOT = "Sales that came back", "ratio-over-time"

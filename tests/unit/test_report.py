@@ -6,7 +6,6 @@ import json
 
 import pytest
 from attrs import evolve
-from housepredict.entrypoints.pages.version_page import version_page
 from hypothesis import given
 
 from housepredict.domain.estimates import Calibration, Prediction
@@ -15,6 +14,7 @@ from housepredict.domain.usecases import Training
 from housepredict.entrypoints.answer_documents import prediction_document, training_document, version_document
 from housepredict.entrypoints.cli.texts import training_text, version_text
 from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.pages.version_page import version_page
 from housepredict.testing.drawing import batches, estimates
 from tests.training import (
     HOLDS,

@@ -13,7 +13,6 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from attrs import evolve
-from housepredict.entrypoints.pages.version_page import POLICY, version_page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from housepredict.domain.sales import Sale
 from housepredict.entrypoints.pages import plots
 from housepredict.entrypoints.pages.markup import MINUS, tag
 from housepredict.entrypoints.pages.plots import coverage
+from housepredict.entrypoints.pages.version_page import POLICY, version_page
 from housepredict.testing.drawing import a_version, model_versions
 from tests.unit.test_held_out import held_out_sales
 
