@@ -35,10 +35,10 @@ from coverage import Coverage
 ROOT = Path(__file__).parents[1]
 AREAS = {
     "domain": r"domain/.+",
-    "memory": r"adapters/memory\w*",
-    "SQLite": r"adapters/sqlite\w*",
-    "spool": r"adapters/spooled/\w+",
-    "PostgreSQL": r"adapters/postgres/(repository|writer|keys|erasures|sales)",
+    "memory": r"adapters/memory",
+    "SQLite": r"adapters/sqlite/\w+",
+    "spool": r"adapters/spool",
+    "PostgreSQL": r"adapters/postgres/(predictions|writer|prediction_keys|recorded_sales)",
 }
 SOURCES = {
     str(path.relative_to(ROOT)): area

@@ -23,7 +23,7 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import (
     AppendsInLoop,
     Backlog,
-    Backlogged,
+    HasBacklog,
     PredictionKeys,
     PredictionRepository,
 )
@@ -181,7 +181,7 @@ class _Application(Application):
         return super().predictions
 
     def backlog(self) -> Backlog | None:
-        return self._sound.backlog() if isinstance(self._sound, Backlogged) else None
+        return self._sound.backlog() if isinstance(self._sound, HasBacklog) else None
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:

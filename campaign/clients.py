@@ -16,7 +16,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from campaign.history import Action, History, Operation
-from campaign.services import LONG, Service, pause, send
+from campaign.services import LONG, Service, pause, send, spool_of
 
 PAGE = 100
 
@@ -221,7 +221,7 @@ class Client:
 
 def is_partial(action: Action, status: int | None, answer: Any) -> bool:
     """Whether a list says that it is incomplete."""
-    return action is Action.LIST and status == 200 and "behind" in answer
+    return action is Action.LIST and status == 200 and spool_of(answer) is not None
 
 
 def as_noted(action: Action, status: int | None, answer: Any) -> Any:

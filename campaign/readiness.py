@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import attrs
 from attrs import define, field, frozen
 
-from campaign.services import Service, pause
+from campaign.services import Service, pause, spool_of
 from campaign.trials import Broken
 
 NOTICED_S = 3.0
@@ -41,7 +41,7 @@ class Answer:
     @property
     def is_caught_up(self) -> bool:
         """Whether it says that nothing waits, and that its database takes what it is given."""
-        return self.status == 200 and "behind" not in self.document["checks"]["predictions"]
+        return self.status == 200 and spool_of(self.document["checks"]["predictions"]) is None
 
 
 @frozen
@@ -58,7 +58,7 @@ class Says:
 
     def is_known_to(self, answer: Answer) -> bool:
         """Whether an answer gives the reason, if there has to be one."""
-        return self.behind is None or bool(answer.document["checks"]["predictions"]["behind"]["reason"])
+        return self.behind is None or bool((spool_of(answer.document["checks"]["predictions"]) or {})["reason"])
 
     def complaint(self, answer: Answer) -> str | None:
         """What is wrong with an answer; None if nothing is."""
@@ -66,12 +66,12 @@ class Says:
             return f"status {answer.status} instead of {self.status}"
         checks = answer.document["checks"]
         if self.behind is not None:
-            behind = checks["predictions"].get("behind")
+            behind = spool_of(checks["predictions"])
             if behind is None:
-                return "`behind` is missing"
+                return "`spool` is missing"
             unknown = behind["reason"] is None and self.workers > 1
             if not unknown and not re.search(self.behind, behind["reason"] or ""):
-                return f"the reason of `behind` is not {self.behind!r}"
+                return f"the reason of `spool` is not {self.behind!r}"
         if self.model is None:
             return None if checks["model"]["ok"] else "the check of the model failed"
         return None if re.search(self.model, checks["model"].get("reason", "")) else f"no {self.model!r} of the model"

@@ -22,6 +22,11 @@ LONG = 60.0
 """Seconds after which something is held to be stuck; all of it takes a few at most."""
 
 
+def spool_of(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What waits in a spool, by a list of predictions or a readiness check; the previous release has it as `behind`."""
+    return document.get("spool", document.get("behind"))
+
+
 class NotReady(AssertionError):
     """A service did not become ready."""
 
@@ -112,7 +117,7 @@ class Service:
         began = time.monotonic()
         while True:
             status, document = self.readiness()
-            if status == 200 and "behind" not in document["checks"]["predictions"]:
+            if status == 200 and spool_of(document["checks"]["predictions"]) is None:
                 return time.monotonic() - began
             if time.monotonic() > began + within:
                 raise NotReady(f"{self.name} has not caught up after {within} s: {document}, see {self.log}")

@@ -106,7 +106,7 @@ class Spool(Predictions):
         """See Kind."""
         assert isinstance(opened, SqliteSpool)
         found = opened.oldest(1000)
-        if (counted := opened.backlog().waiting) != len(found):
+        if (counted := opened.backlog().pending) != len(found):
             raise Broken(f"the spool counts {counted} predictions, and holds {len(found)}")
         return super().read(opened)
 

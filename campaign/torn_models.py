@@ -26,7 +26,7 @@ from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import HousepredictError, RefusedModel, UnknownTraining
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import InService
-from housepredict.domain.training_status import Outcome, TrainingRecord
+from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
 from housepredict.domain.usecases import Promote
 from housepredict.testing.doubles import NOON
 
@@ -135,10 +135,10 @@ def tear_pointer(trial: Trial, folder: Path, places: Places) -> None:
 def tear_records(trial: Trial, folder: Path, places: Places) -> None:
     """Tear the records of trainings. Raises Broken."""
     log = DirectoryTrainings(folder / "trainings")
-    record, torn = TrainingRecord(UUID(int=1), NOON, None), TrainingRecord(UUID(int=2), NOON, "/sales.csv")
+    record, torn = TrainingStatus(UUID(int=1), NOON, None), TrainingStatus(UUID(int=2), NOON, "/sales.csv")
     log.begin(record)
     log.begin(torn)
-    outcome = Outcome.success("a", Verdict(promoted=True, reasons=("It is the first.",)))
+    outcome = TrainingOutcome.success("a", Verdict(promoted=True, reasons=("It is the first.",)))
     log.change(torn.id, lambda record: record.ended(NOON, outcome))
 
     def check_log() -> None:

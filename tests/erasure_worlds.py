@@ -192,7 +192,7 @@ class World:
                     assert not {each.id for each in found} & self.confirmed, "read after it was erased"
                 self.drain(process)
                 assert process.drained(0)
-                assert process.backlog().waiting == 0
+                assert process.backlog().pending == 0
         stored = {each.id for each in self.behind.recent(10)}
         assert not stored & self.confirmed, "stored after it was erased"
         assert self.acknowledged - self.attempted <= stored, "lost"

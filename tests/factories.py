@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from housepredict.adapters.serving.encoding import Columns
+from housepredict.adapters.serving.encoding import DerivedFeatures
 from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
 from housepredict.adapters.serving.trees import Trees
@@ -71,7 +71,7 @@ def a_trees_form() -> Trees:
 def a_log_form() -> LogPrices:
     """For the tutorial's features: what `a_trees_form` says."""
     return LogPrices(
-        columns=Columns(
+        columns=DerivedFeatures(
             lowest=np.full(3, -np.inf),
             highest=np.full(3, np.inf),
             logged=np.empty(0, dtype=np.int64),

@@ -18,7 +18,7 @@ from benchmarks.accuracy.plain import PLAIN, predictions
 from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.training.trainer import SklearnTrainer
-from housepredict.domain.evaluation.held_out import LatestSales, latest_sales
+from housepredict.domain.evaluation.held_out import OutOfTimeSales, latest_sales
 from housepredict.domain.evaluation.measures import accuracy
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.sales import Cell, Sale, SalesTable
@@ -56,7 +56,7 @@ def later() -> None:
     """King County, trained on the sales before the latest fifth, tested on that"""
     schema, sales = _sales(SalesFile(KING_COUNTY).read())
     split = latest_sales(sales)
-    assert isinstance(split, LatestSales), split
+    assert isinstance(split, OutOfTimeSales), split
     past, future = split.earlier, split.latest
     encode = Encoder(schema)
     known, asked = (np.ascontiguousarray(encode([sale.house for sale in each])) for each in (past, future))

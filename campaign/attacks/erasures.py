@@ -22,7 +22,7 @@ from campaign import postgres
 from campaign.clients import Clients, Mix
 from campaign.history import Action, History, Operation
 from campaign.postgres import Cluster
-from campaign.services import Service, pause
+from campaign.services import Service, pause, spool_of
 from campaign.trials import Attack, Trial
 from housepredict.adapters.spool import SpooledPredictions
 from housepredict.domain.errors import RepositoryUnavailable
@@ -79,8 +79,8 @@ class _Replica:
     def waiting(self) -> int:
         """How many estimates wait in its spool, as it says; 0 if it says nothing."""
         _, document = self.service.readiness()
-        behind = document["checks"]["predictions"].get("behind") if document else None
-        return behind["waiting"] if behind else 0
+        behind = spool_of(document["checks"]["predictions"]) if document else None
+        return behind.get("pending", behind.get("waiting", 0)) if behind else 0
 
     def kill(self) -> None:
         os.kill(self.service.pid, signal.SIGKILL)

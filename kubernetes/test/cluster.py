@@ -104,7 +104,7 @@ class Cluster:
     def waiting(self) -> int:
         """Predictions that wait in spools."""
         checks = [self.ask_pod(pod, "/health/ready")["checks"]["predictions"] for pod in self.pods()]
-        return sum(check.get("behind", {}).get("waiting", 0) for check in checks)
+        return sum(check.get("spool", {}).get("pending", 0) for check in checks)
 
     def rows(self) -> set[str]:
         """The ids that PostgreSQL has."""

@@ -20,16 +20,16 @@ _NAMES_IN = {
     "domain.evaluation.coverage": "CoverageTest IntervalChoice IntervalKind",
     "domain.evaluation.drift": "BinShare Drift FeatureDrift Movement Shift",
     "domain.evaluation.held_out": "Valued",
-    "domain.evaluation.measures": "Accuracy Bounds Coverage Evaluation LaterEvaluation Segment",
+    "domain.evaluation.measures": "Accuracy Bounds Coverage Evaluation OutOfTimeEvaluation Segment",
     "domain.evaluation.promotion": "PromotionPolicy",
-    "domain.features": "Caveat Feature FeatureSchema House Kind",
+    "domain.features": "EstimateWarning Feature FeatureSchema House Kind",
     "domain.models": "Comparison ModelVersion Performance SelfTest TrainingSource Verdict",
-    "domain.sales": "RecordedSale ReturnedSale Sale",
+    "domain.sales": "RecordedSale RealizedSale Sale",
     "domain.schema_inference.inference": "PreparedSales",
     "domain.schema_inference.roles": "Decision",
     "domain.training_options": "Algorithm Effort TrainingOptions",
-    "domain.training_status": "Outcome TrainingRecord TrainingState",
-    "domain.usecases": "AccuracyReview EstimatedTable Forgotten Measured RefusedRow ReturnedSales Training",
+    "domain.training_status": "Outcome TrainingStatus TrainingState",
+    "domain.usecases": "AccuracyReview EstimatedTable Removed Measured RefusedRow RealizedSales Training",
     "domain.validation": "Rule Violation",
     "entrypoints.http.app": "asgi_app",
     "entrypoints.python": "Prices open",
@@ -88,10 +88,10 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.evaluation.measures import Bounds as Bounds
     from housepredict.domain.evaluation.measures import Coverage as Coverage
     from housepredict.domain.evaluation.measures import Evaluation as Evaluation
-    from housepredict.domain.evaluation.measures import LaterEvaluation as LaterEvaluation
+    from housepredict.domain.evaluation.measures import OutOfTimeEvaluation as OutOfTimeEvaluation
     from housepredict.domain.evaluation.measures import Segment as Segment
     from housepredict.domain.evaluation.promotion import PromotionPolicy as PromotionPolicy
-    from housepredict.domain.features import Caveat as Caveat
+    from housepredict.domain.features import EstimateWarning as EstimateWarning
     from housepredict.domain.features import Feature as Feature
     from housepredict.domain.features import FeatureSchema as FeatureSchema
     from housepredict.domain.features import House as House
@@ -102,23 +102,23 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.models import SelfTest as SelfTest
     from housepredict.domain.models import TrainingSource as TrainingSource
     from housepredict.domain.models import Verdict as Verdict
+    from housepredict.domain.sales import RealizedSale as RealizedSale
     from housepredict.domain.sales import RecordedSale as RecordedSale
-    from housepredict.domain.sales import ReturnedSale as ReturnedSale
     from housepredict.domain.sales import Sale as Sale
     from housepredict.domain.schema_inference.inference import PreparedSales as PreparedSales
     from housepredict.domain.schema_inference.roles import Decision as Decision
     from housepredict.domain.training_options import Algorithm as Algorithm
     from housepredict.domain.training_options import Effort as Effort
     from housepredict.domain.training_options import TrainingOptions as TrainingOptions
-    from housepredict.domain.training_status import Outcome as Outcome
-    from housepredict.domain.training_status import TrainingRecord as TrainingRecord
+    from housepredict.domain.training_status import TrainingOutcome as TrainingOutcome
     from housepredict.domain.training_status import TrainingState as TrainingState
+    from housepredict.domain.training_status import TrainingStatus as TrainingStatus
     from housepredict.domain.usecases import AccuracyReview as AccuracyReview
     from housepredict.domain.usecases import EstimatedTable as EstimatedTable
-    from housepredict.domain.usecases import Forgotten as Forgotten
     from housepredict.domain.usecases import Measured as Measured
+    from housepredict.domain.usecases import RealizedSales as RealizedSales
     from housepredict.domain.usecases import RefusedRow as RefusedRow
-    from housepredict.domain.usecases import ReturnedSales as ReturnedSales
+    from housepredict.domain.usecases import Removed as Removed
     from housepredict.domain.usecases import Training as Training
     from housepredict.domain.validation import Rule as Rule
     from housepredict.domain.validation import Violation as Violation

@@ -198,8 +198,8 @@ EXPLAINED = {
 MEASURED = {
     "sales": 52,
     "unmatched": 2,
-    "too_late": 0,
-    "whole": {
+    "estimated_after_sale": 0,
+    "overall": {
         "n": 50,
         "mdape": 8.234,
         "ppe10": 58.0,

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, pack, valuation
-from housepredict.adapters.training.candidates import Recipe, make
+from housepredict.adapters.training.candidates import Candidate, fit_candidate
 from housepredict.adapters.training.refit import attribution, encoded, table_of
 from housepredict.adapters.training.target_encoding import with_levels
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
@@ -38,7 +38,7 @@ def a_boosted_version(trees: int) -> Boosted:
     matrix, prices, folds = encoded(sales.schema, sales.training)
     table = with_levels(table_of(sales.schema, matrix, prices, 0.0), folds)
     with threadpool_limits(1):  # more threads than free cores would wait for each other
-        model = make(Recipe(on_a_line=True, leaves=31, iterations=trees), table, 1)
+        model = fit_candidate(Candidate(on_a_line=True, leaves=31, iterations=trees), table, 1)
     form = model.form(table, None)
     artefact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
     houses = [sale.house for sale in sales.held_out[:1000]]

@@ -163,4 +163,4 @@ def test_it_does_with_its_memory_beside_a_database_too_and_obeys_sigterm(
 def in_the_database(service: Contained) -> bool:
     """Whether it has found its database, so that what it says of the latest estimates is what is there."""
     answer = httpx2.get(f"{service.url}/health/ready")
-    return answer.status_code == 200 and "behind" not in httpx2.get(f"{service.url}/predictions").json()
+    return answer.status_code == 200 and "spool" not in httpx2.get(f"{service.url}/predictions").json()

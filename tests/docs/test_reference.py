@@ -11,12 +11,12 @@ import pytest
 from attrs import fields
 
 import housepredict
-from housepredict.domain.evaluation.measures import Accuracy, Coverage, Evaluation, LaterEvaluation, Segment
+from housepredict.domain.evaluation.measures import Accuracy, Coverage, Evaluation, OutOfTimeEvaluation, Segment
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.sales import RecordedSale, ReturnedSale
+from housepredict.domain.sales import RealizedSale, RecordedSale
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.training_status import Outcome, TrainingRecord
-from housepredict.domain.usecases import AccuracyReview, Measured, ReturnedSales
+from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
+from housepredict.domain.usecases import AccuracyReview, Measured, RealizedSales
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.cli.main import EXIT_CODES, _parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
@@ -119,7 +119,7 @@ def test_every_rule_is_documented() -> None:
 
 
 def test_every_warning_is_documented() -> None:
-    there = re.findall(r"Caveat\(\s*\"(\w+)\"", SOURCE)
+    there = re.findall(r"EstimateWarning\(\s*\"(\w+)\"", SOURCE)
     assert_same(first_column(sections("reference/http.md")["Warnings"]), there)
 
 
@@ -142,16 +142,16 @@ def test_every_member_of_prices_is_documented() -> None:
         (Coverage, "explanation/accuracy.md"),
         (Segment, "explanation/accuracy.md"),
         (Evaluation, "reference/model-versions.md"),
-        (LaterEvaluation, "reference/model-versions.md"),
+        (OutOfTimeEvaluation, "reference/model-versions.md"),
         (TrainingOptions, "reference/python.md"),
         (ModelVersion, "reference/model-versions.md"),
         (RecordedSale, "reference/python.md"),
-        (ReturnedSale, "reference/python.md"),
+        (RealizedSale, "reference/python.md"),
         (Measured, "reference/python.md"),
         (AccuracyReview, "reference/python.md"),
-        (ReturnedSales, "reference/python.md"),
-        (TrainingRecord, "reference/python.md"),
-        (Outcome, "reference/python.md"),
+        (RealizedSales, "reference/python.md"),
+        (TrainingStatus, "reference/python.md"),
+        (TrainingOutcome, "reference/python.md"),
     ],
 )
 def test_every_field_is_documented(kind: type, page: str) -> None:

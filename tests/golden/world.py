@@ -40,7 +40,7 @@ from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
 from housepredict.domain.evaluation.drift import to_json as snapshot_file
 from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
 from housepredict.domain.evaluation.held_out import to_json as held_out_file
-from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, Evaluation, LaterEvaluation, Segment
+from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, Evaluation, OutOfTimeEvaluation, Segment
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import (
@@ -210,7 +210,7 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
             tuple(Segment(f"{low} to {low + 50_000}", 20, 1.0, 8.0, 90.0) for low in range(100_000, 250_000, 50_000)),
             "town",
             (Segment("Linden", 120, 1.0, 8.0, 91.0), Segment("Łódź", 80, 0.96875, 9.5, 90.0)),
-            LaterEvaluation(
+            OutOfTimeEvaluation(
                 date(2025, 3, 1), 850, 150, evolve(_MEASURES, n=150, cod=22.5), (Coverage(90, 84.0, 1.25),)
             ),
         ),

@@ -119,7 +119,7 @@ def url(conninfo: str, **more: str) -> str:
 
 def caught_up(service: Reachable) -> None:
     """Return when the service says that nothing waits, and that the database is there."""
-    eventually(lambda: "behind" not in httpx2.get(f"{service.url}/predictions").json())
+    eventually(lambda: "spool" not in httpx2.get(f"{service.url}/predictions").json())
 
 
 def eventually(find: Callable[[], T]) -> T:

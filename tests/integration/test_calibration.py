@@ -30,7 +30,7 @@ from housepredict.adapters.training.calibration import (
     fit_calibration,
     needs_error_scale,
 )
-from housepredict.adapters.training.candidates import Recipe, Table, make
+from housepredict.adapters.training.candidates import Candidate, Table, fit_candidate
 from housepredict.adapters.training.refit import again, encoded, table_of
 from housepredict.adapters.training.search import FOLDS, search
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -137,7 +137,7 @@ def test_coverage_is_nominal_with_uneven_folds(sizes: list[int], scaled: bool | 
 
 
 def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO) -> Fitted:
-    options, few_trees = TrainingOptions(algorithm=algorithm), Recipe(on_a_line=True, leaves=4, iterations=16)
+    options, few_trees = TrainingOptions(algorithm=algorithm), Candidate(on_a_line=True, leaves=4, iterations=16)
     return SklearnTrainer(lambda *_: [few_trees], jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
 
 
@@ -224,8 +224,10 @@ def test_an_error_that_is_alone_is_not_scaled() -> None:
 
 
 @pytest.mark.parametrize("seed", [31, 32, 33])
-@pytest.mark.parametrize("recipe", [Recipe(on_a_line=True), Recipe(on_a_line=True, leaves=8, iterations=32)], ids=str)
-def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe: Recipe, seed: int) -> None:
+@pytest.mark.parametrize(
+    "recipe", [Candidate(on_a_line=True), Candidate(on_a_line=True, leaves=8, iterations=32)], ids=str
+)
+def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe: Candidate, seed: int) -> None:
     sales = scattered_sales(200, seed)
     matrix, prices, folds = encoded(TUTORIAL, sales)
     table = table_of(TUTORIAL, matrix, prices, 0.0)
@@ -233,13 +235,13 @@ def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe
     less = np.empty(len(table))
     for fold in range(FOLDS):
         known = (folds != fold) & (folds != (fold + 1) % FOLDS)
-        less[folds == fold] = make(found.recipe, table.rows(known), 1).predict(table.rows(folds == fold))
+        less[folds == fold] = fit_candidate(found.candidate, table.rows(known), 1).predict(table.rows(folds == fold))
     errors = table.log_prices - found.log_prices
     assert found.error_scale == pytest.approx(error_scale_of(errors, table.log_prices - less))
     fitted = SklearnTrainer(lambda *_: [recipe], jobs=1).fit(TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None)
     assert fitted.calibration == calibrate(errors * found.error_scale, np.ones(len(errors)))
     # so are the intervals that are evaluated on the latest sales
-    _, unscaled = again(TUTORIAL, sales, found.recipe, 1, scaled=False, error_scale=1.0)
+    _, unscaled = again(TUTORIAL, sales, found.candidate, 1, scaled=False, error_scale=1.0)
     latest = fitted.again(sales).calibration
     assert latest
     assert latest.deviation == pytest.approx(unscaled.deviation * found.error_scale)
@@ -248,5 +250,5 @@ def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe
 def test_many_sales_are_calibrated_to_errors_as_they_are() -> None:
     assert [needs_error_scale(count) for count in (49, 50, 1999, 2000)] == [False, True, True, False]
     table = residuals(1)[0].rows(np.arange(2000))
-    found = search([Recipe(on_a_line=True)], table, np.arange(2000) % FOLDS, 1, lambda *_: None, jobs=1)
+    found = search([Candidate(on_a_line=True)], table, np.arange(2000) % FOLDS, 1, lambda *_: None, jobs=1)
     assert found.error_scale == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import TargetEncoder
 
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.training.candidates import Recipe, Table
+from housepredict.adapters.training.candidates import Candidate, Table
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.search import FOLDS, search
 from housepredict.adapters.training.target_encoding import with_levels
@@ -24,7 +24,7 @@ from tests.factories import a_house
 STREETS = tuple(f"street {number}" for number in range(500))
 STREET = FeatureSchema((Feature("street", Kind.CATEGORY, categories=STREETS),))
 HOUSE = FeatureSchema((Feature("size", Kind.NUMBER), *STREET.features))
-LINE, TREES = Recipe(on_a_line=True), Recipe(on_a_line=False, leaves=8, iterations=120)
+LINE, TREES = Candidate(on_a_line=True), Candidate(on_a_line=False, leaves=8, iterations=120)
 NOISE = 0.05
 
 
@@ -91,7 +91,7 @@ def test_what_is_missing_or_unseen_gets_the_mean() -> None:
 
 
 @pytest.mark.parametrize("recipe", [LINE, TREES], ids=["line", "trees"])
-def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were_known(recipe: Recipe) -> None:
+def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were_known(recipe: Candidate) -> None:
     sales = some_sales()
     folds = np.arange(len(sales)) % FOLDS
     known = FeatureSchema((Feature("size", Kind.NUMBER), Feature("worth", Kind.NUMBER)))

@@ -19,7 +19,7 @@ from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.loader import PackedAttribution, load_explainer, load_predictor, pack
 from housepredict.adapters.serving.trees import Paths
-from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Model, Recipe, Table, make
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Model, Table, fit_candidate
 from housepredict.adapters.training.linear_models import predicted
 from housepredict.adapters.training.refit import attribution, table_of
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -32,14 +32,14 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import MIXED, a_house, a_log_form, a_version, some_sales
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BOTH = Recipe(on_a_line=True, leaves=8, iterations=8, share=0.25)
+BOTH = Candidate(on_a_line=True, leaves=8, iterations=8, share=0.25)
 
 
-def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Recipe) -> tuple[Model, Table]:
+def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate) -> tuple[Model, Table]:
     sales = some_sales(schema, 120, seed, missing)
     matrix = Encoder(schema)([sale.house for sale in sales])
     table = table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
-    return make(recipe, table, seed), table
+    return fit_candidate(recipe, table, seed), table
 
 
 def contributions_of(model: Model, table: Table) -> Contributions:

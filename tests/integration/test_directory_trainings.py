@@ -13,7 +13,7 @@ import pytest
 from housepredict.adapters.folder.training_log import KEPT, DirectoryTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 
 
@@ -55,7 +55,7 @@ def test_one_that_is_damaged_is_left_out_and_unknown(
         assert list(log.recent(10)) == [whole]
     assert "is damaged" in caplog.text
     with pytest.raises(UnknownTraining, match="is damaged"):
-        log.change(damaged.id, TrainingRecord.to_be_cancelled)
+        log.change(damaged.id, TrainingStatus.to_be_cancelled)
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:

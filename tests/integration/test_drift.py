@@ -48,7 +48,7 @@ def test_no_drift_of_houses_like_those_sold_and_much_of_houses_twice_their_size(
         before = prices.drift()
         prices.predict_many([house | {"living_area": 2 * house["living_area"]} for house in houses * 2])
         after = prices.drift()
-    assert before.n == before.looked_at == 300
+    assert before.n == before.examined == 300
     assert {each.shift.movement for each in before.features} == {before.estimates.movement} == {Movement.STABLE}
     moved = {each.name: each for each in after.features if each.shift.movement is not Movement.STABLE}
     assert moved.keys() == {"living_area"}

@@ -36,7 +36,7 @@ def connected_while_they_wait(
     made.append(batch)
     stack.enter_context(spool.emptying())
     made._pass()
-    assert (made.backlog().waiting, made.backlog().reason) == (len(batch), None)
+    assert (made.backlog().pending, made.backlog().reason) == (len(batch), None)
     return made
 
 
@@ -63,7 +63,7 @@ def test_erased_predictions_are_dropped_before_the_first_read_and_stay_so(
         assert list(predictions.find(ids)) == []
         assert list(predictions.between(ids[0], AFTER_ALL, 10)) == []
         assert predictions.erase(ids) == 0
-        assert predictions.backlog().waiting == 0
+        assert predictions.backlog().pending == 0
         behind.down = True
         predictions.append(batch)
         assert list(predictions.recent(10)) == []
@@ -205,7 +205,7 @@ def test_remove_and_set_aside_leave_erasure_markers(path: Path) -> None:
         # those were under way when they were erased
         spool.remove([handed_over])
         spool.set_aside(refused, "poison")
-        assert (spool.backlog().waiting, spool.backlog().set_aside) == (1, 0)
+        assert (spool.backlog().pending, spool.backlog().dead_letters) == (1, 0)
         assert spool.backlog().oldest == waiting.created_at
         spool.append(batch)
         assert list(spool.recent(10)) == list(spool.oldest(10)) == [waiting]
@@ -225,7 +225,7 @@ def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None
         behind.down = False
         (first,) = made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
         spool.append([first])  # an older release has let it wait there
-        assert predictions.backlog().waiting == 2
+        assert predictions.backlog().pending == 2
         predictions._pass()
         behind.erase([first.id])
         for _ in range(2):

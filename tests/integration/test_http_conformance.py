@@ -17,7 +17,7 @@ from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.folder.training_log import DirectoryTrainings
 from housepredict.adapters.system import SystemClock
 from housepredict.domain.models import TrainingSource
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from tests.integration.services import Service, environment, running
 
 TOKEN = "an-example-of-a-token"
@@ -41,7 +41,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     folder = tmp_path / "service" / "data"
     models = DirectoryModels(folder / "models")
     two_versions(models)
-    DirectoryTrainings(folder / "models" / "trainings").begin(TrainingRecord(uuid4(), SystemClock().now(), None))
+    DirectoryTrainings(folder / "models" / "trainings").begin(TrainingStatus(uuid4(), SystemClock().now(), None))
     with models.training(), running(tmp_path / "service", HOUSEPREDICT_TOKEN=TOKEN) as made:
         yield made
 

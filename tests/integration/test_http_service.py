@@ -243,10 +243,10 @@ def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_t
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
         read = httpx2.get(f"{service.url}/predictions").json()
         assert read["predictions"][0]["predicted_price"] == LAB_PRICE
-        assert (read["behind"]["waiting"], read["behind"]["database"]) == (1, "unavailable")
+        assert (read["spool"]["pending"], read["spool"]["database"]) == (1, "unavailable")
         ready = httpx2.get(f"{service.url}/health/ready")
         assert ready.status_code == 200
-        assert f"127.0.0.1:{port}" in ready.json()["checks"]["predictions"]["behind"]["reason"]
+        assert f"127.0.0.1:{port}" in ready.json()["checks"]["predictions"]["spool"]["reason"]
     log = service.log.read_text()
     assert "predictions wait in the spool" in log
     assert "s3cret" not in log

@@ -55,7 +55,7 @@ def test_replica_cut_off_after_it_stored_a_key_answers_as_the_other_one(replicas
     one.way.down = True
     with pytest.raises(RepositoryUnavailable):
         one.ask()
-    assert one.predictions.backlog().waiting == 0
+    assert one.predictions.backlog().pending == 0
     answer = two.ask()
     one.way.down = False
     assert one.predictions.drained(SOON)
@@ -80,7 +80,7 @@ def test_replica_that_drains_its_spool_answers_a_key_from_the_database(replicas:
         one.predictions.append(a_batch(1))
         one.way.down = False
         answer = one.ask()
-        assert one.predictions.backlog().waiting == 1
+        assert one.predictions.backlog().pending == 1
         assert two.ask() == answer
     assert one.predictions.drained(SOON)
 
@@ -91,5 +91,5 @@ def test_estimate_that_the_database_refuses_is_set_aside_and_answered(replicas: 
     one.way.refused.add(poison.id)
     one.predictions.append_shared([poison])
     assert one.predictions.drained(SOON)
-    assert one.predictions.backlog().set_aside == 1
+    assert one.predictions.backlog().dead_letters == 1
     assert list(one.predictions.find([poison.id])) == [poison]

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import valuation
-from housepredict.adapters.training.candidates import Recipe
+from housepredict.adapters.training.candidates import Candidate
 from housepredict.adapters.training.refit import again
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.evaluation.held_out import coverage, valued
@@ -19,14 +19,14 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import MIXED, some_sales
 
-LINE = Recipe(on_a_line=True)
-FEW, MANY = (Recipe(on_a_line=on_a_line, leaves=4, iterations=16) for on_a_line in (False, True))
+LINE = Candidate(on_a_line=True)
+FEW, MANY = (Candidate(on_a_line=on_a_line, leaves=4, iterations=16) for on_a_line in (False, True))
 CANDIDATES = [LINE, FEW, MANY]
 SALES = some_sales(MIXED, 150)
 
 
 def fit(
-    candidates: Sequence[Recipe] = CANDIDATES,
+    candidates: Sequence[Candidate] = CANDIDATES,
     time_limit: float | None = None,
     sales: Sequence[Sale] = SALES,
     steps: list[tuple[int, int]] | None = None,
@@ -47,7 +47,7 @@ def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: in
     ended = fit(time_limit=limit, steps=steps)
     assert ended.artefact == fit(CANDIDATES[:compared]).artefact
     assert ended.irreproducible == (
-        f"the time limit of {limit} s ended the search with {compared} of 3 recipes compared"
+        f"the time limit of {limit} s ended the search with {compared} of 3 candidates compared"
     )
     assert steps[-1] == (fits, fits)
 
@@ -79,7 +79,7 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
 
 def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
     """So many trees know the sales that they have learned from by heart."""
-    deep = Recipe(on_a_line=True, leaves=31, iterations=320)
+    deep = Candidate(on_a_line=True, leaves=31, iterations=320)
     form, calibration = again(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
     asked = some_sales(MIXED, 500, seed=4)
     said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import pack, unpack
-from housepredict.adapters.training.linear_models import least_squares, linear_form, prove_line, ridge
+from housepredict.adapters.training.linear_models import check_linear_parity, least_squares, linear_form, ridge
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
@@ -47,7 +47,7 @@ def served(fit: Fit, matrix: NDArray[np.float64], targets: NDArray[np.float64]) 
     pipeline = fit(CATEGORIES, matrix, targets)
     form = unpack(pack(linear_form(CATEGORIES, pipeline)), Algorithm.LINEAR)
     assert isinstance(form, Linear)
-    prove_line(pipeline, form, matrix, NAMES)
+    check_linear_parity(pipeline, form, matrix, NAMES)
     return form
 
 
@@ -129,7 +129,7 @@ def test_parity_check_names_the_column_responsible(fit: Fit, column: int) -> Non
     coefficients = form.coefficients.copy()
     coefficients[column] *= 1 + 1e-6
     with pytest.raises(RefusedModel, match=f"exclude the column responsible: {NAMES[column]}$"):
-        prove_line(pipeline, evolve(form, coefficients=coefficients), matrix, NAMES)
+        check_linear_parity(pipeline, evolve(form, coefficients=coefficients), matrix, NAMES)
 
 
 def test_parity_check_says_where_no_single_column_is_responsible() -> None:
@@ -137,7 +137,7 @@ def test_parity_check_says_where_no_single_column_is_responsible() -> None:
     pipeline = least_squares(CATEGORIES, matrix, targets)
     form = linear_form(CATEGORIES, pipeline)
     with pytest.raises(RefusedModel, match=r"for 200 of 200 houses.*no single column is responsible"):
-        prove_line(pipeline, evolve(form, intercept=form.intercept + 1), matrix, NAMES)
+        check_linear_parity(pipeline, evolve(form, intercept=form.intercept + 1), matrix, NAMES)
 
 
 SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER), Feature("beds", Kind.INTEGER), Feature("code", Kind.NUMBER)))

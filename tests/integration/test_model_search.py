@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.training.calibration import calibrate
-from housepredict.adapters.training.candidates import Recipe, Table, recipes
+from housepredict.adapters.training.candidates import Candidate, Table, candidates
 from housepredict.adapters.training.refit import table_of, trend_days
 from housepredict.adapters.training.search import FOLDS, folds_of, search
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -24,7 +24,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import TUTORIAL, a_house
 
-LINE, TREES = Recipe(on_a_line=True), Recipe(on_a_line=False, leaves=8, iterations=80)
+LINE, TREES = Candidate(on_a_line=True), Candidate(on_a_line=False, leaves=8, iterations=80)
 DATED = FeatureSchema((Feature("size", Kind.NUMBER), Feature("sold", Kind.DATE)), sale_date="sold")
 PLACED = FeatureSchema((Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER), Feature("zip", Kind.CATEGORY)))
 FIRST = date(2024, 1, 1)
@@ -58,13 +58,13 @@ def stepped(size: float, bedrooms: int, age: float) -> float:
 
 @pytest.mark.parametrize(("price", "expected"), [(smooth, LINE), (stepped, TREES)])
 def test_a_line_is_found_where_prices_slope_and_trees_where_they_step(
-    price: Callable[..., float], expected: Recipe
+    price: Callable[..., float], expected: Candidate
 ) -> None:
     sales = sales_by(price)
     steps: list[tuple[int, int]] = []
     folds = folds_of([sale.house_key for sale in sales])
     found = search([LINE, TREES], a_table(TUTORIAL, sales), folds, 1, lambda *step: steps.append(step))
-    assert found.recipe in expected.variants()
+    assert found.candidate in expected.variants()
     assert found.known.tolist() == list(range(400))
     assert np.abs(found.log_prices - np.log(prices_of(sales))).mean() < 0.3
     assert steps == [(done, 3 * FOLDS) for done in range(1, 3 * FOLDS + 1)]
@@ -79,7 +79,7 @@ def test_no_sale_is_estimated_by_trees_that_have_seen_its_house() -> None:
         sales += [Sale(house, price, house_key=str(number))] * 40
     folds = folds_of([sale.house_key for sale in sales])
     table = a_table(TUTORIAL, sales)
-    deep = Recipe(on_a_line=False, leaves=31, iterations=160)
+    deep = Candidate(on_a_line=False, leaves=31, iterations=160)
     honest = search([deep], table, folds, 1, lambda _done, _total: None)
     leaking = search([deep], table, np.arange(len(sales)) % FOLDS, 1, lambda _done, _total: None)
     assert leaking.score < 0.8 * honest.score
@@ -101,12 +101,12 @@ def test_sales_of_fewer_houses_than_folds_are_told_apart_all_the_same() -> None:
 
 def test_more_effort_compares_more_and_few_sales_need_fewer_trees() -> None:
     low, normal, high = (
-        recipes(Algorithm.AUTO, effort, 100_000) for effort in (Effort.LOW, Effort.NORMAL, Effort.HIGH)
+        candidates(Algorithm.AUTO, effort, 100_000) for effort in (Effort.LOW, Effort.NORMAL, Effort.HIGH)
     )
     assert len(low) < len(normal) < len(high)
     assert max(each.iterations for each in low) < max(each.iterations for each in high)
-    assert max(each.iterations for each in recipes(Algorithm.AUTO, Effort.NORMAL, 100)) < 300
-    assert {each.algorithm for each in recipes(Algorithm.BOOSTING, Effort.HIGH, 100)} == {Algorithm.BOOSTING}
+    assert max(each.iterations for each in candidates(Algorithm.AUTO, Effort.NORMAL, 100)) < 300
+    assert {each.algorithm for each in candidates(Algorithm.BOOSTING, Effort.HIGH, 100)} == {Algorithm.BOOSTING}
 
 
 def dated(rate: float, turn: float = 0.0) -> list[Sale]:

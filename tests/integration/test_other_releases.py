@@ -35,7 +35,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
 from housepredict.domain.sales import RecordedSale
-from housepredict.domain.training_status import Outcome, TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingOutcome, TrainingState, TrainingStatus
 from tests.releases import FIRST_RELEASE, NEW, manifest_for, newer_artefact, with_new_fields
 
 KEY = bytes(range(32))
@@ -90,7 +90,7 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
         assert explained.explanation.contributions
         old = [prices.prediction(id_) for id_ in IDS]
         assert [each.price for each in old] == [PRICE, 544093.96]
-        assert [caveat.code for caveat in old[1].estimate.caveats] == ["outside_observed_range", "unseen_category"]
+        assert [caveat.code for caveat in old[1].estimate.warnings] == ["outside_observed_range", "unseen_category"]
         assert prices.drift().model_version == NAME
     _, artefact = DirectoryModels(data / "models").get(NAME)
     held_out, snapshot = held_out_of(artefact), snapshot_of(artefact)
@@ -186,14 +186,14 @@ def test_version_that_only_a_newer_release_can_use_is_refused_and_the_others_ser
 def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = DirectoryTrainings(data / "models" / "trainings")
     before = log.recent(10)
-    running = TrainingRecord(UUID(int=2**127), datetime(2026, 12, 1, tzinfo=UTC), "/sales.csv")
+    running = TrainingStatus(UUID(int=2**127), datetime(2026, 12, 1, tzinfo=UTC), "/sales.csv")
     log.begin(running)
     for file in log.path.glob("*.json"):
-        document = with_new_fields(TrainingRecord, json.loads(file.read_bytes()))
+        document = with_new_fields(TrainingStatus, json.loads(file.read_bytes()))
         file.write_text(json.dumps(document))
     assert list(log.recent(10)) == [running, *before]
-    log.change(running.id, TrainingRecord.to_be_cancelled)
-    failure = Outcome.failure("It failed.")
+    log.change(running.id, TrainingStatus.to_be_cancelled)
+    failure = TrainingOutcome.failure("It failed.")
     log.change(running.id, lambda record: record.ended(datetime(2026, 12, 1, 1, tzinfo=UTC), failure))
     assert json.loads((log.path / f"{running.id}.json").read_bytes())["of_a_newer_release"] == NEW
     edit(log.path / f"{running.id}.json", outcome={"state": "paused"})

@@ -48,6 +48,6 @@ def test_list_without_what_the_database_holds_says_so_although_the_database_is_b
             partial = client.get("/predictions").json()
             complete = client.get("/predictions").json()
     assert [each["id"] for each in partial["predictions"]] == [str(waiting.id)]
-    assert partial["behind"]["database"] == "unavailable"
+    assert partial["spool"]["database"] == "unavailable"
     assert [each["id"] for each in complete["predictions"]] == [str(waiting.id), str(stored.id)]
-    assert "behind" not in complete
+    assert "spool" not in complete

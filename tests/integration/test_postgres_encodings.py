@@ -76,4 +76,4 @@ def test_encoding_that_is_seen_after_an_outage_makes_the_service_not_ready(other
         assert found
         assert HOW in found.json()["checks"]["predictions"]["reason"]
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
-        assert httpx2.get(f"{service.url}/predictions").json()["behind"]["waiting"] == 1
+        assert httpx2.get(f"{service.url}/predictions").json()["spool"]["pending"] == 1

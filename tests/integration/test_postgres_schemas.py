@@ -56,7 +56,7 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert list(predictions.find([each.id for each in batch])) == batch
         assert predictions.erase([batch[0].id]) == 1
         assert predictions.prune(batch[1].id, 10) >= 1
-        assert predictions.of_lab(10**6) is None
+        assert predictions.find_by_lab_id(10**6) is None
     with closing(PostgresSales.at(conninfo, schema=schema)) as sales:
         recorded, delivery = some_sales(2), new_delivery()
         for _ in range(2):

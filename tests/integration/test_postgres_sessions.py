@@ -108,7 +108,7 @@ class TestTrainingsInHostileSessions(TrainingLogContract):
         server, self._other = ModelDatabase.at(hostile), ModelDatabase.at(hostile)
 
         def emptied() -> PostgresTrainings:
-            with server.asked() as connection:
+            with server.session() as connection:
                 connection.execute("TRUNCATE {schema}.trainings")
             return PostgresTrainings(server)
 

@@ -11,7 +11,7 @@ from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 from tests.postgres_servers import Server
 
@@ -22,7 +22,7 @@ class TestPostgresTrainings(TrainingLogContract):
         server, self._other = ModelDatabase.at(postgres), ModelDatabase.at(postgres)
 
         def emptied() -> PostgresTrainings:
-            with server.asked() as connection:
+            with server.session() as connection:
                 connection.execute("TRUNCATE trainings")
             return PostgresTrainings(server)
 
@@ -40,7 +40,7 @@ def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stopp
     stoppable.stop()
     for ask in (
         lambda: log.get(record.id),
-        lambda: log.change(record.id, TrainingRecord.to_be_cancelled),
+        lambda: log.change(record.id, TrainingStatus.to_be_cancelled),
         lambda: log.recent(1),
     ):
         with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
@@ -55,7 +55,7 @@ def test_damaged_row_is_reported_and_left_out(postgres: str, caplog: pytest.LogC
         log, damaged, sound = PostgresTrainings(server), a_training(), a_training()
         log.begin(damaged)
         log.begin(sound)
-        with server.asked() as connection:
+        with server.session() as connection:
             connection.execute("ALTER TABLE trainings DROP CONSTRAINT trainings_state_check")
             connection.execute("UPDATE trainings SET state = 'paused' WHERE id = %s", (damaged.id,))
         with pytest.raises(UnknownTraining, match="'paused' is unknown to this release"):

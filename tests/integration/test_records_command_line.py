@@ -13,7 +13,7 @@ import pytest
 
 import housepredict
 from housepredict import UnknownPrediction
-from housepredict.domain.usecases import Forgotten
+from housepredict.domain.usecases import Removed
 from tests.integration.command_line import Run
 
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
@@ -109,7 +109,7 @@ def test_predictions_are_erased(run: Run) -> None:
     assert json.loads(run("erase", "--json", second)[1]) == {"predictions": 1, "sales": 0}
     assert run("erase", "latest")[0] == 4
     with housepredict.open() as prices:
-        assert prices.erase(first, second) == Forgotten(0, 0)
+        assert prices.erase(first, second) == Removed(0, 0)
 
 
 def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,4 +124,4 @@ def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -
         assert run("prune", "--keep", wrong)[0] == 2
     with housepredict.open() as prices:
         assert str(prices.prediction(id_).id) == id_
-        assert prices.prune(timedelta(0)) == Forgotten(1, 0)
+        assert prices.prune(timedelta(0)) == Removed(1, 0)

@@ -105,7 +105,7 @@ def test_what_came_back_to_postgresql_is_learned_from(tmp_path: Path, sales: Pat
         assert version.evaluation.trained_on + version.evaluation.held_out == 240
         assert prices.model == version
         record(prices, 120)
-        assert (prices.drift().n, prices.drift().looked_at) == (120, 160)
+        assert (prices.drift().n, prices.drift().examined) == (120, 160)
 
 
 def record(prices: Prices, count: int, day: str = "2025-03-04") -> None:
@@ -141,7 +141,7 @@ def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, s
     version = prices.train(None, QUICK, with_recorded=True, promote="always").version
     assert (version.source.location, version.source.recorded) == (None, 63)
     assert version.evaluation.trained_on + version.evaluation.held_out == 63
-    assert prices.predict({"sqft": 1200, "rooms": 3}).estimate.caveats == ()
+    assert prices.predict({"sqft": 1200, "rooms": 3}).estimate.warnings == ()
     again = prices._application.train.again(version, lambda _done, _total: None)
     assert again.version.source == version.source
 

@@ -87,7 +87,7 @@ def test_sales_come_back_in_python(prices: Prices) -> None:
     with pytest.raises(InvalidSales, match="/price: must be a number"):
         prices.record_sale(first.id, "a lot", date(2025, 6, 2))  # type: ignore[arg-type]  # what it must refuse
     review = prices.accuracy()
-    assert review.whole
-    assert review.whole.accuracy.n == 2
+    assert review.overall
+    assert review.overall.accuracy.n == 2
     assert review.by_version.keys() == {"demonstration"}
-    assert prices.accuracy(until=date(2025, 1, 1)).whole is None
+    assert prices.accuracy(until=date(2025, 1, 1)).overall is None

@@ -62,13 +62,13 @@ def test_a_sale_comes_back_is_corrected_and_counts(tmp_path: Path, where: str, r
         waiting = sold(service, late.id, 100_000)
         assert (waiting.status_code, waiting.json()["status"]) == (202, "unmatched")
         measured = look(service, "/accuracy")
-        assert (measured["sales"], measured["unmatched"], measured["whole"]["n"]) == (2, 1, 1)
+        assert (measured["sales"], measured["unmatched"], measured["overall"]["n"]) == (2, 1, 1)
         assert measured["by_version"]["demonstration"]["median_ratio"] == 1
         # as another replica would, whose spool is emptied at last
         with another() as predictions:
             predictions.append([late])
         measured = look(service, "/accuracy")
-        assert (measured["unmatched"], measured["whole"]["n"]) == (0, 2)
+        assert (measured["unmatched"], measured["overall"]["n"]) == (0, 2)
         assert measured["by_version"].keys() == {"demonstration", "a version"}
         assert look(service, f"/predictions/{late.id}/sale")["status"] == "matched"
     with running(tmp_path, "--demo", **variables) as service:

@@ -17,18 +17,18 @@ from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.linear import LogPrices
 from housepredict.adapters.serving.loader import pack, unpack
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.training.boosting import boost, prove_trees, raw_predictions
+from housepredict.adapters.training.boosting import boost, check_tree_parity, raw_predictions
 from housepredict.adapters.training.calibration import fit_spread
-from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Recipe, Table, make
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Table, fit_candidate
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.serving_form import flatten
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from tests.factories import MIXED, some_sales
 
-RIDGE = Recipe(on_a_line=True)
-MEANS, MEDIANS, BOTH = (Recipe(on_a_line=False, leaves=8, iterations=12, share=share) for share in (0.0, 1.0, 0.25))
-ALL = Recipe(on_a_line=True, leaves=32, iterations=12, share=0.5)
+RIDGE = Candidate(on_a_line=True)
+MEANS, MEDIANS, BOTH = (Candidate(on_a_line=False, leaves=8, iterations=12, share=share) for share in (0.0, 1.0, 0.25))
+ALL = Candidate(on_a_line=True, leaves=32, iterations=12, share=0.5)
 TINY = 5e-324
 
 
@@ -72,7 +72,7 @@ def adversaries(estimator: Any, columns: np.ndarray, seed: int, count: int = 300
     return rows
 
 
-def served(form: LogPrices, recipe: Recipe) -> LogPrices:
+def served(form: LogPrices, recipe: Candidate) -> LogPrices:
     return cast("LogPrices", unpack(pack(form), recipe.algorithm))
 
 
@@ -85,11 +85,11 @@ def served(form: LogPrices, recipe: Recipe) -> LogPrices:
     seed=st.integers(0, 10**6),
 )
 def test_rows_made_to_tell_them_apart_get_the_same_from_both(
-    kinds: list[Kind], categories: int, missing: float, recipe: Recipe, seed: int
+    kinds: list[Kind], categories: int, missing: float, recipe: Candidate, seed: int
 ) -> None:
     schema = a_schema(kinds, categories)
     table = a_table(schema, 150, seed, missing)
-    model = make(recipe, table, seed)
+    model = fit_candidate(recipe, table, seed)
     form = served(model.form(table, None), recipe)
     for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
         assert (trees is None) == (loss not in recipe.losses)
@@ -173,7 +173,7 @@ def _leaves_up(estimator: Any) -> Iterator[Trees]:
 @pytest.mark.parametrize("damages", [_thresholds_down, _thresholds_up, _missing_turned, _categories_turned, _leaves_up])
 def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[Any], Iterator[Trees]]) -> None:
     estimator, table = _trained()
-    prove_trees(estimator, flatten(estimator), table.for_trees, table.names[table.columns.for_trees])
+    check_tree_parity(estimator, flatten(estimator), table.for_trees, table.names[table.columns.for_trees])
     rows = adversaries(estimator, table.for_trees, 1, 1000)
     right = raw_predictions(estimator, rows)
     found, told = 0, 0
@@ -188,7 +188,7 @@ def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[An
 
 def _refused(estimator: Any, form: Trees, table: Table) -> bool:
     try:
-        prove_trees(estimator, form, table.for_trees, table.names[table.columns.for_trees])
+        check_tree_parity(estimator, form, table.for_trees, table.names[table.columns.for_trees])
     except RefusedModel:
         return True
     return False

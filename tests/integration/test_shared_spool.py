@@ -45,7 +45,7 @@ def test_services_that_share_a_spool_lose_nothing_when_the_one_that_empties_it_i
             with out_of_reach(postgres):
                 load.wait_for(100)
                 for service in services.values():  # a reader finds out, if no client has
-                    assert "behind" in httpx2.get(f"{service.url}/predictions").json()
+                    assert "spool" in httpx2.get(f"{service.url}/predictions").json()
                 # what one of them then hands over has to wait
                 owner.execute("LOCK TABLE predictions IN SHARE MODE")
             services.pop(holder(tmp_path / "data" / "spool.lock")).process.kill()

@@ -18,9 +18,9 @@ from sklearn.linear_model import LinearRegression
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.training.boosting import boost, prove_trees
-from housepredict.adapters.training.candidates import Recipe, Table, make
-from housepredict.adapters.training.linear_models import least_squares, linear_form, prove_line, ridge
+from housepredict.adapters.training.boosting import boost, check_tree_parity
+from housepredict.adapters.training.candidates import Candidate, Table, fit_candidate
+from housepredict.adapters.training.linear_models import check_linear_parity, least_squares, linear_form, ridge
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.serving_form import flatten
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -32,12 +32,12 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import MIXED, TUTORIAL, a_house, a_log_form, a_version, some_sales
 
-LINE = Recipe(on_a_line=True)
-QUICK = [LINE, Recipe(on_a_line=False, leaves=4, iterations=16), Recipe(on_a_line=True, leaves=8, iterations=16)]
+LINE = Candidate(on_a_line=True)
+QUICK = [LINE, Candidate(on_a_line=False, leaves=4, iterations=16), Candidate(on_a_line=True, leaves=8, iterations=16)]
 ALGORITHMS = pytest.mark.parametrize("algorithm", [Algorithm.LINEAR, Algorithm.RIDGE, Algorithm.BOOSTING])
 
 
-def quick(algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Recipe]:
+def quick(algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]:
     return [each for each in QUICK if algorithm in (Algorithm.AUTO, each.algorithm)]
 
 
@@ -85,9 +85,9 @@ def test_boosting_serves_what_scikit_learn_predicts(
     kinds: list[Kind], categories: int, missing: float, on_a_line: bool, loss: str, seed: int
 ) -> None:
     schema = _schema(kinds, categories)
-    recipe = Recipe(on_a_line, leaves=8, iterations=12, share=0.0 if loss == "squared_error" else 1.0)
+    recipe = Candidate(on_a_line, leaves=8, iterations=12, share=0.0 if loss == "squared_error" else 1.0)
     table = a_table(schema, some_sales(schema, 120, seed, missing))
-    model = make(recipe, table, seed)
+    model = fit_candidate(recipe, table, seed)
     form = model.form(table, None)
     houses = [*(sale.house for sale in some_sales(schema, 60, seed + 1, missing)), a_house()]
     houses += [House({feature.name: "unseen"}) for feature in schema.features if feature.kind is Kind.CATEGORY]
@@ -221,9 +221,9 @@ def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: An
     )
     right = flatten(estimator)
     names = table.names[table.columns.for_trees]
-    prove_trees(estimator, right, table.for_trees, names)
+    check_tree_parity(estimator, right, table.for_trees, names)
     with pytest.raises(RefusedModel, match="differs from the model"):
-        prove_trees(estimator, damage(right), table.for_trees, names)
+        check_tree_parity(estimator, damage(right), table.for_trees, names)
 
 
 @pytest.mark.parametrize("name", ["means", "coefficients", "offsets"])
@@ -233,6 +233,8 @@ def test_the_proof_finds_a_linear_form_that_is_a_little_off(fitted: Any, name: s
     pipeline = fitted(table.line_categories, table.for_lines, table.log_prices)
     right = linear_form(table.line_categories, pipeline)
     names = table.names[table.columns.for_lines]
-    prove_line(pipeline, right, table.for_lines, names)
+    check_linear_parity(pipeline, right, table.for_lines, names)
     with pytest.raises(RefusedModel, match="differs from the model"):
-        prove_line(pipeline, evolve(right, **{name: getattr(right, name) * (1 + 1e-6)}), table.for_lines, names)
+        check_linear_parity(
+            pipeline, evolve(right, **{name: getattr(right, name) * (1 + 1e-6)}), table.for_lines, names
+        )

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 from attrs import define, field
 
-from housepredict.entrypoints.http.server.protocol import LEAST
+from housepredict.entrypoints.http.server.protocol import MIN_UPLOAD_RATE
 from tests.integration.services import (
     LAB_HOUSE,
     PREDICT,
@@ -90,7 +90,7 @@ def test_one_that_sends_much_may_take_its_time_while_it_goes_on(
 ) -> None:
     connection.sendall(UPLOAD)
     for _ in range(8):
-        connection.sendall(b"\n" * LEAST)
+        connection.sendall(b"\n" * MIN_UPLOAD_RATE)
         refused, _, _ = select.select([connection], [], [], 0.5)
         assert not refused
     assert_refused(Answer.read(stream), 408, "request-timeout")

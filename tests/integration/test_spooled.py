@@ -100,7 +100,7 @@ def test_the_spool_brings_nothing_back_that_was_erased(path: Path, tmp_path: Pat
         assert predictions.drained(SOON)
         assert another.drained(SOON)
         assert predictions.erase([here.id, aside.id, elsewhere.id]) == 2
-        assert predictions.backlog().set_aside == 0
+        assert predictions.backlog().dead_letters == 0
         predictions.append(batch[:2])
         assert list(predictions.recent(10)) == list(another.recent(10)) == [kept]
 
@@ -140,7 +140,7 @@ def a_poisonous_row_is_kept_and_holds_nobody_up(path: Path, kind: type[SqliteSpo
         predictions.append([*before, *poison, *after])
         assert predictions.drained(SOON)
         assert behind.arrived == [each.id for each in (*before, *after)]
-        assert predictions.backlog().set_aside == 1
+        assert predictions.backlog().dead_letters == 1
         assert predictions.recent(41) == [*before, *poison, *after][::-1]
 
 
@@ -179,7 +179,7 @@ def test_readers_are_told_what_waits_since_when_and_why(path: Path) -> None:
         batch = a_batch(2)
         predictions.append(batch)
         backlog = predictions.backlog()
-        assert (backlog.waiting, backlog.oldest, backlog.reason) == (2, batch[0].created_at, "down")
+        assert (backlog.pending, backlog.oldest, backlog.reason) == (2, batch[0].created_at, "down")
         predictions.check()
         behind.down = False
         assert predictions.drained(SOON)
@@ -194,7 +194,7 @@ def test_a_misconfigured_database_is_not_ready_and_still_loses_nothing(
         predictions.append(a_batch(1))
         with pytest.raises(MisconfiguredRepository, match="percent-encoded"):
             predictions.check()
-        assert predictions.backlog().waiting == 1
+        assert predictions.backlog().pending == 1
     assert "percent-encoded" in caplog.text
 
 
@@ -261,5 +261,5 @@ def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path
             behind.down = False
             while predictions.backlog().reason:
                 predictions.drained(0.001)
-            assert predictions.backlog().waiting == 1
+            assert predictions.backlog().pending == 1
             assert predictions.recent(10) == batch[::-1]

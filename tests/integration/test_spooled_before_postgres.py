@@ -36,7 +36,7 @@ def test_a_database_that_falls_silent_holds_up_one_append_and_gets_everything_on
         relay.freeze()
         for each in batch[1:]:
             predictions.append([each])
-        assert predictions.backlog().waiting == 29
+        assert predictions.backlog().pending == 29
         relay.thaw()
         assert predictions.drained(SOON)
         assert not predictions.backlog()
@@ -51,6 +51,6 @@ def test_what_postgresql_refuses_for_its_own_sake_is_set_aside(path: Path, postg
         assert predictions.drained(SOON)
         predictions.append([first, poison, last])
         assert predictions.drained(SOON)
-        assert predictions.backlog().set_aside == 1
+        assert predictions.backlog().dead_letters == 1
         with PostgresPredictions.open(postgres) as stored:
             assert stored.recent(10) == [last, first]

@@ -14,7 +14,7 @@ from attrs import evolve
 from housepredict.adapters.sqlite.predictions import SqlitePredictions
 from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import EstimateWarning, House
 from tests.doubles import a_batch
 from tests.integration.spools import SOON, Behind, spooled
 
@@ -38,7 +38,9 @@ TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
 
 HOUSE = {"size": 2500, "age": 10.0}
 CAVEAT = {"code": "demonstration", "message": "made up", "feature": None}
-ESTIMATE = Estimate(House(HOUSE), 254206.02, "a version", date(2015, 5, 27), (Caveat("demonstration", "made up"),))
+ESTIMATE = Estimate(
+    House(HOUSE), 254206.02, "a version", date(2015, 5, 27), (EstimateWarning("demonstration", "made up"),)
+)
 
 
 def some(count: int, estimate: Estimate = ESTIMATE) -> list[Prediction]:
@@ -157,14 +159,14 @@ def test_what_an_old_spool_holds_reaches_the_database_and_what_was_set_aside_sta
         old_spool.execute("INSERT INTO set_aside VALUES (?, 'poison')", (str(poison[0].id),))
         old_spool.execute("UPDATE tally SET kept = 6")
     with SqliteSpool.open(path) as spool:
-        assert (spool.backlog().waiting, spool.backlog().set_aside) == (5, 1)
+        assert (spool.backlog().pending, spool.backlog().dead_letters) == (5, 1)
         assert spool.oldest(10) == waiting
         spool.append(new)
         assert spool.oldest(10) == [*waiting, *new]
         spool.remove(waiting[:2])
-        assert (spool.backlog().waiting, spool.backlog().set_aside) == (6, 1)
+        assert (spool.backlog().pending, spool.backlog().dead_letters) == (6, 1)
     behind = Behind()
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
-        assert predictions.backlog().set_aside == 1
+        assert predictions.backlog().dead_letters == 1
     assert list(behind.recent(20)) == [*reversed(new), *reversed(waiting[2:])]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from housepredict.adapters.training.candidates import Recipe, recipes
+from housepredict.adapters.training.candidates import Candidate, candidates
 from housepredict.adapters.training.regressor import HousePriceRegressor
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.evaluation.held_out import Valued, coverages, valued
@@ -22,12 +22,12 @@ AROUND = [390, 440, 490, 520]
 """Numbers of training sales around the one from which on there are spread trees."""
 
 
-def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Recipe]:
-    return [Recipe(on_a_line=True)]
+def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]:
+    return [Candidate(on_a_line=True)]
 
 
 def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> Fitted:
-    found = line if algorithm is Algorithm.RIDGE else recipes
+    found = line if algorithm is Algorithm.RIDGE else candidates
     options = TrainingOptions(algorithm=algorithm, effort=Effort.LOW)
     return SklearnTrainer(found, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
 

@@ -25,7 +25,7 @@ def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run,
     assert told in trained.out
     (model,) = run("models", "--json").document["models"]
     assert told in run("models", "show", model["model_version"]).out
-    later = model["evaluation"]["later"]
+    later = model["evaluation"]["out_of_time"]
     assert (later["since"], later["trained_on"], later["held_out"]) == ("2024-11-03", 168, 32)
     assert later["mdape"] < 20
     assert [each["level"] for each in later["coverage"]] == [80, 90]
@@ -35,7 +35,7 @@ def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run,
 
 def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> None:
     ended = run("train", sales, "--time-limit", "0.000001", "--promote", "never")
-    why = "the time limit of 1e-06 s ended the search with 1 of 4 recipes compared"
+    why = "the time limit of 1e-06 s ended the search with 1 of 4 candidates compared"
     assert f"Training again may make another model: {why}." in ended.out
     assert "(ridge)" in ended.out
     (model,) = run("models", "--json").document["models"]

@@ -32,7 +32,7 @@ from housepredict.adapters.folder.training_log import DirectoryTrainings
 from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.domain.errors import TrainingBroken, UnusableSales
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_processes import TrainingRequest, _end_group
@@ -370,7 +370,7 @@ class UnreadableLog:
     def is_cancelling(self, _training: UUID) -> bool:
         raise NotImplementedError("cannot parse 31.12.2026")
 
-    def over(self, _training: UUID, _error: str) -> TrainingRecord:
+    def over(self, _training: UUID, _error: str) -> TrainingStatus:
         raise NotImplementedError("cannot parse 31.12.2026")
 
 

@@ -67,14 +67,14 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
         ]
         # the latest first, as they are read: bounds depend on the order
         offline = evaluate(valued[::-1], schema, TRAINED, "")
-        assert measured["whole"] == measured["by_version"][first["model_version"]]
-        assert measured["whole"] == {
+        assert measured["overall"] == measured["by_version"][first["model_version"]]
+        assert measured["overall"] == {
             **asdict(offline.accuracy),
             "bounds": {name: asdict(each) for name, each in offline.bounds.items()},
             "coverage": [asdict(each) for each in offline.coverage],
             "out_of_range": list(offline.out_of_range),
         }
-        assert (measured["sales"], measured["unmatched"], measured["too_late"]) == (ESTIMATED, 0, 0)
+        assert (measured["sales"], measured["unmatched"], measured["estimated_after_sale"]) == (ESTIMATED, 0, 0)
 
         second = trained("train", "--from-sales", *data, **where)
         learned = second["evaluation"]["trained_on"] + second["evaluation"]["held_out"]

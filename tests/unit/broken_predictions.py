@@ -51,7 +51,7 @@ class Floating(Changing):
 
 class Uncritical(Changing):
     def change(self, estimate: Estimate) -> Estimate:
-        return evolve(estimate, caveats=())
+        return evolve(estimate, warnings=())
 
 
 class Cocksure(Changing):

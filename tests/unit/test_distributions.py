@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.domain.evaluation.drift import (
-    MOST_CATEGORIES,
+    MAX_CATEGORIES,
     QUANTILES,
     Bins,
     Groups,
@@ -99,7 +99,7 @@ def test_the_commonest_value_may_be_the_smallest_or_the_largest() -> None:
 @given(_WORDS)
 def test_groups_are_the_commonest_values(values: list[str]) -> None:
     bins = groups_of(values)
-    assert len(bins.values) <= MOST_CATEGORIES
+    assert len(bins.values) <= MAX_CATEGORIES
     counts = Counter(values)
     fewest = min((counts[str(each)] for each in bins.values), default=0)
     assert all(counts[each] <= fewest for each in counts if each not in bins.values)

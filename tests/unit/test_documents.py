@@ -28,15 +28,15 @@ from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
 from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
 from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
 from housepredict.domain.evaluation.held_out import to_json as held_out_to_json
-from housepredict.domain.features import Caveat
+from housepredict.domain.features import EstimateWarning
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.training_status import TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingState, TrainingStatus
 from housepredict.testing.drawing import Drawing, a_version, exactly, model_versions
 from tests.releases import NEW, at, objects, with_new_fields
 
 _few = settings(max_examples=40, deadline=None)
 _drawing = Drawing({datetime: st.datetimes(timezones=st.just(UTC))})
-_VALUES = st.one_of(model_versions({}), *(_drawing.builds(each) for each in (TrainingRecord, Caveat)))
+_VALUES = st.one_of(model_versions({}), *(_drawing.builds(each) for each in (TrainingStatus, EstimateWarning)))
 
 
 def _document(value: Any) -> Any:
@@ -110,7 +110,7 @@ def test_values_of_another_type_are_damage(value: Any, data: st.DataObject) -> N
 @pytest.mark.parametrize("document", [None, [], "text", 1, {}], ids=str)
 def test_documents_that_are_no_objects_are_damage(document: object) -> None:
     with pytest.raises(UnreadableDocument):
-        structure(document, TrainingRecord)
+        structure(document, TrainingStatus)
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_document_with_an_unknown_member_and_damage_is_damaged() -> None:
 
 
 def test_newer_training_state_is_told_from_damage() -> None:
-    record = unstructure(TrainingRecord(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
+    record = unstructure(TrainingStatus(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
     with pytest.raises(NewerDocument, match="paused"):
-        structure(record | {"outcome": {"state": "paused"}}, TrainingRecord)
+        structure(record | {"outcome": {"state": "paused"}}, TrainingStatus)
 
 
 @_few
@@ -174,7 +174,7 @@ def test_row_of_a_newer_release_is_read() -> None:
     intervals: dict[str, Any] = {"80": [1.0, 3.0, 0.5], "kind": "plain"}
     created_at = datetime(2025, 6, 1, tzinfo=UTC)
     read = prediction(UUID(int=1), created_at, "v", {"size": 1}, 2.0, None, caveats, intervals)
-    assert read.estimate.caveats == (Caveat("a", "b"), Caveat("a", "b", "size"))
+    assert read.estimate.warnings == (EstimateWarning("a", "b"), EstimateWarning("a", "b", "size"))
     assert read.estimate.intervals == (Interval(80, 1.0, 3.0),)
 
 
@@ -206,5 +206,5 @@ def test_files_of_a_newer_format_say_that_a_newer_release_made_them() -> None:
 
 @pytest.mark.parametrize("state", TrainingState)
 def test_every_state_is_read(state: TrainingState) -> None:
-    record = unstructure(TrainingRecord(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
-    assert structure(record | {"outcome": {"state": str(state)}}, TrainingRecord).state is state
+    record = unstructure(TrainingStatus(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
+    assert structure(record | {"outcome": {"state": str(state)}}, TrainingStatus).state is state

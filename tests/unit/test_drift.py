@@ -14,7 +14,7 @@ from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.errors import NoSnapshot
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.evaluation.drift import (
-    FEWEST,
+    MIN_ESTIMATES,
     SNAPSHOT_FILE,
     Distribution,
     Drift,
@@ -24,12 +24,12 @@ from housepredict.domain.evaluation.drift import (
     snapshot,
     to_json,
 )
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
 from housepredict.domain.usecases import ReviewDrift
-from housepredict.domain.usecases.review import MOST_REVIEWED, PAGE
+from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE
 from housepredict.testing.drawing import a_version
 from tests.training import NOON, SCHEMA, PricePerArea
 
@@ -67,13 +67,13 @@ def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
     return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artefact)), artefact
 
 
-def estimates(sizes: Sequence[float], name: str = "mine", *caveats: Caveat) -> list[Prediction]:
+def estimates(sizes: Sequence[float], name: str = "mine", *caveats: EstimateWarning) -> list[Prediction]:
     identifiers = _ids.take(len(sizes), NOON)
     return [
         Prediction(
             identifier,
             NOON + timedelta(seconds=number),
-            Estimate(House({"size": size}), 1000 * size, name, caveats=caveats),
+            Estimate(House({"size": size}), 1000 * size, name, warnings=caveats),
         )
         for number, (identifier, size) in enumerate(zip(identifiers, sizes, strict=True))
     ]
@@ -97,7 +97,7 @@ def test_houses_like_those_of_the_training_are_stable() -> None:
     [size] = drift.features
     assert size.name == "size"
     assert {size.shift.movement, drift.estimates.movement} == {Movement.STABLE}
-    assert (drift.n, drift.looked_at, drift.since) == (500, 500, NOON)
+    assert (drift.n, drift.examined, drift.since) == (500, 500, NOON)
     assert (size.out_of_range, drift.out_of_range) == (0, 0)
 
 
@@ -110,35 +110,40 @@ def test_houses_twice_the_size_have_drifted_and_so_have_their_estimates() -> Non
 def test_only_the_estimates_of_the_version_count() -> None:
     others = estimates([2 * size for size in like_training(300)], "another")
     drift = reviewed(others, estimates(like_training(200)), others)
-    assert (drift.model_version, drift.n, drift.looked_at) == ("mine", 200, 500)
+    assert (drift.model_version, drift.n, drift.examined) == ("mine", 200, 500)
     assert drift.features[0].shift.movement is Movement.STABLE
 
 
 def test_of_few_estimates_nothing_is_said() -> None:
-    few = estimates([500.0] * (FEWEST - 1))
+    few = estimates([500.0] * (MIN_ESTIMATES - 1))
     assert reviewed(few).estimates.movement is Movement.TOO_FEW
     assert reviewed(few, estimates([500.0])).estimates.movement is Movement.DRIFTED
 
 
 def test_without_estimates_there_is_no_index() -> None:
     drift = reviewed()
-    assert (drift.n, drift.looked_at, drift.since, drift.out_of_range) == (0, 0, None, None)
+    assert (drift.n, drift.examined, drift.since, drift.out_of_range) == (0, 0, None, None)
     assert (drift.estimates.psi, drift.estimates.chance, drift.estimates.bins) == (None, None, ())
     assert drift.features[0].out_of_range is None
 
 
 def test_warnings_that_name_a_feature_are_out_of_range() -> None:
-    odd = estimates(like_training(30), "mine", Caveat("outside_observed_range", "", "size"), Caveat("rare", "", "size"))
-    drift = reviewed(odd, estimates(like_training(70), "mine", Caveat("demonstration", "")))
+    odd = estimates(
+        like_training(30),
+        "mine",
+        EstimateWarning("outside_observed_range", "", "size"),
+        EstimateWarning("rare", "", "size"),
+    )
+    drift = reviewed(odd, estimates(like_training(70), "mine", EstimateWarning("demonstration", "")))
     assert drift.features[0].out_of_range == drift.out_of_range == 30
 
 
 def test_the_newest_are_looked_at_in_pages() -> None:
     predictions = Counting()
     old = estimates([2 * size for size in like_training(300)])
-    drift = reviewed(old, estimates(like_training(MOST_REVIEWED)), predictions=predictions)
-    assert drift.looked_at == drift.n == MOST_REVIEWED
-    assert predictions.limits == [PAGE] * (MOST_REVIEWED // PAGE)
+    drift = reviewed(old, estimates(like_training(MAX_REVIEWED)), predictions=predictions)
+    assert drift.examined == drift.n == MAX_REVIEWED
+    assert predictions.limits == [PAGE] * (MAX_REVIEWED // PAGE)
     assert drift.features[0].shift.movement is Movement.STABLE
 
 

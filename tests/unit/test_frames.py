@@ -80,7 +80,7 @@ def said(predictions: Sequence[Prediction]) -> list[Any]:
             each.price,
             each.estimate.valued_on,
             [bound for _, *bounds in each.estimate.intervals for bound in bounds],
-            "; ".join(caveat.message for caveat in each.estimate.caveats) or None,
+            "; ".join(caveat.message for caveat in each.estimate.warnings) or None,
         )
         for each in predictions
     ]
@@ -110,7 +110,7 @@ def test_a_frame_is_estimated_as_its_rows_are(framed: Callable[[Rows], Any]) -> 
             assert columns["predicted_price"] == [each.price for each in recorded]
             bounds = list(zip(*(columns[name] for name in BOUNDS), strict=True))
             assert bounds == [tuple(each[3]) for each in expected]
-            assert columns["caveats"] == [each[4] for each in expected]
+            assert columns["warnings"] == [each[4] for each in expected]
         else:
             assert outcome(lambda: prices.predict(frame)) == expected
 

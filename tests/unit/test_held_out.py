@@ -14,7 +14,7 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.evaluation.held_out import (
     HELD_OUT_FILE,
-    MOST_KEPT,
+    MAX_HELD_OUT,
     HeldOut,
     HeldOutSale,
     Valued,
@@ -65,9 +65,9 @@ def test_half_a_place_is_none(values: dict[str, float]) -> None:
 
 
 def test_of_many_sales_a_sample_is_kept_and_how_many_there_were() -> None:
-    kept = held_out([valued(float(at)) for at in range(MOST_KEPT + 7)], FeatureSchema(()))
-    assert (len(kept.sales), kept.of) == (MOST_KEPT, MOST_KEPT + 7)
-    assert len(to_json(kept)) < 100 * MOST_KEPT
+    kept = held_out([valued(float(at)) for at in range(MAX_HELD_OUT + 7)], FeatureSchema(()))
+    assert (len(kept.sales), kept.of) == (MAX_HELD_OUT, MAX_HELD_OUT + 7)
+    assert len(to_json(kept)) < 100 * MAX_HELD_OUT
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(0, 30))

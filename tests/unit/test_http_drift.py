@@ -20,7 +20,7 @@ def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drift
         stable = client.get("/drift").json()
         client.post("/predict", json=[house | {"size": 2 * house["size"]} for house in houses * 2])
         drifted = client.get("/drift").json()
-    assert (stable["model_version"], stable["looked_at"], stable["n"]) == ("lab", 112, 112)
+    assert (stable["model_version"], stable["examined"], stable["n"]) == ("lab", 112, 112)
     assert stable["since"]
     assert stable["features"].keys() == {"size", "bedrooms", "age"}
     assert {each["movement"] for each in (stable["estimates"], *stable["features"].values())} == {"stable"}

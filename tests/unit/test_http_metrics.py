@@ -17,9 +17,9 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RefusedModel, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.evaluation.drift import DRIFTED, FEWEST, MOVING
+from housepredict.domain.evaluation.drift import DRIFTED, MIN_ESTIMATES, MOVING
 from housepredict.domain.ports import Backlog
-from housepredict.domain.usecases.review import MOST_REVIEWED
+from housepredict.domain.usecases.review import MAX_REVIEWED
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.metrics import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
 from housepredict.entrypoints.http.request_metrics import Meter, Tally
@@ -76,7 +76,7 @@ OF_REQUESTS = {
     "housepredict_refusals",
     "housepredict_batch_houses",
     "housepredict_commit_duration_seconds",
-    "housepredict_waiting_houses",
+    "housepredict_pending_houses",
 }
 OF_MODELS = {
     "housepredict_model_info",
@@ -104,10 +104,10 @@ def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
     [
         f"| `stable` | below {MOVING}",
         f"| `drifted` | above {DRIFTED} |",
-        f"below {FEWEST} predictions",
+        f"below {MIN_ESTIMATES} predictions",
         f"every {REVIEWED_EVERY:.0f} seconds",
         f"every {MEASURED_EVERY:.0f} seconds",
-        f"the newest {MOST_REVIEWED:,}",
+        f"the newest {MAX_REVIEWED:,}",
     ],
 )
 def test_the_pages_have_the_thresholds_that_hold(threshold: str) -> None:
@@ -119,8 +119,8 @@ def test_they_tell_what_is_the_case() -> None:
     assert found["housepredict_model_info"].samples[0].labels == {"version": "lab"}
     assert values(found["housepredict_model_refused"]) == {"": 0}
     assert values(found["housepredict_model_generation"]) == {"": 1}
-    assert values(found["housepredict_spool_waiting"]) == {"": 3}
-    assert values(found["housepredict_spool_set_aside"]) == {"": 1}
+    assert values(found["housepredict_spool_pending"]) == {"": 3}
+    assert values(found["housepredict_spool_dead_letters"]) == {"": 1}
     assert values(found["housepredict_drift_predictions"]) == {"": len(HOUSES)}
     assert 5 < values(found["housepredict_spool_oldest_age_seconds"])[""] < 60
     assert values(found["housepredict_accuracy_sales"]) == {"": 1}
@@ -145,9 +145,9 @@ def test_shares_are_from_0_to_1() -> None:
 
 def test_of_too_few_estimates_no_index_is_told() -> None:
     made = application(remembering_version())
-    made.predict(HOUSES[: FEWEST - 1])
+    made.predict(HOUSES[: MIN_ESTIMATES - 1])
     found = told(made)
-    assert values(found["housepredict_drift_predictions"]) == {"": FEWEST - 1}
+    assert values(found["housepredict_drift_predictions"]) == {"": MIN_ESTIMATES - 1}
     assert not [sample for name, each in found.items() if name.endswith("_psi") for sample in each.samples]
 
 

@@ -120,7 +120,7 @@ def test_batches_and_commits_are_counted(client: TestClient) -> None:
     client.post("/predict", json=[LAB_HOUSE] * 3)
     assert counts(client, "housepredict_batch_houses_sum")["plain",] == 3
     assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
-    assert counts(client, "housepredict_waiting_houses") == {(): 0}
+    assert counts(client, "housepredict_pending_houses") == {(): 0}
 
 
 def test_commits_that_fail_take_time_too() -> None:

@@ -105,7 +105,7 @@ class TestIndex:
 def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> None:
     schema = FeatureSchema(tuple(features))
     (house,) = schema.houses([example(schema)])
-    assert schema.caveats(house) == ()
+    assert schema.warnings(house) == ()
 
 
 class TestHealth:

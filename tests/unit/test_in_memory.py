@@ -67,7 +67,7 @@ def test_a_model_is_in_service_and_what_it_says_is_remembered() -> None:
         assert list(prices.predictions()) == [second, first]
         assert [each.name for each in prices.models()] == ["fixed"]
         assert [each.level for each in first.estimate.intervals] == [80, 90]
-        assert first.estimate.caveats == ()
+        assert first.estimate.warnings == ()
 
 
 def test_a_formula_may_be_of_other_features() -> None:

@@ -186,7 +186,7 @@ def test_every_sale_fits_the_schema_made_of_them() -> None:
     found = prepared()
     for sale in [*found.training, *found.held_out]:
         assert found.schema.violations(sale.house.values) == []
-        assert found.schema.caveats(sale.house) == ()
+        assert found.schema.warnings(sale.house) == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.evaluation.held_out import LATEST_SHARE, LatestSales, latest_sales
+from housepredict.domain.evaluation.held_out import LATEST_SHARE, OutOfTimeSales, latest_sales
 from housepredict.domain.features import House
 from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import MIN_SALES
@@ -49,7 +49,7 @@ def test_the_latest_are_a_fifth_as_near_as_days_come_and_no_house_of_theirs_is_l
 
 def test_where_each_sale_has_a_day_it_is_a_fifth() -> None:
     found = latest_sales(sales_on(list(range(200))))
-    assert isinstance(found, LatestSales)
+    assert isinstance(found, OutOfTimeSales)
     assert (found.since, len(found.latest), len(found.earlier)) == (FIRST + timedelta(160), 40, 160)
 
 

@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from attrs import evolve
 
-from housepredict.domain.evaluation.measures import Coverage, LaterEvaluation
+from housepredict.domain.evaluation.measures import Coverage, OutOfTimeEvaluation
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.domain.usecases.review import ReturnedSales
+from housepredict.domain.usecases.review import RealizedSales
 from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
 from housepredict.entrypoints.cli.texts import accuracy_text, evaluation_text, models_text
 from housepredict.entrypoints.pages.evaluation import key_figures
@@ -30,8 +30,10 @@ def version_with(shares: Mapping[int, float], **measures: Any) -> ModelVersion:
     version, _ = a_version()
     accuracy = evolve(version.evaluation.accuracy, **{**SOUND, **measures})
     coverage = tuple(Coverage(level, share, 1.2) for level, share in shares.items())
-    later = LaterEvaluation(date(2025, 5, 1), 800, 200, accuracy, coverage)
-    return evolve(version, evaluation=evolve(version.evaluation, accuracy=accuracy, coverage=coverage, later=later))
+    later = OutOfTimeEvaluation(date(2025, 5, 1), 800, 200, accuracy, coverage)
+    return evolve(
+        version, evaluation=evolve(version.evaluation, accuracy=accuracy, coverage=coverage, out_of_time=later)
+    )
 
 
 GOOD = version_with({80: 80.5, 90: 90.5})
@@ -57,8 +59,8 @@ def test_terminal_marks_each_measure_out_of_range() -> None:
 
 def test_json_names_the_measures_out_of_range() -> None:
     good, bad = evaluation_document(GOOD.evaluation), evaluation_document(BAD.evaluation)
-    assert good["out_of_range"] == good["later"]["out_of_range"] == ()
-    assert bad["out_of_range"] == bad["later"]["out_of_range"] == NAMES
+    assert good["out_of_range"] == good["out_of_time"]["out_of_range"] == ()
+    assert bad["out_of_range"] == bad["out_of_time"]["out_of_range"] == NAMES
 
 
 def test_list_of_models_names_the_measures_out_of_range() -> None:
@@ -105,6 +107,6 @@ def test_version_page_marks_the_measures_in_its_tables() -> None:
 @pytest.mark.parametrize(("version", "names"), [(GOOD, ()), (BAD, NAMES)])
 def test_accuracy_of_recorded_sales_is_marked(version: ModelVersion, names: tuple[str, ...]) -> None:
     measured = Measured(version.evaluation.accuracy, {}, version.evaluation.coverage, names)
-    review = AccuracyReview(ReturnedSales(200, 0, 0, False, {}), measured, {"a": measured})
-    assert accuracy_document(review, None, None)["whole"]["out_of_range"] == names
+    review = AccuracyReview(RealizedSales(200, 0, 0, False, {}), measured, {"a": measured})
+    assert accuracy_document(review, None, None)["overall"]["out_of_range"] == names
     assert accuracy_text(review).count(", ".join(names) or "coverage_") == (2 if names else 0)

@@ -80,7 +80,7 @@ def test_drawn_mutants_compile_and_differ() -> None:
     for mutant in mutants:
         compile(mutant.mutated, mutant.path, "exec")
         assert mutant.mutated != mutant.source
-    assert {mutant.path for mutant in draw(1, 10, ["domain/leaks"])} == {
+    assert {mutant.path for mutant in draw(1, 10, ["schema_inference/leakage"])} == {
         "src/housepredict/domain/schema_inference/leakage.py"
     }
 
@@ -100,7 +100,7 @@ def test_tests_of_the_module_come_first_and_then_fast_files() -> None:
 
 
 def test_report_counts_by_area_and_shows_survivors() -> None:
-    killed, survivor = draw(1, 2, ["domain/leaks"])
+    killed, survivor = draw(1, 2, ["schema_inference/leakage"])
     text = report({killed: ("test_a", 3), survivor: ("", 5)})
     assert "| domain | 2 | 1 | 1 | 50.0% |" in text
     assert f"survived 5 tests\n{survivor.patch}" in text

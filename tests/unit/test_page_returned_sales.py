@@ -69,9 +69,9 @@ def test_a_single_sale_is_drawn_whatever_was_estimated(estimate: float) -> None:
 
 
 def test_of_too_many_a_sample_is_drawn_and_said_to_be_one() -> None:
-    returned = list(estimated(sales(plots.MOST_DRAWN + 1)))
+    returned = list(estimated(sales(plots.MAX_DRAWN + 1)))
     figure = plot(page_of(returned))
-    assert dots(figure, "sale") == plots.MOST_DRAWN
+    assert dots(figure, "sale") == plots.MAX_DRAWN
     assert "2,000 of 2,001 sales are drawn" in words(figure)
 
 

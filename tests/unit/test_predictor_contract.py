@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from attrs import define, evolve, field, frozen
 
-from housepredict.adapters.live_model import ProvenLoader
+from housepredict.adapters.live_model import CheckedLoader
 from housepredict.adapters.serving.demonstration import load_demonstration, read_demonstration
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import HousepredictError, NoModel, RefusedModel
@@ -59,7 +59,7 @@ class TestProvenLoader(PredictorLoaderContract):
 
     @pytest.fixture
     def load(self) -> PredictorLoader:
-        return ProvenLoader("careless", LabModel)
+        return CheckedLoader("careless", LabModel)
 
     @pytest.fixture
     def kept(self) -> Kept:
@@ -73,7 +73,7 @@ def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(rai
         raise raised
 
     with pytest.raises(RefusedModel, match="by the plug-in odd") as caught:
-        ProvenLoader("odd", load)(*lab_version())
+        CheckedLoader("odd", load)(*lab_version())
     assert caught.value.__cause__ is raised
 
 
@@ -84,7 +84,7 @@ def test_what_a_plug_in_says_in_our_words_stays_as_it_is() -> None:
         raise raised
 
     with pytest.raises(HousepredictError) as caught:
-        ProvenLoader("frank", load)(*lab_version())
+        CheckedLoader("frank", load)(*lab_version())
     assert caught.value is raised
 
 
@@ -95,7 +95,7 @@ def test_a_plug_in_that_breaks_down_at_the_self_test_refuses_the_version() -> No
             return Valuation(LabModel.predict(self, houses).prices[1:])
 
     with pytest.raises(RefusedModel, match="by the plug-in short"):
-        ProvenLoader("short", Breaking)(*lab_version())
+        CheckedLoader("short", Breaking)(*lab_version())
 
 
 class Changing(LabModel):

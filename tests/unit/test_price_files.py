@@ -24,7 +24,7 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.schema_inference.columns import read_column
 from housepredict.domain.usecases import EstimatedTable
-from housepredict.domain.usecases.estimate_table import MOST_REFUSALS
+from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS
 from housepredict.entrypoints.composition import houses_at, prices_at
 from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
@@ -64,7 +64,7 @@ def test_prices_stand_beside_the_houses_as_they_came(estimate: Estimate, tmp_pat
     recorded = made.predict.recent(10)
     assert [first["prediction_id"], second["prediction_id"]] == [str(each.id) for each in reversed(recorded)]
     assert (first["predicted_price"], first["low_80"], first["high_90"]) == ("254206.02", "224336.03", "326406.99")
-    assert first["caveats"] == first["error"] == ""
+    assert first["warnings"] == first["error"] == ""
     assert [dict(each.estimate.house.values) for each in recorded] == [
         {"size": 1000, "bedrooms": 2, "age": 0},
         {"size": 2500, "bedrooms": 3, "age": 10},
@@ -102,8 +102,8 @@ def test_what_a_row_has_beyond_the_header_is_in_its_error(estimate: Estimate, tm
 
 
 def test_of_many_refusals_the_first_are_told_and_all_written(estimate: Estimate, tmp_path: Path) -> None:
-    table = estimate(HEADER + "a,,,\n" * (MOST_REFUSALS + 5))
-    assert (table.refused, len(table.refusals)) == (MOST_REFUSALS + 5, MOST_REFUSALS)
+    table = estimate(HEADER + "a,,,\n" * (MAX_REJECTIONS + 5))
+    assert (table.refused, len(table.refusals)) == (MAX_REJECTIONS + 5, MAX_REJECTIONS)
     assert all(each["error"] for each in rows_of(tmp_path / "prices.csv"))
 
 

@@ -15,7 +15,7 @@ from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMe
 from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.usecases import Forgotten, Records
+from housepredict.domain.usecases import Records, Removed
 from housepredict.testing.drawing import some_sales
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
@@ -41,7 +41,7 @@ NO_IDS = [
 class Numbering(InMemoryPredictions):
     """Has taken over the tutorial's predictions: all that there are, from number 1 on."""
 
-    def of_lab(self, number: int) -> Prediction | None:
+    def find_by_lab_id(self, number: int) -> Prediction | None:
         ids = self._ids[number - 1 : number]
         return self._by_id[ids[0]] if ids else None
 
@@ -127,8 +127,8 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     recorded = [sale for each in batch for sale in some_sales(2, prediction=each.id)]
     sales.append(recorded)
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
-    assert records.erase([str(gone.id), UNKNOWN]) == Forgotten(1, 2)
-    assert records.erase([gone.id]) == Forgotten(0, 0)
+    assert records.erase([str(gone.id), UNKNOWN]) == Removed(1, 2)
+    assert records.erase([gone.id]) == Removed(0, 0)
     assert list(records.between(until=datetime.max.replace(tzinfo=UTC))) == [kept]
     assert list(sales.history(kept.id)) == recorded[2:]
     repository.append(batch)
@@ -146,7 +146,7 @@ def test_sales_that_are_recorded_while_their_prediction_is_erased_go_with_it() -
     repository = Raced()
     repository.append(batch := a_batch(1))
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
-    assert records.erase([batch[0].id]) == Forgotten(1, 1)
+    assert records.erase([batch[0].id]) == Removed(1, 1)
     assert list(sales.history(batch[0].id)) == []
 
 
@@ -176,7 +176,7 @@ def test_what_is_no_id_is_not_erased_nor_anything_beside_it() -> None:
         with pytest.raises(UnknownPrediction):
             records.erase([batch[0].id, wrong])
     assert records.one(1) == batch[0]
-    assert records.erase([1]) == Forgotten(1, 0)
+    assert records.erase([1]) == Removed(1, 0)
 
 
 def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
@@ -186,10 +186,10 @@ def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
     recorded = [sale for each in (*old[:700], *new) for sale in some_sales(2, prediction=each.id)]
     sales.append(recorded)
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
-    assert records.prune(timedelta(days=2)) == Forgotten(1500, 1400)
+    assert records.prune(timedelta(days=2)) == Removed(1500, 1400)
     assert list(repository.recent(10)) == new[::-1]
     assert len(sales.current()) == 2
-    assert records.prune(timedelta(days=2)) == Forgotten(0, 0)
+    assert records.prune(timedelta(days=2)) == Removed(0, 0)
 
 
 def test_over_http_an_erased_prediction_is_gone_and_erasing_can_be_repeated(client: TestClient) -> None:

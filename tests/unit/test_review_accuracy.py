@@ -17,7 +17,7 @@ from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import RecordedSale, Sale
 from housepredict.domain.usecases import ReviewAccuracy
-from housepredict.domain.usecases.review import MOST_SALES
+from housepredict.domain.usecases.review import MAX_SALES
 from housepredict.testing.drawing import new_sale_ids
 from tests.training import NOON
 
@@ -55,9 +55,9 @@ def nothing_returned() -> Returned:
 
 def test_without_sales_there_is_nothing_to_measure(returned: Returned) -> None:
     review = returned.review()
-    assert (review.whole, review.by_version) == (None, {})
-    assert (review.returned.sales, review.returned.unmatched, review.returned.too_late) == (0, 0, 0)
-    assert not review.returned.cut_off
+    assert (review.overall, review.by_version) == (None, {})
+    assert (review.returned.sales, review.returned.unmatched, review.returned.estimated_after_sale) == (0, 0, 0)
+    assert not review.returned.truncated
 
 
 @given(
@@ -85,7 +85,7 @@ def test_it_measures_what_the_evaluation_of_held_out_sales_measures(
     review = returned.review()
     assert review.by_version.keys() == rows.keys()
     whole = [row for name in review.returned.rows for row in rows[name]]
-    for measured, these in [(review.whole, whole), *((review.by_version[name], rows[name]) for name in rows)]:
+    for measured, these in [(review.overall, whole), *((review.by_version[name], rows[name]) for name in rows)]:
         valuation = Valuation([estimate for _, estimate, _ in these], [spread for *_, spread in these])
         expected = evaluate(valued([sale for sale, *_ in these], valuation, calibration), FeatureSchema(()), 0, "")
         assert measured is not None
@@ -99,8 +99,8 @@ def test_the_sale_that_was_recorded_last_counts(returned: Returned) -> None:
     returned.sold(made, 50_000.0)
     returned.sold(made, 80_000.0)
     review = returned.review()
-    assert review.whole
-    assert (review.whole.accuracy.n, review.whole.accuracy.median_ratio) == (1, 1.25)
+    assert review.overall
+    assert (review.overall.accuracy.n, review.overall.accuracy.median_ratio) == (1, 1.25)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_an_estimate_counts_if_it_was_made_before_the_day_of_the_sale_in_utc(
 ) -> None:
     returned.sold(returned.estimated(at=made), on=date(2025, 6, 2))
     review = returned.review()
-    assert (review.whole is not None) == counts
-    assert review.returned.too_late == (0 if counts else 1)
+    assert (review.overall is not None) == counts
+    assert review.returned.estimated_after_sale == (0 if counts else 1)
 
 
 def test_sales_of_predictions_that_nobody_knows_are_counted_until_these_arrive(returned: Returned) -> None:
@@ -129,8 +129,8 @@ def test_sales_of_predictions_that_nobody_knows_are_counted_until_these_arrive(r
     assert (returned.review().returned.sales, returned.review().returned.unmatched) == (2, 1)
     returned.predictions.append([late])
     review = returned.review()
-    assert review.whole
-    assert (review.whole.accuracy.n, review.returned.unmatched) == (2, 0)
+    assert review.overall
+    assert (review.overall.accuracy.n, review.returned.unmatched) == (2, 0)
 
 
 def test_a_span_of_days_has_both_its_ends(returned: Returned) -> None:
@@ -146,32 +146,36 @@ def test_estimates_of_nothing_and_less_are_measured_too(returned: Returned) -> N
     for price in (0.0, -5.0):
         returned.sold(returned.estimated(price, intervals=False))
     review = returned.review()
-    assert review.whole
-    assert review.whole.accuracy.n == 2
-    assert (review.whole.accuracy.median_ratio, review.whole.accuracy.cod, review.whole.accuracy.prd) == (0, None, None)
-    assert review.whole.coverage == ()
+    assert review.overall
+    assert review.overall.accuracy.n == 2
+    assert (review.overall.accuracy.median_ratio, review.overall.accuracy.cod, review.overall.accuracy.prd) == (
+        0,
+        None,
+        None,
+    )
+    assert review.overall.coverage == ()
 
 
 def test_coverage_is_that_of_the_intervals_that_were_given(returned: Returned) -> None:
     for price in (100_000.0, 115_000.0, 200_000.0, 300_000.0):
         returned.sold(returned.estimated(), price)
     review = returned.review()
-    assert review.whole
-    assert [(each.level, each.share) for each in review.whole.coverage] == [(80, 25.0), (90, 50.0)]
+    assert review.overall
+    assert [(each.level, each.share) for each in review.overall.coverage] == [(80, 25.0), (90, 50.0)]
 
 
 @pytest.mark.slow
 def test_the_latest_sales_are_looked_at_where_there_are_too_many(returned: Returned) -> None:
     unknown = [
         RecordedSale(id_, prediction, 1.0, TODAY, NOON)
-        for id_, prediction in zip(new_sale_ids(MOST_SALES), new_sale_ids(MOST_SALES), strict=True)
+        for id_, prediction in zip(new_sale_ids(MAX_SALES), new_sale_ids(MAX_SALES), strict=True)
     ]
     returned.sales.append(unknown)
-    assert (returned.review().returned.sales, returned.review().returned.cut_off) == (MOST_SALES, False)
+    assert (returned.review().returned.sales, returned.review().returned.truncated) == (MAX_SALES, False)
     returned.sold(returned.estimated())
     review = returned.review()
-    assert (review.returned.sales, review.returned.cut_off) == (MOST_SALES, True)
-    assert review.whole, "the latest is among them"
+    assert (review.returned.sales, review.returned.truncated) == (MAX_SALES, True)
+    assert review.overall, "the latest is among them"
 
 
 def test_many_predictions_are_looked_for_some_at_a_time() -> None:

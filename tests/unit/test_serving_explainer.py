@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from housepredict.adapters.serving.attribution import Attribution
-from housepredict.adapters.serving.encoding import Columns
+from housepredict.adapters.serving.encoding import DerivedFeatures
 from housepredict.adapters.serving.loader import (
     SERVING_FILE,
     ServingForm,
@@ -80,7 +80,7 @@ def test_trees_add_what_the_way_of_a_house_is_above_that_of_all() -> None:
 
 
 def test_features_that_axes_connect_are_one_player() -> None:
-    columns = Columns(
+    columns = DerivedFeatures(
         lowest=np.full(6, -np.inf),
         highest=np.full(6, np.inf),
         logged=np.array([4, 1]),

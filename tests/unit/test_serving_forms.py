@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from housepredict.adapters.serving.encoding import Columns
+from housepredict.adapters.serving.encoding import DerivedFeatures
 from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.trees import Trees
 from tests.factories import a_linear_form, a_log_form, a_trees_form
@@ -69,7 +69,7 @@ def test_means_and_medians_count_as_the_share_says_and_the_line_goes_below_them(
 
 
 def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes() -> None:
-    columns = Columns(
+    columns = DerivedFeatures(
         lowest=np.array([0.0, 45.0, -np.inf]),
         highest=np.array([10.0, 50.0, np.inf]),
         logged=np.array([0]),
@@ -83,7 +83,7 @@ def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes(
 
 
 def test_levels_of_categories_come_after_the_features_and_the_last_is_of_houses_without_a_known_one() -> None:
-    columns = Columns(
+    columns = DerivedFeatures(
         lowest=np.array([0.0, -np.inf, -np.inf]),
         highest=np.array([10.0, np.inf, np.inf]),
         logged=np.array([0]),

@@ -55,7 +55,7 @@ def test_house_is_read_however_it_is_spelled(data: st.DataObject, schema: Featur
     assert schema.houses([house]) == (expected,)
     assert schema.house(house) == expected
     assert schema.violations(house) == []
-    assert schema.caveats(expected) == SCHEMA.caveats(House({SIZE: 99, "town": town}))
+    assert schema.warnings(expected) == SCHEMA.warnings(House({SIZE: 99, "town": town}))
 
 
 def test_unseen_category_is_kept_in_its_composed_form() -> None:

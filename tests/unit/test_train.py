@@ -21,7 +21,7 @@ from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.evaluation import drift as snapshots
 from housepredict.domain.evaluation.coverage import IntervalKind
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
-from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, LatestSales, latest_sales, of_artefact
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, OutOfTimeSales, latest_sales, of_artefact
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.models import TrainingSource, digests_of
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -86,21 +86,21 @@ class TestTrain:
     def test_it_is_evaluated_on_the_latest_sales_by_what_the_earlier_ones_teach(self) -> None:
         trainer = ListedTrainer(price=mostly_right, calibration=Calibration(0.5, 1.5, 1.0))
         made = training(trainer=trainer)(DATED, OPTIONS, ignore)
-        later = made.version.evaluation.later
+        later = made.version.evaluation.out_of_time
         assert later
         split = latest_sales([*made.sales.training, *made.sales.held_out])
-        assert isinstance(split, LatestSales)
+        assert isinstance(split, OutOfTimeSales)
         assert trainer.seen_again == [split.earlier]
         assert (later.since, later.trained_on, later.held_out) == (split.since, 160, 40)
         assert later.accuracy.n == 40
         assert later.accuracy.median_ratio == pytest.approx(1)
         assert [(each.level, each.share) for each in later.coverage] == [(80, 80.0), (90, 90.0)]
-        assert made.version.evaluation.why_no_later is None
+        assert made.version.evaluation.out_of_time_skipped is None
 
     def test_without_sales_that_are_later_than_others_it_says_why(self) -> None:
         trainer = ListedTrainer()
         evaluation = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.evaluation
-        assert (evaluation.later, evaluation.why_no_later) == (None, "they have no dates")
+        assert (evaluation.out_of_time, evaluation.out_of_time_skipped) == (None, "they have no dates")
         assert trainer.seen_again == []
 
     def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
@@ -230,8 +230,8 @@ class TestTrain:
         assert models.get(made.version.name)[1]["model.bin"] == b"plain"
         assert made.verdict.promoted
         # the latest sales get the same kind
-        assert made.version.evaluation.later
-        assert [each.share for each in made.version.evaluation.later.coverage] == [80.0, 90.0]
+        assert made.version.evaluation.out_of_time
+        assert [each.share for each in made.version.evaluation.out_of_time.coverage] == [80.0, 90.0]
         assert len(trainer.seen) == len(trainer.seen_again) == 1
 
     @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ class TestTrain:
         assert len(choice.tests) == (2 if plain is None else 4)
         assert version.calibration is None
         assert version.evaluation.coverage == ()
-        assert version.evaluation.later
-        assert version.evaluation.later.coverage == ()
+        assert version.evaluation.out_of_time
+        assert version.evaluation.out_of_time.coverage == ()
         kept = of_artefact(models.get(version.name)[1])
         assert kept
         assert {sale.spread for sale in kept.sales} == {None}

@@ -10,7 +10,7 @@ import pytest
 from attrs import frozen
 
 from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
-from housepredict.domain.training_status import TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingState, TrainingStatus
 from tests.training import OPTIONS, ListedSales, ListedTrainer, ignore, training
 
 
@@ -26,7 +26,7 @@ class InterruptedSales(ListedSales):
 class InterruptedLog(InMemoryTrainings):
     """A log that is interrupted as soon as it has the training."""
 
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         super().begin(record)
         raise KeyboardInterrupt
 

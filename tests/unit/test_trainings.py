@@ -25,7 +25,7 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import Fitted
-from housepredict.domain.training_status import PROCESS_ENDED, Outcome, TrainingRecord, TrainingState
+from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
 from housepredict.domain.usecases import Trainings
 from housepredict.domain.usecases.training_jobs import NOT_PROMOTED, Run
 from housepredict.testing.training_contract import SUCCESS, a_training
@@ -38,12 +38,12 @@ class FaultyLog(InMemoryTrainings):
 
     down: bool = field(default=False, kw_only=True)
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         if self.down:
             raise ModelStoreUnavailable
         return super().recent(limit)
 
-    def _known(self, training: UUID) -> TrainingRecord:
+    def _known(self, training: UUID) -> TrainingStatus:
         if self.down:
             raise ModelStoreUnavailable
         return super()._known(training)
@@ -76,11 +76,11 @@ class Bench:
         train = training(models=self.models, log=self.log, clock=self.clock, trainer=trainer or ListedTrainer())
         train(ListedSales(location), OPTIONS, ignore)
 
-    def newest(self) -> TrainingRecord:
+    def newest(self) -> TrainingStatus:
         [record] = self.log.recent(1)
         return record
 
-    def left_over(self) -> TrainingRecord:
+    def left_over(self) -> TrainingStatus:
         """One whose process is gone: the log tells of it, and nobody holds the lock."""
         record = a_training()
         self.log.begin(record)
@@ -154,7 +154,7 @@ class TestATraining:
         bench.log.begin(record)
         run = Run(record.id, bench.log, bench.clock, ignore)
         run.progress(1, 9)
-        bench.log.change(record.id, TrainingRecord.to_be_cancelled)
+        bench.log.change(record.id, TrainingStatus.to_be_cancelled)
         run.progress(2, 9)
         assert bench.newest().done == 1
         bench.clock.time += timedelta(seconds=1)
@@ -205,7 +205,7 @@ class TestATraining:
     def test_marks_those_before_it_that_never_ended(self, bench: Bench) -> None:
         before = bench.left_over()
         bench.train()
-        assert bench.log.get(before.id).outcome == Outcome.failure(PROCESS_ENDED)
+        assert bench.log.get(before.id).outcome == TrainingOutcome.failure(PROCESS_ENDED)
 
 
 class TestATrainingWhoseEndIsNotLogged:
@@ -224,17 +224,17 @@ class TestATrainingWhoseEndIsNotLogged:
         assert record.outcome
         assert version.verdict
         if fails_at:
-            assert record.outcome == Outcome(
+            assert record.outcome == TrainingOutcome(
                 TrainingState.SUCCEEDED, version.name, False, (*version.verdict.reasons, NOT_PROMOTED)
             )
         else:
-            assert record.outcome == Outcome.success(version.name, version.verdict)
+            assert record.outcome == TrainingOutcome.success(version.name, version.verdict)
 
     def test_has_failed_if_its_version_is_not_stored(self, bench: Bench) -> None:
         bench.train(location="/other.csv")
         record = bench.left_over()
-        bench.log.change(record.id, TrainingRecord.to_be_kept)
-        assert bench.trainings.get(record.id).outcome == Outcome.failure(PROCESS_ENDED)
+        bench.log.change(record.id, TrainingStatus.to_be_kept)
+        assert bench.trainings.get(record.id).outcome == TrainingOutcome.failure(PROCESS_ENDED)
 
 
 class TestASecondTraining:
@@ -278,7 +278,7 @@ class TestASecondTraining:
 class TestWhoeverReads:
     def test_finds_that_a_process_is_gone_where_nobody_holds_the_lock(self, bench: Bench) -> None:
         one, other = bench.left_over(), bench.left_over()
-        assert bench.trainings.get(one.id) == one.ended(NOON, Outcome.failure(PROCESS_ENDED))
+        assert bench.trainings.get(one.id) == one.ended(NOON, TrainingOutcome.failure(PROCESS_ENDED))
         assert bench.log.get(one.id).state is TrainingState.FAILED
         assert [each.id for each in bench.trainings.recent(10)] == [other.id, one.id]
         assert bench.log.get(other.id).state is TrainingState.FAILED
@@ -323,14 +323,14 @@ class TestCancelling:
         with pytest.raises(TrainingEnded):
             bench.trainings.cancel(gone.id)
         with bench.models.training():
-            bench.log.change(keeping.id, TrainingRecord.to_be_kept)
+            bench.log.change(keeping.id, TrainingStatus.to_be_kept)
             with pytest.raises(TrainingEnded):
                 bench.trainings.cancel(keeping.id)
         assert not bench.trainings.is_cancelling(gone.id)
 
     def test_makes_of_a_process_that_is_gone_one_that_was_cancelled(self, bench: Bench) -> None:
         record = bench.left_over()
-        bench.log.change(record.id, TrainingRecord.to_be_cancelled)
+        bench.log.change(record.id, TrainingStatus.to_be_cancelled)
         assert bench.trainings.over(record.id).state is TrainingState.CANCELLED
         assert bench.trainings.over(record.id, "again").ended_at == NOON
 
@@ -338,7 +338,9 @@ class TestCancelling:
 class TestRecord:
     @given(st.text(st.characters(codec=None, exclude_categories=())), st.lists(st.text()))
     def test_every_text_of_it_is_one_that_can_be_stored(self, text: str, reasons: list[str]) -> None:
-        record = a_training(text).ended(NOON, Outcome(TrainingState.FAILED, error=text, reasons=(text, *reasons)))
+        record = a_training(text).ended(
+            NOON, TrainingOutcome(TrainingState.FAILED, error=text, reasons=(text, *reasons))
+        )
         assert record.outcome
         for each in (record.location, record.outcome.error, *record.outcome.reasons):
             assert each is not None
@@ -352,7 +354,7 @@ class TestRecord:
             ended.at(1, 2),
             ended.to_be_cancelled(),
             ended.to_be_kept(),
-            ended.ended(at, Outcome.failure("late")),
+            ended.ended(at, TrainingOutcome.failure("late")),
         ):
             assert again is ended
 

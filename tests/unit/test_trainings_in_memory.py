@@ -14,10 +14,10 @@ from hypothesis import Phase, settings
 from housepredict.adapters.memory import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
 
-Change = Callable[[TrainingRecord], TrainingRecord]
+Change = Callable[[TrainingStatus], TrainingStatus]
 
 
 settings.register_profile("search", phases=[Phase.generate], database=None, derandomize=False)
@@ -30,7 +30,7 @@ class TestInMemoryTrainings(TrainingLogContract):
 
 
 class IsNeverNew(InMemoryTrainings):
-    everything: ClassVar[dict[UUID, TrainingRecord]] = {}
+    everything: ClassVar[dict[UUID, TrainingStatus]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,53 +40,53 @@ class IsNeverNew(InMemoryTrainings):
 
 
 class LosesLocations(InMemoryTrainings):
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         super().begin(evolve(record, location=None))
 
 
 class Altering(InMemoryTrainings):
     """Keeps something other than what was made of a record."""
 
-    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+    def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         raise NotImplementedError
 
-    def change(self, training: UUID, how: Change) -> TrainingRecord:
+    def change(self, training: UUID, how: Change) -> TrainingStatus:
         return super().change(training, lambda record: self.alter(record, how(record)))
 
 
 class LosesReasons(Altering):
-    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+    def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         return evolve(after, outcome=after.outcome and evolve(after.outcome, reasons=()))
 
 
 class RaisesItsOwnError(InMemoryTrainings):
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         return self._records[training]
 
 
 class OldestFirst(InMemoryTrainings):
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         return super().recent(limit)[::-1]
 
 
 class KeepsTen(InMemoryTrainings):
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         return super().recent(min(limit, 10))
 
 
 class ForgetsWishes(Altering):
-    def alter(self, before: TrainingRecord, after: TrainingRecord) -> TrainingRecord:
+    def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         return after if after.done == before.done else evolve(after, cancelling=False)
 
 
 class CancelsWhatIsKept(InMemoryTrainings):
-    def change(self, training: UUID, how: Change) -> TrainingRecord:
-        wished = how == TrainingRecord.to_be_cancelled
+    def change(self, training: UUID, how: Change) -> TrainingStatus:
+        wished = how == TrainingStatus.to_be_cancelled
         return super().change(training, (lambda record: evolve(record, cancelling=True)) if wished else how)
 
 
 class EndsTwice(InMemoryTrainings):
-    def change(self, training: UUID, how: Change) -> TrainingRecord:
+    def change(self, training: UUID, how: Change) -> TrainingStatus:
         return super().change(training, lambda record: how(evolve(record, outcome=None)))
 
 
@@ -97,8 +97,8 @@ class LosesWhatOthersChange(InMemoryTrainings):
         super().__init__()
         self._read, self._wished, self._written = Barrier(4), Barrier(4), Barrier(4)
 
-    def change(self, training: UUID, how: Change) -> TrainingRecord:
-        record, wished = how(self._records[training]), how == TrainingRecord.to_be_cancelled
+    def change(self, training: UUID, how: Change) -> TrainingStatus:
+        record, wished = how(self._records[training]), how == TrainingStatus.to_be_cancelled
         self._read.wait()
         if wished:
             self._records[training] = record

@@ -94,7 +94,7 @@ class TestPredict:
         assert given.estimate.house == House({"size": 500})
         assert given.estimate.model_version == "one"
         assert given.estimate.valued_on is None
-        assert [each.code for each in given.estimate.caveats] == ["outside_observed_range"]
+        assert [each.code for each in given.estimate.warnings] == ["outside_observed_range"]
 
     def test_what_was_not_recorded_is_not_returned(self) -> None:
         with pytest.raises(RepositoryUnavailable, match="full"):
@@ -142,7 +142,7 @@ class TestPredict:
     @pytest.mark.parametrize("location", ["/sales.csv", None])
     def test_a_model_of_made_up_sales_says_so_in_every_answer(self, location: str | None) -> None:
         [given] = predict(predictor(location=location))([{"size": 100}])
-        assert given.estimate.caveats == (() if location else (DEMONSTRATION,))
+        assert given.estimate.warnings == (() if location else (DEMONSTRATION,))
 
     def test_without_a_model_there_is_no_estimate(self) -> None:
         with pytest.raises(NoModel, match="train one with"):

@@ -18,7 +18,7 @@ from housepredict.entrypoints.http.v2.inference_requests import OUTPUTS, datatyp
 from housepredict.entrypoints.http.v2.tensors import (
     DATATYPES,
     INTEGERS,
-    Misshapen,
+    InvalidTensor,
     from_binary,
     from_json,
     to_binary,
@@ -142,7 +142,7 @@ def test_whatever_is_sent_is_read_or_refused(head: bytes, rest: bytes, off: int 
 def test_no_binary_data_are_taken_for_more_or_less_than_they_are(datatype: str, content: bytes, count: int) -> None:
     try:
         values = from_binary(datatype, content, count)
-    except Misshapen:
+    except InvalidTensor:
         pass
     else:
         assert len(values) == count

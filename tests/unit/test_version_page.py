@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.domain.estimates import Calibration
-from housepredict.domain.evaluation.held_out import HeldOut, Valued, evaluate, evaluate_later, held_out, valued
+from housepredict.domain.evaluation.held_out import HeldOut, Valued, evaluate, evaluate_out_of_time, held_out, valued
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Comparison, ModelVersion, Performance, TrainingSource, Verdict
 from housepredict.domain.ports import Valuation
@@ -205,8 +205,10 @@ def test_the_coverage_is_that_of_the_intervals() -> None:
 def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
     rows = estimated(sales(150))
     version = version_of(rows)
-    later = evaluate_later(estimated(sales(40)), date(2015, 3, 10), 700)
-    version = evolve(version, evaluation=evolve(version.evaluation, later=later), irreproducible="it ran out of time")
+    later = evaluate_out_of_time(estimated(sales(40)), date(2015, 3, 10), 700)
+    version = evolve(
+        version, evaluation=evolve(version.evaluation, out_of_time=later), irreproducible="it ran out of time"
+    )
     page = words(parsed(version_page(version, None, None)))
     assert "learned from 700 sales before 10 March 2015, and estimated 40 of that day" in page
     assert f"MdAPE {later.accuracy.mdape:.1f} % {version.evaluation.accuracy.mdape:.1f} %" in page
@@ -230,7 +232,7 @@ def test_what_was_compared_and_decided_is_told() -> None:
 
 def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = estimated(sales(90))
-    monkeypatch.setattr(plots, "MOST_DRAWN", 50)
+    monkeypatch.setattr(plots, "MAX_DRAWN", 50)
     [scatter, *_] = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
     assert len(list(scatter.iter("circle"))) == 50
     assert "50 of 90 held-out sales are drawn" in words(scatter)

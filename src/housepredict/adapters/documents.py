@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import attrs
@@ -25,11 +25,18 @@ from cattrs.preconf.json import JsonConverter, make_converter
 
 from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat, House, Value
+from housepredict.domain.evaluation.measures import Evaluation
+from housepredict.domain.features import EstimateWarning, House, Value
 from housepredict.domain.models import ModelVersion, require_format
 from housepredict.domain.training_options import TrainingOptions
 
 T = TypeVar("T")
+
+# stored documents keep the names of the first release
+_STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
+    (Evaluation, "out_of_time"): "later",
+    (Evaluation, "out_of_time_skipped"): "why_no_later",
+}
 
 
 class UnreadableDocument(ValueError):
@@ -69,7 +76,7 @@ def is_refused(error: UnreadableDocument, kind: type[ValueError]) -> bool:
     return cause is not None and all(isinstance(each, kind) for each in _causes(cause))
 
 
-def documented(kind: type) -> tuple[attrs.Attribute[Any], ...]:
+def documented_fields(kind: type) -> tuple[attrs.Attribute[Any], ...]:
     """The fields of an attrs class that are in its documents: all but those that don't take part in comparisons."""
     return tuple(each for each in attrs.fields(attrs.resolve_types(kind)) if each.init and each.eq)
 
@@ -105,8 +112,12 @@ def configured(
 
     @converter.register_structure_hook_factory(attrs.has)
     def _object(kind: Any) -> Callable[[Any, Any], Any]:
-        read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_omitted(kind))
-        absent = {each.name: None for each in documented(kind) if each.default is attrs.NOTHING and _may_be_none(each)}
+        read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_overrides(kind))
+        absent = {
+            _STORED_NAMES.get((kind, each.name), each.name): None
+            for each in documented_fields(kind)
+            if each.default is attrs.NOTHING and _may_be_none(each)
+        }
 
         def checked(value: Any, _: Any) -> Any:
             if type(value) is not dict:
@@ -117,7 +128,7 @@ def configured(
 
     @converter.register_unstructure_hook_factory(attrs.has)
     def _document(kind: Any) -> Callable[[Any], Any]:
-        return make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=omit_if_default, **_omitted(kind))
+        return make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=omit_if_default, **_overrides(kind))
 
     return converter
 
@@ -146,9 +157,13 @@ def _is_list(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is tuple and kind.__args__[-1] is ...
 
 
-def _omitted(kind: type) -> dict[str, Any]:
-    known = {each.name for each in documented(kind)}
-    return {each.name: override(omit=True) for each in attrs.fields(kind) if each.init and each.name not in known}
+def _overrides(kind: type) -> dict[str, Any]:
+    documented = {each.name for each in documented_fields(kind)}
+    return {
+        each.name: override(rename=_STORED_NAMES.get((kind, each.name)), omit=each.name not in documented or None)
+        for each in attrs.fields(kind)
+        if each.init
+    }
 
 
 def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
@@ -301,7 +316,7 @@ _strict = configured(make_converter(), forbid_extra_keys=True)
 _without_defaults = configured(make_converter(), omit_if_default=True)
 
 
-def caveats_to_json(caveats: Iterable[Caveat]) -> list[dict[str, Any]]:
+def warnings_to_json(caveats: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
     """Caveats as JSON values."""
     return [asdict(each) for each in caveats]
 
@@ -330,7 +345,7 @@ def prediction(
         price,
         model_version,
         valued_on,
-        tuple(structure(caveat, Caveat) for caveat in caveats),
+        tuple(structure(caveat, EstimateWarning) for caveat in caveats),
         # other fields are of a newer release
         tuple(Interval(int(level), *bounds[:2]) for level, bounds in (intervals or {}).items() if level.isdecimal()),
         fsd,

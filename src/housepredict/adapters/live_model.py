@@ -172,7 +172,7 @@ class StoredExplainers:
 
 
 @define
-class ProvenLoader:
+class CheckedLoader:
     """A PredictorLoader around the one of a plug-in.
 
     The files are looked at before that sees them, the self-test has to be passed, and whatever goes wrong refuses the

@@ -18,7 +18,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.domain.identifiers import first_id_at, next_id
 from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 from housepredict.domain.sales import RecordedSale
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 
 
 @define
@@ -271,31 +271,31 @@ class InMemoryModels:
 class InMemoryTrainings:
     """A TrainingLog in memory, for any number of threads."""
 
-    _records: dict[UUID, TrainingRecord] = field(init=False, factory=dict, repr=False)
+    _records: dict[UUID, TrainingStatus] = field(init=False, factory=dict, repr=False)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
 
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         """Tell of a training that begins."""
         with self._lock:
             self._records[record.id] = record
 
-    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+    def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         """Replace it by what `how` makes of it. Raises UnknownTraining."""
         with self._lock:
             self._records[training] = how(self._known(training))
             return self._records[training]
 
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         """What is known of it. Raises UnknownTraining."""
         with self._lock:
             return self._known(training)
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         """The newest, newest first, at most `limit`."""
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.id, reverse=True)[:limit]
 
-    def _known(self, training: UUID) -> TrainingRecord:
+    def _known(self, training: UUID) -> TrainingStatus:
         if training not in self._records:
             raise UnknownTraining(f"There is no training {training}")
         return self._records[training]

@@ -26,7 +26,7 @@ from attrs import define, evolve, field, frozen
 from housepredict.adapters.sqlite.spool_file import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import AppendsInLoop, Backlog, PredictionRepository, TakenOver
+from housepredict.domain.ports import AppendsInLoop, Backlog, HasLabIds, PredictionRepository
 
 Done = Callable[[Exception | None], None]
 
@@ -297,9 +297,9 @@ class SpooledPredictions:
         """Those of these ids that were erased or pruned. Raises RepositoryUnavailable while what is behind is away."""
         return self._complete(lambda behind: behind.find_erased(ids))
 
-    def of_lab(self, number: int) -> Prediction | None:
+    def find_by_lab_id(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; none of them was ever in the spool."""
-        return self._complete(lambda behind: behind.of_lab(number) if isinstance(behind, TakenOver) else None)
+        return self._complete(lambda behind: behind.find_by_lab_id(number) if isinstance(behind, HasLabIds) else None)
 
     def check(self) -> None:
         """Return if a batch could be recorded somewhere now. Raises MisconfiguredRepository if nothing will mend."""
@@ -445,7 +445,7 @@ class SpooledPredictions:
             # it is well, so appends may wait while it takes what came meanwhile: a busy service would leave no gap
             with self._turn:
                 moved += self._empty(self._behind) if mine else 0
-                if not self._fault and (mine or not self._spool.backlog().waiting):
+                if not self._fault and (mine or not self._spool.backlog().pending):
                     self._direct.set()
                 else:
                     self._direct.clear()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import EstimateWarning, House
 
 MAX_PRICE = 1e13
 """Estimates end below this price: up to there a float holds every cent exactly."""
@@ -88,7 +88,7 @@ class Estimate:
     price: float
     model_version: str
     valued_on: date | None = None
-    caveats: tuple[Caveat, ...] = ()
+    warnings: tuple[EstimateWarning, ...] = ()
     intervals: tuple[Interval, ...] = ()
     fsd: float | None = None
     generation: int | None = None

@@ -20,7 +20,7 @@ _YEAR = 365  # days
 
 
 @frozen
-class Caveat:
+class EstimateWarning:
     """Why an estimate deserves less trust. `code` is for programs, `message` for people."""
 
     code: str
@@ -29,30 +29,34 @@ class Caveat:
 
 
 def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
-    """The range in which a value needs no caveat; None for a feature that has none."""
+    """The range in which a value needs no warning; None for a feature that has none."""
     if is_sale_date and feature.observed:
         first, last = feature.observed
         return first, _year_after(str(last))
     return feature.usual or feature.observed
 
 
-def why_unusual(feature: Feature, value: Value, *, is_sale_date: bool) -> Caveat:
-    """The caveat of a value outside the usual range, or of a category that is not a usual one."""
+def why_unusual(feature: Feature, value: Value, *, is_sale_date: bool) -> EstimateWarning:
+    """The warning of a value outside the usual range, or of a category that is not a usual one."""
     name = feature.name
     if feature.observed is None:
         if value in feature.known_categories:
-            return Caveat("rare_category", f"few sales that the model learned from have {name} {value!r}", name)
-        return Caveat("unseen_category", f"{name} {value!r} does not occur in what the model learned from", name)
+            return EstimateWarning(
+                "rare_category", f"few sales that the model learned from have {name} {value!r}", name
+            )
+        return EstimateWarning(
+            "unseen_category", f"{name} {value!r} does not occur in what the model learned from", name
+        )
     low, high = feature.observed
     if is_sale_date and value > high:  # type: ignore[operator]  # a kind's values compare with its range
         message = f"{name} {value} is more than a year after the last sale that the model learned from, {high}"
-        return Caveat("long_after_sales", message, name)
+        return EstimateWarning("long_after_sales", message, name)
     if feature.usual and low <= value <= high:  # type: ignore[operator]
         low, high = feature.usual
         message = f"{name} {value} is rare: few sales that the model learned from lie outside {low} to {high}"
-        return Caveat("rare_value", message, name)
+        return EstimateWarning("rare_value", message, name)
     message = f"{name} {value} lies outside what the model learned from, {low} to {high}"
-    return Caveat("outside_observed_range", message, name)
+    return EstimateWarning("outside_observed_range", message, name)
 
 
 def _year_after(day: str) -> str:
@@ -71,7 +75,7 @@ class Feature:
 
     `minimum` and `maximum` (inclusive, in `unit`) are declared: a value outside them is refused. `observed` is
     the range seen in training (numbers, or dates as text) and `categories` the categories seen: both are open,
-    a value outside gets an estimate with a caveat, unless `closed` declares the categories complete. So do values
+    a value outside gets an estimate with a warning, unless `closed` declares the categories complete. So do values
     outside the `usual` range, and the categories that are `rare`: few of the sales had them.
     """
 
@@ -207,7 +211,7 @@ class FeatureSchema:
         )
         return found
 
-    def caveats(self, house: House) -> tuple[Caveat, ...]:
+    def warnings(self, house: House) -> tuple[EstimateWarning, ...]:
         """What about a house lies outside what the model has seen, or has seen rarely."""
         found = []
         for feature, known, low, high in self._usual:

@@ -20,7 +20,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.domain.models import Artefact, ModelVersion, Pointer
 from housepredict.domain.sales import RecordedSale, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 
 
 class Clock(Protocol):
@@ -108,10 +108,10 @@ class AppendsShared(Protocol):
 
 
 @runtime_checkable
-class TakenOver(Protocol):
+class HasLabIds(Protocol):
     """A repository that has taken over the predictions of the tutorial's service, which numbered them."""
 
-    def of_lab(self, number: int) -> Prediction | None:
+    def find_by_lab_id(self, number: int) -> Prediction | None:
         """The prediction that had this number there; None if there is none. Raises RepositoryUnavailable."""
 
 
@@ -126,21 +126,21 @@ class RepositoryOpener(Protocol):
 class Backlog:
     """Predictions that are recorded here and have not reached the repository behind.
 
-    `waiting` is how many will be tried again, `oldest` the time of the first of them; `set_aside` were refused for
+    `pending` is how many will be tried again, `oldest` the time of the first of them; `dead_letters` were refused for
     good and are kept. `reason` is why the repository behind takes none at the moment; None if it does.
     """
 
-    waiting: int
+    pending: int
     oldest: datetime | None
-    set_aside: int
+    dead_letters: int
     reason: str | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.waiting or self.set_aside or self.reason)
+        return bool(self.pending or self.dead_letters or self.reason)
 
 
 @runtime_checkable
-class Backlogged(Protocol):
+class HasBacklog(Protocol):
     """A repository that may be behind: other readers do not see yet what waits here."""
 
     def backlog(self) -> Backlog:
@@ -393,16 +393,16 @@ class TrainingLog(Protocol):
     the first counts. Raises ModelStoreUnavailable when it cannot, and UnknownTraining for an id that it does not know.
     """
 
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         """Tell of a training that begins."""
 
-    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
-        """Replace a record by what `how`, such as TrainingRecord.to_be_cancelled, makes of it. Returns the new one."""
+    def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
+        """Replace a record by what `how`, such as TrainingStatus.to_be_cancelled, makes of it. Returns the new one."""
 
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         """What is known of it."""
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         """The newest, newest first, at most `limit`."""
 
 

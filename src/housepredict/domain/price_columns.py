@@ -11,7 +11,7 @@ PRICE_COLUMNS = (
     "predicted_price",
     *(f"{bound}_{level}" for level in LEVELS for bound in ("low", "high")),
     "prediction_id",
-    "caveats",
+    "warnings",
     "error",
 )
 """The names of the columns."""
@@ -27,5 +27,5 @@ def cells_of(outcome: Prediction | InvalidHouses) -> Sequence[str | float | None
     estimate = outcome.estimate
     bounds = {each.level: (each.low, each.high) for each in estimate.intervals}
     intervals = [bound for level in LEVELS for bound in bounds.get(level, (None, None))]
-    caveats = "; ".join(each.message for each in estimate.caveats) or None
-    return (estimate.price, *intervals, str(outcome.id), caveats, None)
+    warnings = "; ".join(each.message for each in estimate.warnings) or None
+    return (estimate.price, *intervals, str(outcome.id), warnings, None)

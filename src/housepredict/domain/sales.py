@@ -88,7 +88,7 @@ class RecordedSale:
 
 
 @frozen
-class ReturnedSale:
+class RealizedSale:
     """A sale that came back, and the prediction that it is the sale of: None while nobody knows such a prediction.
 
     Predictions may arrive after their sales: from the spool of a service that was cut off.
@@ -105,9 +105,9 @@ class ReturnedSale:
 
 def with_predictions(
     sales: Sequence[RecordedSale], find: Callable[[Sequence[UUID]], Sequence[Prediction]]
-) -> Iterator[ReturnedSale]:
+) -> Iterator[RealizedSale]:
     """Match sales with their predictions, which `find` (see PredictionRepository) reads some at a time."""
     for start in range(0, len(sales), _AT_ONCE):
         some = sales[start : start + _AT_ONCE]
         known = {each.id: each for each in find([sale.prediction for sale in some])}
-        yield from (ReturnedSale(sale, known.get(sale.prediction)) for sale in some)
+        yield from (RealizedSale(sale, known.get(sale.prediction)) for sale in some)

@@ -32,7 +32,7 @@ def _all_storable(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @frozen
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     One that succeeded has made a `version`, which was `promoted` or not for these `reasons`; of any other there is an
@@ -46,23 +46,23 @@ class Outcome:
     error: str | None = field(default=None, converter=_storable)
 
     @classmethod
-    def success(cls, version: str, verdict: Verdict) -> Outcome:
+    def success(cls, version: str, verdict: Verdict) -> TrainingOutcome:
         """A version was made."""
         return cls(TrainingState.SUCCEEDED, version, verdict.promoted, tuple(verdict.reasons))
 
     @classmethod
-    def failure(cls, error: str) -> Outcome:
+    def failure(cls, error: str) -> TrainingOutcome:
         """None was made, for this reason."""
         return cls(TrainingState.FAILED, error=error)
 
     @classmethod
-    def cancellation(cls, error: str) -> Outcome:
+    def cancellation(cls, error: str) -> TrainingOutcome:
         """None was made, because somebody wished so."""
         return cls(TrainingState.CANCELLED, error=error)
 
 
 @frozen
-class TrainingRecord:
+class TrainingStatus:
     """What is known of a training.
 
     `id` is a UUIDv7; times are in UTC. `location` is where the sales are, None if they are synthetic or
@@ -80,7 +80,7 @@ class TrainingRecord:
     cancelling: bool = False
     keeping: bool = False
     ended_at: datetime | None = None
-    outcome: Outcome | None = None
+    outcome: TrainingOutcome | None = None
 
     @property
     def state(self) -> TrainingState:
@@ -92,18 +92,18 @@ class TrainingRecord:
         """Whether the sales were made up rather than observed."""
         return self.location is None and not self.with_recorded
 
-    def at(self, done: int, total: int) -> TrainingRecord:
+    def at(self, done: int, total: int) -> TrainingStatus:
         """The same with so many steps done, unless it has ended."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
-    def to_be_cancelled(self) -> TrainingRecord:
+    def to_be_cancelled(self) -> TrainingStatus:
         """The same, asked to end, unless it is too late for that."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
-    def to_be_kept(self) -> TrainingRecord:
+    def to_be_kept(self) -> TrainingStatus:
         """The same, with the version about to be kept, unless it was asked to end before."""
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 
-    def ended(self, at: datetime, outcome: Outcome) -> TrainingRecord:
+    def ended(self, at: datetime, outcome: TrainingOutcome) -> TrainingStatus:
         """The same at its end. There is but one: what has ended stays as it is."""
         return self if self.outcome else evolve(self, ended_at=at, outcome=outcome)

@@ -12,12 +12,12 @@ from attrs import asdict, fields
 from housepredict.domain.estimates import ExplainedPrediction, Explanation, Interval, Prediction, Unit
 from housepredict.domain.evaluation.coverage import IntervalChoice
 from housepredict.domain.evaluation.drift import Drift, Shift
-from housepredict.domain.evaluation.measures import Evaluation, LaterEvaluation
-from housepredict.domain.features import Caveat
+from housepredict.domain.evaluation.measures import Evaluation, OutOfTimeEvaluation
+from housepredict.domain.features import EstimateWarning
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.ports import Backlog
-from housepredict.domain.sales import ReturnedSale
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.sales import RealizedSale
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, Measured, Training
 from housepredict.entrypoints.settings import IN_MEMORY, SECRETS, Settings, scheme_of, shown_database
 
@@ -63,12 +63,12 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "price_tenths": [asdict(each) for each in evaluation.price_tenths],
         "category": evaluation.category,
         "categories": [asdict(each) for each in evaluation.categories],
-        "later": _later_document(evaluation.later) if evaluation.later else None,
-        "why_no_later": evaluation.why_no_later,
+        "out_of_time": _later_document(evaluation.out_of_time) if evaluation.out_of_time else None,
+        "out_of_time_skipped": evaluation.out_of_time_skipped,
     }
 
 
-def _later_document(later: LaterEvaluation) -> dict[str, Any]:
+def _later_document(later: OutOfTimeEvaluation) -> dict[str, Any]:
     return {
         "since": later.since.isoformat(),
         "trained_on": later.trained_on,
@@ -128,7 +128,7 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "created_at": prediction.created_at.isoformat(),
-        "warnings": [asdict(caveat) for caveat in estimate.caveats],
+        "warnings": [asdict(caveat) for caveat in estimate.warnings],
     }
     if isinstance(prediction, ExplainedPrediction):
         document["explanation"] = explanation_document(prediction.explanation)
@@ -172,9 +172,9 @@ def recorded_document(prediction: Prediction) -> dict[str, Any]:
 def backlog_document(backlog: Backlog) -> dict[str, Any]:
     """What has not reached the database, without where that is."""
     return {
-        "waiting": backlog.waiting,
+        "pending": backlog.pending,
         "oldest": backlog.oldest.isoformat() if backlog.oldest else None,
-        "set_aside": backlog.set_aside,
+        "dead_letters": backlog.dead_letters,
         "database": "unavailable" if backlog.reason else "available",
     }
 
@@ -187,17 +187,17 @@ def _origin(prediction: Prediction) -> dict[str, Any]:
         "model_version": estimate.model_version,
         "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
-        "warnings": [warning_document(caveat) for caveat in estimate.caveats],
+        "warnings": [warning_document(caveat) for caveat in estimate.warnings],
     }
 
 
-def warning_document(caveat: Caveat) -> dict[str, str]:
+def warning_document(caveat: EstimateWarning) -> dict[str, str]:
     """A caveat, as answers have it."""
     about = {} if caveat.feature is None else {"feature": caveat.feature}
     return {"code": caveat.code, "message": caveat.message, **about}
 
 
-def sale_document(returned: ReturnedSale) -> dict[str, Any]:
+def sale_document(returned: RealizedSale) -> dict[str, Any]:
     """A sale as JSON, with what was estimated if that is known."""
     sale, prediction = returned.sale, returned.prediction
     return {
@@ -213,12 +213,12 @@ def sale_document(returned: ReturnedSale) -> dict[str, Any]:
     }
 
 
-def sales_document(returned: Sequence[ReturnedSale]) -> dict[str, Any]:
+def sales_document(returned: Sequence[RealizedSale]) -> dict[str, Any]:
     """Sales as JSON, and how many of them are unmatched."""
     return {"sales": [sale_document(each) for each in returned], "unmatched": unmatched(returned)}
 
 
-def unmatched(returned: Sequence[ReturnedSale]) -> int:
+def unmatched(returned: Sequence[RealizedSale]) -> int:
     """How many are sales of predictions that nobody knows yet."""
     return sum(each.prediction is None for each in returned)
 
@@ -231,9 +231,9 @@ def accuracy_document(review: AccuracyReview, since: date | None, until: date | 
         "until": until.isoformat() if until else None,
         "sales": returned.sales,
         "unmatched": returned.unmatched,
-        "too_late": returned.too_late,
-        "cut_off": returned.cut_off,
-        "whole": _measured_document(review.whole) if review.whole else None,
+        "estimated_after_sale": returned.estimated_after_sale,
+        "truncated": returned.truncated,
+        "overall": _measured_document(review.overall) if review.overall else None,
         "by_version": {name: _measured_document(each) for name, each in review.by_version.items()},
     }
 
@@ -257,7 +257,7 @@ def drift_document(drift: Drift) -> dict[str, Any]:
     """A drift as JSON."""
     return {
         "model_version": drift.model_version,
-        "looked_at": drift.looked_at,
+        "examined": drift.examined,
         "n": drift.n,
         "since": drift.since.isoformat() if drift.since else None,
         "out_of_range": _rounded(drift.out_of_range, _PERCENT_DIGITS),
@@ -292,7 +292,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def training_record_document(record: TrainingRecord) -> dict[str, Any]:
+def training_record_document(record: TrainingStatus) -> dict[str, Any]:
     """A training as JSON."""
     outcome = record.outcome
     return {

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.guarded_stores import SignedModels
-from housepredict.adapters.live_model import Follower, LiveModel, ProvenLoader
+from housepredict.adapters.live_model import CheckedLoader, Follower, LiveModel
 from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMemorySales
 from housepredict.adapters.system import SystemClock, held_back
 from housepredict.domain.combined_sales import CombinedSales
@@ -24,9 +24,9 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import (
     Backlog,
-    Backlogged,
     Clock,
     Explainer,
+    HasBacklog,
     HouseTable,
     ModelStore,
     PredictionKeys,
@@ -42,9 +42,9 @@ from housepredict.domain.ports import (
 )
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.usecases import (
-    Begun,
     EstimateTable,
     Explain,
+    OnStart,
     Predict,
     PredictOnce,
     Promote,
@@ -160,7 +160,7 @@ class Storage:
 
     def backlog(self) -> Backlog | None:
         """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
-        return self.predictions.backlog() if isinstance(self.predictions, Backlogged) else None
+        return self.predictions.backlog() if isinstance(self.predictions, HasBacklog) else None
 
     @cached_property
     def sales(self) -> SaleRepository:
@@ -289,7 +289,7 @@ class Application(Storage):
             from housepredict.adapters.serving.loader import load_predictor
 
             return partial(load_predictor, unpack=self._forms)
-        return ProvenLoader(self.settings.predictor, load(PREDICTORS, self.settings.predictor))
+        return CheckedLoader(self.settings.predictor, load(PREDICTORS, self.settings.predictor))
 
     @cached_property
     def _forms(self) -> SharedForms:
@@ -395,7 +395,7 @@ class Application(Storage):
         jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
         return self._resources.enter_context(closing(jobs))
 
-    def run_training(self, request: TrainingRequest, begun: Begun) -> None:
+    def run_training(self, request: TrainingRequest, begun: OnStart) -> None:
         """Train as a service does: nobody is there to decide about a version that can be compared on nothing.
 
         Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.

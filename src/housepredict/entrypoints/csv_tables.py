@@ -175,7 +175,7 @@ Read = Callable[[], Iterable[Prediction]]
 COLUMNS = (
     *("prediction_id", "created_at", "model_version", "generation", "valued_on"),
     *PRICE_COLUMNS[:NUMBERS],
-    *("fsd", "caveats"),
+    *("fsd", "warnings"),
 )
 """The columns of CSV before those of the features."""
 

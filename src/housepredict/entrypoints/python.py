@@ -22,10 +22,10 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import Progress, no_progress
 from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
-from housepredict.domain.sales import ReturnedSale
+from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
-from housepredict.domain.training_status import TrainingRecord
-from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Forgotten, Predict, Training
+from housepredict.domain.training_status import TrainingStatus
+from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Predict, Removed, Training
 from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
 from housepredict.entrypoints.composition import Application, houses_at, prices_at
 from housepredict.entrypoints.settings import read_settings
@@ -276,7 +276,7 @@ class Prices:
         """Every version that is kept, oldest first."""
         return self._application.models.versions()
 
-    def trainings(self, limit: int = 10) -> Sequence[TrainingRecord]:
+    def trainings(self, limit: int = 10) -> Sequence[TrainingStatus]:
         """The newest trainings, newest first, under way and over, whoever started them."""
         return self._application.trainings.recent(limit)
 
@@ -291,7 +291,7 @@ class Prices:
         """
         return self._application.records.one(id)
 
-    def erase(self, *ids: UUID | str | int) -> Forgotten:
+    def erase(self, *ids: UUID | str | int) -> Removed:
         """Forget predictions for good, and the sales that were recorded for them; how many were known.
 
         An id that is not known is never recorded from now on. Raises UnknownPrediction for what is no id, or
@@ -299,7 +299,7 @@ class Prices:
         """
         return self._application.records.erase(ids)
 
-    def prune(self, keep: timedelta) -> Forgotten:
+    def prune(self, keep: timedelta) -> Removed:
         """Forget predictions that are older than `keep`, and their sales; how many. Raises RepositoryUnavailable."""
         return self._application.records.prune(keep)
 
@@ -319,7 +319,7 @@ class Prices:
 
     def record_sale(
         self, prediction: UUID | str, price: float, sold_on: date | str, *, key: str | None = None
-    ) -> ReturnedSale:
+    ) -> RealizedSale:
         """Remember what a house sold for that was estimated, by the id of its prediction; another call corrects it.
 
         What comes back has the `prediction` if it is known, and the `ratio` of estimate and price. With a `key` the
@@ -330,7 +330,7 @@ class Prices:
             plain_values({"prediction": prediction, "price": price, "date": sold_on}), key
         )
 
-    def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[ReturnedSale]:
+    def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[RealizedSale]:
         """Remember a batch, all or nothing, each `{"prediction": id, "price": price, "date": day}`; see `record_sale`.
 
         Pointers begin with the position: `/3/price`.

@@ -29,7 +29,7 @@ from housepredict.domain import errors
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
-from housepredict.domain.usecases import Begun, Trainings
+from housepredict.domain.usecases import OnStart, Trainings
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import of_request
 
@@ -68,7 +68,7 @@ class TrainingRequest:
 
 
 @frozen
-class _Errand:
+class _ChildJob:
     settings: Settings
     request: TrainingRequest
     asked_by: Mapping[str, str]
@@ -76,12 +76,12 @@ class _Errand:
 
 def to_json(settings: Settings, request: TrainingRequest, asked_by: Mapping[str, str]) -> bytes:
     """What the process is told; `asked_by` names the HTTP request that asked for it, as logs have it."""
-    return json.dumps(_converter.unstructure(_Errand(settings, request, asked_by))).encode()
+    return json.dumps(_converter.unstructure(_ChildJob(settings, request, asked_by))).encode()
 
 
 def from_json(told: bytes) -> tuple[Settings, TrainingRequest, Mapping[str, str]]:
     """What it was told."""
-    errand = _converter.structure(json.loads(told), _Errand)
+    errand = _converter.structure(json.loads(told), _ChildJob)
     return errand.settings, errand.request, errand.asked_by
 
 
@@ -212,7 +212,7 @@ class TrainingProcesses:
 class TrainingThreads:
     """Trains in threads of this process: where nothing is kept that another could read."""
 
-    _run: Callable[[TrainingRequest, Begun], None]
+    _run: Callable[[TrainingRequest, OnStart], None]
     _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> Job:

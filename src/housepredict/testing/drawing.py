@@ -132,7 +132,7 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 }
 _TIME_LIMITS = st.none() | st.floats(1e-3, 1e9)
 _rules = Drawing(_PLAIN)
-_drawing = Drawing(
+_VERSION_VALUES = Drawing(
     {
         **_PLAIN,
         Coverage: _rules.builds(Coverage, level=st.sampled_from(LEVELS)),
@@ -152,7 +152,7 @@ artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_s
 def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
     """Manifests of all shapes for an artefact."""
     # tests of signatures sign for themselves
-    return _drawing.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artefact)), signature=st.none())
+    return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artefact)), signature=st.none())
 
 
 def a_version(
@@ -211,10 +211,10 @@ _bounds = _prices | st.just(MAX_PRICE)
 times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 """Times in UTC."""
 
-_drawing = Drawing({str: texts, datetime: times})
+_PREDICTION_VALUES = Drawing({str: texts, datetime: times})
 
 intervals = st.lists(
-    _drawing.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
+    _PREDICTION_VALUES.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
     unique_by=lambda each: each.level,
     max_size=3,
 ).map(lambda drawn: tuple(each._replace(low=min(each[1:3]), high=max(each[1:3])) for each in sorted(drawn)))
@@ -223,7 +223,7 @@ intervals = st.lists(
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
 """Every forecast standard deviation that a model may give, in percent."""
 
-estimates = _drawing.builds(
+estimates = _PREDICTION_VALUES.builds(
     Estimate,
     house=st.builds(House, st.dictionaries(texts, values, max_size=5)),
     price=_prices,
@@ -240,7 +240,7 @@ plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
 @st.composite
 def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
     """New predictions in any order, with ids that are above all that were drawn before."""
-    predictions = _drawing.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
+    predictions = _PREDICTION_VALUES.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
     drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
     ids = draw(st.permutations(new_ids.take(len(drawn), datetime.now(UTC))))
     return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
@@ -289,7 +289,7 @@ erasing = settings(shared, max_examples=25)
 
 
 _ids = IdSequence()
-_drawing = Drawing({datetime: times})
+_SALE_VALUES = Drawing({datetime: times})
 DIGESTS = ("0" * 64, "f" * 64)
 """Of two different bodies."""
 
@@ -308,7 +308,7 @@ def new_sale_ids(count: int) -> Sequence[UUID]:
 def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
     """New sales in any order, some of the same prediction; of new predictions if none are given."""
     predictions = st.sampled_from(of or new_sale_ids(3))
-    sales = _drawing.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
+    sales = _SALE_VALUES.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
     drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
     ids = draw(st.permutations(new_sale_ids(len(drawn))))
     return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]

@@ -32,14 +32,14 @@ from hypothesis.stateful import (
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import TrainingLog
-from housepredict.domain.training_status import Outcome, TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingOutcome, TrainingState, TrainingStatus
 from housepredict.testing.drawing import Drawing
 
 NewLog = Callable[[], TrainingLog]
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _LATER = NOON + timedelta(minutes=5, microseconds=1)
-SUCCESS = Outcome(TrainingState.SUCCEEDED, "20250601-120000-0123abcd", True, ("It is better.", "Much."))
-FAILURE = Outcome(TrainingState.FAILED, error="The sales are gone.")
+SUCCESS = TrainingOutcome(TrainingState.SUCCEEDED, "20250601-120000-0123abcd", True, ("It is better.", "Much."))
+FAILURE = TrainingOutcome(TrainingState.FAILED, error="The sales are gone.")
 _IDS = IdSequence()
 
 _times = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # the bounds
@@ -48,10 +48,10 @@ _texts = st.text(max_size=20)
 _drawing = Drawing({datetime: _times})
 _ENDED = [each for each in TrainingState if each is not TrainingState.RUNNING]
 _outcomes = _drawing.builds(
-    Outcome, state=st.sampled_from(_ENDED), reasons=st.lists(_texts).map(tuple), error=st.none() | _texts
+    TrainingOutcome, state=st.sampled_from(_ENDED), reasons=st.lists(_texts).map(tuple), error=st.none() | _texts
 )
 _records = _drawing.builds(
-    TrainingRecord,
+    TrainingStatus,
     id=st.just(UUID(int=0)),
     location=st.none() | _texts,
     done=_counts,
@@ -60,7 +60,7 @@ _records = _drawing.builds(
 )
 
 _changes = st.one_of(
-    st.sampled_from([TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept]),
+    st.sampled_from([TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept]),
     st.builds(lambda done, total: lambda record: record.at(done, total), _counts, _counts),
     st.builds(lambda at, outcome: lambda record: record.ended(at, outcome), _times, _outcomes),
 )
@@ -68,10 +68,10 @@ _changes = st.one_of(
 
 def a_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
-) -> TrainingRecord:
+) -> TrainingStatus:
     """A training that has just begun, with an id of its own, above those of all before it."""
     [id_] = _IDS.take(1, started_at)
-    return TrainingRecord(id_, started_at, location, with_recorded)
+    return TrainingStatus(id_, started_at, location, with_recorded)
 
 
 class TrainingLogContract:
@@ -94,7 +94,7 @@ class TrainingLogContract:
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
         @given(_records, _counts, _counts, _times, _outcomes)
-        def comes_back(drawn: TrainingRecord, done: int, total: int, ended: datetime, outcome: Outcome) -> None:
+        def comes_back(drawn: TrainingStatus, done: int, total: int, ended: datetime, outcome: TrainingOutcome) -> None:
             log, record = new_log(), evolve(drawn, id=a_training().id)
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
@@ -113,7 +113,7 @@ class TrainingLogContract:
             with pytest.raises(UnknownTraining):
                 log.get(unknown)
             with pytest.raises(UnknownTraining):
-                log.change(unknown, TrainingRecord.to_be_cancelled)
+                log.change(unknown, TrainingStatus.to_be_cancelled)
             log.begin(a_training())
 
     def test_the_newest_hundred_at_least_are_listed_newest_first(self, new_log: NewLog) -> None:
@@ -129,16 +129,16 @@ class TrainingLogContract:
         log, record = new_log(), a_training()
         log.begin(record)
         assert not log.change(record.id, lambda record: record.at(1, 9)).cancelling
-        assert self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled).cancelling
+        assert self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
         noted = log.change(record.id, lambda record: record.at(2, 9))
         assert noted == evolve(record, done=2, total=9, cancelling=True)
-        assert not log.change(record.id, TrainingRecord.to_be_kept).keeping
+        assert not log.change(record.id, TrainingStatus.to_be_kept).keeping
 
     def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, new_log: NewLog) -> None:
         log, record = new_log(), a_training()
         log.begin(record)
-        assert log.change(record.id, TrainingRecord.to_be_kept).keeping
-        cancelled = self.reopen(log).change(record.id, TrainingRecord.to_be_cancelled)
+        assert log.change(record.id, TrainingStatus.to_be_kept).keeping
+        cancelled = self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled)
         assert cancelled == evolve(record, keeping=True)
 
     def test_what_has_ended_stays_as_it_is(self, new_log: NewLog) -> None:
@@ -157,7 +157,7 @@ class TrainingLogContract:
         def change(number: int) -> None:
             record = records[number // 8]
             if number % 8 == 3:
-                log.change(record.id, TrainingRecord.to_be_cancelled)
+                log.change(record.id, TrainingStatus.to_be_cancelled)
             else:
                 log.change(record.id, lambda record: record.at(number, 100))
 
@@ -171,7 +171,7 @@ class TrainingLogContract:
             log.begin(record)
         with ThreadPoolExecutor(4) as pool:
             for number, record in enumerate(records):
-                wishes = [TrainingRecord.to_be_cancelled, TrainingRecord.to_be_kept][:: 1 if number % 2 else -1]
+                wishes = [TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept][:: 1 if number % 2 else -1]
                 said = [pool.submit(log.change, record.id, wish) for wish in wishes * 2]
                 found = {(each.result().cancelling, each.result().keeping) for each in said}
                 assert found in ({(True, False)}, {(False, True)})
@@ -192,7 +192,7 @@ class TrainingLogMachine(RuleBasedStateMachine):
         super().__init__()
         self.log = log
         self._reopen = reopen
-        self.kept: dict[UUID, TrainingRecord] = {}
+        self.kept: dict[UUID, TrainingStatus] = {}
 
     @initialize(location=st.none() | _texts)
     def begin_the_first(self, location: str | None) -> None:
@@ -206,7 +206,7 @@ class TrainingLogMachine(RuleBasedStateMachine):
         self.kept[record.id] = record
 
     @rule(place=places, how=_changes)
-    def change(self, place: int, how: Callable[[TrainingRecord], TrainingRecord]) -> None:
+    def change(self, place: int, how: Callable[[TrainingStatus], TrainingStatus]) -> None:
         id_ = sorted(self.kept)[place % len(self.kept)]
         self.kept[id_] = how(self.kept[id_])
         assert self.log.change(id_, how) == self.kept[id_]

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import lmdb
 
-from housepredict.adapters.documents import caveats_to_json, intervals_to_json, prediction
+from housepredict.adapters.documents import intervals_to_json, prediction, warnings_to_json
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 
@@ -133,7 +133,7 @@ def _to_json(recorded: Prediction) -> bytes:
             "features": estimate.house.values,
             "price": estimate.price,
             "valued_on": estimate.valued_on and estimate.valued_on.isoformat(),
-            "caveats": caveats_to_json(estimate.caveats),
+            "caveats": warnings_to_json(estimate.warnings),
             "intervals": intervals_to_json(estimate.intervals),
             "fsd": estimate.fsd,
             "generation": estimate.generation,

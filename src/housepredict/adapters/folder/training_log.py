@@ -26,7 +26,7 @@ from attrs import define, field
 from housepredict.adapters.documents import NewerDocument, structure, unstructure
 from housepredict.adapters.files import atomic as file_lock
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 
 KEPT = 100
 _LOCK = ".lock"
@@ -41,7 +41,7 @@ class DirectoryTrainings:
 
     path: Path = field(converter=Path)
 
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         """Tell of a training that begins, and forget the oldest."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ class DirectoryTrainings:
                 for file in self._files()[KEPT:]:
                     file.unlink(missing_ok=True)
 
-    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+    def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         """Replace it by what `how` makes of it. Raises UnknownTraining."""
         file = self._file(training)
         with self._available():
@@ -65,12 +65,12 @@ class DirectoryTrainings:
                     self._write(changed, document)
                 return changed
 
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         """What is known of it. Raises UnknownTraining."""
         with self._available():
             return self._read(self._file(training))[0]
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         found = []
         with self._available():
@@ -92,11 +92,11 @@ class DirectoryTrainings:
         except FileNotFoundError:
             return []
 
-    def _read(self, file: Path) -> tuple[TrainingRecord, Mapping[str, Any]]:
+    def _read(self, file: Path) -> tuple[TrainingStatus, Mapping[str, Any]]:
         """The training, and its document."""
         try:
             document = json.loads(file.read_bytes())
-            return structure(document, TrainingRecord), document
+            return structure(document, TrainingStatus), document
         except FileNotFoundError:
             raise UnknownTraining(f"There is no training {file.stem} in {self.path}") from None
         except NewerDocument as error:
@@ -106,7 +106,7 @@ class DirectoryTrainings:
         except ValueError as error:
             raise UnknownTraining(f"What was logged of training {file.stem} is damaged: {file}") from error
 
-    def _write(self, record: TrainingRecord, document: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def _write(self, record: TrainingStatus, document: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Write a training; fields of a newer release stay as they are in its document."""
         content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path)  # 0600

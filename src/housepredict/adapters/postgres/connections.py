@@ -173,7 +173,7 @@ SELECT pg_terminate_backend(pid) FROM (
 class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
     """Reads results in binary, and puts the connection's schema where a query says `{schema}`."""
 
-    def __init__(self, connection: ImpatientConnection, **options: Any) -> None:
+    def __init__(self, connection: TimeLimitedConnection, **options: Any) -> None:
         super().__init__(connection, **options)
         self.format = pq.Format.BINARY
         self._schema = connection.schema
@@ -184,7 +184,7 @@ class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
         return super().execute(query, params, **options)
 
 
-class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
+class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that gives up on a server which is there and says nothing: frozen, or behind a dead proxy."""
 
     patience: float | None = None
@@ -274,7 +274,7 @@ class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
         return b"on" in reported
 
 
-_open: WeakSet[ImpatientConnection] = WeakSet()
+_open: WeakSet[TimeLimitedConnection] = WeakSet()
 """The connections of this process."""
 _open_lock = Lock()
 
@@ -312,9 +312,9 @@ class Database:
         """The schema as SQL has it."""
         return sql.Identifier(self.schema or "public").as_string(None)
 
-    def connect(self, timeout: float | None) -> ImpatientConnection:
+    def connect(self, timeout: float | None) -> TimeLimitedConnection:
         """A new connection; see `set_up`."""
-        connection = ImpatientConnection.connect(self.conninfo, autocommit=True)
+        connection = TimeLimitedConnection.connect(self.conninfo, autocommit=True)
         try:
             self.set_up(connection, timeout)
         except BaseException:
@@ -322,7 +322,7 @@ class Database:
             raise
         return connection
 
-    def set_up(self, connection: ImpatientConnection, timeout: float | None) -> None:
+    def set_up(self, connection: TimeLimitedConnection, timeout: float | None) -> None:
         """Make a session like all others, and bound the wait for each answer, in seconds; None does not.
 
         Raises UnusableDatabase if the database has another encoding than UTF-8.

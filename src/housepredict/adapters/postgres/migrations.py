@@ -18,7 +18,7 @@ from importlib import resources
 import psycopg
 from attrs import evolve, frozen
 
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 
 _log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None
             return
 
 
-def _pending(connection: ImpatientConnection, post: bool) -> dict[str, str]:
+def _pending(connection: TimeLimitedConnection, post: bool) -> dict[str, str]:
     """The SQL of the migrations to apply, by name and in order."""
     try:
         applied = {name for (name,) in connection.execute(_APPLIED)}
@@ -157,7 +157,9 @@ def _apply(database: Database, post: bool) -> None:
             _log.info("applied the migration %s in the schema %s", name, database.schema)
 
 
-def _check(database: Database, schema: _Schema | None, connection: ImpatientConnection, scripts: Iterable[str]) -> None:
+def _check(
+    database: Database, schema: _Schema | None, connection: TimeLimitedConnection, scripts: Iterable[str]
+) -> None:
     """Raise MisconfiguredRepository for names that are taken, which it names, or for tables of another role."""
     names = {name for script in scripts for name in _MADE.findall(script)}
     if "predictions" in names and schema and schema.has_tutorials_predictions:
@@ -177,11 +179,11 @@ def _check(database: Database, schema: _Schema | None, connection: ImpatientConn
         )
 
 
-def _schemas(connection: ImpatientConnection) -> list[_Schema]:
+def _schemas(connection: TimeLimitedConnection) -> list[_Schema]:
     return [_Schema(*row) for row in connection.execute(_SCHEMAS)]
 
 
-def _schema(database: Database, connection: ImpatientConnection) -> str:
+def _schema(database: Database, connection: TimeLimitedConnection) -> str:
     schemas = _schemas(connection)
     path = [each for each in schemas if each.in_path]
     for each in (*(each for each in path if each.is_ours), *(each for each in path if each.has_tutorials_predictions)):

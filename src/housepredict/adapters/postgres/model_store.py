@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from attrs import define
 
 from housepredict.adapters.documents import from_json, to_json
-from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
@@ -35,7 +35,7 @@ class PostgresModels:
         """Keep a version, durably when this returns; see ModelStore."""
         verify(version, artefact)
         manifest = to_json(version).decode()
-        with self._server.asked_at_length(_LONG_PATIENCE) as connection, connection.transaction():
+        with self._server.long_session(_LONG_PATIENCE) as connection, connection.transaction():
             added = connection.execute(
                 "INSERT INTO {schema}.model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                 (version.name, manifest),
@@ -49,7 +49,7 @@ class PostgresModels:
 
     def versions(self) -> Sequence[ModelVersion]:
         """Every version, oldest first. A damaged one is left out, with a warning in the log."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
         found = []
         for name, manifest in rows:
@@ -61,7 +61,7 @@ class PostgresModels:
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
-        with self._server.asked_at_length(_LONG_PATIENCE) as connection:
+        with self._server.long_session(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
@@ -78,7 +78,7 @@ class PostgresModels:
 
     def promote(self, name: str) -> None:
         """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             self._manifest(connection, name)
             connection.execute(
                 "UPDATE {schema}.model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
@@ -88,7 +88,7 @@ class PostgresModels:
 
     def rollback(self, name: str) -> None:
         """Point at a version of the history again, durably when this returns; see ModelStore."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             self._manifest(connection, name)
             moved = connection.execute(
                 "UPDATE {schema}.model_pointer SET history = history[array_position(history, %(name)s):],"
@@ -100,13 +100,13 @@ class PostgresModels:
 
     def history(self) -> Sequence[str]:
         """The promoted version, the one that was promoted before it, and so on."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             [(names,)] = connection.execute("SELECT history FROM {schema}.model_pointer")
         return tuple(names)
 
     def pointer(self) -> Pointer:
         """Which version is promoted."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
         return Pointer(*found)
 
@@ -126,7 +126,7 @@ class PostgresModels:
                 raise TrainingInProgress
             yield
 
-    def _manifest(self, connection: ImpatientConnection, name: str) -> str:
+    def _manifest(self, connection: TimeLimitedConnection, name: str) -> str:
         row = (
             is_plain(name)
             and connection.execute("SELECT manifest FROM {schema}.model_versions WHERE name = %s", (name,)).fetchone()

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import psycopg
 from attrs import define, field
 
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection, reason_of
+from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection, reason_of
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.domain.errors import (
     ModelStoreUnavailable,
@@ -22,7 +22,7 @@ from housepredict.domain.errors import (
 
 
 @define
-class KeptConnection:
+class PersistentConnection:
     """One connection, which threads take turns on; a process that forks makes its own.
 
     `patience`, in seconds, bounds the wait for a turn, and then for each answer. The first connection brings the
@@ -33,11 +33,11 @@ class KeptConnection:
     _database: Database
     _patience: float = 5.0
     _migrated: Database | None = field(default=None, init=False)
-    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
+    _connection: TimeLimitedConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     @contextmanager
-    def __call__(self) -> Iterator[ImpatientConnection]:
+    def __call__(self) -> Iterator[TimeLimitedConnection]:
         """The connection, one thread at a time."""
         # a server that is silent would else keep every thread waiting for those before it
         if not self._lock.acquire(timeout=self._patience):
@@ -56,7 +56,7 @@ class KeptConnection:
         finally:
             self._lock.release()
 
-    def another(self, patience: float | None = None) -> ImpatientConnection:
+    def another(self, patience: float | None = None) -> TimeLimitedConnection:
         """A connection of one's own, to be closed by whoever asked."""
         if self._migrated is None:
             self._migrated = migrate(self._database)
@@ -74,7 +74,7 @@ class KeptConnection:
 
 
 @define
-class KeptTables:
+class PersistentTables:
     """Tables that are asked small questions. Threads may share it; a process that forks opens its own.
 
     `_contents` says in a word what is kept in them. `patience`, in seconds, bounds the wait for each answer. It
@@ -85,11 +85,11 @@ class KeptTables:
 
     _database: Database
     _patience: float = 5.0
-    _kept_connection: KeptConnection = field(init=False, repr=False)
+    _kept_connection: PersistentConnection = field(init=False, repr=False)
 
     @_kept_connection.default
-    def _not_connected(self) -> KeptConnection:
-        return KeptConnection(self._database, self._patience)
+    def _not_connected(self) -> PersistentConnection:
+        return PersistentConnection(self._database, self._patience)
 
     @classmethod
     def at(cls, conninfo: str, patience: float = 5.0, *, schema: str | None = None) -> Self:
@@ -101,7 +101,7 @@ class KeptTables:
         self._kept_connection.close()
 
     @contextmanager
-    def _connected(self) -> Iterator[ImpatientConnection]:
+    def _connected(self) -> Iterator[TimeLimitedConnection]:
         with self._database.translated(self._contents), self._kept_connection() as connection:
             yield connection
 
@@ -116,11 +116,11 @@ class ModelDatabase:
 
     database: Database
     _patience: float = 5.0
-    _kept: KeptConnection = field(init=False, repr=False)
+    _kept: PersistentConnection = field(init=False, repr=False)
 
     @_kept.default
-    def _not_connected(self) -> KeptConnection:
-        return KeptConnection(self.database, self._patience)
+    def _not_connected(self) -> PersistentConnection:
+        return PersistentConnection(self.database, self._patience)
 
     @classmethod
     def at(cls, conninfo: str, *, schema: str | None = None) -> Self:
@@ -128,18 +128,18 @@ class ModelDatabase:
         return cls(Database.at(conninfo, schema=schema))
 
     @contextmanager
-    def asked(self) -> Iterator[ImpatientConnection]:
+    def session(self) -> Iterator[TimeLimitedConnection]:
         """The connection for small questions, in autocommit, one thread at a time."""
         with self.translated(), self._kept() as connection:
             yield connection
 
     @contextmanager
-    def asked_at_length(self, patience: float) -> Iterator[ImpatientConnection]:
+    def long_session(self, patience: float) -> Iterator[TimeLimitedConnection]:
         """A connection of one's own, for answers that take longer."""
         with self.translated(), closing(self._kept.another(patience)) as connection:
             yield connection
 
-    def connect(self) -> ImpatientConnection:
+    def connect(self) -> TimeLimitedConnection:
         """A connection of one's own, to close."""
         with self.translated():
             return self._kept.another()
@@ -170,7 +170,7 @@ class PostgresAnnouncements:
     """
 
     _server: ModelDatabase
-    _connection: ImpatientConnection | None = field(default=None, init=False, repr=False)
+    _connection: TimeLimitedConnection | None = field(default=None, init=False, repr=False)
     _ended: Event = field(factory=Event, init=False, repr=False)
 
     def wait(self, seconds: float) -> None:
@@ -202,7 +202,7 @@ class PostgresAnnouncements:
         self._connection = None
 
 
-def _listen(connection: ImpatientConnection, seconds: float) -> bool:
+def _listen(connection: TimeLimitedConnection, seconds: float) -> bool:
     """Whether anything was heard within so many seconds."""
     line = poll()
     line.register(connection.fileno(), POLLIN)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.postgres.connections import ImpatientConnection
-from housepredict.adapters.postgres.persistent_connection import KeptTables
+from housepredict.adapters.postgres.connections import TimeLimitedConnection
+from housepredict.adapters.postgres.persistent_connection import PersistentTables
 from housepredict.domain.errors import ErasedPredictions, RepeatedKey
 from housepredict.domain.idempotency import Delivery
 
@@ -29,7 +29,7 @@ DELETE FROM {schema}.prediction_keys WHERE key IN (
 
 
 @define
-class PostgresKeys(KeptTables):
+class PostgresKeys(PersistentTables):
     """PredictionKeys in PostgreSQL."""
 
     _contents: ClassVar[str] = "keys"
@@ -51,7 +51,7 @@ class PostgresKeys(KeptTables):
             return connection.execute(_PRUNE, (before, limit)).rowcount
 
 
-def _find(connection: ImpatientConnection, delivery: Delivery) -> Sequence[UUID] | None:
+def _find(connection: TimeLimitedConnection, delivery: Delivery) -> Sequence[UUID] | None:
     known = connection.execute(_FIND, (delivery.key,)).fetchone()
     if known is None:
         return None

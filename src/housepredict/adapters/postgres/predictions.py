@@ -15,13 +15,13 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import caveats_to_json, prediction
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.documents import prediction, warnings_to_json
+from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import Caveat
+from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
 from housepredict.domain.json_objects import encode_each
 
@@ -44,7 +44,7 @@ INSERT INTO {schema}.predictions (id, created_at, model_version, features, price
 SELECT id, 'epoch', '', '{}', 0, '[]', now() FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
 ON CONFLICT (id) DO UPDATE SET
     created_at = EXCLUDED.created_at, model_version = EXCLUDED.model_version, features = EXCLUDED.features,
-    price = EXCLUDED.price, caveats = EXCLUDED.caveats, erased_at = EXCLUDED.erased_at,
+    price = EXCLUDED.price, caveats = EXCLUDED.warnings, erased_at = EXCLUDED.erased_at,
     valued_on = NULL, intervals = NULL, fsd = NULL, generation = NULL, lab_id = NULL
 WHERE predictions.erased_at IS NULL
 """
@@ -70,7 +70,7 @@ _LAB_TABLE = "SELECT to_regclass(%s::text) IS NOT NULL"
 _FORGET_IN_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
 
 
-def erase(connection: ImpatientConnection, ids: Sequence[UUID]) -> int:
+def erase(connection: TimeLimitedConnection, ids: Sequence[UUID]) -> int:
     """See PredictionRepository."""
     with connection.transaction():
         known = connection.execute(_KNOWN, (list(ids),)).fetchall()
@@ -79,7 +79,7 @@ def erase(connection: ImpatientConnection, ids: Sequence[UUID]) -> int:
     return len(known)
 
 
-def prune(connection: ImpatientConnection, before: UUID, limit: int) -> int:
+def prune(connection: TimeLimitedConnection, before: UUID, limit: int) -> int:
     """See PredictionRepository."""
     with connection.transaction():
         pruned = connection.execute(_PRUNE, (before, limit)).fetchall()
@@ -89,7 +89,7 @@ def prune(connection: ImpatientConnection, before: UUID, limit: int) -> int:
     return len(pruned)
 
 
-def _forget_in_lab_table(connection: ImpatientConnection, lab_ids: Sequence[int]) -> None:
+def _forget_in_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[int]) -> None:
     # who misses nothing in it may have dropped it
     if lab_ids and connection.execute(_LAB_TABLE, (f"{connection.schema}.predictions_lab",)).fetchone() == (True,):
         connection.execute(_FORGET_IN_LAB_TABLE, (list(lab_ids),))
@@ -129,7 +129,7 @@ class PostgresPredictions:
     """A PredictionRepository in PostgreSQL. Threads may share it; a process that forks opens its own."""
 
     _database: Database
-    _pool: ConnectionPool[ImpatientConnection]
+    _pool: ConnectionPool[TimeLimitedConnection]
     _writer: Writer
 
     @classmethod
@@ -154,10 +154,10 @@ class PostgresPredictions:
         if through_pool:
             database = evolve(through_pool, schema=database.schema)
 
-        def configure(connection: ImpatientConnection) -> None:
+        def configure(connection: TimeLimitedConnection) -> None:
             database.set_up(connection, timeout)
 
-        def check(connection: ImpatientConnection) -> None:
+        def check(connection: TimeLimitedConnection) -> None:
             if connection.is_lost_when_asked():
                 connection.close()
                 pool.drain()  # a server that restarts or is demoted is lost to all of them
@@ -165,7 +165,7 @@ class PostgresPredictions:
 
         pool = ConnectionPool(
             database.conninfo,
-            connection_class=ImpatientConnection,
+            connection_class=TimeLimitedConnection,
             kwargs={"autocommit": True},
             min_size=1,
             max_size=connections,
@@ -224,7 +224,7 @@ class PostgresPredictions:
         """Those of these ids that were erased or pruned."""
         return [erased for (erased,) in self._read(FIND_ERASED, list(ids))]
 
-    def of_lab(self, number: int) -> Prediction | None:
+    def find_by_lab_id(self, number: int) -> Prediction | None:
         """The prediction that had this number in the tutorial's table; None if there is none."""
         return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
 
@@ -260,7 +260,7 @@ class PostgresPredictions:
             return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
 
     @contextmanager
-    def _lent(self) -> Iterator[ImpatientConnection]:
+    def _lent(self) -> Iterator[TimeLimitedConnection]:
         with self._database.translated(), self._pool.connection() as connection:
             try:
                 yield connection
@@ -282,7 +282,7 @@ def _row(identifier: UUID, created_at: datetime, estimate: Estimate, features: s
     return (
         f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
         f'"features":{features},"price":{estimate.price!r},"valued_on":{valued_on},'
-        f'"caveats":{_caveats(estimate.caveats)}{_rest(estimate.intervals, estimate.fsd, estimate.generation)}}}'
+        f'"caveats":{_caveats(estimate.warnings)}{_rest(estimate.intervals, estimate.fsd, estimate.generation)}}}'
     )
 
 
@@ -300,8 +300,8 @@ def _rest(intervals: Sequence[Interval], fsd: float | None, generation: int | No
 
 
 @lru_cache(maxsize=1024)
-def _caveats(caveats: tuple[Caveat, ...]) -> str:
-    return _to_json(caveats_to_json(caveats))
+def _caveats(caveats: tuple[EstimateWarning, ...]) -> str:
+    return _to_json(warnings_to_json(caveats))
 
 
 _text = lru_cache(maxsize=16)(_to_json)

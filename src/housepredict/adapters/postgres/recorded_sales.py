@@ -10,8 +10,8 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.postgres.connections import ImpatientConnection
-from housepredict.adapters.postgres.persistent_connection import KeptTables
+from housepredict.adapters.postgres.connections import TimeLimitedConnection
+from housepredict.adapters.postgres.persistent_connection import PersistentTables
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
@@ -42,7 +42,7 @@ DELETE FROM {schema}.sales WHERE id IN (
 
 
 @define
-class PostgresSales(KeptTables):
+class PostgresSales(PersistentTables):
     """A SaleRepository in PostgreSQL."""
 
     _contents: ClassVar[str] = "sales"
@@ -87,7 +87,7 @@ class PostgresSales(KeptTables):
             return [_sale(*row) for row in connection.execute(query, parameters)]
 
 
-def _is_new(connection: ImpatientConnection, delivery: Delivery) -> bool:
+def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
     """Whether its key is; it is known from then on. Raises RepeatedKey.
 
     Of two transactions with one key the second waits here for the first to end.

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.postgres.connections import ImpatientConnection
+from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import UnknownTraining
-from housepredict.domain.training_status import Outcome, TrainingRecord, TrainingState
+from housepredict.domain.training_status import TrainingOutcome, TrainingState, TrainingStatus
 
 _log = logging.getLogger(__name__)
 
@@ -33,28 +33,28 @@ class PostgresTrainings:
 
     _server: ModelDatabase
 
-    def begin(self, record: TrainingRecord) -> None:
+    def begin(self, record: TrainingStatus) -> None:
         """Tell of a training that begins, durably when this returns."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             connection.execute(_INSERT, _row(record))
 
-    def change(self, training: UUID, how: Callable[[TrainingRecord], TrainingRecord]) -> TrainingRecord:
+    def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         """Replace it by what `how` makes of it. Raises UnknownTraining."""
-        with self._server.asked() as connection, connection.transaction():
+        with self._server.session() as connection, connection.transaction():
             record = self._read(connection, training, "FOR UPDATE")
             changed = how(record)
             if changed != record:
                 connection.execute(_UPDATE, (*_row(changed), training))
             return changed
 
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         """What is known of it. Raises UnknownTraining."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             return self._read(connection, training)
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
-        with self._server.asked() as connection:
+        with self._server.session() as connection:
             rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,)).fetchall()
         records = []
         for row in rows:
@@ -64,15 +64,15 @@ class PostgresTrainings:
                 _log.warning("%s", error)
         return records
 
-    def _read(self, connection: ImpatientConnection, id_: UUID, lock: str = "") -> TrainingRecord:
+    def _read(self, connection: TimeLimitedConnection, id_: UUID, lock: str = "") -> TrainingStatus:
         row = connection.execute(f"{_SELECT} WHERE id = %s {lock}", (id_,)).fetchone()
         if row is None:
             raise UnknownTraining(f"There is no training {id_} in PostgreSQL at {self._server.database.place}")
         return _record(row)
 
 
-def _row(record: TrainingRecord) -> tuple[Any, ...]:
-    outcome = record.outcome or Outcome(record.state)
+def _row(record: TrainingStatus) -> tuple[Any, ...]:
+    outcome = record.outcome or TrainingOutcome(record.state)
     return (
         record.id,
         record.started_at,
@@ -91,7 +91,7 @@ def _row(record: TrainingRecord) -> tuple[Any, ...]:
     )
 
 
-def _record(row: tuple[Any, ...]) -> TrainingRecord:
+def _record(row: tuple[Any, ...]) -> TrainingStatus:
     *begun, state, version, promoted, reasons, error = row
     id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
     try:
@@ -101,8 +101,8 @@ def _record(row: tuple[Any, ...]) -> TrainingRecord:
             f"Training {id_} was logged by a newer release of housepredict: {state!r} is unknown to this release. "
             "Upgrade housepredict"
         ) from None
-    outcome = Outcome(known, version, promoted, tuple(reasons), error)
-    return TrainingRecord(
+    outcome = TrainingOutcome(known, version, promoted, tuple(reasons), error)
+    return TrainingStatus(
         id=id_,
         started_at=started_at.astimezone(UTC),
         location=location,

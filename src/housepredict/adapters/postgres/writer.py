@@ -20,7 +20,7 @@ from attrs import define, field
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from housepredict.adapters.postgres.connections import Database, ImpatientConnection
+from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 
 LOOK_EVERY_S = 1.0
 """For deadlines: a silent server gives nothing to look at."""
@@ -92,7 +92,7 @@ class Writer:
     _database: Database
     _statement: bytes
     _timeout: float
-    _connection: ImpatientConnection | None = field(default=None, init=False)
+    _connection: TimeLimitedConnection | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
     _pending: _Answer | None = field(default=None, init=False, repr=False)  # that an event loop waits for
@@ -180,7 +180,7 @@ class Writer:
         self._disconnect()
         self._lock.release()
 
-    def _connected(self) -> ImpatientConnection:
+    def _connected(self) -> TimeLimitedConnection:
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
         if self._connection and self._connection.is_lost():
@@ -197,7 +197,7 @@ class Writer:
             self._connection = connection
         return self._connection
 
-    def _keep_if_sound(self, connection: ImpatientConnection, fault: psycopg.Error | None, *, may_wait: bool) -> None:
+    def _keep_if_sound(self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool) -> None:
         """Disconnect after a fault that the rows are not to blame for, or if the statement's outcome is unknown."""
         if (fault and connection.close_after(fault, may_wait=may_wait)) or (
             connection.pgconn.transaction_status != pq.TransactionStatus.IDLE

@@ -47,8 +47,8 @@ class Attributed(Protocol):
 class Contributions:
     """What each player adds to what a form says: from `base` on, in prices for a Linear and in logarithms else.
 
-    `players`, of shape (features,), is the player of each feature; see Columns. A term of the line adds what it is
-    above its mean.
+    `players`, of shape (features,), is the player of each feature; see DerivedFeatures. A term of the line adds
+    what it is above its mean.
     """
 
     _form: Linear | LogPrices

@@ -16,7 +16,7 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 
 
 @define(eq=False)
-class Columns:
+class DerivedFeatures:
     """Logarithms of amounts, the features themselves, levels of categories, and coordinates in turned axes, in this
     order.
 

@@ -8,7 +8,7 @@ from attrs.validators import optional
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.arrays import array_of
-from housepredict.adapters.serving.encoding import Columns, Matrix
+from housepredict.adapters.serving.encoding import DerivedFeatures, Matrix
 from housepredict.adapters.serving.trees import Trees
 
 
@@ -85,7 +85,7 @@ class LogPrices:
     of the price. Raises ValueError if the parts do not fit together.
     """
 
-    columns: Columns
+    columns: DerivedFeatures
     linear: Linear
     share: NDArray[np.float64] = field(validator=array_of(np.float64, 0))
     squared: Trees | None = None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from housepredict.adapters.serving.arrays import arrays_in
 from housepredict.adapters.serving.attribution import Attribution, Contributions
-from housepredict.adapters.serving.encoding import Columns, Encoder, Matrix
+from housepredict.adapters.serving.encoding import DerivedFeatures, Encoder, Matrix
 from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.trees import Paths, Trees
 from housepredict.domain.errors import NoExplanation, RefusedModel
@@ -43,7 +43,7 @@ ESTIMATOR_FILE: Final = "estimator.joblib"
 
 _FORMAT = 2
 _PARTS: Final[dict[str, type]] = {
-    "columns": Columns,
+    "columns": DerivedFeatures,
     "linear": Linear,
     "squared": Trees,
     "absolute": Trees,

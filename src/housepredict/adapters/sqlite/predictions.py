@@ -11,7 +11,7 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.documents import caveats_to_json, intervals_to_json, prediction
+from housepredict.adapters.documents import intervals_to_json, prediction, warnings_to_json
 from housepredict.adapters.sqlite.database import SqliteFile
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
@@ -160,7 +160,7 @@ def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:
         _to_json(estimate.house.values),
         round(estimate.price * 100),
         estimate.valued_on.isoformat() if estimate.valued_on else None,
-        _to_json(caveats_to_json(estimate.caveats)),
+        _to_json(warnings_to_json(estimate.warnings)),
         _to_json(intervals) if intervals else None,
         estimate.fsd,
         estimate.generation,

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
-from housepredict.adapters.training.serving_form import demand_equal, splits_of
+from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
 """As many of a feature can scikit-learn tell apart; the rare ones beyond count as missing."""
@@ -63,14 +63,16 @@ def boost(
         return estimator.fit(columns, targets)
 
 
-def prove_trees(estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]) -> None:
+def check_tree_parity(
+    estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]
+) -> None:
     """Check that both predict the same for every house, to the last bit.
 
     Raises:
         RefusedModel: if they differ; `names` are those of the columns.
     """
     for rows in (columns, *_rows_at_splits(estimator, form, columns)):
-        demand_equal(partial(raw_predictions, estimator), form.log_prices, rows, names)
+        check_parity(partial(raw_predictions, estimator), form.log_prices, rows, names)
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:

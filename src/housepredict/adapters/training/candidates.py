@@ -10,12 +10,12 @@ from attrs import asdict, evolve, frozen
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from housepredict.adapters.serving.encoding import Columns, Matrix
+from housepredict.adapters.serving.encoding import DerivedFeatures, Matrix
 from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.trees import Trees
-from housepredict.adapters.training.boosting import boost, prove_trees, raw_predictions
-from housepredict.adapters.training.linear_models import linear_form, predicted, prove_line, ridge
-from housepredict.adapters.training.serving_form import demand_equal, flatten
+from housepredict.adapters.training.boosting import boost, check_tree_parity, raw_predictions
+from housepredict.adapters.training.linear_models import check_linear_parity, linear_form, predicted, ridge
+from housepredict.adapters.training.serving_form import check_parity, flatten
 from housepredict.domain.training_options import Algorithm, Effort
 
 SQUARED, ABSOLUTE = "squared_error", "absolute_error"
@@ -23,7 +23,7 @@ _MIN_ITERATIONS = 256
 
 
 @frozen
-class Recipe:
+class Candidate:
     """A ridge regression, if `on_a_line`, and `iterations` trees of `leaves` for what it leaves: both for squared and
     for absolute errors, the latter counting as `share`. Without iterations there are no trees.
     """
@@ -45,7 +45,7 @@ class Recipe:
             return ()
         return tuple(loss for loss, weight in ((SQUARED, 1 - self.share), (ABSOLUTE, self.share)) if weight)
 
-    def variants(self) -> list[Recipe]:
+    def variants(self) -> list[Candidate]:
         """What comes of the same fits: fewer trees, and other shares."""
         if not self.iterations:
             return [self]
@@ -53,9 +53,9 @@ class Recipe:
         return [evolve(self, iterations=count, share=share) for count in counts for share in (0.5, 1.0, 0.0)]
 
 
-def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
+def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candidate]:
     """What a search compares for so many sales, simplest first."""
-    line = Recipe(on_a_line=True)
+    line = Candidate(on_a_line=True)
     match effort:
         case Effort.LOW:
             most, shapes = 500, [(True, 31)]
@@ -67,7 +67,7 @@ def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
             assert_never(effort)
     # few sales have told all they can after few trees
     most = min(most, max(_MIN_ITERATIONS, sales // 8))
-    boosted = [Recipe(on_a_line=on_a_line, leaves=leaves, iterations=most) for on_a_line, leaves in shapes]
+    boosted = [Candidate(on_a_line=on_a_line, leaves=leaves, iterations=most) for on_a_line, leaves in shapes]
     match algorithm:
         case Algorithm.RIDGE:
             return [line]
@@ -76,7 +76,7 @@ def recipes(algorithm: Algorithm, effort: Effort, sales: int) -> list[Recipe]:
         case Algorithm.AUTO:
             return [line, *boosted]
         case Algorithm.LINEAR:
-            raise ValueError("least squares on the price is not among the recipes: there is nothing to search")
+            raise ValueError("least squares on the price is not among the candidates: there is nothing to search")
         case _:
             assert_never(algorithm)
 
@@ -87,7 +87,7 @@ class Table:
     it has.
     """
 
-    columns: Columns
+    columns: DerivedFeatures
     feature_names: Sequence[str]
     categories: Sequence[int]
     values: Matrix
@@ -100,7 +100,7 @@ class Table:
         """Some of the sales."""
         return evolve(self, values=self.values[which], log_prices=self.log_prices[which])
 
-    def seen_by(self, columns: Columns) -> Table:
+    def seen_by(self, columns: DerivedFeatures) -> Table:
         """The same sales in other columns of the same features."""
         return evolve(self, columns=columns, values=columns(self.features))
 
@@ -142,9 +142,9 @@ class Table:
 
 @frozen(eq=False)
 class Model:
-    """What a recipe made, as scikit-learn has it. Without a line, `base` is what trees start from."""
+    """What a candidate made, as scikit-learn has it. Without a line, `base` is what trees start from."""
 
-    recipe: Recipe
+    candidate: Candidate
     base: float
     line: Pipeline | None
     trees: dict[str, Any]
@@ -157,7 +157,7 @@ class Model:
             linear=linear_form(table.line_categories, self.line) if self.line else _constant(table, self.base),
             squared=flat.get(SQUARED),
             absolute=flat.get(ABSOLUTE),
-            share=np.asarray(float(self.recipe.share)),
+            share=np.asarray(float(self.candidate.share)),
             spread=spread,
         )
 
@@ -165,53 +165,53 @@ class Model:
         """Logarithms of prices."""
         total = predicted(self.line, table.for_lines) if self.line else np.full(len(table), self.base)
         for loss, estimator in self.trees.items():
-            weight = self.recipe.share if loss == ABSOLUTE else 1 - self.recipe.share
+            weight = self.candidate.share if loss == ABSOLUTE else 1 - self.candidate.share
             total = total + weight * raw_predictions(estimator, table.for_trees)
         return total
 
     def parts(self) -> dict[str, Any]:
         """What scikit-learn made, to inspect."""
-        return {"recipe": asdict(self.recipe), "line": self.line, "base": self.base, "trees": self.trees}
+        return {"recipe": asdict(self.candidate), "line": self.line, "base": self.base, "trees": self.trees}
 
     def prove(self, form: LogPrices, table: Table) -> None:
         """Raise RefusedModel unless the form and its parts predict as this does."""
         if self.line:
-            prove_line(self.line, form.linear, table.for_lines, table.names[table.columns.for_lines])
+            check_linear_parity(self.line, form.linear, table.for_lines, table.names[table.columns.for_lines])
         for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
             if trees:
-                prove_trees(self.trees[loss], trees, table.for_trees, table.names[table.columns.for_trees])
+                check_tree_parity(self.trees[loss], trees, table.for_trees, table.names[table.columns.for_trees])
 
         def predict(columns: Matrix) -> NDArray[np.float64]:
             return self.predict(evolve(table, values=columns, log_prices=np.zeros(len(columns))))
 
-        demand_equal(predict, form.log_prices, table.values, table.names, 1e-9)
+        check_parity(predict, form.log_prices, table.values, table.names, 1e-9)
 
 
-def make(recipe: Recipe, table: Table, seed: int) -> Model:
-    """Follow a recipe."""
-    line, base, left = start(recipe, table)
-    trees = {loss: fit_trees(recipe, table, left, loss, seed) for loss in recipe.losses}
-    return Model(recipe, base, line, trees)
+def fit_candidate(candidate: Candidate, table: Table, seed: int) -> Model:
+    """Follow a candidate."""
+    line, base, left = start(candidate, table)
+    trees = {loss: fit_trees(candidate, table, left, loss, seed) for loss in candidate.losses}
+    return Model(candidate, base, line, trees)
 
 
-def start(recipe: Recipe, table: Table) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
+def start(candidate: Candidate, table: Table) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
     """What trees are fitted on top of, and what is left for them."""
-    if not recipe.on_a_line:
+    if not candidate.on_a_line:
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base
     line = ridge(table.line_categories, table.for_lines, table.log_prices)
     return line, 0.0, table.log_prices - predicted(line, table.for_lines)
 
 
-def fit_trees(recipe: Recipe, table: Table, left: NDArray[np.float64], loss: str, seed: int) -> Any:
-    """The trees of a recipe for one of its losses."""
+def fit_trees(candidate: Candidate, table: Table, left: NDArray[np.float64], loss: str, seed: int) -> Any:
+    """The trees of a candidate for one of its losses."""
     return boost(
         table.categorical,
         table.for_trees,
         left,
         loss=loss,
-        leaves=recipe.leaves,
-        iterations=recipe.iterations,
+        leaves=candidate.leaves,
+        iterations=candidate.iterations,
         seed=seed,
     )
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.serving.linear import Linear
-from housepredict.adapters.training.serving_form import demand_equal
+from housepredict.adapters.training.serving_form import check_parity
 
 MAX_CATEGORIES = 255
 """As many of a feature have a column each; the rare ones beyond share one, and unseen ones go there too."""
@@ -75,11 +75,11 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
     return Linear(np.asarray(intercept), means, coefficients, sizes, np.concatenate(offsets), centers)
 
 
-def prove_line(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
+def check_linear_parity(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
     """Check that both predict the same for every house, up to the order of their additions.
 
     Raises:
         RefusedModel: if they differ; `names` are those of the columns of the matrix.
     """
     size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept)
-    demand_equal(partial(predicted, pipeline), form.prices, matrix, names, 1e-12 * size)
+    check_parity(partial(predicted, pipeline), form.prices, matrix, names, 1e-12 * size)

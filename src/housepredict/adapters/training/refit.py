@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from housepredict.adapters.serving.attribution import Attribution
-from housepredict.adapters.serving.encoding import Columns, Encoder, Matrix
+from housepredict.adapters.serving.encoding import DerivedFeatures, Encoder, Matrix
 from housepredict.adapters.serving.linear import LogPrices
 from housepredict.adapters.serving.trees import MAX_LEAVES, Paths, Trees
 from housepredict.adapters.training.calibration import fit_calibration
-from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Model, Recipe, Table, make
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Model, Table, fit_candidate
 from housepredict.adapters.training.search import enough_of, folds_of, results_of, score_of
 from housepredict.adapters.training.serving_form import flatten, splits_of
 from housepredict.adapters.training.target_encoding import with_levels
@@ -86,7 +86,7 @@ def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64],
     curved = lowest <= (1 - _LEAST_CURVED) * highest
     logged = [column for column in range(len(features)) if numeric[column] and curved[column] and lowest[column] >= 0]
     turned, weights = _turned(schema, matrix)
-    columns = Columns(lowest, highest, np.array(logged, dtype=np.int64), turned, weights)
+    columns = DerivedFeatures(lowest, highest, np.array(logged, dtype=np.int64), turned, weights)
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in features]
     return Table(columns, [feature.name for feature in features], categories, columns(matrix), np.log(prices))
 
@@ -108,7 +108,7 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
             return 0.0
         tables = {days: table_of(schema, matrix[past], prices[past], days) for days in errors}
         # how long a trend goes on makes no difference to the sales before its end
-        model = make(Recipe(on_a_line=True, leaves=16, iterations=100, share=0.0), tables[0.0], seed)
+        model = fit_candidate(Candidate(on_a_line=True, leaves=16, iterations=100, share=0.0), tables[0.0], seed)
         for days, table in tables.items():
             ahead = evolve(table, values=table.columns(matrix[future]), log_prices=np.log(prices[future]))
             errors[days].append(model.predict(ahead) - ahead.log_prices)
@@ -130,12 +130,12 @@ def _turned(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], N
 
 
 def again(
-    schema: FeatureSchema, sales: Sequence[Sale], recipe: Recipe, seed: int, *, scaled: bool, error_scale: float
+    schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
     """A serving form fitted to these sales, and the calibration of its intervals by a second model, fitted beside it to
     all folds but one.
 
-    Only the recipe, the kind of intervals, `scaled` or plain, and `error_scale` come from elsewhere: intervals are
+    Only the candidate, the kind of intervals, `scaled` or plain, and `error_scale` come from elsewhere: intervals are
     evaluated as they are served, however few sales one fold has. The five folds of a search would cost five fits.
     """
     matrix, prices, folds = encoded(schema, sales)
@@ -143,7 +143,7 @@ def again(
     known = enough_of(len(plain))
     kept, others = known[folds[known] == 0], known[folds[known] != 0]
     table, blind_table = parts = [with_levels(plain, folds), with_levels(plain.rows(others), folds[others])]
-    fits = (delayed(make)(recipe, part, seed) for part in parts)
+    fits = (delayed(fit_candidate)(candidate, part, seed) for part in parts)
     with results_of(fits, min(len(parts), cpu_count())) as results:
         model, blind = results
     log_prices = blind.predict(plain.rows(kept).seen_by(blind_table.columns))

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import SERVING_FILE, unpack, valuation
-from housepredict.adapters.training.candidates import Recipe, recipes
+from housepredict.adapters.training.candidates import Candidate, candidates
 from housepredict.adapters.training.search import FOLDS
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.estimates import MAX_LOG_FACTOR, Calibration
@@ -105,7 +105,7 @@ def _cell(name: str, value: Any) -> Cell:
 
 
 ENOUGH_TO_COMPARE = 250
-"""Fewer sales than this, folds of under fifty, do not say which recipe is better, and comparing takes seconds."""
+"""Fewer sales than this, folds of under fifty, do not say which candidate is better, and comparing takes seconds."""
 
 
 class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no annotations
@@ -118,7 +118,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
     sale_date: the column of a frame that says when a house was sold; without it, a house is estimated for the latest of
         those dates.
     random_state: the seed, a number or a RandomState.
-    n_jobs: how many processes compare recipes, as scikit-learn has it; -1 for all cores.
+    n_jobs: how many processes compare candidates, as scikit-learn has it; -1 for all cores.
 
     Fitted, it has `schema_` (a FeatureSchema), `algorithm_`, `calibration_`, `n_features_in_` and, of a frame,
     `feature_names_in_`.
@@ -257,9 +257,9 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return valuation(form, Encoder(self.schema_)(houses))
 
 
-def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Recipe]:
-    """The recipes of a training, of which few sales tell no other from the simplest."""
-    found = recipes(algorithm, effort, sales)
+def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Candidate]:
+    """The candidates of a training, of which few sales tell no other from the simplest."""
+    found = candidates(algorithm, effort, sales)
     return found if sales >= ENOUGH_TO_COMPARE else found[:1]
 
 

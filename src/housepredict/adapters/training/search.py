@@ -1,4 +1,4 @@
-"""The search for the recipe that does best on sales that were kept from it, all sales of a house together."""
+"""The search for the candidate that does best on sales that were kept from it, all sales of a house together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from housepredict.adapters.training.calibration import error_scale_of, needs_error_scale
-from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Recipe, Table, fit_trees, start
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Table, fit_trees, start
 from housepredict.adapters.training.target_encoding import with_levels
 from housepredict.domain.ports import Progress
 
@@ -44,23 +44,23 @@ def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iter
 
 FOLDS = 5
 _ENOUGH = 40_000
-"""More sales than this tell recipes no better apart."""
+"""More sales than this tell candidates no better apart."""
 
-_Kept = tuple[Recipe, str | None, int]
-"""A recipe, one of its losses if it has any, and a number of trees."""
-_Task = tuple[Recipe, int, str | None]
-"""A recipe, a fold whose sales to estimate, and one of its losses if it has any."""
+_Kept = tuple[Candidate, str | None, int]
+"""A candidate, one of its losses if it has any, and a number of trees."""
+_Task = tuple[Candidate, int, str | None]
+"""A candidate, a fold whose sales to estimate, and one of its losses if it has any."""
 
 
 @frozen(eq=False)
 class Found:
-    """The best recipe, of so many `compared`, and what it says of the sales that each of its fits was kept from:
+    """The best candidate, of so many `compared`, and what it says of the sales that each of its fits was kept from:
     `known` are the rows of the table, `log_prices` the logarithms of its prices for them. Multiplied by `error_scale`,
     how far these are off is how far a model of all sales will be (see `spread.error_scale_of`).
     """
 
     compared: int
-    recipe: Recipe
+    candidate: Candidate
     score: float
     known: NDArray[np.int64]
     log_prices: NDArray[np.float64]
@@ -80,7 +80,7 @@ def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def enough_of(count: int) -> NDArray[np.int64]:
-    """Which of so many sales are looked at to tell how far recipes are off."""
+    """Which of so many sales are looked at to tell how far candidates are off."""
     return np.arange(count)[:: -(-count // _ENOUGH)]
 
 
@@ -91,7 +91,7 @@ def score_of(errors: NDArray[np.float64]) -> float:
 
 
 def search(
-    candidates: Sequence[Recipe],
+    candidates: Sequence[Candidate],
     table: Table,
     folds: NDArray[np.int64],
     seed: int,
@@ -99,9 +99,9 @@ def search(
     is_over: Callable[[], bool] | None = None,
     jobs: int = -1,
 ) -> Found:
-    """Compare recipes, simplest first, and all variants that their fits bring along; the simpler one wins a tie.
+    """Compare candidates, simplest first, and all variants that their fits bring along; the simpler one wins a tie.
 
-    `is_over` is asked before each fit: from then on no other is begun but those of the first recipe.
+    `is_over` is asked before each fit: from then on no other is begun but those of the first candidate.
     """
     known = enough_of(len(table))
     table, folds = table.rows(known), folds[known]
@@ -120,38 +120,41 @@ def search(
             progress(done, len(tasks))
     if done < len(tasks):
         progress(done, done)  # there will be no more
-    unfinished = {recipe for recipe, *_ in order[done:]}
-    compared = [recipe for recipe in candidates if recipe not in unfinished]
+    unfinished = {candidate for candidate, *_ in order[done:]}
+    compared = [candidate for candidate in candidates if candidate not in unfinished]
     best: Found | None = None
-    for recipe in compared:
-        for variant in recipe.variants():
-            log_prices = _mixed(variant, recipe, kept)
+    for candidate in compared:
+        for variant in candidate.variants():
+            log_prices = _mixed(variant, candidate, kept)
             score = score_of(log_prices - table.log_prices)
             if best is None or score < best.score:
                 best = Found(len(compared), variant, score, known, log_prices)
     if best is None:
-        raise ValueError("there must be a recipe to choose")
+        raise ValueError("there must be a candidate to choose")
     if not needs_error_scale(len(table)):
         return best
-    less = _without_two_folds(best.recipe, table, folds, seed, jobs)
+    less = _without_two_folds(best.candidate, table, folds, seed, jobs)
     return evolve(best, error_scale=error_scale_of(best.log_prices - table.log_prices, less - table.log_prices))
 
 
 def _without_two_folds(
-    recipe: Recipe, table: Table, folds: NDArray[np.int64], seed: int, jobs: int
+    candidate: Candidate, table: Table, folds: NDArray[np.int64], seed: int, jobs: int
 ) -> NDArray[np.float64]:
     """Logarithms of prices for the sales of each fold, by fits that lack the next fold as well."""
-    tasks = _tasks([recipe])
+    tasks = _tasks([candidate])
     kept: dict[_Kept, NDArray[np.float64]] = {}
     with results_of((delayed(_kept_out)(*task, table, folds, seed, 2) for task in tasks), jobs) as results:
         for task, predicted in zip(tasks, results, strict=True):
             _note(kept, task, predicted, folds)
-    return _mixed(recipe, recipe, kept)
+    return _mixed(candidate, candidate, kept)
 
 
-def _tasks(candidates: Sequence[Recipe]) -> list[_Task]:
+def _tasks(candidates: Sequence[Candidate]) -> list[_Task]:
     return [
-        (recipe, fold, loss) for recipe in candidates for fold in range(FOLDS) for loss in (recipe.losses or (None,))
+        (candidate, fold, loss)
+        for candidate in candidates
+        for fold in range(FOLDS)
+        for loss in (candidate.losses or (None,))
     ]
 
 
@@ -161,9 +164,9 @@ def _note(
     predicted: dict[int, NDArray[np.float64]],
     folds: NDArray[np.int64],
 ) -> None:
-    recipe, fold, loss = task
+    candidate, fold, loss = task
     for trees, values in predicted.items():
-        kept.setdefault((recipe, loss, trees), np.empty(len(folds)))[folds == fold] = values
+        kept.setdefault((candidate, loss, trees), np.empty(len(folds)))[folds == fold] = values
 
 
 def lacking(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_]:
@@ -172,7 +175,7 @@ def lacking(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_
 
 
 def _kept_out(
-    recipe: Recipe, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int, count: int = 1
+    candidate: Candidate, fold: int, loss: str | None, table: Table, folds: NDArray[np.int64], seed: int, count: int = 1
 ) -> dict[int, NDArray[np.float64]]:
     """Logarithms of prices of a fold's sales, by each number of trees among the variants, by fits that lack so many
     folds.
@@ -180,22 +183,22 @@ def _kept_out(
     known = ~lacking(folds, fold, count)
     others = with_levels(table.rows(known), folds[known])
     own = table.rows(folds == fold).seen_by(others.columns)
-    line, base, left = start(recipe, others)
+    line, base, left = start(candidate, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)
     if loss is None:
         return {0: on}
-    estimator: Any = fit_trees(recipe, others, left, loss, seed)
-    counts = {variant.iterations for variant in recipe.variants()}
+    estimator: Any = fit_trees(candidate, others, left, loss, seed)
+    counts = {variant.iterations for variant in candidate.variants()}
     staged = enumerate(estimator.staged_predict(own.for_trees), 1)
     return {trees: on + predicted for trees, predicted in staged if trees in counts}
 
 
-def _mixed(variant: Recipe, recipe: Recipe, kept: dict[_Kept, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _mixed(variant: Candidate, candidate: Candidate, kept: dict[_Kept, NDArray[np.float64]]) -> NDArray[np.float64]:
     trees = variant.iterations
     if not trees:
-        return kept[recipe, None, 0]
+        return kept[candidate, None, 0]
     weights = {SQUARED: 1 - variant.share, ABSOLUTE: variant.share}
     log_prices: NDArray[np.float64] = np.sum(
-        [weights[loss] * kept[recipe, loss, trees] for loss in variant.losses], axis=0
+        [weights[loss] * kept[candidate, loss, trees] for loss in variant.losses], axis=0
     )
     return log_prices

@@ -21,7 +21,7 @@ Predict = Callable[[Matrix], NDArray[np.float64]]
 _MOST_NAMED = 3
 
 
-def demand_equal(
+def check_parity(
     model: Predict,
     form: Predict,
     rows: Matrix,

@@ -28,7 +28,7 @@ from housepredict.adapters.serving.loader import (
     unpack,
     valuation,
 )
-from housepredict.adapters.training.boosting import prove_trees
+from housepredict.adapters.training.boosting import check_tree_parity
 from housepredict.adapters.training.calibration import (
     calibrate,
     enough_for_spread,
@@ -36,8 +36,8 @@ from housepredict.adapters.training.calibration import (
     fit_calibration,
     needs_error_scale,
 )
-from housepredict.adapters.training.candidates import Recipe, make, recipes
-from housepredict.adapters.training.linear_models import least_squares, linear_form, prove_line
+from housepredict.adapters.training.candidates import Candidate, candidates, fit_candidate
+from housepredict.adapters.training.linear_models import check_linear_parity, least_squares, linear_form
 from housepredict.adapters.training.refit import again, attribution, encoded, table_of, trend_days
 from housepredict.adapters.training.search import FOLDS, lacking, search
 from housepredict.adapters.training.serving_form import flatten, odd_rows
@@ -74,11 +74,11 @@ class _Made:
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn. `recipes` says what a search compares, `seconds` is the clock of its limit, `jobs`
-    how many processes it takes, -1 for one a core.
+    """Fits models with scikit-learn. `candidates` says what a search compares, `seconds` is the clock of its limit,
+    `jobs` how many processes it takes, -1 for one a core.
     """
 
-    _recipes: Callable[[Algorithm, Effort, int], Sequence[Recipe]] = recipes
+    _recipes: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
     _seconds: Callable[[], float] = monotonic
     _jobs: int = -1
 
@@ -100,10 +100,10 @@ class SklearnTrainer:
         is_over = None if limit is None else lambda: self._seconds() - started >= limit
         found = search(candidates, table, folds, seed, progress, is_over, self._jobs)
         table = with_levels(table, folds)
-        model = make(found.recipe, table, seed)
+        model = fit_candidate(found.candidate, table, seed)
         known, known_folds = table.rows(found.known), folds[found.known]
-        algorithm = found.recipe.algorithm
-        compared = f"{found.compared} of {len(candidates)} recipes compared"
+        algorithm = found.candidate.algorithm
+        compared = f"{found.compared} of {len(candidates)} candidates compared"
 
         def finished(*, scaled: bool) -> _Made:
             spread, calibration = fit_calibration(
@@ -117,7 +117,7 @@ class SklearnTrainer:
                 if spread:
                     seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
                     names = [*asked.names[asked.columns.for_trees], "the estimate"]
-                    prove_trees(spread, cast("Trees", form.spread), seen, names)
+                    check_tree_parity(spread, cast("Trees", form.spread), seen, names)
             explanation = pack(attribution(model, form, table))
             _prove_explanation(schema, form, explanation, matrix)
             return _Made(
@@ -127,7 +127,7 @@ class SklearnTrainer:
                 explanation=explanation,
                 calibration=calibration,
                 again=partial(
-                    again, schema, recipe=found.recipe, seed=seed, scaled=scaled, error_scale=found.error_scale
+                    again, schema, candidate=found.candidate, seed=seed, scaled=scaled, error_scale=found.error_scale
                 ),
                 irreproducible=None
                 if found.compared == len(candidates)
@@ -175,7 +175,7 @@ def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) ->
     serving = pack(form)
     served = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
-        prove_line(pipeline, served, rows, [feature.name for feature in schema.features])
+        check_linear_parity(pipeline, served, rows, [feature.name for feature in schema.features])
     explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
     _prove_explanation(schema, served, explanation, matrix)
     progress(FOLDS + 1, FOLDS + 1)

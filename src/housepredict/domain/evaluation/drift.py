@@ -23,7 +23,7 @@ from housepredict.domain.models import Artefact, require_format
 QUANTILES = 10
 """The most bins that numbers and dates have, beside the one for what is missing."""
 
-MOST_CATEGORIES = 20
+MAX_CATEGORIES = 20
 """Of more categories, the commonest have a bin each, and all others one together."""
 
 CERTAINTY = 0.99
@@ -115,7 +115,7 @@ def ranges_of(values: Iterable[Value]) -> Ranges:
 def groups_of(values: Iterable[Value]) -> Groups:
     """Bins for the commonest values."""
     counts = Counter(values)
-    commonest = sorted(counts, key=lambda each: (-counts[each], str(each)))[:MOST_CATEGORIES]
+    commonest = sorted(counts, key=lambda each: (-counts[each], str(each)))[:MAX_CATEGORIES]
     return Groups(tuple(commonest))
 
 
@@ -269,7 +269,7 @@ MOVING = 0.1
 DRIFTED = 0.25
 """A stability index above this is called drifted."""
 
-FEWEST = 100
+MIN_ESTIMATES = 100
 """Of fewer estimates nothing is said."""
 
 
@@ -317,12 +317,12 @@ class FeatureDrift:
 class Drift:
     """How far houses and estimates have moved from what a version was trained on.
 
-    `looked_at` predictions, the newest, were looked at; `n` of them are the version's, the oldest of those from
+    `examined` predictions, the newest, were looked at; `n` of them are the version's, the oldest of those from
     `since`. `out_of_range` is the share of these, in percent, that warn of any feature.
     """
 
     model_version: str
-    looked_at: int
+    examined: int
     n: int
     since: datetime | None
     estimates: Shift
@@ -337,7 +337,7 @@ def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Predic
     warned = Counter(name for each in estimates for name in _warned_of(each))
     return Drift(
         model_version,
-        looked_at=len(predictions),
+        examined=len(predictions),
         n=len(own),
         since=own[-1].created_at if own else None,
         estimates=shift(trained_on.estimates, [each.price for each in estimates]),
@@ -366,7 +366,7 @@ def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
 
 
 def _called(psi: float, chance: float, n: int) -> Movement:
-    if n < FEWEST:
+    if n < MIN_ESTIMATES:
         return Movement.TOO_FEW
     if psi < MOVING or psi <= chance:
         return Movement.STABLE
@@ -374,7 +374,7 @@ def _called(psi: float, chance: float, n: int) -> Movement:
 
 
 def _warned_of(estimate: Estimate) -> set[str]:
-    return {caveat.feature for caveat in estimate.caveats if caveat.feature is not None}
+    return {caveat.feature for caveat in estimate.warnings if caveat.feature is not None}
 
 
 def _percent(some: int, of: int) -> float | None:

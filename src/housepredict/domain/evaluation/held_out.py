@@ -21,7 +21,7 @@ from housepredict.domain.evaluation.measures import (
     Bounds,
     Coverage,
     Evaluation,
-    LaterEvaluation,
+    OutOfTimeEvaluation,
     Segment,
     accuracy,
 )
@@ -73,7 +73,7 @@ def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
 
 
 GROUPS = 10
-MOST_CATEGORIES = 10
+MAX_CATEGORIES = 10
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
 
 
 def evaluate(
-    rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, later: LaterEvaluation | str
+    rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, later: OutOfTimeEvaluation | str
 ) -> Evaluation:
     """All that is measured of a version. `later` is the evaluation on the latest sales, or why there is none."""
     measured = measure(rows)
@@ -131,8 +131,8 @@ def evaluate(
         price_tenths=_price_tenths(rows),
         category=category,
         categories=_by_category(rows, category) if category else (),
-        later=None if isinstance(later, str) else later,
-        why_no_later=later if isinstance(later, str) else None,
+        out_of_time=None if isinstance(later, str) else later,
+        out_of_time_skipped=later if isinstance(later, str) else None,
     )
 
 
@@ -143,9 +143,9 @@ def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
     return [ordered[start:end] for start, end in pairwise(cuts)]
 
 
-def evaluate_later(rows: Sequence[Valued], since: date, trained_on: int) -> LaterEvaluation:
+def evaluate_out_of_time(rows: Sequence[Valued], since: date, trained_on: int) -> OutOfTimeEvaluation:
     """What is measured on the latest sales."""
-    return LaterEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
+    return OutOfTimeEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
 
 
 def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
@@ -172,7 +172,7 @@ def _broadest_category(schema: FeatureSchema) -> str | None:
 def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
     """The commonest values, most sales first."""
     counts = Counter(str(value) for row in rows if (value := row.sale.house.values.get(feature)) is not None)
-    commonest = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_CATEGORIES]
+    commonest = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CATEGORIES]
     return tuple(
         _segment(name, [row for row in rows if str(row.sale.house.values.get(feature)) == name]) for name in commonest
     )
@@ -182,7 +182,7 @@ LATEST_SHARE = 0.2
 
 
 @frozen
-class LatestSales:
+class OutOfTimeSales:
     """The sales of `since` and after, and the earlier ones of other houses."""
 
     since: date
@@ -190,7 +190,7 @@ class LatestSales:
     latest: Sequence[Sale]
 
 
-def latest_sales(sales: Sequence[Sale]) -> LatestSales | str:
+def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
     """The latest fifth, or as near to it as whole days come; or why there is none, for a sentence.
 
     Earlier sales of a house that is among the latest are on neither side: see `is_held_out`.
@@ -210,13 +210,13 @@ def latest_sales(sales: Sequence[Sale]) -> LatestSales | str:
         return (
             f"{len(latest)} are since {since} and {len(earlier)} of other houses before: {MIN_SALES} are needed of each"
         )
-    return LatestSales(since, earlier, latest)
+    return OutOfTimeSales(since, earlier, latest)
 
 
 HELD_OUT_FILE: Final = "held-out.json"
 """The place of these sales in an artefact."""
 
-MOST_KEPT = 5000
+MAX_HELD_OUT = 5000
 """Of more sales, a sample is kept: some 60 bytes for each."""
 
 _FORMAT = 1
@@ -270,7 +270,7 @@ def sample(rows: Sequence[T], most: int) -> Sequence[T]:
 def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
     """What is kept of the sales that a version was evaluated on."""
     places = coordinates(schema) or ()
-    return HeldOut(tuple(_kept(row, places) for row in sample(rows, MOST_KEPT)), len(rows))
+    return HeldOut(tuple(_kept(row, places) for row in sample(rows, MAX_HELD_OUT)), len(rows))
 
 
 def _kept(row: Valued, places: Sequence[str]) -> HeldOutSale:

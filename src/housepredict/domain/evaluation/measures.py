@@ -185,7 +185,7 @@ class Segment:
 
 
 @frozen
-class LaterEvaluation:
+class OutOfTimeEvaluation:
     """How far the same recipe was off on the latest sales, those of `since` and after, having learned from earlier ones
     of other houses.
     """
@@ -208,7 +208,7 @@ class Evaluation:
 
     `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
     cheapest first; `categories` by the commonest values of the feature that `category` names. Where there is no
-    `later`, `why_no_later` says why not.
+    `out_of_time`, `out_of_time_skipped` says why not.
     """
 
     trained_on: int
@@ -219,8 +219,8 @@ class Evaluation:
     price_tenths: tuple[Segment, ...] = ()
     category: str | None = None
     categories: tuple[Segment, ...] = ()
-    later: LaterEvaluation | None = None
-    why_no_later: str | None = None
+    out_of_time: OutOfTimeEvaluation | None = None
+    out_of_time_skipped: str | None = None
 
     @property
     def out_of_range(self) -> tuple[str, ...]:

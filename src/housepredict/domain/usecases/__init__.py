@@ -1,30 +1,30 @@
 """What housepredict does, in terms of its ports."""
 
 from housepredict.domain.usecases.estimate_table import EstimatedTable, EstimateTable, RefusedRow
-from housepredict.domain.usecases.manage_records import Forgotten, Records
+from housepredict.domain.usecases.manage_records import Records, Removed
 from housepredict.domain.usecases.predict import DEMONSTRATION, Explain, Predict, PredictOnce, estimate
 from housepredict.domain.usecases.record_sales import RecordSales
-from housepredict.domain.usecases.review import AccuracyReview, Measured, ReturnedSales, ReviewAccuracy, ReviewDrift
+from housepredict.domain.usecases.review import AccuracyReview, Measured, RealizedSales, ReviewAccuracy, ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Promote, Train, Training
-from housepredict.domain.usecases.training_jobs import Begun, Trainings
+from housepredict.domain.usecases.training_jobs import OnStart, Trainings
 
 __all__ = [
     "DEMONSTRATION",
     "SELF_TEST_ROWS",
     "AccuracyReview",
-    "Begun",
     "EstimateTable",
     "EstimatedTable",
     "Explain",
-    "Forgotten",
     "Measured",
+    "OnStart",
     "Predict",
     "PredictOnce",
     "Promote",
+    "RealizedSales",
     "RecordSales",
     "Records",
     "RefusedRow",
-    "ReturnedSales",
+    "Removed",
     "ReviewAccuracy",
     "ReviewDrift",
     "Train",

@@ -13,7 +13,7 @@ from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
-MOST_REFUSALS = 1000
+MAX_REJECTIONS = 1000
 """Of so many rows that were refused it is kept what was wrong with them; the table of prices says it of all."""
 
 _RAGGED = InvalidHouses([Violation("", Rule.TYPE, "has another number of fields than the header")])
@@ -69,7 +69,7 @@ class EstimateTable:
             for row, outcome in enumerate(outcomes, done + 1):
                 if not isinstance(outcome, InvalidHouses):
                     estimated += 1
-                elif len(refusals) < MOST_REFUSALS:
+                elif len(refusals) < MAX_REJECTIONS:
                     refusals.append(RefusedRow(row, outcome.violations))
             done += len(outcomes)
             progress(done, houses.length)

@@ -12,7 +12,7 @@ from attrs import define, frozen
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import first_id_at, is_uuid
-from housepredict.domain.ports import Clock, PredictionKeys, PredictionRepository, SaleRepository, TakenOver
+from housepredict.domain.ports import Clock, HasLabIds, PredictionKeys, PredictionRepository, SaleRepository
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
@@ -23,7 +23,7 @@ _PAGE = 1000  # so few that no statement takes long, and no lock is held long
 
 
 @frozen
-class Forgotten:
+class Removed:
     """How many predictions and sales were known and are no more."""
 
     predictions: int
@@ -47,8 +47,8 @@ class Records:
         text = str(id)
         if is_uuid(text):
             found = next(iter(self._predictions.find([UUID(text)])), None)
-        elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, TakenOver):
-            found = self._predictions.of_lab(int(text))
+        elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, HasLabIds):
+            found = self._predictions.find_by_lab_id(int(text))
         else:
             found = None
         if found is None:
@@ -69,7 +69,7 @@ class Records:
         """Raise RepositoryUnavailable while some predictions cannot be read: what waits in a spool is not all."""
         self._predictions.between(_FIRST_OF_ALL, _FIRST_OF_ALL, 1)
 
-    def erase(self, ids: Sequence[UUID | str | int]) -> Forgotten:
+    def erase(self, ids: Sequence[UUID | str | int]) -> Removed:
         """Forget predictions for good, by their ids or their numbers in the tutorial's table, and the sales of them.
 
         An id that is not known is never recorded from now on: it may wait somewhere. Raises UnknownPrediction for
@@ -80,9 +80,9 @@ class Records:
         # recorded until it was gone.
         sales = self._sales.erase(found)
         predictions = self._predictions.erase(found)
-        return Forgotten(predictions, sales + self._sales.erase(found))
+        return Removed(predictions, sales + self._sales.erase(found))
 
-    def prune(self, keep: timedelta) -> Forgotten:
+    def prune(self, keep: timedelta) -> Removed:
         """Forget predictions that are older than `keep`, their keys and the sales of them, some at a time.
 
         Raises RepositoryUnavailable; what was forgotten until then is.
@@ -90,7 +90,7 @@ class Records:
         before = first_id_at(self._clock.now() - keep)
         # the keys first: one that outlived its predictions would have them made again, with ids of long ago
         _all(self._keys.prune, before)
-        return Forgotten(_all(self._predictions.prune, before), _all(self._sales.prune, before))
+        return Removed(_all(self._predictions.prune, before), _all(self._sales.prune, before))
 
 
 def _all(prune: Callable[[UUID, int], int], before: UUID) -> int:

@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses
 from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, whole_cents
-from housepredict.domain.features import Caveat, House
+from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.idempotency import Delivery, demand_key
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion
@@ -18,9 +18,9 @@ from housepredict.domain.ports import (
     AppendsInLoop,
     AppendsShared,
     Backlog,
-    Backlogged,
     Clock,
     Explainer,
+    HasBacklog,
     InService,
     PredictionKeys,
     PredictionRepository,
@@ -28,7 +28,7 @@ from housepredict.domain.ports import (
 )
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
-DEMONSTRATION = Caveat(
+DEMONSTRATION = EstimateWarning(
     "demonstration",
     "this model rests on synthetic data: it shows how housepredict works and says nothing about real houses",
 )
@@ -155,8 +155,8 @@ class Predict:
         return self._predictions.recent(limit, before)
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
-        """The same, and what they may lack; None where predictions wait nowhere. See Backlogged."""
-        if isinstance(self._predictions, Backlogged):
+        """The same, and what they may lack; None where predictions wait nowhere. See HasBacklog."""
+        if isinstance(self._predictions, HasBacklog):
             return self._predictions.recent_and_backlog(limit, before)
         return self.recent(limit, before), None
 
@@ -180,7 +180,7 @@ def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
             price,
             version.name,
             schema.valued_on(house),
-            always + schema.caveats(house),
+            always + schema.warnings(house),
             calibration.intervals(price, spread) if calibration and spread is not None else (),
             calibration.fsd(spread) if calibration and spread is not None else None,
             serving.generation,

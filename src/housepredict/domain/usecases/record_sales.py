@@ -16,7 +16,7 @@ from housepredict.domain.features import Feature, Kind, check_value
 from housepredict.domain.idempotency import Delivery, demand_key
 from housepredict.domain.identifiers import IdSequence, is_uuid
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
-from housepredict.domain.sales import RecordedSale, ReturnedSale, with_predictions
+from housepredict.domain.sales import RealizedSale, RecordedSale, with_predictions
 from housepredict.domain.schema_inference.sale_dates import latest_day
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
@@ -50,7 +50,7 @@ class RecordSales:
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
 
-    def __call__(self, given: Sequence[object], key: str | None = None) -> Sequence[ReturnedSale]:
+    def __call__(self, given: Sequence[object], key: str | None = None) -> Sequence[RealizedSale]:
         """The sales in order, recorded when this returns, all or none; of those that are equal, one.
 
         Each of `given` maps `prediction` to an id, `price` to what the house sold for, and `date` to the day of the
@@ -69,14 +69,14 @@ class RecordSales:
             raise ErasedSales
         return returned
 
-    def one(self, given: object, key: str | None = None) -> ReturnedSale:
+    def one(self, given: object, key: str | None = None) -> RealizedSale:
         """A batch of one; pointers begin at the sale itself: `/price`."""
         try:
             return self([given], key)[0]
         except InvalidSales as error:
             raise error.alone() from None
 
-    def any_number(self, given: Sequence[object], key: str) -> Sequence[ReturnedSale]:
+    def any_number(self, given: Sequence[object], key: str) -> Sequence[RealizedSale]:
         """As above, for more than a batch: every sale is checked before the first batch is recorded. What was recorded
         of it before a fault is not recorded again when it is given again.
         """
@@ -91,7 +91,7 @@ class RecordSales:
             for each in self._record(batch, f"{key}:{start}-{start + len(batch)}")
         ]
 
-    def history(self, prediction: UUID | str) -> Sequence[ReturnedSale]:
+    def history(self, prediction: UUID | str) -> Sequence[RealizedSale]:
         """Everything that was recorded for a prediction, oldest first; the last is what counts.
 
         Raises InvalidSales if the id is none, or RepositoryUnavailable.
@@ -100,7 +100,7 @@ class RecordSales:
             raise InvalidSales([Violation(pointer_to("prediction"), *broken, prediction)])
         return self._matched(self._sales.history(UUID(str(prediction))))
 
-    def _record(self, told: Sequence[_Told], key: str | None) -> Sequence[ReturnedSale]:
+    def _record(self, told: Sequence[_Told], key: str | None) -> Sequence[RealizedSale]:
         now = self._clock.now()
         # a correction counts by its id, and another process, or this one before, may have had a clock that is ahead
         ids = self._ids.take(len(told), now, self._sales.largest_id())
@@ -117,9 +117,9 @@ class RecordSales:
         erased = set(self._predictions.find_erased([sale.prediction for sale in recorded]))
         if erased:
             self._sales.erase(list(erased))
-        return [ReturnedSale(sale, known.get(sale.prediction)) for sale in recorded if sale.prediction not in erased]
+        return [RealizedSale(sale, known.get(sale.prediction)) for sale in recorded if sale.prediction not in erased]
 
-    def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[ReturnedSale]:
+    def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[RealizedSale]:
         """The sales with their predictions, without the sales of erased and pruned predictions."""
         matched = list(with_predictions(sales, self._predictions.find))
         unknown = list({each.sale.prediction for each in matched if each.prediction is None})

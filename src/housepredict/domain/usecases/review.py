@@ -17,7 +17,7 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore, PredictionRepository, PredictorSource, SaleRepository
 from housepredict.domain.sales import RecordedSale, Sale, with_predictions
 
-MOST_SALES = 100_000
+MAX_SALES = 100_000
 """Of more sales, the latest are looked at."""
 
 
@@ -35,18 +35,18 @@ class Measured:
 
 
 @frozen
-class ReturnedSales:
+class RealizedSales:
     """The sales that came back, each the one that counts for its prediction.
 
     `rows` are those that can be measured, by model version, latest sale first. `sales` is how many were looked at:
-    all of them, or the latest if it is `cut_off`. Of these, `unmatched` are of predictions that nobody knows, or
-    nobody knows yet, and `too_late` of predictions that were made on the day of the sale or after it.
+    all of them, or the latest if it is `truncated`. Of these, `unmatched` are of predictions that nobody knows, or
+    nobody knows yet, and `estimated_after_sale` of predictions that were made on the day of the sale or after it.
     """
 
     sales: int
     unmatched: int
-    too_late: int
-    cut_off: bool
+    estimated_after_sale: int
+    truncated: bool
     rows: Mapping[str, Sequence[Valued]] = field(repr=False)
 
 
@@ -54,8 +54,8 @@ class ReturnedSales:
 class AccuracyReview:
     """The measures of the sales that came back: as a whole, None if there are none, and by model version, by name."""
 
-    returned: ReturnedSales
-    whole: Measured | None
+    returned: RealizedSales
+    overall: Measured | None
     by_version: Mapping[str, Measured]
 
 
@@ -76,10 +76,10 @@ class ReviewAccuracy:
         by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
         return AccuracyReview(returned, measured(every) if every else None, by_version)
 
-    def returned(self, since: date | None = None, until: date | None = None) -> ReturnedSales:
+    def returned(self, since: date | None = None, until: date | None = None) -> RealizedSales:
         """The sales themselves; see above."""
-        found = self._sales.current(since, until, MOST_SALES + 1)
-        sales = found[:MOST_SALES]
+        found = self._sales.current(since, until, MAX_SALES + 1)
+        sales = found[:MAX_SALES]
         unmatched = too_late = 0
         rows: dict[str, list[Valued]] = {}
         for each in with_predictions(sales, self._predictions.find):
@@ -90,7 +90,7 @@ class ReviewAccuracy:
                 too_late += 1
             else:
                 rows.setdefault(prediction.estimate.model_version, []).append(_valued(sale, prediction))
-        return ReturnedSales(len(sales), unmatched, too_late, len(found) > len(sales), rows)
+        return RealizedSales(len(sales), unmatched, too_late, len(found) > len(sales), rows)
 
 
 def measured(rows: Sequence[Valued]) -> Measured:
@@ -109,7 +109,7 @@ def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
     return Valued(sold, max(estimate.price, 0.0), estimate.intervals)
 
 
-MOST_REVIEWED = 10_000
+MAX_REVIEWED = 10_000
 """How many predictions are looked at, the newest."""
 
 PAGE = 1000
@@ -144,7 +144,7 @@ class ReviewDrift:
 
     def _recent(self) -> list[Prediction]:
         found: list[Prediction] = []
-        while len(found) < MOST_REVIEWED:
+        while len(found) < MAX_REVIEWED:
             page = self._predictions.recent(PAGE, found[-1].id if found else None)
             found += page
             if len(page) < PAGE:

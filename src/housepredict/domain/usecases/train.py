@@ -23,13 +23,13 @@ from housepredict.domain.evaluation.held_out import (
     HELD_OUT_FILE,
     Valued,
     evaluate,
-    evaluate_later,
+    evaluate_out_of_time,
     held_out,
     latest_sales,
     to_json,
     valued,
 )
-from housepredict.domain.evaluation.measures import LaterEvaluation
+from housepredict.domain.evaluation.measures import OutOfTimeEvaluation
 from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.models import (
     Artefact,
@@ -56,7 +56,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import PreparedSales, prepare
 from housepredict.domain.schema_inference.sale_dates import latest_day
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases.training_jobs import Begun, Trainings, to_nobody
+from housepredict.domain.usecases.training_jobs import OnStart, Trainings, ignore_start
 
 SELF_TEST_ROWS = 5
 
@@ -98,7 +98,7 @@ class Train:
         policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
         *,
         if_incomparable: bool = True,
-        begun: Begun = to_nobody,
+        begun: OnStart = ignore_start,
     ) -> Training:
         """One training at a time. A version that is not promoted is kept all the same.
 
@@ -135,7 +135,7 @@ class Train:
                 run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
-    def again(self, version: ModelVersion, progress: Progress, *, begun: Begun = to_nobody) -> Training:
+    def again(self, version: ModelVersion, progress: Progress, *, begun: OnStart = ignore_start) -> Training:
         """Train on the sales that a version was trained on, as they are now, and with its options; see above.
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
@@ -253,7 +253,7 @@ def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
     return {HELD_OUT_FILE: to_json(held_out(rows, sales.schema)), SNAPSHOT_FILE: snapshots.to_json(trained_on)}
 
 
-def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:
+def _later(sales: PreparedSales, fitted: Fitted) -> OutOfTimeEvaluation | str:
     """The evaluation on the latest sales, or why there is none."""
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
@@ -262,7 +262,7 @@ def _later(sales: PreparedSales, fitted: Fitted) -> LaterEvaluation | str:
     if fitted.calibration is None:
         learned = evolve(learned, calibration=None)
     rows = _estimated(split.latest, learned)
-    return evaluate_later(rows, split.since, len(split.earlier))
+    return evaluate_out_of_time(rows, split.since, len(split.earlier))
 
 
 @define

@@ -22,7 +22,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import Verdict
 from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, TrainingLog
-from housepredict.domain.training_status import PROCESS_ENDED, Outcome, TrainingRecord
+from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingStatus
 
 LOOK_EVERY = 1.0
 """Seconds between looks at the log, while a model is being trained."""
@@ -31,12 +31,12 @@ _ALL = 1000
 _TRIES = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
-Begun = Callable[[UUID], None]
+OnStart = Callable[[UUID], None]
 """Is told the id of a training as soon as it has begun."""
 
 
-def to_nobody(_id: UUID) -> None:
-    """A Begun for who need not know."""
+def ignore_start(_id: UUID) -> None:
+    """A OnStart for who need not know."""
 
 
 @define
@@ -49,7 +49,7 @@ class Run:
     _progress: Progress
     _looked_at: datetime | None = None
     _steps: tuple[int, int] = (0, 0)
-    _outcome: Outcome | None = None
+    _outcome: TrainingOutcome | None = None
 
     def progress(self, done: int, total: int) -> None:
         """A Progress that is logged, and the place to notice a wish to cancel. Raises TrainingCancelled."""
@@ -68,9 +68,9 @@ class Run:
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
         """Log what came of it: whatever follows, the version is stored."""
-        self.end(Outcome.success(version, verdict))
+        self.end(TrainingOutcome.success(version, verdict))
 
-    def end(self, outcome: Outcome | None) -> None:
+    def end(self, outcome: TrainingOutcome | None) -> None:
         """Log the end, once."""
         if self._outcome:
             return
@@ -92,7 +92,7 @@ class Trainings:
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @contextmanager
-    def under_way(self, source: SalesSource, progress: Progress, begun: Begun) -> Iterator[Run]:
+    def under_way(self, source: SalesSource, progress: Progress, begun: OnStart) -> Iterator[Run]:
         """A training, one at a time, on the sales of a source: logged from begin to end, whatever the end is.
 
         Raises TrainingInProgress, with the id of the other one where the log has it, or ModelStoreUnavailable.
@@ -105,7 +105,7 @@ class Trainings:
             [id_] = self._ids.take(1, self._clock.now())
             run = Run(id_, self._log, self._clock, progress)
             try:
-                self._log.begin(TrainingRecord(id_, self._clock.now(), source.location, source.with_recorded))
+                self._log.begin(TrainingStatus(id_, self._clock.now(), source.location, source.with_recorded))
                 begun(id_)
                 yield run
             except BaseException as error:
@@ -113,21 +113,21 @@ class Trainings:
                 raise
             run.end(None)
 
-    def get(self, training: UUID) -> TrainingRecord:
+    def get(self, training: UUID) -> TrainingStatus:
         """A training. Raises UnknownTraining or ModelStoreUnavailable."""
         return self._settled(self._log.get(training))
 
-    def recent(self, limit: int) -> Sequence[TrainingRecord]:
+    def recent(self, limit: int) -> Sequence[TrainingStatus]:
         """The newest trainings, newest first, at most `limit`. Raises ModelStoreUnavailable."""
         return [self._settled(each) for each in self._log.recent(limit)]
 
-    def cancel(self, training: UUID) -> TrainingRecord:
+    def cancel(self, training: UUID) -> TrainingStatus:
         """Ask a training to end, which may take a while. Raises UnknownTraining, TrainingEnded if it is too late for
         that, or ModelStoreUnavailable.
         """
         if self.get(training).outcome:
             raise TrainingEnded
-        record = self._log.change(training, TrainingRecord.to_be_cancelled)
+        record = self._log.change(training, TrainingStatus.to_be_cancelled)
         if not record.cancelling:  # it ended in this very moment, or keeps its version
             raise TrainingEnded
         return record
@@ -139,22 +139,22 @@ class Trainings:
             return record.cancelling and record.outcome is None
         return False
 
-    def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingRecord:
+    def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
         """Log the end of a training whose process is gone, unless it logged that itself.
 
         It succeeded if its version is stored, even though its process could not log that. Otherwise it failed with
         `error`, or was cancelled. Raises UnknownTraining or ModelStoreUnavailable.
         """
         record = self._log.get(training)
-        outcome = Outcome.failure(error)
+        outcome = TrainingOutcome.failure(error)
         if record.cancelling:
-            outcome = Outcome.cancellation(str(TrainingCancelled()))
+            outcome = TrainingOutcome.cancellation(str(TrainingCancelled()))
         elif record.keeping and (version := self._made_by(record)):
             outcome = version
         now = self._clock.now()
         return self._log.change(training, lambda record: record.ended(now, outcome))
 
-    def _made_by(self, record: TrainingRecord) -> Outcome | None:
+    def _made_by(self, record: TrainingStatus) -> TrainingOutcome | None:
         """The success of a training whose version is stored; None if there is none.
 
         One training runs at a time, so the first version of the same sales since its start is its own.
@@ -164,7 +164,7 @@ class Trainings:
             if version.created_at >= record.started_at and version.source.location == record.location and verdict:
                 if verdict.promoted and version.name not in self._models.history():
                     verdict = evolve(verdict, promoted=False, reasons=(*verdict.reasons, NOT_PROMOTED))
-                return Outcome.success(version.name, verdict)
+                return TrainingOutcome.success(version.name, verdict)
         return None
 
     def require_none(self) -> None:
@@ -194,7 +194,7 @@ class Trainings:
             return next((each.id for each in self._log.recent(_ALL) if each.outcome is None), None)
         return None
 
-    def _settled(self, record: TrainingRecord) -> TrainingRecord:
+    def _settled(self, record: TrainingStatus) -> TrainingStatus:
         """The record as it is: where nobody holds the lock, nobody trains."""
         if record.outcome is None:
             with suppress(TrainingInProgress), self._models.training():
@@ -203,14 +203,14 @@ class Trainings:
         return record
 
 
-def _unless_cancelled(record: TrainingRecord) -> None:
+def _unless_cancelled(record: TrainingStatus) -> None:
     if record.cancelling:
         raise TrainingCancelled
 
 
-def _outcome_of(error: BaseException) -> Outcome:
+def _outcome_of(error: BaseException) -> TrainingOutcome:
     if isinstance(error, TrainingCancelled) or interrupt_in(error):
-        return Outcome.cancellation(str(TrainingCancelled()))
+        return TrainingOutcome.cancellation(str(TrainingCancelled()))
     if isinstance(error, HousepredictError):
-        return Outcome.failure(str(error))
-    return Outcome.failure(f"It failed in a way that was not expected: {type(error).__name__}.")
+        return TrainingOutcome.failure(str(error))
+    return TrainingOutcome.failure(f"It failed in a way that was not expected: {type(error).__name__}.")

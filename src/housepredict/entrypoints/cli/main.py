@@ -154,7 +154,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     schema = application.live_model.current().version.schema
     estimating = application.explain if options.explain else application.predict
     prediction = estimating.one(_house(schema, given))
-    for caveat in prediction.estimate.caveats:
+    for caveat in prediction.estimate.warnings:
         print(f"housepredict: {caveat.message}", file=sys.stderr)
     lines = [f"{prediction.price:.2f}"]
     if isinstance(prediction, ExplainedPrediction):

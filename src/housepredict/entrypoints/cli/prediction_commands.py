@@ -12,7 +12,7 @@ from typing import Any
 from attrs import asdict
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.domain.usecases import EstimatedTable, Forgotten
+from housepredict.domain.usecases import EstimatedTable, Removed
 from housepredict.entrypoints.answer_documents import prediction_document
 from housepredict.entrypoints.cli.sale_commands import day
 from housepredict.entrypoints.cli.terminal import answer, print_json, progress_bar
@@ -128,5 +128,5 @@ def _midnight(given: date) -> datetime:
     return datetime.combine(given, time(), UTC)
 
 
-def _counted(forgotten: Forgotten) -> str:
+def _counted(forgotten: Removed) -> str:
     return f"{forgotten.predictions:,} predictions and {forgotten.sales:,} sales"

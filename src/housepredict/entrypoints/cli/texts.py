@@ -10,13 +10,13 @@ from attrs import asdict
 
 from housepredict.domain.estimates import LEVELS, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.coverage import IntervalChoice
-from housepredict.domain.evaluation.drift import FEWEST, Drift, Shift
-from housepredict.domain.evaluation.measures import Bounds, Evaluation, LaterEvaluation
+from housepredict.domain.evaluation.drift import MIN_ESTIMATES, Drift, Shift
+from housepredict.domain.evaluation.measures import Bounds, Evaluation, OutOfTimeEvaluation
 from housepredict.domain.features import Feature
 from housepredict.domain.models import ModelVersion, Pointer, TrainingSource, Verdict
-from housepredict.domain.sales import ReturnedSale
+from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, Measured, Training
 from housepredict.entrypoints.answer_documents import Origins, settings_document, unmatched
 from housepredict.entrypoints.cli.terminal import table
@@ -62,14 +62,14 @@ def evaluation_text(evaluation: Evaluation) -> str:
             note = coverage_note(level.level, evaluation.accuracy.n)
             line = f"{OUT_OF_RANGE.upper()}: {line}; acceptable: {note}"
         lines.append(line)
-    if evaluation.later:
-        lines.append(_later_text(evaluation.later))
-    elif evaluation.why_no_later:
-        lines.append(f"Not evaluated on the latest sales: {evaluation.why_no_later}.")
+    if evaluation.out_of_time:
+        lines.append(_later_text(evaluation.out_of_time))
+    elif evaluation.out_of_time_skipped:
+        lines.append(f"Not evaluated on the latest sales: {evaluation.out_of_time_skipped}.")
     return "\n".join(lines)
 
 
-def _later_text(later: LaterEvaluation) -> str:
+def _later_text(later: OutOfTimeEvaluation) -> str:
     measures = later.accuracy
     told = {"mdape": f"MdAPE {measures.mdape:.1f} %", "median_ratio": f"median ratio {measures.median_ratio:.3f}"}
     told |= {f"coverage_{each.level}": f"{each.level} % coverage {each.share:.1f} %" for each in later.coverage}
@@ -231,7 +231,7 @@ def prediction_text(prediction: Prediction) -> str:
         ("price", f"{prediction.price:,.2f}"),
         *((f"{each.level} % interval", f"{each.low:,.2f} to {each.high:,.2f}") for each in estimate.intervals),
         *((name, str(value)) for name, value in estimate.house.values.items()),
-        *(("warning", each.message) for each in estimate.caveats),
+        *(("warning", each.message) for each in estimate.warnings),
     ]
     return table(("what", "value"), rows)
 
@@ -261,7 +261,7 @@ def _features(values: Mapping[str, object]) -> str:
 _IN_THE_TABLE = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
 
 
-def sale_text(returned: ReturnedSale) -> str:
+def sale_text(returned: RealizedSale) -> str:
     """What was recorded, in a line."""
     said = f"Recorded: sold on {returned.sale.sold_on} for {returned.sale.price:,.2f}"
     if returned.prediction is None:
@@ -269,7 +269,7 @@ def sale_text(returned: ReturnedSale) -> str:
     return f"{said}, estimated at {returned.prediction.price:,.2f} (ratio {returned.ratio:.3f})."
 
 
-def sales_text(returned: Sequence[ReturnedSale]) -> str:
+def sales_text(returned: Sequence[RealizedSale]) -> str:
     """How many were recorded, in a line."""
     waiting = unmatched(returned)
     more = f"; {_sales(waiting)} of predictions that are not known yet, which count once they are" if waiting else ""
@@ -279,7 +279,7 @@ def sales_text(returned: Sequence[ReturnedSale]) -> str:
 def accuracy_text(review: AccuracyReview) -> str:
     """A review as a table by model version, with what was left out below."""
     returned, lines = review.returned, []
-    if review.whole:
+    if review.overall:
         measures = [each for name in _IN_THE_TABLE for each in MEASURES if each.field == name]
         header = (
             "version",
@@ -288,17 +288,17 @@ def accuracy_text(review: AccuracyReview) -> str:
             *(f"in {level} %" for level in LEVELS),
             OUT_OF_RANGE,
         )
-        measured = [*review.by_version.items(), ("all", review.whole)]
+        measured = [*review.by_version.items(), ("all", review.overall)]
         rows = [(name, str(each.accuracy.n), *_cells(each)) for name, each in measured]
         lines.append(table(header, rows, whole=("version",)))
     else:
         lines.append("No sale that came back can be measured yet.")
     if returned.unmatched:
         lines.append(f"{_sales(returned.unmatched)} left out: no such prediction is known yet.")
-    if returned.too_late:
-        late = _sales(returned.too_late)
+    if returned.estimated_after_sale:
+        late = _sales(returned.estimated_after_sale)
         lines.append(f"{late} left out: the estimate was made on the day of the sale or after it.")
-    if returned.cut_off:
+    if returned.truncated:
         lines.append(f"Only the latest {returned.sales} sales were looked at.")
     return "\n".join(lines)
 
@@ -325,9 +325,9 @@ def drift_text(drift: Drift) -> str:
     lines = [("estimates", *_drift_cells(drift.estimates), _percent(drift.out_of_range))]
     lines += [(each.name, *_drift_cells(each.shift), _percent(each.out_of_range)) for each in rows]
     since = f", since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
-    said = [f"{drift.n} of the newest {drift.looked_at} estimates are by {drift.model_version}{since}."]
-    if drift.n < FEWEST:
-        said.append(f"Fewer than {FEWEST} say nothing of drift.")
+    said = [f"{drift.n} of the newest {drift.examined} estimates are by {drift.model_version}{since}."]
+    if drift.n < MIN_ESTIMATES:
+        said.append(f"Fewer than {MIN_ESTIMATES} say nothing of drift.")
     return "\n".join([*said, "", table(columns, lines)])
 
 
@@ -343,7 +343,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} %"
 
 
-def trainings_text(records: Sequence[TrainingRecord]) -> str:
+def trainings_text(records: Sequence[TrainingStatus]) -> str:
     """Trainings as a table, newest first."""
     if not records:
         return "Nothing was trained yet."
@@ -361,14 +361,14 @@ def trainings_text(records: Sequence[TrainingRecord]) -> str:
     return table(("training", "began (UTC)", "state", "steps", "sales", "result"), rows, whole=("training",))
 
 
-def _training_sales(record: TrainingRecord) -> str:
+def _training_sales(record: TrainingStatus) -> str:
     if record.synthetic:
         return "synthetic"
     recorded = ["sales that came back"] if record.with_recorded else []
     return " and ".join(([PurePath(record.location).name] if record.location else []) + recorded)
 
 
-def _result(record: TrainingRecord) -> str:
+def _result(record: TrainingStatus) -> str:
     if record.outcome is None:
         return ""
     if record.outcome.version is None:

@@ -23,7 +23,7 @@ from housepredict.entrypoints.http.request_metrics import Lane
 
 Batchable = TypeVar("Batchable")
 Result = TypeVar("Result")
-Told_contra = TypeVar("Told_contra", contravariant=True)
+Result_contra = TypeVar("Result_contra", contravariant=True)
 
 
 Begin = Callable[[Sequence[Batchable], Callable[[Sequence[Result | Exception]], None]], bool]
@@ -34,13 +34,13 @@ class Overloaded(Exception):
     """As much waits as may wait."""
 
 
-class Outcome(Protocol[Told_contra]):
+class Outcome(Protocol[Result_contra]):
     """Who waits for a job, told in the event loop. An asyncio.Future is one."""
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
 
-    def set_result(self, result: Told_contra, /) -> None:
+    def set_result(self, result: Result_contra, /) -> None:
         """Tell what came of the job."""
 
     def set_exception(self, error: Exception, /) -> None:
@@ -294,7 +294,7 @@ class Estimator:
             if isinstance(outcome, Exception):
                 tell([outcome] * len(jobs))
             else:
-                tell(shared_out(outcome, jobs, (began, *self._lane.last_commit) if self._lane else None))
+                tell(split_by_job(outcome, jobs, (began, *self._lane.last_commit) if self._lane else None))
 
         try:
             if not self._predict.record_in_loop(serving, houses, done):
@@ -330,10 +330,10 @@ class Estimator:
             if len(jobs) == 1:
                 return [error]
             return [outcome for job in jobs for outcome in self._estimate_with(serving, [job])]
-        return shared_out(predictions, jobs, (began, *self._lane.last_commit) if self._lane else None)
+        return split_by_job(predictions, jobs, (began, *self._lane.last_commit) if self._lane else None)
 
 
-def shared_out(
+def split_by_job(
     predictions: Sequence[Prediction], jobs: Sequence[Job], steps: tuple[float, float, float] | None
 ) -> Sequence[Sequence[Prediction]]:
     """The predictions of a batch, for each job its own, and when they were made."""

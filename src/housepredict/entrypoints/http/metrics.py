@@ -27,7 +27,7 @@ from prometheus_client.registry import CollectorRegistry
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.evaluation.drift import Drift, Movement, Shift
 from housepredict.domain.evaluation.held_out import measure
-from housepredict.domain.usecases import ReturnedSales
+from housepredict.domain.usecases import RealizedSales
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.request_metrics import (
     BATCHES,
@@ -79,7 +79,7 @@ def counted(meter: Meter) -> Iterator[Metric]:
             family, bounds = histograms[what]
             family.add_metric(labels, *_histogram(bounds, cells))
     yield from (requests, refusals, batches, commits, generations)
-    yield GaugeMetricFamily("housepredict_waiting_houses", "Houses that wait to be estimated.", waiting)
+    yield GaugeMetricFamily("housepredict_pending_houses", "Houses that wait to be estimated.", waiting)
 
 
 def _histogram(bounds: Sequence[float], cells: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
@@ -144,7 +144,7 @@ def registry_of(
     def review() -> Drift:
         return application.review_drift()  # which opens what it needs only now
 
-    def sales() -> ReturnedSales:
+    def sales() -> RealizedSales:
         return application.review_accuracy.returned()
 
     reviewed = Remembered(review, REVIEWED_EVERY, monotonic)
@@ -181,10 +181,10 @@ def _spool(application: Application) -> Iterator[Metric]:
     backlog = application.backlog()
     if backlog is not None:
         yield GaugeMetricFamily(
-            "housepredict_spool_waiting", "Predictions that wait for the database.", backlog.waiting
+            "housepredict_spool_pending", "Predictions that wait for the database.", backlog.pending
         )
         yield GaugeMetricFamily(
-            "housepredict_spool_set_aside", "Predictions that the database refused for good.", backlog.set_aside
+            "housepredict_spool_dead_letters", "Predictions that the database refused for good.", backlog.dead_letters
         )
         age = (datetime.now(UTC) - backlog.oldest).total_seconds() if backlog.oldest else 0.0
         yield GaugeMetricFamily(
@@ -192,7 +192,7 @@ def _spool(application: Application) -> Iterator[Metric]:
         )
 
 
-def _accuracy(application: Application, returned: ReturnedSales) -> Iterator[Metric]:
+def _accuracy(application: Application, returned: RealizedSales) -> Iterator[Metric]:
     rows = returned.rows.get(application.live_model.current().version.name, ())
     yield GaugeMetricFamily(
         "housepredict_accuracy_sales",

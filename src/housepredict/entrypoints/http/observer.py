@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from housepredict.entrypoints.http.batching import JOB, Job
-from housepredict.entrypoints.http.problems import LEFT, PROBLEM, Problem
+from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem
 from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row
 from housepredict.entrypoints.telemetry import of_request
 
@@ -171,7 +171,9 @@ class Observer:
                 self.meter.refused(problem.name, [each.rule for each in problem.violations])
             if self.tracing and trace:
                 self.tracing.end(trace, None if route == UNKNOWN else route, status, now, *(_steps(job) if job else ()))
-            stands_for = self._access_log.stands_for(status >= 400 and status != LEFT, now - started, now)
+            stands_for = self._access_log.stands_for(
+                status >= 400 and status != CLIENT_CLOSED_REQUEST, now - started, now
+            )
             if stands_for:
                 said = {"problem": problem and problem.name, "model_version": job and job.serving.version.name}
                 self._access_log.tell(method, route, status, now - started, stands_for, **named, **said)

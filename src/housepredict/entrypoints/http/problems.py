@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 PROBLEM = "housepredict.problem"
 """Where the scope of a request has the problem that answered it."""
 
-LEFT = 499
+CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client did not wait for an answer."""
 
 URN = "urn:housepredict:problem:"
@@ -126,7 +126,7 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
 async def answer(request: Request, error: Exception) -> Response:
     """The response to whatever was raised."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=LEFT)  # which nobody is there to read
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody is there to read
     if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
         return Response(status_code=204, headers={"Allow": _allowed(error)})
     if isinstance(error, errors.BrokenRules):

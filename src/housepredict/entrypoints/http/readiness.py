@@ -30,7 +30,7 @@ def readiness_checks(application: Application) -> dict[str, dict[str, Any]]:
             checks["model"]["refused"] = str(refusal)
     with suppress(RepositoryUnavailable):
         if backlog := application.backlog():
-            checks["predictions"]["behind"] = backlog_document(backlog) | {"reason": backlog.reason}
+            checks["predictions"]["spool"] = backlog_document(backlog) | {"reason": backlog.reason}
     return checks
 
 

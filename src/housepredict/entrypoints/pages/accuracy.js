@@ -12,7 +12,7 @@ const many = (count, what) => `${number(count, 0)} ${what}${count === 1 ? "" : "
 
 /** Show how far estimates were off. Throws a Refusal. */
 export async function showAccuracy() {
-  const { sales, unmatched, too_late: late, whole } = await ask("accuracy");
+  const { sales, unmatched, estimated_after_sale: late, overall: whole } = await ask("accuracy");
   if (!whole) {
     const because = sales ? `${many(sales, "sale")} came back, and none of a house that was estimated here before it sold.`
       : "No house that was estimated here is known to have sold.";

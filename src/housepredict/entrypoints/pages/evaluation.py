@@ -30,7 +30,7 @@ from housepredict.entrypoints.pages.charts import (
     vertical,
 )
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, percent, section, table, tag
-from housepredict.entrypoints.pages.plots import MEDIAN, MOST_DRAWN, SALE, central, day_label, trend
+from housepredict.entrypoints.pages.plots import MAX_DRAWN, MEDIAN, SALE, central, day_label, trend
 
 _MARK = tag("span", OUT_OF_RANGE, class_="badge off")
 
@@ -90,9 +90,9 @@ def accuracy_section(evaluation: Evaluation, intervals: IntervalChoice | None) -
 
 def later_section(evaluation: Evaluation) -> Markup:
     """The measures on the latest sales, beside those on sales of all dates, or why there are none."""
-    title, later = "On the latest sales", evaluation.later
+    title, later = "On the latest sales", evaluation.out_of_time
     if later is None:
-        why = evaluation.why_no_later or "this version was trained before that was done"
+        why = evaluation.out_of_time_skipped or "this version was trained before that was done"
         return section(title, tag("p", f"It was not evaluated on the latest of the sales: {why}."))
     said = (
         f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
@@ -228,7 +228,7 @@ class _Sold:
     ratio: float
 
 
-def returned_section(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
+def realized_section(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
     """The measures of the sales that came back, beside those of the held-out ones, and the sales over time; None
     without any.
     """
@@ -280,7 +280,7 @@ def ratio_over_time(sold: Sequence[_Sold]) -> Markup:
     y = vertical(*central([each.ratio for each in sold], 0.75, 1.25))
     groups = tenths(sold) if len(sold) >= _ENOUGH else ()
     medians = [(median(e.on.toordinal() for e in group), median(e.ratio for e in group)) for group in groups]
-    chosen = sample(sold, MOST_DRAWN)
+    chosen = sample(sold, MAX_DRAWN)
     beyond = sum(not y.shows(each.ratio) for each in chosen)
     some = f"All {number(len(sold))}" if len(chosen) == len(sold) else f"{number(len(chosen))} of {number(len(sold))}"
     where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""

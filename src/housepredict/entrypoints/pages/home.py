@@ -19,7 +19,7 @@ from housepredict.version import __version__
 CHOICES = 12
 """Of more categories, a list to type into takes the place of a list to choose from."""
 
-_MOST_SUGGESTED = 2000
+_MAX_SUGGESTED = 2000
 
 
 def house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
@@ -82,7 +82,7 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
             if 0 < len(feature.categories) <= CHOICES:
                 unknown = [] if feature.required else [("", "Not known")]
                 return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
-            suggested = [tag("option", value=each) for each in feature.categories[:_MOST_SUGGESTED]]
+            suggested = [tag("option", value=each) for each in feature.categories[:_MAX_SUGGESTED]]
             list_id = f"{common['id']}-list"
             return [
                 tag("input", type="text", value=text, list=list_id, **common),

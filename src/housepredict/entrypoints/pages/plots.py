@@ -32,7 +32,7 @@ from housepredict.entrypoints.pages.charts import (
 )
 from housepredict.entrypoints.pages.markup import Markup, alike, difference, month, number, percent, short, signed
 
-MOST_DRAWN = 2000
+MAX_DRAWN = 2000
 """Of more sales, a sample is drawn."""
 
 SALE, MEDIAN = ("sale", "a sale"), ("median", "median of a tenth of the sales")
@@ -62,7 +62,7 @@ def estimate_by_price(kept: HeldOut) -> Markup:
         _money(x, "Sale price"),
         _money(y, "Estimate"),
     )
-    places = [(x(sale.price), y(sale.estimate)) for sale in sample(kept.sales, MOST_DRAWN)]
+    places = [(x(sale.price), y(sale.estimate)) for sale in sample(kept.sales, MAX_DRAWN)]
     return drawn(figure, dots(places, "sale"), line([(x(low), y(low)), (x(high), y(high))], "reference"))
 
 
@@ -85,7 +85,7 @@ def ratio_by_price(kept: HeldOut) -> Markup:
         Axis(y, [(at, number(at, 2)) for at in ticks(y.low, y.high)], "Sales ratio (estimate / price)"),
         (SALE, MEDIAN),
     )
-    places = [(x(sale.price), y(sale.ratio)) for sale in sample(kept.sales, MOST_DRAWN)]
+    places = [(x(sale.price), y(sale.ratio)) for sale in sample(kept.sales, MAX_DRAWN)]
     return drawn(
         figure,
         band(x, (y(0.9), y(1.1))),
@@ -115,7 +115,7 @@ def error_over_time(kept: HeldOut) -> Markup:
         Axis(y, [(at, signed(at)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
         (SALE, MEDIAN),
     )
-    places = [(x(day.toordinal()), y(error)) for day, error in sample(dated, MOST_DRAWN)]
+    places = [(x(day.toordinal()), y(error)) for day, error in sample(dated, MAX_DRAWN)]
     return drawn(
         figure,
         dots(places, "sale"),
@@ -155,7 +155,7 @@ def day_label(day: date, first: date, last: date) -> str:
 
 def _drawn_of(kept: HeldOut, shown: Callable[[HeldOutSale], bool]) -> str:
     """What of the sales is drawn, and where."""
-    chosen = sample(kept.sales, MOST_DRAWN)
+    chosen = sample(kept.sales, MAX_DRAWN)
     beyond = sum(not shown(sale) for sale in chosen)
     where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""
     return f"{how_many(len(chosen), kept.of)}{where}."
@@ -258,7 +258,7 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
     degree = min(height / (north - south), width / ((east - west) * shrunk))
     x = horizontal(*_centred(west, east, width / degree / shrunk))
     y = vertical(*_centred(south, north, height / degree), height)
-    chosen = sample(placed, MOST_DRAWN)
+    chosen = sample(placed, MAX_DRAWN)
     figure = Figure(
         "ratio-on-map",
         "Sales ratio on the map",

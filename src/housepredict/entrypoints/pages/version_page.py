@@ -18,7 +18,7 @@ from housepredict.entrypoints.pages.evaluation import (
     decision_section,
     key_figures,
     later_section,
-    returned_section,
+    realized_section,
     segments_section,
 )
 from housepredict.entrypoints.pages.markup import Markup, day, facts, number, page, section, short, table, tag
@@ -100,7 +100,7 @@ def version_page(
         _plots(version, held_out),
         accuracy_section(version.evaluation, version.intervals),
         later_section(version.evaluation),
-        returned_section(returned, version.evaluation),
+        realized_section(returned, version.evaluation),
         decision_section(version),
         *segments_section(version.evaluation),
         features_section(version.schema),

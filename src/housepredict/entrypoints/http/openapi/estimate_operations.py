@@ -93,7 +93,7 @@ SCHEMAS: Mapping[str, Json] = {
     "Drift": an_object(
         {
             "model_version": TEXT,
-            "looked_at": COUNT,
+            "examined": COUNT,
             "n": COUNT,
             "since": nullable(TIME),
             "out_of_range": about(_PERCENT, "The share of the estimates that warn of a feature, in percent."),

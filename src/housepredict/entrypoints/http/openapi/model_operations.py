@@ -100,11 +100,11 @@ SCHEMAS: Mapping[str, Json] = {
             "price_tenths": list_of(ref("Segment")),
             "category": nullable(TEXT),
             "categories": list_of(ref("Segment")),
-            "later": nullable(ref("LaterEvaluation")),
-            "why_no_later": nullable(TEXT),
+            "out_of_time": nullable(ref("OutOfTimeEvaluation")),
+            "out_of_time_skipped": nullable(TEXT),
         }
     ),
-    "LaterEvaluation": an_object(
+    "OutOfTimeEvaluation": an_object(
         {
             "since": DATE,
             "trained_on": COUNT,

@@ -33,15 +33,15 @@ SCHEMAS: Mapping[str, Json] = {
         "A prediction that was recorded. The features of the house stand beside these fields.",
     ),
     "RecordedPredictions": an_object(
-        {"predictions": about(list_of(ref("RecordedPrediction")), "Newest first."), "behind": ref("Backlog")},
-        optional=["behind"],
+        {"predictions": about(list_of(ref("RecordedPrediction")), "Newest first."), "spool": ref("Backlog")},
+        optional=["spool"],
     ),
     "Backlog": about(
         an_object(
             {
-                "waiting": COUNT,
+                "pending": COUNT,
                 "oldest": nullable(TIME),
-                "set_aside": COUNT,
+                "dead_letters": COUNT,
                 "database": {"type": "string", "enum": ["available", "unavailable"]},
                 "reason": nullable(TEXT),
             },

@@ -88,9 +88,9 @@ SCHEMAS: Mapping[str, Json] = {
             "until": nullable(DATE),
             "sales": COUNT,
             "unmatched": COUNT,
-            "too_late": COUNT,
-            "cut_off": FLAG,
-            "whole": nullable(ref("Measured")),
+            "estimated_after_sale": COUNT,
+            "truncated": FLAG,
+            "overall": nullable(ref("Measured")),
             "by_version": by_name(ref("Measured")),
         }
     ),

@@ -53,7 +53,7 @@ SCHEMAS: Mapping[str, Json] = {
             "checks": an_object(
                 {
                     "model": an_object({**_CHECK, **_IN_SERVICE}, optional=["reason", *_IN_SERVICE]),
-                    "predictions": an_object({**_CHECK, "behind": ref("Backlog")}, optional=["reason", "behind"]),
+                    "predictions": an_object({**_CHECK, "spool": ref("Backlog")}, optional=["reason", "spool"]),
                 }
             ),
         }

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import ExplainedPrediction, Interval, Prediction
-from housepredict.domain.features import Caveat
+from housepredict.domain.features import EstimateWarning
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.json_objects import encode_each
 from housepredict.entrypoints.answer_documents import explanation_document, warning_document
@@ -158,7 +158,7 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
-    origin = _origin(estimate.model_version, estimate.generation, estimate.valued_on, estimate.caveats)
+    origin = _origin(estimate.model_version, estimate.generation, estimate.valued_on, estimate.warnings)
     # prices are floats of whole cents, whose shortest form is a JSON number
     return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
         str(prediction.id).encode(),
@@ -194,7 +194,9 @@ def _interval(intervals: Sequence[Interval]) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _origin(model_version: str, generation: int | None, valued_on: date | None, caveats: tuple[Caveat, ...]) -> bytes:
+def _origin(
+    model_version: str, generation: int | None, valued_on: date | None, caveats: tuple[EstimateWarning, ...]
+) -> bytes:
     """The end of an answer, which many have in common."""
     document = {
         "model_version": model_version,

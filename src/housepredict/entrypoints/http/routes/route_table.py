@@ -150,7 +150,7 @@ def predictions(request: Request) -> Response:
         return response(csv_of(found), request.headers, CSV, headers)
     document: dict[str, Any] = {"predictions": [recorded_document(each) for each in found]}
     if backlog:
-        document["behind"] = backlog_document(backlog)
+        document["spool"] = backlog_document(backlog)
     return response(encoded(document), request.headers, "application/json", headers)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict.domain.errors import InvalidSales
-from housepredict.domain.sales import ReturnedSale
+from housepredict.domain.sales import RealizedSale
 from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import sales_of_csv
@@ -97,12 +97,12 @@ def _history(application: Application, prediction: str) -> Response:
     return json_response({**sale_document(found[-1]), "history": [sale_document(each) for each in found]})
 
 
-def _answer_one(returned: ReturnedSale) -> Response:
+def _answer_one(returned: RealizedSale) -> Response:
     waiting = unmatched([returned])
     return json_response({**sale_document(returned), "unmatched": waiting}, 202 if waiting else 201)
 
 
-def _answer(returned: Sequence[ReturnedSale]) -> Response:
+def _answer(returned: Sequence[RealizedSale]) -> Response:
     return json_response(sales_document(returned), 202 if unmatched(returned) else 201)
 
 

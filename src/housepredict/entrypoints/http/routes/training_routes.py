@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError, UnknownTraining
-from housepredict.domain.training_status import TrainingRecord
+from housepredict.domain.training_status import TrainingStatus
 from housepredict.entrypoints.answer_documents import evaluation_document, intervals_document, training_record_document
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.access import require_access
@@ -134,7 +134,7 @@ def training(request: Request) -> Response:
     return json_response(training_record_document(record))
 
 
-def _keep_the_word_of(application: Application, record: TrainingRecord) -> None:
+def _keep_the_word_of(application: Application, record: TrainingStatus) -> None:
     """Whoever reads that a version was promoted finds it in service, also while its process is about to end."""
     if record.outcome and record.outcome.promoted and record.outcome.version != _in_service(application):
         application.live_model.look()
@@ -166,7 +166,7 @@ def _remove_unless_used(application: Application, job: Job, upload: Path, _ended
     The versions decide, and not the log: a version may be stored by a training that failed later.
     """
     try:
-        record: TrainingRecord = application.trainings.get(job.id)
+        record: TrainingStatus = application.trainings.get(job.id)
         used = str(upload) in {version.source.location for version in application.models.versions()}
     except HousepredictError:
         return  # better kept for nothing than lost

@@ -33,7 +33,7 @@ SURPRISES = (AttributeError, TypeError)
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
 _NAMING = frozenset({b"x-request-id", b"traceparent"})
-_TELLING = _NAMING | {
+_RELEVANT_HEADERS = _NAMING | {
     b"accept",
     b"content-encoding",
     b"content-length",
@@ -72,7 +72,7 @@ class Lane:
 class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
 
-    _boarding: RequestResponseCycle | None = None
+    _awaiting_body: RequestResponseCycle | None = None
     # the headers that all have in common, and the lines of an answer that they make
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
@@ -93,14 +93,14 @@ class ExpressProtocol(HttpProtocol):
             return
         self._running = cycle
         if cycle.more_body:
-            self._boarding = cycle
+            self._awaiting_body = cycle
         else:
             self._estimate(cycle)
 
     def on_message_complete(self) -> None:
         """Estimate what was read."""
         super().on_message_complete()
-        cycle, self._boarding = self._boarding, None
+        cycle, self._awaiting_body = self._awaiting_body, None
         if cycle:
             self._estimate(cycle)
 
@@ -119,7 +119,7 @@ class ExpressProtocol(HttpProtocol):
         try:
             estimator: Estimator = self.app.state.estimator
             given, job = read(estimator, body)
-            estimator.submit(job, _Passenger(self, cycle, given, body, self.app.state.observer, job, started))
+            estimator.submit(job, _PendingResponse(self, cycle, given, body, self.app.state.observer, job, started))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
             self.fail(cycle, error, started)
 
@@ -166,7 +166,7 @@ class ExpressProtocol(HttpProtocol):
 
 
 @define(eq=False)
-class _Passenger:
+class _PendingResponse:
     """A request that waits for its estimate; to the coalescer, an outcome."""
 
     _protocol: ExpressProtocol
@@ -216,7 +216,7 @@ def _is_usual(scope: Any, limit: int) -> bool:
         return False
     length, types = 0, 0
     for name, value in scope["headers"]:
-        if name not in _TELLING:
+        if name not in _RELEVANT_HEADERS:
             continue
         if name == b"content-length":
             length = int(value) if len(value) < 6 and value.isdigit() else SHORT + 1

@@ -18,7 +18,7 @@ from housepredict.entrypoints.settings import Settings
 MAX_HEADERS = 65_536
 """Most bytes in the address and the headers of a request, and in whatever frames its body."""
 
-LEAST = 262_144
+MIN_UPLOAD_RATE = 262_144
 """Bytes of an upload that have to come within the time that any other body has in all."""
 
 _MALFORMED = Problem("malformed-request", 400, "This is not HTTP", "The request cannot be read as HTTP/1.1.")
@@ -77,7 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         match turn:
             case _Turn.BEGIN if waited >= self._settings.idle_timeout:
                 self.transport.close()
-            case _Turn.BODY if self._more - self._had >= LEAST and UPLOAD in self._scope():
+            case _Turn.BODY if self._more - self._had >= MIN_UPLOAD_RATE and UPLOAD in self._scope():
                 self._since, self._had = now, self._more
             case _Turn.HEADERS | _Turn.BODY if waited >= self._settings.client_timeout:
                 self._refuse(too_late())

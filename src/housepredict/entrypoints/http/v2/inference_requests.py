@@ -19,7 +19,7 @@ from housepredict.entrypoints.http.v2.tensors import (
     DATATYPES,
     FLOATS,
     INTEGERS,
-    Misshapen,
+    InvalidTensor,
     element,
     from_binary,
     from_json,
@@ -43,7 +43,7 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
     "price": ("FP64", lambda prediction: prediction.price),
     **{f"{name}_{level}": ("FP64", _bound(level, name)) for level in LEVELS for name in ("low", "high")},
     "id": ("BYTES", lambda prediction: str(prediction.id)),
-    "warnings": ("BYTES", lambda prediction: " ".join(each.code for each in prediction.estimate.caveats)),
+    "warnings": ("BYTES", lambda prediction: " ".join(each.code for each in prediction.estimate.warnings)),
 }
 """The outputs: name to datatype, and what it is of a prediction."""
 
@@ -220,7 +220,7 @@ class _Reading:
             if binary is not None:
                 return from_binary(datatype, binary, count)
             values, violations = from_json(name, datatype, given.get("data"), count)
-        except Misshapen as error:
+        except InvalidTensor as error:
             self.refuse(name, Rule.TYPE, str(error))
             return None
         self.violations += violations
@@ -232,9 +232,9 @@ class _Reading:
         if size is None:
             return None
         if type(size) is not int or not 0 <= size <= len(self.rest):
-            raise Misshapen(f"says that it has {size} bytes of binary data, where there are {len(self.rest)} more")
+            raise InvalidTensor(f"says that it has {size} bytes of binary data, where there are {len(self.rest)} more")
         if given.get("data") is not None:
-            raise Misshapen("has data beside its binary data")
+            raise InvalidTensor("has data beside its binary data")
         content, self.rest = self.rest[:size], self.rest[size:]
         return bytes(content)
 
@@ -254,9 +254,9 @@ class _Reading:
 def _datatype(given: Mapping[str, Any], feature: Feature) -> str:
     datatype = given.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise Misshapen(f"must have a datatype: {datatype_of(feature.kind)}")
+        raise InvalidTensor(f"must have a datatype: {datatype_of(feature.kind)}")
     if datatype not in _accepted(feature.kind):
-        raise Misshapen(f"must be {datatype_of(feature.kind)}, not {datatype}")
+        raise InvalidTensor(f"must be {datatype_of(feature.kind)}, not {datatype}")
     return datatype
 
 
@@ -264,7 +264,7 @@ def _count(given: Mapping[str, Any]) -> int:
     match given.get("shape"):
         case [int(count)] | [int(count), 1] if type(count) is int and count >= 0:
             return count
-    raise Misshapen("must have the shape [n], for n houses")
+    raise InvalidTensor("must have the shape [n], for n houses")
 
 
 def _value(feature: Feature, value: object) -> object:

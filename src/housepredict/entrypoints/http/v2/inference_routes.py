@@ -16,7 +16,7 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.problems import LEFT, PROBLEM, NotStarted, Problem, problem_of
+from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body, response
 from housepredict.entrypoints.http.responses import json_response
@@ -66,7 +66,7 @@ def in_its_form(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except ClientDisconnect:
-            return Response(status_code=LEFT)  # which nobody is there to read
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody is there to read
         except Refusal as refusal:
             return json_response({"error": str(refusal)}, refusal.status)
         except Exception as error:  # noqa: BLE001  # every failure has its answer

@@ -32,7 +32,7 @@ DATATYPES = frozenset({*_CODES, "BYTES"})
 _LENGTH = struct.Struct("<I")
 
 
-class Misshapen(Exception):
+class InvalidTensor(Exception):
     """A tensor's data are not what its datatype and its shape say; the message begins with a verb."""
 
 
@@ -45,12 +45,12 @@ def to_binary(datatype: str, values: Sequence[object]) -> bytes:
 
 
 def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
-    """The values of a tensor in binary; BYTES that are no UTF-8 stay bytes. Raises Misshapen."""
+    """The values of a tensor in binary; BYTES that are no UTF-8 stay bytes. Raises InvalidTensor."""
     if datatype == "BYTES":
         return _texts(content, count)
     size = count * struct.calcsize(f"<{_CODES[datatype]}")
     if len(content) != size:
-        raise Misshapen(f"has {len(content)} bytes of binary data, where {count} of {datatype} take {size}")
+        raise InvalidTensor(f"has {len(content)} bytes of binary data, where {count} of {datatype} take {size}")
     return struct.unpack(f"<{count}{_CODES[datatype]}", content)
 
 
@@ -65,7 +65,7 @@ def _texts(content: bytes, count: int) -> Sequence[object]:
         at = start + length
         values.append(_text(content[start:at]))
     if at != len(content) or len(values) != count:
-        raise Misshapen(f"has binary data that are not {count} texts, each after its length in four bytes")
+        raise InvalidTensor(f"has binary data that are not {count} texts, each after its length in four bytes")
     return values
 
 
@@ -84,11 +84,11 @@ def to_json(values: Sequence[object]) -> list[object]:
 def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Sequence[object], list[Violation]]:
     """The values of a tensor's data in JSON, flat or nested, None for null; and what is wrong with any of them.
 
-    Raises Misshapen where there are not as many as the shape says.
+    Raises InvalidTensor where there are not as many as the shape says.
     """
     flat = _flat(data)
     if len(flat) != count:
-        raise Misshapen(f"has {len(flat)} values as its data, where its shape takes {count}")
+        raise InvalidTensor(f"has {len(flat)} values as its data, where its shape takes {count}")
     read = _READERS[datatype]
     values = [None if value is None else read(value) for value in flat]
     violations = [
@@ -102,7 +102,7 @@ def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Seque
 def _flat(data: object) -> Sequence[object]:
     """A list, or one of lists of single values: shape [n, 1]."""
     if not isinstance(data, list):
-        raise Misshapen("must have a list as its data")
+        raise InvalidTensor("must have a list as its data")
     if data and all(isinstance(each, list) and len(each) == 1 for each in data):
         return [each[0] for each in data]
     return data
