@@ -24,7 +24,8 @@ LONG = 60.0
 
 def spool_of(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What waits in a spool, by a list of predictions or a readiness check; the previous release has it as `behind`."""
-    return document.get("spool", document.get("behind"))
+    spool: Mapping[str, Any] | None = document.get("spool", document.get("behind"))
+    return spool
 
 
 class NotReady(AssertionError):
