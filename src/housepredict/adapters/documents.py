@@ -316,9 +316,9 @@ _strict = configured(make_converter(), forbid_extra_keys=True)
 _without_defaults = configured(make_converter(), omit_if_default=True)
 
 
-def warnings_to_json(caveats: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
+def warnings_to_json(warnings: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
     """Caveats as JSON values."""
-    return [asdict(each) for each in caveats]
+    return [asdict(each) for each in warnings]
 
 
 def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:

@@ -128,7 +128,7 @@ def prediction_document(prediction: Prediction) -> dict[str, Any]:
         "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
         "created_at": prediction.created_at.isoformat(),
-        "warnings": [asdict(caveat) for caveat in estimate.warnings],
+        "warnings": [asdict(warning) for warning in estimate.warnings],
     }
     if isinstance(prediction, ExplainedPrediction):
         document["explanation"] = explanation_document(prediction.explanation)
@@ -187,14 +187,14 @@ def _origin(prediction: Prediction) -> dict[str, Any]:
         "model_version": estimate.model_version,
         "generation": estimate.generation,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
-        "warnings": [warning_document(caveat) for caveat in estimate.warnings],
+        "warnings": [warning_document(warning) for warning in estimate.warnings],
     }
 
 
-def warning_document(caveat: EstimateWarning) -> dict[str, str]:
-    """A caveat, as answers have it."""
-    about = {} if caveat.feature is None else {"feature": caveat.feature}
-    return {"code": caveat.code, "message": caveat.message, **about}
+def warning_document(warning: EstimateWarning) -> dict[str, str]:
+    """A warning, as answers have it."""
+    about = {} if warning.feature is None else {"feature": warning.feature}
+    return {"code": warning.code, "message": warning.message, **about}
 
 
 def sale_document(returned: RealizedSale) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Prices:
 
         A data frame of pandas, Polars or PyArrow has a house in each row, and columns that are no features are left
         out of it: what comes back is one of the same kind and index, with the price, the bounds of the intervals, the
-        id and the caveats of each house. All of them are estimated or none.
+        id and the warnings of each house. All of them are estimated or none.
 
         With `explain`, the prediction has an `explanation`, too: what moved the estimate. Raises InvalidHouses with
         every violation, NoModel, RefusedModel, RepositoryUnavailable if the estimate could not be recorded, or

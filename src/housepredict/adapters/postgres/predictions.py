@@ -44,7 +44,7 @@ INSERT INTO {schema}.predictions (id, created_at, model_version, features, price
 SELECT id, 'epoch', '', '{}', 0, '[]', now() FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
 ON CONFLICT (id) DO UPDATE SET
     created_at = EXCLUDED.created_at, model_version = EXCLUDED.model_version, features = EXCLUDED.features,
-    price = EXCLUDED.price, caveats = EXCLUDED.warnings, erased_at = EXCLUDED.erased_at,
+    price = EXCLUDED.price, caveats = EXCLUDED.caveats, erased_at = EXCLUDED.erased_at,
     valued_on = NULL, intervals = NULL, fsd = NULL, generation = NULL, lab_id = NULL
 WHERE predictions.erased_at IS NULL
 """

@@ -374,7 +374,7 @@ def _called(psi: float, chance: float, n: int) -> Movement:
 
 
 def _warned_of(estimate: Estimate) -> set[str]:
-    return {caveat.feature for caveat in estimate.warnings if caveat.feature is not None}
+    return {warning.feature for warning in estimate.warnings if warning.feature is not None}
 
 
 def _percent(some: int, of: int) -> float | None:

@@ -154,8 +154,8 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     schema = application.live_model.current().version.schema
     estimating = application.explain if options.explain else application.predict
     prediction = estimating.one(_house(schema, given))
-    for caveat in prediction.estimate.warnings:
-        print(f"housepredict: {caveat.message}", file=sys.stderr)
+    for warning in prediction.estimate.warnings:
+        print(f"housepredict: {warning.message}", file=sys.stderr)
     lines = [f"{prediction.price:.2f}"]
     if isinstance(prediction, ExplainedPrediction):
         lines.append(explanation_text(prediction.explanation))

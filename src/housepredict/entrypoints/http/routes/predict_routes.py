@@ -195,13 +195,13 @@ def _interval(intervals: Sequence[Interval]) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _origin(
-    model_version: str, generation: int | None, valued_on: date | None, caveats: tuple[EstimateWarning, ...]
+    model_version: str, generation: int | None, valued_on: date | None, warnings: tuple[EstimateWarning, ...]
 ) -> bytes:
     """The end of an answer, which many have in common."""
     document = {
         "model_version": model_version,
         "generation": generation,
         "valued_on": valued_on.isoformat() if valued_on else None,
-        "warnings": [warning_document(caveat) for caveat in caveats],
+        "warnings": [warning_document(warning) for warning in warnings],
     }
     return encode(document).encode()[1:]
