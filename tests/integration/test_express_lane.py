@@ -14,6 +14,8 @@ import pytest
 from starlette.applications import Starlette
 
 from housepredict.entrypoints.http.batching import Estimator
+from housepredict.entrypoints.http.observer import Observer
+from housepredict.entrypoints.http.request_metrics import Meter, Tally
 from housepredict.entrypoints.http.server.express import ExpressProtocol
 from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.settings import Settings
@@ -178,6 +180,7 @@ def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
         server = Server(app, settings, lambda: None)
         server.config.load()
         app.state.estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
+        app.state.observer = Observer.of([], Meter.of(Tally.of(1)), "off", None)
         made.live_model.current()
         of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}
         connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
