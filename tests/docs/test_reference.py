@@ -18,7 +18,7 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, Measured, RealizedSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.cli.main import EXIT_CODES, _parser
+from housepredict.entrypoints.cli.main import EXIT_CODES, parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.python import Prices
 from housepredict.entrypoints.settings import PREFIX, REMOVED, variables
@@ -88,7 +88,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
                     yield " ".join((*path, name)), command
                     yield from below(command, *path, name)
 
-    return dict(below(_parser()))
+    return dict(below(parser()))
 
 
 def test_every_command_is_documented() -> None:
