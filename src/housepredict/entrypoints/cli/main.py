@@ -12,7 +12,7 @@ from housepredict.entrypoints.cli.model_commands import add_model_commands
 from housepredict.entrypoints.cli.prediction_commands import add_prediction_commands
 from housepredict.entrypoints.cli.sale_commands import add_sale_commands
 from housepredict.entrypoints.cli.service_commands import add_service_commands
-from housepredict.entrypoints.cli.terminal import Commands, Run
+from housepredict.entrypoints.cli.terminal import Commands, Run, report
 from housepredict.entrypoints.cli.train_commands import add_train_commands
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import read_settings
@@ -73,14 +73,14 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
     except errors.HousepredictError as error:
         rules = errors.describe_some(error.violations) if isinstance(error, errors.BrokenRules) else None
         for message in rules or [str(error)]:
-            print(f"housepredict: {message}", file=sys.stderr)
+            report(message)
         return next(EXIT_CODE_OF[kind] for kind in type(error).__mro__ if kind in EXIT_CODE_OF)
     except BrokenPipeError:
         # The reader of the output has closed it: keep the interpreter from complaining as it flushes.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123  # lives as long as the process
         return 0
     except KeyboardInterrupt as interrupt:
-        print("; ".join(["housepredict: interrupted", *getattr(interrupt, "__notes__", ())]), file=sys.stderr)
+        report("; ".join(["interrupted", *getattr(interrupt, "__notes__", ())]))
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 

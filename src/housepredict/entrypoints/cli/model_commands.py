@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from housepredict.domain.evaluation.measures import Bounds, Evaluation, OutOfTim
 from housepredict.domain.features import Feature
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
-from housepredict.entrypoints.cli.terminal import Commands, answer, number, print_json, table
+from housepredict.entrypoints.cli.terminal import Commands, answer, number, print_json, report, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.measure_labels import (
     MEASURES,
@@ -30,24 +29,22 @@ _SHOWN_CATEGORIES = 5
 def add_model_commands(commands: Commands) -> None:
     """Add the commands for model versions."""
     about = "List the model versions, oldest first, or choose which of them serves."
-    below = Commands.below(commands.add("models", about, list_models))
+    below = Commands.below(commands.add("models", about, _list))
     about = "Show a version: how it came about, and how good it is."
-    show = below.add("show", about, show_model)
-    promote = below.add("promote", "Let a version serve. It is loaded and tested first.", promote_model)
+    show = below.add("show", about, _show)
+    promote = below.add("promote", "Let a version serve. It is loaded and tested first.", _promote)
     for parser in (show, promote):
         parser.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
     show.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text")
-    below.add("rollback", "Go back to the version that was promoted before; further with each time.", roll_back)
+    below.add("rollback", "Go back to the version that was promoted before; further with each time.", _roll_back)
 
 
-def list_models(application: Application, options: argparse.Namespace) -> int:
-    """List the versions."""
+def _list(application: Application, options: argparse.Namespace) -> int:
     versions, pointer = application.models.versions(), application.models.pointer()
     return answer(options, models_document(versions, pointer), models_text(versions, pointer))
 
 
-def show_model(application: Application, options: argparse.Namespace) -> int:
-    """Show one version, or write its page."""
+def _show(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
     promoted = application.models.pointer().name
     if options.html:
@@ -57,9 +54,9 @@ def show_model(application: Application, options: argparse.Namespace) -> int:
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:
-            print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
+            report(f"the page cannot be written: {error}")
             return 5
-        print(f"housepredict: wrote {options.html}", file=sys.stderr)
+        report(f"wrote {options.html}")
     if options.json:
         print_json(version_document(version, promoted))
     elif not options.html:
@@ -72,17 +69,15 @@ def _realized_sales(application: Application, version: ModelVersion) -> Sequence
     try:
         return application.review_accuracy.returned().rows.get(version.name, ())
     except RepositoryUnavailable as error:
-        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
+        report(f"the page lacks the sales that came back: {error}")
         return ()
 
 
-def promote_model(application: Application, options: argparse.Namespace) -> int:
-    """Let a version serve."""
+def _promote(application: Application, options: argparse.Namespace) -> int:
     return _answer_promoted(application.promote(options.version), options)
 
 
-def roll_back(application: Application, options: argparse.Namespace) -> int:
-    """Go back to the version that was promoted before."""
+def _roll_back(application: Application, options: argparse.Namespace) -> int:
     return _answer_promoted(application.promote.rollback(), options)
 
 

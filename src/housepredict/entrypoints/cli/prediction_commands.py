@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -17,7 +17,7 @@ from attrs import asdict
 from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.estimates import ExplainedPrediction, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.drift import MIN_ESTIMATES, Drift, Shift
-from housepredict.domain.features import FeatureSchema, Kind
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.usecases import EstimatedTable, Removed
 from housepredict.entrypoints.answer_documents import drift_document, prediction_document
 from housepredict.entrypoints.cli.terminal import (
@@ -28,6 +28,7 @@ from housepredict.entrypoints.cli.terminal import (
     answer,
     print_json,
     progress_bar,
+    report,
     split_pair,
     table,
 )
@@ -41,51 +42,38 @@ _MAX_HOUSE = 60  # characters
 def add_prediction_commands(commands: Commands) -> None:
     """Add the commands for estimates."""
     about = "Estimate one house, or those of a file, and remember the estimates."
-    predict_parser = commands.add("predict", about, predict, demo=True)
-    predict_parser.add_argument(
-        "houses", nargs="+", metavar="FEATURE=VALUE", help="such as size=2500; with -o a .csv, .csv.gz or .parquet file"
-    )
-    predict_parser.add_argument(
-        "-o", "--output", metavar="PRICES", help="write the rows of a file with their prices to this file, - for stdout"
-    )
-    add_encoding(predict_parser)
-    predict_parser.add_argument(
-        "--explain", action="store_true", help="also say what each feature adds to the estimate"
-    )
+    predict = commands.add("predict", about, _predict, demo=True)
+    about = "such as size=2500; with -o a .csv, .csv.gz or .parquet file"
+    predict.add_argument("houses", nargs="+", metavar="FEATURE=VALUE", help=about)
+    about = "write the rows of a file with their prices to this file, - for stdout"
+    predict.add_argument("-o", "--output", metavar="PRICES", help=about)
+    add_encoding(predict)
+    predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
 
     about = "List what was estimated, newest first, or show one of them."
-    predictions = commands.add("predictions", about, list_predictions)
+    predictions = commands.add("predictions", about, _list)
     add_limit(predictions)
     predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
     about = "Show one prediction: what was said, of which house, by which version."
-    show = Commands.below(predictions).add("show", about, show_prediction)
+    show = Commands.below(predictions).add("show", about, _show)
     show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
 
-    commands.add("drift", "Tell how far houses have moved from those that the model was trained on.", show_drift)
+    commands.add("drift", "Tell how far houses have moved from those that the model was trained on.", _drift)
 
-    about = "Write what was estimated to a file, oldest first."
-    export_parser = commands.add("export", about, export, as_json=False)
-    export_parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="a .csv or .jsonl file, also with .gz, or - for JSON lines",
-    )
-    add_period(export_parser, "estimated")
+    export = commands.add("export", "Write what was estimated to a file, oldest first.", _export, as_json=False)
+    about = "a .csv or .jsonl file, also with .gz, or - for JSON lines"
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help=about)
+    add_period(export, "estimated")
 
-    about = "Forget predictions for good, and the sales that were recorded for them."
-    commands.add("erase", about, erase).add_argument(
-        "predictions", nargs="+", metavar="ID", help="the id of a prediction"
-    )
-    about = "Forget predictions that are older than some days, and their sales."
-    commands.add("prune", about, prune).add_argument(
-        "--keep", metavar="DAYS", help="how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)"
-    )
+    erase = commands.add("erase", "Forget predictions for good, and the sales that were recorded for them.", _erase)
+    erase.add_argument("predictions", nargs="+", metavar="ID", help="the id of a prediction")
+
+    prune = commands.add("prune", "Forget predictions that are older than some days, and their sales.", _prune)
+    about = "how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)"
+    prune.add_argument("--keep", metavar="DAYS", help=about)
 
 
-def predict(application: Application, options: argparse.Namespace) -> int:
-    """Estimate one house, or those of a file."""
+def _predict(application: Application, options: argparse.Namespace) -> int:
     if options.output:
         return _predict_file(application, options)
     try:
@@ -96,7 +84,7 @@ def predict(application: Application, options: argparse.Namespace) -> int:
     estimating = application.explain if options.explain else application.predict
     prediction = estimating.one(_house(schema, pairs))
     for warning in prediction.estimate.warnings:
-        print(f"housepredict: {warning.message}", file=sys.stderr)
+        report(warning.message)
     lines = [f"{prediction.price:.2f}"]
     if isinstance(prediction, ExplainedPrediction):
         lines.append(_explanation_text(prediction.explanation))
@@ -106,29 +94,24 @@ def predict(application: Application, options: argparse.Namespace) -> int:
 class _House(dict[str, object]):
     """A house as the command line describes it, with the names that are given twice."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.repeated: list[str] = []
+    repeated: Sequence[str] = ()
 
 
 def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
-    """Read values by the kinds of their features; what cannot be read stays text, for validation to refuse."""
-    house = _House()
-    for name, text in pairs:
-        if name in house:
-            house.repeated.append(name)
-        feature = schema.named(name)
-        house[name] = _value(feature.kind, text) if feature else text
+    house = _House((name, _value(schema.named(name), text)) for name, text in pairs)
+    counts = Counter(name for name, _ in pairs)
+    house.repeated = [name for name, count in counts.items() if count > 1]
     return house
 
 
-def _value(kind: Kind, text: str) -> object:
-    if kind in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
-        try:
-            return json.loads(text.lower() if kind is Kind.BOOLEAN else text)
-        except ValueError:
-            return text
-    return text
+def _value(feature: Feature | None, text: str) -> object:
+    """Read a value by the kind of its feature; text that cannot be read stays text, for validation to refuse."""
+    if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
+        return text
+    try:
+        return json.loads(text.lower() if feature.kind is Kind.BOOLEAN else text)
+    except ValueError:
+        return text
 
 
 def _predict_file(application: Application, options: argparse.Namespace) -> int:
@@ -143,20 +126,18 @@ def _predict_file(application: Application, options: argparse.Namespace) -> int:
     if problems:
         raise InvalidSettings(problems)
     file = options.houses[0]
-    with prices_at(_output(options)) as prices, progress_bar(sys.stderr, "estimating") as progress:
-        table = application.estimate_table(houses_at(Path(file), options.encoding), prices, progress)
-    for note in table.notes:
-        print(f"housepredict: {file}: {note}", file=sys.stderr)
-    for refusal in table.refusals[:_MAX_REFUSALS]:
+    with prices_at(_output(options)) as prices, progress_bar("estimating") as progress:
+        estimated = application.estimate_table(houses_at(Path(file), options.encoding), prices, progress)
+    for note in estimated.notes:
+        report(f"{file}: {note}")
+    for refusal in estimated.refusals[:_MAX_REFUSALS]:
         violations = "; ".join(violation.describe() for violation in refusal.violations)
-        print(f"housepredict: row {refusal.row}: {violations}", file=sys.stderr)
-    refused = f"; refused {table.refused:,}, as the column error says" if table.refused else ""
-    print(
-        f"housepredict: estimated {table.estimated:,} houses by version {table.model_version}{refused}", file=sys.stderr
-    )
+        report(f"row {refusal.row}: {violations}")
+    refused = f"; refused {estimated.refused:,}, as the column error says" if estimated.refused else ""
+    report(f"estimated {estimated.estimated:,} houses by version {estimated.model_version}{refused}")
     if options.json:
-        print_json(_table_document(table))
-    return 3 if table.refused else 0
+        print_json(_table_document(estimated))
+    return 3 if estimated.refused else 0
 
 
 def _output(options: argparse.Namespace) -> Path | None:
@@ -185,8 +166,7 @@ def _explanation_text(explanation: Explanation) -> str:
     return table(("feature", "contribution"), rows)
 
 
-def list_predictions(application: Application, options: argparse.Namespace) -> int:
-    """List the newest predictions."""
+def _list(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     application.records.require_all()
     document = {"predictions": [prediction_document(prediction) for prediction in predictions]}
@@ -214,8 +194,7 @@ def _house_text(prediction: Prediction) -> str:
     return text if len(text) <= _MAX_HOUSE else f"{text[: _MAX_HOUSE - 1]}…"
 
 
-def show_prediction(application: Application, options: argparse.Namespace) -> int:
-    """Show one prediction."""
+def _show(application: Application, options: argparse.Namespace) -> int:
     prediction = application.records.one(options.prediction)
     return answer(options, prediction_document(prediction), _prediction_text(prediction))
 
@@ -234,8 +213,7 @@ def _prediction_text(prediction: Prediction) -> str:
     return table(("what", "value"), rows)
 
 
-def show_drift(application: Application, options: argparse.Namespace) -> int:
-    """Compare the houses of recent predictions with those that the model was trained on."""
+def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     application.records.require_all()
     return answer(options, drift_document(drift), _drift_text(drift))
@@ -258,8 +236,7 @@ def _drift_row(name: str, shift: Shift, out_of_range: float | None) -> Sequence[
     return name, psi, chance, str(shift.movement), "" if out_of_range is None else f"{out_of_range:.1f} %"
 
 
-def export(application: Application, options: argparse.Namespace) -> int:
-    """Write predictions to a file."""
+def _export(application: Application, options: argparse.Namespace) -> int:
     path = _output(options)
     ending = ending_of(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
     # Without --until the export ends now: what is estimated while it runs is not part of it.
@@ -267,7 +244,7 @@ def export(application: Application, options: argparse.Namespace) -> int:
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
         count = write_csv(read, stream) if ending.startswith(".csv") else write_lines(read(), stream)
-    print(f"housepredict: exported {count:,} predictions", file=sys.stderr)
+    report(f"exported {count:,} predictions")
     return 0
 
 
@@ -275,16 +252,14 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def erase(application: Application, options: argparse.Namespace) -> int:
-    """Erase predictions, and the sales recorded for them."""
+def _erase(application: Application, options: argparse.Namespace) -> int:
     removed = application.records.erase(options.predictions)
     unknown = len({*options.predictions}) - removed.predictions
     later = f" {unknown:,} not known here, and never to be recorded from now on." if unknown else ""
     return answer(options, asdict(removed), f"Erased {_counted(removed)}.{later}")
 
 
-def prune(application: Application, options: argparse.Namespace) -> int:
-    """Delete old predictions, and the sales recorded for them."""
+def _prune(application: Application, options: argparse.Namespace) -> int:
     keep = application.settings.keep
     if keep is None:
         raise InvalidSettings(["prune needs --keep, such as --keep 400d, or HOUSEPREDICT_KEEP"])

@@ -12,7 +12,7 @@ from housepredict.domain.estimates import LEVELS
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
-from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, number, table
+from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import number_or_text, sales_of_csv
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE
@@ -23,21 +23,20 @@ _MEASURES = [measure for measure in MEASURES if measure.field in _FIELDS]
 
 def add_sale_commands(commands: Commands) -> None:
     """Add the commands for realized sales."""
-    sale = commands.add("sale", "Record what a house sold for that was estimated.", record_sale)
+    sale = commands.add("sale", "Record what a house sold for that was estimated.", _record_sale)
     sale.add_argument("prediction", metavar="ID", help="the id of the prediction, as `housepredict predictions` has it")
     sale.add_argument("--price", required=True, metavar="PRICE", help="what it sold for, in the currency of the models")
     sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="the day of the sale")
 
     about = "Record the sales of a file, all or none; nothing is recorded twice if it runs again."
-    sales = commands.add("sales", about, record_sales)
+    sales = commands.add("sales", about, _record_sales)
     sales.add_argument("sales", type=Path, metavar="SALES", help="a CSV file with the columns prediction, price, date")
 
     about = "Measure the estimates by the sales that came back, by model version."
-    add_period(commands.add("accuracy", about, review_accuracy), "sold")
+    add_period(commands.add("accuracy", about, _review_accuracy), "sold")
 
 
-def record_sale(application: Application, options: argparse.Namespace) -> int:
-    """Record one sale."""
+def _record_sale(application: Application, options: argparse.Namespace) -> int:
     sale = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
     realized = application.record_sales.one(sale)
     return answer(options, sale_document(realized), _sale_text(realized))
@@ -50,7 +49,7 @@ def _sale_text(realized: RealizedSale) -> str:
     return f"{sale}, estimated at {realized.prediction.price:,.2f} (ratio {realized.ratio:.3f})."
 
 
-def record_sales(application: Application, options: argparse.Namespace) -> int:
+def _record_sales(application: Application, options: argparse.Namespace) -> int:
     """Record the sales of a file, all or none. Recording the same file again changes nothing."""
     try:
         content = options.sales.read_bytes()
@@ -60,13 +59,14 @@ def record_sales(application: Application, options: argparse.Namespace) -> int:
     realized = application.record_sales.any_number(sales_of_csv(content), key)
     unknown = unmatched(realized)
     waiting = (
-        f"; {_counted(unknown)} of predictions that are not known yet, which count once they are" if unknown else ""
+        f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
+        if unknown
+        else ""
     )
-    return answer(options, sales_document(realized), f"Recorded {_counted(len(realized))}{waiting}.")
+    return answer(options, sales_document(realized), f"Recorded {counted(len(realized), 'sale')}{waiting}.")
 
 
-def review_accuracy(application: Application, options: argparse.Namespace) -> int:
-    """Measure estimates by realized sales."""
+def _review_accuracy(application: Application, options: argparse.Namespace) -> int:
     review = application.review_accuracy(options.since, options.until)
     return answer(options, accuracy_document(review, options.since, options.until), accuracy_text(review))
 
@@ -82,9 +82,9 @@ def accuracy_text(review: AccuracyReview) -> str:
     else:
         lines = ["No sale that came back can be measured yet."]
     if realized.unmatched:
-        lines.append(f"{_counted(realized.unmatched)} left out: no such prediction is known yet.")
+        lines.append(f"{counted(realized.unmatched, 'sale')} left out: no such prediction is known yet.")
     if realized.estimated_after_sale:
-        late = _counted(realized.estimated_after_sale)
+        late = counted(realized.estimated_after_sale, "sale")
         lines.append(f"{late} left out: the estimate was made on the day of the sale or after it.")
     if realized.truncated:
         lines.append(f"Only the latest {realized.sales} sales were looked at.")
@@ -100,7 +100,3 @@ def _accuracy_row(name: str, measured: Measured) -> Sequence[str]:
         *(number(shares.get(level), 1, " %") for level in LEVELS),
         ", ".join(measured.out_of_range),
     )
-
-
-def _counted(sales: int) -> str:
-    return "1 sale" if sales == 1 else f"{sales} sales"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,46 +10,37 @@ from typing import Any
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.training_options import seconds
 from housepredict.entrypoints.answer_documents import settings_document
-from housepredict.entrypoints.cli.terminal import Commands, answer, number_reader, reader, table
+from housepredict.entrypoints.cli.terminal import Commands, answer, number_reader, reader, report, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import settings_and_origins
-
-SHELLS = ("bash", "zsh", "fish")
 
 _HEALTH_TIMEOUT_S = 4.0
 
 
 def add_service_commands(commands: Commands) -> None:
     """Add the commands around a service."""
-    serve_parser = commands.add("serve", "Serve estimates over HTTP.", serve, as_json=False, demo=True)
-    serve_parser.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
-    serve_parser.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
-    serve_parser.add_argument("--workers", metavar="N", help="processes that serve (1)")
+    serve = commands.add("serve", "Serve estimates over HTTP.", _serve, as_json=False, demo=True)
+    serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
+    serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
+    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
 
-    commands.add("config", "Show the settings in effect and where each is from, without secrets.", show_config)
+    commands.add("config", "Show the settings in effect and where each is from, without secrets.", _show_config)
 
     about = "Ask the service of this machine whether it is alive: exit code 0, or 1."
-    health_parser = commands.add("health", about, health, as_json=False)
-    health_parser.add_argument("--host", help="the address that it listens on (127.0.0.1)")
-    health_parser.add_argument("--port", type=_port, help="the port that it listens on (5000)")
+    health = commands.add("health", about, _health, as_json=False)
+    health.add_argument("--host", help="the address that it listens on (127.0.0.1)")
+    health.add_argument("--port", type=_port, help="the port that it listens on (5000)")
 
     about = "Bring the tables in PostgreSQL up to date; safe when many start at once."
-    migrate_parser = commands.add("migrate", about, migrate, as_json=False)
-    migrate_parser.add_argument(
-        "--wait",
-        type=number_reader(float, seconds),
-        default=0.0,
-        metavar="SECONDS",
-        help="how long a server that starts has to answer (0)",
-    )
-    migrate_parser.add_argument(
-        "--post", action="store_true", help="also remove what only earlier releases use, once none of them runs"
-    )
+    migrate = commands.add("migrate", about, _migrate, as_json=False)
+    about = "how long a server that starts has to answer (0)"
+    migrate.add_argument("--wait", type=number_reader(float, seconds), default=0.0, metavar="SECONDS", help=about)
+    about = "also remove what only earlier releases use, once none of them runs"
+    migrate.add_argument("--post", action="store_true", help=about)
 
     about = "Print a script that completes commands and options in your shell."
-    commands.add("completion", about, completion, as_json=False).add_argument(
-        "shell", choices=SHELLS, help="your shell"
-    )
+    completion = commands.add("completion", about, _print_completion, as_json=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
 
 
 @reader
@@ -60,15 +50,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def serve(application: Application, _options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
-    from housepredict.entrypoints.serve import serve as run
+def _serve(application: Application, _options: argparse.Namespace) -> int:
+    from housepredict.entrypoints.serve import serve
 
-    return run(application.settings, type(application))
+    return serve(application.settings, type(application))
 
 
-def show_config(_application: Application, options: argparse.Namespace) -> int:
-    """Show the settings in effect, and where each is from."""
+def _show_config(_application: Application, options: argparse.Namespace) -> int:
     document = settings_document(*settings_and_origins(data_dir=options.data_dir))
     return answer(options, {"settings": document}, settings_text(document))
 
@@ -92,7 +80,7 @@ def _setting_text(value: Any) -> str:
     return str(value)
 
 
-def health(application: Application, _options: argparse.Namespace) -> int:
+def _health(application: Application, _options: argparse.Namespace) -> int:
     """Ask the service that these settings are for whether it is alive. Returns 0, or 1."""
     from http.client import HTTPConnection, HTTPException
 
@@ -103,7 +91,7 @@ def health(application: Application, _options: argparse.Namespace) -> int:
         connection.request("GET", "/health/live")
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        print(f"housepredict: nothing answers at {host}, port {settings.port}: {error}", file=sys.stderr)
+        report(f"nothing answers at {host}, port {settings.port}: {error}")
         return 1
     finally:
         connection.close()
@@ -111,15 +99,13 @@ def health(application: Application, _options: argparse.Namespace) -> int:
     return 0 if status == 200 else 1
 
 
-def migrate(application: Application, options: argparse.Namespace) -> int:
-    """Bring the database's tables up to date."""
+def _migrate(application: Application, options: argparse.Namespace) -> int:
     has_database = application.migrate(options.wait, post=options.post)
     print("The database is up to date." if has_database else "There is no PostgreSQL to bring up to date.")
     return 0
 
 
-def completion(_application: Application, options: argparse.Namespace) -> int:
-    """Print the script that completes commands and options in a shell."""
+def _print_completion(_application: Application, options: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError as error:

@@ -139,6 +139,11 @@ def add_period(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument(option, type=_day, metavar="YYYY-MM-DD", help=about)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun, such as `1 sale`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def number(value: float | None, digits: int, unit: str = "") -> str:
     """Write a measure; `-` where it is not defined."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
@@ -175,9 +180,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
 
 
 @contextmanager
-def progress_bar(stream: TextIO, doing: str) -> Iterator[Progress]:
-    """A progress bar, where somebody is there to see it; gone when the context is left."""
-    console = _console(stream)
+def progress_bar(doing: str) -> Iterator[Progress]:
+    """A progress bar on standard error, if it is a terminal; gone when the context is left."""
+    console = _console(sys.stderr)
     if console is None:
         yield lambda _done, _total: None
         return
@@ -212,15 +217,20 @@ def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def report(message: str) -> None:
+    """Print a message for people to standard error."""
+    print(f"housepredict: {message}", file=sys.stderr)
+
+
 def answer(options: argparse.Namespace, document: object, text: str) -> int:
     """Print a document with `--json`, else text. Returns the exit code of a command that is done."""
     if options.json:
         print_json(document)
     else:
-        sys.stdout.write(f"{text}\n")
+        print(text)
     return 0
 
 
 def print_json(document: object) -> None:
     """Print a document for programs."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    print(json.dumps(document, indent=2, ensure_ascii=False))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePath
+from typing import Any
 from uuid import UUID
 
 from attrs import fields
@@ -24,6 +24,7 @@ from housepredict.entrypoints.cli.terminal import (
     add_encoding,
     add_limit,
     answer,
+    counted,
     number_reader,
     progress_bar,
     reader,
@@ -37,75 +38,53 @@ from housepredict.entrypoints.measure_labels import intervals_text
 def add_train_commands(commands: Commands) -> None:
     """Add the commands for trainings."""
     about = "Train a model on sales, evaluate it on sales held out, and promote it if it is better."
-    _add_training_options(commands.add("train", about, train))
+    _add_training_options(commands.add("train", about, _train))
 
     about = "List what was trained, by whomever, newest first, or cancel it."
-    trainings = commands.add("trainings", about, list_trainings)
+    trainings = commands.add("trainings", about, _list)
     add_limit(trainings)
     about = "Ask a training to end; it ends within seconds, or when the fit that it is at is done."
-    cancel = Commands.below(trainings).add("cancel", about, cancel_training)
+    cancel = Commands.below(trainings).add("cancel", about, _cancel)
     cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
 
 
 def _add_training_options(train: argparse.ArgumentParser) -> None:
-    """Add the options of `train`; those named as a field of TrainingOptions are that field."""
-
-    def column_option(name: str, about: str) -> None:
-        train.add_argument(name, type=reader(column), metavar="COLUMN", help=about)
-
-    def repeatable(name: str, field: str, about: str) -> None:
-        about = f"{about} (repeatable)"
-        train.add_argument(
-            name, dest=field, action="append", default=[], type=reader(column), metavar="COLUMN", help=about
-        )
-
-    def choosing(name: str, default: Algorithm | Effort | PromotionPolicy, about: str) -> None:
-        kind = type(default)
-        train.add_argument(name, type=reader(choice(kind)), choices=list(kind), default=default, help=about)
-
+    """Add the options of `train`; those whose `dest` is a field of TrainingOptions set that field."""
     sales = train.add_mutually_exclusive_group()
     sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
     sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
-    train.add_argument(
-        "--from-sales",
-        action="store_true",
-        help="learn from the sales that came back, too; without a file, beside the one of the promoted version",
-    )
+    about = "learn from the sales that came back, too; without a file, beside the one of the promoted version"
+    train.add_argument("--from-sales", action="store_true", help=about)
     add_encoding(train)
-    column_option("--price", "the column of sale prices; found by its name if not given")
-    column_option("--sale-date", "the column that says when the house was sold")
-    column_option("--house-id", "the column that names the house, to tell resales apart")
-    repeatable("--feature", "features", "use these columns alone")
-    repeatable("--exclude", "exclude", "use no such column")
-    train.add_argument(
-        "--type",
-        dest="kinds",
-        action="append",
-        default=[],
-        type=reader(_column_kind),
-        metavar="COLUMN=KIND",
-        help=f"what a column is: {', '.join(Kind)} (repeatable)",
-    )
-    repeatable("--closed", "closed", "refuse categories that the sales do not have, instead of warning of them")
-    repeatable("--allow", "allow", "use this column though it seems to give the price away")
-    choosing(
-        "--algorithm",
-        Algorithm.AUTO,
-        "auto (what does best in cross-validation; a line for --synthetic), or one of the others",
-    )
-    choosing("--effort", Effort.NORMAL, "how much to search (normal)")
-    choosing(
-        "--promote",
-        PromotionPolicy.IF_BETTER,
-        "whether the version is to serve: if-better compares it with the promoted one on the sales held out",
-    )
-    train.add_argument("--seed", type=number_reader(int, seed), default=42, help="for whatever is drawn by chance (42)")
-    train.add_argument(
-        "--time-limit",
-        type=number_reader(float, seconds),
-        metavar="SECONDS",
-        help="end the search after so long, with the best of what was compared; the result depends on the machine then",
-    )
+
+    one: dict[str, Any] = {"type": reader(column), "metavar": "COLUMN"}
+    train.add_argument("--price", **one, help="the column of sale prices; found by its name if not given")
+    train.add_argument("--sale-date", **one, help="the column that says when the house was sold")
+    train.add_argument("--house-id", **one, help="the column that names the house, to tell resales apart")
+
+    many: dict[str, Any] = {**one, "action": "append", "default": []}
+    kinds: dict[str, Any] = {**many, "type": reader(_column_kind), "metavar": "COLUMN=KIND"}
+    train.add_argument("--feature", dest="features", **many, help="use these columns alone (repeatable)")
+    train.add_argument("--exclude", **many, help="use no such column (repeatable)")
+    train.add_argument("--type", dest="kinds", **kinds, help=f"what a column is: {', '.join(Kind)} (repeatable)")
+    about = "refuse categories that the sales do not have, instead of warning of them (repeatable)"
+    train.add_argument("--closed", **many, help=about)
+    train.add_argument("--allow", **many, help="use this column though it seems to give the price away (repeatable)")
+
+    about = "auto (what does best in cross-validation; a line for --synthetic), or one of the others"
+    train.add_argument("--algorithm", **_choice(Algorithm.AUTO), help=about)
+    train.add_argument("--effort", **_choice(Effort.NORMAL), help="how much to search (normal)")
+    about = "whether the version is to serve: if-better compares it with the promoted one on the sales held out"
+    train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
+    about = "for whatever is drawn by chance (42)"
+    train.add_argument("--seed", type=number_reader(int, seed), default=42, help=about)
+    about = "end the search after so long, with the best of what was compared; the result depends on the machine then"
+    train.add_argument("--time-limit", type=number_reader(float, seconds), metavar="SECONDS", help=about)
+
+
+def _choice(default: Algorithm | Effort | PromotionPolicy) -> dict[str, Any]:
+    kind = type(default)
+    return {"type": reader(choice(kind)), "choices": list(kind), "default": default}
 
 
 def _column_kind(text: str) -> tuple[str, Kind]:
@@ -113,8 +92,7 @@ def _column_kind(text: str) -> tuple[str, Kind]:
     return name, choice(Kind)(kind)
 
 
-def train(application: Application, options: argparse.Namespace) -> int:
-    """Train a model, and promote it if the policy says so."""
+def _train(application: Application, options: argparse.Namespace) -> int:
     if options.synthetic and options.from_sales:
         raise InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
     if not (options.synthetic or options.from_sales or options.sales):
@@ -128,7 +106,7 @@ def train(application: Application, options: argparse.Namespace) -> int:
     )
     begun: list[UUID] = []
     try:
-        with progress_bar(sys.stderr, "training") as progress:
+        with progress_bar("training") as progress:
             training = application.train(source, training_options, progress, options.promote, begun=begun.append)
     except BaseException as error:
         if not (interrupt := interrupt_in(error)):
@@ -141,15 +119,13 @@ def train(application: Application, options: argparse.Namespace) -> int:
     return answer(options, training_document(training), training_text(training))
 
 
-def list_trainings(application: Application, options: argparse.Namespace) -> int:
-    """List the newest trainings."""
+def _list(application: Application, options: argparse.Namespace) -> int:
     trainings = application.trainings.recent(options.limit)
     document = {"trainings": [training_record_document(training) for training in trainings]}
     return answer(options, document, trainings_text(trainings))
 
 
-def cancel_training(application: Application, options: argparse.Namespace) -> int:
-    """Ask a training to end."""
+def _cancel(application: Application, options: argparse.Namespace) -> int:
     training = application.trainings.cancel(options.training)
     return answer(options, training_record_document(training), f"Training {training.id} is told to end.")
 
@@ -160,9 +136,9 @@ def training_text(training: Training) -> str:
     rows = [(decision.column, decision.use, decision.kind or "", decision.why) for decision in sales.decisions]
     lines = [table(("column", "used as", "kind", "why"), rows)]
     lines += [f"The file: {note}" for note in sales.notes]
-    lines += [f"{_counted(count, 'row')} rejected: {reason}" for reason, count in sales.rejected.items()]
+    lines += [f"{counted(count, 'row')} rejected: {reason}" for reason, count in sales.rejected.items()]
     lines += [
-        f"{_counted(count, 'cell')} of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()
+        f"{counted(count, 'cell')} of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()
     ]
     if version.valuation_date:
         lines.append(
@@ -187,10 +163,6 @@ def training_text(training: Training) -> str:
         lines.append(f"Stored, but not promoted: {version.name} ({version.algorithm}).")
         lines.append(f"To promote it anyway: housepredict models promote {version.name}")
     return "\n".join(lines)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def trainings_text(trainings: Sequence[TrainingStatus]) -> str:
