@@ -29,33 +29,30 @@ EXIT_CODES = {
     6: "a part of housepredict or a plug-in that is not installed, or cannot be imported",
 }
 
-EXIT_CODE_OF: Mapping[type[errors.HousepredictError], int] = {
-    errors.HousepredictError: 1,
-    errors.TrainingInProgress: 1,
-    errors.TrainingEnded: 1,
-    errors.TrainingCancelled: 1,
-    errors.TrainingBroken: 1,
-    errors.RepeatedKey: 1,
-    errors.InvalidSettings: 2,
-    errors.InvalidOptions: 2,
-    errors.BrokenRules: 3,
-    errors.ErasedSales: 3,
-    errors.ErasedPredictions: 3,
-    errors.UnreadableFile: 3,
-    errors.NoModel: 4,
-    errors.UnknownModel: 4,
-    errors.UnknownTraining: 4,
-    errors.UnknownPrediction: 4,
-    errors.RefusedModel: 4,
-    errors.NoExplanation: 4,
-    errors.NoSnapshot: 4,
-    errors.UnusableDatabase: 2,
-    errors.UnusableModelDatabase: 2,
-    errors.RepositoryUnavailable: 5,
-    errors.ModelStoreUnavailable: 5,
-    errors.MissingExtra: 6,
-    errors.UnusablePlugin: 6,
+_ERRORS_OF: Mapping[int, Sequence[type[errors.HousepredictError]]] = {
+    1: (
+        errors.HousepredictError,
+        errors.TrainingInProgress,
+        errors.TrainingEnded,
+        errors.TrainingCancelled,
+        errors.TrainingBroken,
+        errors.RepeatedKey,
+    ),
+    2: (errors.InvalidSettings, errors.InvalidOptions, errors.UnusableDatabase, errors.UnusableModelDatabase),
+    3: (errors.BrokenRules, errors.ErasedSales, errors.ErasedPredictions, errors.UnreadableFile),
+    4: (
+        errors.NoModel,
+        errors.UnknownModel,
+        errors.UnknownTraining,
+        errors.UnknownPrediction,
+        errors.RefusedModel,
+        errors.NoExplanation,
+        errors.NoSnapshot,
+    ),
+    5: (errors.RepositoryUnavailable, errors.ModelStoreUnavailable),
+    6: (errors.MissingExtra, errors.UnusablePlugin),
 }
+EXIT_CODE_OF = {kind: code for code, kinds in _ERRORS_OF.items() for kind in kinds}
 """The exit code of an error, and of those derived from it; see EXIT_CODES."""
 
 _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")

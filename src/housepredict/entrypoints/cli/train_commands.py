@@ -71,13 +71,14 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--closed", **many, help=about)
     train.add_argument("--allow", **many, help="use this column though it seems to give the price away (repeatable)")
 
+    defaults = TrainingOptions()
     about = "auto (what does best in cross-validation; a line for --synthetic), or one of the others"
-    train.add_argument("--algorithm", **_choice(Algorithm.AUTO), help=about)
-    train.add_argument("--effort", **_choice(Effort.NORMAL), help="how much to search (normal)")
+    train.add_argument("--algorithm", **_choice(defaults.algorithm), help=about)
+    train.add_argument("--effort", **_choice(defaults.effort), help="how much to search (normal)")
     about = "whether the version is to serve: if-better compares it with the promoted one on the sales held out"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
     about = "for whatever is drawn by chance (42)"
-    train.add_argument("--seed", type=number_reader(int, seed), default=42, help=about)
+    train.add_argument("--seed", type=number_reader(int, seed), default=defaults.seed, help=about)
     about = "end the search after so long, with the best of what was compared; the result depends on the machine then"
     train.add_argument("--time-limit", type=number_reader(float, seconds), metavar="SECONDS", help=about)
 
