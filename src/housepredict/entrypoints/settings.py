@@ -191,31 +191,31 @@ def _by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
 class Settings:
     """How housepredict runs.
 
-    data_dir: where models, and predictions without a database, are kept.
-    database_url: a PostgreSQL URL; one whose scheme is a plug-in's keeps predictions there; `memory:` keeps them in
-        memory alone; None keeps them in SQLite in data_dir.
+    data_dir: folder of the models, and of the predictions without a database.
+    database_url: a PostgreSQL URL; one whose scheme is a plug-in's stores predictions there; `memory:` stores them in
+        memory alone; None stores them in SQLite in data_dir.
     database_direct_url: the same server without a pool such as pgbouncer; database_url then leads to the pool.
     database_schema: the schema of the tables in PostgreSQL; None for the first of the search path that has them.
-    models: where model versions are: in the `database`, where there is one, or in the `folder` data_dir.
-    predictor: the plug-in that loads model versions; None for housepredict's own way.
+    models: where model versions are stored: in the `database`, if there is one, or in the `folder` data_dir.
+    predictor: the plug-in that loads model versions; None for housepredict's own loader.
     demo: whether the demonstration model serves while no model is promoted.
-    token: what writing over HTTP must bear; None leaves it to whoever calls from this very machine.
+    token: bearer token for write routes. Without one, only loopback clients may write.
     signing_key: keys for model versions. The first signs, and a version that none of them signed is refused; without
-        any, nothing is signed and no signature is looked at.
-    spool_rows: most predictions that wait in data_dir while PostgreSQL does not take them.
-    max_batch: most houses in one request. max_body: most bytes in a request's body.
-    max_upload: most bytes of sales in a request's body.
-    max_waiting: most houses that wait to be estimated, before requests are told to come back later.
-    workers: how many processes serve; each of them has the limits above and below.
-    max_connections: most connections that are open at a time.
-    client_timeout: seconds in which a client has sent its headers, its body, and read its answer, each.
+        keys, nothing is signed and signatures are ignored.
+    spool_rows: maximum number of predictions that are pending in data_dir while PostgreSQL is unavailable.
+    max_batch: maximum number of houses in one request. max_body: maximum bytes in a request's body.
+    max_upload: maximum bytes of sales in a request's body.
+    max_waiting: maximum number of houses that wait to be estimated; further requests are answered with 503.
+    workers: number of processes that serve; the limits above and below apply to each.
+    max_connections: maximum number of open connections.
+    client_timeout: seconds for a client to send its headers, to send its body and to read its answer, each.
     idle_timeout: seconds for which a connection may stay open without a request.
-    cors_origins: whose web pages may ask, `*` for everybody's.
-    keep: days for which predictions are remembered; None for ever.
-    drain: seconds for which a service that was told to stop says that it is not ready, and serves all the same.
+    cors_origins: origins whose web pages may send requests; `*` for all.
+    keep: days after which predictions are pruned; None for never.
+    drain: seconds for which a service that is stopping reports that it is not ready, and still serves.
     log_format: `json`, `text`, or `auto`: text for a terminal, else JSON.
     access_log: which requests are logged: `all`, `errors`, `none`, or `sampled`: errors, slow ones, and one a second.
-    tracing: whether a service sends traces to where OpenTelemetry's variables say.
+    tracing: whether a service sends traces to the collector that OpenTelemetry's variables name.
     """
 
     data_dir: Path = field(metadata=_by(Path))
