@@ -108,7 +108,7 @@ def _database_url(text: str) -> str:
     text = text.strip()
     scheme = scheme_of(text)
     if text != IN_MEMORY and scheme not in POSTGRES and scheme not in (others := installed(REPOSITORIES)):
-        plugins = f"of a plug-in that is installed ({', '.join(f'{each}://' for each in others) or 'there is none'})"
+        plugins = f"of a plug-in that is installed ({', '.join(f'{name}://' for name in others) or 'there is none'})"
         raise ValueError(f"must be a postgresql:// URL, {IN_MEMORY}, or a URL {plugins}")
     return text
 
@@ -306,7 +306,8 @@ def settings_and_origins(
     if problems:
         raise InvalidSettings(problems)
     values["data_dir"] = _data_folder(values.get("data_dir"))
-    return Settings(**values), {each.name: origins[each.name] for each in fields(Settings) if each.name in origins}
+    names = [setting.name for setting in fields(Settings) if setting.name in origins]
+    return Settings(**values), {name: origins[name] for name in names}
 
 
 def _read_variables(

@@ -103,7 +103,6 @@ def split_pair(text: str) -> tuple[str, str]:
 
 @reader
 def _day(text: str) -> date:
-    """Read a day of the form YYYY-MM-DD."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -150,9 +149,9 @@ def number(value: float | None, digits: int, unit: str = "") -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> str:
-    """Columns side by side, under their names; in a terminal as it can show them, else in plain text.
+    """A table with a header: formatted by rich in a terminal, else as plain text.
 
-    Where a terminal is too narrow, cells are folded, but no numbers, and not the columns `whole`, which are copied.
+    In a narrow terminal cells wrap, except numbers and the columns named in `whole`, which people copy.
     """
     console = _console(sys.stdout)
     if console is None:
@@ -161,11 +160,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
         is_number = all(map(_NUMBER.fullmatch, cells))
         is_whole = is_number or name in whole
-        made.add_column(
+        grid.add_column(
             Text(name),
             justify="right" if is_number else "left",
             overflow="fold",
@@ -173,9 +172,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
             min_width=max(map(len, cells)) if is_whole else None,
         )
     for row in rows:
-        made.add_row(*map(Text, row))
+        grid.add_row(*map(Text, row))
     with console.capture() as captured:
-        console.print(made, crop=False)
+        console.print(grid, crop=False)
     return captured.get().strip("\n")
 
 
@@ -198,7 +197,7 @@ def progress_bar(doing: str) -> Iterator[Progress]:
 
 
 def _console(stream: TextIO) -> Console | None:
-    """A way to write to a terminal; None where nobody looks, or nothing but text can be shown."""
+    """The console of a terminal; None if the stream is not a terminal, or shows plain text only."""
     if not stream.isatty():
         return None
     try:
@@ -223,7 +222,7 @@ def report(message: str) -> None:
 
 
 def answer(options: argparse.Namespace, document: object, text: str) -> int:
-    """Print a document with `--json`, else text. Returns the exit code of a command that is done."""
+    """Print a document with `--json`, else text. Returns the exit code of a command that succeeded."""
     if options.json:
         print_json(document)
     else:
