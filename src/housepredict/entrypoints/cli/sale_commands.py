@@ -57,13 +57,10 @@ def _record_sales(application: Application, options: argparse.Namespace) -> int:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
     realized = application.record_sales.any_number(sales_of_csv(content), key)
-    unknown = unmatched(realized)
-    waiting = (
-        f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
-        if unknown
-        else ""
-    )
-    return answer(options, sales_document(realized), f"Recorded {counted(len(realized), 'sale')}{waiting}.")
+    text = f"Recorded {counted(len(realized), 'sale')}"
+    if unknown := unmatched(realized):
+        text += f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
+    return answer(options, sales_document(realized), f"{text}.")
 
 
 def _review_accuracy(application: Application, options: argparse.Namespace) -> int:
