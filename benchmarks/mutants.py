@@ -199,7 +199,7 @@ class _Recorder:
 def _run_pytest(checkout: Path, *arguments: str, limit_s: float = 0) -> tuple[int, str]:
     """Run pytest in a copy of the checkout. Returns its exit code and its output. A time limit of 0 means none."""
     environment = os.environ | {"COVERAGE_CORE": "ctrace", "PYTHONPATH": str(checkout / "src")}  # others lack contexts
-    environment.setdefault("HOUSEPREDICT_TEST_POSTGRES", "embedded")
+    environment.setdefault("TEST_POSTGRES", "embedded")
     # on SIGINT, fixtures stop their servers
     limits = f"prlimit --as={MEMORY_BYTES} timeout --foreground --signal=INT --kill-after=20 {limit_s}".split()
     options = ["-pbenchmarks.mutants", "-pno:cacheprovider", "--hypothesis-profile=first-failure", "-q", "--tb=no"]

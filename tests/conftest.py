@@ -36,7 +36,7 @@ SMALL_DISK = pytest.StashKey[type[SmallFileSystem | SmallFiles]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[POSTGRES_SERVER] = choose_server(os.environ.get("HOUSEPREDICT_TEST_POSTGRES"))
+    config.stash[POSTGRES_SERVER] = choose_server(os.environ.get("TEST_POSTGRES"))
     config.stash[SMALL_DISK] = choose_disk()
 
 

@@ -148,13 +148,13 @@ def out_of_reach(conninfo: str) -> Iterator[None]:
 def choose_server(wanted: str | None) -> ContainerServer | EmbeddedServer:
     """The server that the tests use: the wanted one (`container` or `embedded`), or the best that this machine has."""
     if wanted not in (None, "", "container", "embedded"):
-        raise pytest.UsageError(f"HOUSEPREDICT_TEST_POSTGRES must be container or embedded, not {wanted!r}")
+        raise pytest.UsageError(f"TEST_POSTGRES must be container or embedded, not {wanted!r}")
     if wanted == "embedded":
         return EmbeddedServer()
     if engine_answers():
         return ContainerServer()
     if wanted == "container":
-        raise pytest.UsageError("HOUSEPREDICT_TEST_POSTGRES=container, but no Docker engine answers")
+        raise pytest.UsageError("TEST_POSTGRES=container, but no Docker engine answers")
     return EmbeddedServer()
 
 

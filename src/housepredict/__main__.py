@@ -1,6 +1,6 @@
-"""The process of `housepredict` and `python -m housepredict`: an interrupt ends it in one line, whenever it comes.
+"""The process of `housepredict` and `python -m housepredict`: an interrupt at any time ends it with one line.
 
-The handlers are installed before anything else is imported, which takes most of the time of a short command.
+The handlers are installed before other modules are imported, which takes most of the time of a short command.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LOOK_EVERY = 0.2  # seconds
+_REPEAT_S = 0.2
 _received: list[int] = []
 
 
 def main() -> int:
-    """Run the command of this process's arguments. Returns the exit code: 128 and its number after a signal."""
+    """Run the command of this process's arguments. Returns the exit code: 128 plus its number after a signal."""
     sys.unraisablehook = _report
-    for each in _SIGNALS:
-        if signal.getsignal(each) is not signal.SIG_IGN:  # as it is under `nohup`, and in the background of a script
-            signal.signal(each, _interrupt)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is under `nohup`, and in the background of a script
+            signal.signal(number, _interrupt)
     try:
         from housepredict.entrypoints.cli.main import main as run
 
@@ -36,23 +36,23 @@ def main() -> int:
         code = 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # nothing is left to interrupt
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # nothing is left to interrupt
     return 128 + _received[0] if _received else code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, with the signal's number. Cleaning up is not interrupted once more."""
+    """Raise KeyboardInterrupt with the signal's number. Later signals are ignored: they must not interrupt cleanup."""
     _received.append(number)
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _interrupt_again)
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+    signal.setitimer(signal.ITIMER_REAL, _REPEAT_S, _REPEAT_S)
     raise KeyboardInterrupt(number)
 
 
 def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
-    """Raise it again if somebody dropped it: a library, or Python, where it came in a destructor."""
+    """Raise KeyboardInterrupt again if it was lost: caught by a library, or raised in a destructor."""
     error = sys.exception()
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__

@@ -18,7 +18,7 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, Measured, RealizedSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.cli.main import EXIT_CODES, _parser
+from housepredict.entrypoints.cli.main import EXIT_CODES, parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.python import Prices
 from housepredict.entrypoints.settings import PREFIX, REMOVED, variables
@@ -35,7 +35,6 @@ SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").r
 _LINK = re.compile(r"\[[^\]]*\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 REMOVED_VARIABLES = {PREFIX + name.upper() for name in REMOVED}
-OF_THE_TESTS = {"HOUSEPREDICT_TEST_INTERLEAVINGS", "HOUSEPREDICT_TEST_POSTGRES"}
 
 
 def read(name: str) -> str:
@@ -68,7 +67,7 @@ def test_every_setting_is_documented() -> None:
 def test_no_page_names_a_setting_that_is_none(path: Path) -> None:
     named = set(re.findall(r"\b(?:HOUSEPREDICT|DB)_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
     # the changelog and the reference name what was removed
-    known = {*variables(), *OF_THE_TESTS}
+    known = set(variables())
     assert named <= (known | REMOVED_VARIABLES if path.name in ("CHANGELOG.md", "settings.md") else known)
 
 
@@ -88,7 +87,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
                     yield " ".join((*path, name)), command
                     yield from below(command, *path, name)
 
-    return dict(below(_parser()))
+    return dict(below(parser()))
 
 
 def test_every_command_is_documented() -> None:

@@ -1,6 +1,6 @@
 """Erase, append, spool, drain and read in every order: after an erasure is confirmed, nobody reads what was erased.
 
-`HOUSEPREDICT_TEST_INTERLEAVINGS` says how many distinct interleavings are run.
+`TEST_INTERLEAVINGS` says how many distinct interleavings are run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Prediction
 from tests.erasure_worlds import interleave, opened_spools, reaches
 
-INTERLEAVINGS = int(os.environ.get("HOUSEPREDICT_TEST_INTERLEAVINGS", "500"))
+INTERLEAVINGS = int(os.environ.get("TEST_INTERLEAVINGS", "500"))
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from starlette.requests import Request
 from housepredict.domain import errors
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.validation import Rule, Violation
-from housepredict.entrypoints.cli.arguments import EXIT_CODES
-from housepredict.entrypoints.cli.main import EXIT_CODE_OF
+from housepredict.entrypoints.cli.main import EXIT_CODE_OF, EXIT_CODES
 from housepredict.entrypoints.http.problems import problem_of
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from housepredict.entrypoints.cli.main import _parser
+from housepredict.entrypoints.cli.main import parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.http.server.server import _PATIENCE
 from housepredict.entrypoints.settings import Settings, read_settings, variables
@@ -143,7 +143,7 @@ def test_users_folders_and_commands_are_the_images(name: str) -> None:
     ]
     assert 'ENTRYPOINT ["housepredict"]' in DOCKERFILE
     for each in containers(pod):
-        _parser().parse_args(each["args"])  # which would exit
+        parser().parse_args(each["args"])  # which would exit
         folder = ENVIRONMENTS["production"]["HOUSEPREDICT_DATA_DIR"]
         assert f"HOUSEPREDICT_DATA_DIR={folder}" in DOCKERFILE
         assert {folder, "/tmp"} <= {mount["mountPath"] for mount in each["volumeMounts"]}

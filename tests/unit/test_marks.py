@@ -16,7 +16,8 @@ from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.domain.usecases.review import RealizedSales
 from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
-from housepredict.entrypoints.cli.texts import accuracy_text, evaluation_text, models_text
+from housepredict.entrypoints.cli.model_commands import evaluation_text, models_text
+from housepredict.entrypoints.cli.sale_commands import accuracy_text
 from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.home import home_page
 from housepredict.entrypoints.pages.version_page import version_page

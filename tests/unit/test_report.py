@@ -12,7 +12,8 @@ from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.usecases import Training
 from housepredict.entrypoints.answer_documents import prediction_document, training_document, version_document
-from housepredict.entrypoints.cli.texts import training_text, version_text
+from housepredict.entrypoints.cli.model_commands import version_text
+from housepredict.entrypoints.cli.train_commands import training_text
 from housepredict.entrypoints.http.routes.predict_routes import written
 from housepredict.entrypoints.pages.version_page import version_page
 from housepredict.testing.drawing import batches, estimates

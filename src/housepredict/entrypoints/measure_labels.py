@@ -1,13 +1,17 @@
-"""How the measures of an evaluation are shown, and marked where they are out of range."""
+"""How a model version and its measures are put in words, in the terminal and on the pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
+from housepredict.domain.evaluation.coverage import IntervalChoice
 from housepredict.domain.evaluation.measures import RANGES, coverage_range
+from housepredict.domain.models import TrainingSource
+from housepredict.domain.training_options import TrainingOptions
 
 
 @frozen
@@ -53,3 +57,28 @@ def coverage_note(level: int, sales: int) -> str:
     """The acceptable coverage of the intervals of a level on so many sales, in words."""
     acceptable = coverage_range(level, sales)
     return f"{acceptable.low:.1f}% to {acceptable.high:.1f}%"
+
+
+def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
+    """The kind of a version's intervals, the results of their coverage tests, and the reasons of the choice."""
+    if choice is None:
+        return "not recorded, an older release trained this version"
+    tests = ", ".join(f"{test.level}% p = {test.p_value:.2g}" for test in choice.tests if test.kind is choice.kind)
+    result = f"{choice.kind} (coverage test: {tests})" if tests else str(choice.kind)
+    return ". ".join([result, " ".join(choice.reasons)]) if with_reasons and choice.reasons else result
+
+
+def source_text(source: TrainingSource, *, short: bool = False) -> str:
+    """The origin of a version's sales; `short`, without the folder of their file."""
+    if source.synthetic:
+        return "synthetic"
+    recorded = [] if source.recorded is None else [f"{source.recorded} that came back"]
+    location = PurePath(source.location).name if source.location and short else source.location
+    return " and ".join(([location] if location else []) + recorded)
+
+
+def options_text(options: TrainingOptions) -> str:
+    """The options of a training that differ from their defaults."""
+    defaults = asdict(TrainingOptions())
+    differing = {name: value for name, value in asdict(options).items() if value != defaults[name]}
+    return ", ".join(f"{name}={value}" for name, value in differing.items()) or "none"

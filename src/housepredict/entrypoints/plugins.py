@@ -8,10 +8,10 @@ from typing import Any
 from housepredict.domain.errors import UnusablePlugin
 
 REPOSITORIES = "housepredict.repositories"
-"""Entry points of this group are RepositoryOpeners, by the scheme of the URLs that they open."""
+"""The group of entry points that are RepositoryOpeners, named by the scheme of the URLs that they open."""
 
 PREDICTORS = "housepredict.predictors"
-"""Entry points of this group are PredictorLoaders."""
+"""The group of entry points that are PredictorLoaders."""
 
 
 def installed(group: str) -> Sequence[str]:
@@ -22,20 +22,19 @@ def installed(group: str) -> Sequence[str]:
 
 
 def load(group: str, name: str) -> Callable[..., Any]:
-    """What a plug-in's entry point stands for. Raises UnusablePlugin, which names it."""
+    """Import a plug-in. Raises UnusablePlugin, which names the plug-in and its package."""
     from importlib.metadata import entry_points
 
-    found = tuple(entry_points(group=group, name=name))
-    packages = " and ".join(sorted(each.dist.name for each in found if each.dist))
-    if len(found) != 1:
-        reason = f"is in several packages, {packages}: uninstall all but one" if found else "is not installed"
+    points = tuple(entry_points(group=group, name=name))
+    packages = " and ".join(sorted(point.dist.name for point in points if point.dist))
+    if len(points) != 1:
+        reason = f"is in several packages, {packages}: uninstall all but one" if points else "is not installed"
         raise UnusablePlugin(f"the plug-in {name} of {group} {reason}")
+    plugin = f"the plug-in {name} of {group}, in the package {packages},"
     try:
-        made = found[0].load()
-    except Exception as error:  # an import runs whatever the package holds
-        raise UnusablePlugin(
-            f"the plug-in {name} of {group}, in the package {packages}, cannot be imported: {error!r}"
-        ) from error
-    if not callable(made):
-        raise UnusablePlugin(f"the plug-in {name} of {group}, in the package {packages}, is nothing that can be called")
-    return made  # type: ignore[no-any-return]  # what it returns is for the port to say
+        loaded = points[0].load()
+    except Exception as error:  # an import runs any code that the package holds
+        raise UnusablePlugin(f"{plugin} cannot be imported: {error!r}") from error
+    if not callable(loaded):
+        raise UnusablePlugin(f"{plugin} is nothing that can be called")
+    return loaded  # type: ignore[no-any-return]  # the port decides what it returns

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, overload
 from uuid import UUID
 
-from attrs import define
+from attrs import define, evolve
 
 from housepredict.domain.errors import InvalidHouses, MissingExtra
 from housepredict.domain.estimates import ExplainedPrediction, Prediction
@@ -31,11 +31,11 @@ from housepredict.entrypoints.composition import Application, houses_at, prices_
 from housepredict.entrypoints.settings import read_settings
 
 COLUMNS = PRICE_COLUMNS[:-1]
-"""What a frame of predictions has; errors are raised."""
+"""The columns of a frame of predictions; errors are raised."""
 
 
 class DataFrame(Protocol):
-    """A data frame of whatever library."""
+    """A data frame of pandas, Polars, PyArrow or another library that narwhals knows."""
 
     @property
     def columns(self) -> Any:
@@ -49,42 +49,36 @@ FrameT = TypeVar("FrameT", bound=DataFrame)
 
 
 def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, object]]:
-    """The rows of a frame as houses: of its columns those that are features, and of a row what is not missing.
+    """The rows of a frame as houses: the columns that are features, without the optional values that are missing.
 
     Raises:
         InvalidHouses: with every violation, if the column of a required feature is missing, which is named once, or if
             two columns are one feature.
-        TypeError: for what is no data frame.
+        TypeError: if it is not a data frame.
         MissingExtra: without narwhals.
     """
     opened = _opened(frame)
-    found = [(feature, column) for column in opened.columns if (feature := schema.named(column))]
-    counts = Counter(feature.name for feature, _ in found)
+    features = [(feature, column) for column in opened.columns if (feature := schema.named(column))]
+    counts = Counter(feature.name for feature, _ in features)
     if repeated := [name for name, count in counts.items() if count > 1]:
         raise InvalidHouses(
             [Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in repeated]
         )
-    columns = [
-        (feature.name, list(map(plain, opened[column].to_list())), feature.required) for feature, column in found
-    ]
+    columns = [(feature, list(map(plain, opened[column].to_list()))) for feature, column in features]
     houses = [
-        {name: values[row] for name, values, required in columns if required or values[row] is not None}
+        {feature.name: values[row] for feature, values in columns if feature.required or values[row] is not None}
         for row in range(len(opened))
     ]
-    if absent := [each.name for each in schema.features if each.required and each.name not in counts]:
-        others = [each for each in opened.columns if schema.named(each) is None]
-        raise InvalidHouses(
-            [
-                Violation(pointer_to(name), Rule.MISSING, f"is a column that is missing{did_you_mean(name, others)}")
-                for name in absent
-            ]
-            + [
-                violation
-                for row, house in enumerate(houses)
-                for violation in schema.violations(house, row)
-                if violation.pointer not in {pointer_to(row, name) for name in absent}
-            ]
-        )
+    missing = [feature.name for feature in schema.features if feature.required and feature.name not in counts]
+    if missing:
+        others = [column for column in opened.columns if schema.named(column) is None]
+        violations = [
+            Violation(pointer_to(name), Rule.MISSING, f"is a column that is missing{did_you_mean(name, others)}")
+            for name in missing
+        ]
+        present = evolve(schema, features=tuple(each for each in schema.features if each.name not in missing))
+        violations += [violation for row, house in enumerate(houses) for violation in present.violations(house, row)]
+        raise InvalidHouses(violations)
     return houses
 
 
@@ -96,8 +90,8 @@ def frame_of(predictions: Sequence[Prediction], like: FrameT) -> FrameT:
     cells = zip(*(cells_of(each)[:-1] for each in predictions), strict=True)
     types = [nw.Float64()] * NUMBERS + [nw.String()] * (len(COLUMNS) - NUMBERS)
     columns = {name: list(column) for name, column in zip(COLUMNS, cells, strict=True)}
-    made = nw.from_dict(columns, dict(zip(COLUMNS, types, strict=True)), backend=opened.implementation)
-    native: Any = made.to_native()
+    predicted = nw.from_dict(columns, dict(zip(COLUMNS, types, strict=True)), backend=opened.implementation)
+    native: Any = predicted.to_native()
     if (index := nw.maybe_get_index(opened)) is not None:
         native.index = index
     return native  # type: ignore[no-any-return]  # of the kind of `like`

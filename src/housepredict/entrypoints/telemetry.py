@@ -1,6 +1,6 @@
-"""Traces, as OpenTelemetry has them: the only place that knows its API and its SDK.
+"""Logs and traces: the only module that knows OpenTelemetry's API and its SDK.
 
-A span is made with the times at which it began and ended, so that the hot path is not held up by one that is under way.
+The spans of steps are made once the request has ended, from measured times, so that they don't slow down the hot path.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
@@ -30,7 +29,7 @@ Fields = Mapping[str, Any]
 
 # never changed in place, so that one default may serve all
 of_request: ContextVar[Fields] = ContextVar("of_request", default={})  # noqa: B039
-"""What names the request that is served: `request_id`, and `trace_id` where it has one."""
+"""The `request_id` of the request being served, and its `trace_id` if it has one."""
 
 
 def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
@@ -42,13 +41,13 @@ def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> Fields:
-    """What a line says beside its message: given as `extra={"fields": …}`, and of the request that it is about."""
+    """The fields of a line beside its message: those given as `extra={"fields": …}`, and those of the request."""
     fields: Fields = getattr(record, "fields", {})
     return {**of_request.get(), **fields}
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as a document in one line; a traceback is the text of its `exception`."""
+    """Formats a record as a JSON document in one line, with a traceback as the text of `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -65,7 +64,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record to read, with its fields behind the message."""
+    """Formats a record as text, with its fields after the message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -77,31 +76,31 @@ class TextFormatter(logging.Formatter):
 
 
 SERVICE = "housepredict"
-"""The name of the service, where OTEL_SERVICE_NAME gives no other."""
+"""The service's name unless OTEL_SERVICE_NAME gives another."""
 
 Step = tuple[str, float, float]
-"""A part of what was done: its name, and when it began and ended, by time.perf_counter."""
+"""A step of a request: its name, its start and its end, by time.perf_counter."""
 
 
 @frozen(eq=False)
 class Trace:
-    """A request, or a training, that is under way."""
+    """The open span of a request or a training."""
 
     span: Span
     traceparent: str
-    """What whoever does a part of it is told, as W3C has it."""
+    """The span's W3C `traceparent`, to pass on to other services and processes."""
     name: str
     shift: int
-    """Nanoseconds from time.perf_counter to OpenTelemetry's time, one for all parts: they keep their order."""
+    """Nanoseconds from time.perf_counter to OpenTelemetry's time, the same for all steps: they keep their order."""
 
     def at(self, moment: float) -> int:
-        """A moment of time.perf_counter as OpenTelemetry counts time."""
+        """A time of time.perf_counter in OpenTelemetry's nanoseconds."""
         return self.shift + int(moment * 1e9)
 
 
 @define(eq=False)
 class Tracing:
-    """Makes the spans of one app."""
+    """Makes the spans of an app."""
 
     _provider: TracerProvider
     _tracer: Tracer = field(init=False)
@@ -110,19 +109,22 @@ class Tracing:
         self._tracer = self._provider.get_tracer("housepredict", __version__)
 
     def begin(self, name: str, traceparent: str | None, started: float, *, serves: bool = True) -> Trace:
-        """A span that began then, by time.perf_counter, as a part of what `traceparent` names."""
+        """Begin a span that started at a time of time.perf_counter, below the span that `traceparent` names."""
         from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        parent = traceparent and TraceContextTextMapPropagator().extract({"traceparent": traceparent})
         kind = SpanKind.SERVER if serves else SpanKind.INTERNAL
         attributes = {"http.request.method": name} if serves else {}
         shift = time.time_ns() - time.perf_counter_ns()
         began = shift + int(started * 1e9)
-        span = self._tracer.start_span(name, _context(traceparent), kind, attributes, start_time=began)
-        of = span.get_span_context()
-        return Trace(span, f"00-{of.trace_id:032x}-{of.span_id:016x}-{of.trace_flags:02x}", name, shift)
+        span = self._tracer.start_span(name, parent or None, kind, attributes, start_time=began)
+        context = span.get_span_context()
+        traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        return Trace(span, traceparent, name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
-        """End the span of a request, which had these parts; without a `route`, none was there for it."""
+        """End the span of a request that had these steps; `route` is None where no route matched."""
         from opentelemetry.trace import StatusCode, set_span_in_context
 
         span = trace.span
@@ -140,9 +142,9 @@ class Tracing:
 
 @contextmanager
 def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
-    """What sends traces to where OpenTelemetry's variables say, until the end; None if they are not wanted.
+    """Send traces where OpenTelemetry's variables say until the context is left; None if they are not wanted.
 
-    It has a thread: a process that forks makes it afterwards. Raises MissingExtra.
+    The exporter has a thread: a process that forks enters this context afterwards. Raises MissingExtra.
     """
     if not wanted:
         yield None
@@ -167,20 +169,10 @@ def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
 
 @contextmanager
 def traced(provider: TracerProvider | None, name: str, traceparent: str | None) -> Iterator[None]:
-    """A span around what is done, if there is who makes one."""
+    """A span around the body of the context, if there is a provider."""
     if provider is None:
         yield
         return
     trace = Tracing(provider).begin(name, traceparent, time.perf_counter(), serves=False)
     with trace.span:
         yield
-
-
-def _context(traceparent: str | None) -> Context | None:
-    if traceparent is None:
-        return None
-    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
-
-    _, trace_id, span_id, flags = traceparent.split("-")[:4]
-    above = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
-    return set_span_in_context(NonRecordingSpan(above))

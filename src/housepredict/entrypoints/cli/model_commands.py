@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.evaluation.held_out import Valued, of_artefact
-from housepredict.domain.models import ModelVersion
+from housepredict.domain.evaluation.measures import Bounds, Evaluation, OutOfTimeEvaluation
+from housepredict.domain.features import Feature
+from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
-from housepredict.entrypoints.cli.terminal import answer, print_json
-from housepredict.entrypoints.cli.texts import models_text, version_text
+from housepredict.entrypoints.cli.terminal import Commands, answer, number, print_json, report, table
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.pages.version_page import version_page
+from housepredict.entrypoints.measure_labels import (
+    MEASURES,
+    OUT_OF_RANGE,
+    coverage_note,
+    intervals_text,
+    options_text,
+    source_text,
+)
+
+_SHOWN_CATEGORIES = 5
 
 
-def list_models(application: Application, options: argparse.Namespace) -> int:
-    """List the versions."""
+def add_model_commands(commands: Commands) -> None:
+    """Add the commands for model versions."""
+    about = "List the model versions, oldest first, or choose which of them serves."
+    below = Commands.below(commands.add("models", about, _list))
+    about = "Show a version: how it came about, and how good it is."
+    show = below.add("show", about, _show)
+    promote = below.add("promote", "Let a version serve. It is loaded and tested first.", _promote)
+    for parser in (show, promote):
+        parser.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
+    show.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text")
+    below.add("rollback", "Go back to the version that was promoted before; further with each time.", _roll_back)
+
+
+def _list(application: Application, options: argparse.Namespace) -> int:
     versions, pointer = application.models.versions(), application.models.pointer()
-    if options.json:
-        print_json(models_document(versions, pointer))
-    else:
-        print(models_text(versions, pointer))
-    return 0
+    return answer(options, models_document(versions, pointer), models_text(versions, pointer))
 
 
-def show_model(application: Application, options: argparse.Namespace) -> int:
-    """Show one version, or write its page."""
+def _show(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
     promoted = application.models.pointer().name
     if options.html:
-        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
+        from housepredict.entrypoints.pages.version_page import version_page
+
+        page = version_page(version, promoted, of_artefact(artefact), _realized_sales(application, version))
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:
-            print(f"housepredict: the page cannot be written: {error}", file=sys.stderr)
+            report(f"the page cannot be written: {error}")
             return 5
-        print(f"housepredict: wrote {options.html}", file=sys.stderr)
+        report(f"wrote {options.html}")
     if options.json:
         print_json(version_document(version, promoted))
     elif not options.html:
@@ -45,25 +64,148 @@ def show_model(application: Application, options: argparse.Namespace) -> int:
     return 0
 
 
-def _returned(application: Application, version: ModelVersion) -> Sequence[Valued]:
-    """The sales of houses that a version estimated; none where they cannot be read, for the page says more."""
+def _realized_sales(application: Application, version: ModelVersion) -> Sequence[Valued]:
+    """The sales of houses that a version estimated; none if they cannot be read, for the page says more."""
     try:
         return application.review_accuracy.returned().rows.get(version.name, ())
     except RepositoryUnavailable as error:
-        print(f"housepredict: the page lacks the sales that came back: {error}", file=sys.stderr)
+        report(f"the page lacks the sales that came back: {error}")
         return ()
 
 
-def promote_model(application: Application, options: argparse.Namespace) -> int:
-    """Let a version serve."""
-    return _say_promoted(application.promote(options.version), options)
+def _promote(application: Application, options: argparse.Namespace) -> int:
+    return _answer_promoted(application.promote(options.version), options)
 
 
-def roll_back(application: Application, options: argparse.Namespace) -> int:
-    """Go back to the version that was promoted before."""
-    return _say_promoted(application.promote.rollback(), options)
+def _roll_back(application: Application, options: argparse.Namespace) -> int:
+    return _answer_promoted(application.promote.rollback(), options)
 
 
-def _say_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
-    document = model_document(version, version.name)
-    return answer(options, document, f"Promoted {version.name} ({version.algorithm}).")
+def _answer_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
+    return answer(options, model_document(version, version.name), f"Promoted {version.name} ({version.algorithm}).")
+
+
+def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
+    """The versions as a table, with the promoted one marked."""
+    if not versions:
+        return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
+    rows = [
+        (
+            "*" if version.name == pointer.name else "",
+            version.name,
+            version.algorithm,
+            source_text(version.source, short=True),
+            number(version.evaluation.accuracy.mdape, 1, " %"),
+            number(version.evaluation.accuracy.ppe10, 1, " %"),
+            number(version.evaluation.accuracy.cod, 1),
+        )
+        for version in versions
+    ]
+    lines = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
+    lines.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
+    lines += [
+        f"{version.name} is {OUT_OF_RANGE}: {', '.join(names)}"
+        for version in versions
+        if (names := version.evaluation.out_of_range)
+    ]
+    return "\n".join(lines)
+
+
+def version_text(version: ModelVersion, promoted: str | None) -> str:
+    """A version's origin, features and accuracy."""
+    facts = [
+        ("version", version.name),
+        ("promoted", "yes" if version.name == promoted else "no"),
+        ("trained", f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("algorithm", str(version.algorithm)),
+        ("sales", f"{source_text(version.source)}, SHA-256 {version.source.digest}"),
+        ("options", options_text(version.options)),
+        ("reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
+        ("intervals", intervals_text(version.intervals)),
+        ("estimates for", str(version.valuation_date or "no date")),
+        *[("file", f"{name}, SHA-256 {digest}") for name, digest in sorted(version.digests.items())],
+        *[("library", f"{name} {release}") for name, release in sorted(version.libraries.items())],
+    ]
+    width = max(len(name) for name, _ in facts)
+    features = [
+        (feature.name, feature.kind, feature.unit or "", "yes" if feature.required else "no", _observed(feature))
+        for feature in version.schema.features
+    ]
+    parts = [
+        "\n".join(f"{name:<{width}}  {value}" for name, value in facts),
+        table(("feature", "kind", "unit", "required", "learned from"), features) if features else "",
+        evaluation_text(version.evaluation),
+        _segments_text(version.evaluation),
+        f"As a page with plots: housepredict models show {version.name} --html FILE",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _observed(feature: Feature) -> str:
+    if feature.observed:
+        return f"{feature.observed[0]} to {feature.observed[1]}"
+    names = ", ".join(feature.categories[:_SHOWN_CATEGORIES])
+    more = len(feature.categories) - _SHOWN_CATEGORIES
+    return f"{names}, and {more} more" if more > 0 else names
+
+
+def evaluation_text(evaluation: Evaluation) -> str:
+    """The measures, each with its meaning."""
+    rows, marked = [], evaluation.out_of_range
+    for measure in MEASURES:
+        value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)
+        meaning = f"{measure.meaning}; acceptable: {measure.range}" if measure.range else measure.meaning
+        if measure.field in marked:
+            meaning = f"{OUT_OF_RANGE.upper()}: {meaning}"
+        rows.append(
+            (measure.title, number(value, measure.digits, measure.unit), _range(bounds, measure.digits), meaning)
+        )
+    lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
+    lines.append(table(("measure", "value", "95 % bounds", "meaning"), rows))
+    for coverage in evaluation.coverage:
+        width = f"; half of them end below {coverage.width:.2f} times the estimate" if coverage.width else ""
+        line = f"{coverage.share:.1f} % of the prices lie in their {coverage.level} % interval{width}"
+        if f"coverage_{coverage.level}" in marked:
+            note = coverage_note(coverage.level, evaluation.accuracy.n)
+            line = f"{OUT_OF_RANGE.upper()}: {line}; acceptable: {note}"
+        lines.append(line)
+    if evaluation.out_of_time:
+        lines.append(_out_of_time_text(evaluation.out_of_time))
+    elif evaluation.out_of_time_skipped:
+        lines.append(f"Not evaluated on the latest sales: {evaluation.out_of_time_skipped}.")
+    return "\n".join(lines)
+
+
+def _out_of_time_text(evaluation: OutOfTimeEvaluation) -> str:
+    accuracy = evaluation.accuracy
+    measures = {"mdape": f"MdAPE {accuracy.mdape:.1f} %", "median_ratio": f"median ratio {accuracy.median_ratio:.3f}"}
+    for coverage in evaluation.coverage:
+        measures[f"coverage_{coverage.level}"] = f"{coverage.level} % coverage {coverage.share:.1f} %"
+    for name in measures.keys() & evaluation.out_of_range:
+        measures[name] += f" ({OUT_OF_RANGE.upper()})"
+    learned = f"the same recipe having learned from {evaluation.trained_on} before"
+    sales = f"{evaluation.held_out} since {evaluation.since}, {learned}"
+    return f"On the latest sales ({sales}): {', '.join(measures.values())}"
+
+
+def _segments_text(evaluation: Evaluation) -> str:
+    """The measures by price, and by category."""
+    tables = []
+    for title, segments in (("price", evaluation.price_tenths), (evaluation.category or "", evaluation.categories)):
+        rows = [
+            (
+                segment.name,
+                str(segment.n),
+                number(segment.median_ratio, 3),
+                number(segment.mdape, 1, " %"),
+                number(segment.coverage, 1, " %"),
+            )
+            for segment in segments
+        ]
+        if rows:
+            tables.append(table((title, "sales", "median ratio", "MdAPE", "in 90 % interval"), rows))
+    return "\n\n".join(tables)
+
+
+def _range(bounds: Bounds | None, digits: int) -> str:
+    return f"{bounds.low:,.{digits}f} to {bounds.high:,.{digits}f}" if bounds else ""

@@ -1,30 +1,121 @@
-"""The commands for predictions that are remembered: `housepredict predictions show | export | erase | prune`."""
+"""The commands for estimates: `housepredict predict | predictions | drift | export | erase | prune`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from attrs import asdict
 
 from housepredict.domain.errors import InvalidSettings
+from housepredict.domain.estimates import ExplainedPrediction, Explanation, Prediction, Unit
+from housepredict.domain.evaluation.drift import MIN_ESTIMATES, Drift, Shift
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.usecases import EstimatedTable, Removed
-from housepredict.entrypoints.answer_documents import prediction_document
-from housepredict.entrypoints.cli.sale_commands import day
-from housepredict.entrypoints.cli.terminal import answer, print_json, progress_bar
-from housepredict.entrypoints.cli.texts import prediction_text
+from housepredict.entrypoints.answer_documents import drift_document, prediction_document
+from housepredict.entrypoints.cli.terminal import (
+    Commands,
+    add_encoding,
+    add_limit,
+    add_period,
+    answer,
+    print_json,
+    progress_bar,
+    report,
+    split_pair,
+    table,
+)
 from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at
 from housepredict.entrypoints.csv_tables import write_csv, write_lines
 
-_SHOWN = 20  # refused rows
+_MAX_REFUSALS = 20
+_MAX_HOUSE = 60  # characters
 
 
-def predict_file(application: Application, options: argparse.Namespace) -> int:
-    """Estimate the houses of a file; 3 if there are some that break rules."""
+def add_prediction_commands(commands: Commands) -> None:
+    """Add the commands for estimates."""
+    about = "Estimate one house, or those of a file, and remember the estimates."
+    predict = commands.add("predict", about, _predict, demo=True)
+    about = "such as size=2500; with -o a .csv, .csv.gz or .parquet file"
+    predict.add_argument("houses", nargs="+", metavar="FEATURE=VALUE", help=about)
+    about = "write the rows of a file with their prices to this file, - for stdout"
+    predict.add_argument("-o", "--output", metavar="PRICES", help=about)
+    add_encoding(predict)
+    predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
+
+    about = "List what was estimated, newest first, or show one of them."
+    predictions = commands.add("predictions", about, _list)
+    add_limit(predictions)
+    predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
+    about = "Show one prediction: what was said, of which house, by which version."
+    show = Commands.below(predictions).add("show", about, _show)
+    show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
+
+    commands.add("drift", "Tell how far houses have moved from those that the model was trained on.", _drift)
+
+    export = commands.add("export", "Write what was estimated to a file, oldest first.", _export, as_json=False)
+    about = "a .csv or .jsonl file, also with .gz, or - for JSON lines"
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help=about)
+    add_period(export, "estimated")
+
+    erase = commands.add("erase", "Forget predictions for good, and the sales that were recorded for them.", _erase)
+    erase.add_argument("predictions", nargs="+", metavar="ID", help="the id of a prediction")
+
+    prune = commands.add("prune", "Forget predictions that are older than some days, and their sales.", _prune)
+    about = "how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)"
+    prune.add_argument("--keep", metavar="DAYS", help=about)
+
+
+def _predict(application: Application, options: argparse.Namespace) -> int:
+    if options.output:
+        return _predict_file(application, options)
+    try:
+        pairs = [split_pair(text) for text in options.houses]
+    except ValueError as error:
+        raise InvalidSettings([f"{error}; for the houses in a file, say where the prices go: -o PRICES"]) from None
+    schema = application.live_model.current().version.schema
+    estimating = application.explain if options.explain else application.predict
+    prediction = estimating.one(_house(schema, pairs))
+    for warning in prediction.estimate.warnings:
+        report(warning.message)
+    lines = [f"{prediction.price:.2f}"]
+    if isinstance(prediction, ExplainedPrediction):
+        lines.append(_explanation_text(prediction.explanation))
+    return answer(options, prediction_document(prediction), "\n".join(lines))
+
+
+class _House(dict[str, object]):
+    """A house as the command line describes it, with the names that are given twice."""
+
+    repeated: Sequence[str] = ()
+
+
+def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
+    house = _House((name, _value(schema.named(name), text)) for name, text in pairs)
+    counts = Counter(name for name, _ in pairs)
+    house.repeated = [name for name, count in counts.items() if count > 1]
+    return house
+
+
+def _value(feature: Feature | None, text: str) -> object:
+    """Read a value by the kind of its feature; text that cannot be read stays text, for validation to refuse."""
+    if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
+        return text
+    try:
+        return json.loads(text.lower() if feature.kind is Kind.BOOLEAN else text)
+    except ValueError:
+        return text
+
+
+def _predict_file(application: Application, options: argparse.Namespace) -> int:
+    """Estimate the houses of a file. Returns 3 if some are invalid."""
     problems = []
     if len(options.houses) > 1:
         problems.append(f"-o is for the houses of one file, not {len(options.houses)}")
@@ -34,99 +125,147 @@ def predict_file(application: Application, options: argparse.Namespace) -> int:
         problems.append("--json and -o - exclude each other: both write to standard output")
     if problems:
         raise InvalidSettings(problems)
-    output = None if options.output == "-" else Path(options.output)
-    with prices_at(output) as prices, progress_bar(sys.stderr, "estimating") as progress:
-        table = application.estimate_table(houses_at(Path(options.houses[0]), options.encoding), prices, progress)
-    for note in table.notes:
-        print(f"housepredict: {options.houses[0]}: {note}", file=sys.stderr)
-    for refusal in table.refusals[:_SHOWN]:
-        said = "; ".join(each.describe() for each in refusal.violations)
-        print(f"housepredict: row {refusal.row}: {said}", file=sys.stderr)
-    print(_text(table), file=sys.stderr)
+    file = options.houses[0]
+    with prices_at(_output(options)) as prices, progress_bar("estimating") as progress:
+        estimated = application.estimate_table(houses_at(Path(file), options.encoding), prices, progress)
+    for note in estimated.notes:
+        report(f"{file}: {note}")
+    for refusal in estimated.refusals[:_MAX_REFUSALS]:
+        violations = "; ".join(violation.describe() for violation in refusal.violations)
+        report(f"row {refusal.row}: {violations}")
+    refused = f"; refused {estimated.refused:,}, as the column error says" if estimated.refused else ""
+    report(f"estimated {estimated.estimated:,} houses by version {estimated.model_version}{refused}")
     if options.json:
-        print_json(_document(table))
-    return 3 if table.refused else 0
+        print_json(_table_document(estimated))
+    return 3 if estimated.refused else 0
 
 
-def _text(table: EstimatedTable) -> str:
-    refused = f"; refused {table.refused:,}, as the column error says" if table.refused else ""
-    return f"housepredict: estimated {table.estimated:,} houses by version {table.model_version}{refused}"
+def _output(options: argparse.Namespace) -> Path | None:
+    return None if options.output == "-" else Path(options.output)
 
 
-def _document(table: EstimatedTable) -> dict[str, Any]:
+def _table_document(table: EstimatedTable) -> dict[str, Any]:
     return {
         "model_version": table.model_version,
         "estimated": table.estimated,
         "refused": table.refused,
         "notes": table.notes,
         "refusals": [
-            {"row": each.row, "violations": [violation.describe() for violation in each.violations]}
-            for each in table.refusals
+            {"row": refusal.row, "violations": [violation.describe() for violation in refusal.violations]}
+            for refusal in table.refusals
         ],
     }
 
 
-def show(application: Application, options: argparse.Namespace) -> int:
-    """Show one prediction."""
+def _explanation_text(explanation: Explanation) -> str:
+    """An explanation as a table, the largest contributions first."""
+    in_percent = explanation.unit is Unit.LOG_PRICE
+    contributions = sorted(explanation.contributions, key=lambda contribution: -abs(contribution.amount))
+    rows = [("(base)", f"{explanation.base_price:,.2f}")]
+    rows += [(each.name, f"{each.percent:+.1f} %" if in_percent else f"{each.amount:+,.2f}") for each in contributions]
+    return table(("feature", "contribution"), rows)
+
+
+def _list(application: Application, options: argparse.Namespace) -> int:
+    predictions = application.predict.recent(options.limit, options.before)
+    application.records.require_all()
+    document = {"predictions": [prediction_document(prediction) for prediction in predictions]}
+    return answer(options, document, _predictions_text(predictions))
+
+
+def _predictions_text(predictions: Sequence[Prediction]) -> str:
+    if not predictions:
+        return "Nothing was estimated yet."
+    rows = [
+        (
+            str(prediction.id),
+            f"{prediction.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{prediction.price:,.2f}",
+            prediction.estimate.model_version,
+            _house_text(prediction),
+        )
+        for prediction in predictions
+    ]
+    return table(("id", "time (UTC)", "price", "model version", "house"), rows, whole=("id",))
+
+
+def _house_text(prediction: Prediction) -> str:
+    text = " ".join(f"{name}={value}" for name, value in prediction.estimate.house.values.items())
+    return text if len(text) <= _MAX_HOUSE else f"{text[: _MAX_HOUSE - 1]}…"
+
+
+def _show(application: Application, options: argparse.Namespace) -> int:
     prediction = application.records.one(options.prediction)
-    return answer(options, prediction_document(prediction), prediction_text(prediction))
+    return answer(options, prediction_document(prediction), _prediction_text(prediction))
 
 
-def export(application: Application, options: argparse.Namespace) -> int:
-    """Write what was estimated to a file."""
-    path = None if options.output == "-" else Path(options.output)
+def _prediction_text(prediction: Prediction) -> str:
+    estimate = prediction.estimate
+    rows = [
+        ("id", str(prediction.id)),
+        ("time (UTC)", f"{prediction.created_at:%Y-%m-%d %H:%M:%S}"),
+        ("model version", estimate.model_version),
+        ("price", f"{prediction.price:,.2f}"),
+        *((f"{bounds.level} % interval", f"{bounds.low:,.2f} to {bounds.high:,.2f}") for bounds in estimate.intervals),
+        *((name, str(value)) for name, value in estimate.house.values.items()),
+        *(("warning", warning.message) for warning in estimate.warnings),
+    ]
+    return table(("what", "value"), rows)
+
+
+def _drift(application: Application, options: argparse.Namespace) -> int:
+    drift = application.review_drift()
+    application.records.require_all()
+    return answer(options, drift_document(drift), _drift_text(drift))
+
+
+def _drift_text(drift: Drift) -> str:
+    """A drift as a table, the largest shift first."""
+    since = f", since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
+    lines = [f"{drift.n} of the newest {drift.examined} estimates are by {drift.model_version}{since}."]
+    if drift.n < MIN_ESTIMATES:
+        lines.append(f"Fewer than {MIN_ESTIMATES} say nothing of drift.")
+    features = sorted(drift.features, key=lambda feature: -(feature.shift.psi or 0))
+    rows = [_drift_row("estimates", drift.estimates, drift.out_of_range)]
+    rows += [_drift_row(feature.name, feature.shift, feature.out_of_range) for feature in features]
+    return "\n".join([*lines, "", table(("", "psi", "by chance", "movement", "out of range"), rows)])
+
+
+def _drift_row(name: str, shift: Shift, out_of_range: float | None) -> Sequence[str]:
+    psi, chance = ("" if value is None else f"{value:.3f}" for value in (shift.psi, shift.chance))
+    return name, psi, chance, str(shift.movement), "" if out_of_range is None else f"{out_of_range:.1f} %"
+
+
+def _export(application: Application, options: argparse.Namespace) -> int:
+    path = _output(options)
     ending = ending_of(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
-    # before it is read: what is estimated meanwhile is none of it
+    # Without --until the export ends now: what is estimated while it runs is not part of it.
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
         count = write_csv(read, stream) if ending.startswith(".csv") else write_lines(read(), stream)
-    print(f"housepredict: exported {count:,} predictions", file=sys.stderr)
+    report(f"exported {count:,} predictions")
     return 0
 
 
-def erase(application: Application, options: argparse.Namespace) -> int:
-    """Forget some predictions, and their sales."""
-    forgotten = application.records.erase(options.predictions)
-    unknown = len({*options.predictions}) - forgotten.predictions
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _erase(application: Application, options: argparse.Namespace) -> int:
+    removed = application.records.erase(options.predictions)
+    unknown = len({*options.predictions}) - removed.predictions
     later = f" {unknown:,} not known here, and never to be recorded from now on." if unknown else ""
-    return answer(options, asdict(forgotten), f"Erased {_counted(forgotten)}.{later}")
+    return answer(options, asdict(removed), f"Erased {_counted(removed)}.{later}")
 
 
-def prune(application: Application, options: argparse.Namespace) -> int:
-    """Forget old predictions, and their sales."""
+def _prune(application: Application, options: argparse.Namespace) -> int:
     keep = application.settings.keep
     if keep is None:
         raise InvalidSettings(["prune needs --keep, such as --keep 400d, or HOUSEPREDICT_KEEP"])
-    forgotten = application.records.prune(timedelta(days=keep))
-    return answer(options, asdict(forgotten), f"Forgot {_counted(forgotten)}, older than {keep:,} days.")
+    removed = application.records.prune(timedelta(days=keep))
+    return answer(options, asdict(removed), f"Forgot {_counted(removed)}, older than {keep:,} days.")
 
 
-def add_record_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
-    """Their options; `add` makes a command of a name, what it is about, and a parser to inherit from."""
-    export = add("export", "Write what was estimated to a file, oldest first.")
-    export.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="a .csv or .jsonl file, also with .gz, or - for JSON lines",
-    )
-    export.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="only what was estimated on this day or later")
-    export.add_argument(
-        "--until", type=day, metavar="YYYY-MM-DD", help="only what was estimated on this day or earlier"
-    )
-
-    erase = add("erase", "Forget predictions for good, and the sales that were recorded for them.", as_json)
-    erase.add_argument("predictions", nargs="+", metavar="ID", help="the id of a prediction")
-
-    prune = add("prune", "Forget predictions that are older than some days, and their sales.", as_json)
-    prune.add_argument("--keep", metavar="DAYS", help="how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)")
-
-
-def _midnight(given: date) -> datetime:
-    return datetime.combine(given, time(), UTC)
-
-
-def _counted(forgotten: Removed) -> str:
-    return f"{forgotten.predictions:,} predictions and {forgotten.sales:,} sales"
+def _counted(removed: Removed) -> str:
+    return f"{removed.predictions:,} predictions and {removed.sales:,} sales"

@@ -1,66 +1,99 @@
-"""The commands for sales that come back: `housepredict sale | sales | accuracy`."""
+"""The commands for realized sales: `housepredict sale | sales | accuracy`."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from housepredict.domain.errors import UnusableSales
-from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document
-from housepredict.entrypoints.cli.terminal import answer
-from housepredict.entrypoints.cli.texts import accuracy_text, sale_text, sales_text
+from housepredict.domain.estimates import LEVELS
+from housepredict.domain.sales import RealizedSale
+from housepredict.domain.usecases import AccuracyReview, Measured
+from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
+from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import number_or_text, sales_of_csv
+from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE
+
+_FIELDS = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
+_MEASURES = [measure for measure in MEASURES if measure.field in _FIELDS]
 
 
-def record_sale(application: Application, options: argparse.Namespace) -> int:
-    """Record one sale."""
-    given = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
-    returned = application.record_sales.one(given)
-    return answer(options, sale_document(returned), sale_text(returned))
+def add_sale_commands(commands: Commands) -> None:
+    """Add the commands for realized sales."""
+    sale = commands.add("sale", "Record what a house sold for that was estimated.", _record_sale)
+    sale.add_argument("prediction", metavar="ID", help="the id of the prediction, as `housepredict predictions` has it")
+    sale.add_argument("--price", required=True, metavar="PRICE", help="what it sold for, in the currency of the models")
+    sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="the day of the sale")
+
+    about = "Record the sales of a file, all or none; nothing is recorded twice if it runs again."
+    sales = commands.add("sales", about, _record_sales)
+    sales.add_argument("sales", type=Path, metavar="SALES", help="a CSV file with the columns prediction, price, date")
+
+    about = "Measure the estimates by the sales that came back, by model version."
+    add_period(commands.add("accuracy", about, _review_accuracy), "sold")
 
 
-def record_file(application: Application, options: argparse.Namespace) -> int:
-    """Record the sales of a file, all or none; again if the file is given again, none."""
+def _record_sale(application: Application, options: argparse.Namespace) -> int:
+    sale = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
+    realized = application.record_sales.one(sale)
+    return answer(options, sale_document(realized), _sale_text(realized))
+
+
+def _sale_text(realized: RealizedSale) -> str:
+    sale = f"Recorded: sold on {realized.sale.sold_on} for {realized.sale.price:,.2f}"
+    if realized.prediction is None:
+        return f"{sale}. No such prediction is known yet; it counts once there is one."
+    return f"{sale}, estimated at {realized.prediction.price:,.2f} (ratio {realized.ratio:.3f})."
+
+
+def _record_sales(application: Application, options: argparse.Namespace) -> int:
+    """Record the sales of a file, all or none. Recording the same file again changes nothing."""
     try:
         content = options.sales.read_bytes()
     except OSError as error:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
-    returned = application.record_sales.any_number(sales_of_csv(content), key)
-    return answer(options, sales_document(returned), sales_text(returned))
+    realized = application.record_sales.any_number(sales_of_csv(content), key)
+    text = f"Recorded {counted(len(realized), 'sale')}"
+    if unknown := unmatched(realized):
+        text += f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
+    return answer(options, sales_document(realized), f"{text}.")
 
 
-def review_accuracy(application: Application, options: argparse.Namespace) -> int:
-    """Measure estimates by the sales that came back."""
+def _review_accuracy(application: Application, options: argparse.Namespace) -> int:
     review = application.review_accuracy(options.since, options.until)
-    document = accuracy_document(review, options.since, options.until)
-    return answer(options, document, accuracy_text(review))
+    return answer(options, accuracy_document(review, options.since, options.until), accuracy_text(review))
 
 
-def add_sales_commands(add: Any, as_json: argparse.ArgumentParser) -> None:
-    """Their options; `add` makes a command of a name, what it is about, and a parser to inherit from."""
-    sale = add("sale", "Record what a house sold for that was estimated.", as_json)
-    sale.add_argument("prediction", metavar="ID", help="the id of the prediction, as `housepredict predictions` has it")
-    sale.add_argument("--price", required=True, metavar="PRICE", help="what it sold for, in the currency of the models")
-    sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="the day of the sale")
+def accuracy_text(review: AccuracyReview) -> str:
+    """A review as a table by model version, with the number of sales left out below."""
+    realized = review.returned
+    if review.overall:
+        titles = [measure.title for measure in _MEASURES]
+        header = ("version", "sales", *titles, *(f"in {level} %" for level in LEVELS), OUT_OF_RANGE)
+        rows = [_accuracy_row(name, measured) for name, measured in review.by_version.items()]
+        lines = [table(header, [*rows, _accuracy_row("all", review.overall)], whole=("version",))]
+    else:
+        lines = ["No sale that came back can be measured yet."]
+    if realized.unmatched:
+        lines.append(f"{counted(realized.unmatched, 'sale')} left out: no such prediction is known yet.")
+    if realized.estimated_after_sale:
+        late = counted(realized.estimated_after_sale, "sale")
+        lines.append(f"{late} left out: the estimate was made on the day of the sale or after it.")
+    if realized.truncated:
+        lines.append(f"Only the latest {realized.sales} sales were looked at.")
+    return "\n".join(lines)
 
-    sales = add(
-        "sales", "Record the sales of a file, all or none; nothing is recorded twice if it runs again.", as_json
+
+def _accuracy_row(name: str, measured: Measured) -> Sequence[str]:
+    shares = {coverage.level: coverage.share for coverage in measured.coverage}
+    return (
+        name,
+        str(measured.accuracy.n),
+        *(number(getattr(measured.accuracy, each.field), each.digits, each.unit) for each in _MEASURES),
+        *(number(shares.get(level), 1, " %") for level in LEVELS),
+        ", ".join(measured.out_of_range),
     )
-    sales.add_argument("sales", type=Path, metavar="SALES", help="a CSV file with the columns prediction, price, date")
-
-    accuracy = add("accuracy", "Measure the estimates by the sales that came back, by model version.", as_json)
-    accuracy.add_argument("--since", type=day, metavar="YYYY-MM-DD", help="only what was sold on this day or later")
-    accuracy.add_argument("--until", type=day, metavar="YYYY-MM-DD", help="only what was sold on this day or earlier")
-
-
-def day(text: str) -> date:
-    """A day on the command line."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date of the form YYYY-MM-DD") from None

@@ -1,40 +1,97 @@
-"""The commands around a service: `housepredict config | health | migrate | completion`."""
+"""The commands around a service: `housepredict serve | config | health | migrate | completion`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from housepredict.domain.errors import MissingExtra
+from housepredict.domain.training_options import seconds
 from housepredict.entrypoints.answer_documents import settings_document
-from housepredict.entrypoints.cli.terminal import answer
-from housepredict.entrypoints.cli.texts import settings_text
+from housepredict.entrypoints.cli.terminal import Commands, answer, number_reader, reader, report, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import settings_and_origins
 
-_PATIENCE = 4.0  # seconds
+_HEALTH_TIMEOUT_S = 4.0
 
 
-def show_config(_application: Application, options: argparse.Namespace) -> int:
-    """The settings in effect, and where each is from."""
-    settings, origins = settings_and_origins(data_dir=options.data_dir)
-    document = {"settings": settings_document(settings, origins)}
-    return answer(options, document, settings_text(settings, origins))
+def add_service_commands(commands: Commands) -> None:
+    """Add the commands around a service."""
+    serve = commands.add("serve", "Serve estimates over HTTP.", _serve, as_json=False, demo=True)
+    serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
+    serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
+    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
+
+    commands.add("config", "Show the settings in effect and where each is from, without secrets.", _show_config)
+
+    about = "Ask the service of this machine whether it is alive: exit code 0, or 1."
+    health = commands.add("health", about, _health, as_json=False)
+    health.add_argument("--host", help="the address that it listens on (127.0.0.1)")
+    health.add_argument("--port", type=_port, help="the port that it listens on (5000)")
+
+    about = "Bring the tables in PostgreSQL up to date; safe when many start at once."
+    migrate = commands.add("migrate", about, _migrate, as_json=False)
+    about = "how long a server that starts has to answer (0)"
+    migrate.add_argument("--wait", type=number_reader(float, seconds), default=0.0, metavar="SECONDS", help=about)
+    about = "also remove what only earlier releases use, once none of them runs"
+    migrate.add_argument("--post", action="store_true", help=about)
+
+    about = "Print a script that completes commands and options in your shell."
+    completion = commands.add("completion", about, _print_completion, as_json=False)
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
 
 
-def health(application: Application, _options: argparse.Namespace) -> int:
-    """Whether the service that these settings are for is alive: 0, or 1."""
+@reader
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ValueError("must be a whole number from 0 to 65535")
+    return int(text)
+
+
+def _serve(application: Application, _options: argparse.Namespace) -> int:
+    from housepredict.entrypoints.serve import serve
+
+    return serve(application.settings, type(application))
+
+
+def _show_config(_application: Application, options: argparse.Namespace) -> int:
+    document = settings_document(*settings_and_origins(data_dir=options.data_dir))
+    return answer(options, {"settings": document}, settings_text(document))
+
+
+def settings_text(document: Sequence[Mapping[str, Any]]) -> str:
+    """The document of the settings as a table."""
+    rows = [(row["setting"], _setting_text(row["value"]), ", ".join(row["from"])) for row in document]
+    return table(("setting", "value", "from"), rows)
+
+
+def _setting_text(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "1" if value else "0"
+        case float():
+            return f"{value:g}"
+        case list():
+            return ", ".join(value)
+    return str(value)
+
+
+def _health(application: Application, _options: argparse.Namespace) -> int:
+    """Ask the service that these settings are for whether it is alive. Returns 0, or 1."""
+    from http.client import HTTPConnection, HTTPException
+
     settings = application.settings
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared with
-    connection = HTTPConnection(host, settings.port, timeout=_PATIENCE)
+    connection = HTTPConnection(host, settings.port, timeout=_HEALTH_TIMEOUT_S)
     try:
         connection.request("GET", "/health/live")
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        print(f"housepredict: nothing answers at {host}, port {settings.port}: {error}", file=sys.stderr)
+        report(f"nothing answers at {host}, port {settings.port}: {error}")
         return 1
     finally:
         connection.close()
@@ -42,19 +99,23 @@ def health(application: Application, _options: argparse.Namespace) -> int:
     return 0 if status == 200 else 1
 
 
-def completion(_application: Application, options: argparse.Namespace) -> int:
-    """Print what completes commands and options in a shell."""
+def _migrate(application: Application, options: argparse.Namespace) -> int:
+    has_database = application.migrate(options.wait, post=options.post)
+    print("The database is up to date." if has_database else "There is no PostgreSQL to bring up to date.")
+    return 0
+
+
+def _print_completion(_application: Application, options: argparse.Namespace) -> int:
     try:
         import shtab
     except ImportError as error:
         raise MissingExtra.named("terminal", "Completing commands") from error
-    parser = options.parser()
-    for action in _actions(parser):
+    for action in _actions(options.parser):
         if action.dest == "data_dir":
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # where shtab looks for it
         elif action.type is Path or action.dest in ("sales", "houses", "output"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-    print(shtab.complete(parser, options.shell))
+    print(shtab.complete(options.parser, options.shell))
     return 0
 
 
@@ -64,10 +125,3 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():
                 yield from _actions(command)
-
-
-def migrate(application: Application, options: argparse.Namespace) -> int:
-    """Bring the database's tables up to date."""
-    there_is_one = application.migrate(options.wait, post=options.post)
-    print("The database is up to date." if there_is_one else "There is no PostgreSQL to bring up to date.")
-    return 0

@@ -15,8 +15,7 @@ from housepredict.domain.evaluation.held_out import Valued, sample, tenths
 from housepredict.domain.evaluation.measures import RANGES, Accuracy, Coverage, Evaluation, Segment
 from housepredict.domain.models import ModelVersion, Performance
 from housepredict.domain.usecases.review import measured
-from housepredict.entrypoints.cli.texts import intervals_text
-from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, Measure, coverage_note
+from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, Measure, coverage_note, intervals_text
 from housepredict.entrypoints.pages.charts import (
     Axis,
     Figure,

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import assert_never
 
-from attrs import asdict
-
 from housepredict.domain.evaluation.held_out import HeldOut, Valued
 from housepredict.domain.features import Feature, FeatureSchema, Value
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.entrypoints.cli.texts import source_text
+from housepredict.domain.training_options import Algorithm
+from housepredict.entrypoints.measure_labels import options_text, source_text
 from housepredict.entrypoints.pages.evaluation import (
     accuracy_section,
     decision_section,
@@ -145,13 +143,11 @@ def _plots(version: ModelVersion, held_out: HeldOut | None) -> Markup:
 
 
 def _origin(version: ModelVersion) -> Markup:
-    usual = asdict(TrainingOptions())
-    given = {name: value for name, value in asdict(version.options).items() if value != usual[name]}
     rows: Sequence[tuple[str, str]] = [
         ("Trained", f"{day(version.created_at)}, {version.created_at:%H:%M:%S} UTC"),
         ("Sales", source_text(version.source)),
         ("SHA-256 of the sales", version.source.digest),
-        ("Options", ", ".join(f"{name}={value}" for name, value in given.items()) or "none"),
+        ("Options", options_text(version.options)),
         ("Reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
         ("Estimates are for", day(version.valuation_date) if version.valuation_date else "no date"),
         ("Libraries", ", ".join(f"{name} {release}" for name, release in sorted(version.libraries.items()))),
