@@ -32,11 +32,9 @@ class SharedModels:
     _pointed_at: Pointer = field(default=Pointer(), init=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version; see ModelStore."""
         self._shared.add(version, artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first."""
         return self._shared.versions()
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
@@ -54,19 +52,15 @@ class SharedModels:
         return found
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel."""
         self._shared.promote(name)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel."""
         self._shared.rollback(name)
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._shared.history()
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         try:
             pointer = self._shared.pointer()
             if pointer.name is None:
@@ -83,7 +77,6 @@ class SharedModels:
         return pointer
 
     def training(self) -> AbstractContextManager[None]:
-        """Held by whoever trains. Raises TrainingInProgress."""
         return self._shared.training()
 
     def _handed_over(self) -> Pointer | None:
@@ -114,7 +107,6 @@ class SignedModels:
         self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
         found = []
         for version in self._models.versions():
             try:
@@ -124,32 +116,26 @@ class SignedModels:
         return found
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged or was not signed."""
         version, artefact = self._models.get(name)
         trusted = self._trusted(version)
         verify(trusted, artefact)  # what is signed are digests, and the store may be anybody's
         return trusted, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
         self.get(name)
         self._models.promote(name)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
         self.get(name)
         self._models.rollback(name)
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._models.history()
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         return self._models.pointer()
 
     def training(self) -> AbstractContextManager[None]:
-        """Held by whoever trains. Raises TrainingInProgress."""
         return self._models.training()
 
     def _trusted(self, version: ModelVersion) -> ModelVersion:

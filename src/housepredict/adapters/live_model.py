@@ -183,7 +183,6 @@ class CheckedLoader:
     _load: PredictorLoader
 
     def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
-        """The predictor of a version. Raises RefusedModel."""
         verify(version, artefact)
         try:
             predictor = self._load(version, artefact)

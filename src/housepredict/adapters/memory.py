@@ -32,7 +32,6 @@ class InMemoryPredictions:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         # reversed: of two with the same id the first counts, as in every other repository
         given = {each.id: each for each in reversed(predictions)}
         with self._lock:
@@ -42,24 +41,20 @@ class InMemoryPredictions:
                 insort(self._ids, new)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         with self._lock:
             end = len(self._ids) if before is None else bisect_left(self._ids, before)
             return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         with self._lock:
             return [self._by_id[each] for each in sorted(set(ids)) if each in self._by_id]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
         with self._lock:
             start, stop = bisect_left(self._ids, first), bisect_left(self._ids, end)
             return [self._by_id[each] for each in self._ids[start : min(start + limit, stop)]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._lock:
             self._erased.update(ids)
             known = [self._by_id.pop(each) for each in set(ids) if each in self._by_id]
@@ -67,7 +62,6 @@ class InMemoryPredictions:
             return len(known)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._lock:
             oldest = sorted(each for each in self._by_id.keys() | self._erased if each < before)[:limit]
             for each in oldest:
@@ -79,7 +73,6 @@ class InMemoryPredictions:
             return len(oldest)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned."""
         with self._lock:
             return [each for each in ids if self._is_erased(each)]
 
@@ -104,7 +97,6 @@ class InMemoryKeys:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for it, or None; see PredictionKeys."""
         known = self._known.get(delivery.key)
         if known is None:
             return None
@@ -114,7 +106,6 @@ class InMemoryKeys:
         return ids
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Keep these ids for it unless some were before; those that are kept."""
         with self._lock:
             kept = self.find(delivery)
             if kept is None:
@@ -123,7 +114,6 @@ class InMemoryKeys:
             return kept
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
         with self._lock:
             old = sorted((ids[0], key) for key, (_, ids) in self._known.items() if ids[0] < before)[:limit]
             for _, key in old:
@@ -140,7 +130,6 @@ class InMemorySales:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch, all or nothing; see SaleRepository."""
         recorded = sorted(sales, key=lambda each: each.id)
         with self._lock:
             if delivery and delivery.key in self._deliveries:
@@ -157,28 +146,24 @@ class InMemorySales:
         return recorded
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
         with self._lock:
             return max((each[-1].id for each in self._of_prediction.values()), default=None)
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction that counts, latest first; see SaleRepository."""
         first, last = since or date.min, until or date.max
         with self._lock:
             counting = [each[-1] for each in self._of_prediction.values() if first <= each[-1].sold_on <= last]
         return sorted(counting, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions; how many sales it was."""
         with self._lock:
             forgotten = [each for of in set(predictions) for each in self._of_prediction.pop(of, ())]
             self._forget(forgotten)
             return len(forgotten)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
         with self._lock:
             old = [each for of in sorted(self._of_prediction) if of < before for each in self._of_prediction[of]]
             self._forget(old[:limit])
@@ -194,7 +179,6 @@ class InMemorySales:
             self._deliveries[key] = delivery, [each for each in delivered if each.id not in ids]
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first."""
         with self._lock:
             return list(self._of_prediction.get(prediction, ()))
 
@@ -210,26 +194,22 @@ class InMemoryModels:
     _training: Lock = field(init=False, factory=Lock, repr=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version; see ModelStore."""
         verify(version, artefact)
         with self._lock:
             self._kept.setdefault(version.name, (version, MappingProxyType(dict(artefact))))
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first."""
         with self._lock:
             versions = [version for version, _ in self._kept.values()]
         return sorted(versions, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files. Raises UnknownModel."""
         with self._lock:
             if name not in self._kept:
                 raise UnknownModel(f"There is no model version {name!r}")
             return self._kept[name]
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel."""
         with self._lock:
             if name not in self._kept:
                 raise UnknownModel(f"There is no model version {name!r}")
@@ -238,7 +218,6 @@ class InMemoryModels:
                 self._generation += 1
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel."""
         with self._lock:
             if name not in self._history:
                 raise UnknownModel(f"Model version {name!r} was not promoted before")
@@ -247,18 +226,15 @@ class InMemoryModels:
                 self._generation += 1
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         with self._lock:
             return tuple(self._history)
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         with self._lock:
             return Pointer(next(iter(self._history), None), self._generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the lock of trainings. Raises TrainingInProgress."""
         if not self._training.acquire(blocking=False):
             raise TrainingInProgress
         try:
@@ -275,23 +251,19 @@ class InMemoryTrainings:
     _lock: Lock = field(init=False, factory=Lock, repr=False)
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins."""
         with self._lock:
             self._records[record.id] = record
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         with self._lock:
             self._records[training] = how(self._known(training))
             return self._records[training]
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._lock:
             return self._known(training)
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`."""
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.id, reverse=True)[:limit]
 

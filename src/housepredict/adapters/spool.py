@@ -186,8 +186,6 @@ class SpooledPredictions:
             self._take_over(predictions, fault)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        """As `append`; a thread waits for what would block the event loop. See AppendsInLoop."""
-
         def ended(fault: Exception | None) -> None:
             if isinstance(fault, RepositoryUnavailable):
                 self._in_thread(partial(self._take_over, predictions, fault), done)
@@ -223,7 +221,6 @@ class SpooledPredictions:
             self._recover()
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest of what is spooled and what is behind; the former alone while the latter is known to be away."""
         return self.recent_and_backlog(limit, before)[0]
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
@@ -245,11 +242,6 @@ class SpooledPredictions:
         )
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out.
-
-        Raises RepositoryUnavailable for ids that are not in the spool while what is behind is away: they may be there.
-        """
-
         def read(behind: ClosableRepository) -> dict[UUID, Prediction]:
             spooled = self._spooled(behind, lambda spool: spool.find(ids))
             elsewhere = list(set(ids) - spooled.keys())
@@ -266,11 +258,6 @@ class SpooledPredictions:
         return [found[each] for each in sorted(found)]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`, of both.
-
-        Raises RepositoryUnavailable while what is behind is away.
-        """
-
         def read(repository: PredictionRepository) -> Sequence[Prediction]:
             return repository.between(first, end, limit)
 
@@ -278,23 +265,14 @@ class SpooledPredictions:
         return [found[each] for each in sorted(found)[:limit]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again, nor shown: see above.
-
-        Raises RepositoryUnavailable while what is behind is away.
-        """
         known = self._complete(lambda behind: self._erase_behind(behind, ids))
         self._spool.erase(ids)
         return known
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number.
-
-        Raises RepositoryUnavailable while what is behind is away.
-        """
         return self._complete(lambda behind: self._prune(behind, before, limit))
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned. Raises RepositoryUnavailable while what is behind is away."""
         return self._complete(lambda behind: behind.find_erased(ids))
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
@@ -316,7 +294,6 @@ class SpooledPredictions:
         self._spool.check()
 
     def backlog(self) -> Backlog:
-        """What is in the spool, and why."""
         return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
 
     def drained(self, timeout: float) -> bool:

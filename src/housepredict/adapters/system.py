@@ -16,7 +16,6 @@ class SystemClock:
     """The time that the machine believes it is."""
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone."""
         return datetime.now(UTC)
 
 

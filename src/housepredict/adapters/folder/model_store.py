@@ -80,7 +80,6 @@ class DirectoryModels:
                 _flush_folder(self._versions)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
         found = []
         for name in self._names():
             try:
@@ -90,7 +89,6 @@ class DirectoryModels:
         return sorted(found, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
         version = self._manifest(name)
         with self._available():
             artefact: dict[str, bytes] = {}
@@ -102,7 +100,6 @@ class DirectoryModels:
         return version, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version, on disk when this returns. Raises UnknownModel, and then leaves the pointer."""
         with self._available():
             self._folder(name)
             with self._moving() as workspace:
@@ -114,7 +111,6 @@ class DirectoryModels:
                     self._point(workspace, (name, *history), generation + 1)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, on disk when this returns; see ModelStore."""
         with self._available():
             self._folder(name)
             with self._moving() as workspace:
@@ -125,17 +121,14 @@ class DirectoryModels:
                     self._point(workspace, history[history.index(name) :], generation + 1)
 
     def history(self) -> tuple[str, ...]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._pointed()[0]
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         history, generation = self._pointed()
         return Pointer(next(iter(history), None), generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Held by whoever trains, in whatever process. Raises TrainingInProgress."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:

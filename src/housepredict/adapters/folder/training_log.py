@@ -42,7 +42,6 @@ class DirectoryTrainings:
     path: Path = field(converter=Path)
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins, and forget the oldest."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock.waited_for(self.path / _LOCK):
@@ -54,7 +53,6 @@ class DirectoryTrainings:
                     file.unlink(missing_ok=True)
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         file = self._file(training)
         with self._available():
             self._read(file)  # there is no folder to lock in before there is a training
@@ -66,12 +64,10 @@ class DirectoryTrainings:
                 return changed
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._available():
             return self._read(self._file(training))[0]
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         found = []
         with self._available():
             for file in self._files()[:limit]:

@@ -32,7 +32,6 @@ class PostgresModels:
     _server: ModelDatabase
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version, durably when this returns; see ModelStore."""
         verify(version, artefact)
         manifest = to_json(version).decode()
         with self._server.long_session(_LONG_PATIENCE) as connection, connection.transaction():
@@ -48,7 +47,6 @@ class PostgresModels:
                     )
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
         with self._server.session() as connection:
             rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
         found = []
@@ -60,7 +58,6 @@ class PostgresModels:
         return sorted(found, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
         with self._server.long_session(_LONG_PATIENCE) as connection:
             version = _version(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
@@ -77,7 +74,6 @@ class PostgresModels:
         return version, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
         with self._server.session() as connection:
             self._manifest(connection, name)
             connection.execute(
@@ -87,7 +83,6 @@ class PostgresModels:
             )
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, durably when this returns; see ModelStore."""
         with self._server.session() as connection:
             self._manifest(connection, name)
             moved = connection.execute(
@@ -99,20 +94,17 @@ class PostgresModels:
             raise UnknownModel(f"Model version {name!r} was not promoted before")
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         with self._server.session() as connection:
             [(names,)] = connection.execute("SELECT history FROM {schema}.model_pointer")
         return tuple(names)
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         with self._server.session() as connection:
             [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
         return Pointer(*found)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the lock of trainings with these tables, on any machine. Raises TrainingInProgress."""
         with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
             with self._server.translated():
                 # All schemas of a database share its advisory locks.

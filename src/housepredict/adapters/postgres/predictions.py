@@ -187,45 +187,36 @@ class PostgresPredictions:
         return cls(database, pool, writer)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = _rows(predictions)
         with self._database.translated():
             self._writer.execute(rows)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """Store a batch as `append` does, without blocking the running event loop; see AppendsInLoop."""
         return self._writer.execute_in_loop(
             _rows(predictions), lambda error: done(error and self._database.translation(error))
         )
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return [prediction(*row) for row in self._read(_RECENT, before or _AFTER_EVERY_ID, limit)]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return [prediction(*row) for row in self._read(_FIND, list(ids))]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
         return [prediction(*row) for row in self._read(_BETWEEN, first, end, limit)]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._lent() as connection:
             return erase(connection, ids)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._lent() as connection:
             return prune(connection, before, limit)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned."""
         return [erased for (erased,) in self._read(FIND_ERASED, list(ids))]
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """The prediction that had this number in the tutorial's table; None if there is none."""
         return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:

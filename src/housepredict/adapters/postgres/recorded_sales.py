@@ -48,7 +48,6 @@ class PostgresSales(PersistentTables):
     _contents: ClassVar[str] = "sales"
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch durably, all or nothing; see SaleRepository."""
         rows = json.dumps([_row(each) for each in sales])
         with self._connected() as connection, connection.transaction():
             if delivery and not _is_new(connection, delivery):
@@ -57,7 +56,6 @@ class PostgresSales(PersistentTables):
         return sorted(sales, key=lambda each: each.id)
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
         with self._connected() as connection:
             largest: list[tuple[UUID]] = connection.execute(_LARGEST).fetchall()
         return largest[0][0] if largest else None
@@ -65,21 +63,17 @@ class PostgresSales(PersistentTables):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction that counts, latest first; see SaleRepository."""
         return self._read(_CURRENT, since or date.min, until or date.max, limit)
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions; how many sales it was."""
         with self._connected() as connection:
             return connection.execute(_ERASE, (list(predictions),)).rowcount
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
         with self._connected() as connection:
             return connection.execute(_PRUNE, (before, limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first."""
         return self._read(_HISTORY, prediction)
 
     def _read(self, query: str, *parameters: object) -> list[RecordedSale]:

@@ -34,12 +34,10 @@ class PostgresTrainings:
     _server: ModelDatabase
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins, durably when this returns."""
         with self._server.session() as connection:
             connection.execute(_INSERT, _row(record))
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         with self._server.session() as connection, connection.transaction():
             record = self._read(connection, training, "FOR UPDATE")
             changed = how(record)
@@ -48,12 +46,10 @@ class PostgresTrainings:
             return changed
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._server.session() as connection:
             return self._read(connection, training)
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         with self._server.session() as connection:
             rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,)).fetchall()
         records = []

@@ -86,35 +86,28 @@ class SqlitePredictions(SqliteFile):
     _additions: ClassVar[Sequence[str]] = (_WATERMARK,)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch on disk, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = [to_row(each) for each in predictions]
         with self._writing() as connection:
             connection.executemany(INSERT, rows)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         return self._read(_FIND, _to_json(list(map(str, ids))))
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
         return self._read(_BETWEEN, str(first), str(end), limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._erasing() as connection:
             return self._mark_erased(connection, _to_json(list(map(str, ids))))
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._erasing() as connection:
             return self._delete_oldest(connection, _OLDEST, before, limit)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned."""
         with self._locked() as connection:
             rows = connection.execute(_FIND_ERASED, (_to_json(list(map(str, ids))),)).fetchall()
         return [UUID(erased) for (erased,) in rows]

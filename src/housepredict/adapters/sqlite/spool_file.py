@@ -167,7 +167,6 @@ class SqliteSpool(SqlitePredictions):
         self._on_the_reserve(lambda connection: connection.execute(_SET_ONE_ASIDE, row))
 
     def backlog(self) -> Backlog:
-        """How many there are, and since when."""
         with self._locked() as connection:
             found = connection.execute(
                 "SELECT (SELECT kept FROM tally), (SELECT count(*) FROM set_aside),"  # noqa: S608  # constants
