@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import attrs
-from attrs import asdict, evolve
+from attrs import evolve
 from cattrs import BaseValidationError, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -26,7 +26,7 @@ from cattrs.preconf.json import JsonConverter, make_converter
 from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.evaluation.measures import Evaluation
-from housepredict.domain.features import EstimateWarning, House, Value
+from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.models import ModelVersion, require_format
 from housepredict.domain.training_options import TrainingOptions
 
@@ -317,38 +317,57 @@ _without_defaults = configured(make_converter(), omit_if_default=True)
 
 
 def warnings_to_json(warnings: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
-    """Caveats as JSON values."""
-    return [asdict(each) for each in warnings]
+    """Warnings as JSON values."""
+    return [unstructure(warning) for warning in warnings]
 
 
 def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
-    """Intervals as a JSON value, the bounds by level; None where there are none."""
-    return {str(each.level): [each.low, each.high] for each in intervals} or None
+    """Intervals as a JSON value, the bounds by level; None if there are none."""
+    return {str(level): [low, high] for level, low, high in intervals} or None
 
 
-def prediction(
-    id: UUID,  # noqa: A002  # the name of the column and of the field
-    created_at: datetime,
-    model_version: str,
-    features: Mapping[str, Value],
-    price: float,
-    valued_on: date | None,
-    caveats: Iterable[Mapping[str, str]],
-    intervals: Mapping[str, Sequence[float]] | None = None,
-    fsd: float | None = None,
-    generation: int | None = None,
-) -> Prediction:
-    """A prediction from the columns of its row, JSON decoded."""
-    house = House(features)
+# what a row has of an estimate under the name of the field, and without a conversion
+_PLAIN_FIELDS: Final = tuple(
+    attribute.name
+    for attribute in attrs.fields(Estimate)
+    if attribute.name not in {"house", "valued_on", "warnings", "intervals"}
+)
+
+
+def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as JSON values by column."""
+    estimate = prediction.estimate
+    return {
+        "id": str(prediction.id),
+        "created_at": prediction.created_at.isoformat(),
+        "features": estimate.house.values,
+        "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
+        "caveats": warnings_to_json(estimate.warnings),
+        "intervals": intervals_to_json(estimate.intervals),
+        **{name: getattr(estimate, name) for name in _PLAIN_FIELDS},
+    }
+
+
+def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
+    """Read a prediction from its columns, as JSON values or as a driver's UUID, datetime and date.
+
+    Columns of a newer release are ignored. Columns that an older release did not have may be missing.
+    """
+    id_, created_at, valued_on = row["id"], row["created_at"], row["valued_on"]
     estimate = Estimate(
-        house,
-        price,
-        model_version,
-        valued_on,
-        tuple(structure(caveat, EstimateWarning) for caveat in caveats),
-        # other fields are of a newer release
-        tuple(Interval(int(level), *bounds[:2]) for level, bounds in (intervals or {}).items() if level.isdecimal()),
-        fsd,
-        generation,
+        house=House(row["features"]),
+        valued_on=date.fromisoformat(valued_on) if isinstance(valued_on, str) else valued_on,
+        warnings=tuple(structure(warning, EstimateWarning) for warning in row["caveats"]),
+        # other keys, and more than two bounds, are of a newer release
+        intervals=tuple(
+            Interval(int(level), *bounds[:2])
+            for level, bounds in (row.get("intervals") or {}).items()
+            if level.isdecimal()
+        ),
+        **{name: row[name] for name in _PLAIN_FIELDS if name in row},
     )
-    return Prediction(id, created_at.astimezone(UTC), estimate)
+    return Prediction(
+        UUID(id_) if isinstance(id_, str) else id_,
+        (datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at).astimezone(UTC),
+        estimate,
+    )

@@ -15,7 +15,7 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import prediction, warnings_to_json
+from housepredict.adapters.documents import prediction_from_row, warnings_to_json
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -25,13 +25,37 @@ from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
 from housepredict.domain.json_objects import encode_each
 
+# Those of a prediction, with the types that a batch in JSON is read with.
+_COLUMNS = {
+    "id": "uuid",
+    "created_at": "timestamptz",
+    "model_version": "text",
+    "features": "jsonb",
+    "price": "numeric",
+    "valued_on": "date",
+    "caveats": "jsonb",
+    "intervals": "jsonb",
+    "fsd": "float8",
+    "generation": "bigint",
+}
+# What an erasure marker has in columns that must not be null; in all others it has null.
+_MARKER = {
+    "id": "id",
+    "created_at": "'epoch'",
+    "model_version": "''",
+    "features": "'{}'",
+    "price": "0",
+    "caveats": "'[]'",
+    "erased_at": "now()",
+}
+
 # In the order of ids, as batches are written: two of these wait for each other rather than deadlock.
 _KNOWN = """
 SELECT lab_id FROM {schema}.predictions
 WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
 ORDER BY id FOR UPDATE
 """
-FIND_ERASED = """
+_FIND_ERASED = """
 SELECT id FROM unnest(%s::uuid[]) AS given (id)
 WHERE id < (SELECT below FROM {schema}.prune_watermark)
     OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
@@ -39,15 +63,13 @@ WHERE id < (SELECT below FROM {schema}.prune_watermark)
 
 # The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded. One that
 # arrives at the same time waits for this at the primary key, or this waits for it.
-_ERASE = """
-INSERT INTO {schema}.predictions (id, created_at, model_version, features, price, caveats, erased_at)
-SELECT id, 'epoch', '', '{}', 0, '[]', now() FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
+_ERASE = f"""
+INSERT INTO {{schema}}.predictions ({", ".join(_MARKER)})
+SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
 ON CONFLICT (id) DO UPDATE SET
-    created_at = EXCLUDED.created_at, model_version = EXCLUDED.model_version, features = EXCLUDED.features,
-    price = EXCLUDED.price, caveats = EXCLUDED.caveats, erased_at = EXCLUDED.erased_at,
-    valued_on = NULL, intervals = NULL, fsd = NULL, generation = NULL, lab_id = NULL
+    {", ".join(f"{column} = EXCLUDED.{column}" for column in {**_MARKER, **_COLUMNS, "lab_id": None} if column != "id")}
 WHERE predictions.erased_at IS NULL
-"""
+"""  # noqa: S608
 _PRUNE = """
 DELETE FROM {schema}.predictions USING (
     SELECT id FROM {schema}.predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
@@ -97,22 +119,20 @@ def _forget_in_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[in
 
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
-_INSERT = """
-INSERT INTO {schema}.predictions
-    (id, created_at, model_version, features, price, valued_on, caveats, intervals, fsd, generation)
-SELECT given.* FROM jsonb_to_recordset($1::jsonb) AS given (
-    id uuid, created_at timestamptz, model_version text, features jsonb, price numeric, valued_on date, caveats jsonb,
-    intervals jsonb, fsd float8, generation bigint
+_INSERT = f"""
+INSERT INTO {{schema}}.predictions ({", ".join(_COLUMNS)})
+SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS given (
+    {", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())}
 )
-WHERE id >= (SELECT below FROM {schema}.prune_watermark)
+WHERE id >= (SELECT below FROM {{schema}}.prune_watermark)
 ORDER BY id
 ON CONFLICT (id) DO NOTHING
-"""
+"""  # noqa: S608  # constants
 
-_SELECT = """
-SELECT id, created_at, model_version, features, price::float8, valued_on, caveats, intervals, fsd, generation
-FROM {schema}.predictions WHERE erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
-"""
+_SELECT = f"""
+SELECT {", ".join(_COLUMNS).replace("price", "price::float8")}
+FROM {{schema}}.predictions WHERE erased_at IS NULL AND id >= (SELECT below FROM {{schema}}.prune_watermark)
+"""  # noqa: S608
 _RECENT = f"{_SELECT} AND id < %s ORDER BY id DESC LIMIT %s"
 _FIND = f"{_SELECT} AND id = ANY (%s) ORDER BY id"
 _OF_LAB = f"{_SELECT} AND lab_id = %s"
@@ -187,23 +207,23 @@ class PostgresPredictions:
         return cls(database, pool, writer)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        rows = _rows(predictions)
+        rows = _encode_batch(predictions)
         with self._database.translated():
             self._writer.execute(rows)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
         return self._writer.execute_in_loop(
-            _rows(predictions), lambda error: done(error and self._database.translation(error))
+            _encode_batch(predictions), lambda error: done(error and self._database.translation(error))
         )
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        return [prediction(*row) for row in self._read(_RECENT, before or _AFTER_EVERY_ID, limit)]
+        return self._read(_RECENT, before or _AFTER_EVERY_ID, limit)
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        return [prediction(*row) for row in self._read(_FIND, list(ids))]
+        return self._read(_FIND, list(ids))
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        return [prediction(*row) for row in self._read(_BETWEEN, first, end, limit)]
+        return self._read(_BETWEEN, first, end, limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
         with self._lent() as connection:
@@ -214,10 +234,10 @@ class PostgresPredictions:
             return prune(connection, before, limit)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        return [erased for (erased,) in self._read(FIND_ERASED, list(ids))]
+        return [erased for (erased,) in self._rows(_FIND_ERASED, list(ids))]
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        return next((prediction(*row) for row in self._read(_OF_LAB, number)), None)
+        return next(iter(self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
         """Return if a batch could be stored now: the server responds, the role may write, the table isn't locked."""
@@ -246,7 +266,10 @@ class PostgresPredictions:
     ) -> None:
         self.close()
 
-    def _read(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, *parameters: object) -> list[Prediction]:
+        return [prediction_from_row(dict(zip(_COLUMNS, row, strict=True))) for row in self._rows(query, *parameters)]
+
+    def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._lent() as connection:
             return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
 
@@ -261,14 +284,14 @@ class PostgresPredictions:
                 raise
 
 
-def _rows(predictions: Sequence[Prediction]) -> str:
+def _encode_batch(predictions: Sequence[Prediction]) -> str:
     """A batch as the statement takes it. Put together by hand: most of what a row says, many rows have in common."""
     features = encode_each(_to_json, [each.estimate.house.values for each in predictions])
-    rows = [_row(each.id, each.created_at, each.estimate, own) for each, own in zip(predictions, features, strict=True)]
+    rows = [_encode(each.id, each.created_at, each.estimate, own) for each, own in zip(predictions, features, strict=True)]
     return f"[{','.join(rows)}]"
 
 
-def _row(identifier: UUID, created_at: datetime, estimate: Estimate, features: str) -> str:
+def _encode(identifier: UUID, created_at: datetime, estimate: Estimate, features: str) -> str:
     valued_on = f'"{estimate.valued_on.isoformat()}"' if estimate.valued_on else "null"
     return (
         f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
