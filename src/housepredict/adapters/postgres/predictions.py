@@ -20,7 +20,7 @@ from housepredict.adapters.postgres.connections import Database, TimeLimitedConn
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.estimates import Estimate, Interval, Prediction
+from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
 from housepredict.domain.json_objects import encode_each
@@ -287,35 +287,33 @@ class PostgresPredictions:
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
     """A batch as the statement takes it. Put together by hand: most of what a row says, many rows have in common."""
     features = encode_each(_to_json, [each.estimate.house.values for each in predictions])
-    rows = [_encode(each.id, each.created_at, each.estimate, own) for each, own in zip(predictions, features, strict=True)]
+    rows = [_encode(each, own) for each, own in zip(predictions, features, strict=True)]
     return f"[{','.join(rows)}]"
 
 
-def _encode(identifier: UUID, created_at: datetime, estimate: Estimate, features: str) -> str:
-    valued_on = f'"{estimate.valued_on.isoformat()}"' if estimate.valued_on else "null"
-    return (
-        f'{{"id":"{identifier}","created_at":"{_time(created_at)}","model_version":{_text(estimate.model_version)},'
-        f'"features":{features},"price":{estimate.price!r},"valued_on":{valued_on},'
-        f'"caveats":{_caveats(estimate.warnings)}{_rest(estimate.intervals, estimate.fsd, estimate.generation)}}}'
+def _encode(prediction: Prediction, features: str) -> str:
+    """A row of a batch. Columns that are left out are null."""
+    estimate = prediction.estimate
+    row = (
+        f'{{"id":"{prediction.id}","created_at":"{_time(prediction.created_at)}",'
+        f'"model_version":{_text(estimate.model_version)},"features":{features},"price":{estimate.price!r},'
+        f'"caveats":{_warnings(estimate.warnings)}'
     )
-
-
-def _rest(intervals: Sequence[Interval], fsd: float | None, generation: int | None) -> str:
-    # what is left out is null in the row
-    parts = ""
-    if intervals:
-        bounds = ",".join([f'"{level}":[{low!r},{high!r}]' for level, low, high in intervals])
-        parts += f',"intervals":{{{bounds}}}'
-    if fsd is not None:
-        parts += f',"fsd":{fsd!r}'
-    if generation is not None:
-        parts += f',"generation":{generation}'
-    return parts
+    if estimate.valued_on is not None:
+        row += f',"valued_on":"{estimate.valued_on.isoformat()}"'
+    if estimate.intervals:
+        bounds = ",".join([f'"{level}":[{low!r},{high!r}]' for level, low, high in estimate.intervals])
+        row += f',"intervals":{{{bounds}}}'
+    if estimate.fsd is not None:
+        row += f',"fsd":{estimate.fsd!r}'
+    if estimate.generation is not None:
+        row += f',"generation":{estimate.generation}'
+    return row + "}"
 
 
 @lru_cache(maxsize=1024)
-def _caveats(caveats: tuple[EstimateWarning, ...]) -> str:
-    return _to_json(warnings_to_json(caveats))
+def _warnings(warnings: tuple[EstimateWarning, ...]) -> str:
+    return _to_json(warnings_to_json(warnings))
 
 
 _text = lru_cache(maxsize=16)(_to_json)
