@@ -11,7 +11,7 @@ from uuid import UUID
 from attrs import define
 
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
-from housepredict.adapters.postgres.persistent_connection import PersistentTables
+from housepredict.adapters.postgres.persistent_connection import PersistentConnection
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
@@ -42,21 +42,21 @@ DELETE FROM {schema}.sales WHERE id IN (
 
 
 @define
-class PostgresSales(PersistentTables):
+class PostgresSales(PersistentConnection):
     """A SaleRepository in PostgreSQL."""
 
     _contents: ClassVar[str] = "sales"
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         rows = json.dumps([_row(each) for each in sales])
-        with self._connected() as connection, connection.transaction():
+        with self.session() as connection, connection.transaction():
             if delivery and not _is_new(connection, delivery):
                 return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
             connection.execute(_INSERT, (delivery.key if delivery else None, rows))
         return sorted(sales, key=lambda each: each.id)
 
     def largest_id(self) -> UUID | None:
-        with self._connected() as connection:
+        with self.session() as connection:
             largest: list[tuple[UUID]] = connection.execute(_LARGEST).fetchall()
         return largest[0][0] if largest else None
 
@@ -66,18 +66,18 @@ class PostgresSales(PersistentTables):
         return self._read(_CURRENT, since or date.min, until or date.max, limit)
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        with self._connected() as connection:
+        with self.session() as connection:
             return connection.execute(_ERASE, (list(predictions),)).rowcount
 
     def prune(self, before: UUID, limit: int) -> int:
-        with self._connected() as connection:
+        with self.session() as connection:
             return connection.execute(_PRUNE, (before, limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         return self._read(_HISTORY, prediction)
 
     def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
-        with self._connected() as connection:
+        with self.session() as connection:
             return [_sale(*row) for row in connection.execute(query, parameters)]
 
 
