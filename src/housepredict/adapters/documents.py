@@ -7,6 +7,7 @@ written as long as no exponent is needed, which the bound on magnitudes in `hous
 from __future__ import annotations
 
 import json
+import logging
 import math
 import types
 import typing
@@ -23,7 +24,7 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
-from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
+from housepredict.domain.errors import InvalidOptions, ModelStoreUnavailable, NewerModel, RefusedModel, UnknownModel
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.evaluation.measures import Evaluation
 from housepredict.domain.features import EstimateWarning, House
@@ -31,6 +32,8 @@ from housepredict.domain.models import ModelVersion, require_format
 from housepredict.domain.training_options import TrainingOptions
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # stored documents keep the names of the first release
 _STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
@@ -215,6 +218,25 @@ def from_json(manifest: bytes | str) -> ModelVersion:
     version = _read(document)
     own = {"format": FORMAT, **unstructure(version)}
     return version if _canonical(own) == _canonical(document) else evolve(version, document=document)
+
+
+def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
+    """Read the manifest that a store has for the version `name`; see `from_json`."""
+    version = from_json(manifest)
+    if version.name != name:
+        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+    return version
+
+
+def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion]) -> list[ModelVersion]:
+    """Read versions, oldest first. Those that can't be read are left out, with a warning in the log."""
+    versions = []
+    for name in names:
+        try:
+            versions.append(read(name))
+        except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
+            _log.warning("Model version %s is left out: %s", name, error)
+    return sorted(versions, key=lambda version: (version.created_at, version.name))
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from attrs import define, evolve, field
 
-from housepredict.adapters.documents import signed_texts
+from housepredict.adapters.documents import readable_versions, signed_texts
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
 from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import ModelStore
@@ -107,13 +107,8 @@ class SignedModels:
         self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
-        found = []
-        for version in self._models.versions():
-            try:
-                found.append(self._trusted(version))
-            except RefusedModel as error:
-                _log.warning("Model version %s is left out: %s", version.name, error)
-        return found
+        versions = {version.name: version for version in self._models.versions()}
+        return readable_versions(versions, lambda name: self._trusted(versions[name]))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         version, artefact = self._models.get(name)

@@ -13,7 +13,6 @@ whenever a writer is killed. The pointer and its history are one file, which is 
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from housepredict.adapters.documents import MAX_MANIFEST, from_json, to_json
+from housepredict.adapters.documents import MAX_MANIFEST, read_manifest, readable_versions, to_json
 from housepredict.adapters.files import atomic as file_lock
 from housepredict.domain.errors import (
     ModelStoreUnavailable,
@@ -43,8 +42,6 @@ _LONGEST_HISTORY = 1000
 _GENERATION = re.compile(r"generation (\d{1,18})", re.ASCII)
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
-
-_log = logging.getLogger(__name__)
 
 
 @define
@@ -80,13 +77,7 @@ class DirectoryModels:
                 _flush_folder(self._versions)
 
     def versions(self) -> Sequence[ModelVersion]:
-        found = []
-        for name in self._names():
-            try:
-                found.append(self._manifest(name))
-            except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
-                _log.warning("Model version %s is left out: %s", name, error)
-        return sorted(found, key=lambda version: (version.created_at, version.name))
+        return readable_versions(self._names(), self._manifest)
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         version = self._manifest(name)
@@ -167,10 +158,7 @@ class DirectoryModels:
                 manifest = _read(self._folder(name) / _MANIFEST, MAX_MANIFEST)
             except FileNotFoundError as error:
                 raise RefusedModel(f"Model version {name} is damaged: it has no {_MANIFEST}") from error
-        version = from_json(manifest)
-        if version.name != name:
-            raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
-        return version
+        return read_manifest(name, manifest)
 
     def _is_damaged(self, name: str) -> bool:
         """Whether a version is there and cannot be read, by this release or by a newer one."""

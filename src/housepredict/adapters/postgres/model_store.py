@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from attrs import define
 
-from housepredict.adapters.documents import from_json, to_json
+from housepredict.adapters.documents import read_manifest, readable_versions, to_json
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
@@ -21,8 +20,6 @@ _TRAINING = int.from_bytes(b"training")
 """The key of the advisory lock that a training in the schema `public` holds, in earlier releases as well."""
 _TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
 """The first key of the advisory lock that a training in another schema holds; the second is the schema's hash."""
-
-_log = logging.getLogger(__name__)
 
 
 @define
@@ -49,17 +46,12 @@ class PostgresModels:
     def versions(self) -> Sequence[ModelVersion]:
         with self._server.session() as connection:
             rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
-        found = []
-        for name, manifest in rows:
-            try:
-                found.append(_version(name, manifest))
-            except RefusedModel as error:
-                _log.warning("Model version %s is left out: %s", name, error)
-        return sorted(found, key=lambda version: (version.created_at, version.name))
+        manifests = dict(rows)
+        return readable_versions(manifests, lambda name: read_manifest(name, manifests[name]))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         with self._server.long_session(_LONG_PATIENCE) as connection:
-            version = _version(name, self._manifest(connection, name))
+            version = read_manifest(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
                 (name,),
@@ -126,10 +118,3 @@ class PostgresModels:
         if not row:
             raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._server.database.place}")
         return str(row[0])
-
-
-def _version(name: str, manifest: str) -> ModelVersion:
-    version = from_json(manifest)
-    if version.name != name:
-        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
-    return version

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from attrs import define
 
+from housepredict.adapters.documents import unstructure
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import PersistentConnection
 from housepredict.domain.errors import RepeatedKey
@@ -48,12 +49,13 @@ class PostgresSales(PersistentConnection):
     _contents: ClassVar[str] = "sales"
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        rows = json.dumps([_row(each) for each in sales])
+        recorded = sorted(sales, key=lambda sale: sale.id)
+        rows = json.dumps([unstructure(sale) for sale in recorded])
         with self.session() as connection, connection.transaction():
             if delivery and not _is_new(connection, delivery):
                 return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
             connection.execute(_INSERT, (delivery.key if delivery else None, rows))
-        return sorted(sales, key=lambda each: each.id)
+        return recorded
 
     def largest_id(self) -> UUID | None:
         with self.session() as connection:
@@ -96,16 +98,6 @@ def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
     if digest != delivery.digest:
         raise RepeatedKey
     return False
-
-
-def _row(sale: RecordedSale) -> dict[str, str | float]:
-    return {
-        "id": str(sale.id),
-        "prediction": str(sale.prediction),
-        "price": sale.price,
-        "sold_on": sale.sold_on.isoformat(),
-        "recorded_at": sale.recorded_at.isoformat(),
-    }
 
 
 def _sale(id: UUID, prediction: UUID, price: float, sold_on: date, recorded_at: datetime) -> RecordedSale:  # noqa: A002
