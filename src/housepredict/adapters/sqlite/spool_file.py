@@ -161,7 +161,7 @@ class SqliteSpool(SqlitePredictions):
             self._erasing,
         )
 
-    def set_aside(self, refused: Prediction, reason: str) -> None:
+    def add_dead_letter(self, refused: Prediction, reason: str) -> None:
         """Keep one, but among those that wait no longer."""
         row = (reason, str(refused.id))
         self._on_the_reserve(lambda connection: connection.execute(_SET_ONE_ASIDE, row))
@@ -176,7 +176,7 @@ class SqliteSpool(SqlitePredictions):
         return Backlog(kept - aside, datetime.fromisoformat(oldest) if oldest else None, aside)
 
     @contextmanager
-    def emptying(self) -> Iterator[bool]:
+    def draining(self) -> Iterator[bool]:
         """Whether it is this process's turn to empty it; for as long as that takes."""
         with file_lock.held(self._path.with_suffix(".lock")) as held:
             yield held
