@@ -10,7 +10,7 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 
@@ -46,7 +46,7 @@ class SqliteKeys(SqliteFile):
             return _find(connection, delivery)
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        row = (delivery.key, delivery.digest, str(ids[0]), json.dumps(list(map(str, ids))))
+        row = (delivery.key, delivery.digest, str(ids[0]), ids_to_json(ids))
         with self._writing() as connection:
             connection.execute(_INSERT, row)
             return _find(connection, delivery) or ids

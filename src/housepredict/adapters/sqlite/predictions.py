@@ -12,7 +12,7 @@ from uuid import UUID
 from attrs import define
 
 from housepredict.adapters.documents import prediction_from_row, prediction_to_row
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
 
@@ -101,14 +101,14 @@ class SqlitePredictions(SqliteFile):
         return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        return self._read(_FIND, _to_json(list(map(str, ids))))
+        return self._read(_FIND, ids_to_json(ids))
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         return self._read(_BETWEEN, str(first), str(end), limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
         with self._erasing() as connection:
-            return self._mark_erased(connection, _to_json(list(map(str, ids))))
+            return self._mark_erased(connection, ids_to_json(ids))
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._erasing() as connection:
@@ -116,7 +116,7 @@ class SqlitePredictions(SqliteFile):
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
         with self._locked() as connection:
-            rows = connection.execute(_FIND_ERASED, (_to_json(list(map(str, ids))),)).fetchall()
+            rows = connection.execute(_FIND_ERASED, (ids_to_json(ids),)).fetchall()
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -11,7 +10,7 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
@@ -78,7 +77,7 @@ class SqliteSales(SqliteFile):
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         with self._erasing() as connection:
-            return connection.execute(_ERASE, (json.dumps(list(map(str, predictions))),)).rowcount
+            return connection.execute(_ERASE, (ids_to_json(predictions),)).rowcount
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._erasing() as connection:
