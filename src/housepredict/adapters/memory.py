@@ -1,4 +1,4 @@
-"""Every store of the core in this process's memory: for tests, notebooks, and services that keep nothing."""
+"""Every store in this process's memory: for tests, notebooks, and services that keep nothing."""
 
 from __future__ import annotations
 
@@ -97,10 +97,7 @@ class InMemoryKeys:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        known = self._known.get(delivery.key)
-        if known is None:
-            return None
-        first, ids = known
+        first, ids = self._known.get(delivery.key, (delivery, None))
         if first != delivery:
             raise RepeatedKey
         return ids
@@ -130,53 +127,50 @@ class InMemorySales:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        recorded = sorted(sales, key=lambda each: each.id)
+        recorded = sorted(sales, key=lambda sale: sale.id)
         with self._lock:
-            if delivery and delivery.key in self._deliveries:
-                first, known = self._deliveries[delivery.key]
+            if delivery:
+                first, delivered = self._deliveries.setdefault(delivery.key, (delivery, recorded))
                 if first != delivery:
                     raise RepeatedKey
-                return known
-            if delivery:
-                self._deliveries[delivery.key] = delivery, recorded
-            for each in recorded:
-                of_prediction = self._of_prediction.setdefault(each.prediction, [])
-                of_prediction.append(each)
-                of_prediction.sort(key=lambda each: each.id)
+                if delivered is not recorded:
+                    return delivered
+            for sale in recorded:
+                of_prediction = self._of_prediction.setdefault(sale.prediction, [])
+                of_prediction.append(sale)
+                of_prediction.sort(key=lambda sale: sale.id)
         return recorded
 
     def largest_id(self) -> UUID | None:
         with self._lock:
-            return max((each[-1].id for each in self._of_prediction.values()), default=None)
+            return max((sales[-1].id for sales in self._of_prediction.values()), default=None)
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
         first, last = since or date.min, until or date.max
         with self._lock:
-            counting = [each[-1] for each in self._of_prediction.values() if first <= each[-1].sold_on <= last]
-        return sorted(counting, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
+            latest = [sales[-1] for sales in self._of_prediction.values() if first <= sales[-1].sold_on <= last]
+        return sorted(latest, key=lambda sale: (sale.sold_on, sale.id), reverse=True)[:limit]
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         with self._lock:
-            forgotten = [each for of in set(predictions) for each in self._of_prediction.pop(of, ())]
-            self._forget(forgotten)
-            return len(forgotten)
+            return self._delete([sale for each in set(predictions) for sale in self._of_prediction.get(each, ())])
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._lock:
-            old = [each for of in sorted(self._of_prediction) if of < before for each in self._of_prediction[of]]
-            self._forget(old[:limit])
-            return len(old[:limit])
+            old = [sale for each in sorted(self._of_prediction) if each < before for sale in self._of_prediction[each]]
+            return self._delete(old[:limit])
 
-    def _forget(self, sales: Sequence[RecordedSale]) -> None:
-        ids = {each.id for each in sales}
-        for of, recorded in list(self._of_prediction.items()):
-            self._of_prediction[of] = [each for each in recorded if each.id not in ids]
-            if not self._of_prediction[of]:
-                del self._of_prediction[of]
+    def _delete(self, sales: Sequence[RecordedSale]) -> int:
+        ids = {sale.id for sale in sales}
+        for prediction in {sale.prediction for sale in sales}:
+            left = [sale for sale in self._of_prediction.pop(prediction) if sale.id not in ids]
+            if left:
+                self._of_prediction[prediction] = left
         for key, (delivery, delivered) in self._deliveries.items():
-            self._deliveries[key] = delivery, [each for each in delivered if each.id not in ids]
+            self._deliveries[key] = delivery, [sale for sale in delivered if sale.id not in ids]
+        return len(ids)
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         with self._lock:
@@ -204,15 +198,14 @@ class InMemoryModels:
         return sorted(versions, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        with self._lock:
-            if name not in self._kept:
-                raise UnknownModel(f"There is no model version {name!r}")
+        try:
             return self._kept[name]
+        except KeyError:
+            raise UnknownModel(f"There is no model version {name!r}") from None
 
     def promote(self, name: str) -> None:
+        self.get(name)  # no version is ever removed
         with self._lock:
-            if name not in self._kept:
-                raise UnknownModel(f"There is no model version {name!r}")
             if self._history[:1] != [name]:
                 self._history.insert(0, name)
                 self._generation += 1

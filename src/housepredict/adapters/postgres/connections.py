@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from socket import SHUT_RDWR, socket
 from threading import Lock
 from typing import Any, Self, TypeVar
@@ -27,28 +26,20 @@ from psycopg.abc import Params, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
+from housepredict.domain.training_options import closest_name
 
-_SCHEMA = "set HOUSEPREDICT_DATABASE_SCHEMA instead"
-_POOL = "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead"
-_CONNECTIONS = "leave it out: housepredict bounds its connections by itself"
-_UTF8 = "leave it out: housepredict always uses UTF-8"
-# What other clients have in their URLs
+# what the parameters in other clients' URLs ask for
 _INSTEAD = {
-    "schema": _SCHEMA,
-    "currentschema": _SCHEMA,
-    "search_path": _SCHEMA,
-    "pgbouncer": _POOL,
-    "prepared_statements": _POOL,
-    "preparethreshold": _POOL,
-    "statement_cache_size": _POOL,
-    "statement_cache_mode": _POOL,
-    "connection_limit": _CONNECTIONS,
-    "max_connections": _CONNECTIONS,
-    "pool_max_conns": _CONNECTIONS,
-    "pool_size": _CONNECTIONS,
-    "pool_timeout": _CONNECTIONS,
-    "charset": _UTF8,
-    "encoding": _UTF8,
+    **dict.fromkeys(("schema", "currentschema", "search_path"), "set HOUSEPREDICT_DATABASE_SCHEMA instead"),
+    **dict.fromkeys(
+        ("pgbouncer", "prepared_statements", "preparethreshold", "statement_cache_size", "statement_cache_mode"),
+        "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead",
+    ),
+    **dict.fromkeys(
+        ("connection_limit", "max_connections", "pool_max_conns", "pool_size", "pool_timeout"),
+        "leave it out: housepredict bounds its connections by itself",
+    ),
+    **dict.fromkeys(("charset", "encoding"), "leave it out: housepredict always uses UTF-8"),
     "ssl": "set sslmode=require instead, or sslmode=disable",
 }
 _ENCODE = "special characters in its user or password must be percent-encoded"
@@ -56,25 +47,24 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 
 
 def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
-    """The parameters of a URL or a `key=value` text of libpq, and the place that it leads to, host:port/name.
+    """Read the parameters of a URL or a `key=value` text of libpq, and its place, host:port/name.
 
-    Raises UnusableDatabase with everything that is wrong.
+    Raises:
+        UnusableDatabase: with everything that is wrong.
     """
     conninfo = conninfo.strip()
     problems = list(_problems(conninfo)) if "://" in conninfo else []
-    given: Mapping[str, Any] = {}
+    parameters: Mapping[str, Any] = {}
     if not problems:
-        try:
-            given = conninfo_to_dict(conninfo)
-        except psycopg.Error:
-            given = {}
-        if conninfo and not given:
+        with suppress(psycopg.Error):
+            parameters = conninfo_to_dict(conninfo)
+        if conninfo and not parameters:
             problems = [_ENCODE]
     if problems:
         raise UnusableDatabase(f"the database URL cannot be read: {'; '.join(problems)}")
-    host, port = str(given.get("host", "localhost")), str(given.get("port", 5432))
+    host, port = str(parameters.get("host", "localhost")), str(parameters.get("port", 5432))
     host = f"[{host}]" if ":" in host and "," not in host else host
-    return given, f"{host}:{port}/{given.get('dbname', given.get('user', 'postgres'))}"
+    return parameters, f"{host}:{port}/{parameters.get('dbname', parameters.get('user', 'postgres'))}"
 
 
 def _problems(url: str) -> Iterator[str]:
@@ -111,18 +101,18 @@ def _is_readable(pair: str) -> bool:
 
 def _problems_of_hosts(hosts: str) -> Iterator[str]:
     for host in hosts.split(","):
-        found = _HOST.fullmatch(host)
-        if not found:
+        address = _HOST.fullmatch(host)
+        if not address:
             yield "its host is neither a name nor an address; an IPv6 address stands in brackets, such as [::1]"
-        elif found["port"] and not (re.fullmatch("[0-9]{1,5}", found["port"]) and 0 < int(found["port"]) < 65536):
+        elif address["port"] and not (re.fullmatch("[0-9]{1,5}", address["port"]) and 0 < int(address["port"]) < 65536):
             yield f"its port must be a whole number from 1 to 65535; {_ENCODE}"
 
 
 def _advice(name: str, known: list[str]) -> str:
     if instead := _INSTEAD.get(name.lower()):
         return instead
-    close = get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else "leave it out, or use one that libpq knows"
+    close = closest_name(name, known)
+    return f"did you mean {close!r}?" if close else "leave it out, or use one that libpq knows"
 
 
 RV = TypeVar("RV")
@@ -210,8 +200,8 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     def is_lost(self) -> bool:
-        """Whether another connection should take this one's place, without a round trip: the server has ended it, or is
-        read-only, so that its name may lead to another by now.
+        """Whether another connection should replace this one, without a round trip: the server has ended it, or is
+        read-only, so that its name may lead to another server by now.
         """
         try:
             self.pgconn.consume_input()  # a goodbye
@@ -240,9 +230,9 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return self.is_lost()
 
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
-        """Close it, unless the rows are to blame for an error; whether it was closed.
+        """Close it, unless the rows are to blame for an error. Returns whether it was closed.
 
-        What else goes wrong may be over on another connection: the server is shutting down, or was demoted. A pool's
+        Other errors may not occur on another connection: the server is shutting down, or was demoted. A pool's
         connections to a demoted server are ended, too, if that `may_wait` for the server.
         """
         if _are_rows_to_blame(error):
