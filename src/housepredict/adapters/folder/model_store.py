@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -65,10 +65,12 @@ class DirectoryModels:
                 folder = workspace / version.name
                 folder.mkdir(mode=0o700)
                 for name, content in {**artefact, _MANIFEST: manifest}.items():
-                    _write(folder / name, content)
+                    write_durably(folder / name, content)
                 _flush_folder(folder)
                 if damaged:
-                    self._remove_damaged(version.name, workspace)
+                    with file_lock.waited_for(self.path / _PROMOTION):
+                        if self._is_damaged(version.name):  # no other process has replaced it meanwhile
+                            target.rename(workspace / "damaged")
                 try:
                     folder.rename(target)
                 except OSError:
@@ -91,25 +93,21 @@ class DirectoryModels:
         return version, artefact
 
     def promote(self, name: str) -> None:
-        with self._available():
-            self._folder(name)
-            with self._moving() as workspace:
-                try:
-                    history, generation = self._pointed()
-                except ModelStoreUnavailable:  # damaged: this is what mends it
-                    history, generation = (), 0
-                if history[:1] != (name,):
-                    self._point(workspace, (name, *history), generation + 1)
+        with self._moving(name) as workspace:
+            try:
+                history, generation = self._pointed()
+            except ModelStoreUnavailable:  # a promotion repairs a damaged file
+                history, generation = (), 0
+            if history[:1] != (name,):
+                self._point(workspace, (name, *history), generation + 1)
 
     def rollback(self, name: str) -> None:
-        with self._available():
-            self._folder(name)
-            with self._moving() as workspace:
-                history, generation = self._pointed()
-                if name not in history:
-                    raise UnknownModel(f"Model version {name!r} was not promoted before")
-                if history[0] != name:
-                    self._point(workspace, history[history.index(name) :], generation + 1)
+        with self._moving(name) as workspace:
+            history, generation = self._pointed()
+            if name not in history:
+                raise UnknownModel(f"Model version {name!r} was not promoted before")
+            if history[0] != name:
+                self._point(workspace, history[history.index(name) :], generation + 1)
 
     def history(self) -> tuple[str, ...]:
         return self._pointed()[0]
@@ -170,17 +168,13 @@ class DirectoryModels:
             return True
         return False
 
-    def _remove_damaged(self, name: str, workspace: Path) -> None:
-        """Move a damaged version to a folder that is removed, unless another process has replaced it meanwhile."""
-        with file_lock.waited_for(self.path / _PROMOTION):
-            if self._is_damaged(name):
-                (self._versions / name).rename(workspace / "damaged")
-
     @contextmanager
-    def _moving(self) -> Iterator[Path]:
-        """A folder to write in, while nobody else moves the pointer."""
-        with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
-            yield workspace
+    def _moving(self, name: str) -> Iterator[Path]:
+        """Check that a version exists, and hold the lock of the pointer, with a folder to write in."""
+        with self._available():
+            self._folder(name)
+            with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
+                yield workspace
 
     def _pointed(self) -> tuple[tuple[str, ...], int]:
         """The history, and the generation."""
@@ -200,7 +194,7 @@ class DirectoryModels:
     def _point(self, workspace: Path, names: Sequence[str], generation: int) -> None:
         pointer = workspace / self._pointer_file.name
         lines = (*names[:_LONGEST_HISTORY], f"generation {generation}")
-        _write(pointer, "".join(f"{line}\n" for line in lines).encode())
+        write_durably(pointer, "".join(f"{line}\n" for line in lines).encode())
         pointer.replace(self._pointer_file)
         _flush_folder(self.path)
 
@@ -220,16 +214,21 @@ class DirectoryModels:
                         shutil.rmtree(other, ignore_errors=True)
             yield workspace
 
-    @contextmanager
-    def _available(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ModelStoreUnavailable(f"The model store in {self.path} cannot be read or written: {error}") from error
+    def _available(self) -> AbstractContextManager[None]:
+        return available(f"The model store in {self.path}")
+
+
+@contextmanager
+def available(store: str) -> Iterator[None]:
+    """Raise ModelStoreUnavailable for errors of the file system, in a sentence that begins with the store."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelStoreUnavailable(f"{store} cannot be read or written: {error}") from error
 
 
 def _read(file: Path, limit: int) -> bytes:
-    """A file of a version; one of another kind, a pipe say, could make the reader wait for ever."""
+    """Read a file of a version. A pipe could make the reader wait without end."""
     status = file.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is not a regular file")
@@ -238,7 +237,8 @@ def _read(file: Path, limit: int) -> bytes:
     return file.read_bytes()
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_durably(file: Path, content: bytes) -> None:
+    """Write a new file for this user alone. It is on disk when this returns."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
         stream.flush()
