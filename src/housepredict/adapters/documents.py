@@ -1,7 +1,7 @@
-"""The JSON inside a row: what the SQL databases keep of a prediction beside plain columns.
+"""Stored JSON documents: values in general, the manifests of model versions, and the rows of predictions.
 
-It goes out as it came in: whole numbers stay whole, floats stay floats. PostgreSQL's `jsonb` keeps both as they are
-written as long as no exponent is needed, which the bound on magnitudes in `housepredict.domain.validation` sees to.
+Whole numbers stay whole, and floats stay floats. PostgreSQL's `jsonb` keeps both as long as no exponent is needed: the
+bound on magnitudes in `housepredict.domain.validation` makes sure of that.
 """
 
 from __future__ import annotations
@@ -59,44 +59,28 @@ def structure(document: object, kind: type[T]) -> T:
     """
     try:
         return _converter.structure(document, kind)
-    except BaseValidationError as error:
+    except (BaseValidationError, TypeError, ValueError) as error:
         reasons = "; ".join(transform_error(error, format_exception=_reason))
-        newer = all(isinstance(each, _UnknownMember) for each in _causes(error))
-        raise (NewerDocument if newer else UnreadableDocument)(reasons) from error
-    except (TypeError, ValueError) as error:
-        newer = isinstance(error, _UnknownMember)
-        raise (NewerDocument if newer else UnreadableDocument)(_reason(error, None)) from error
+        is_newer = all(isinstance(cause, _UnknownMember) for cause in _causes(error))
+        raise (NewerDocument if is_newer else UnreadableDocument)(reasons) from error
 
 
 def unstructure(value: object) -> Any:
-    """The JSON document of a value, with every field."""
+    """The JSON document of a value, with every field that takes part in comparisons."""
     return _converter.unstructure(value)
 
 
-def is_refused(error: UnreadableDocument, kind: type[ValueError]) -> bool:
-    """Whether the class of a value refused it with this error, and nothing else is wrong with the document."""
-    cause = error.__cause__
-    return cause is not None and all(isinstance(each, kind) for each in _causes(cause))
+def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = False) -> JsonConverter:
+    converter = make_converter()
 
-
-def documented_fields(kind: type) -> tuple[attrs.Attribute[Any], ...]:
-    """The fields of an attrs class that are in its documents: all but those that don't take part in comparisons."""
-    return tuple(each for each in attrs.fields(attrs.resolve_types(kind)) if each.init and each.eq)
-
-
-def configured(
-    converter: JsonConverter, *, forbid_extra_keys: bool = False, omit_if_default: bool = False
-) -> JsonConverter:
-    """Teach a converter to read and write stored documents."""
-
-    # cattrs alone would convert what it finds: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
+    # cattrs alone would convert other types: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
     def scalar(value: Any, kind: Any) -> Any:
         if type(value) is not kind and (type(value), kind) != (int, float):
             raise TypeError(value)
         return kind(value)
 
-    for each in str, bool, int, float:
-        converter.register_structure_hook(each, scalar)
+    for kind in str, bool, int, float:
+        converter.register_structure_hook(kind, scalar)
     converter.register_structure_hook(StrEnum, _member)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(UUID, lambda value, _: UUID(value))
@@ -117,9 +101,9 @@ def configured(
     def _object(kind: Any) -> Callable[[Any, Any], Any]:
         read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_overrides(kind))
         absent = {
-            _STORED_NAMES.get((kind, each.name), each.name): None
-            for each in documented_fields(kind)
-            if each.default is attrs.NOTHING and _may_be_none(each)
+            _STORED_NAMES.get((kind, attribute.name), attribute.name): None
+            for attribute in attrs.fields(attrs.resolve_types(kind))
+            if attribute.init and attribute.default is attrs.NOTHING and _may_be_none(attribute)
         }
 
         def checked(value: Any, _: Any) -> Any:
@@ -134,6 +118,14 @@ def configured(
         return make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=omit_if_default, **_overrides(kind))
 
     return converter
+
+
+def _overrides(kind: type) -> dict[str, Any]:
+    return {
+        attribute.name: override(rename=_STORED_NAMES.get((kind, attribute.name)), omit=not attribute.eq or None)
+        for attribute in attrs.fields(kind)
+        if attribute.init
+    }
 
 
 class _UnknownMember(ValueError):
@@ -160,15 +152,6 @@ def _is_list(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is tuple and kind.__args__[-1] is ...
 
 
-def _overrides(kind: type) -> dict[str, Any]:
-    documented = {each.name for each in documented_fields(kind)}
-    return {
-        each.name: override(rename=_STORED_NAMES.get((kind, each.name)), omit=each.name not in documented or None)
-        for each in attrs.fields(kind)
-        if each.init
-    }
-
-
 def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
     kind = attribute.type
     return typing.get_origin(kind) in (typing.Union, types.UnionType) and types.NoneType in typing.get_args(kind)
@@ -177,8 +160,8 @@ def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The errors of single values."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _causes(each)
+        for part in error.exceptions:
+            yield from _causes(part)
     else:
         yield error
 
@@ -189,7 +172,9 @@ def _reason(error: BaseException, kind: type | None) -> str:
     return str(error) if isinstance(error, _UnknownMember) else format_exception(error, kind)
 
 
-_converter = configured(make_converter())
+_converter = _make_converter()
+_strict = _make_converter(forbid_extra_keys=True)
+_without_defaults = _make_converter(omit_if_default=True)
 
 
 FORMAT = 1
@@ -315,7 +300,7 @@ def _is_refused(name: str, value: object) -> bool:
     try:
         structure({name: value}, TrainingOptions)
     except UnreadableDocument as error:
-        return is_refused(error, InvalidOptions)
+        return all(isinstance(cause, InvalidOptions) for cause in _causes(error.__cause__ or error))
     return False
 
 
@@ -332,10 +317,6 @@ def _finite(number: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{number} is no finite number")
     return value
-
-
-_strict = configured(make_converter(), forbid_extra_keys=True)
-_without_defaults = configured(make_converter(), omit_if_default=True)
 
 
 def warnings_to_json(warnings: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
