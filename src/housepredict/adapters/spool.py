@@ -17,7 +17,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from random import SystemRandom
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from uuid import UUID
 
@@ -286,9 +285,7 @@ class SpooledPredictions:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _ask(self, question: Callable[[ClosableRepository], T]) -> T:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
@@ -61,8 +60,8 @@ WHERE id < (SELECT below FROM {schema}.prune_watermark)
     OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
 """
 
-# The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded. One that
-# arrives at the same time waits for this at the primary key, or this waits for it.
+# The row stays as a marker, so that a prediction that arrives again, or late, is not stored. One that arrives at the
+# same time waits for this at the primary key, or this waits for it.
 _ERASE = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_MARKER)})
 SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
@@ -89,34 +88,7 @@ WHERE below < reached
 """
 _NO_ID = UUID(int=0)
 _LAB_TABLE = "SELECT to_regclass(%s::text) IS NOT NULL"
-_FORGET_IN_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
-
-
-def erase(connection: TimeLimitedConnection, ids: Sequence[UUID]) -> int:
-    """See PredictionRepository."""
-    with connection.transaction():
-        known = connection.execute(_KNOWN, (list(ids),)).fetchall()
-        connection.execute(_ERASE, (list(ids),))
-        _forget_in_lab_table(connection, [lab_id for (lab_id,) in known if lab_id is not None])
-    return len(known)
-
-
-def prune(connection: TimeLimitedConnection, before: UUID, limit: int) -> int:
-    """See PredictionRepository."""
-    with connection.transaction():
-        pruned = connection.execute(_PRUNE, (before, limit)).fetchall()
-        above_deleted = max((next_id(deleted) for deleted, _ in pruned), default=_NO_ID)
-        connection.execute(_RAISE_WATERMARK, (above_deleted, before if len(pruned) < limit else _NO_ID))
-        _forget_in_lab_table(connection, [lab_id for _, lab_id in pruned if lab_id is not None])
-    return len(pruned)
-
-
-def _forget_in_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[int]) -> None:
-    # who misses nothing in it may have dropped it
-    if lab_ids and connection.execute(_LAB_TABLE, (f"{connection.schema}.predictions_lab",)).fetchone() == (True,):
-        connection.execute(_FORGET_IN_LAB_TABLE, (list(lab_ids),))
-
-
+_DELETE_FROM_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
 # One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
 # wait for each other rather than deadlock.
 _INSERT = f"""
@@ -164,10 +136,15 @@ class PostgresPredictions:
     ) -> Self:
         """Connect, and bring the database's tables up to date.
 
-        `conninfo` is a URL or a `key=value` text of libpq, `connections` the most to hold at once; `timeout`, in
-        seconds, bounds the wait for a connection, and then for the answer. With `direct`, the way to the server itself,
-        `conninfo` is that to a pool in front of it, of connections or of transactions. `schema` is where the tables
-        are; by default they are looked for, see `migrate`. Raises RepositoryUnavailable.
+        Args:
+            conninfo: a URL or a `key=value` text of libpq. With `direct`, it is that of a pool in front of the server.
+            direct: the same of the server itself.
+            schema: where the tables are; see `migrate` for the default.
+            connections: the most to hold at once.
+            timeout: seconds that bound the wait for a connection, and then for the answer.
+
+        Raises:
+            RepositoryUnavailable: if it can't be opened.
         """
         through_pool = None if direct is None else Database.at(conninfo, pooled=True)
         database = migrate(Database.at(conninfo if direct is None else direct, schema=schema))
@@ -226,12 +203,19 @@ class PostgresPredictions:
         return self._read(_BETWEEN, first, end, limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        with self._lent() as connection:
-            return erase(connection, ids)
+        with self._lent() as connection, connection.transaction():
+            known = connection.execute(_KNOWN, (list(ids),)).fetchall()
+            connection.execute(_ERASE, (list(ids),))
+            _delete_from_lab_table(connection, [lab_id for (lab_id,) in known if lab_id is not None])
+        return len(known)
 
     def prune(self, before: UUID, limit: int) -> int:
-        with self._lent() as connection:
-            return prune(connection, before, limit)
+        with self._lent() as connection, connection.transaction():
+            pruned = connection.execute(_PRUNE, (before, limit)).fetchall()
+            above_deleted = max((next_id(deleted) for deleted, _ in pruned), default=_NO_ID)
+            connection.execute(_RAISE_WATERMARK, (above_deleted, before if len(pruned) < limit else _NO_ID))
+            _delete_from_lab_table(connection, [lab_id for _, lab_id in pruned if lab_id is not None])
+        return len(pruned)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
         return [erased for (erased,) in self._rows(_FIND_ERASED, list(ids))]
@@ -261,9 +245,7 @@ class PostgresPredictions:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def _read(self, query: str, *parameters: object) -> list[Prediction]:
@@ -284,10 +266,16 @@ class PostgresPredictions:
                 raise
 
 
+def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[int]) -> None:
+    # its owner may have dropped it
+    if lab_ids and connection.execute(_LAB_TABLE, (f"{connection.schema}.predictions_lab",)).fetchone() == (True,):
+        connection.execute(_DELETE_FROM_LAB_TABLE, (list(lab_ids),))
+
+
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
-    """A batch as the statement takes it. Put together by hand: most of what a row says, many rows have in common."""
-    features = encode_each(_to_json, [each.estimate.house.values for each in predictions])
-    rows = [_encode(each, own) for each, own in zip(predictions, features, strict=True)]
+    """A batch as the parameter of the statement. Composed by hand: rows have most of their values in common."""
+    houses = encode_each(_to_json, [prediction.estimate.house.values for prediction in predictions])
+    rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"
 
 
