@@ -319,16 +319,6 @@ def _finite(number: str) -> float:
     return value
 
 
-def warnings_to_json(warnings: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
-    """Warnings as JSON values."""
-    return [unstructure(warning) for warning in warnings]
-
-
-def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
-    """Intervals as a JSON value, the bounds by level; None if there are none."""
-    return {str(level): [low, high] for level, low, high in intervals} or None
-
-
 # what a row has of an estimate under the name of the field, and without a conversion
 _PLAIN_FIELDS: Final = tuple(
     attribute.name
@@ -345,8 +335,8 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         "created_at": prediction.created_at.isoformat(),
         "features": estimate.house.values,
         "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
-        "caveats": warnings_to_json(estimate.warnings),
-        "intervals": intervals_to_json(estimate.intervals),
+        "caveats": [unstructure(warning) for warning in estimate.warnings],
+        "intervals": {str(level): [low, high] for level, low, high in estimate.intervals} or None,
         **{name: getattr(estimate, name) for name in _PLAIN_FIELDS},
     }
 

@@ -68,8 +68,12 @@ class InMemoryPredictions:
                 self._by_id.pop(each, None)
             self._erased.difference_update(oldest)
             self._ids = sorted(self._by_id)
-            reached = [_not_ahead(before)] if len(oldest) < limit else []
-            self._watermark = max([self._watermark, *reached, *map(next_id, oldest[-1:])])
+            self._watermark = max([self._watermark, *map(next_id, oldest[-1:])])
+            if len(oldest) < limit:
+                # an id of the future counts as that of this millisecond: the ids that come next must not be refused
+                now = datetime.now(UTC)
+                is_past = before < first_id_at(now + timedelta(milliseconds=1))
+                self._watermark = max(self._watermark, before if is_past else first_id_at(now))
             return len(oldest)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
@@ -81,12 +85,6 @@ class InMemoryPredictions:
 
     def check(self) -> None:
         """Return: memory is always there."""
-
-
-def _not_ahead(identifier: UUID) -> UUID:
-    """An id, or the first of this millisecond if it lies in the future: the ids that come next must not be refused."""
-    now = datetime.now(UTC)
-    return identifier if identifier < first_id_at(now + timedelta(milliseconds=1)) else first_id_at(now)
 
 
 @define

@@ -82,7 +82,9 @@ def _problems(url: str) -> Iterator[str]:
         if not name:
             yield "it has a parameter without a name: remove it, or the extra '&'"
         elif name not in known:
-            yield f"it has an unknown parameter {name!r}: {_advice(name, known)}"
+            close = closest_name(name, known)
+            advice = f"did you mean {close!r}?" if close else "leave it out, or use one that libpq knows"
+            yield f"it has an unknown parameter {name!r}: {_INSTEAD.get(name.lower(), advice)}"
         else:
             yield (
                 f"its parameter {name!r} must be NAME=VALUE, with special characters in the value percent-encoded, such"
@@ -106,13 +108,6 @@ def _problems_of_hosts(hosts: str) -> Iterator[str]:
             yield "its host is neither a name nor an address; an IPv6 address stands in brackets, such as [::1]"
         elif address["port"] and not (re.fullmatch("[0-9]{1,5}", address["port"]) and 0 < int(address["port"]) < 65536):
             yield f"its port must be a whole number from 1 to 65535; {_ENCODE}"
-
-
-def _advice(name: str, known: list[str]) -> str:
-    if instead := _INSTEAD.get(name.lower()):
-        return instead
-    close = closest_name(name, known)
-    return f"did you mean {close!r}?" if close else "leave it out, or use one that libpq knows"
 
 
 RV = TypeVar("RV")
@@ -210,8 +205,10 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             return True
         if self.pgconn.status != pq.ConnStatus.OK:
             return True
-        # what a pool says of this may be of another session
-        if self.pooled or not self._is_read_only() or time.monotonic() - self.opened_at < _GRACE_S:
+        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
+        reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
+        # a pool may report another session
+        if self.pooled or b"on" not in reported or time.monotonic() - self.opened_at < _GRACE_S:
             return False
         self._cut_idle()
         return True
@@ -257,11 +254,6 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         for each in others:
             if each is not self and not each.closed and each.pgconn.transaction_status == pq.TransactionStatus.IDLE:
                 each.cut()
-
-    def _is_read_only(self) -> bool:
-        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
-        reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
-        return b"on" in reported
 
 
 _open: WeakSet[TimeLimitedConnection] = WeakSet()
@@ -319,7 +311,12 @@ class Database:
         """
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in ("UTF8", None):
-            raise UnusableDatabase(self._how_to_convert(encoding))
+            name = self.place.rpartition("/")[2]
+            raise UnusableDatabase(
+                f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
+                f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
+                f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
+            )
         # a server that is alive keeps to its own timeout first, and says so
         connection.patience = None if timeout is None else timeout + 1
         connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
@@ -343,25 +340,12 @@ class Database:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """The same for an error that was not raised."""
+        """The same for an error that was not raised, in one line."""
+        parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
+        if error.sqlstate == _READ_ONLY:
+            parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")
         kind = RefusedPredictions if _are_rows_to_blame(error) else RepositoryUnavailable
-        return kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}")
-
-    def _how_to_convert(self, encoding: str) -> str:
-        name = self.place.rpartition("/")[2]
-        return (
-            f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
-            f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
-            f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
-        )
-
-
-def reason_of(error: psycopg.Error) -> str:
-    """What went wrong, in one line."""
-    parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
-    if error.sqlstate == _READ_ONLY:
-        parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")
-    return " ".join(" ".join(parts).split())
+        return kind(f"the {contents} in PostgreSQL at {self.place}: {' '.join(' '.join(parts).split())}")
 
 
 def _are_rows_to_blame(error: psycopg.Error) -> bool:

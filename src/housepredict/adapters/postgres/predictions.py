@@ -14,7 +14,7 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import prediction_from_row, warnings_to_json
+from housepredict.adapters.documents import prediction_from_row, unstructure
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -301,7 +301,7 @@ def _encode(prediction: Prediction, features: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _warnings(warnings: tuple[EstimateWarning, ...]) -> str:
-    return _to_json(warnings_to_json(warnings))
+    return _to_json([unstructure(warning) for warning in warnings])
 
 
 _text = lru_cache(maxsize=16)(_to_json)
