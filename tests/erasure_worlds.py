@@ -103,9 +103,9 @@ class World:
     def drain(self, process: SpooledPredictions) -> None:
         """What the thread of a process does each time."""
         try:
-            process._pass()
+            process._drain()
         except RepositoryUnavailable as fault:
-            process._note(fault)
+            process._report(fault)
 
     def read(self, number: int) -> None:
         process = self.processes[number]

@@ -109,7 +109,7 @@ class Forgetful(SqliteSpool):
 class Hasty(SqliteSpool):
     """Lossy: forgets what is poison."""
 
-    def set_aside(self, refused: Prediction, reason: str) -> None:
+    def add_dead_letter(self, refused: Prediction, reason: str) -> None:
         self.remove([refused])
 
 

@@ -34,8 +34,8 @@ def connected_while_they_wait(
     spool = stack.enter_context(spool or SqliteSpool.open(path))
     made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread: what it would do is done here
     made.append(batch)
-    stack.enter_context(spool.emptying())
-    made._pass()
+    stack.enter_context(spool.draining())
+    made._drain()
     assert (made.backlog().pending, made.backlog().reason) == (len(batch), None)
     return made
 
@@ -99,7 +99,7 @@ def test_erased_predictions_are_hidden_while_the_spool_is_locked(path: Path) -> 
         assert list(predictions.recent(10)) == [batch[4], batch[2]]
         other.execute("ROLLBACK")
         behind.down = False
-        predictions._pass()
+        predictions._drain()
         assert predictions.erase([batch[2].id]) == 1
         with SqliteSpool.open(path) as restarted:
             assert list(restarted.recent(10)) == [batch[4]]
@@ -135,12 +135,12 @@ def test_a_drain_that_cannot_write_the_spool_is_not_taken_for_an_outage(path: Pa
         predictions = SpooledPredictions(spool, lambda: behind, Backoff())
         predictions.append(batch)
         with pytest.raises(RepositoryUnavailable):
-            predictions._pass()
-        predictions._note(RepositoryUnavailable("down"))
+            predictions._drain()
+        predictions._report(RepositoryUnavailable("down"))
         behind.down = False
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RepositoryUnavailable, match="locked"):
-            predictions._pass()
+            predictions._drain()
         erase(behind, batch[:1])
         assert list(predictions.recent(10)) == batch[1:]
 
@@ -204,7 +204,7 @@ def test_remove_and_set_aside_leave_erasure_markers(path: Path) -> None:
         assert spool.erase([handed_over.id, refused.id]) == 2
         # those were under way when they were erased
         spool.remove([handed_over])
-        spool.set_aside(refused, "poison")
+        spool.add_dead_letter(refused, "poison")
         assert (spool.backlog().pending, spool.backlog().dead_letters) == (1, 0)
         assert spool.backlog().oldest == waiting.created_at
         spool.append(batch)
@@ -216,17 +216,17 @@ def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None
     delivery = Delivery("deed-4711", "0" * 64)
     with ExitStack() as stack:
         spool = stack.enter_context(SqliteSpool.open(path))
-        stack.enter_context(spool.emptying())
+        stack.enter_context(spool.draining())
         made.prediction_keys = InMemoryKeys()
         made.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
-        predictions._pass()
+        predictions._drain()
         behind.down = True
         predictions.append(a_batch(1))  # notices
         behind.down = False
         (first,) = made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
         spool.append([first])  # an older release has let it wait there
         assert predictions.backlog().pending == 2
-        predictions._pass()
+        predictions._drain()
         behind.erase([first.id])
         for _ in range(2):
             with pytest.raises(ErasedPredictions):

@@ -34,7 +34,7 @@ def test_interleavings_show_nothing_that_was_erased(spools: list[SqliteSpool]) -
 class Trusting(SpooledPredictions):
     """Broken: shows what its spool holds, whatever was erased elsewhere."""
 
-    def _spooled(self, behind: Any, read: Callable[[Any], Sequence[Prediction]]) -> dict[UUID, Prediction]:
+    def _read_spool(self, behind: Any, read: Callable[[Any], Sequence[Prediction]]) -> dict[UUID, Prediction]:
         return {each.id: each for each in read(self._spool)}
 
 
@@ -50,7 +50,7 @@ class Forgetful(SpooledPredictions):
     """Broken: erases what its spool holds, and not what is still on its way there."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        known = self._complete(lambda behind: behind.erase(ids))
+        known = self._ask(lambda behind: behind.erase(ids))
         self._spool.remove(self._spool.find(ids))
         return known
 
@@ -59,8 +59,8 @@ class Backwards(SpooledPredictions):
     """Broken: reads the spool last, and misses what leaves it meanwhile."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        found = {each.id: each for each in self._complete(lambda behind: behind.find(ids))}
-        spooled = self._complete(lambda behind: self._spooled(behind, lambda spool: spool.find(ids)))
+        found = {each.id: each for each in self._ask(lambda behind: behind.find(ids))}
+        spooled = self._ask(lambda behind: self._read_spool(behind, lambda spool: spool.find(ids)))
         return [each for _, each in sorted((found | spooled).items())]
 
 

@@ -86,9 +86,9 @@ class Erasures(RuleBasedStateMachine):
     def drain(self, process: int) -> None:
         """What the thread of a process does each time."""
         try:
-            self.processes[process]._pass()
+            self.processes[process]._drain()
         except RepositoryUnavailable as fault:
-            self.processes[process]._note(fault)
+            self.processes[process]._report(fault)
 
     @rule(process=st.sampled_from(PROCESSES), size=st.integers(1, 3))
     def reconnect_while_predictions_wait(self, process: int, size: int) -> None:
@@ -96,7 +96,7 @@ class Erasures(RuleBasedStateMachine):
         self.behind.down = True
         self.append(process, size, in_loop=False)
         self.behind.down = False
-        with self.spools[process].emptying():
+        with self.spools[process].draining():
             self.drain(process)
 
     @rule(process=st.sampled_from(PROCESSES))

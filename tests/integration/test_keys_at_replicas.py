@@ -75,7 +75,7 @@ def test_replica_cut_off_after_the_commit_answers_as_the_other_one(replicas: tup
 
 def test_replica_that_drains_its_spool_answers_a_key_from_the_database(replicas: tuple[Replica, Replica]) -> None:
     one, two = replicas
-    with one.predictions._spool.emptying():  # so that it cannot drain yet
+    with one.predictions._spool.draining():  # so that it cannot drain yet
         one.way.down = True
         one.predictions.append(a_batch(1))
         one.way.down = False

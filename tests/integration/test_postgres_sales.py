@@ -9,7 +9,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from housepredict.adapters.postgres.connections import Database
-from housepredict.adapters.postgres.persistent_connection import PersistentConnection
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.testing.drawing import new_delivery, some_sales
@@ -53,12 +52,12 @@ def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_saf
 
 def test_nobody_waits_behind_all_the_others_for_a_server_that_says_nothing(postgres: str) -> None:
     with (
-        closing(PersistentConnection(Database.at(postgres), 0.01)) as kept,
-        kept(),
+        closing(PostgresSales.at(postgres, 0.01)) as sales,
+        sales.session(),
         ThreadPoolExecutor(1) as other,
-        pytest.raises(psycopg.OperationalError, match="others wait for the server already"),
+        pytest.raises(RepositoryUnavailable, match="others wait for the server already"),
     ):
-        other.submit(lambda: kept().__enter__()).result()
+        other.submit(sales.current).result()
 
 
 def test_a_server_that_is_not_there_is_named_when_it_is_needed() -> None:

@@ -235,7 +235,7 @@ def test_backlog_keeps_its_reason_while_another_process_has_the_turn(path: Path)
     with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
         assert predictions.drained(SOON)
         with ExitStack() as turn:
-            while not turn.enter_context(elsewhere.emptying()):
+            while not turn.enter_context(elsewhere.draining()):
                 pass  # the pass at the start may not be at its end
             behind.full = True
             predictions.append(batch)
@@ -254,7 +254,7 @@ def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path
         assert predictions.drained(SOON)
         predictions.append(batch[:1])
         with ExitStack() as turn:
-            while not turn.enter_context(elsewhere.emptying()):
+            while not turn.enter_context(elsewhere.draining()):
                 pass  # the pass that drained it may not be at its end
             behind.down = True
             predictions.append(batch[1:])

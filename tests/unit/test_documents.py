@@ -17,7 +17,7 @@ from housepredict.adapters.documents import (
     NewerDocument,
     UnreadableDocument,
     from_json,
-    prediction,
+    prediction_from_row,
     structure,
     to_json,
     unstructure,
@@ -58,10 +58,10 @@ def _optional(kind: type) -> dict[str, Any]:
     """The fields that may be missing, and the documents of their defaults."""
     found = {}
     for each in attrs.fields(attrs.resolve_types(kind)):
-        name = STORED_NAMES.get((kind, each.name), each.name)
         default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
         if not each.eq:
             continue
+        name = STORED_NAMES.get((kind, each.name), each.name)
         if default is not attrs.NOTHING:
             found[name] = _document(default)
         elif type(None) in getattr(each.type, "__args__", ()):
@@ -174,8 +174,19 @@ def test_measure_that_a_later_release_adds_is_none_in_manifests_of_before() -> N
 def test_row_of_a_newer_release_is_read() -> None:
     caveats: list[Any] = [{"code": "a", "message": "b", "new": NEW}, {"code": "a", "message": "b", "feature": "size"}]
     intervals: dict[str, Any] = {"80": [1.0, 3.0, 0.5], "kind": "plain"}
-    created_at = datetime(2025, 6, 1, tzinfo=UTC)
-    read = prediction(UUID(int=1), created_at, "v", {"size": 1}, 2.0, None, caveats, intervals)
+    read = prediction_from_row(
+        {
+            "id": str(UUID(int=1)),
+            "created_at": "2025-06-01T00:00:00+00:00",
+            "model_version": "v",
+            "features": {"size": 1},
+            "price": 2.0,
+            "valued_on": None,
+            "caveats": caveats,
+            "intervals": intervals,
+            "new": NEW,
+        }
+    )
     assert read.estimate.warnings == (EstimateWarning("a", "b"), EstimateWarning("a", "b", "size"))
     assert read.estimate.intervals == (Interval(80, 1.0, 3.0),)
 

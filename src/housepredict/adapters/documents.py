@@ -1,12 +1,13 @@
-"""The JSON inside a row: what the SQL databases keep of a prediction beside plain columns.
+"""Stored JSON documents: values in general, the manifests of model versions, and the rows of predictions.
 
-It goes out as it came in: whole numbers stay whole, floats stay floats. PostgreSQL's `jsonb` keeps both as they are
-written as long as no exponent is needed, which the bound on magnitudes in `housepredict.domain.validation` sees to.
+Whole numbers stay whole, and floats stay floats. PostgreSQL's `jsonb` keeps both as long as no exponent is needed: the
+bound on magnitudes in `housepredict.domain.validation` makes sure of that.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import types
 import typing
@@ -17,20 +18,22 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import attrs
-from attrs import asdict, evolve
+from attrs import evolve
 from cattrs import BaseValidationError, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.preconf.json import JsonConverter, make_converter
 
-from housepredict.domain.errors import InvalidOptions, NewerModel, RefusedModel
+from housepredict.domain.errors import InvalidOptions, ModelStoreUnavailable, NewerModel, RefusedModel, UnknownModel
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.evaluation.measures import Evaluation
-from housepredict.domain.features import EstimateWarning, House, Value
+from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.models import ModelVersion, require_format
 from housepredict.domain.training_options import TrainingOptions
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # stored documents keep the names of the first release
 STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
@@ -56,44 +59,28 @@ def structure(document: object, kind: type[T]) -> T:
     """
     try:
         return _converter.structure(document, kind)
-    except BaseValidationError as error:
+    except (BaseValidationError, TypeError, ValueError) as error:
         reasons = "; ".join(transform_error(error, format_exception=_reason))
-        newer = all(isinstance(each, _UnknownMember) for each in _causes(error))
-        raise (NewerDocument if newer else UnreadableDocument)(reasons) from error
-    except (TypeError, ValueError) as error:
-        newer = isinstance(error, _UnknownMember)
-        raise (NewerDocument if newer else UnreadableDocument)(_reason(error, None)) from error
+        is_newer = all(isinstance(cause, _UnknownMember) for cause in _causes(error))
+        raise (NewerDocument if is_newer else UnreadableDocument)(reasons) from error
 
 
 def unstructure(value: object) -> Any:
-    """The JSON document of a value, with every field."""
+    """The JSON document of a value, with every field that takes part in comparisons."""
     return _converter.unstructure(value)
 
 
-def is_refused(error: UnreadableDocument, kind: type[ValueError]) -> bool:
-    """Whether the class of a value refused it with this error, and nothing else is wrong with the document."""
-    cause = error.__cause__
-    return cause is not None and all(isinstance(each, kind) for each in _causes(cause))
+def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = False) -> JsonConverter:
+    converter = make_converter()
 
-
-def documented_fields(kind: type) -> tuple[attrs.Attribute[Any], ...]:
-    """The fields of an attrs class that are in its documents: all but those that don't take part in comparisons."""
-    return tuple(each for each in attrs.fields(attrs.resolve_types(kind)) if each.init and each.eq)
-
-
-def configured(
-    converter: JsonConverter, *, forbid_extra_keys: bool = False, omit_if_default: bool = False
-) -> JsonConverter:
-    """Teach a converter to read and write stored documents."""
-
-    # cattrs alone would convert what it finds: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
+    # cattrs alone would convert other types: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
     def scalar(value: Any, kind: Any) -> Any:
         if type(value) is not kind and (type(value), kind) != (int, float):
             raise TypeError(value)
         return kind(value)
 
-    for each in str, bool, int, float:
-        converter.register_structure_hook(each, scalar)
+    for kind in str, bool, int, float:
+        converter.register_structure_hook(kind, scalar)
     converter.register_structure_hook(StrEnum, _member)
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(UUID, lambda value, _: UUID(value))
@@ -114,9 +101,9 @@ def configured(
     def _object(kind: Any) -> Callable[[Any, Any], Any]:
         read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_overrides(kind))
         absent = {
-            STORED_NAMES.get((kind, each.name), each.name): None
-            for each in documented_fields(kind)
-            if each.default is attrs.NOTHING and _may_be_none(each)
+            STORED_NAMES.get((kind, attribute.name), attribute.name): None
+            for attribute in attrs.fields(attrs.resolve_types(kind))
+            if attribute.init and attribute.default is attrs.NOTHING and _may_be_none(attribute)
         }
 
         def checked(value: Any, _: Any) -> Any:
@@ -131,6 +118,14 @@ def configured(
         return make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=omit_if_default, **_overrides(kind))
 
     return converter
+
+
+def _overrides(kind: type) -> dict[str, Any]:
+    return {
+        attribute.name: override(rename=STORED_NAMES.get((kind, attribute.name)), omit=not attribute.eq or None)
+        for attribute in attrs.fields(kind)
+        if attribute.init
+    }
 
 
 class _UnknownMember(ValueError):
@@ -157,15 +152,6 @@ def _is_list(kind: Any) -> bool:
     return getattr(kind, "__origin__", None) is tuple and kind.__args__[-1] is ...
 
 
-def _overrides(kind: type) -> dict[str, Any]:
-    documented = {each.name for each in documented_fields(kind)}
-    return {
-        each.name: override(rename=STORED_NAMES.get((kind, each.name)), omit=each.name not in documented or None)
-        for each in attrs.fields(kind)
-        if each.init
-    }
-
-
 def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
     kind = attribute.type
     return typing.get_origin(kind) in (typing.Union, types.UnionType) and types.NoneType in typing.get_args(kind)
@@ -174,8 +160,8 @@ def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The errors of single values."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _causes(each)
+        for part in error.exceptions:
+            yield from _causes(part)
     else:
         yield error
 
@@ -186,7 +172,9 @@ def _reason(error: BaseException, kind: type | None) -> str:
     return str(error) if isinstance(error, _UnknownMember) else format_exception(error, kind)
 
 
-_converter = configured(make_converter())
+_converter = _make_converter()
+_strict = _make_converter(forbid_extra_keys=True)
+_without_defaults = _make_converter(omit_if_default=True)
 
 
 FORMAT = 1
@@ -215,6 +203,25 @@ def from_json(manifest: bytes | str) -> ModelVersion:
     version = _read(document)
     own = {"format": FORMAT, **unstructure(version)}
     return version if _canonical(own) == _canonical(document) else evolve(version, document=document)
+
+
+def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
+    """Read the manifest that a store has for the version `name`; see `from_json`."""
+    version = from_json(manifest)
+    if version.name != name:
+        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+    return version
+
+
+def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion]) -> list[ModelVersion]:
+    """Read versions, oldest first. Those that can't be read are left out, with a warning in the log."""
+    versions = []
+    for name in names:
+        try:
+            versions.append(read(name))
+        except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
+            _log.warning("Model version %s is left out: %s", name, error)
+    return sorted(versions, key=lambda version: (version.created_at, version.name))
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
@@ -293,7 +300,7 @@ def _is_refused(name: str, value: object) -> bool:
     try:
         structure({name: value}, TrainingOptions)
     except UnreadableDocument as error:
-        return is_refused(error, InvalidOptions)
+        return all(isinstance(cause, InvalidOptions) for cause in _causes(error.__cause__ or error))
     return False
 
 
@@ -312,43 +319,48 @@ def _finite(number: str) -> float:
     return value
 
 
-_strict = configured(make_converter(), forbid_extra_keys=True)
-_without_defaults = configured(make_converter(), omit_if_default=True)
+# what a row has of an estimate under the name of the field, and without a conversion
+_PLAIN_FIELDS: Final = tuple(
+    attribute.name
+    for attribute in attrs.fields(Estimate)
+    if attribute.name not in {"house", "valued_on", "warnings", "intervals"}
+)
 
 
-def warnings_to_json(warnings: Iterable[EstimateWarning]) -> list[dict[str, Any]]:
-    """Caveats as JSON values."""
-    return [asdict(each) for each in warnings]
+def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as JSON values by column."""
+    estimate = prediction.estimate
+    return {
+        "id": str(prediction.id),
+        "created_at": prediction.created_at.isoformat(),
+        "features": estimate.house.values,
+        "valued_on": estimate.valued_on.isoformat() if estimate.valued_on else None,
+        "caveats": [unstructure(warning) for warning in estimate.warnings],
+        "intervals": {str(level): [low, high] for level, low, high in estimate.intervals} or None,
+        **{name: getattr(estimate, name) for name in _PLAIN_FIELDS},
+    }
 
 
-def intervals_to_json(intervals: Iterable[Interval]) -> dict[str, list[float]] | None:
-    """Intervals as a JSON value, the bounds by level; None where there are none."""
-    return {str(each.level): [each.low, each.high] for each in intervals} or None
+def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
+    """Read a prediction from its columns, as JSON values or as a driver's UUID, datetime and date.
 
-
-def prediction(
-    id: UUID,  # noqa: A002  # the name of the column and of the field
-    created_at: datetime,
-    model_version: str,
-    features: Mapping[str, Value],
-    price: float,
-    valued_on: date | None,
-    caveats: Iterable[Mapping[str, str]],
-    intervals: Mapping[str, Sequence[float]] | None = None,
-    fsd: float | None = None,
-    generation: int | None = None,
-) -> Prediction:
-    """A prediction from the columns of its row, JSON decoded."""
-    house = House(features)
+    Columns of a newer release are ignored. Columns that an older release did not have may be missing.
+    """
+    id_, created_at, valued_on = row["id"], row["created_at"], row["valued_on"]
     estimate = Estimate(
-        house,
-        price,
-        model_version,
-        valued_on,
-        tuple(structure(caveat, EstimateWarning) for caveat in caveats),
-        # other fields are of a newer release
-        tuple(Interval(int(level), *bounds[:2]) for level, bounds in (intervals or {}).items() if level.isdecimal()),
-        fsd,
-        generation,
+        house=House(row["features"]),
+        valued_on=date.fromisoformat(valued_on) if isinstance(valued_on, str) else valued_on,
+        warnings=tuple(structure(warning, EstimateWarning) for warning in row["caveats"]),
+        # other keys, and more than two bounds, are of a newer release
+        intervals=tuple(
+            Interval(int(level), *bounds[:2])
+            for level, bounds in (row.get("intervals") or {}).items()
+            if level.isdecimal()
+        ),
+        **{name: row[name] for name in _PLAIN_FIELDS if name in row},
     )
-    return Prediction(id, created_at.astimezone(UTC), estimate)
+    return Prediction(
+        UUID(id_) if isinstance(id_, str) else id_,
+        (datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at).astimezone(UTC),
+        estimate,
+    )

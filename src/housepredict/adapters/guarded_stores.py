@@ -1,4 +1,4 @@
-"""A trust policy for any model store: versions that somebody else made, or changed, are refused."""
+"""Policies around any model store: a shared one that may be unavailable, and one whose versions must be signed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from attrs import define, evolve, field
 
-from housepredict.adapters.documents import signed_texts
+from housepredict.adapters.documents import readable_versions, signed_texts
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
 from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import ModelStore
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 @define
 class SharedModels:
-    """Keeps model versions in `shared`, and copies of those that were asked for in `own`.
+    """Keeps model versions in `shared`, and copies of those that were read in `own`.
 
-    While `shared` cannot be reached, the version that it pointed at last stays promoted. What `own` has promoted before
-    anything is promoted in `shared` is handed over: whoever takes up a shared store goes on with the model in service.
+    While `shared` is unavailable, the version that it pointed at last stays promoted. If nothing is promoted in
+    `shared`, the promoted version of `own` is moved there: a service that starts to share goes on with its model.
     """
 
     _shared: ModelStore
@@ -32,41 +32,34 @@ class SharedModels:
     _pointed_at: Pointer = field(default=Pointer(), init=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version; see ModelStore."""
         self._shared.add(version, artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first."""
         return self._shared.versions()
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files, from the copy if there is one. Raises UnknownModel, or RefusedModel."""
         try:
-            found = self._own.get(name)
+            version, artefact = self._own.get(name)
         except (UnknownModel, RefusedModel, ModelStoreUnavailable):
-            found = self._shared.get(name)
+            version, artefact = self._shared.get(name)
         try:
-            self._own.add(*found)
+            self._own.add(version, artefact)
             if name == self._pointed_at.name:
                 self._own.promote(name)
         except ModelStoreUnavailable as error:
             _log.warning("model version %s is not kept here: %s", name, error)
-        return found
+        return version, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel."""
         self._shared.promote(name)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel."""
         self._shared.rollback(name)
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._shared.history()
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         try:
             pointer = self._shared.pointer()
             if pointer.name is None:
@@ -83,7 +76,6 @@ class SharedModels:
         return pointer
 
     def training(self) -> AbstractContextManager[None]:
-        """Held by whoever trains. Raises TrainingInProgress."""
         return self._shared.training()
 
     def _handed_over(self) -> Pointer | None:
@@ -98,58 +90,45 @@ class SharedModels:
 
 @define
 class SignedModels:
-    """A ModelStore over another, which keeps the signatures with the manifests and knows nothing of keys.
+    """A ModelStore over another one, which stores the signatures with the manifests and knows no keys.
 
     A signature is the HMAC-SHA256 of a manifest, in hexadecimal, with all its fields, those of a newer release too; the
-    manifest has the digests of the files. The first of the keys signs what is added, any of them may have signed what
-    is read. What comes out is what went in: without signature. The pointer is not signed: whoever can write to the
-    store can let another signed version serve.
+    manifest has the digests of the files. The first key signs added versions; any of the keys may have signed a version
+    that is read. Versions are returned without their signatures. The pointer is not signed: anybody who can write to
+    the store can have another signed version serve.
     """
 
     _models: ModelStore
     _keys: Sequence[bytes] = field(repr=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Sign a version and keep it; see ModelStore."""
         self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. One that was not signed is left out, with a warning in the log."""
-        found = []
-        for version in self._models.versions():
-            try:
-                found.append(self._trusted(version))
-            except RefusedModel as error:
-                _log.warning("Model version %s is left out: %s", version.name, error)
-        return found
+        versions = {version.name: version for version in self._models.versions()}
+        return readable_versions(versions, lambda name: self._trusted(versions[name]))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged or was not signed."""
         version, artefact = self._models.get(name)
         trusted = self._trusted(version)
-        verify(trusted, artefact)  # what is signed are digests, and the store may be anybody's
+        verify(trusted, artefact)  # the signature is over digests alone
         return trusted, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
         self.get(name)
         self._models.promote(name)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel or RefusedModel, and then leaves the pointer."""
         self.get(name)
         self._models.rollback(name)
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._models.history()
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         return self._models.pointer()
 
     def training(self) -> AbstractContextManager[None]:
-        """Held by whoever trains. Raises TrainingInProgress."""
         return self._models.training()
 
     def _trusted(self, version: ModelVersion) -> ModelVersion:

@@ -1,4 +1,4 @@
-"""Somebody else's loader of model versions, held to what housepredict's own promises."""
+"""The model in service, which follows the promoted version."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ LOOK_EVERY = 1.0
 class LiveModel:
     """Looks at the pointer at most once a second, loads a new version aside and swaps one reference.
 
-    A version that is refused is logged, and what was in service stays. The demonstration serves only while nothing
-    has been promoted: never in place of a version that could not be loaded.
+    If a version is refused, the log has the reason, and the version in service stays. The demonstration serves only
+    while nothing has been promoted, never instead of a version that cannot be loaded.
     """
 
     _models: ModelStore
     _load: PredictorLoader
     _demonstration: Predictor | None = None
     _monotonic: Callable[[], float] = time.monotonic
-    _serving: InService | None = None
+    serving: InService | None = None
+    """What is in service as of the last look; None before there is anything."""
+    refusal: HousepredictError | None = None
+    """Why what is in service may not be the promoted version, as of the last look; None if it is."""
     _refused: Pointer | None = None
-    _refusal: HousepredictError | None = None
     _looked_at: float = -math.inf
     _lock: Lock = field(factory=Lock, repr=False)
 
     def current(self) -> InService:
-        """What is in service. Raises NoModel, or why the promoted version was refused if there is no other."""
-        # whoever comes while another loads goes on with the version in service, if there is one
-        if self._monotonic() - self._looked_at >= LOOK_EVERY and self._lock.acquire(blocking=self._serving is None):
+        # while another thread loads a version, the one in service goes on, if there is one
+        if self._monotonic() - self._looked_at >= LOOK_EVERY and self._lock.acquire(blocking=self.serving is None):
             try:
                 self._follow()
             finally:
@@ -54,24 +55,13 @@ class LiveModel:
         return self.in_service()
 
     def in_service(self) -> InService:
-        """What is in service as of the last look; see `current`. Costs nothing."""
-        if self._serving is None:
-            # without the trace of the last time, which would grow with each
-            raise self._refusal.with_traceback(None) if self._refusal else NoModel
-        return self._serving
-
-    @property
-    def serving(self) -> InService | None:
-        """What is in service as of the last look, None before there is anything."""
-        return self._serving
-
-    @property
-    def refusal(self) -> HousepredictError | None:
-        """Why what is in service may not be what is promoted, as of the last look; None if it is."""
-        return self._refusal
+        if self.serving is None:
+            # without the traceback of the last time, which would grow each time
+            raise self.refusal.with_traceback(None) if self.refusal else NoModel
+        return self.serving
 
     def look(self) -> None:
-        """Look at the pointer now, however recent the last look was; what was promoted before is in service then."""
+        """Look at the pointer now, however recent the last look was. What was promoted before is in service then."""
         with self._lock:
             self._follow()
 
@@ -80,30 +70,30 @@ class LiveModel:
             pointer = self._models.pointer()
         except ModelStoreUnavailable as error:
             _log.error("the model store cannot be read, the version in service stays: %s", error)
-            self._refusal = error
+            self.refusal = error
         else:
             self._take_up(pointer)
         self._looked_at = self._monotonic()
 
     def _take_up(self, pointer: Pointer) -> None:
         if pointer.name is None:
-            if self._serving is None and self._demonstration:
-                self._serving = InService(self._demonstration)
-        elif self._serving is not None and self._serving.version.name == pointer.name:
-            if pointer.generation not in (None, self._serving.generation):
-                self._serving = evolve(self._serving, generation=pointer.generation)
-            self._refused, self._refusal = None, None
+            if self.serving is None and self._demonstration:
+                self.serving = InService(self._demonstration)
+        elif self.serving is not None and self.serving.version.name == pointer.name:
+            if pointer.generation not in (None, self.serving.generation):
+                self.serving = evolve(self.serving, generation=pointer.generation)
+            self._refused, self.refusal = None, None
         elif pointer != self._refused:
             try:
                 predictor = self._load(*self._models.get(pointer.name))
             except HousepredictError as error:
                 _log.error("model version %s is refused: %s", pointer.name, error)
-                self._refusal = error
-                # an outage may pass; a damaged version does not mend itself
+                self.refusal = error
+                # an outage may end; a damaged version stays damaged
                 self._refused = None if isinstance(error, ModelStoreUnavailable) else pointer
             else:
-                self._serving = InService(predictor, pointer.generation)
-                self._refused, self._refusal = None, None
+                self.serving = InService(predictor, pointer.generation)
+                self._refused, self.refusal = None, None
                 _log.info("model version %s is in service, generation %s", pointer.name, pointer.generation)
 
 
@@ -138,7 +128,7 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 self._live.look()
-            except Exception:  # noqa: BLE001  # the thread must outlive whatever a store comes up with
+            except Exception:  # noqa: BLE001  # the thread must outlive whatever a store raises
                 _log.exception("following the promoted version failed unexpectedly")
             self._publish()
             if self._announcements:
@@ -151,7 +141,7 @@ class Follower:
 
 @define
 class StoredExplainers:
-    """Keeps the explainer that was asked for last. The demonstration's is in no store."""
+    """Keeps the explainer that was used last. That of the demonstration is in no store."""
 
     _models: ModelStore
     _load: Callable[[ModelVersion, Artefact], Explainer]
@@ -160,8 +150,9 @@ class StoredExplainers:
     _lock: Lock = field(factory=Lock, repr=False, init=False)
 
     def __call__(self, version: ModelVersion) -> Explainer:
-        """The explainer of a version. Raises NoExplanation if it has none, UnknownModel, RefusedModel or
-        ModelStoreUnavailable.
+        """Load the explainer of a version.
+
+        Raises: NoExplanation, UnknownModel, RefusedModel, ModelStoreUnavailable.
         """
         if self._demonstration and version.name == self._demonstration.version.name:
             return self._demonstration
@@ -173,24 +164,23 @@ class StoredExplainers:
 
 @define
 class CheckedLoader:
-    """A PredictorLoader around the one of a plug-in.
+    """A PredictorLoader around that of a plug-in, held to the promises of housepredict's own.
 
-    The files are looked at before that sees them, the self-test has to be passed, and whatever goes wrong refuses the
-    version, so that the one in service stays.
+    It verifies the files before the plug-in sees them, requires the self-test, and refuses the version whatever the
+    plug-in raises, so that the one in service stays.
     """
 
     _name: str
     _load: PredictorLoader
 
     def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
-        """The predictor of a version. Raises RefusedModel."""
         verify(version, artefact)
         try:
             predictor = self._load(version, artefact)
             require_self_test(predictor)
         except HousepredictError:
             raise
-        except Exception as error:  # of code that nobody here has seen
+        except Exception as error:  # the plug-in may raise anything
             raise RefusedModel(
                 f"Model version {version.name} cannot be loaded by the plug-in {self._name}: {error!r}"
             ) from error

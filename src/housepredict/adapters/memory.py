@@ -1,4 +1,4 @@
-"""Every store of the core in this process's memory: for tests, notebooks, and services that keep nothing."""
+"""Every store in this process's memory: for tests, notebooks, and services that keep nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class InMemoryPredictions:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         # reversed: of two with the same id the first counts, as in every other repository
         given = {each.id: each for each in reversed(predictions)}
         with self._lock:
@@ -42,24 +41,20 @@ class InMemoryPredictions:
                 insort(self._ids, new)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         with self._lock:
             end = len(self._ids) if before is None else bisect_left(self._ids, before)
             return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
         with self._lock:
             return [self._by_id[each] for each in sorted(set(ids)) if each in self._by_id]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
         with self._lock:
             start, stop = bisect_left(self._ids, first), bisect_left(self._ids, end)
             return [self._by_id[each] for each in self._ids[start : min(start + limit, stop)]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._lock:
             self._erased.update(ids)
             known = [self._by_id.pop(each) for each in set(ids) if each in self._by_id]
@@ -67,19 +62,21 @@ class InMemoryPredictions:
             return len(known)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._lock:
             oldest = sorted(each for each in self._by_id.keys() | self._erased if each < before)[:limit]
             for each in oldest:
                 self._by_id.pop(each, None)
             self._erased.difference_update(oldest)
             self._ids = sorted(self._by_id)
-            reached = [_not_ahead(before)] if len(oldest) < limit else []
-            self._watermark = max([self._watermark, *reached, *map(next_id, oldest[-1:])])
+            self._watermark = max([self._watermark, *map(next_id, oldest[-1:])])
+            if len(oldest) < limit:
+                # an id of the future counts as that of this millisecond: the ids that come next must not be refused
+                now = datetime.now(UTC)
+                is_past = before < first_id_at(now + timedelta(milliseconds=1))
+                self._watermark = max(self._watermark, before if is_past else first_id_at(now))
             return len(oldest)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned."""
         with self._lock:
             return [each for each in ids if self._is_erased(each)]
 
@@ -90,12 +87,6 @@ class InMemoryPredictions:
         """Return: memory is always there."""
 
 
-def _not_ahead(identifier: UUID) -> UUID:
-    """An id, or the first of this millisecond if it lies in the future: the ids that come next must not be refused."""
-    now = datetime.now(UTC)
-    return identifier if identifier < first_id_at(now + timedelta(milliseconds=1)) else first_id_at(now)
-
-
 @define
 class InMemoryKeys:
     """PredictionKeys that are forgotten when the process ends. Threads may share them."""
@@ -104,17 +95,12 @@ class InMemoryKeys:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for it, or None; see PredictionKeys."""
-        known = self._known.get(delivery.key)
-        if known is None:
-            return None
-        first, ids = known
+        first, ids = self._known.get(delivery.key, (delivery, None))
         if first != delivery:
             raise RepeatedKey
         return ids
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Keep these ids for it unless some were before; those that are kept."""
         with self._lock:
             kept = self.find(delivery)
             if kept is None:
@@ -123,7 +109,6 @@ class InMemoryKeys:
             return kept
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
         with self._lock:
             old = sorted((ids[0], key) for key, (_, ids) in self._known.items() if ids[0] < before)[:limit]
             for _, key in old:
@@ -140,61 +125,52 @@ class InMemorySales:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch, all or nothing; see SaleRepository."""
-        recorded = sorted(sales, key=lambda each: each.id)
+        recorded = sorted(sales, key=lambda sale: sale.id)
         with self._lock:
-            if delivery and delivery.key in self._deliveries:
-                first, known = self._deliveries[delivery.key]
+            if delivery:
+                first, delivered = self._deliveries.setdefault(delivery.key, (delivery, recorded))
                 if first != delivery:
                     raise RepeatedKey
-                return known
-            if delivery:
-                self._deliveries[delivery.key] = delivery, recorded
-            for each in recorded:
-                of_prediction = self._of_prediction.setdefault(each.prediction, [])
-                of_prediction.append(each)
-                of_prediction.sort(key=lambda each: each.id)
+                if delivered is not recorded:
+                    return delivered
+            for sale in recorded:
+                of_prediction = self._of_prediction.setdefault(sale.prediction, [])
+                of_prediction.append(sale)
+                of_prediction.sort(key=lambda sale: sale.id)
         return recorded
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
         with self._lock:
-            return max((each[-1].id for each in self._of_prediction.values()), default=None)
+            return max((sales[-1].id for sales in self._of_prediction.values()), default=None)
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction that counts, latest first; see SaleRepository."""
         first, last = since or date.min, until or date.max
         with self._lock:
-            counting = [each[-1] for each in self._of_prediction.values() if first <= each[-1].sold_on <= last]
-        return sorted(counting, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
+            latest = [sales[-1] for sales in self._of_prediction.values() if first <= sales[-1].sold_on <= last]
+        return sorted(latest, key=lambda sale: (sale.sold_on, sale.id), reverse=True)[:limit]
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions; how many sales it was."""
         with self._lock:
-            forgotten = [each for of in set(predictions) for each in self._of_prediction.pop(of, ())]
-            self._forget(forgotten)
-            return len(forgotten)
+            return self._delete([sale for each in set(predictions) for sale in self._of_prediction.get(each, ())])
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
         with self._lock:
-            old = [each for of in sorted(self._of_prediction) if of < before for each in self._of_prediction[of]]
-            self._forget(old[:limit])
-            return len(old[:limit])
+            old = [sale for each in sorted(self._of_prediction) if each < before for sale in self._of_prediction[each]]
+            return self._delete(old[:limit])
 
-    def _forget(self, sales: Sequence[RecordedSale]) -> None:
-        ids = {each.id for each in sales}
-        for of, recorded in list(self._of_prediction.items()):
-            self._of_prediction[of] = [each for each in recorded if each.id not in ids]
-            if not self._of_prediction[of]:
-                del self._of_prediction[of]
+    def _delete(self, sales: Sequence[RecordedSale]) -> int:
+        ids = {sale.id for sale in sales}
+        for prediction in {sale.prediction for sale in sales}:
+            left = [sale for sale in self._of_prediction.pop(prediction) if sale.id not in ids]
+            if left:
+                self._of_prediction[prediction] = left
         for key, (delivery, delivered) in self._deliveries.items():
-            self._deliveries[key] = delivery, [each for each in delivered if each.id not in ids]
+            self._deliveries[key] = delivery, [sale for sale in delivered if sale.id not in ids]
+        return len(ids)
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first."""
         with self._lock:
             return list(self._of_prediction.get(prediction, ()))
 
@@ -210,35 +186,29 @@ class InMemoryModels:
     _training: Lock = field(init=False, factory=Lock, repr=False)
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version; see ModelStore."""
         verify(version, artefact)
         with self._lock:
             self._kept.setdefault(version.name, (version, MappingProxyType(dict(artefact))))
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first."""
         with self._lock:
             versions = [version for version, _ in self._kept.values()]
         return sorted(versions, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files. Raises UnknownModel."""
-        with self._lock:
-            if name not in self._kept:
-                raise UnknownModel(f"There is no model version {name!r}")
+        try:
             return self._kept[name]
+        except KeyError:
+            raise UnknownModel(f"There is no model version {name!r}") from None
 
     def promote(self, name: str) -> None:
-        """Point at a version. Raises UnknownModel."""
+        self.get(name)  # no version is ever removed
         with self._lock:
-            if name not in self._kept:
-                raise UnknownModel(f"There is no model version {name!r}")
             if self._history[:1] != [name]:
                 self._history.insert(0, name)
                 self._generation += 1
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again. Raises UnknownModel."""
         with self._lock:
             if name not in self._history:
                 raise UnknownModel(f"Model version {name!r} was not promoted before")
@@ -247,18 +217,15 @@ class InMemoryModels:
                 self._generation += 1
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         with self._lock:
             return tuple(self._history)
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         with self._lock:
             return Pointer(next(iter(self._history), None), self._generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the lock of trainings. Raises TrainingInProgress."""
         if not self._training.acquire(blocking=False):
             raise TrainingInProgress
         try:
@@ -275,23 +242,19 @@ class InMemoryTrainings:
     _lock: Lock = field(init=False, factory=Lock, repr=False)
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins."""
         with self._lock:
             self._records[record.id] = record
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         with self._lock:
             self._records[training] = how(self._known(training))
             return self._records[training]
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._lock:
             return self._known(training)
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`."""
         with self._lock:
             return sorted(self._records.values(), key=lambda record: record.id, reverse=True)[:limit]
 

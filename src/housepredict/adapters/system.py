@@ -1,4 +1,4 @@
-"""Interrupts that wait until what must not be left half done has ended."""
+"""The clock, and interrupts that wait."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from attrs import frozen
 
 @frozen
 class SystemClock:
-    """The time that the machine believes it is."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone."""
         return datetime.now(UTC)
 
 
@@ -25,7 +24,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Handle interrupts when the context is left. Only the main thread can have any: elsewhere nothing is changed."""
+    """Handle interrupts when the context is left. Only the main thread has any; elsewhere this changes nothing."""
     if current_thread() is not main_thread():
         yield
         return

@@ -64,11 +64,17 @@ def choice(kind: type[E]) -> Callable[[object], E]:
     return read
 
 
-def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
-    """The closest of some names, as `show` writes it, as the end of a message; nothing if none is close."""
+def closest_name(name: str, names: Iterable[str]) -> str | None:
+    """The closest of some names, whatever its case; None if none is close."""
     known = {each.lower(): each for each in names}
     close = get_close_matches(name.lower(), known, n=1)
-    return f" (did you mean {show(known[close[0]])}?)" if close else ""
+    return known[close[0]] if close else None
+
+
+def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
+    """The closest of some names, as `show` writes it, as the end of a message; nothing if none is close."""
+    close = closest_name(name, names)
+    return "" if close is None else f" (did you mean {show(close)}?)"
 
 
 def column(value: object) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime
 from itertools import islice, takewhile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,7 +15,7 @@ from uuid import UUID
 
 import lmdb
 
-from housepredict.adapters.documents import intervals_to_json, prediction, warnings_to_json
+from housepredict.adapters.documents import prediction_from_row, prediction_to_row
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 
@@ -124,26 +123,9 @@ def _translated() -> Iterator[None]:
         raise RepositoryUnavailable(f"LMDB cannot be read or written: {error}") from error
 
 
-def _to_json(recorded: Prediction) -> bytes:
-    estimate = recorded.estimate
-    return json.dumps(
-        {
-            "created_at": recorded.created_at.isoformat(),
-            "model_version": estimate.model_version,
-            "features": estimate.house.values,
-            "price": estimate.price,
-            "valued_on": estimate.valued_on and estimate.valued_on.isoformat(),
-            "caveats": warnings_to_json(estimate.warnings),
-            "intervals": intervals_to_json(estimate.intervals),
-            "fsd": estimate.fsd,
-            "generation": estimate.generation,
-        }
-    ).encode()
+def _to_json(prediction: Prediction) -> bytes:
+    return json.dumps(prediction_to_row(prediction)).encode()
 
 
 def _from_json(key: bytes, value: bytes) -> Prediction:
-    row = json.loads(value)
-    created_at, valued_on = datetime.fromisoformat(row.pop("created_at")), row.pop("valued_on")
-    return prediction(
-        UUID(bytes=key), created_at, valued_on=date.fromisoformat(valued_on) if valued_on else None, **row
-    )
+    return prediction_from_row({**json.loads(value), "id": UUID(bytes=key)})

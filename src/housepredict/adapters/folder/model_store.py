@@ -13,19 +13,18 @@ whenever a writer is killed. The pointer and its history are one file, which is 
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from attrs import define, field
 
-from housepredict.adapters.documents import MAX_MANIFEST, from_json, to_json
+from housepredict.adapters.documents import MAX_MANIFEST, read_manifest, readable_versions, to_json
 from housepredict.adapters.files import atomic as file_lock
 from housepredict.domain.errors import (
     ModelStoreUnavailable,
@@ -43,8 +42,6 @@ _LONGEST_HISTORY = 1000
 _GENERATION = re.compile(r"generation (\d{1,18})", re.ASCII)
 _TEMPORARY = ".tmp-"
 _ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
-
-_log = logging.getLogger(__name__)
 
 
 @define
@@ -68,10 +65,12 @@ class DirectoryModels:
                 folder = workspace / version.name
                 folder.mkdir(mode=0o700)
                 for name, content in {**artefact, _MANIFEST: manifest}.items():
-                    _write(folder / name, content)
+                    write_durably(folder / name, content)
                 _flush_folder(folder)
                 if damaged:
-                    self._remove_damaged(version.name, workspace)
+                    with file_lock.waited_for(self.path / _PROMOTION):
+                        if self._is_damaged(version.name):  # no other process has replaced it meanwhile
+                            target.rename(workspace / "damaged")
                 try:
                     folder.rename(target)
                 except OSError:
@@ -80,17 +79,9 @@ class DirectoryModels:
                 _flush_folder(self._versions)
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
-        found = []
-        for name in self._names():
-            try:
-                found.append(self._manifest(name))
-            except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
-                _log.warning("Model version %s is left out: %s", name, error)
-        return sorted(found, key=lambda version: (version.created_at, version.name))
+        return readable_versions(self._names(), self._manifest)
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
         version = self._manifest(name)
         with self._available():
             artefact: dict[str, bytes] = {}
@@ -102,40 +93,31 @@ class DirectoryModels:
         return version, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version, on disk when this returns. Raises UnknownModel, and then leaves the pointer."""
-        with self._available():
-            self._folder(name)
-            with self._moving() as workspace:
-                try:
-                    history, generation = self._pointed()
-                except ModelStoreUnavailable:  # damaged: this is what mends it
-                    history, generation = (), 0
-                if history[:1] != (name,):
-                    self._point(workspace, (name, *history), generation + 1)
+        with self._moving(name) as workspace:
+            try:
+                history, generation = self._pointed()
+            except ModelStoreUnavailable:  # a promotion repairs a damaged file
+                history, generation = (), 0
+            if history[:1] != (name,):
+                self._point(workspace, (name, *history), generation + 1)
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, on disk when this returns; see ModelStore."""
-        with self._available():
-            self._folder(name)
-            with self._moving() as workspace:
-                history, generation = self._pointed()
-                if name not in history:
-                    raise UnknownModel(f"Model version {name!r} was not promoted before")
-                if history[0] != name:
-                    self._point(workspace, history[history.index(name) :], generation + 1)
+        with self._moving(name) as workspace:
+            history, generation = self._pointed()
+            if name not in history:
+                raise UnknownModel(f"Model version {name!r} was not promoted before")
+            if history[0] != name:
+                self._point(workspace, history[history.index(name) :], generation + 1)
 
     def history(self) -> tuple[str, ...]:
-        """The promoted version, the one that was promoted before it, and so on."""
         return self._pointed()[0]
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         history, generation = self._pointed()
         return Pointer(next(iter(history), None), generation)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Held by whoever trains, in whatever process. Raises TrainingInProgress."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -174,10 +156,7 @@ class DirectoryModels:
                 manifest = _read(self._folder(name) / _MANIFEST, MAX_MANIFEST)
             except FileNotFoundError as error:
                 raise RefusedModel(f"Model version {name} is damaged: it has no {_MANIFEST}") from error
-        version = from_json(manifest)
-        if version.name != name:
-            raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
-        return version
+        return read_manifest(name, manifest)
 
     def _is_damaged(self, name: str) -> bool:
         """Whether a version is there and cannot be read, by this release or by a newer one."""
@@ -189,17 +168,13 @@ class DirectoryModels:
             return True
         return False
 
-    def _remove_damaged(self, name: str, workspace: Path) -> None:
-        """Move a damaged version to a folder that is removed, unless another process has replaced it meanwhile."""
-        with file_lock.waited_for(self.path / _PROMOTION):
-            if self._is_damaged(name):
-                (self._versions / name).rename(workspace / "damaged")
-
     @contextmanager
-    def _moving(self) -> Iterator[Path]:
-        """A folder to write in, while nobody else moves the pointer."""
-        with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
-            yield workspace
+    def _moving(self, name: str) -> Iterator[Path]:
+        """Check that a version exists, and hold the lock of the pointer, with a folder to write in."""
+        with self._available():
+            self._folder(name)
+            with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
+                yield workspace
 
     def _pointed(self) -> tuple[tuple[str, ...], int]:
         """The history, and the generation."""
@@ -219,7 +194,7 @@ class DirectoryModels:
     def _point(self, workspace: Path, names: Sequence[str], generation: int) -> None:
         pointer = workspace / self._pointer_file.name
         lines = (*names[:_LONGEST_HISTORY], f"generation {generation}")
-        _write(pointer, "".join(f"{line}\n" for line in lines).encode())
+        write_durably(pointer, "".join(f"{line}\n" for line in lines).encode())
         pointer.replace(self._pointer_file)
         _flush_folder(self.path)
 
@@ -239,16 +214,21 @@ class DirectoryModels:
                         shutil.rmtree(other, ignore_errors=True)
             yield workspace
 
-    @contextmanager
-    def _available(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ModelStoreUnavailable(f"The model store in {self.path} cannot be read or written: {error}") from error
+    def _available(self) -> AbstractContextManager[None]:
+        return available(f"The model store in {self.path}")
+
+
+@contextmanager
+def available(store: str) -> Iterator[None]:
+    """Raise ModelStoreUnavailable for errors of the file system, in a sentence that begins with the store."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelStoreUnavailable(f"{store} cannot be read or written: {error}") from error
 
 
 def _read(file: Path, limit: int) -> bytes:
-    """A file of a version; one of another kind, a pipe say, could make the reader wait for ever."""
+    """Read a file of a version. A pipe could make the reader wait without end."""
     status = file.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is not a regular file")
@@ -257,7 +237,8 @@ def _read(file: Path, limit: int) -> bytes:
     return file.read_bytes()
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_durably(file: Path, content: bytes) -> None:
+    """Write a new file for this user alone. It is on disk when this returns."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
         stream.flush()

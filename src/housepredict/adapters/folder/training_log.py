@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from fnmatch import fnmatch
 from pathlib import Path
+from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -25,7 +24,8 @@ from attrs import define, field
 
 from housepredict.adapters.documents import NewerDocument, structure, unstructure
 from housepredict.adapters.files import atomic as file_lock
-from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
+from housepredict.adapters.folder.model_store import available, write_durably
+from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.training_status import TrainingStatus
 
 KEPT = 100
@@ -42,7 +42,6 @@ class DirectoryTrainings:
     path: Path = field(converter=Path)
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins, and forget the oldest."""
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock.waited_for(self.path / _LOCK):
@@ -54,7 +53,6 @@ class DirectoryTrainings:
                     file.unlink(missing_ok=True)
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         file = self._file(training)
         with self._available():
             self._read(file)  # there is no folder to lock in before there is a training
@@ -66,20 +64,18 @@ class DirectoryTrainings:
                 return changed
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._available():
             return self._read(self._file(training))[0]
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
-        found = []
+        records = []
         with self._available():
             for file in self._files()[:limit]:
                 try:
-                    found.append(self._read(file)[0])
+                    records.append(self._read(file)[0])
                 except UnknownTraining as error:
                     _log.warning("%s", error)
-        return found
+        return records
 
     def _file(self, id_: UUID) -> Path:
         return self.path / f"{id_}.json"
@@ -109,23 +105,13 @@ class DirectoryTrainings:
     def _write(self, record: TrainingStatus, document: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Write a training; fields of a newer release stay as they are in its document."""
         content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
-        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.path)  # 0600
-        temporary = Path(name)
+        temporary = self.path / f"{_TEMPORARY}{token_hex(8)}"
         try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
+            write_durably(temporary, content.encode())
             temporary.replace(self._file(record.id))
         except BaseException:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             raise
 
-    @contextmanager
-    def _available(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise ModelStoreUnavailable(
-                f"The log of trainings in {self.path} cannot be read or written: {error}"
-            ) from error
+    def _available(self) -> AbstractContextManager[None]:
+        return available(f"The log of trainings in {self.path}")

@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from socket import SHUT_RDWR, socket
 from threading import Lock
 from typing import Any, Self, TypeVar
@@ -27,28 +26,20 @@ from psycopg.abc import Params, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
+from housepredict.domain.training_options import closest_name
 
-_SCHEMA = "set HOUSEPREDICT_DATABASE_SCHEMA instead"
-_POOL = "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead"
-_CONNECTIONS = "leave it out: housepredict bounds its connections by itself"
-_UTF8 = "leave it out: housepredict always uses UTF-8"
-# What other clients have in their URLs
+# what the parameters in other clients' URLs ask for
 _INSTEAD = {
-    "schema": _SCHEMA,
-    "currentschema": _SCHEMA,
-    "search_path": _SCHEMA,
-    "pgbouncer": _POOL,
-    "prepared_statements": _POOL,
-    "preparethreshold": _POOL,
-    "statement_cache_size": _POOL,
-    "statement_cache_mode": _POOL,
-    "connection_limit": _CONNECTIONS,
-    "max_connections": _CONNECTIONS,
-    "pool_max_conns": _CONNECTIONS,
-    "pool_size": _CONNECTIONS,
-    "pool_timeout": _CONNECTIONS,
-    "charset": _UTF8,
-    "encoding": _UTF8,
+    **dict.fromkeys(("schema", "currentschema", "search_path"), "set HOUSEPREDICT_DATABASE_SCHEMA instead"),
+    **dict.fromkeys(
+        ("pgbouncer", "prepared_statements", "preparethreshold", "statement_cache_size", "statement_cache_mode"),
+        "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead",
+    ),
+    **dict.fromkeys(
+        ("connection_limit", "max_connections", "pool_max_conns", "pool_size", "pool_timeout"),
+        "leave it out: housepredict bounds its connections by itself",
+    ),
+    **dict.fromkeys(("charset", "encoding"), "leave it out: housepredict always uses UTF-8"),
     "ssl": "set sslmode=require instead, or sslmode=disable",
 }
 _ENCODE = "special characters in its user or password must be percent-encoded"
@@ -56,25 +47,24 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 
 
 def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
-    """The parameters of a URL or a `key=value` text of libpq, and the place that it leads to, host:port/name.
+    """Read the parameters of a URL or a `key=value` text of libpq, and its place, host:port/name.
 
-    Raises UnusableDatabase with everything that is wrong.
+    Raises:
+        UnusableDatabase: with everything that is wrong.
     """
     conninfo = conninfo.strip()
     problems = list(_problems(conninfo)) if "://" in conninfo else []
-    given: Mapping[str, Any] = {}
+    parameters: Mapping[str, Any] = {}
     if not problems:
-        try:
-            given = conninfo_to_dict(conninfo)
-        except psycopg.Error:
-            given = {}
-        if conninfo and not given:
+        with suppress(psycopg.Error):
+            parameters = conninfo_to_dict(conninfo)
+        if conninfo and not parameters:
             problems = [_ENCODE]
     if problems:
         raise UnusableDatabase(f"the database URL cannot be read: {'; '.join(problems)}")
-    host, port = str(given.get("host", "localhost")), str(given.get("port", 5432))
+    host, port = str(parameters.get("host", "localhost")), str(parameters.get("port", 5432))
     host = f"[{host}]" if ":" in host and "," not in host else host
-    return given, f"{host}:{port}/{given.get('dbname', given.get('user', 'postgres'))}"
+    return parameters, f"{host}:{port}/{parameters.get('dbname', parameters.get('user', 'postgres'))}"
 
 
 def _problems(url: str) -> Iterator[str]:
@@ -92,7 +82,9 @@ def _problems(url: str) -> Iterator[str]:
         if not name:
             yield "it has a parameter without a name: remove it, or the extra '&'"
         elif name not in known:
-            yield f"it has an unknown parameter {name!r}: {_advice(name, known)}"
+            close = closest_name(name, known)
+            advice = f"did you mean {close!r}?" if close else "leave it out, or use one that libpq knows"
+            yield f"it has an unknown parameter {name!r}: {_INSTEAD.get(name.lower(), advice)}"
         else:
             yield (
                 f"its parameter {name!r} must be NAME=VALUE, with special characters in the value percent-encoded, such"
@@ -111,18 +103,11 @@ def _is_readable(pair: str) -> bool:
 
 def _problems_of_hosts(hosts: str) -> Iterator[str]:
     for host in hosts.split(","):
-        found = _HOST.fullmatch(host)
-        if not found:
+        address = _HOST.fullmatch(host)
+        if not address:
             yield "its host is neither a name nor an address; an IPv6 address stands in brackets, such as [::1]"
-        elif found["port"] and not (re.fullmatch("[0-9]{1,5}", found["port"]) and 0 < int(found["port"]) < 65536):
+        elif address["port"] and not (re.fullmatch("[0-9]{1,5}", address["port"]) and 0 < int(address["port"]) < 65536):
             yield f"its port must be a whole number from 1 to 65535; {_ENCODE}"
-
-
-def _advice(name: str, known: list[str]) -> str:
-    if instead := _INSTEAD.get(name.lower()):
-        return instead
-    close = get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else "leave it out, or use one that libpq knows"
 
 
 RV = TypeVar("RV")
@@ -210,8 +195,8 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     def is_lost(self) -> bool:
-        """Whether another connection should take this one's place, without a round trip: the server has ended it, or is
-        read-only, so that its name may lead to another by now.
+        """Whether another connection should replace this one, without a round trip: the server has ended it, or is
+        read-only, so that its name may lead to another server by now.
         """
         try:
             self.pgconn.consume_input()  # a goodbye
@@ -220,8 +205,10 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             return True
         if self.pgconn.status != pq.ConnStatus.OK:
             return True
-        # what a pool says of this may be of another session
-        if self.pooled or not self._is_read_only() or time.monotonic() - self.opened_at < _GRACE_S:
+        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
+        reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
+        # a pool may report another session
+        if self.pooled or b"on" not in reported or time.monotonic() - self.opened_at < _GRACE_S:
             return False
         self._cut_idle()
         return True
@@ -240,9 +227,9 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return self.is_lost()
 
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
-        """Close it, unless the rows are to blame for an error; whether it was closed.
+        """Close it, unless the rows are to blame for an error. Returns whether it was closed.
 
-        What else goes wrong may be over on another connection: the server is shutting down, or was demoted. A pool's
+        Other errors may not occur on another connection: the server is shutting down, or was demoted. A pool's
         connections to a demoted server are ended, too, if that `may_wait` for the server.
         """
         if _are_rows_to_blame(error):
@@ -267,11 +254,6 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         for each in others:
             if each is not self and not each.closed and each.pgconn.transaction_status == pq.TransactionStatus.IDLE:
                 each.cut()
-
-    def _is_read_only(self) -> bool:
-        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
-        reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
-        return b"on" in reported
 
 
 _open: WeakSet[TimeLimitedConnection] = WeakSet()
@@ -329,7 +311,12 @@ class Database:
         """
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in ("UTF8", None):
-            raise UnusableDatabase(self._how_to_convert(encoding))
+            name = self.place.rpartition("/")[2]
+            raise UnusableDatabase(
+                f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
+                f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
+                f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
+            )
         # a server that is alive keeps to its own timeout first, and says so
         connection.patience = None if timeout is None else timeout + 1
         connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
@@ -353,25 +340,12 @@ class Database:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """The same for an error that was not raised."""
+        """The same for an error that was not raised, in one line."""
+        parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
+        if error.sqlstate == _READ_ONLY:
+            parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")
         kind = RefusedPredictions if _are_rows_to_blame(error) else RepositoryUnavailable
-        return kind(f"the {contents} in PostgreSQL at {self.place}: {reason_of(error)}")
-
-    def _how_to_convert(self, encoding: str) -> str:
-        name = self.place.rpartition("/")[2]
-        return (
-            f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
-            f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
-            f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
-        )
-
-
-def reason_of(error: psycopg.Error) -> str:
-    """What went wrong, in one line."""
-    parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
-    if error.sqlstate == _READ_ONLY:
-        parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")
-    return " ".join(" ".join(parts).split())
+        return kind(f"the {contents} in PostgreSQL at {self.place}: {' '.join(' '.join(parts).split())}")
 
 
 def _are_rows_to_blame(error: psycopg.Error) -> bool:

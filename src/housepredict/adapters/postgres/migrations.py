@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from hashlib import sha256
 from importlib import resources
 
@@ -89,24 +89,31 @@ class _Schema:
 
 
 def migrate(database: Database, *, post: bool = False) -> Database:
-    """Apply the migrations that the database lacks; the same database, with the schema of its tables.
+    """Apply the migrations that the database lacks. Returns the database with the schema of its tables.
 
     Each is applied in a transaction of its own, in the order of their names, and those whose names end in `-post` only
-    with `post`.
+    with `post`. The default schema is the first of the search path with tables of housepredict, else with the
+    tutorial's, else the only schema with tables of housepredict, else the current one. If no migration is pending, this
+    takes two queries, and only the right to read.
 
-    Without a schema, that is the first of the search path that has them, else that has the tutorial's, else the only
-    schema that has them, else the current one. Where nothing is to be done this takes two queries, and no right but to
-    read.
-
-    Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's, for several schemas
-    with tables outside the search path, or for a role without the rights that it takes.
+    Raises:
+        MisconfiguredRepository: for tables of another program, for several schemas with tables outside the search path,
+            or for a role without the rights that it takes.
+        RepositoryUnavailable: if the database can't be reached.
     """
-    with _misconfigured(), database.translated(), closing(database.connect(_PATIENCE)) as connection:
-        if database.schema is None:
-            database = evolve(database, schema=_schema(database, connection))
-            connection.schema = database.quoted_schema
-        if _pending(connection, post):
-            _apply(database, post)
+    try:
+        with database.translated(), closing(database.connect(_PATIENCE)) as connection:
+            if database.schema is None:
+                database = evolve(database, schema=_schema(database, connection))
+                connection.schema = database.quoted_schema
+            if _pending(connection, post):
+                _apply(database, post)
+    except RefusedPredictions as error:  # there are none: a migration refuses what it found
+        raise MisconfiguredRepository(str(error)) from error
+    except RepositoryUnavailable as error:
+        if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+            raise MisconfiguredRepository(f"{error}. {_run_as('a user who can create tables there')}") from error
+        raise
     return database
 
 
@@ -203,19 +210,6 @@ def _schema(database: Database, connection: TimeLimitedConnection) -> str:
         )
         return elsewhere[0]
     return path[0].name if path else "public"
-
-
-@contextmanager
-def _misconfigured() -> Iterator[None]:
-    """Raise MisconfiguredRepository where waiting helps nothing."""
-    try:
-        yield
-    except RefusedPredictions as error:  # there are none: what a migration raises is about what it found
-        raise MisconfiguredRepository(str(error)) from error
-    except RepositoryUnavailable as error:
-        if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
-            raise MisconfiguredRepository(f"{error}. {_run_as('a user who can create tables there')}") from error
-        raise
 
 
 def _run_as(user: str) -> str:

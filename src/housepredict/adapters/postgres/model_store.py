@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from attrs import define
 
-from housepredict.adapters.documents import from_json, to_json
+from housepredict.adapters.documents import read_manifest, readable_versions, to_json
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
@@ -22,8 +21,6 @@ _TRAINING = int.from_bytes(b"training")
 _TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
 """The first key of the advisory lock that a training in another schema holds; the second is the schema's hash."""
 
-_log = logging.getLogger(__name__)
-
 
 @define
 class PostgresModels:
@@ -32,7 +29,6 @@ class PostgresModels:
     _server: ModelDatabase
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version, durably when this returns; see ModelStore."""
         verify(version, artefact)
         manifest = to_json(version).decode()
         with self._server.long_session(_LONG_PATIENCE) as connection, connection.transaction():
@@ -48,21 +44,14 @@ class PostgresModels:
                     )
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first. A damaged one is left out, with a warning in the log."""
         with self._server.session() as connection:
             rows = connection.execute("SELECT name, manifest FROM {schema}.model_versions").fetchall()
-        found = []
-        for name, manifest in rows:
-            try:
-                found.append(_version(name, manifest))
-            except RefusedModel as error:
-                _log.warning("Model version %s is left out: %s", name, error)
-        return sorted(found, key=lambda version: (version.created_at, version.name))
+        manifests = dict(rows)
+        return readable_versions(manifests, lambda name: read_manifest(name, manifests[name]))
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        """A version and its files, every digest verified. Raises UnknownModel, or RefusedModel if it is damaged."""
         with self._server.long_session(_LONG_PATIENCE) as connection:
-            version = _version(name, self._manifest(connection, name))
+            version = read_manifest(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
                 (name,),
@@ -77,7 +66,6 @@ class PostgresModels:
         return version, artefact
 
     def promote(self, name: str) -> None:
-        """Point at a version, durably when this returns. Raises UnknownModel, and then leaves the pointer."""
         with self._server.session() as connection:
             self._manifest(connection, name)
             connection.execute(
@@ -87,7 +75,6 @@ class PostgresModels:
             )
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, durably when this returns; see ModelStore."""
         with self._server.session() as connection:
             self._manifest(connection, name)
             moved = connection.execute(
@@ -99,20 +86,17 @@ class PostgresModels:
             raise UnknownModel(f"Model version {name!r} was not promoted before")
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on."""
         with self._server.session() as connection:
             [(names,)] = connection.execute("SELECT history FROM {schema}.model_pointer")
         return tuple(names)
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
         with self._server.session() as connection:
             [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
         return Pointer(*found)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Hold the lock of trainings with these tables, on any machine. Raises TrainingInProgress."""
         with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
             with self._server.translated():
                 # All schemas of a database share its advisory locks.
@@ -134,10 +118,3 @@ class PostgresModels:
         if not row:
             raise UnknownModel(f"There is no model version {name!r} in PostgreSQL at {self._server.database.place}")
         return str(row[0])
-
-
-def _version(name: str, manifest: str) -> ModelVersion:
-    version = from_json(manifest)
-    if version.name != name:
-        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
-    return version

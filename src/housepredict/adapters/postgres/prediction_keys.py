@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import define
 
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
-from housepredict.adapters.postgres.persistent_connection import PersistentTables
+from housepredict.adapters.postgres.persistent_connection import PersistentConnection
 from housepredict.domain.errors import ErasedPredictions, RepeatedKey
 from housepredict.domain.idempotency import Delivery
 
@@ -29,25 +29,22 @@ DELETE FROM {schema}.prediction_keys WHERE key IN (
 
 
 @define
-class PostgresKeys(PersistentTables):
+class PostgresKeys(PersistentConnection):
     """PredictionKeys in PostgreSQL."""
 
     _contents: ClassVar[str] = "keys"
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for it, or None; see PredictionKeys."""
-        with self._connected() as connection:
+        with self.session() as connection:
             return _find(connection, delivery)
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Keep these ids for it durably, unless some were before; those that are kept."""
-        with self._connected() as connection:
+        with self.session() as connection:
             added = connection.execute(_INSERT, (delivery.key, delivery.digest, ids[0], list(ids)))
             return (None if added.rowcount else _find(connection, delivery)) or ids
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
-        with self._connected() as connection:
+        with self.session() as connection:
             return connection.execute(_PRUNE, (before, limit)).rowcount
 
 

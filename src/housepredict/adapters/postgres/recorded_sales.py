@@ -10,8 +10,9 @@ from uuid import UUID
 
 from attrs import define
 
+from housepredict.adapters.documents import unstructure
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
-from housepredict.adapters.postgres.persistent_connection import PersistentTables
+from housepredict.adapters.postgres.persistent_connection import PersistentConnection
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
@@ -42,48 +43,43 @@ DELETE FROM {schema}.sales WHERE id IN (
 
 
 @define
-class PostgresSales(PersistentTables):
+class PostgresSales(PersistentConnection):
     """A SaleRepository in PostgreSQL."""
 
     _contents: ClassVar[str] = "sales"
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch durably, all or nothing; see SaleRepository."""
-        rows = json.dumps([_row(each) for each in sales])
-        with self._connected() as connection, connection.transaction():
+        recorded = sorted(sales, key=lambda sale: sale.id)
+        rows = json.dumps([unstructure(sale) for sale in recorded])
+        with self.session() as connection, connection.transaction():
             if delivery and not _is_new(connection, delivery):
                 return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
             connection.execute(_INSERT, (delivery.key if delivery else None, rows))
-        return sorted(sales, key=lambda each: each.id)
+        return recorded
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
-        with self._connected() as connection:
+        with self.session() as connection:
             largest: list[tuple[UUID]] = connection.execute(_LARGEST).fetchall()
         return largest[0][0] if largest else None
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction that counts, latest first; see SaleRepository."""
         return self._read(_CURRENT, since or date.min, until or date.max, limit)
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions; how many sales it was."""
-        with self._connected() as connection:
+        with self.session() as connection:
             return connection.execute(_ERASE, (list(predictions),)).rowcount
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
-        with self._connected() as connection:
+        with self.session() as connection:
             return connection.execute(_PRUNE, (before, limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first."""
         return self._read(_HISTORY, prediction)
 
     def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
-        with self._connected() as connection:
+        with self.session() as connection:
             return [_sale(*row) for row in connection.execute(query, parameters)]
 
 
@@ -102,16 +98,6 @@ def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
     if digest != delivery.digest:
         raise RepeatedKey
     return False
-
-
-def _row(sale: RecordedSale) -> dict[str, str | float]:
-    return {
-        "id": str(sale.id),
-        "prediction": str(sale.prediction),
-        "price": sale.price,
-        "sold_on": sale.sold_on.isoformat(),
-        "recorded_at": sale.recorded_at.isoformat(),
-    }
 
 
 def _sale(id: UUID, prediction: UUID, price: float, sold_on: date, recorded_at: datetime) -> RecordedSale:  # noqa: A002

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from attrs import define
+from attrs import define, fields
 
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
@@ -17,11 +17,10 @@ from housepredict.domain.training_status import TrainingOutcome, TrainingState, 
 
 _log = logging.getLogger(__name__)
 
-_COLUMNS = (
-    "id, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at, state, version, promoted,"
-    " reasons, error"
-)
-_VALUES = ", ".join(["%s"] * len(_COLUMNS.split()))
+_OUTCOME_COLUMNS = tuple(attribute.name for attribute in fields(TrainingOutcome))
+_STATUS_COLUMNS = tuple(attribute.name for attribute in fields(TrainingStatus) if attribute.name != "outcome")
+_COLUMNS = ", ".join(_STATUS_COLUMNS + _OUTCOME_COLUMNS)
+_VALUES = ", ".join(["%s"] * len(_STATUS_COLUMNS + _OUTCOME_COLUMNS))
 _INSERT = f"INSERT INTO {{schema}}.trainings ({_COLUMNS}) VALUES ({_VALUES})"  # noqa: S608
 _UPDATE = f"UPDATE {{schema}}.trainings SET ({_COLUMNS}) = ({_VALUES}) WHERE id = %s"  # noqa: S608
 _SELECT = f"SELECT {_COLUMNS} FROM {{schema}}.trainings"  # noqa: S608
@@ -34,12 +33,10 @@ class PostgresTrainings:
     _server: ModelDatabase
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins, durably when this returns."""
         with self._server.session() as connection:
             connection.execute(_INSERT, _row(record))
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace it by what `how` makes of it. Raises UnknownTraining."""
         with self._server.session() as connection, connection.transaction():
             record = self._read(connection, training, "FOR UPDATE")
             changed = how(record)
@@ -48,12 +45,10 @@ class PostgresTrainings:
             return changed
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it. Raises UnknownTraining."""
         with self._server.session() as connection:
             return self._read(connection, training)
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`. One that can't be read is left out, with a warning in the log."""
         with self._server.session() as connection:
             rows = connection.execute(f"{_SELECT} ORDER BY id DESC LIMIT %s", (limit,)).fetchall()
         records = []
@@ -71,46 +66,22 @@ class PostgresTrainings:
         return _record(row)
 
 
-def _row(record: TrainingStatus) -> tuple[Any, ...]:
+def _row(record: TrainingStatus) -> list[Any]:
     outcome = record.outcome or TrainingOutcome(record.state)
-    return (
-        record.id,
-        record.started_at,
-        record.location,
-        record.with_recorded,
-        record.done,
-        record.total,
-        record.cancelling,
-        record.keeping,
-        record.ended_at,
-        outcome.state,
-        outcome.version,
-        outcome.promoted,
-        list(outcome.reasons),
-        outcome.error,
-    )
+    row = [getattr(record, name) for name in _STATUS_COLUMNS] + [getattr(outcome, name) for name in _OUTCOME_COLUMNS]
+    return [list(value) if isinstance(value, tuple) else value for value in row]
 
 
-def _record(row: tuple[Any, ...]) -> TrainingStatus:
-    *begun, state, version, promoted, reasons, error = row
-    id_, started_at, location, with_recorded, done, total, cancelling, keeping, ended_at = begun
+def _record(row: Sequence[Any]) -> TrainingStatus:
+    values: list[Any] = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in row]
+    status = dict(zip(_STATUS_COLUMNS, values, strict=False))
+    outcome = dict(zip(_OUTCOME_COLUMNS, values[len(_STATUS_COLUMNS) :], strict=True))
     try:
-        known = TrainingState(state)
+        outcome["state"] = TrainingState(outcome["state"])
     except ValueError:
         raise UnknownTraining(
-            f"Training {id_} was logged by a newer release of housepredict: {state!r} is unknown to this release. "
-            "Upgrade housepredict"
+            f"Training {status['id']} was logged by a newer release of housepredict: {outcome['state']!r} is unknown to"
+            " this release. Upgrade housepredict"
         ) from None
-    outcome = TrainingOutcome(known, version, promoted, tuple(reasons), error)
-    return TrainingStatus(
-        id=id_,
-        started_at=started_at.astimezone(UTC),
-        location=location,
-        with_recorded=with_recorded,
-        done=done,
-        total=total,
-        cancelling=cancelling,
-        keeping=keeping,
-        ended_at=ended_at.astimezone(UTC) if ended_at else None,
-        outcome=None if outcome.state is TrainingState.RUNNING else outcome,
-    )
+    ended = outcome["state"] is not TrainingState.RUNNING
+    return TrainingStatus(**status, outcome=TrainingOutcome(**outcome) if ended else None)

@@ -1,14 +1,15 @@
-"""A file of SQLite that is durable, and tells its version: what every repository in one has in common."""
+"""A durable SQLite file with a version: what every repository in one has in common."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import ClassVar, Self
+from uuid import UUID
 
 from attrs import define, field
 
@@ -19,10 +20,10 @@ from housepredict.domain.errors import RepositoryUnavailable
 class SqliteFile:
     """A connection to a file, which threads take turns on. Processes may share the file.
 
-    `_contents` says in a word what is kept in it; `_version` is the version of its tables, `_tables` makes those of a
-    new file, and `_upgrades` makes of a file of a version one of the next. `_additions` are tables that releases before
-    them ignore: they get no version of their own, so such a release can be gone back to. `_fault` is the error that is
-    raised for what SQLite raises.
+    `_contents` is a word for what it holds. `_version` is the version of its tables, `_tables` creates those of a new
+    file, and `_upgrades` has the statements that upgrade a file of a version to the next. `_additions` are tables that
+    older releases ignore: they get no version of their own, so that a rollback stays possible. SQLite's errors become
+    `_fault`.
     """
 
     _contents: ClassVar[str]
@@ -64,9 +65,7 @@ class SqliteFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @contextmanager
@@ -106,20 +105,14 @@ class SqliteFile:
         connection.execute("PRAGMA synchronous = FULL")
         if cls._version_of(connection) < cls._version:
             with _transaction(connection):
-                # asked again: another process may have been quicker
-                found = cls._version_of(connection)
-                if found < cls._version:
-                    for statement in cls._lacking(found):
+                version = cls._version_of(connection)  # again: another process may have been quicker
+                upgrades = {0: cls._tables} if version == 0 else cls._upgrades
+                for older in sorted(upgrades.keys() & {*range(version, cls._version)}):
+                    for statement in upgrades[older]:
                         connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {cls._version}")
+                connection.execute(f"PRAGMA user_version = {cls._version}")
         for statement in cls._additions:
             connection.execute(statement)
-
-    @classmethod
-    def _lacking(cls, version: int) -> Sequence[str]:
-        if version == 0:  # a new file
-            return cls._tables
-        return [statement for each in range(version, cls._version) for statement in cls._upgrades[each]]
 
     @classmethod
     def _version_of(cls, connection: sqlite3.Connection) -> int:
@@ -140,3 +133,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def ids_to_json(ids: Iterable[UUID]) -> str:
+    """Ids as one parameter for json_each, whatever their number: SQLite has a limit."""
+    return json.dumps([str(id_) for id_ in ids])

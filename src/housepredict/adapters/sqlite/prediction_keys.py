@@ -10,7 +10,7 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 
@@ -42,19 +42,16 @@ class SqliteKeys(SqliteFile):
     _tables: ClassVar[Sequence[str]] = _TABLES
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for it, or None; see PredictionKeys."""
         with self._locked() as connection:
             return _find(connection, delivery)
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Keep these ids for it on disk, unless some were before; those that are kept."""
-        row = (delivery.key, delivery.digest, str(ids[0]), json.dumps(list(map(str, ids))))
+        row = (delivery.key, delivery.digest, str(ids[0]), ids_to_json(ids))
         with self._writing() as connection:
             connection.execute(_INSERT, row)
             return _find(connection, delivery) or ids
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget keys whose first id lies below `before`, at most `limit`; how many those were."""
         with self._erasing() as connection:
             return connection.execute(_PRUNE, (str(before), limit)).rowcount
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.documents import intervals_to_json, prediction, warnings_to_json
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.documents import prediction_from_row, prediction_to_row
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
-
-_SCHEMA_VERSION = 4
 
 # Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
 SCHEMA = """
@@ -39,20 +37,29 @@ _UPGRADES: Mapping[int, Sequence[str]] = {
     2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
     3: ("ALTER TABLE predictions ADD COLUMN erased_at TEXT",),
 }
-"""What makes of a file of a version one of the next; the tables of new files have it from the start."""
+# of a prediction, in the order of SCHEMA
+_COLUMNS = (
+    "id",
+    "created_at",
+    "model_version",
+    "features",
+    "price_cents",
+    "valued_on",
+    "caveats",
+    "intervals",
+    "fsd",
+    "generation",
+)
+_JSON_COLUMNS = ("features", "caveats", "intervals")
 
 _WATERMARK = "CREATE TABLE IF NOT EXISTS pruned (below TEXT NOT NULL) -- ids below it were pruned: one row, if any were"
 
-INSERT = """
-INSERT INTO predictions (id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd,
-    generation)
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE below > ?1)
+INSERT = f"""
+INSERT INTO predictions ({", ".join(_COLUMNS)})
+SELECT {", ".join("?" * len(_COLUMNS))} WHERE NOT EXISTS (SELECT 1 FROM pruned WHERE below > ?1)
 ON CONFLICT (id) DO NOTHING
-"""
-SELECT = """
-SELECT id, created_at, model_version, features, price_cents, valued_on, caveats, intervals, fsd, generation
-FROM predictions WHERE erased_at IS NULL
-"""
+"""  # noqa: S608  # constants
+SELECT = f"SELECT {', '.join(_COLUMNS)} FROM predictions WHERE erased_at IS NULL"  # noqa: S608
 _RECENT = f"{SELECT} AND id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
 # one parameter, whatever their number: SQLite has a limit
@@ -80,43 +87,36 @@ class SqlitePredictions(SqliteFile):
     """A PredictionRepository in an SQLite file. Threads may share it, and processes its file."""
 
     _contents: ClassVar[str] = "predictions"
-    _version: ClassVar[int] = _SCHEMA_VERSION
+    _version: ClassVar[int] = max(_UPGRADES) + 1
     _tables: ClassVar[Sequence[str]] = (SCHEMA,)
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = _UPGRADES
     _additions: ClassVar[Sequence[str]] = (_WATERMARK,)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch on disk, all or nothing. Ignores predictions whose id is known, was erased or was pruned."""
         rows = [to_row(each) for each in predictions]
         with self._writing() as connection:
             connection.executemany(INSERT, rows)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
         return self._read(_RECENT, _AFTER_EVERY_ID if before is None else str(before), limit)
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, in the order of their ids; those that are not known are left out."""
-        return self._read(_FIND, _to_json(list(map(str, ids))))
+        return self._read(_FIND, ids_to_json(ids))
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`."""
         return self._read(_BETWEEN, str(first), str(end), limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids. Returns how many of them were known. They are never stored again."""
         with self._erasing() as connection:
-            return self._mark_erased(connection, _to_json(list(map(str, ids))))
+            return self._mark_erased(connection, ids_to_json(ids))
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns the number."""
         with self._erasing() as connection:
             return self._delete_oldest(connection, _OLDEST, before, limit)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned."""
         with self._locked() as connection:
-            rows = connection.execute(_FIND_ERASED, (_to_json(list(map(str, ids))),)).fetchall()
+            rows = connection.execute(_FIND_ERASED, (ids_to_json(ids),)).fetchall()
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
@@ -146,48 +146,21 @@ class SqlitePredictions(SqliteFile):
     def _read(self, query: str, *parameters: object) -> list[Prediction]:
         with self._locked() as connection:
             rows = connection.execute(query, parameters).fetchall()
-        return [_prediction(*row) for row in rows]
+        return [_prediction(row) for row in rows]
 
 
-def to_row(recorded: Prediction) -> tuple[str | float | None, ...]:
-    """A prediction as its row, in the order of INSERT."""
-    estimate = recorded.estimate
-    intervals = intervals_to_json(estimate.intervals)
-    return (
-        str(recorded.id),
-        recorded.created_at.isoformat(),
-        estimate.model_version,
-        _to_json(estimate.house.values),
-        round(estimate.price * 100),
-        estimate.valued_on.isoformat() if estimate.valued_on else None,
-        _to_json(warnings_to_json(estimate.warnings)),
-        _to_json(intervals) if intervals else None,
-        estimate.fsd,
-        estimate.generation,
-    )
+def to_row(prediction: Prediction) -> list[Any]:
+    """A prediction as the parameters of INSERT."""
+    row = prediction_to_row(prediction)
+    row["price_cents"] = round(row["price"] * 100)
+    for column in _JSON_COLUMNS:
+        row[column] = None if row[column] is None else _to_json(row[column])
+    return [row[column] for column in _COLUMNS]
 
 
-def _prediction(
-    id: str,  # noqa: A002  # the name of the column
-    created_at: str,
-    model_version: str,
-    features: str,
-    price_cents: int,
-    valued_on: str | None,
-    caveats: str,
-    intervals: str | None,
-    fsd: float | None,
-    generation: int | None,
-) -> Prediction:
-    return prediction(
-        UUID(id),
-        datetime.fromisoformat(created_at),
-        model_version,
-        json.loads(features),
-        price_cents / 100,
-        date.fromisoformat(valued_on) if valued_on else None,
-        json.loads(caveats),
-        json.loads(intervals) if intervals else None,
-        fsd,
-        generation,
-    )
+def _prediction(values: Sequence[Any]) -> Prediction:
+    row = dict(zip(_COLUMNS, values, strict=True))
+    row["price"] = row["price_cents"] / 100
+    for column in _JSON_COLUMNS:
+        row[column] = row[column] and json.loads(row[column])
+    return prediction_from_row(row)

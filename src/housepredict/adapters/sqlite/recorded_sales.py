@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -11,7 +10,7 @@ from uuid import UUID
 
 from attrs import define
 
-from housepredict.adapters.sqlite.database import SqliteFile
+from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
@@ -58,7 +57,6 @@ class SqliteSales(SqliteFile):
     _tables: ClassVar[Sequence[str]] = _TABLES
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch on disk, all or nothing; see SaleRepository."""
         rows = [_row(each, delivery) for each in sales]
         with self._writing() as connection:
             if delivery and not _is_new(connection, delivery):
@@ -67,7 +65,6 @@ class SqliteSales(SqliteFile):
         return sorted(sales, key=lambda each: each.id)
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
         with self._locked() as connection:
             ((largest,),) = connection.execute("SELECT max(id) FROM sales")
         return UUID(largest) if largest else None
@@ -75,22 +72,18 @@ class SqliteSales(SqliteFile):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction that counts, latest first; see SaleRepository."""
         between = ((since or date.min).isoformat(), (until or date.max).isoformat())
         return self._read(_CURRENT, *between, _NO_LIMIT if limit is None else limit)
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions; how many sales it was."""
         with self._erasing() as connection:
-            return connection.execute(_ERASE, (json.dumps(list(map(str, predictions))),)).rowcount
+            return connection.execute(_ERASE, (ids_to_json(predictions),)).rowcount
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
         with self._erasing() as connection:
             return connection.execute(_PRUNE, (str(before), limit)).rowcount
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first."""
         return self._read(_HISTORY, str(prediction))
 
     def _read(self, query: str, *parameters: object) -> list[RecordedSale]:
