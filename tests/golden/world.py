@@ -54,7 +54,7 @@ from housepredict.domain.models import (
     Verdict,
     digests_of,
 )
-from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import Backlog, CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train, Trainings
@@ -258,7 +258,9 @@ class _Trainer:
     behavior: str = ""
     application: Application | None = None
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> TrainedModel:
         if self.behavior == "waiting":
             self._wait_until_cancelled()
         progress(1, 2)
@@ -273,13 +275,13 @@ class _Trainer:
             return Valuation([_price(house) for house in houses], [1.0] * len(houses))
 
         progress(2, 2)
-        return Fitted(
+        return TrainedModel(
             predict=predict,
             calibration=_CALIBRATION,
             artefact={"model.bin": b"trained"},
             algorithm=Algorithm.LINEAR,
             libraries={"scikit-learn": "1.9.1"},
-            again=lambda _sales: Learned(predict, _CALIBRATION),
+            refit=lambda _sales: CalibratedModel(predict, _CALIBRATION),
         )
 
     def _wait_until_cancelled(self) -> None:

@@ -169,29 +169,35 @@ _CHUNK = 1 << 18
 
 @define(eq=False)
 class Trees:
-    """Boosted trees on the logarithm of a price, or of something else.
+    """Boosted trees for the logarithm of a price, or of an error.
 
     `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
-    `sizes`, of shape (features,), how many are its own: cell i is what lies above cut i - 1 and not above cut i, the
-    cell after the last is for what is missing. A category's cuts are its codes. `masks`, of shape (cells, trees), has
-    the cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
-    baseline is in those of the first tree. Raises ValueError if the arrays do not fit together.
+    `sizes`, of shape (features,), the number of each: cell i lies above cut i - 1 and not above cut i, and the cell
+    after the last is for a missing value. A category's cuts are its codes. `masks`, of shape (cells, trees), has the
+    cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
+    baseline is in those of the first tree. `axes` are the cuts by feature, and `first_cells`, of shape (features,), the
+    first cell of each.
+
+    Raises:
+        ValueError: if the arrays don't fit together.
     """
 
     cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
     sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
     leaves: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
-    _axes: list[NDArray[np.float64]] = field(init=False)
-    _first_cells: NDArray[np.int64] = field(init=False)
+    features: int = field(init=False)
+    axes: list[NDArray[np.float64]] = field(init=False)
+    first_cells: NDArray[np.int64] = field(init=False)
     _first_leaves: NDArray[np.int64] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         cells, trees = self.masks.shape
         if not self.sizes.size or (self.sizes < 1).any() or self.sizes.sum() != self.cuts.size:
             raise ValueError("the cuts must be as many as the sizes say, and at least one a feature")
-        self._axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
-        if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self._axes):
+        self.features = self.sizes.size
+        self.axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
+        if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self.axes):
             raise ValueError("the cuts of each feature must ascend and end in infinity")
         if cells != self.cuts.size + self.features:
             raise ValueError("there must be a mask for each cell")
@@ -201,23 +207,13 @@ class Trees:
         standing = np.bitwise_and.reduce(self.masks, axis=0)
         if not (standing & ((1 << self.leaves.shape[1]) - 1)).all():
             raise ValueError("a house must always end in a leaf")
-        self._first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
+        self.first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
         self._first_leaves = np.arange(trees) * self.leaves.shape[1]
-
-    @property
-    def features(self) -> int:
-        """How many features the model takes."""
-        return self.sizes.size
-
-    @property
-    def first_cells(self) -> NDArray[np.int64]:
-        """The first cell of each feature."""
-        return self._first_cells
 
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
         """The cells that houses lie in, as rows of `masks`, of shape (houses, features)."""
-        cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
-        return cells.T + self._first_cells
+        cells = np.array([axis.searchsorted(column) for axis, column in zip(self.axes, matrix.T, strict=True)])
+        return cells.T + self.first_cells
 
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
         """The number of the leaf that each house ends in, of shape (houses, trees). For some hundred houses at once."""

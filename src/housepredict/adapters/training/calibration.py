@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.training.boosting import boost
-from housepredict.adapters.training.candidates import Table
+from housepredict.adapters.training.candidates import TrainingTable
 from housepredict.domain.estimates import Calibration
 
 _LEAST_ERROR = 1e-3
@@ -35,8 +35,8 @@ _BEYOND = 10
 
 
 def enough_for_spread(folds: NDArray[np.int64]) -> bool:
-    """Whether intervals get spread trees: each fit of them, of which the smallest lacks the largest fold, has to have
-    enough sales. This is the decision for the `scaled` of `fit_calibration`.
+    """Whether intervals get spread trees, for the `scaled` of `fit_calibration`: the smallest fit of them, which lacks
+    the largest fold, must have enough sales.
     """
     return _least_fitted(folds) >= _ENOUGH_FOR_SPREAD
 
@@ -68,7 +68,7 @@ def error_scale_of(errors: NDArray[np.float64], errors_of_less: NDArray[np.float
 
 
 def fit_calibration(
-    sales: Table,
+    sales: TrainingTable,
     log_prices: NDArray[np.float64],
     folds: NDArray[np.int64],
     seed: int,
