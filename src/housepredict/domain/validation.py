@@ -8,13 +8,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import normalize
 
 from attrs import frozen
-
-if TYPE_CHECKING:
-    pass
 
 _INVISIBLE = "\u200b\u2060\ufeff"
 # all that str.strip takes off, and what isn't blank to Python, but can't be seen either
