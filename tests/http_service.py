@@ -15,7 +15,7 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.system import SystemClock
 from housepredict.domain.estimates import Calibration, Prediction
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, to_json
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Artefact, ModelVersion, TrainingSource, digests_of
 from housepredict.domain.ports import CalibratedModel, Progress, SalesSource, TrainedModel, Valuation
@@ -79,7 +79,7 @@ def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artefact]:
     houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
     taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
     version, artefact = lab_version(name)
-    artefact = {**artefact, SNAPSHOT_FILE: to_json(taken)}
+    artefact = {**artefact, SNAPSHOT_FILE: write_snapshot(taken)}
     return evolve(version, digests=digests_of(artefact)), artefact
 
 

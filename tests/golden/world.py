@@ -36,10 +36,8 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.estimates import Calibration, Contribution, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.coverage import CoverageTest, IntervalChoice, IntervalKind
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
-from housepredict.domain.evaluation.drift import to_json as snapshot_file
-from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
-from housepredict.domain.evaluation.held_out import to_json as held_out_file
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale, write_held_out
 from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, Evaluation, OutOfTimeEvaluation, Segment
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.identifiers import IdSequence
@@ -188,8 +186,8 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
     ]
     artefact = {
         "model.bin": b"made by hand",
-        SNAPSHOT_FILE: snapshot_file(snapshot(_SCHEMA, houses, prices)),
-        HELD_OUT_FILE: held_out_file(HeldOut(tuple(sales), 200)),
+        SNAPSHOT_FILE: write_snapshot(snapshot(_SCHEMA, houses, prices)),
+        HELD_OUT_FILE: write_held_out(HeldOut(tuple(sales), 200)),
     }
     performance = Performance(0.0625, _MEASURES, 91.5, 0.0)
     version = ModelVersion(

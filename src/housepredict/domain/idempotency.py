@@ -20,7 +20,7 @@ class Delivery:
     digest: str
 
 
-def demand_key(key: str, error: type[BrokenRules]) -> None:
+def require_valid_key(key: str, error: type[BrokenRules]) -> None:
     """Raise this error unless a key has 1 to 255 visible ASCII characters."""
     if not _KEY.fullmatch(key):
         message = "an idempotency key must have 1 to 255 visible ASCII characters"

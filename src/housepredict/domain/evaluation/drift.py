@@ -198,7 +198,7 @@ def _spread(feature: Feature, houses: Sequence[House]) -> Distribution:
     return distribution(bins, values)
 
 
-def to_json(snapshot: Snapshot) -> bytes:
+def write_snapshot(snapshot: Snapshot) -> bytes:
     """A snapshot as a file."""
     document = {
         "format": _FORMAT,
@@ -214,7 +214,7 @@ def _document(spread: Distribution) -> dict[str, Any]:
     return {**kept, "counts": spread.counts}
 
 
-def of_artefact(artefact: Artefact) -> Snapshot | None:
+def read_snapshot(artefact: Artefact) -> Snapshot | None:
     """The snapshot in an artefact; None in one of before there were any. Raises RefusedModel if it is damaged."""
     if SNAPSHOT_FILE not in artefact:
         return None

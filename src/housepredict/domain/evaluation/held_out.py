@@ -285,7 +285,7 @@ def _kept(row: Valued, places: Sequence[str]) -> HeldOutSale:
     )
 
 
-def to_json(kept: HeldOut) -> bytes:
+def write_held_out(kept: HeldOut) -> bytes:
     """The sales as a file."""
     document = {
         "format": _FORMAT,
@@ -296,7 +296,7 @@ def to_json(kept: HeldOut) -> bytes:
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
 
 
-def of_artefact(artefact: Artefact) -> HeldOut | None:
+def read_held_out(artefact: Artefact) -> HeldOut | None:
     """The sales that are kept in an artefact; None in one of before they were. Raises RefusedModel if it is damaged."""
     if HELD_OUT_FILE not in artefact:
         return None

@@ -9,7 +9,6 @@ from typing import assert_never
 from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
-from housepredict.domain.evaluation import drift as snapshots
 from housepredict.domain.evaluation.coverage import (
     CoverageTest,
     IntervalChoice,
@@ -18,7 +17,7 @@ from housepredict.domain.evaluation.coverage import (
     is_finite,
     rejection,
 )
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
 from housepredict.domain.evaluation.held_out import (
     HELD_OUT_FILE,
     Valued,
@@ -26,8 +25,8 @@ from housepredict.domain.evaluation.held_out import (
     evaluate_out_of_time,
     held_out,
     latest_sales,
-    to_json,
     valued,
+    write_held_out,
 )
 from housepredict.domain.evaluation.measures import OutOfTimeEvaluation
 from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
@@ -252,7 +251,7 @@ def _with_intervals(
 def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
     """The files that are kept for people, and are not read to serve."""
     trained_on = snapshot(sales.schema, [each.house for each in sales.training], [row.estimate for row in rows])
-    return {HELD_OUT_FILE: to_json(held_out(rows, sales.schema)), SNAPSHOT_FILE: snapshots.to_json(trained_on)}
+    return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
 def _later(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.evaluation.held_out import Valued, of_artefact
+from housepredict.domain.evaluation.held_out import Valued, read_held_out
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
 from housepredict.entrypoints.cli.terminal import answer, print_json
@@ -31,7 +31,7 @@ def show_model(application: Application, options: argparse.Namespace) -> int:
     version, artefact = application.models.get(options.version)
     promoted = application.models.pointer().name
     if options.html:
-        page = version_page(version, promoted, of_artefact(artefact), _returned(application, version))
+        page = version_page(version, promoted, read_held_out(artefact), _returned(application, version))
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:
