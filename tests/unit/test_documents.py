@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.adapters.documents import (
+    _STORED_NAMES,
     NewerDocument,
     UnreadableDocument,
     from_json,
@@ -57,10 +58,11 @@ def _optional(kind: type) -> dict[str, Any]:
         default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
         if not each.eq:
             continue
+        name = _STORED_NAMES.get((kind, each.name), each.name)
         if default is not attrs.NOTHING:
-            found[each.name] = _document(default)
+            found[name] = _document(default)
         elif type(None) in getattr(each.type, "__args__", ()):
-            found[each.name] = None
+            found[name] = None
     return found
 
 
