@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.loader import PackedAttribution, load_explainer, load_predictor, pack
+from housepredict.adapters.serving.loader import load_explainer, load_predictor, pack, read_contributions
 from housepredict.adapters.serving.trees import Paths
 from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Model, TrainingTable, fit_candidate
 from housepredict.adapters.training.linear_models import predicted
@@ -44,7 +44,7 @@ def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate)
 
 def contributions_of(model: Model, table: TrainingTable) -> Contributions:
     form = model.form(table, None)
-    return PackedAttribution(pack(attribution(model, form, table))).contributions(form)
+    return read_contributions(pack(attribution(model, form, table)), form)
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
@@ -218,10 +218,10 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
     form = model.form(table, None)
     right = attribution(model, form, table)
     matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
-    PackedAttribution(pack(right)).contributions(form).check_sum(matrix)
+    read_contributions(pack(right), form).check_sum(matrix)
     assert right.squared
     with pytest.raises(RefusedModel, match="do not add up"):
-        PackedAttribution(pack(evolve(right, squared=damage(right.squared)))).contributions(form).check_sum(matrix)
+        read_contributions(pack(evolve(right, squared=damage(right.squared))), form).check_sum(matrix)
 
 
 def test_a_house_is_explained_alike_in_every_batch() -> None:
@@ -248,4 +248,4 @@ def test_an_attribution_of_another_model_is_refused() -> None:
     unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
     for each in unlike:
         with pytest.raises(ValueError, match="must be"):
-            PackedAttribution(pack(each)).contributions(form)
+            read_contributions(pack(each), form)

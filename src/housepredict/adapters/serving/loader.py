@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.arrays import arrays_in
@@ -125,28 +125,23 @@ class SharedForms:
         return form
 
 
-@frozen
-class PackedAttribution:
-    """An Attribution in its file. Each part is unpacked on demand, and not kept: all of them at once may take more
-    memory than serving does.
+def read_contributions(content: bytes, form: ServingForm) -> Contributions:
+    """Read the contributions to a form from the file of its Attribution. Parts are unpacked one by one and not kept:
+    all of them at once may take more memory than serving does.
 
     Raises:
-        RefusedModel: for a file that holds anything else.
+        RefusedModel: if the file holds anything else.
+        ValueError: if it is of another form.
     """
 
-    _content: bytes
-
-    def contributions(self, form: ServingForm) -> Contributions:
-        """The contributions to a form. Raises ValueError if the attribution is of another one."""
+    def paths(name: str) -> Paths | None:
         with _refusing(EXPLANATION_FILE, "explanation"):
-            means = Attribution(_read_arrays(EXPLANATION_FILE, self._content, ["means"])["means"]).means
-        return Contributions.of(form, means, self._paths)
-
-    def _paths(self, name: str) -> Paths | None:
-        with _refusing(EXPLANATION_FILE, "explanation"):
-            wanted = {f"{name}.{array}" for array in _names(Paths)}
-            arrays = arrays_in(self._content, wanted)
+            arrays = arrays_in(content, {f"{name}.{array}" for array in _names(Paths)})
             return Paths(**{key.removeprefix(f"{name}."): array for key, array in arrays.items()}) if arrays else None
+
+    with _refusing(EXPLANATION_FILE, "explanation"):
+        means = Attribution(_read_arrays(EXPLANATION_FILE, content, ["means"])["means"]).means
+    return Contributions.of(form, means, paths)
 
 
 @contextmanager
@@ -234,7 +229,7 @@ def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = u
         raise NoExplanation
     form = unpack(artefact[SERVING_FILE], version.algorithm)
     try:
-        contributions = PackedAttribution(artefact[EXPLANATION_FILE]).contributions(form)
+        contributions = read_contributions(artefact[EXPLANATION_FILE], form)
     except ValueError as error:
         raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
     encode = Encoder(version.schema)

@@ -22,9 +22,9 @@ from housepredict.adapters.serving.loader import (
     ESTIMATOR_FILE,
     EXPLANATION_FILE,
     SERVING_FILE,
-    PackedAttribution,
     ServingForm,
     pack,
+    read_contributions,
     unpack,
     valuation,
 )
@@ -87,6 +87,12 @@ class SklearnTrainer:
             compared = f"{result.compared} of {len(candidates)} candidates compared"
             irreproducible = f"the time limit of {limit:g} s ended the search with {compared}"
 
+        def refit_to(others: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
+            form, calibration = refit(
+                schema, others, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
+            )
+            return CalibratedModel(_predictor(schema, form), calibration)
+
         def with_intervals(*, scaled: bool) -> TrainedModel:
             spread, calibration = fit_calibration(
                 compared_sales, result.log_prices, compared_folds, seed, scaled=scaled, error_scale=result.error_scale
@@ -100,24 +106,17 @@ class SklearnTrainer:
                     for_spread = np.column_stack([values[:, table.columns.for_trees], form.log_prices(values)])
                     names = [*table.names[table.columns.for_trees], "the estimate"]
                     check_tree_parity(spread, cast("Trees", form.spread), for_spread, names)
-            return _trained(
-                schema,
-                form,
-                calibration,
-                algorithm=result.candidate.algorithm,
+            return TrainedModel(
+                predict=_predictor(schema, form),
+                calibration=calibration,
                 artefact={
                     SERVING_FILE: serving,
                     EXPLANATION_FILE: _explanation(schema, form, attribution(model, form, table), matrix),
                     ESTIMATOR_FILE: _dump({**model.parts(), "spread": spread}),
                 },
-                refit=partial(
-                    refit,
-                    schema,
-                    candidate=result.candidate,
-                    seed=seed,
-                    scaled=scaled,
-                    error_scale=result.error_scale,
-                ),
+                algorithm=result.candidate.algorithm,
+                libraries=_LIBRARIES,
+                refit=partial(refit_to, scaled=scaled),
                 irreproducible=irreproducible,
                 with_plain_intervals=partial(with_intervals, scaled=False) if scaled else None,
             )
@@ -125,30 +124,17 @@ class SklearnTrainer:
         return with_intervals(scaled=enough_for_spread(compared_folds))
 
 
-def _trained(
-    schema: FeatureSchema,
-    form: ServingForm,
-    calibration: Calibration,
-    *,
-    refit: Callable[[Sequence[Sale]], tuple[ServingForm, Calibration]],
-    **details: Any,
-) -> TrainedModel:
+_LIBRARIES = {
+    "python": platform.python_version(),
+    "numpy": np.__version__,
+    "scikit-learn": sklearn.__version__,
+    "joblib": joblib.__version__,
+}
+
+
+def _predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
     encode = Encoder(schema)
-
-    def predict(houses: Sequence[House], form: ServingForm = form) -> Valuation:
-        return valuation(form, encode(houses))
-
-    def refit_to(sales: Sequence[Sale]) -> CalibratedModel:
-        form, calibration = refit(sales)
-        return CalibratedModel(partial(predict, form=form), calibration)
-
-    libraries = {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-        "joblib": joblib.__version__,
-    }
-    return TrainedModel(predict, calibration, libraries=libraries, refit=refit_to, **details)
+    return lambda houses: valuation(form, encode(houses))
 
 
 def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> TrainedModel:
@@ -160,13 +146,18 @@ def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress
         check_linear_parity(pipeline, form, rows, [feature.name for feature in schema.features])
     explanation = _explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
     progress(FOLDS + 1, FOLDS + 1)
-    return _trained(
-        schema,
-        form,
-        calibration,
-        algorithm=Algorithm.LINEAR,
+
+    def refit_to(others: Sequence[Sale]) -> CalibratedModel:
+        _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
+        return CalibratedModel(_predictor(schema, form), calibration)
+
+    return TrainedModel(
+        predict=_predictor(schema, form),
+        calibration=calibration,
         artefact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
-        refit=lambda others: _line(schema, *encoded(schema, others), no_progress)[1:],
+        algorithm=Algorithm.LINEAR,
+        libraries=_LIBRARIES,
+        refit=refit_to,
     )
 
 
@@ -198,7 +189,7 @@ def _line(
 def _explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
     """The file of an attribution. Raises RefusedModel unless its contributions add up to the form's output."""
     content = pack(attribution)
-    contributions = PackedAttribution(content).contributions(form)
+    contributions = read_contributions(content, form)
     for rows in (matrix, odd_rows(schema, matrix)):
         contributions.check_sum(rows[:: -(-len(rows) // _EXPLAINED)])
     return content
