@@ -15,10 +15,10 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.adapters.system import SystemClock
 from housepredict.domain.estimates import Calibration, Prediction
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, to_json
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Artefact, ModelVersion, TrainingSource, digests_of
-from housepredict.domain.ports import Fitted, Learned, Progress, SalesSource, Valuation
+from housepredict.domain.ports import CalibratedModel, Progress, SalesSource, TrainedModel, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train
@@ -79,7 +79,7 @@ def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artefact]:
     houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
     taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
     version, artefact = lab_version(name)
-    artefact = {**artefact, SNAPSHOT_FILE: to_json(taken)}
+    artefact = {**artefact, SNAPSHOT_FILE: write_snapshot(taken)}
     return evolve(version, digests=digests_of(artefact)), artefact
 
 
@@ -108,7 +108,9 @@ class FakeTrainer:
     seen: list[Sale] = field(factory=list)
     options: TrainingOptions | None = None
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> TrainedModel:
         self.seen, self.options = list(sales), options
         self.began.set()
         if self.may_end:
@@ -117,13 +119,13 @@ class FakeTrainer:
         def predict(houses: Sequence[House]) -> Valuation:
             return Valuation([self.per_area * float(each.values["size"]) for each in houses])
 
-        return Fitted(
+        return TrainedModel(
             predict=predict,
             calibration=None,
             artefact={"model.bin": b"trained"},
             algorithm=Algorithm.LINEAR,
             libraries={},
-            again=lambda _sales: Learned(predict, None),
+            refit=lambda _sales: CalibratedModel(predict, None),
         )
 
 

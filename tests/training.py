@@ -20,7 +20,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Artefact, ModelVersion
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train, Trainings
@@ -91,7 +91,9 @@ class ListedTrainer:
     irreproducible: str | None = None
     seen_again: list[Sequence[Sale]] = field(factory=list)
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> TrainedModel:
         self.started.set()
         if self.waits_for:
             assert self.waits_for.wait(10)
@@ -99,13 +101,13 @@ class ListedTrainer:
             raise self.fault
         progress(1, 1)
         self.seen.append((sales, options.algorithm, options.seed))
-        fitted = Fitted(
+        fitted = TrainedModel(
             predict=self._predict,
             calibration=self.calibration,
             artefact={"model.bin": b"%d" % len(self.seen)},
             algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
             libraries={"lib": "1.0"},
-            again=partial(self._again, calibration=self.calibration),
+            refit=partial(self._refit, calibration=self.calibration),
             irreproducible=self.irreproducible,
         )
         if self.plain_calibration is None:
@@ -114,16 +116,16 @@ class ListedTrainer:
             fitted,
             calibration=self.plain_calibration,
             artefact={"model.bin": b"plain"},
-            again=partial(self._again, calibration=self.plain_calibration),
+            refit=partial(self._refit, calibration=self.plain_calibration),
         )
-        return evolve(fitted, plain=lambda: plain)
+        return evolve(fitted, with_plain_intervals=lambda: plain)
 
     def _predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
 
-    def _again(self, sales: Sequence[Sale], calibration: Calibration | None) -> Learned:
+    def _refit(self, sales: Sequence[Sale], calibration: Calibration | None) -> CalibratedModel:
         self.seen_again.append(sales)
-        return Learned(self._predict, calibration)
+        return CalibratedModel(self._predict, calibration)
 
 
 MANY = ListedSales(

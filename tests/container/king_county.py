@@ -14,7 +14,7 @@ from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE, pack, valuation
 from housepredict.adapters.training.candidates import Candidate, fit_candidate
 from housepredict.adapters.training.refit import attribution, encoded, table_of
-from housepredict.adapters.training.target_encoding import with_levels
+from housepredict.adapters.training.target_encoding import with_target_encoding
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import TrainingOptions
@@ -36,7 +36,7 @@ def a_boosted_version(trees: int) -> Boosted:
     """One with so many trees for means, and as many for medians."""
     sales = prepare(SalesFile(ROOT / "examples" / "king_county_sales.csv.gz").read(), TrainingOptions(price="price"))
     matrix, prices, folds = encoded(sales.schema, sales.training)
-    table = with_levels(table_of(sales.schema, matrix, prices, 0.0), folds)
+    table = with_target_encoding(table_of(sales.schema, matrix, prices, 0.0), folds)
     with threadpool_limits(1):  # more threads than free cores would wait for each other
         model = fit_candidate(Candidate(on_a_line=True, leaves=31, iterations=trees), table, 1)
     form = model.form(table, None)

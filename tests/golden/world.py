@@ -36,10 +36,8 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.estimates import Calibration, Contribution, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.coverage import CoverageTest, IntervalChoice, IntervalKind
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
-from housepredict.domain.evaluation.drift import to_json as snapshot_file
-from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
-from housepredict.domain.evaluation.held_out import to_json as held_out_file
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale, write_held_out
 from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, Evaluation, OutOfTimeEvaluation, Segment
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.identifiers import IdSequence
@@ -54,7 +52,7 @@ from housepredict.domain.models import (
     Verdict,
     digests_of,
 )
-from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
+from housepredict.domain.ports import Backlog, CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases import Train, Trainings
@@ -188,8 +186,8 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
     ]
     artefact = {
         "model.bin": b"made by hand",
-        SNAPSHOT_FILE: snapshot_file(snapshot(_SCHEMA, houses, prices)),
-        HELD_OUT_FILE: held_out_file(HeldOut(tuple(sales), 200)),
+        SNAPSHOT_FILE: write_snapshot(snapshot(_SCHEMA, houses, prices)),
+        HELD_OUT_FILE: write_held_out(HeldOut(tuple(sales), 200)),
     }
     performance = Performance(0.0625, _MEASURES, 91.5, 0.0)
     version = ModelVersion(
@@ -258,7 +256,9 @@ class _Trainer:
     behavior: str = ""
     application: Application | None = None
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> TrainedModel:
         if self.behavior == "waiting":
             self._wait_until_cancelled()
         progress(1, 2)
@@ -273,13 +273,13 @@ class _Trainer:
             return Valuation([_price(house) for house in houses], [1.0] * len(houses))
 
         progress(2, 2)
-        return Fitted(
+        return TrainedModel(
             predict=predict,
             calibration=_CALIBRATION,
             artefact={"model.bin": b"trained"},
             algorithm=Algorithm.LINEAR,
             libraries={"scikit-learn": "1.9.1"},
-            again=lambda _sales: Learned(predict, _CALIBRATION),
+            refit=lambda _sales: CalibratedModel(predict, _CALIBRATION),
         )
 
     def _wait_until_cancelled(self) -> None:

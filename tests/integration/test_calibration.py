@@ -30,14 +30,14 @@ from housepredict.adapters.training.calibration import (
     fit_calibration,
     needs_error_scale,
 )
-from housepredict.adapters.training.candidates import Candidate, Table, fit_candidate
-from housepredict.adapters.training.refit import again, encoded, table_of
+from housepredict.adapters.training.candidates import Candidate, TrainingTable, fit_candidate
+from housepredict.adapters.training.refit import encoded, refit, table_of
 from housepredict.adapters.training.search import FOLDS, search
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.evaluation.coverage import IntervalKind, check_coverage
 from housepredict.domain.evaluation.held_out import Valued, valued
 from housepredict.domain.models import digests_of
-from housepredict.domain.ports import Fitted, Learned
+from housepredict.domain.ports import CalibratedModel, TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import TUTORIAL, a_log_form, a_version, scattered_sales
@@ -46,7 +46,7 @@ HELD_OUT = 500
 
 
 @cache
-def residuals(seed: int) -> tuple[Table, NDArray[np.float64]]:
+def residuals(seed: int) -> tuple[TrainingTable, NDArray[np.float64]]:
     """3,500 such sales, and the logarithms of estimates that know everything but the scatter."""
     sales = scattered_sales(3500, seed)
     prices = np.array([sale.price for sale in sales])
@@ -136,16 +136,16 @@ def test_coverage_is_nominal_with_uneven_folds(sizes: list[int], scaled: bool | 
         assert np.mean(shares) == pytest.approx(level, abs=0.02 + tolerated(level, sum(sizes), len(drawn)))
 
 
-def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO) -> Fitted:
+def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO) -> TrainedModel:
     options, few_trees = TrainingOptions(algorithm=algorithm), Candidate(on_a_line=True, leaves=4, iterations=16)
     return SklearnTrainer(lambda *_: [few_trees], jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
 
 
-def estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
+def estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]:
     return valued(sales, model.predict([sale.house for sale in sales]), model.calibration)
 
 
-def has_spread_trees(fitted: Fitted) -> bool:
+def has_spread_trees(fitted: TrainedModel) -> bool:
     return bool(getattr(unpack(fitted.artefact[SERVING_FILE], fitted.algorithm), "spread", None))
 
 
@@ -158,9 +158,9 @@ def require_coverage(rows: Sequence[Valued]) -> None:
 def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     sales, asked = scattered_sales(600, 21), scattered_sales(200, 22)
     fitted = fit(sales)
-    assert fitted.plain
-    plain = fitted.plain()
-    assert plain.plain is None
+    assert fitted.with_plain_intervals
+    plain = fitted.with_plain_intervals()
+    assert plain.with_plain_intervals is None
     assert not has_spread_trees(plain)
     assert joblib.load(BytesIO(plain.artefact[ESTIMATOR_FILE]))["spread"] is None
     assert plain.artefact[EXPLANATION_FILE] == fitted.artefact[EXPLANATION_FILE]
@@ -177,12 +177,12 @@ def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     )
     assert load_predictor(version, plain.artefact).predict(houses) == plain.predict(houses)
     earlier = scattered_sales(1000, 23)
-    assert {row.spread for row in estimated(asked, plain.again(earlier))} == {1.0}
-    assert len({row.spread for row in estimated(asked, fitted.again(earlier))}) > 1
+    assert {row.spread for row in estimated(asked, plain.refit(earlier))} == {1.0}
+    assert len({row.spread for row in estimated(asked, fitted.refit(earlier))}) > 1
 
 
 def test_linear_model_has_no_other_intervals() -> None:
-    assert fit(scattered_sales(600, 21), Algorithm.LINEAR).plain is None
+    assert fit(scattered_sales(600, 21), Algorithm.LINEAR).with_plain_intervals is None
 
 
 def test_estimates_of_nothing_or_less_count_as_outside_every_interval() -> None:
@@ -235,14 +235,15 @@ def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe
     less = np.empty(len(table))
     for fold in range(FOLDS):
         known = (folds != fold) & (folds != (fold + 1) % FOLDS)
-        less[folds == fold] = fit_candidate(found.candidate, table.rows(known), 1).predict(table.rows(folds == fold))
+        model = fit_candidate(found.candidate, table.rows(known), 1)
+        less[folds == fold] = model.predict(table.columns, table.values[folds == fold])
     errors = table.log_prices - found.log_prices
     assert found.error_scale == pytest.approx(error_scale_of(errors, table.log_prices - less))
     fitted = SklearnTrainer(lambda *_: [recipe], jobs=1).fit(TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None)
     assert fitted.calibration == calibrate(errors * found.error_scale, np.ones(len(errors)))
     # so are the intervals that are evaluated on the latest sales
-    _, unscaled = again(TUTORIAL, sales, found.candidate, 1, scaled=False, error_scale=1.0)
-    latest = fitted.again(sales).calibration
+    _, unscaled = refit(TUTORIAL, sales, found.candidate, 1, scaled=False, error_scale=1.0)
+    latest = fitted.refit(sales).calibration
     assert latest
     assert latest.deviation == pytest.approx(unscaled.deviation * found.error_scale)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import TargetEncoder
 
 from housepredict.adapters.serving.encoding import Encoder
-from housepredict.adapters.training.candidates import Candidate, Table
+from housepredict.adapters.training.candidates import Candidate, TrainingTable
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.search import FOLDS, search
-from housepredict.adapters.training.target_encoding import with_levels
+from housepredict.adapters.training.target_encoding import with_target_encoding
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Sale
@@ -28,7 +28,7 @@ LINE, TREES = Candidate(on_a_line=True), Candidate(on_a_line=False, leaves=8, it
 NOISE = 0.05
 
 
-def a_table(schema: FeatureSchema, sales: list[Sale]) -> Table:
+def a_table(schema: FeatureSchema, sales: list[Sale]) -> TrainingTable:
     return table_of(
         schema, Encoder(schema)([sale.house for sale in sales]), np.array([each.price for each in sales]), 0
     )
@@ -48,7 +48,7 @@ def some_sales(count: int = 3000, seed: int = 1) -> list[Sale]:
     return sales
 
 
-def level_column(table: Table) -> np.ndarray:
+def level_column(table: TrainingTable) -> np.ndarray:
     return table.values[:, table.columns.for_levels]
 
 
@@ -60,7 +60,7 @@ def test_levels_are_what_scikit_learns_target_encoder_says_beside_the_mean(seed:
     left = random.normal(0, 1, 500)[codes] + random.normal(12, 1, 2000)
     sales = [Sale(a_house(street=STREETS[code]), float(np.exp(y)), "") for code, y in zip(codes, left, strict=True)]
     table = a_table(STREET, sales)
-    levels = with_levels(table, np.arange(2000) % FOLDS).columns.levels
+    levels = with_target_encoding(table, np.arange(2000) % FOLDS).columns.levels
     assert levels is not None
     groups = [left[codes == code] for code in np.unique(codes)]
     within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (2000 - len(groups))
@@ -74,18 +74,18 @@ def test_a_sale_is_told_nothing_by_its_own_price_nor_by_those_of_its_fold() -> N
     sales = some_sales()
     folds = np.arange(len(sales)) % FOLDS
     dearer = [Sale(sale.house, sale.price * 1000 ** (fold == 2), "") for sale, fold in zip(sales, folds, strict=True)]
-    before, after = (level_column(with_levels(a_table(STREET, each), folds)) for each in (sales, dearer))
+    before, after = (level_column(with_target_encoding(a_table(STREET, each), folds)) for each in (sales, dearer))
     assert before[folds == 2].tolist() == after[folds == 2].tolist()
     assert not np.isclose(before[folds != 2], after[folds != 2]).all()
 
 
 def test_categories_of_one_sale_each_say_nothing() -> None:
     sales = [Sale(a_house(street=street), sale.price, "") for street, sale in zip(STREETS, some_sales(), strict=False)]
-    assert not level_column(with_levels(a_table(STREET, sales), np.arange(len(sales)) % FOLDS)).any()
+    assert not level_column(with_target_encoding(a_table(STREET, sales), np.arange(len(sales)) % FOLDS)).any()
 
 
 def test_what_is_missing_or_unseen_gets_the_mean() -> None:
-    table = with_levels(a_table(HOUSE, some_sales()), np.arange(3000) % FOLDS)
+    table = with_target_encoding(a_table(HOUSE, some_sales()), np.arange(3000) % FOLDS)
     columns = table.columns(Encoder(HOUSE)([a_house(size=1e3), a_house(size=1e3, street="new")]))
     assert columns[:, table.columns.for_levels].tolist() == [[0.0], [0.0]]
 
@@ -113,7 +113,7 @@ def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were
 def test_a_file_with_fewer_categories_is_left_as_it_is() -> None:
     few = FeatureSchema((Feature("street", Kind.CATEGORY, categories=STREETS[:255]),))
     table = a_table(few, some_sales())
-    assert with_levels(table, np.arange(len(table)) % FOLDS) is table
+    assert with_target_encoding(table, np.arange(len(table)) % FOLDS) is table
 
 
 def test_what_serves_has_the_levels() -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.serving.attribution import Attribution, Contributions
 from housepredict.adapters.serving.encoding import Encoder, Matrix
-from housepredict.adapters.serving.loader import PackedAttribution, load_explainer, load_predictor, pack
+from housepredict.adapters.serving.loader import load_explainer, load_predictor, pack, read_contributions
 from housepredict.adapters.serving.trees import Paths
-from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Model, Table, fit_candidate
+from housepredict.adapters.training.candidates import ABSOLUTE, SQUARED, Candidate, Model, TrainingTable, fit_candidate
 from housepredict.adapters.training.linear_models import predicted
 from housepredict.adapters.training.refit import attribution, table_of
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -35,16 +35,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 BOTH = Candidate(on_a_line=True, leaves=8, iterations=8, share=0.25)
 
 
-def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate) -> tuple[Model, Table]:
+def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate) -> tuple[Model, TrainingTable]:
     sales = some_sales(schema, 120, seed, missing)
     matrix = Encoder(schema)([sale.house for sale in sales])
     table = table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
     return fit_candidate(recipe, table, seed), table
 
 
-def contributions_of(model: Model, table: Table) -> Contributions:
+def contributions_of(model: Model, table: TrainingTable) -> Contributions:
     form = model.form(table, None)
-    return Contributions.of(form, PackedAttribution(pack(attribution(model, form, table))))
+    return read_contributions(pack(attribution(model, form, table)), form)
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
@@ -91,7 +91,7 @@ def trees_say(estimator: Any, row: Matrix, owners: Sequence[int], known: Collect
     return baseline + sum(say(predictor, 0) for (predictor,) in estimator._predictors)
 
 
-def line_adds(model: Model, table: Table, row: Matrix, owners: Sequence[int], player: int) -> float:
+def line_adds(model: Model, table: TrainingTable, row: Matrix, owners: Sequence[int], player: int) -> float:
     """What the line says on average of the sales with a player's columns as the house has them, above what it says."""
     changed = table.for_lines.copy()
     own = np.array(owners) == player
@@ -218,10 +218,10 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
     form = model.form(table, None)
     right = attribution(model, form, table)
     matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
-    Contributions.of(form, right).prove(matrix)
+    read_contributions(pack(right), form).check_sum(matrix)
     assert right.squared
     with pytest.raises(RefusedModel, match="do not add up"):
-        Contributions.of(form, evolve(right, squared=damage(right.squared))).prove(matrix)
+        read_contributions(pack(evolve(right, squared=damage(right.squared))), form).check_sum(matrix)
 
 
 def test_a_house_is_explained_alike_in_every_batch() -> None:
@@ -237,7 +237,7 @@ def test_a_model_that_is_the_same_for_every_house_has_contributions_of_nothing()
     model, table = a_model(schema, 1, 1.0, evolve(BOTH, on_a_line=False))
     contributions = contributions_of(model, table)
     assert contributions(np.array([[math.nan], [3.0]])).tolist() == [[0.0], [0.0]]
-    contributions.prove(np.array([[3.0]]))
+    contributions.check_sum(np.array([[3.0]]))
 
 
 def test_an_attribution_of_another_model_is_refused() -> None:
@@ -248,4 +248,4 @@ def test_an_attribution_of_another_model_is_refused() -> None:
     unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
     for each in unlike:
         with pytest.raises(ValueError, match="must be"):
-            Contributions.of(form, each)
+            read_contributions(pack(each), form)

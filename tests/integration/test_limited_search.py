@@ -11,10 +11,10 @@ from attrs import evolve
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import valuation
 from housepredict.adapters.training.candidates import Candidate
-from housepredict.adapters.training.refit import again
+from housepredict.adapters.training.refit import refit
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.evaluation.held_out import coverage, valued
-from housepredict.domain.ports import Fitted
+from housepredict.domain.ports import TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from tests.factories import MIXED, some_sales
@@ -31,7 +31,7 @@ def fit(
     sales: Sequence[Sale] = SALES,
     steps: list[tuple[int, int]] | None = None,
     algorithm: Algorithm = Algorithm.AUTO,
-) -> Fitted:
+) -> TrainedModel:
     """Fit by a clock that is a second later each time it is looked at: when it starts, and before each fit of trees."""
     trainer = SklearnTrainer(lambda *_: candidates, count().__next__)
     options = TrainingOptions(algorithm=algorithm, time_limit=time_limit)
@@ -70,7 +70,7 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
     dear = [evolve(sale, price=10 * sale.price) for sale in SALES]
     others = some_sales(MIXED, 600, seed=3)
     houses = [sale.house for sale in SALES]
-    first, second = (fit([recipe], sales=sales, algorithm=algorithm).again(others) for sales in (SALES, dear))
+    first, second = (fit([recipe], sales=sales, algorithm=algorithm).refit(others) for sales in (SALES, dear))
     assert first.predict(houses) == second.predict(houses)
     assert first.calibration
     assert second.calibration
@@ -80,7 +80,7 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
 def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
     """So many trees know the sales that they have learned from by heart."""
     deep = Candidate(on_a_line=True, leaves=31, iterations=320)
-    form, calibration = again(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
+    form, calibration = refit(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
     asked = some_sales(MIXED, 500, seed=4)
     said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
     held = coverage(valued(asked, said, calibration), 90)

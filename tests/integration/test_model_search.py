@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.training.calibration import calibrate
-from housepredict.adapters.training.candidates import Candidate, Table, candidates
+from housepredict.adapters.training.candidates import Candidate, TrainingTable, candidates
 from housepredict.adapters.training.refit import table_of, trend_days
 from housepredict.adapters.training.search import FOLDS, folds_of, search
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -30,7 +30,7 @@ PLACED = FeatureSchema((Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER
 FIRST = date(2024, 1, 1)
 
 
-def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> Table:
+def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> TrainingTable:
     return table_of(schema, Encoder(schema)([sale.house for sale in sales]), prices_of(sales), 0.0)
 
 
@@ -65,7 +65,7 @@ def test_a_line_is_found_where_prices_slope_and_trees_where_they_step(
     folds = folds_of([sale.house_key for sale in sales])
     found = search([LINE, TREES], a_table(TUTORIAL, sales), folds, 1, lambda *step: steps.append(step))
     assert found.candidate in expected.variants()
-    assert found.known.tolist() == list(range(400))
+    assert found.rows.tolist() == list(range(400))
     assert np.abs(found.log_prices - np.log(prices_of(sales))).mean() < 0.3
     assert steps == [(done, 3 * FOLDS) for done in range(1, 3 * FOLDS + 1)]
 

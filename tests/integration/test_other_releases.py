@@ -29,8 +29,8 @@ from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
 from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 from housepredict.domain.errors import NewerModel, RefusedModel, UnknownTraining
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
-from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
+from housepredict.domain.evaluation.drift import read_snapshot
+from housepredict.domain.evaluation.held_out import read_held_out
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
@@ -93,7 +93,7 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
         assert [caveat.code for caveat in old[1].estimate.warnings] == ["outside_observed_range", "unseen_category"]
         assert prices.drift().model_version == NAME
     _, artefact = DirectoryModels(data / "models").get(NAME)
-    held_out, snapshot = held_out_of(artefact), snapshot_of(artefact)
+    held_out, snapshot = read_held_out(artefact), read_snapshot(artefact)
     assert held_out
     assert held_out.of == len(held_out.sales) == version.evaluation.held_out
     assert snapshot
@@ -131,8 +131,8 @@ def test_version_of_a_newer_release_serves_and_verifies_in_every_copy(data: Path
         assert prices.predict(HOUSE, explain=True).price == PRICE
         assert prices.drift().model_version == "next"
         assert {each.name for each in prices.models()} == {NAME, "next"}
-    held_out = held_out_of(folder.get("next")[1])
-    assert held_out == held_out_of(folder.get(NAME)[1])
+    held_out = read_held_out(folder.get("next")[1])
+    assert held_out == read_held_out(folder.get(NAME)[1])
     server = ModelDatabase.at(postgres)
     database, again = PostgresModels(server), DirectoryModels(data / "again")
     database.add(*folder.get("next"))

@@ -19,7 +19,7 @@ from housepredict.adapters.serving.encoding import Encoder
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.adapters.serving.trees import Trees
 from housepredict.adapters.training.boosting import boost, check_tree_parity
-from housepredict.adapters.training.candidates import Candidate, Table, fit_candidate
+from housepredict.adapters.training.candidates import Candidate, TrainingTable, fit_candidate
 from housepredict.adapters.training.linear_models import check_linear_parity, least_squares, linear_form, ridge
 from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.serving_form import flatten
@@ -27,7 +27,7 @@ from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import digests_of
-from housepredict.domain.ports import Fitted
+from housepredict.domain.ports import TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import MIXED, TUTORIAL, a_house, a_log_form, a_version, some_sales
@@ -41,21 +41,23 @@ def quick(algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]
     return [each for each in QUICK if algorithm in (Algorithm.AUTO, each.algorithm)]
 
 
-def fit(schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO, seed: int = 42) -> Fitted:
+def fit(
+    schema: FeatureSchema, sales: Sequence[Sale], algorithm: Algorithm = Algorithm.AUTO, seed: int = 42
+) -> TrainedModel:
     options = TrainingOptions(algorithm=algorithm, seed=seed)
     return SklearnTrainer(quick).fit(schema, sales, options, lambda _done, _total: None)
 
 
-def prices_of(fitted: Fitted, houses: Sequence[House]) -> list[float]:
+def prices_of(fitted: TrainedModel, houses: Sequence[House]) -> list[float]:
     return list(fitted.predict(houses).prices)
 
 
-def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> Table:
+def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> TrainingTable:
     matrix = Encoder(schema)([sale.house for sale in sales])
     return table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
 
 
-def asked(table: Table, schema: FeatureSchema, houses: Sequence[House]) -> Table:
+def asked(table: TrainingTable, schema: FeatureSchema, houses: Sequence[House]) -> TrainingTable:
     return evolve(table, values=table.columns(Encoder(schema)(houses)), log_prices=np.zeros(len(houses)))
 
 
@@ -96,7 +98,7 @@ def test_boosting_serves_what_scikit_learn_predicts(
     assert trees
     # the trees to the last bit, a line but for the order of its additions
     assert trees.log_prices(rows.for_trees).tolist() == model.trees[loss].predict(rows.for_trees).tolist()
-    assert form.log_prices(rows.values) == pytest.approx(model.predict(rows), rel=1e-9)
+    assert form.log_prices(rows.values) == pytest.approx(model.predict(rows.columns, rows.values), rel=1e-9)
     matrix = Encoder(schema)(houses)
     whole = form.valuation(matrix)[0].tolist()
     assert [form.valuation(row[np.newaxis])[0].item() for row in matrix] == whole

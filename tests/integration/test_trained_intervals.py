@@ -12,7 +12,7 @@ from housepredict.adapters.training.candidates import Candidate, candidates
 from housepredict.adapters.training.regressor import HousePriceRegressor
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.evaluation.held_out import Valued, coverages, valued
-from housepredict.domain.ports import Fitted, Learned
+from housepredict.domain.ports import CalibratedModel, TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 from tests.factories import TUTORIAL, scattered_sales
@@ -26,7 +26,7 @@ def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]
     return [Candidate(on_a_line=True)]
 
 
-def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> Fitted:
+def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> TrainedModel:
     found = line if algorithm is Algorithm.RIDGE else candidates
     options = TrainingOptions(algorithm=algorithm, effort=Effort.LOW)
     return SklearnTrainer(found, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
@@ -37,7 +37,7 @@ def tolerated(level: float, calibrated_on: int) -> float:
     return 4 * math.sqrt(level * (1 - level) * (1 / calibrated_on + 1 / len(HELD_OUT)))
 
 
-def require_coverage(learned: Learned, calibrated_on: int) -> Sequence[Valued]:
+def require_coverage(learned: CalibratedModel, calibrated_on: int) -> Sequence[Valued]:
     rows = valued(HELD_OUT, learned.predict([sale.house for sale in HELD_OUT]), learned.calibration)
     assert [each.level for each in coverages(rows)] == [80, 90]
     for each in coverages(rows):
@@ -61,7 +61,7 @@ def test_intervals_of_earlier_sales_hold_where_one_fold_has_four_to_five_hundred
     earlier = scattered_sales(size, 23)
     for trained_on in (480, 700):
         fitted = fit(scattered_sales(trained_on, 21))
-        rows = require_coverage(fitted.again(earlier), size // 5)
+        rows = require_coverage(fitted.refit(earlier), size // 5)
         # as wide or as narrow as those that the version serves
         assert (len({row.spread for row in rows}) > 1) is (trained_on >= 500)
 

@@ -24,11 +24,8 @@ from housepredict.adapters.documents import (
 )
 from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.estimates import Interval
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
-from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
-from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale
-from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
-from housepredict.domain.evaluation.held_out import to_json as held_out_to_json
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, read_snapshot
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale, read_held_out, write_held_out
 from housepredict.domain.features import EstimateWarning
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.training_status import TrainingState, TrainingStatus
@@ -193,8 +190,8 @@ def test_row_of_a_newer_release_is_read() -> None:
 
 def _held_out(**changes: Any) -> HeldOut | None:
     sales = HeldOut((HeldOutSale(1.0, 2.0, 0.5, latitude=47.0, longitude=-122.0),), 9)
-    document = {**json.loads(held_out_to_json(sales)), **changes}
-    return held_out_of({HELD_OUT_FILE: json.dumps(document).encode()})
+    document = {**json.loads(write_held_out(sales)), **changes}
+    return read_held_out({HELD_OUT_FILE: json.dumps(document).encode()})
 
 
 def test_held_out_sales_are_read_by_the_names_of_their_columns() -> None:
@@ -212,7 +209,7 @@ def test_files_of_a_newer_format_say_that_a_newer_release_made_them() -> None:
     ):
         _held_out(format=2)
     with pytest.raises(NewerModel, match=r"snapshot\.json was made by a newer release of housepredict.*Upgrade"):
-        snapshot_of({SNAPSHOT_FILE: b'{"format": 2}'})
+        read_snapshot({SNAPSHOT_FILE: b'{"format": 2}'})
     with pytest.raises(NewerModel, match=r"The manifest was made by a newer release of housepredict.*Upgrade"):
         from_json(json.dumps({"format": 2}))
 

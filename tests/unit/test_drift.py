@@ -22,7 +22,7 @@ from housepredict.domain.evaluation.drift import (
     Ranges,
     shift,
     snapshot,
-    to_json,
+    write_snapshot,
 )
 from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.identifiers import IdSequence
@@ -63,7 +63,7 @@ class Counting(InMemoryPredictions):
 
 def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
     trained = snapshot(SCHEMA, [House({"size": size}) for size in SIZES], [1000 * size for size in SIZES])
-    artefact = {"model.bin": b"", **({SNAPSHOT_FILE: to_json(trained)} if kept else {})}
+    artefact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if kept else {})}
     return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artefact)), artefact
 
 

@@ -19,9 +19,9 @@ from housepredict.domain.evaluation.held_out import (
     HeldOutSale,
     Valued,
     held_out,
-    of_artefact,
+    read_held_out,
     sample,
-    to_json,
+    write_held_out,
 )
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.sales import Sale
@@ -46,11 +46,11 @@ def valued(estimate: float = 100.0, spread: float | None = None, **values: float
 @given(st.lists(held_out_sales, max_size=5).map(tuple), st.integers(0, 10**9))
 def test_what_is_kept_is_read_again(sales: tuple[HeldOutSale, ...], of: int) -> None:
     kept = HeldOut(sales, of)
-    assert of_artefact({HELD_OUT_FILE: to_json(kept), "serving.npz": b""}) == kept
+    assert read_held_out({HELD_OUT_FILE: write_held_out(kept), "serving.npz": b""}) == kept
 
 
 def test_an_artefact_of_before_has_none() -> None:
-    assert of_artefact({"serving.npz": b""}) is None
+    assert read_held_out({"serving.npz": b""}) is None
 
 
 def test_an_estimate_is_kept_with_its_price_its_spread_its_date_and_its_place() -> None:
@@ -67,7 +67,7 @@ def test_half_a_place_is_none(values: dict[str, float]) -> None:
 def test_of_many_sales_a_sample_is_kept_and_how_many_there_were() -> None:
     kept = held_out([valued(float(at)) for at in range(MAX_HELD_OUT + 7)], FeatureSchema(()))
     assert (len(kept.sales), kept.of) == (MAX_HELD_OUT, MAX_HELD_OUT + 7)
-    assert len(to_json(kept)) < 100 * MAX_HELD_OUT
+    assert len(write_held_out(kept)) < 100 * MAX_HELD_OUT
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(0, 30))
@@ -122,6 +122,6 @@ SOUND: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, 
     ids=str,
 )
 def test_a_damaged_file_is_refused(content: bytes) -> None:
-    assert of_artefact({HELD_OUT_FILE: json.dumps(SOUND).encode()})
+    assert read_held_out({HELD_OUT_FILE: json.dumps(SOUND).encode()})
     with pytest.raises(RefusedModel, match=HELD_OUT_FILE):
-        of_artefact({HELD_OUT_FILE: content})
+        read_held_out({HELD_OUT_FILE: content})

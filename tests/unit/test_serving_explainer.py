@@ -156,7 +156,7 @@ def test_an_explainer_shares_the_form_of_its_predictor() -> None:
     version, artefact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artefact, forms)
     explainer = load_explainer(version, artefact, forms)
-    assert explainer._contributions._form is predictor._form
+    assert explainer._contributions.form is predictor._form
 
 
 def test_a_form_that_nobody_uses_is_not_kept() -> None:

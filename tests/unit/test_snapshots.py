@@ -16,9 +16,9 @@ from housepredict.domain.evaluation.drift import (
     Groups,
     Ranges,
     Snapshot,
-    of_artefact,
+    read_snapshot,
     snapshot,
-    to_json,
+    write_snapshot,
 )
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 
@@ -48,7 +48,7 @@ _HOUSES = st.fixed_dictionaries(
 @given(st.lists(_HOUSES, min_size=1, max_size=30), st.lists(st.floats(0, 1e13), min_size=1, max_size=30))
 def test_a_snapshot_is_read_again_and_each_feature_counts_every_house(houses: list[House], prices: list[float]) -> None:
     taken = snapshot(SCHEMA, houses, prices)
-    assert of_artefact({SNAPSHOT_FILE: to_json(taken), "serving.npz": b""}) == taken
+    assert read_snapshot({SNAPSHOT_FILE: write_snapshot(taken), "serving.npz": b""}) == taken
     assert list(taken.features) == ["size", "rooms", "renovated", "pool", "area"]
     assert {each.n for each in taken.features.values()} == {len(houses)}
     assert taken.estimates.n == len(prices)
@@ -65,7 +65,7 @@ def test_a_snapshot_has_the_shares_of_values_and_of_what_is_missing() -> None:
 
 
 def test_an_artefact_of_before_has_none() -> None:
-    assert of_artefact({"serving.npz": b""}) is None
+    assert read_snapshot({"serving.npz": b""}) is None
 
 
 SOUND: dict[str, Any] = {
@@ -101,6 +101,6 @@ SOUND: dict[str, Any] = {
     ids=str,
 )
 def test_a_damaged_file_is_refused(content: bytes) -> None:
-    assert isinstance(of_artefact({SNAPSHOT_FILE: json.dumps(SOUND).encode()}), Snapshot)
+    assert isinstance(read_snapshot({SNAPSHOT_FILE: json.dumps(SOUND).encode()}), Snapshot)
     with pytest.raises(RefusedModel, match=SNAPSHOT_FILE):
-        of_artefact({SNAPSHOT_FILE: content})
+        read_snapshot({SNAPSHOT_FILE: content})

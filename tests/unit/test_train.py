@@ -21,7 +21,7 @@ from housepredict.domain.estimates import MAX_PRICE, Calibration
 from housepredict.domain.evaluation import drift as snapshots
 from housepredict.domain.evaluation.coverage import IntervalKind
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
-from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, OutOfTimeSales, latest_sales, of_artefact
+from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, OutOfTimeSales, latest_sales, read_held_out
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.models import TrainingSource, digests_of
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -137,7 +137,7 @@ class TestTrain:
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
-        taken = snapshots.of_artefact(models.get(made.version.name)[1])
+        taken = snapshots.read_snapshot(models.get(made.version.name)[1])
         assert taken
         assert taken.features["size"].n == len(made.sales.training)
         assert taken.estimates.n == len(made.sales.held_out)
@@ -154,7 +154,7 @@ class TestTrain:
         first, second = (models.get(each.version.name)[1] for each in made)
         assert first[HELD_OUT_FILE] == second[HELD_OUT_FILE]
         assert first[SNAPSHOT_FILE] == second[SNAPSHOT_FILE]
-        kept = of_artefact(first)
+        kept = read_held_out(first)
         assert kept
         assert [(each.estimate, each.price) for each in kept.sales] == [
             (1000.0 * float(sale.house.values["size"]), sale.price) for sale in made[0].sales.held_out
@@ -253,7 +253,7 @@ class TestTrain:
         assert version.evaluation.coverage == ()
         assert version.evaluation.out_of_time
         assert version.evaluation.out_of_time.coverage == ()
-        kept = of_artefact(models.get(version.name)[1])
+        kept = read_held_out(models.get(version.name)[1])
         assert kept
         assert {sale.spread for sale in kept.sales} == {None}
         assert made.verdict.promoted is (policy is PromotionPolicy.ALWAYS)

@@ -24,7 +24,7 @@ from housepredict.domain.errors import (
     UnusableSales,
 )
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
-from housepredict.domain.ports import Fitted
+from housepredict.domain.ports import TrainedModel
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
 from housepredict.domain.usecases import Trainings
 from housepredict.domain.usecases.training_jobs import NOT_PROMOTED, Run
@@ -99,7 +99,7 @@ class Cancelling(ListedTrainer):
         super().__init__()
         self._bench, self._left = bench, steps
 
-    def fit(self, *given: object) -> Fitted:
+    def fit(self, *given: object) -> TrainedModel:
         self._bench.trainings.cancel(self._bench.newest().id)
         return super().fit(*given)  # type: ignore[arg-type]
 
@@ -175,7 +175,7 @@ class TestATraining:
 
     def test_goes_on_while_the_log_is_down_but_keeps_no_version_unlogged(self, bench: Bench) -> None:
         class Down(ListedTrainer):
-            def fit(self, *given: object) -> Fitted:
+            def fit(self, *given: object) -> TrainedModel:
                 bench.log.down = True
                 return super().fit(*given)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ class HousepredictError(Exception):
     """housepredict could not do what was asked."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class BrokenRules(HousepredictError):
@@ -31,15 +31,15 @@ class BrokenRules(HousepredictError):
         super().__init__("; ".join(describe_some(self.violations)))
 
     def alone(self) -> Self:
-        """The same of a batch of one: pointers begin at the thing itself, `/size` for `/0/size`."""
+        """The error of the only item of a batch: pointers start at the item, `/size` for `/0/size`."""
         return type(self)([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
 
 
 def describe_some(violations: Sequence[Violation]) -> Sequence[str]:
-    """The first violations in words, and how many more there are."""
+    """Describe the first violations, and count the others."""
     more = len(violations) - _DESCRIBED
-    told = [each.describe() for each in violations[:_DESCRIBED]]
-    return [*told, f"and {more:,} more"] if more > 0 else told
+    lines = [violation.describe() for violation in violations[:_DESCRIBED]]
+    return [*lines, f"and {more:,} more"] if more > 0 else lines
 
 
 class InvalidOptions(BrokenRules, ValueError):
@@ -74,9 +74,6 @@ class NoModel(HousepredictError):
     """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, promote a stored version
     with `housepredict models promote VERSION`, or try the demonstration model with `--demo` (HOUSEPREDICT_DEMO=1).
     """
-
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or " ".join((self.__doc__ or "").split()))
 
 
 class UnknownModel(HousepredictError):
@@ -179,8 +176,8 @@ class MissingExtra(HousepredictError):
 
 
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
-    """The interrupt that an error is, or that it was raised while handling: libraries may fail in ways of their own."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, KeyboardInterrupt):
-        found = found.__context__
-    return found
+    """The KeyboardInterrupt that an error is or has in its context: libraries may raise other errors after one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause

@@ -1,4 +1,4 @@
-"""What moved an estimate, feature by feature."""
+"""Estimates, their intervals and their explanations."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LEVELS = (80, 90)
 """The levels of intervals, in percent."""
 
 MAX_LOG_FACTOR = 30.0
-"""Intervals are not wider than a factor of e^30 either way: a model that is less sure than that knows nothing."""
+"""Intervals are at most a factor of e^30 wide either way."""
 
 
 def whole_cents(price: float) -> float | None:
-    """A model's output as a price: rounded to the cent, never negative; None where it is no price at all."""
+    """A model's output as a price: rounded to the cent, never negative; None if it is not finite or too large."""
     if not math.isfinite(price):
         return None
     # in this order, so that -0.0 becomes 0.0
@@ -32,26 +32,25 @@ def whole_cents(price: float) -> float | None:
 
 
 class Interval(NamedTuple):  # of which every estimate has two: a tuple is made in half the time
-    """Between which prices a house sells with a probability of `level` percent; bounds are floats of whole cents."""
+    """The prices that a house sells between with a probability of `level` percent, as floats of whole cents."""
 
     level: int
     low: float
     high: float
 
     def holds(self, price: float) -> bool:
-        """Whether a sale price lies inside. An interval that ends at `MAX_PRICE` has no end, and holds none."""
+        """Whether a sale price lies inside. An interval up to `MAX_PRICE` has no end, and holds none."""
         return self.low <= price <= self.high < MAX_PRICE
 
 
 @frozen
 class Calibration:
-    """How far sale prices were from estimates of houses that the model had not learned from.
+    """The distribution of errors on sales that the model was not fitted to, relative to its spread for each house.
 
-    The model has a spread for each house: how uncertain it is beside other houses. `within_80` and `within_90` are what
-    |ln(sale price / estimate)| / spread did not exceed for that share of the sales, None where there were too few to
-    say; `deviation` is the standard deviation of ln(sale price / estimate) / spread. `within_tenths` are as the first
-    two, for 10, 20, … 90 % of the sales, as far as there were enough.
-    (Split conformal prediction with normalised scores: Lei et al., JASA 113 (2018), section 5.2.)
+    `within_80` and `within_90` are the values that |ln(sale price / estimate)| / spread did not exceed for that share
+    of the sales, None for too few; `deviation` is the standard deviation of ln(sale price / estimate) / spread.
+    `within_tenths` are as the first two, for 10, 20, … 90% of the sales, as far as there were enough.
+    (Split conformal prediction with normalized scores: Lei et al., JASA 113 (2018), section 5.2.)
     """
 
     within_80: float | None
@@ -61,13 +60,13 @@ class Calibration:
 
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
         """The intervals around an estimate."""
-        found = []
+        intervals = []
         for level, within in zip(LEVELS, (self.within_80, self.within_90), strict=True):
             if within is not None:
                 factor = math.exp(min(within * spread, MAX_LOG_FACTOR))
                 high = min(round(price * factor, 2), MAX_PRICE)
-                found.append(Interval(level, round(price / factor, 2), high))
-        return tuple(found)
+                intervals.append(Interval(level, round(price / factor, 2), high))
+        return tuple(intervals)
 
     def fsd(self, spread: float) -> float:
         """The forecast standard deviation of an estimate, in percent of the price."""
@@ -76,12 +75,12 @@ class Calibration:
 
 @frozen
 class Estimate:
-    """What a model says a house would sell for.
+    """An estimate of the price of a house.
 
-    `price` is in the currency of the sales that the model learned from, a float of whole cents. `valued_on` is the
-    date that the price holds for, None for a model that knows no dates. `intervals` and `fsd`, the forecast standard
-    deviation in percent, say how sure the model is; a model that cannot tell has none. `generation` is that of the
-    promotion which put the model version in service (see Pointer), None where it is not known.
+    `price` is in the currency of the training sales, a float of whole cents. `valued_on` is the date that the price is
+    for, None for a model without dates. A model without a calibration has no `intervals` and no `fsd`, the forecast
+    standard deviation in percent. `generation` is that of the promotion of the model version (see Pointer), None if it
+    is unknown.
     """
 
     house: House
@@ -96,7 +95,7 @@ class Estimate:
 
 @frozen
 class Prediction:
-    """An estimate that was recorded. `id` is a UUIDv7: ids sort by the time they were given. `created_at` is in UTC."""
+    """A stored estimate. `id` is a UUIDv7, so ids sort by time. `created_at` is in UTC."""
 
     id: UUID
     created_at: datetime
@@ -113,7 +112,7 @@ _BEYOND = 700.0
 
 
 class Unit(StrEnum):
-    """What contributions are amounts of: the price, in the currency of the sales, or its natural logarithm."""
+    """The unit of contributions: the price, in the currency of the sales, or its natural logarithm."""
 
     PRICE = "price"
     LOG_PRICE = "log_price"
@@ -121,7 +120,7 @@ class Unit(StrEnum):
 
 @frozen
 class Contribution:
-    """What knowing these features adds to an estimate: one feature, or several that the model looks at as one."""
+    """The contribution of a feature to an estimate, or of several that the model uses as one."""
 
     features: tuple[str, ...]
     amount: float
@@ -133,17 +132,16 @@ class Contribution:
 
     @property
     def percent(self) -> float:
-        """What an amount of a logarithm makes of a price, in percent of it; such percentages multiply."""
+        """The change of the price by an amount of its logarithm, in percent; such percentages multiply."""
         return 100 * math.expm1(min(self.amount, _BEYOND))
 
 
 @frozen
 class Explanation:
-    """What moved an estimate: `base` is what the model says of a house that it knows nothing of, and the contributions,
-    in the order of the schema, add up from there to what it says of this one, neither rounded nor cut off.
+    """The contributions to an estimate, in the order of the schema and in `unit`. From `base`, the average before any
+    feature is known, they add up to the model's output, neither rounded nor cut off.
 
-    They are Shapley values (Lundberg and Lee, NIPS 2017; see the adapter for whose expectations). All of it is in
-    `unit`.
+    They are Shapley values (Lundberg and Lee, NIPS 2017; see the adapter for the expectations).
     """
 
     unit: Unit
@@ -164,6 +162,6 @@ class Explanation:
 
 @frozen
 class ExplainedPrediction(Prediction):
-    """A prediction as it was recorded, and what moved it, which was not: its version can tell again."""
+    """A stored prediction with its explanation, which is computed and not stored."""
 
     explanation: Explanation

@@ -1,4 +1,4 @@
-"""What a house is to a model: an ordered set of features, and the check of a house against it."""
+"""Houses and the features that a model knows of them, with the rules of their values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from numbers import Integral, Real
-from typing import assert_never
+from typing import Any, assert_never
 
 from attrs import define, field, frozen
 
@@ -21,7 +21,7 @@ _YEAR = 365  # days
 
 @frozen
 class EstimateWarning:
-    """Why an estimate deserves less trust. `code` is for programs, `message` for people."""
+    """A note on an unusual input: the estimate deserves less trust. `code` is for programs, `message` for people."""
 
     code: str
     message: str
@@ -29,15 +29,15 @@ class EstimateWarning:
 
 
 def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
-    """The range in which a value needs no warning; None for a feature that has none."""
+    """The range in which a value needs no warning; None for a feature without one."""
     if is_sale_date and feature.observed:
         first, last = feature.observed
         return first, _year_after(str(last))
     return feature.usual or feature.observed
 
 
-def why_unusual(feature: Feature, value: Value, *, is_sale_date: bool) -> EstimateWarning:
-    """The warning of a value outside the usual range, or of a category that is not a usual one."""
+def _warning(feature: Feature, value: Value, *, is_sale_date: bool) -> EstimateWarning:
+    """The warning for a value outside the usual range, or for a rare or unknown category."""
     name = feature.name
     if feature.observed is None:
         if value in feature.known_categories:
@@ -73,10 +73,10 @@ Value = str | int | float | bool
 class Feature:
     """One property of a house.
 
-    `minimum` and `maximum` (inclusive, in `unit`) are declared: a value outside them is refused. `observed` is
-    the range seen in training (numbers, or dates as text) and `categories` the categories seen: both are open,
-    a value outside gets an estimate with a warning, unless `closed` declares the categories complete. So do values
-    outside the `usual` range, and the categories that are `rare`: few of the sales had them.
+    A value outside `minimum` and `maximum` (inclusive, in `unit`) is invalid. `observed` is the range in the training
+    sales (numbers, or dates as text), and `categories` are the categories in them: a value outside gets an estimate
+    with a warning, unless `closed` declares the categories complete. So do values outside the `usual` range, and `rare`
+    categories, which few of the sales had.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Feature:
         return {tidy(category): category for category in self.categories}
 
     def spelled(self, value: object) -> object:
-        """Return a category as the sales spell it, without blanks around it; any other value as it is."""
+        """A category as the sales spell it, without blanks around it; any other value unchanged."""
         if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
             return value
         text = tidy(value)
@@ -109,7 +109,7 @@ class Feature:
 
 
 class _SpelledHouse(dict[str, object]):
-    """What was given of a house, with names as the schema spells them, and those that it holds more than once."""
+    """An unchecked house with the schema's spelling of names and categories, and the names that occurred twice."""
 
     repeated: list[str]
 
@@ -125,8 +125,8 @@ class House:
 class FeatureSchema:
     """The features that a model knows, in order.
 
-    `sale_date` names the date feature that says when the house is sold, where there is one; a house without it is
-    estimated for `valuation_date`.
+    `sale_date` names the feature that is the date of sale, if there is one; a house without it is estimated for
+    `valuation_date`.
     """
 
     features: tuple[Feature, ...]
@@ -139,44 +139,44 @@ class FeatureSchema:
         return frozenset(feature.name for feature in self.features)
 
     def house(self, given: Mapping[str, object]) -> House:
-        """One house; see `houses`. Pointers start at the house itself: `/size`."""
-        spelled = self._spelled(given)
-        violations = self._violations(spelled)
-        if violations:
-            raise InvalidHouses(violations)
-        return self._house(spelled)
+        """Check one house. Raises InvalidHouses with every violation; pointers start at the house: `/size`."""
+        try:
+            return self.houses([given])[0]
+        except InvalidHouses as error:
+            raise error.alone() from None
 
     def houses(self, given: Sequence[object]) -> tuple[House, ...]:
-        """A batch, all or nothing.
+        """Check a batch, all or nothing.
 
-        Raises InvalidHouses with every violation of every house; pointers start at the batch: `/3/size`. Names
-        that a mapping held more than once are read from its attribute `repeated`, if it has one.
+        Names that a mapping held more than once are read from its attribute `repeated`, if it has one.
+
+        Raises:
+            InvalidHouses: with every violation of every house; pointers start at the batch: `/3/size`.
         """
         if not given:
             raise InvalidHouses([Violation("", Rule.EMPTY, "must hold at least one house")])
-        houses = [self._plain_house(each) for each in given]
+        houses = [self._plain_house(house) for house in given]
         if None not in houses:
             return tuple(houses)  # type: ignore[arg-type]  # there is no None among them
-        spelled = [self._spelled(each) if isinstance(each, Mapping) else each for each in given]
-        violations = [
-            violation for position, each in enumerate(spelled) for violation in self._violations(each, position)
-        ]
+        spelled = [self._spelled(house) for house in given]
+        violations = [violation for row, house in enumerate(spelled) for violation in self._violations(house, row)]
         if violations:
             raise InvalidHouses(violations)
-        return tuple(self._house(each) for each in spelled)  # type: ignore[arg-type]  # _violations() refuses the rest
+        return tuple(self._house(house) for house in spelled)  # type: ignore[arg-type]  # others have violations
 
     def named(self, name: object) -> Feature | None:
-        """Return the feature of a name, also if it has blanks around it or is in another Unicode form."""
+        """The feature of a name, also with blanks around it or in another Unicode form; None if there is none."""
         if not isinstance(name, str):
             return None
         return self._by_name.get(name) or self._by_tidy_name.get(tidy(name))
 
     def violations(self, given: object, *path: str | int) -> list[Violation]:
-        """Everything wrong with one house; `path` is where it stands in what was given."""
-        return self._violations(self._spelled(given) if isinstance(given, Mapping) else given, *path)
+        """Every violation of one house; `path` is its place in the input."""
+        return self._violations(self._spelled(given), *path)
 
-    def _spelled(self, given: Mapping[str, object]) -> Mapping[str, object]:
-        """A house with the names and categories of the schema, however it spells them."""
+    def _spelled(self, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
         house = _SpelledHouse()
         house.repeated = [*getattr(given, "repeated", ())]
         for name, value in given.items():
@@ -191,11 +191,10 @@ class FeatureSchema:
         if not isinstance(given, Mapping):
             return [Violation(pointer_to(*path), Rule.TYPE, "must be an object: feature names and values", given)]
         found = []
-        for feature in self.features:
+        for feature, rules in self._rules:
             value = given.get(feature.name)
             if value is not None:
-                broken = check_value(feature, value)
-                if broken:
+                if broken := rules.broken(value):
                     found.append(Violation(pointer_to(*path, feature.name), *broken, value))
             elif feature.required:
                 message = "is missing" if feature.name not in given else "is required and must not be null"
@@ -212,7 +211,7 @@ class FeatureSchema:
         return found
 
     def warnings(self, house: House) -> tuple[EstimateWarning, ...]:
-        """What about a house lies outside what the model has seen, or has seen rarely."""
+        """A warning for each value of a house that the training sales lack or rarely have."""
         found = []
         for feature, known, low, high in self._usual:
             value = house.values.get(feature.name)
@@ -220,12 +219,12 @@ class FeatureSchema:
                 continue
             # a kind's values compare with its range
             if value not in known if known is not None else not low <= value <= high:  # type: ignore[operator]
-                found.append(why_unusual(feature, value, is_sale_date=feature.name == self.sale_date))
+                found.append(_warning(feature, value, is_sale_date=feature.name == self.sale_date))
         return tuple(found)
 
     @cached_property
     def _usual(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
-        """What is usual of a feature: some categories, or a range."""
+        """The usual values of each feature: some categories, or a range."""
         found: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
         for feature in self.features:
             if feature.kind is Kind.CATEGORY:
@@ -235,7 +234,7 @@ class FeatureSchema:
         return found
 
     def valued_on(self, house: House) -> date | None:
-        """The date that the estimate of a house is for; None for a model that knows no dates."""
+        """The date that the estimate of a house is for; None for a model without dates."""
         given = house.values.get(self.sale_date) if self.sale_date else None
         return date.fromisoformat(given) if isinstance(given, str) else self.valuation_date
 
@@ -248,15 +247,19 @@ class FeatureSchema:
         return {tidy(feature.name): feature for feature in self.features}
 
     @cached_property
-    def _plain_checks(self) -> Sequence[tuple[str, Callable[[object], bool], bool]]:
-        return [(feature.name, plain_check(feature), feature.required) for feature in self.features]
+    def _rules(self) -> Sequence[tuple[Feature, FeatureRules]]:
+        return [(feature, rules_of(feature)) for feature in self.features]
+
+    @cached_property
+    def _plain_tests(self) -> Sequence[tuple[str, Callable[[object], bool], bool]]:
+        return [(feature.name, rules.is_plain, feature.required) for feature, rules in self._rules]
 
     def _plain_house(self, given: object) -> House | None:
-        """A house of which it is seen at once that it breaks no rule; None for others, which may break none either."""
+        """A house whose values all pass their plain tests; None for others, which may be valid as well."""
         if type(given) is not dict:
             return None
         values = {}
-        for name, is_plain, required in self._plain_checks:
+        for name, is_plain, required in self._plain_tests:
             if name in given:
                 value = given[name]
                 if not is_plain(value):
@@ -269,29 +272,11 @@ class FeatureSchema:
     def _house(self, given: Mapping[str, object]) -> House:
         return House(
             {
-                feature.name: _plain(feature, given[feature.name])
-                for feature in self.features
+                feature.name: rules.stored(given[feature.name])
+                for feature, rules in self._rules
                 if given.get(feature.name) is not None
             }
         )
-
-
-def _plain(feature: Feature, value: object) -> Value:
-    """A checked value as JSON has it, also where it came as a NumPy scalar or a date."""
-    if isinstance(value, date):
-        return iso_day(value)
-    if feature.kind is Kind.CATEGORY:
-        code = whole_number(value)
-        return str(value if code is None else code)
-    if feature.kind is Kind.INTEGER:
-        return int(value)  # type: ignore[call-overload, no-any-return]  # just checked
-    if type(value) in (int, float, str, bool):
-        return value  # type: ignore[return-value]  # just checked
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value)
-    return str(value)
 
 
 _LATITUDE = re.compile(r"^lat(t?itude)?$|[ _.]lat(itude)?$|^latt$", re.IGNORECASE)
@@ -323,45 +308,58 @@ class Kind(StrEnum):
     DATE = "date"
 
 
-def check_value(feature: Feature, value: object) -> tuple[Rule, str] | None:
-    """The rule that a present value breaks for a feature, with its message; None if it is fine."""
-    match feature.kind:
-        case Kind.NUMBER | Kind.INTEGER:
-            return _number(feature, value)
-        case Kind.BOOLEAN:
-            return _boolean(value)
-        case Kind.CATEGORY:
-            return _category(feature, value)
-        case Kind.DATE:
-            return _date(value)
-        case _:
-            assert_never(feature.kind)
+Broken = tuple[Rule, str]
+"""A broken rule, and its message."""
 
 
-def plain_check(feature: Feature) -> Callable[[object], bool]:
-    """A quick test that most values pass: they break no rule, and are kept as they are.
+@frozen
+class FeatureRules:
+    """The rules of a feature's values.
 
-    Of one that fails it nothing is known; see check_value.
+    `broken` returns the rule that a present value breaks, None if it is valid. `is_plain` is a quick test that most
+    valid values pass, and nothing else: they are stored unchanged. `stored` is a valid value as JSON has it, also if it
+    came as a NumPy scalar or a date.
     """
+
+    broken: Callable[[object], Broken | None]
+    is_plain: Callable[[object], bool]
+    stored: Callable[[Any], Value]
+
+
+def rules_of(feature: Feature) -> FeatureRules:
+    """The rules of a feature's values."""
+    known = feature.known_categories
     low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
     high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
     match feature.kind:
         case Kind.NUMBER:
-            return lambda value: (type(value) is int or type(value) is float) and low <= value <= high
+            return FeatureRules(
+                partial(_number, feature),
+                lambda value: (type(value) is int or type(value) is float) and low <= value <= high,
+                _stored_number,
+            )
         case Kind.INTEGER:
-            return lambda value: type(value) is int and low <= value <= high
+            return FeatureRules(
+                partial(_number, feature), lambda value: type(value) is int and low <= value <= high, int
+            )
         case Kind.BOOLEAN:
-            return lambda value: value is True or value is False
+            return FeatureRules(_boolean, lambda value: value is True or value is False, bool)
         case Kind.CATEGORY:
-            known = feature.known_categories
-            return lambda value: type(value) is str and value in known
+            return FeatureRules(
+                partial(_category, feature), lambda value: type(value) is str and value in known, _stored_category
+            )
         case Kind.DATE:
-            return lambda value: type(value) is str and _date(value) is None
+            return FeatureRules(_date, lambda value: type(value) is str and _date(value) is None, _stored_date)
         case _:
             assert_never(feature.kind)
 
 
-def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
+def check_value(feature: Feature, value: object) -> Broken | None:
+    """The rule that a present value breaks for a feature, with its message; None if it is valid."""
+    return rules_of(feature).broken(value)
+
+
+def _number(feature: Feature, value: object) -> Broken | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return Rule.TYPE, f"must be a number, not {_type_name(value)}"
     # an int may be too large for a float: it is compared as it is
@@ -379,33 +377,40 @@ def _number(feature: Feature, value: object) -> tuple[Rule, str] | None:
     return None
 
 
-def _boolean(value: object) -> tuple[Rule, str] | None:
+def _stored_number(value: Any) -> Value:
+    if type(value) in (int, float):
+        return value  # type: ignore[no-any-return]  # as the line above says
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _boolean(value: object) -> Broken | None:
     return None if isinstance(value, bool) else (Rule.TYPE, f"must be true or false, not {_type_name(value)}")
 
 
-def _category(feature: Feature, value: object) -> tuple[Rule, str] | None:
-    # a code such as a zip code is a number wherever the sales came from, and text to the model
-    code = whole_number(value)
-    if code is not None:
-        if abs(code) > MAX_MAGNITUDE:
-            return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
-        value = str(code)
-    elif isinstance(value, date):
-        value = iso_day(value)
-    if not isinstance(value, str):
+def _category(feature: Feature, value: object) -> Broken | None:
+    # a code such as a zip code is a number in some files, and text to the model
+    code = _whole_number(value)
+    if code is not None and abs(code) > MAX_MAGNITUDE:
+        return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
+    if code is None and not isinstance(value, str | date):
         return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
-    if value in feature.known_categories:
+    text = _stored_category(value)
+    if text in feature.known_categories:
         return None
-    broken = text_problem(value)
-    if broken:
-        return Rule.TEXT, broken
+    if problem := text_problem(text):
+        return Rule.TEXT, problem
     if feature.closed:
         return Rule.CATEGORY, f"must be one of {', '.join(feature.categories)}"
     return None
 
 
-def whole_number(value: object) -> int | None:
-    """The whole number that a value is, however it is written: JSON's 98178.0 is its 98178. None if it is none."""
+def _stored_category(value: object) -> str:
+    code = _whole_number(value)
+    return _stored_date(value) if code is None else str(code)
+
+
+def _whole_number(value: object) -> int | None:
+    """The whole number that a value is, also as JSON's 98178.0; None if it is none."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     if isinstance(value, Integral):
@@ -415,7 +420,7 @@ def whole_number(value: object) -> int | None:
 
 
 def text_problem(text: str) -> str | None:
-    """Why a text is none that every store can keep; None if it is one."""
+    """The reason why not every store can hold a text; None if every store can."""
     if len(text) > MAX_TEXT:
         return f"must have at most {MAX_TEXT} characters"
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -423,7 +428,7 @@ def text_problem(text: str) -> str | None:
     return None
 
 
-def _date(value: object) -> tuple[Rule, str] | None:
+def _date(value: object) -> Broken | None:
     if isinstance(value, date):
         # pandas' NaT is a date to Python, and unequal to itself
         return None if value == value else (Rule.DATE, "must be a date")
@@ -435,6 +440,10 @@ def _date(value: object) -> tuple[Rule, str] | None:
     except ValueError:
         canonical = False
     return None if canonical else (Rule.DATE, "must be a date of the calendar, YYYY-MM-DD")
+
+
+def _stored_date(value: object) -> str:
+    return iso_day(value) if isinstance(value, date) else str(value)
 
 
 def _type_name(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a client may send more than once, and how it is known again."""
+"""Idempotency keys: requests that a client may repeat."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @frozen
 class Delivery:
-    """Something that a client may send more than once: its key, and a digest of what it held, in hexadecimal."""
+    """A request that a client may repeat: its idempotency key, and a digest of its content, in hexadecimal."""
 
     key: str
     digest: str
 
 
-def demand_key(key: str, error: type[BrokenRules]) -> None:
-    """Raise this error unless a key has 1 to 255 visible ASCII characters."""
+def require_valid_key(key: str, error: type[BrokenRules]) -> None:
+    """Check that a key has 1 to 255 visible ASCII characters. Raises `error`."""
     if not _KEY.fullmatch(key):
         message = "an idempotency key must have 1 to 255 visible ASCII characters"
         raise error([Violation("", Rule.TEXT, message, key)])

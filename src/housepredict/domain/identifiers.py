@@ -1,4 +1,4 @@
-"""Identifiers for predictions: UUIDv7 (RFC 9562), a whole batch at a time."""
+"""Identifiers: UUIDv7 (RFC 9562), in batches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 @define
 class IdSequence:
-    """Gives strictly increasing UUIDv7s, across batches and threads, also when the clock stands still or steps back.
+    """Strictly increasing UUIDv7s, across batches and threads, also when the clock stands still or steps back.
 
-    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1): one
-    draw of randomness serves a batch, and the order of a batch is the order of its ids.
+    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1), so that
+    the ids of a batch are in its order.
     """
 
     _millisecond: int = 0
@@ -31,7 +31,7 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """`count` ids for the time `now`, which has a zone; above one of another clock, if that is given."""
+        """Take `count` ids for the time `now`, which has a zone; above the id of another clock, if there is one."""
         with self._lock:
             if above is not None:
                 self._go_on_from(above)
@@ -41,7 +41,7 @@ class IdSequence:
                 self._counter = secrets.randbits(_RANDOM_BITS - 1)
             first = self._counter + 1
             self._millisecond, self._counter = millisecond, self._counter + count
-        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # as nearly always: no bits to carry over the variant's
+        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # as nearly always: no carry across the variant's bits
             start = _uuid7(millisecond, first)
             return [UUID(int=number) for number in range(start, start + count)]
         return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
@@ -57,12 +57,12 @@ def is_uuid(text: str) -> bool:
 
 
 def first_id_at(time: datetime) -> UUID:
-    """The smallest id of a time, which has a zone: all that were given before are below it."""
+    """The smallest id of a time, which has a zone: all earlier ids are below it."""
     millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
     return UUID(int=millisecond << 80)
 
 
-def next_id(id: UUID) -> UUID:  # noqa: A002  # what it is called everywhere
+def next_id(id: UUID) -> UUID:  # noqa: A002  # its name everywhere
     """The smallest id above this one."""
     return UUID(int=id.int + 1)
 

@@ -1,4 +1,4 @@
-"""A trained model as a thing that is kept: an immutable version, its manifest and its artefact."""
+"""Model versions: the manifest and the artefact of a trained model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from housepredict.domain.estimates import Calibration
 from housepredict.domain.evaluation.coverage import IntervalChoice
 from housepredict.domain.evaluation.measures import Accuracy, Evaluation
 from housepredict.domain.features import FeatureSchema, House
-from housepredict.domain.training_options import (
-    Algorithm,
-    TrainingOptions,
-)
+from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 
 def require_format(found: object, known: int, document: str) -> None:
@@ -38,10 +35,10 @@ def require_format(found: object, known: int, document: str) -> None:
 
 @frozen
 class Performance:
-    """What a model did on the sales of a comparison.
+    """The performance of a model on the sales of a comparison.
 
-    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90 % intervals, None without
-    any; `refused` is the share of all held-out houses, in percent, that the model gives no price for.
+    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90% intervals, None without
+    any; `refused` is the share of all held-out houses, in percent, without a price.
     """
 
     error: float
@@ -52,7 +49,7 @@ class Performance:
 
 @frozen
 class Comparison:
-    """Two versions on the same sales: those that were held out, and that both have a price for.
+    """A challenger and the champion on the held-out sales that both have a price for.
 
     `better` is the share of resamples, in percent, in which the challenger's error was below the champion's.
     """
@@ -66,7 +63,7 @@ class Comparison:
 
 @frozen
 class Verdict:
-    """Whether a version was promoted, and why or why not, in sentences."""
+    """Whether a version was promoted, and the reasons, as sentences."""
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -75,13 +72,12 @@ class Verdict:
 
 @frozen
 class TrainingSource:
-    """Where a version's sales came from, enough to read them again.
+    """The source of a version's sales, enough to read them again.
 
-    `location` is None without a file. `recorded` is how many of the sales came back of houses that were estimated, None
-    if none were asked for: without a file either, the sales are synthetic. `read_on` is the latest date that a sale
-    could have at the training; None for a version of an older release, which did not store it. `rejected` counts the
-    rejected rows by reason, and `notes` are the notes on how the file was read; both are empty in a version of an older
-    release.
+    `location` is None without a file. `recorded` is the number of recorded sales among them, None if none were wanted;
+    without a file either, the sales are synthetic. `read_on` is the latest date that a sale could have at the training.
+    `rejected` counts the rejected rows by reason, and `notes` say how the file was read. In a version of an older
+    release these three are None or empty.
     """
 
     location: str | None
@@ -93,13 +89,13 @@ class TrainingSource:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the sales were made up rather than observed."""
+        """Whether the sales were generated."""
         return self.location is None and self.recorded is None
 
 
 @frozen
 class SelfTest:
-    """A house and the price that a version must give it, before it may serve."""
+    """A house, and the price that a version must estimate for it before it serves."""
 
     house: House
     price: float
@@ -107,15 +103,14 @@ class SelfTest:
 
 @frozen
 class ModelVersion:
-    """The manifest of a version: all there is to know of it but the numbers it computes with.
+    """The manifest of a version: everything but the arrays.
 
-    `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` the versions that trained it.
-    Without a `calibration`, estimates have no intervals. `irreproducible` is why the same sales and options may make
-    another version; None if they make the same. `verdict` is what the promotion rule said when the version was trained;
-    promotions by hand change nothing of it. `intervals` says which intervals the version has, and why; None in a
-    manifest of an older release. The `signature` is over all the rest; None if nobody signed. `document` is the
-    manifest as it was read, where another release wrote it: a store that copies the version writes that, so that
-    fields of a newer release and their signature stay.
+    `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` are the versions that trained it.
+    Without a `calibration`, estimates have no intervals. `irreproducible` is the reason why the same sales and options
+    may make another version; None if they make the same. `verdict` is that of the promotion rule at the training;
+    promotions by hand don't change it. `intervals` is None in a manifest of an older release. The `signature` is over
+    all other fields; None if the version is unsigned. `document` is the manifest as another release wrote it: stores
+    copy that, so that fields of a newer release and their signature stay.
     """
 
     name: str
@@ -137,15 +132,15 @@ class ModelVersion:
 
     @property
     def valuation_date(self) -> date | None:
-        """The date that estimates are for where a house does not say."""
+        """The date that estimates are for unless a house has one."""
         return self.schema.valuation_date
 
 
 @frozen
 class Pointer:
-    """Which version is promoted; None before the first promotion.
+    """The promoted version; None before the first promotion.
 
-    `generation` grows with each move; None while the store cannot be asked, and what was promoted last counts.
+    `generation` grows with each promotion; None while the store is unavailable, and the last known version counts.
     """
 
     name: str | None = None
@@ -156,10 +151,10 @@ Artefact = Mapping[str, bytes]
 """The files of a version: file name to content."""
 
 MAX_FILE = 2**28
-"""The largest file of a version, in bytes; those of 20,000 sales have under 2 MiB."""
+"""The largest file of a version, in bytes; a model of 20,000 sales has under 2 MiB."""
 
 MAX_ARTEFACT = 2**29
-"""The largest artefact, in bytes: that of all its files."""
+"""The largest artefact, in bytes of all its files."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -170,7 +165,7 @@ def digests_of(artefact: Artefact) -> dict[str, str]:
 
 
 def version_name(created_at: datetime, artefact: Artefact) -> str:
-    """A name that sorts by time; trainings of the same second have names of their own, even if they made the same."""
+    """A name that sorts by time, and that differs for trainings of the same second."""
     content = created_at.isoformat() + "".join(
         f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items())
     )
@@ -178,12 +173,16 @@ def version_name(created_at: datetime, artefact: Artefact) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a version or a file may have this name: a store can use it as it is, in a path as well."""
+    """Whether a version or a file may have this name: every store can use it, also in a path."""
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def verify(version: ModelVersion, artefact: Artefact) -> None:
-    """Raise RefusedModel unless these are the files of the version, unchanged, and a store can keep them."""
+    """Check that these are the files of the version, unchanged, and that stores can hold them.
+
+    Raises:
+        RefusedModel: if they are not.
+    """
     for name in (version.name, *version.digests):
         if not is_plain(name):
             raise RefusedModel(f"{name!r} is no name for a model version or a file of it")

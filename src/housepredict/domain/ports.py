@@ -325,38 +325,40 @@ Progress = Callable[[int, int], None]
 
 
 @frozen
-class Learned:
-    """What a serving form predicts (see Predictor.predict), and how sure it is."""
+class CalibratedModel:
+    """A model that predicts (see Predictor.predict), and the calibration of its intervals."""
 
     predict: Callable[[Sequence[House]], Valuation]
     calibration: Calibration | None
 
 
 @frozen
-class Fitted(Learned):
-    """What a training made: the artefact, the algorithm that was chosen, and the versions of the libraries.
+class TrainedModel(CalibratedModel):
+    """The result of a training: the model, its files, the algorithm chosen, and the versions of the libraries.
 
-    `again` learns from other sales of the same schema, and from these nothing but the recipe that the search found.
-    `irreproducible` is as in ModelVersion. `plain` makes the same model with plain intervals, without another fit; None
-    if its intervals are plain (see IntervalKind).
+    `refit` fits the candidate that the search found to other sales of the same schema. `irreproducible` is as in
+    ModelVersion. `with_plain_intervals` returns the same model with plain intervals, without another fit; it is None
+    if the intervals are plain (see IntervalKind).
     """
 
     artefact: Artefact
     algorithm: Algorithm
     libraries: Mapping[str, str]
-    again: Callable[[Sequence[Sale]], Learned]
+    refit: Callable[[Sequence[Sale]], CalibratedModel]
     irreproducible: str | None = None
-    plain: Callable[[], Fitted] | None = None
+    with_plain_intervals: Callable[[], TrainedModel] | None = None
 
 
 class Trainer(Protocol):
     """Fits models."""
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        """Fit a model to sales with the options' algorithm, effort, seed and time limit, and prove that its serving
-        form predicts as the model itself does.
+    def fit(
+        self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
+    ) -> TrainedModel:
+        """Fit a model to sales with the options' algorithm, effort, seed and time limit.
 
-        Raises RefusedModel if it does not.
+        Raises:
+            RefusedModel: if its serving form fails the parity check.
         """
 
 

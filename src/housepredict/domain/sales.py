@@ -1,4 +1,4 @@
-"""What a house that was estimated sold for, as somebody told it later."""
+"""Sales: those that models are trained on, and those recorded for predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Cell = str | int | float | bool | date | None
 
 @frozen
 class Sale:
-    """A house, and what it sold for. `house_key` names the house across its resales."""
+    """A house and its sale price. `house_key` is the same for all sales of the house."""
 
     house: House
     price: float
@@ -31,13 +31,12 @@ class Sale:
 
 @frozen
 class SalesTable:
-    """A file of sales as it was read.
+    """A table of sales as it was read.
 
-    `columns` are equally long; `rejected` counts by reason the rows that could not be read at all. `digest` is the
-    SHA-256 of the file in hexadecimal. A source that knows its features brings their `schema`, one with a split of its
-    own `held_out`, a flag for each row, and one that knows its houses `house_keys`; for all others these are inferred.
-    `recorded` is how many rows are sales that came back, None for a source that has none of these. `read_on` is the
-    latest date that a sale can have; None where that doesn't matter. `notes` say what was decided to read it.
+    `columns` are equally long; `rejected` counts unreadable rows by reason. `digest` is the SHA-256 of the file in
+    hexadecimal. A source may bring the `schema`, the split as `held_out`, a flag for each row, and the `house_keys`;
+    otherwise they are inferred. `recorded` is the number of recorded sales, None for a source without any. `read_on` is
+    the latest date that a sale can have; None if that doesn't matter. `notes` say how the file was read.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)
@@ -55,17 +54,15 @@ class SalesTable:
 
 
 def is_held_out(house_key: str) -> bool:
-    """Whether the sales of a house are kept for evaluation.
-
-    It depends on the house alone: whichever file it stands in, and whichever model is trained, the answer is the
-    same, so no model has learned from the sales that another is compared on.
+    """Whether the sales of a house are held out. It depends on the house alone, not on the file or the training, so no
+    model was trained on the sales that another is compared on.
     """
     digest = hashlib.sha256(house_key.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
 def key_of(properties: Mapping[str, Value]) -> str:
-    """The key of a house whose file names no identifier: what the file says of the house itself."""
+    """The key of a house without an identifier: its properties."""
     return json.dumps(properties, sort_keys=True)
 
 
@@ -74,10 +71,10 @@ _AT_ONCE = 1000
 
 @frozen
 class RecordedSale:
-    """The sale of a house that a prediction was made for.
+    """A realized sale of a house with a prediction.
 
-    `id` is a UUIDv7 of its own: of several sales of a prediction the one with the largest id counts, the others are its
-    history. `price` is in the currency of the estimates, a float of whole cents; `recorded_at` is in UTC.
+    `id` is a UUIDv7: of several sales of a prediction the one with the largest id counts, the others are its history.
+    `price` is in the currency of the estimates, a float of whole cents; `recorded_at` is in UTC.
     """
 
     id: UUID
@@ -89,9 +86,8 @@ class RecordedSale:
 
 @frozen
 class RealizedSale:
-    """A sale that came back, and the prediction that it is the sale of: None while nobody knows such a prediction.
-
-    Predictions may arrive after their sales: from the spool of a service that was cut off.
+    """A recorded sale and its prediction, None while it is unknown: predictions may arrive from a spool after their
+    sales.
     """
 
     sale: RecordedSale
@@ -106,8 +102,8 @@ class RealizedSale:
 def with_predictions(
     sales: Sequence[RecordedSale], find: Callable[[Sequence[UUID]], Sequence[Prediction]]
 ) -> Iterator[RealizedSale]:
-    """Match sales with their predictions, which `find` (see PredictionRepository) reads some at a time."""
+    """Match sales with their predictions, which `find` (see PredictionRepository) reads in batches."""
     for start in range(0, len(sales), _AT_ONCE):
-        some = sales[start : start + _AT_ONCE]
-        known = {each.id: each for each in find([sale.prediction for sale in some])}
-        yield from (RealizedSale(sale, known.get(sale.prediction)) for sale in some)
+        batch = sales[start : start + _AT_ONCE]
+        known = {prediction.id: prediction for prediction in find([sale.prediction for sale in batch])}
+        yield from (RealizedSale(sale, known.get(sale.prediction)) for sale in batch)

@@ -1,4 +1,4 @@
-"""What a user may decide about a training, and how each option is read."""
+"""The options of a training, and how each is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from operator import index
 from typing import Any, TypeVar
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from housepredict.domain.errors import InvalidOptions
 from housepredict.domain.features import Kind
@@ -22,38 +22,30 @@ MAX_SEED = 2**32 - 1
 MAX_SECONDS = 10**9
 
 
-@frozen
-class _Refused:
-    """Stands in an option's place until all options are read."""
-
-    violations: tuple[Violation, ...]
-
-
 def option(read: Callable[[Any], T], value: object) -> T:
-    """What a reader makes of a value; instead of its error, something that `require_valid` finds."""
+    """Read a value. Returns the error of an invalid one, so that `require_valid` can report all together."""
     try:
         return read(value)
     except InvalidOptions as error:
-        refused = _Refused(error.violations)
+        return error  # type: ignore[return-value]  # callers don't see it: require_valid raises
     except ValueError as error:
-        refused = _Refused((Violation("", Rule.TYPE, str(error), value),))
-    return refused  # type: ignore[return-value]  # which nobody sees: require_valid raises
+        return InvalidOptions([Violation("", Rule.TYPE, str(error), value)])  # type: ignore[return-value]
 
 
 def require_valid(options: Mapping[str, object]) -> None:
-    """Raise InvalidOptions with every violation of these options."""
+    """Check options that were read by `option`. Raises InvalidOptions with every violation."""
     violations = [
-        Violation(pointer_to(name) + each.pointer, each.rule, each.message, each.value)
-        for name, value in options.items()
-        if isinstance(value, _Refused)
-        for each in value.violations
+        evolve(violation, pointer=pointer_to(name) + violation.pointer)
+        for name, error in options.items()
+        if isinstance(error, InvalidOptions)
+        for violation in error.violations
     ]
     if violations:
         raise InvalidOptions(violations)
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """Reads a member of an enumeration, or its value."""
+    """A reader of members of an enumeration, or their values."""
 
     def read(value: object) -> E:
         if isinstance(value, str) and value in list(kind):
@@ -78,7 +70,7 @@ def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = s
 
 
 def column(value: object) -> str:
-    """Reads the name of a column, as it is in a table that was read."""
+    """Read the name of a column, in its tidy form."""
     if not isinstance(value, str):
         raise ValueError(f"must name a column, not be {shown(value)}")
     name = tidy(value)
@@ -88,7 +80,7 @@ def column(value: object) -> str:
 
 
 def columns(value: object) -> tuple[str, ...]:
-    """Reads the names of several columns."""
+    """Read the names of several columns."""
     if isinstance(value, str):
         raise ValueError(f'must be a list of columns, such as ["{value}"], not text')
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
@@ -97,7 +89,7 @@ def columns(value: object) -> tuple[str, ...]:
 
 
 def kinds(value: object) -> Mapping[str, Kind]:
-    """Reads the kinds of columns by their names."""
+    """Read the kinds of columns by their names."""
     if not isinstance(value, Mapping):
         raise ValueError(f'must be columns with their kinds, such as {{"zip": "category"}}, not {shown(value)}')
     read = _each(value.items(), choice(Kind))
@@ -117,7 +109,7 @@ def _each(items: Iterable[tuple[Any, object]], read: Callable[[object], Any]) ->
 
 
 def seed(value: object) -> int:
-    """Reads what chance begins with."""
+    """Read a seed."""
     try:
         number = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # what is no number raises
     except TypeError:
@@ -128,7 +120,7 @@ def seed(value: object) -> int:
 
 
 def seconds(value: object) -> float:
-    """Reads a time limit."""
+    """Read a time limit, in seconds."""
     number = as_number(value)
     if number is None or not 0 < number <= MAX_SECONDS:
         raise ValueError(f"must be a number of seconds above 0, {MAX_SECONDS} at most")
@@ -136,7 +128,7 @@ def seconds(value: object) -> float:
 
 
 def encoding(value: object) -> str:
-    """Reads the name of an encoding of text."""
+    """Read the name of an encoding of text."""
     try:
         name = codecs.lookup(value).name if isinstance(value, str) else ""
         "".encode(name)  # Python has codecs that aren't encodings of text
@@ -146,8 +138,8 @@ def encoding(value: object) -> str:
 
 
 class Algorithm(StrEnum):
-    """How a model is fitted: least squares on the price, ridge regression on its logarithm, gradient-boosted trees on
-    that or on what the ridge leaves; `auto` is whichever does best in cross-validation.
+    """How a model is fitted: least squares on the price, ridge regression on its logarithm, or gradient-boosted trees
+    on that or on the residuals of the ridge; `auto` is the best in cross-validation.
     """
 
     AUTO = "auto"
@@ -157,7 +149,7 @@ class Algorithm(StrEnum):
 
 
 class Effort(StrEnum):
-    """How much a search for the best model may cost, in fits."""
+    """How many fits a search for the best model may take."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -198,16 +190,16 @@ def _encoding(value: str | None) -> str | None:
 
 @frozen
 class TrainingOptions:
-    """What a user may decide about a training; everything else is inferred from the sales.
+    """The options of a training; everything else is inferred from the sales.
 
-    `features` keeps these columns alone, `exclude` leaves columns out, `kinds` says what a column is, `closed` names
-    the categories that are complete, `allow` columns that are used though they seem to give the price away. `price`,
-    `sale_date` and `house_id` name columns. For synthetic sales `auto` is a linear model, since they were made by one.
-    `time_limit` is for the search, in seconds; where it ends one, the same options may make another model next time.
-    `encoding` is that of a file of text, as Python calls it; None lets its bytes tell.
+    `price`, `sale_date` and `house_id` name columns. `features` are the only columns used, and `exclude` is left out;
+    `kinds` are the kinds of columns, `closed` the columns whose categories are complete, and `allow` columns that are
+    used although they seem to leak the price. For synthetic sales `auto` is a linear model, which they follow.
+    `time_limit` is that of the search, in seconds; if it ends one, the same options may make another model next time.
+    `encoding` is Python's name of a text file's encoding; None detects it. Enumerations may be text.
 
     Raises:
-        InvalidOptions: with every violation. Enumerations may be given as text, and lists as any iterable but a text.
+        InvalidOptions: with every violation.
     """
 
     price: str | None = field(default=None, converter=_column)
@@ -226,4 +218,4 @@ class TrainingOptions:
 
     def __attrs_post_init__(self) -> None:
         """Raise InvalidOptions with every violation."""
-        require_valid({each.name: getattr(self, each.name) for each in fields(type(self))})
+        require_valid({option.name: getattr(self, option.name) for option in fields(type(self))})

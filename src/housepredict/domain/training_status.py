@@ -1,4 +1,4 @@
-"""A training as it is told of while it is under way, and remembered when it is over."""
+"""The status of a training job, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROCESS_ENDED = "The process that trained has ended: it was killed, or its machi
 
 
 class TrainingState(StrEnum):
-    """How far a training has come."""
+    """The state of a training."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -23,7 +23,7 @@ class TrainingState(StrEnum):
 
 
 def _storable(text: str | None) -> str | None:
-    """A text as every store can keep it: paths and messages may hold NUL characters and lone surrogates."""
+    """A text that every store can hold: paths and messages may have NUL characters and lone surrogates."""
     return None if text is None else text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
@@ -33,11 +33,7 @@ def _all_storable(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 @frozen
 class TrainingOutcome:
-    """How a training ended.
-
-    One that succeeded has made a `version`, which was `promoted` or not for these `reasons`; of any other there is an
-    `error`, a sentence for people.
-    """
+    """The outcome of a training: a `version` that was `promoted` or not for `reasons`, or an `error`, as a sentence."""
 
     state: TrainingState
     version: str | None = None
@@ -47,28 +43,27 @@ class TrainingOutcome:
 
     @classmethod
     def success(cls, version: str, verdict: Verdict) -> TrainingOutcome:
-        """A version was made."""
+        """The outcome of a training that made a version."""
         return cls(TrainingState.SUCCEEDED, version, verdict.promoted, tuple(verdict.reasons))
 
     @classmethod
     def failure(cls, error: str) -> TrainingOutcome:
-        """None was made, for this reason."""
+        """The outcome of a training that failed."""
         return cls(TrainingState.FAILED, error=error)
 
     @classmethod
     def cancellation(cls, error: str) -> TrainingOutcome:
-        """None was made, because somebody wished so."""
+        """The outcome of a training that was cancelled."""
         return cls(TrainingState.CANCELLED, error=error)
 
 
 @frozen
 class TrainingStatus:
-    """What is known of a training.
+    """The status of a training.
 
-    `id` is a UUIDv7; times are in UTC. `location` is where the sales are, None if they are synthetic or
-    came back alone; `with_recorded` is whether sales that came back are among them. `done` of `total`
-    steps are done, as of the last look; both are 0 before the first. `cancelling` is whether it was asked to end, and
-    `keeping` whether it is too late to ask: the version is made, and about to be kept.
+    `id` is a UUIDv7; times are in UTC. `location` is that of the file of sales, None without one; `with_recorded` is
+    whether recorded sales are among them. `done` of `total` steps are complete, both 0 before the first progress.
+    `cancelling` is whether it was asked to end, and `keeping` whether it is too late: its version is being stored.
     """
 
     id: UUID
@@ -84,26 +79,26 @@ class TrainingStatus:
 
     @property
     def state(self) -> TrainingState:
-        """How far it has come."""
+        """The state of the training."""
         return self.outcome.state if self.outcome else TrainingState.RUNNING
 
     @property
     def synthetic(self) -> bool:
-        """Whether the sales were made up rather than observed."""
+        """Whether the sales are synthetic."""
         return self.location is None and not self.with_recorded
 
     def at(self, done: int, total: int) -> TrainingStatus:
-        """The same with so many steps done, unless it has ended."""
+        """The status with this progress, unless it has ended."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
     def to_be_cancelled(self) -> TrainingStatus:
-        """The same, asked to end, unless it is too late for that."""
+        """The status with a request to end, unless it is too late."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
     def to_be_kept(self) -> TrainingStatus:
-        """The same, with the version about to be kept, unless it was asked to end before."""
+        """The status before its version is stored, unless it was asked to end before."""
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 
     def ended(self, at: datetime, outcome: TrainingOutcome) -> TrainingStatus:
-        """The same at its end. There is but one: what has ended stays as it is."""
+        """The status with an outcome, unless it has one."""
         return self if self.outcome else evolve(self, ended_at=at, outcome=outcome)

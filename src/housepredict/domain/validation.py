@@ -1,4 +1,4 @@
-"""What can be wrong with a value, and the one list that every entrypoint reports it in."""
+"""Violations of rules, and values as JSON has them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import normalize
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    pass
-
 _INVISIBLE = "\u200b\u2060\ufeff"
-# all that str.strip takes off, and what isn't blank to Python, but can't be seen either
+# what str.strip removes, and invisible characters that aren't blanks to Python
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _INVISIBLE
 
 
@@ -32,7 +29,7 @@ _SHOWN = 60  # characters of a value in a message
 
 
 class Rule(StrEnum):
-    """Why a value was refused."""
+    """The rule that a value breaks."""
 
     MISSING = "missing"
     UNKNOWN = "unknown"
@@ -50,10 +47,8 @@ class Rule(StrEnum):
 
 @frozen
 class Violation:
-    """One broken rule.
-
-    `pointer` is the JSON pointer (RFC 6901) of the value in what was given, `""` being the whole; `value` is
-    what stood there, or None where nothing did.
+    """A broken rule. `pointer` is the JSON pointer (RFC 6901) of the `value` in the input, `""` for the whole; missing
+    values are None.
     """
 
     pointer: str
@@ -72,9 +67,8 @@ def pointer_to(*path: str | int) -> str:
 
 
 def plain(value: object) -> object:
-    """A value of a program as JSON has it: NumPy's scalars and decimals are Python's, and NaN, NaT and NA are None.
-
-    Other values, such as a list, are returned unchanged.
+    """A value as JSON has it: NumPy's scalars and decimals are Python's, and NaN, NaT and NA are None; others, such as
+    lists, are returned unchanged.
     """
     kind = type(value)
     if kind is float:
@@ -94,23 +88,23 @@ def plain(value: object) -> object:
         try:
             return float(value)
         except OverflowError:
-            return math.inf  # refused, whatever its sign
+            return math.inf  # invalid, whatever its sign
     return value
 
 
 def plain_values(given: object) -> object:
-    """A mapping of names to plain values; what is no mapping stays as it is."""
+    """A mapping with plain values; anything else unchanged."""
     return {name: plain(value) for name, value in given.items()} if isinstance(given, Mapping) else given
 
 
 def as_number(value: object) -> float | None:
-    """The number that a value is; None if it is none."""
+    """A value as a number; None if it isn't one."""
     number = plain(value)
     return None if isinstance(number, bool) or not isinstance(number, Real) else float(number)
 
 
 def shown(value: object) -> str:
-    """A value in a message: its beginning, if it is long."""
+    """A value for a message, cut off if it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

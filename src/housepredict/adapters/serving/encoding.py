@@ -1,4 +1,4 @@
-"""Houses as numbers: the one encoding that models are trained with and served with."""
+"""Houses as numbers: the one encoding for training and for serving."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 
 @define(eq=False)
 class DerivedFeatures:
-    """Logarithms of amounts, the features themselves, levels of categories, and coordinates in turned axes, in this
-    order.
+    """The columns of a model: logarithms of amounts, the features themselves, target encodings, and turned axes.
 
-    A feature counts as `lowest` or `highest`, both of shape (features,), where it lies beyond: a model knows nothing
-    there, and a line would go anywhere. Of the features `logged`, of shape (logarithms,), ln(1 + amount) is a column
-    each. The features `grouped`, of shape (groups,), have too many categories to tell all apart: `levels`, of shape
-    (groups, codes + 1), holds how much dearer houses of a code are, and last what those without a known one get; both
-    are None where there is no such feature. `turned`, of shape (axes, 2), names two features each, `weights`, of the
-    same shape, what they count: trees cut along axes alone, and a border between neighbourhoods rarely runs along a
-    meridian.
+    They are in this order. `lowest` and `highest`, both of shape (features,), are the bounds that features are clipped
+    to: beyond them nothing is known, and a line would go anywhere. Each of the features `logged`, of shape
+    (logarithms,), has a column of ln(1 + amount). The features `grouped`, of shape (groups,), have too many categories
+    for a column each: `levels`, of shape (groups, codes + 1), is the target encoding of each code, and last that of
+    an unknown one; both are None if there is no such feature. `turned`, of shape (axes, 2), names two features for each
+    axis, and `weights`, of the same shape, their weights: trees split along axes only, and the border between two
+    neighborhoods rarely runs along a meridian.
+
+    `sources`, of shape (columns,), is the feature that each column is derived from; of a turned axis, the first of its
+    two. The slices select columns: `for_lines` all but turned axes, which add nothing to a line, and `for_trees` all
+    but logarithms, which add nothing to trees.
+
+    Raises:
+        ValueError: if the arrays don't fit together.
     """
 
     lowest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -36,11 +42,18 @@ class DerivedFeatures:
     weights: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
     grouped: NDArray[np.int64] | None = field(default=None, validator=optional(array_of(np.int64, 1)))
     levels: NDArray[np.float64] | None = field(default=None, validator=optional(array_of(np.float64, 2)))
+    features: int = field(init=False)
+    sources: NDArray[np.int64] = field(init=False)
+    for_features: slice = field(init=False)
+    for_levels: slice = field(init=False)
+    for_lines: slice = field(init=False)
+    for_trees: slice = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         grouped = np.empty(0, dtype=np.int64) if self.grouped is None else self.grouped
         levels = np.empty((0, 1)) if self.levels is None else self.levels
         named = np.concatenate([self.logged, self.turned.ravel(), grouped])
+        self.features = self.lowest.size
         if self.lowest.shape != self.highest.shape or not (self.lowest <= self.highest).all():
             raise ValueError("there must be a lowest and a highest value for each feature, in this order")
         if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:
@@ -49,59 +62,25 @@ class DerivedFeatures:
             raise ValueError("there must be levels for each feature that has them, one at least")
         if ((named < 0) | (named >= self.features)).any():
             raise ValueError("columns must follow from features that there are")
-
-    @property
-    def features(self) -> int:
-        """How many features a house has."""
-        return self.lowest.size
+        self.sources = np.concatenate([self.logged, np.arange(self.features), grouped, self.turned[:, 0]])
+        features, levels_end = self.logged.size + self.features, self.sources.size - len(self.turned)
+        self.for_features, self.for_levels = slice(self.logged.size, features), slice(features, levels_end)
+        self.for_lines, self.for_trees = slice(0, levels_end), slice(self.logged.size, self.sources.size)
 
     @property
     def players(self) -> NDArray[np.int64]:
-        """Which player each column belongs to, of shape (columns,), numbered in the order of their features.
+        """The player that each column belongs to, of shape (columns,), numbered in the order of their features.
 
-        A player is what contributes to a price as one: a feature, or all features that turned axes connect, since what
-        such an axis says takes all of them to tell.
+        A player is what contributes to a price as one: a feature, or all features that turned axes connect.
         """
-        own = np.arange(self.features)
+        players = np.arange(self.features)
         for first, second in self.turned:
-            own[np.isin(own, own[[first, second]])] = own[[first, second]].min()
-        own = np.unique(own, return_inverse=True)[1]
-        grouped = np.empty(0, dtype=np.int64) if self.grouped is None else self.grouped
-        return np.concatenate([own[self.logged], own, own[grouped], own[self.turned[:, 0]]])
-
-    @property
-    def all(self) -> int:
-        """How many columns there are."""
-        return self.logged.size + self.features + self._groups + len(self.turned)
-
-    @property
-    def for_features(self) -> slice:
-        """The columns that are the features themselves."""
-        return slice(self.logged.size, self.logged.size + self.features)
-
-    @property
-    def for_levels(self) -> slice:
-        """The columns that are levels of categories."""
-        start = self.logged.size + self.features
-        return slice(start, start + self._groups)
-
-    @property
-    def _groups(self) -> int:
-        return 0 if self.grouped is None else self.grouped.size
-
-    @property
-    def for_lines(self) -> slice:
-        """The columns for a linear model: all but turned axes, which would tell it nothing new."""
-        return slice(0, self.logged.size + self.features + self._groups)
-
-    @property
-    def for_trees(self) -> slice:
-        """The columns for trees: all but logarithms, which would tell them nothing new."""
-        return slice(self.logged.size, self.all)
+            players[np.isin(players, players[[first, second]])] = players[[first, second]].min()
+        return np.unique(players, return_inverse=True)[1][self.sources]
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """All columns of encoded houses."""
-        columns: Matrix = np.empty((len(matrix), self.all), order="F")
+        """All columns of encoded houses, of shape (houses, columns)."""
+        columns: Matrix = np.empty((len(matrix), self.sources.size), order="F")
         within = columns[:, self.for_features]
         np.clip(matrix, self.lowest, self.highest, out=within)
         columns[:, : self.logged.size] = np.log1p(within[:, self.logged])
@@ -110,7 +89,7 @@ class DerivedFeatures:
             codes = np.fmin(within[:, self.grouped], self.levels.shape[1] - 1).astype(np.int64)
             columns[:, self.for_levels] = self.levels[np.arange(len(self.levels)), codes]
         for column, (first, second), (weight, other) in zip(
-            range(self.for_levels.stop, self.all), self.turned.tolist(), self.weights.tolist(), strict=True
+            range(self.for_levels.stop, self.sources.size), self.turned.tolist(), self.weights.tolist(), strict=True
         ):
             columns[:, column] = weight * within[:, first] + other * within[:, second]
         return columns
@@ -127,8 +106,8 @@ class Encoder:
     """Encodes houses that were checked against a schema, its features in order.
 
     Numbers stay as they are; booleans become 0 and 1, dates their ordinal in days, categories their position in
-    `Feature.categories`. What is missing becomes NaN, and so does a category that the schema does not name. A house
-    without a sale date is sold on the schema's valuation date.
+    `Feature.categories`. A missing value and a category that the schema doesn't name become NaN. A house without a sale
+    date is sold on the schema's valuation date.
     """
 
     _schema: FeatureSchema
@@ -139,7 +118,7 @@ class Encoder:
         return [(feature.name, _converter(feature, self._schema)) for feature in self._schema.features]
 
     def __call__(self, houses: Sequence[House]) -> Matrix:
-        """The matrix of a batch."""
+        """Encode a batch, as a matrix of shape (houses, features)."""
         rows = [house.values for house in houses]
         columns = [
             [convert(row.get(name)) for row in rows] if convert else [row.get(name) for row in rows]

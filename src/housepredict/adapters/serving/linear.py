@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from attrs import define, field
 from attrs.validators import optional
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from housepredict.adapters.serving.arrays import array_of
 from housepredict.adapters.serving.encoding import DerivedFeatures, Matrix
 from housepredict.adapters.serving.trees import Trees
+from housepredict.domain.estimates import Unit
 
 
 @define(eq=False)
@@ -29,6 +32,8 @@ class Linear:
     sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
     offsets: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
     centers: NDArray[np.float64] | None = field(default=None, validator=optional(array_of(np.float64, 1)))
+    unit: ClassVar = Unit.PRICE
+    features: int = field(init=False)
     _categories: NDArray[np.intp] = field(init=False)
     _last: NDArray[np.int64] = field(init=False)
     _starts: NDArray[np.int64] = field(init=False)
@@ -40,15 +45,11 @@ class Linear:
             raise ValueError("there must be a center for each feature, or for none")
         if (self.sizes < 0).any() or self.sizes.sum() != self.offsets.size:
             raise ValueError("the offsets must be as many as the sizes say")
+        self.features = self.sizes.size
         self._categories = np.flatnonzero(self.sizes)
         sizes = self.sizes[self._categories]
         self._last = sizes - 1
         self._starts = sizes.cumsum() - sizes
-
-    @property
-    def features(self) -> int:
-        """How many features the model takes."""
-        return self.sizes.size
 
     def terms(self, matrix: Matrix) -> Matrix:
         """What each feature adds to the price, of the matrix's shape."""
@@ -78,11 +79,14 @@ class Linear:
 
 @define(eq=False)
 class LogPrices:
-    """The natural logarithm of a price as a sum: a linear model's, and the mean of two sets of trees.
+    """The natural logarithm of a price as a sum: of a linear model, and of two weighted sets of trees.
 
-    The one set was fitted to squared errors and the other, which counts as `share`, a scalar, to absolute ones: means
-    and medians. `spread` are trees for the logarithm of the error to be expected; their last column is the logarithm
-    of the price. Raises ValueError if the parts do not fit together.
+    One set was fitted to squared errors, and the other, whose weight is `share`, a scalar, to absolute errors: means
+    and medians. `weights` are those of both sets. `spread` are trees for the logarithm of the expected error; their
+    last column is the logarithm of the price.
+
+    Raises:
+        ValueError: if the parts don't fit together.
     """
 
     columns: DerivedFeatures
@@ -91,24 +95,18 @@ class LogPrices:
     squared: Trees | None = None
     absolute: Trees | None = None
     spread: Trees | None = None
+    unit: ClassVar = Unit.LOG_PRICE
+    features: int = field(init=False)
+    weights: tuple[float, float] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.features, self.weights = self.columns.features, (1 - float(self.share), float(self.share))
         for_trees = self.columns.for_trees.stop - self.columns.for_trees.start
         if self.linear.features != self.columns.for_lines.stop:
             raise ValueError("the linear model must take the logarithms and the features")
         for trees, expected in ((self.squared, for_trees), (self.absolute, for_trees), (self.spread, for_trees + 1)):
             if trees and trees.features != expected:
                 raise ValueError("the trees must take the features and the turned axes")
-
-    @property
-    def features(self) -> int:
-        """How many features the model takes."""
-        return self.columns.features
-
-    @property
-    def weights(self) -> tuple[float, float]:
-        """How much the squared and the absolute trees count."""
-        return 1 - float(self.share), float(self.share)
 
     def log_prices(self, columns: Matrix) -> NDArray[np.float64]:
         """The natural logarithms of the prices, of shape (houses,), from all columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final, assert_never
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import attrs
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from housepredict.adapters.serving.arrays import arrays_in
@@ -20,7 +20,7 @@ from housepredict.adapters.serving.encoding import DerivedFeatures, Encoder, Mat
 from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.trees import Paths, Trees
 from housepredict.domain.errors import NoExplanation, RefusedModel
-from housepredict.domain.estimates import Contribution, Explanation, Unit
+from housepredict.domain.estimates import Contribution, Explanation
 from housepredict.domain.evaluation.self_test import require_self_test
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, require_format, verify
@@ -30,16 +30,16 @@ from housepredict.domain.training_options import Algorithm
 ServingForm = Linear | LogPrices
 
 Unpack = Callable[[bytes, Algorithm], ServingForm]
-"""Makes a form of a file; see `unpack`."""
+"""Reads a form from a file; see `unpack`."""
 
 SERVING_FILE: Final = "serving.npz"
-"""The serving form's place in an artefact."""
+"""The file of the serving form."""
 
 EXPLANATION_FILE: Final = "explanation.npz"
-"""The place of what explains estimates: opened when that is asked for."""
+"""The file of the Attribution, read for the first explanation."""
 
 ESTIMATOR_FILE: Final = "estimator.joblib"
-"""The place of what was trained, as it was trained: to inspect, never opened to serve."""
+"""The file of the scikit-learn estimators: for inspection, never opened to serve."""
 
 _FORMAT = 2
 _PARTS: Final[dict[str, type]] = {
@@ -52,25 +52,22 @@ _PARTS: Final[dict[str, type]] = {
 
 
 def pack(form: ServingForm | Attribution) -> bytes:
-    """A form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
+    """Write a form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
     buffer = BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_arrays(form))
     return buffer.getvalue()
 
 
-def _arrays(form: object) -> dict[str, Any]:
-    """Those of a part of the form are named `part.array`."""
+def _arrays(form: Any, prefix: str = "") -> dict[str, Any]:
+    """The arrays of a form; those of a part of it are named `part.array`."""
     arrays: dict[str, Any] = {}
-    for name, value in _given(form).items():
+    for attribute in attrs.fields(type(form)):
+        value = getattr(form, attribute.name)
         if attrs.has(type(value)):
-            arrays |= {f"{name}.{own}": array for own, array in _given(value).items()}
-        else:
-            arrays[name] = value
+            arrays |= _arrays(value, f"{attribute.name}.")
+        elif attribute.init and value is not None:
+            arrays[prefix + attribute.name] = value
     return arrays
-
-
-def _given(form: Any) -> dict[str, Any]:
-    return attrs.asdict(form, recurse=False, filter=lambda attribute, value: attribute.init and value is not None)
 
 
 def _form_of(algorithm: Algorithm) -> type[ServingForm]:
@@ -87,38 +84,40 @@ def _form_of(algorithm: Algorithm) -> type[ServingForm]:
 
 def _names(kind: type) -> Iterator[str]:
     """The names of the arrays of a form. A file of a newer release may have others, which are not unpacked."""
-    for each in attrs.fields(kind):
-        if each.init and each.name in _PARTS:
-            yield from (f"{each.name}.{name}" for name in _names(_PARTS[each.name]))
-        elif each.init:
-            yield each.name
-
-
-def _assembled(kind: type[ServingForm], arrays: Mapping[str, Any]) -> ServingForm:
-    given: dict[str, Any] = {name: array for name, array in arrays.items() if "." not in name}
-    of_parts = {name.partition(".")[0] for name in arrays if "." in name}
-    for part in of_parts:
-        own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{part}.")}
-        given[part] = _PARTS[part](**own)
-    return kind(**given)
+    for attribute in attrs.fields(kind):
+        if attribute.init and attribute.name in _PARTS:
+            yield from (f"{attribute.name}.{name}" for name in _names(_PARTS[attribute.name]))
+        elif attribute.init:
+            yield attribute.name
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """The serving form that a file holds. Raises RefusedModel if it is anything else, or too large (see arrays_in)."""
+    """Read the serving form in a file.
+
+    Raises:
+        RefusedModel: if it holds anything else, or is too large (see arrays_in).
+    """
     with _refusing(SERVING_FILE, f"{algorithm} model"):
         kind = _form_of(algorithm)
-        wanted = {"format", *_names(kind)}
-        return _assembled(kind, _in_this_format(SERVING_FILE, arrays_in(content, wanted)))
+        values: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {}
+        for name, array in _read_arrays(SERVING_FILE, content, _names(kind)).items():
+            part, dot, own_name = name.partition(".")
+            if dot:
+                parts.setdefault(part, {})[own_name] = array
+            else:
+                values[name] = array
+        return kind(**values, **{part: _PARTS[part](**arrays) for part, arrays in parts.items()})
 
 
 @define
 class SharedForms:
-    """Unpacks a form once for all who use it at the time: the predictor of a version, and its explainer."""
+    """Unpacks a form once for the predictor and the explainer of a version, while either is in use."""
 
     _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
 
     def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
-        """As `unpack`."""
+        """Read the serving form in a file; see `unpack`."""
         key = (hashlib.sha256(content).digest(), algorithm)
         form = self._in_use.get(key)
         if form is None:
@@ -126,36 +125,23 @@ class SharedForms:
         return form
 
 
-@frozen
-class PackedAttribution:
-    """An Attribution in its file. Each part is unpacked when it is asked for, and not kept: all of them at once may
-    take more memory than serving does. Raises RefusedModel for a file that holds anything else.
+def read_contributions(content: bytes, form: ServingForm) -> Contributions:
+    """Read the contributions to a form from the file of its Attribution. Parts are unpacked one by one and not kept:
+    all of them at once may take more memory than serving does.
+
+    Raises:
+        RefusedModel: if the file holds anything else.
+        ValueError: if it is of another form.
     """
 
-    _content: bytes
-
-    @property
-    def means(self) -> NDArray[np.float64]:
-        """See Attribution."""
+    def paths(name: str) -> Paths | None:
         with _refusing(EXPLANATION_FILE, "explanation"):
-            arrays = _in_this_format(EXPLANATION_FILE, arrays_in(self._content, {"format", "means"}))
-            return Attribution(arrays["means"]).means
+            arrays = arrays_in(content, {f"{name}.{array}" for array in _names(Paths)})
+            return Paths(**{key.removeprefix(f"{name}."): array for key, array in arrays.items()}) if arrays else None
 
-    @property
-    def squared(self) -> Paths | None:
-        """See Attribution."""
-        return self._paths("squared.")
-
-    @property
-    def absolute(self) -> Paths | None:
-        """See Attribution."""
-        return self._paths("absolute.")
-
-    def _paths(self, prefix: str) -> Paths | None:
-        with _refusing(EXPLANATION_FILE, "explanation"):
-            wanted = {prefix + name for name in _names(Paths)}
-            arrays = arrays_in(self._content, wanted)
-            return Paths(**{name.removeprefix(prefix): array for name, array in arrays.items()}) if arrays else None
+    with _refusing(EXPLANATION_FILE, "explanation"):
+        means = Attribution(_read_arrays(EXPLANATION_FILE, content, ["means"])["means"]).means
+    return Contributions.of(form, means, paths)
 
 
 @contextmanager
@@ -164,18 +150,18 @@ def _refusing(file: str, what: str) -> Iterator[None]:
         yield
     except RefusedModel:
         raise
-    except Exception as error:  # a damaged file makes zipfile, zlib and numpy raise whatever they come upon
+    except Exception as error:  # for a damaged file, zipfile, zlib and numpy raise all kinds of errors
         raise RefusedModel(f"{file} holds no {what}: {error}") from error
 
 
-def _in_this_format(file: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    number = int(arrays.pop("format"))
-    require_format(number, _FORMAT, file)
+def _read_arrays(file: str, content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    arrays = arrays_in(content, {"format", *names})
+    require_format(int(arrays.pop("format")), _FORMAT, file)
     return arrays
 
 
 def valuation(form: ServingForm, matrix: Matrix) -> Valuation:
-    """What a form says of encoded houses."""
+    """Prices and spreads of encoded houses."""
     prices, spreads = form.valuation(matrix)
     return Valuation(prices.tolist(), spreads.tolist())
 
@@ -189,15 +175,15 @@ class ServingPredictor:
     _encode: Encoder
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Prices, one for each house in order; see ports.Predictor."""
         return valuation(self._form, self._encode(houses))
 
 
 def load_predictor(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingPredictor:
-    """The predictor of a version.
+    """Load the predictor of a version.
 
-    Raises RefusedModel unless the files are those of the manifest, the serving form is sound and takes the schema's
-    features, and it gives the houses of the self-test their prices.
+    Raises:
+        RefusedModel: unless the files are those of the manifest, the serving form is valid and takes the schema's
+            features, and the version passes its self-test.
     """
     verify(version, artefact)
     if SERVING_FILE not in artefact:
@@ -220,49 +206,32 @@ class ServingExplainer:
     _encode: Encoder
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
-        """An explanation for each house, in order; see ports.Explainer."""
-        unit = _unit_of(self.version.algorithm)
-        players = self._contributions.players
-        names = [
-            tuple(
-                feature.name
-                for feature, own in zip(self.version.schema.features, players, strict=True)
-                if own == player
-            )
-            for player in range(players.max(initial=-1) + 1)
-        ]
+        unit, base, players = self._contributions.form.unit, self._contributions.base, self._contributions.players
+        names: dict[int, tuple[str, ...]] = {}
+        for feature, player in zip(self.version.schema.features, players.tolist(), strict=True):
+            names[player] = (*names.get(player, ()), feature.name)
         return [
-            Explanation(unit, self._contributions.base, tuple(map(Contribution, names, amounts)))
+            Explanation(unit, base, tuple(map(Contribution, names.values(), amounts)))
             for amounts in self._contributions(self._encode(houses)).tolist()
         ]
 
 
 def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingExplainer:
-    """The explainer of a version.
+    """Load the explainer of a version.
 
-    Raises NoExplanation if it has none, and RefusedModel unless the files are those of the manifest, fit each other,
-    and explain the houses of the self-test.
+    Raises:
+        NoExplanation: if it has none.
+        RefusedModel: unless the files are those of the manifest, fit each other, and explain the houses of the
+            self-test.
     """
     verify(version, artefact)
     if EXPLANATION_FILE not in artefact:
         raise NoExplanation
     form = unpack(artefact[SERVING_FILE], version.algorithm)
     try:
-        contributions = Contributions.of(form, PackedAttribution(artefact[EXPLANATION_FILE]))
+        contributions = read_contributions(artefact[EXPLANATION_FILE], form)
     except ValueError as error:
         raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
     encode = Encoder(version.schema)
-    contributions.prove(encode([test.house for test in version.self_test]))
+    contributions.check_sum(encode([test.house for test in version.self_test]))
     return ServingExplainer(version, contributions, encode)
-
-
-def _unit_of(algorithm: Algorithm) -> Unit:
-    match algorithm:
-        case Algorithm.LINEAR:
-            return Unit.PRICE
-        case Algorithm.RIDGE | Algorithm.BOOSTING:
-            return Unit.LOG_PRICE
-        case Algorithm.AUTO:
-            raise ValueError("auto is a training option, not the algorithm of a model")
-        case _:
-            assert_never(algorithm)

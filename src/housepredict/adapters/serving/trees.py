@@ -1,13 +1,13 @@
-"""The serving form of boosted trees: no tree is walked.
+"""The serving form of boosted trees: bit masks instead of walking trees.
 
-The thresholds of all trees cut each feature's axis into cells, with one cell more for what is missing. All that a tree
-asks about a feature depends on its cell alone. So for each cell a tree has one mask: a bit for each of its leaves,
-numbered from left to right, cleared where the cell's value turns right somewhere and so leaves the leaf behind. The
-house ends in the first leaf that all of its features leave standing. (Lucchese et al., QuickScorer, SIGIR 2015, with
-the masks of a feature combined beforehand.)
+The thresholds of all trees cut each feature's axis into cells, with one more for missing values. All splits of a tree
+on a feature depend on its cell alone, so for each cell a tree has one mask: a bit for each of its leaves, numbered from
+left to right, cleared if the cell turns right at a split with the leaf to its left. The house ends in the first leaf
+whose bit is set in the masks of all features. (Lucchese et al., QuickScorer, SIGIR 2015, with the masks of a feature
+combined beforehand.)
 
-Look-ups and bit-wise ands are all there is to it. A lone house takes some 30 µs for 500 trees, where walking them level
-after level takes over a millisecond, and no array, however damaged, can send it astray or keep it forever.
+It takes only look-ups and bitwise ands: some 30 µs for one house and 500 trees, where walking them takes over a
+millisecond, and no damaged array can make it loop forever.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from housepredict.adapters.serving.arrays import array_of
 from housepredict.adapters.serving.encoding import Matrix
 
 _CHUNK_OF_PATHS = 1 << 17
-"""Leaves that are gone through at once."""
+"""Leaves per batch."""
 
 
 @define(eq=False)
 class Paths:
     """The paths to the leaves of trees.
 
-    `masks`, of the trees' shape (cells, trees), have a bit for each leaf: whether the cell agrees with all of the
-    path's splits on its column. `ratios`, of shape (players, trees, leaves), are the shares of the training's houses
-    that went along the path's splits on a player, 1 where there are none. `mean` is what the trees say where no player
-    is known. Raises ValueError for ratios that are none.
+    `masks`, of the trees' shape (cells, trees), have a bit for each leaf: whether the cell agrees with all splits of
+    the path on its column. `ratios`, of shape (players, trees, leaves), are the shares of the training houses that
+    followed the path's splits on a player, 1 without any. `mean` is the output if no player is known.
     """
 
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
@@ -44,15 +43,15 @@ class Paths:
             raise ValueError("ratios must be shares of houses, and none of them 0")
 
     def are_of(self, trees: Trees, players: int) -> bool:
-        """Whether these can be the paths through the trees, with so many players on them."""
+        """Whether these have the shape of the paths through the trees, with a number of players."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
 @define(eq=False)
 class _Masks:
-    """The masks of paths, in a fraction of their memory: a tree tells few cells of a feature apart, so that most masks
-    are those of the cell before. `numbers`, of the shape of the masks, count the different ones of a feature and a tree
-    from its first cell on; `firsts`, of shape (features, trees), are where those begin in `different`.
+    """The masks of paths in a fraction of their memory: most masks equal that of the cell before. `numbers`, of the
+    masks' shape, count the different ones of a feature and a tree from its first cell on; `firsts`, of shape (features,
+    trees), are their starts in `different`.
     """
 
     numbers: NDArray[np.unsignedinteger]
@@ -62,14 +61,14 @@ class _Masks:
     @classmethod
     def of(cls, masks: NDArray[np.uint32], starts: NDArray[np.int64]) -> _Masks:
         """The same masks; `starts`, of shape (features,), are the first cells of the features."""
-        # feature by feature, so that what is in between is small
+        # feature by feature, so that intermediate arrays are small
         blocks = np.split(masks, starts[1:])
         is_new = [np.vstack([np.ones_like(block[:1], bool), block[1:] != block[:-1]]) for block in blocks]
         counts = np.array([np.count_nonzero(new, axis=0) for new in is_new])
         numbers = np.empty(masks.shape, np.min_scalar_type(counts.max()))
         for block, new in zip(np.split(numbers, starts[1:]), is_new, strict=True):
             np.cumsum(new, axis=0, dtype=numbers.dtype, out=block)
-        # those of one tree after the other; the first of them is number 1
+        # tree after tree; the first number is 1
         different = np.concatenate([block.T[new.T] for block, new in zip(blocks, is_new, strict=True)])
         firsts = counts.ravel().cumsum() - counts.ravel() - 1
         return cls(numbers, firsts.reshape(counts.shape), different)
@@ -81,9 +80,7 @@ class _Masks:
 
 @define(eq=False)
 class _SameLength:
-    """The paths that this many players stand on: `leaves` are their leaves, `players` and `ratios`, of shape (length,
-    paths), who stands on them.
-    """
+    """The paths with the same number of players: their `leaves`, `players` and `ratios`, of shape (length, paths)."""
 
     leaves: NDArray[np.int64]
     players: NDArray[np.int64]
@@ -96,7 +93,7 @@ class _SameLength:
         return list(zip((nodes + 1) / 2, weights / 2, strict=True))
 
     def contributions(self, values: NDArray[np.float64], agrees: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of each player on each path, of shape (houses, length, paths), as is `agrees`."""
+        """The contribution of each player on each path, of shape (houses, length, paths) like `agrees`."""
         slopes = np.zeros_like(agrees)
         for node, weight in self._quadrature:
             factors = node * agrees + (1 - node) * self.ratios
@@ -106,9 +103,7 @@ class _SameLength:
 
 @define(eq=False)
 class TreeContributions:
-    """What each player contributes. `players`, of shape (features,), says which of them each of the trees' features
-    belongs to; each has at least one.
-    """
+    """The contribution of each player. `players`, of shape (features,), are those of the trees' features."""
 
     _trees: Trees
     _masks: _Masks
@@ -118,7 +113,7 @@ class TreeContributions:
 
     @classmethod
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
-        """Those of the paths through the trees, of which no array is kept: they are as large as the model again."""
+        """The contributions by the paths through trees. Their arrays, as large as the model, are not kept."""
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_sorted(paths.ratios)), players, len(paths.ratios))
 
@@ -169,55 +164,51 @@ _CHUNK = 1 << 18
 
 @define(eq=False)
 class Trees:
-    """Boosted trees on the logarithm of a price, or of something else.
+    """Boosted trees for the logarithm of a price, or of an error.
 
     `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
-    `sizes`, of shape (features,), how many are its own: cell i is what lies above cut i - 1 and not above cut i, the
-    cell after the last is for what is missing. A category's cuts are its codes. `masks`, of shape (cells, trees), has
-    the cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
-    baseline is in those of the first tree. Raises ValueError if the arrays do not fit together.
+    `sizes`, of shape (features,), the number of each: cell i lies above cut i - 1 and not above cut i, and the cell
+    after the last is for a missing value. A category's cuts are its codes. `masks`, of shape (cells, trees), has the
+    cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
+    baseline is in those of the first tree. `axes` are the cuts by feature, and `first_cells`, of shape (features,), the
+    first cell of each.
+
+    Raises:
+        ValueError: if the arrays don't fit together.
     """
 
     cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
     sizes: NDArray[np.int64] = field(validator=array_of(np.int64, 1))
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
     leaves: NDArray[np.float64] = field(validator=array_of(np.float64, 2))
-    _axes: list[NDArray[np.float64]] = field(init=False)
-    _first_cells: NDArray[np.int64] = field(init=False)
+    features: int = field(init=False)
+    axes: list[NDArray[np.float64]] = field(init=False)
+    first_cells: NDArray[np.int64] = field(init=False)
     _first_leaves: NDArray[np.int64] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         cells, trees = self.masks.shape
         if not self.sizes.size or (self.sizes < 1).any() or self.sizes.sum() != self.cuts.size:
             raise ValueError("the cuts must be as many as the sizes say, and at least one a feature")
-        self._axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
-        if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self._axes):
+        self.features = self.sizes.size
+        self.axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
+        if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self.axes):
             raise ValueError("the cuts of each feature must ascend and end in infinity")
         if cells != self.cuts.size + self.features:
             raise ValueError("there must be a mask for each cell")
         if not trees or len(self.leaves) != trees or not 0 < self.leaves.shape[1] <= MAX_LEAVES:
             raise ValueError(f"there must be leaves for each tree, at most {MAX_LEAVES}")
-        # some leaf that exists must be left standing, whatever the cells
+        # whatever the cells, the bit of a leaf must remain
         standing = np.bitwise_and.reduce(self.masks, axis=0)
         if not (standing & ((1 << self.leaves.shape[1]) - 1)).all():
             raise ValueError("a house must always end in a leaf")
-        self._first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
+        self.first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
         self._first_leaves = np.arange(trees) * self.leaves.shape[1]
-
-    @property
-    def features(self) -> int:
-        """How many features the model takes."""
-        return self.sizes.size
-
-    @property
-    def first_cells(self) -> NDArray[np.int64]:
-        """The first cell of each feature."""
-        return self._first_cells
 
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
         """The cells that houses lie in, as rows of `masks`, of shape (houses, features)."""
-        cells = np.array([axis.searchsorted(column) for axis, column in zip(self._axes, matrix.T, strict=True)])
-        return cells.T + self._first_cells
+        cells = np.array([axis.searchsorted(column) for axis, column in zip(self.axes, matrix.T, strict=True)])
+        return cells.T + self.first_cells
 
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
         """The number of the leaf that each house ends in, of shape (houses, trees). For some hundred houses at once."""

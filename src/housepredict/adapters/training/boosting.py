@@ -15,13 +15,13 @@ from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
 from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
-"""As many of a feature can scikit-learn tell apart; the rare ones beyond count as missing."""
+"""scikit-learn's limit for a feature; the rarest categories beyond count as missing."""
 
 _ROWS_AT_ONCE = 256
 
 _WORTH_THREADS = 100_000
-"""Sales from which on threads pay. They wait for each other at every node of every tree, spinning: with fewer sales
-they gain next to nothing, and beside other busy processes a training was seen to take twenty times as long."""
+"""The fewest sales to use threads for. Threads spin at every node of every tree until all are done: with fewer sales
+they gain little, and beside other busy processes a training took twenty times as long."""
 
 
 def boost(
@@ -35,18 +35,15 @@ def boost(
     seed: int,
     least_leaf: int = 10,
 ) -> HistGradientBoostingRegressor:
-    """A fitted estimator.
-
-    Raises ValueError for more leaves than the serving form has bits.
-    """
+    """Fit boosted trees. Raises ValueError for more leaves than a mask of the serving form has bits."""
     if leaves > MAX_LEAVES:
         raise ValueError(f"at most {MAX_LEAVES} leaves")
     columns = columns.copy(order="F")
     for column in categorical:
         _keep_frequent(columns[:, column])
-    # scikit-learn cannot cut an axis without values; one value alone is never asked about
+    # scikit-learn can't bin a column without values; a column of one value is never split
     columns[:, np.isnan(columns).all(axis=0)] = 0.0
-    # many small steps, each split choosing among a few columns only: sound for hundreds of sales and for millions
+    # many small steps, with a few columns to choose from at each split, suit hundreds of sales and millions
     estimator = HistGradientBoostingRegressor(
         loss=loss,
         learning_rate=0.05,
@@ -76,10 +73,7 @@ def check_tree_parity(
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:
-    """The sums of the leaves: what `predict` says, before its loss turns a logarithm into what it is of.
-
-    In one thread: several would wait for each other at every tree.
-    """
+    """The sums of the leaves, before the inverse link of the loss. One thread: several would wait for each other."""
     raw: NDArray[np.float64] = estimator._raw_predict(columns, n_threads=1)[:, 0]  # noqa: SLF001  # no public name
     return raw
 
@@ -91,11 +85,10 @@ def _keep_frequent(codes: NDArray[np.float64]) -> None:
 
 
 def _rows_at_splits(estimator: HistGradientBoostingRegressor, form: Trees, matrix: Matrix) -> Iterator[Matrix]:
-    """For each split of each tree, houses that come to it: on its threshold, right above it, and without the feature.
-
-    They are houses of `matrix`, one feature changed. Of a category's split, they have codes of either side.
+    """For each split of each tree, houses that reach it: on its threshold, just above it, and without the feature; for
+    a category, with codes of both sides. They are houses of `matrix` with one feature changed.
     """
-    # 20,000 houses come to nearly every leaf, and so to the splits above it
+    # 20,000 houses reach nearly every leaf, and so the splits above it
     matrix = matrix[:: -(-len(matrix) // 20_000)]
     visitors = np.zeros((len(form.leaves), MAX_LEAVES), dtype=np.int64)
     trees = np.arange(len(form.leaves))

@@ -1,8 +1,8 @@
-"""Calibration of intervals: how far sale prices were from estimates of sales that the models were not fitted to.
+"""Calibration of intervals, from the errors of estimates by models that were not fitted to the sales.
 
 An interval is a factor times the spread of a house. Without spread trees every spread is 1, and the factor is an error
 on a logarithmic scale; with them it counts expected errors. The two units differ by a factor of about seven, so whether
-there are spread trees is decided once, and the decision is passed to all that calibrates and all that serves.
+there are spread trees is decided once, for calibrating and for serving.
 """
 
 from __future__ import annotations
@@ -14,40 +14,38 @@ from numpy.typing import NDArray
 
 from housepredict.adapters.serving.encoding import Matrix
 from housepredict.adapters.training.boosting import boost
-from housepredict.adapters.training.candidates import Table
+from housepredict.adapters.training.candidates import TrainingTable
 from housepredict.domain.estimates import Calibration
 
-_LEAST_ERROR = 1e-3
+_MIN_ERROR = 1e-3
 """A smaller error than this, as a share of the price, is luck."""
 _ERROR_SCALES = (0.8, 1.1)
-"""Beyond these, errors do not follow the curve."""
-_LEAST_LEAF = 40
-_ENOUGH_FOR_SPREAD = 400
+"""Beyond these limits, errors don't follow the learning curve."""
+_MIN_LEAF = 40
+_MIN_FOR_SPREAD = 400
 """With fewer sales than this, spread trees fit noise."""
-_ENOUGH_TO_SPLIT = 2 * _LEAST_LEAF
+_MIN_TO_SPLIT = 2 * _MIN_LEAF
 """With fewer sales than this, spread trees have no splits, and so one spread for all houses."""
-_FEW, _FEWEST = 2_000, 50
-"""With the first or more sales, a fifth of them makes little difference. With fewer than the second there are no
-intervals.
-"""
-_BEYOND = 10
-"""So many sales must lie outside an interval, or where it ends is anyone's guess."""
+_MIN_SCALED, _MAX_SCALED = 50, 2_000
+"""With fewer sales there are no intervals; with more, a fifth of them makes little difference."""
+_MIN_OUTSIDE = 10
+"""The fewest sales outside an interval that tell where it ends."""
 
 
 def enough_for_spread(folds: NDArray[np.int64]) -> bool:
-    """Whether intervals get spread trees: each fit of them, of which the smallest lacks the largest fold, has to have
-    enough sales. This is the decision for the `scaled` of `fit_calibration`.
+    """Whether intervals get spread trees, for the `scaled` of `fit_calibration`: the smallest fit of them, which lacks
+    the largest fold, must have enough sales.
     """
-    return _least_fitted(folds) >= _ENOUGH_FOR_SPREAD
+    return _smallest_fit(folds) >= _MIN_FOR_SPREAD
 
 
 def needs_error_scale(count: int) -> bool:
-    """Whether a model of so many sales makes noticeably smaller errors than fits that lack a fifth of them."""
-    return _FEWEST <= count < _FEW
+    """Whether a model of `count` sales makes noticeably smaller errors than fits that lack a fifth of them."""
+    return _MIN_SCALED <= count < _MAX_SCALED
 
 
 def error_scale_of(errors: NDArray[np.float64], errors_of_less: NDArray[np.float64]) -> float:
-    """What to multiply errors by, those of fits that lack one fold of five, to get those of a fit to all sales.
+    """The factor from the errors of fits that lack one fold of five to those of a fit to all sales.
 
     The scale e of errors is taken to be a + b / n for n sales: the learning curve of Cortes et al., *Learning Curves:
     Asymptotic Values and Rate of Convergence*, 1993, with an exponent of 1. So it is continued on a line from the two
@@ -58,7 +56,7 @@ def error_scale_of(errors: NDArray[np.float64], errors_of_less: NDArray[np.float
         errors_of_less: those of fits that lack two.
     """
     finite = np.isfinite(errors) & np.isfinite(errors_of_less)
-    less, more = (np.sort(np.maximum(np.abs(each[finite]), _LEAST_ERROR)) for each in (errors_of_less, errors))
+    less, more = (np.sort(np.maximum(np.abs(each[finite]), _MIN_ERROR)) for each in (errors_of_less, errors))
     # the smallest errors say little about the scale, and a few of the largest too much
     compared = slice(int(0.3 * len(more)), int(0.95 * len(more)))
     if not len(more[compared]):
@@ -68,7 +66,7 @@ def error_scale_of(errors: NDArray[np.float64], errors_of_less: NDArray[np.float
 
 
 def fit_calibration(
-    sales: Table,
+    sales: TrainingTable,
     log_prices: NDArray[np.float64],
     folds: NDArray[np.int64],
     seed: int,
@@ -89,7 +87,7 @@ def fit_calibration(
     """
     errors = (sales.log_prices - log_prices) * error_scale
     spread, spreads = None, np.ones(len(errors))
-    if scaled and _least_fitted(folds) >= _ENOUGH_TO_SPLIT:
+    if scaled and _smallest_fit(folds) >= _MIN_TO_SPLIT:
         columns = np.column_stack([sales.for_trees, log_prices])
         spread = fit_spread(sales.categorical, columns, errors, seed)
         for fold in np.unique(folds):
@@ -101,8 +99,8 @@ def fit_calibration(
 
 def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float64], seed: int) -> Any:
     """Trees for the size of an error, on a logarithmic scale."""
-    size = np.maximum(np.abs(errors), _LEAST_ERROR)
-    return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=_LEAST_LEAF)
+    size = np.maximum(np.abs(errors), _MIN_ERROR)
+    return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=_MIN_LEAF)
 
 
 def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Calibration:
@@ -123,11 +121,11 @@ def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Cali
 
 def _within(scores: NDArray[np.float64], level: float) -> float | None:
     """The conformal quantile: the smallest score that at least level · (n + 1) do not exceed."""
-    if round(len(scores) * (1 - level), 9) < _BEYOND:
+    if round(len(scores) * (1 - level), 9) < _MIN_OUTSIDE:
         return None
     return float(scores[int(np.ceil(level * (len(scores) + 1))) - 1])
 
 
-def _least_fitted(folds: NDArray[np.int64]) -> int:
-    """How many sales are left without the largest fold."""
+def _smallest_fit(folds: NDArray[np.int64]) -> int:
+    """The number of sales without the largest fold."""
     return int(len(folds) - np.unique(folds, return_counts=True)[1].max(initial=0))

@@ -1,8 +1,9 @@
-"""How a model of log prices is made: what may be chosen, and the making of it."""
+"""The candidates of a search: models of log prices, and how each is fitted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, assert_never
 
 import numpy as np
@@ -24,8 +25,10 @@ _MIN_ITERATIONS = 256
 
 @frozen
 class Candidate:
-    """A ridge regression, if `on_a_line`, and `iterations` trees of `leaves` for what it leaves: both for squared and
-    for absolute errors, the latter counting as `share`. Without iterations there are no trees.
+    """A model of log prices: a ridge regression if `on_a_line`, plus boosted trees fitted to its residuals.
+
+    There are `iterations` trees of `leaves` for squared errors and as many for absolute errors, whose weight is
+    `share`. Without iterations there are no trees.
     """
 
     on_a_line: bool
@@ -35,18 +38,20 @@ class Candidate:
 
     @property
     def algorithm(self) -> Algorithm:
-        """What it is called."""
+        """The algorithm of a model of this candidate."""
         return Algorithm.BOOSTING if self.iterations else Algorithm.RIDGE
 
     @property
     def losses(self) -> tuple[str, ...]:
         """The losses that trees are fitted to."""
-        if not self.iterations:
-            return ()
-        return tuple(loss for loss, weight in ((SQUARED, 1 - self.share), (ABSOLUTE, self.share)) if weight)
+        return tuple(loss for loss in (SQUARED, ABSOLUTE) if self.iterations and self.weight(loss))
+
+    def weight(self, loss: str) -> float:
+        """The weight of the trees of a loss."""
+        return self.share if loss == ABSOLUTE else 1 - self.share
 
     def variants(self) -> list[Candidate]:
-        """What comes of the same fits: fewer trees, and other shares."""
+        """The candidates that the same fits evaluate: fewer trees, and other shares."""
         if not self.iterations:
             return [self]
         counts = [self.iterations >> shift for shift in range(4)]
@@ -54,7 +59,7 @@ class Candidate:
 
 
 def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candidate]:
-    """What a search compares for so many sales, simplest first."""
+    """The candidates that a search compares for a number of sales, simplest first."""
     line = Candidate(on_a_line=True)
     match effort:
         case Effort.LOW:
@@ -65,7 +70,7 @@ def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candida
             most, shapes = 2000, [(True, 6), (False, 6), (True, 31), (False, 31), (True, 16)]
         case _:
             assert_never(effort)
-    # few sales have told all they can after few trees
+    # with few sales, more trees add nothing
     most = min(most, max(_MIN_ITERATIONS, sales // 8))
     boosted = [Candidate(on_a_line=on_a_line, leaves=leaves, iterations=most) for on_a_line, leaves in shapes]
     match algorithm:
@@ -82,9 +87,11 @@ def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candida
 
 
 @frozen(eq=False)
-class Table:
-    """Sales as arrays: all columns, the logarithms of the prices, and the name of each feature and how many categories
-    it has.
+class TrainingTable:
+    """Sales as arrays.
+
+    `feature_names` and `categories` hold the name and the number of categories of each feature, 0 for other kinds;
+    `values`, of shape (sales, columns), all derived columns; and `log_prices`, of shape (sales,), the targets.
     """
 
     columns: DerivedFeatures
@@ -96,25 +103,22 @@ class Table:
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, which: NDArray[Any]) -> Table:
-        """Some of the sales."""
+    def rows(self, which: NDArray[Any]) -> TrainingTable:
+        """Select sales by their positions or by a mask."""
         return evolve(self, values=self.values[which], log_prices=self.log_prices[which])
 
-    def seen_by(self, columns: DerivedFeatures) -> Table:
-        """The same sales in other columns of the same features."""
+    def with_columns(self, columns: DerivedFeatures) -> TrainingTable:
+        """The same sales with other columns derived from the same features."""
         return evolve(self, columns=columns, values=columns(self.features))
 
     @property
     def names(self) -> list[str]:
-        """The feature that each column follows from; of a turned axis, the first of its two."""
-        grouped = () if self.columns.grouped is None else self.columns.grouped
-        features = range(len(self.feature_names))
-        sources = (*self.columns.logged, *features, *grouped, *self.columns.turned[:, 0])
-        return [self.feature_names[feature] for feature in sources]
+        """The feature that each column is derived from; of a turned axis, the first of its two."""
+        return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
     def features(self) -> Matrix:
-        """The features themselves."""
+        """The columns that are the features themselves."""
         return self.values[:, self.columns.for_features]
 
     @property
@@ -142,60 +146,62 @@ class Table:
 
 @frozen(eq=False)
 class Model:
-    """What a candidate made, as scikit-learn has it. Without a line, `base` is what trees start from."""
+    """A fitted candidate, as scikit-learn estimators. Without a `line`, `base` is what the trees start from."""
 
     candidate: Candidate
     base: float
     line: Pipeline | None
     trees: dict[str, Any]
 
-    def form(self, table: Table, spread: Trees | None) -> LogPrices:
-        """The serving form."""
+    def form(self, table: TrainingTable, spread: Trees | None) -> LogPrices:
+        """The serving form, for the columns of a table."""
         flat = {loss: flatten(estimator) for loss, estimator in self.trees.items()}
+        zeros = np.zeros(table.columns.for_lines.stop)
+        constant = Linear(np.asarray(self.base), zeros, zeros, zeros.astype(np.int64), np.empty(0))
         return LogPrices(
             columns=table.columns,
-            linear=linear_form(table.line_categories, self.line) if self.line else _constant(table, self.base),
+            linear=linear_form(table.line_categories, self.line) if self.line else constant,
             squared=flat.get(SQUARED),
             absolute=flat.get(ABSOLUTE),
             share=np.asarray(float(self.candidate.share)),
             spread=spread,
         )
 
-    def predict(self, table: Table) -> NDArray[np.float64]:
-        """Logarithms of prices."""
-        total = predicted(self.line, table.for_lines) if self.line else np.full(len(table), self.base)
+    def predict(self, columns: DerivedFeatures, values: Matrix) -> NDArray[np.float64]:
+        """Logarithms of prices, of shape (houses,), from all `columns` of encoded houses."""
+        total = predicted(self.line, values[:, columns.for_lines]) if self.line else np.full(len(values), self.base)
         for loss, estimator in self.trees.items():
-            weight = self.candidate.share if loss == ABSOLUTE else 1 - self.candidate.share
-            total = total + weight * raw_predictions(estimator, table.for_trees)
+            total = total + self.candidate.weight(loss) * raw_predictions(estimator, values[:, columns.for_trees])
         return total
 
     def parts(self) -> dict[str, Any]:
-        """What scikit-learn made, to inspect."""
+        """The estimators and settings, for inspection."""
         return {"recipe": asdict(self.candidate), "line": self.line, "base": self.base, "trees": self.trees}
 
-    def prove(self, form: LogPrices, table: Table) -> None:
-        """Raise RefusedModel unless the form and its parts predict as this does."""
+    def check_parity(self, form: LogPrices, values: Matrix, names: Sequence[str]) -> None:
+        """Check that the serving form and its parts predict the same, from all columns of encoded houses.
+
+        Raises:
+            RefusedModel: if they differ; `names` are those of the columns.
+        """
+        for_lines, for_trees = form.columns.for_lines, form.columns.for_trees
         if self.line:
-            check_linear_parity(self.line, form.linear, table.for_lines, table.names[table.columns.for_lines])
+            check_linear_parity(self.line, form.linear, values[:, for_lines], names[for_lines])
         for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
             if trees:
-                check_tree_parity(self.trees[loss], trees, table.for_trees, table.names[table.columns.for_trees])
-
-        def predict(columns: Matrix) -> NDArray[np.float64]:
-            return self.predict(evolve(table, values=columns, log_prices=np.zeros(len(columns))))
-
-        check_parity(predict, form.log_prices, table.values, table.names, 1e-9)
+                check_tree_parity(self.trees[loss], trees, values[:, for_trees], names[for_trees])
+        check_parity(partial(self.predict, form.columns), form.log_prices, values, names, 1e-9)
 
 
-def fit_candidate(candidate: Candidate, table: Table, seed: int) -> Model:
-    """Follow a candidate."""
+def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Model:
+    """Fit a candidate to all sales of a table."""
     line, base, left = start(candidate, table)
     trees = {loss: fit_trees(candidate, table, left, loss, seed) for loss in candidate.losses}
     return Model(candidate, base, line, trees)
 
 
-def start(candidate: Candidate, table: Table) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
-    """What trees are fitted on top of, and what is left for them."""
+def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
+    """Fit the line or constant that trees are added to. Returns either, and the residuals for the trees."""
     if not candidate.on_a_line:
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base
@@ -203,8 +209,8 @@ def start(candidate: Candidate, table: Table) -> tuple[Pipeline | None, float, N
     return line, 0.0, table.log_prices - predicted(line, table.for_lines)
 
 
-def fit_trees(candidate: Candidate, table: Table, left: NDArray[np.float64], loss: str, seed: int) -> Any:
-    """The trees of a candidate for one of its losses."""
+def fit_trees(candidate: Candidate, table: TrainingTable, left: NDArray[np.float64], loss: str, seed: int) -> Any:
+    """Fit the trees of a candidate for one of its losses."""
     return boost(
         table.categorical,
         table.for_trees,
@@ -213,11 +219,4 @@ def fit_trees(candidate: Candidate, table: Table, left: NDArray[np.float64], los
         leaves=candidate.leaves,
         iterations=candidate.iterations,
         seed=seed,
-    )
-
-
-def _constant(table: Table, value: float) -> Linear:
-    features = table.columns.for_lines.stop
-    return Linear(
-        np.asarray(value), np.zeros(features), np.zeros(features), np.zeros(features, dtype=np.int64), np.empty(0)
     )

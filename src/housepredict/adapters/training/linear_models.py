@@ -18,22 +18,22 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.training.serving_form import check_parity
 
 MAX_CATEGORIES = 255
-"""As many of a feature have a column each; the rare ones beyond share one, and unseen ones go there too."""
+"""The most categories of a feature with a column each; rarer and unknown ones share one."""
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _AT_ONCE = 20_000
-_ENOUGH = 30_000
-"""More sales than this make a line no better, only slower to fit."""
+_MAX_FITTED = 30_000
+"""More sales than this make a line slower to fit, and no better."""
 
 
 def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:
-    """A pipeline from encoded houses to prices. `categories` says how many each column has, 0 for a number."""
+    """A pipeline from encoded houses to prices. `categories` is the number of each column's, 0 for a number."""
     return _fitted(categories, matrix, prices, LinearRegression())
 
 
 def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.float64]) -> Pipeline:
-    """A pipeline from columns (see `serving.columns`) to logarithms of prices, its penalty chosen by leave-one-out."""
-    every = -(-len(matrix) // _ENOUGH)
+    """A pipeline from columns (see DerivedFeatures) to logarithms of prices, its penalty chosen by leave-one-out."""
+    every = -(-len(matrix) // _MAX_FITTED)
     return _fitted(categories, matrix[::every], log_prices[::every], RidgeCV(_PENALTIES))
 
 
@@ -48,7 +48,7 @@ def _fitted(categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float
 
 
 def predicted(pipeline: Pipeline, matrix: Matrix) -> NDArray[np.float64]:
-    """What a pipeline says of each house. Some at a time: each category of each house is a number in between."""
+    """The predictions of a pipeline, in batches: one-hot encoding takes memory for each category of each house."""
     starts = range(0, max(len(matrix), 1), _AT_ONCE)
     return np.concatenate([pipeline.predict(matrix[start : start + _AT_ONCE]) for start in starts])
 
@@ -70,7 +70,7 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
         means[column], centers[column] = imputer.statistics_[0], center.mean_[0]
         coefficients[column] = own[0] / scaler.scale_[0]
         intercept -= coefficients[column] * scaler.mean_[0]
-    # a category has a term more than it has codes: of a house without it
+    # a category has one more term than codes: that of a house without it
     sizes = np.array([count + 1 if count else 0 for count in categories], dtype=np.int64)
     return Linear(np.asarray(intercept), means, coefficients, sizes, np.concatenate(offsets), centers)
 

@@ -1,11 +1,10 @@
-"""The models of housepredict as scikit-learn has them: an estimator for pipelines, searches and cross-validation."""
+"""A scikit-learn estimator of housepredict's models, for pipelines, searches and cross-validation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any, Self
 
 import numpy as np
@@ -28,53 +27,38 @@ from housepredict.domain.schema_inference.columns import Column, Way, is_missing
 from housepredict.domain.schema_inference.inference import schema_of
 from housepredict.domain.schema_inference.roles import read
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.domain.validation import plain
 
 Cells = Mapping[str, Sequence[Cell]]
 
 
-def is_frame(table: object) -> bool:
-    """Whether it has columns with names and types, as a data frame of pandas has."""
+def _is_frame(table: object) -> bool:
+    """Whether it has columns with names and types, like a pandas data frame."""
     return hasattr(table, "columns") and hasattr(table, "dtypes")
 
 
-def names_of(count: int) -> list[str]:
-    """The names of columns that have none, as scikit-learn gives them."""
+def _default_names(count: int) -> list[str]:
+    """scikit-learn's names of columns without names."""
     return [f"x{position}" for position in range(count)]
 
 
-def cells_of_frame(frame: Any) -> Cells:
-    """The cells of each column as Python's values, None where there is none. Names that are no text count as none.
-
-    Raises ValueError for infinite numbers.
-    """
-    given = list(frame.columns)
-    names = given if all(isinstance(name, str) for name in given) else names_of(len(given))
+def _cells_of_frame(frame: Any) -> Cells:
+    """The cells of each column. If any name is not text, the columns get default names. Raises ValueError."""
+    columns = list(frame.columns)
+    names = columns if all(isinstance(name, str) for name in columns) else _default_names(len(columns))
     return {
-        name: [_cell(name, cell) for cell in frame[column].to_list()] for name, column in zip(names, given, strict=True)
-    }
-
-
-def cells_of_array(matrix: Any, names: Sequence[str]) -> Cells:
-    """The same of a matrix of floats."""
-    columns = matrix.T.tolist()
-    return {
-        name: [None if math.isnan(cell) else cell for cell in column]
+        name: [_cell(name, cell) for cell in frame[column].to_list()]
         for name, column in zip(names, columns, strict=True)
     }
 
 
-def kinds_of_frame(frame: Any) -> Mapping[str, Kind]:
-    """The kinds that its types say; what is neither here is for the cells to say."""
-    return {name: Kind.CATEGORY for name in frame.columns if str(frame[name].dtype).lower().startswith(_CATEGORIES)}
+def _cells_of_array(matrix: Any, names: Sequence[str]) -> Cells:
+    columns = ([plain(cell) for cell in column] for column in matrix.T.tolist())
+    return dict(zip(names, columns, strict=True))  # type: ignore[arg-type]  # floats, or None for NaN
 
 
-def ways_to_read(cells: Cells, kinds: Mapping[str, Kind]) -> Mapping[str, Way]:
-    """How the columns of these kinds are written."""
-    return {name: way_to_read(kind, present_in(cells[name])) for name, kind in kinds.items()}
-
-
-def houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
-    """The houses of the rows; what cannot be read as its column is written is missing."""
+def _houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
+    """The houses of the rows; a cell that isn't written like its column was in the training counts as missing."""
     columns = []
     for name, way in ways.items():
         readings = {cell: way(cell) for cell in set(cells[name]) if not is_missing(cell)}
@@ -88,31 +72,21 @@ _CATEGORIES = ("category", "categorical", "enum")
 
 
 def _cell(name: str, value: Any) -> Cell:
-    item = getattr(value, "item", None)
-    if callable(item):  # a scalar of NumPy's, which columns of objects may hold
-        value = item()
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, float):
-        if math.isinf(value):
-            raise ValueError(f"the column {name!r} contains infinity or a value too large for a number")
-        return None if math.isnan(value) else value
-    if isinstance(value, datetime):
-        return value.date()
-    return value  # type: ignore[no-any-return]  # what it is, reading the column tells
+    cell: Any = plain(value)
+    if isinstance(cell, float) and math.isinf(cell):
+        raise ValueError(f"the column {name!r} contains infinity or a value too large for a number")
+    return cell.date() if isinstance(cell, datetime) else cell
 
 
-ENOUGH_TO_COMPARE = 250
-"""Fewer sales than this, folds of under fifty, do not say which candidate is better, and comparing takes seconds."""
+_MIN_COMPARED = 250
+"""Fewer sales than this, folds of under fifty, don't tell which candidate is better, and comparing takes seconds."""
 
 
 class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no annotations
-    """Fits what `housepredict train` fits, to an X and a y of prices above zero.
+    """Fits the models of `housepredict train` to X and to y, prices above zero.
 
     X is an array of numbers, or a data frame that may also have categories, text, booleans and dates. Either may have
-    missing values. Columns are features, all of them; of a frame's, kinds are inferred as they are of a file's.
+    missing values. All columns are features; the kinds of a frame's columns are inferred like those of a file.
 
     algorithm, effort, time_limit: as in TrainingOptions.
     sale_date: the column of a frame that says when a house was sold; without it, a house is estimated for the latest of
@@ -158,12 +132,13 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         cells, kinds, prices = self._checked(X, y)
         columns = {name: read(name, column, kinds.get(name)) for name, column in cells.items()}
         self.schema_ = self._schema(columns)
-        # kept, for a price must not depend on which other houses are asked for: they may be written in another way
-        self._ways = ways_to_read(cells, {each.name: each.kind for each in self.schema_.features})
-        houses = houses_of(cells, self._ways)
+        # kept, so that a price doesn't depend on the other houses of a call, which may be written in another way
+        self._ways = {each.name: way_to_read(each.kind, present_in(cells[each.name])) for each in self.schema_.features}
+        # the key of a house leaves out dates, as in a file without identifiers
+        undated = [feature.name for feature in self.schema_.features if feature.kind is not Kind.DATE]
         sales = [
-            Sale(house, price, _key(house, self.schema_), _sold_on(house, self.schema_))
-            for house, price in zip(houses, prices, strict=True)
+            Sale(house, price, key_of({name: house.values[name] for name in undated if name in house.values}))
+            for house, price in zip(_houses_of(cells, self._ways), prices, strict=True)
         ]
         trainer = SklearnTrainer(_worth_comparing, jobs=effective_n_jobs(self.n_jobs))
         fitted = trainer.fit(self.schema_, sales, options, no_progress)
@@ -177,16 +152,17 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return np.array(self._valued(X).prices, dtype=np.float64)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:  # noqa: N803
-        """Between which prices houses sell with a probability of `coverage`: an array of shape (houses, 2).
+        """Intervals that hold the sale price with a probability of `coverage`, of shape (houses, 2).
 
-        `coverage` is a tenth: 0.1, 0.2, … 0.9. Raises ValueError for another, and where the model has learned from too
-        few sales to tell: ten of them have to lie outside, 100 for 0.9.
+        Raises:
+            ValueError: unless `coverage` is 0.1, 0.2, … or 0.9, and the training sales were enough to tell: ten of them
+                have to lie outside, so 0.9 takes 100.
         """
         check_is_fitted(self)
         within = _within(self.calibration_, coverage)
-        found = self._valued(X)
-        factors = np.exp(np.minimum(within * np.array(found.spreads, dtype=np.float64), MAX_LOG_FACTOR))
-        prices = np.array(found.prices, dtype=np.float64)
+        valuation = self._valued(X)
+        factors = np.exp(np.minimum(within * np.array(valuation.spreads, dtype=np.float64), MAX_LOG_FACTOR))
+        prices = np.array(valuation.prices, dtype=np.float64)
         return np.column_stack([prices / factors, prices * factors])
 
     def __sklearn_tags__(self) -> Any:  # scikit-learn's own
@@ -203,11 +179,14 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _checked(self, given: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
         """The columns, the kinds that are known of them, and the prices."""
-        if is_frame(given):
+        if _is_frame(given):
             validate_data(self, given, skip_check_array=True)
-            cells, kinds = cells_of_frame(given), dict(kinds_of_frame(given))
+            types = {name: str(given[name].dtype).lower() for name in given.columns}
+            cells = _cells_of_frame(given)
+            kinds = {name: Kind.CATEGORY for name, kind in types.items() if kind.startswith(_CATEGORIES)}
             check_consistent_length(given, targets)
-            _require_sales(len(given))
+            if len(given) < FOLDS:
+                raise ValueError(f"Found {len(given)} sample(s), and at least {FOLDS} are needed")
             if self.sale_date is not None:
                 if self.sale_date not in cells:
                     raise ValueError(f"there is no column {self.sale_date!r} to be the date of sale")
@@ -225,15 +204,15 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
                 ensure_min_samples=FOLDS,
                 y_numeric=True,
             )
-            names = names_of(matrix.shape[1])
-            cells, kinds = cells_of_array(matrix, names), dict.fromkeys(names, Kind.NUMBER)
+            names = _default_names(matrix.shape[1])
+            cells, kinds = _cells_of_array(matrix, names), dict.fromkeys(names, Kind.NUMBER)
         prices = np.asarray(targets, dtype=np.float64)
         if not (np.isfinite(prices) & (prices > 0)).all():
             raise ValueError("y has prices, which are finite and above zero; this one has others, or NaN or infinity")
         return cells, kinds, prices.tolist()
 
     def _schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
-        # what is the same of all houses tells none apart; where that is everything, any model is as good
+        # a column with one value tells no houses apart; if there are no others, any model is as good
         telling = [each for each in columns.values() if len(each.distinct) > 1] or list(columns.values())
         rows = range(len(telling[0].values))
         sale_date = columns[self.sale_date] if self.sale_date is not None else None
@@ -243,40 +222,21 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _valued(self, given: Any) -> Valuation:
         check_is_fitted(self)
-        if is_frame(given):
+        if _is_frame(given):
             validate_data(self, given, skip_check_array=True, reset=False)
-            cells = cells_of_frame(given)
+            cells = _cells_of_frame(given)
             if not hasattr(self, "feature_names_in_"):
-                cells = dict(zip(names_of(len(cells)), cells.values(), strict=True))
+                cells = dict(zip(_default_names(len(cells)), cells.values(), strict=True))
         else:
             matrix = validate_data(self, given, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
-            names = list(getattr(self, "feature_names_in_", names_of(matrix.shape[1])))
-            cells = cells_of_array(matrix, names)
-        houses = houses_of(cells, self._ways)
+            cells = _cells_of_array(matrix, getattr(self, "feature_names_in_", _default_names(matrix.shape[1])))
         form = unpack(self._serving, Algorithm(self.algorithm_))
-        return valuation(form, Encoder(self.schema_)(houses))
+        return valuation(form, Encoder(self.schema_)(_houses_of(cells, self._ways)))
 
 
 def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Candidate]:
-    """The candidates of a training, of which few sales tell no other from the simplest."""
-    found = candidates(algorithm, effort, sales)
-    return found if sales >= ENOUGH_TO_COMPARE else found[:1]
-
-
-def _require_sales(rows: int) -> None:
-    if rows < FOLDS:
-        raise ValueError(f"Found {rows} sample(s), and at least {FOLDS} are needed")
-
-
-def _key(house: House, schema: FeatureSchema) -> str:
-    """What tells houses apart: all but dates, as in a file without identifiers."""
-    dates = {feature.name for feature in schema.features if feature.kind is Kind.DATE}
-    return key_of({name: value for name, value in house.values.items() if name not in dates})
-
-
-def _sold_on(house: House, schema: FeatureSchema) -> date | None:
-    sold_on = house.values.get(schema.sale_date) if schema.sale_date else None
-    return None if sold_on is None else date.fromisoformat(str(sold_on))
+    """The candidates for a number of sales: only the simplest for few."""
+    return candidates(algorithm, effort, sales)[: None if sales >= _MIN_COMPARED else 1]
 
 
 def _within(calibration: Calibration | None, coverage: float) -> float:

@@ -1,4 +1,4 @@
-"""From scikit-learn's boosted trees to their serving form."""
+"""The serving form of scikit-learn's boosted trees, and the parity check."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names:
 
 
 def odd_rows(schema: FeatureSchema, matrix: Matrix) -> Matrix:
-    """Houses unlike any sale: without each feature, without all, with numbers as large as they may be, and with each
-    category, also those that no sale of the training has.
-    """
+    """Houses unlike any sale: without each feature, without all, with the largest numbers, and with each category."""
     numeric = [feature.kind is not Kind.CATEGORY for feature in schema.features]
     whole = [np.where(numeric, value, np.nan) for value in (np.nan, -MAX_MAGNITUDE, MAX_MAGNITUDE)]
     changed: list[NDArray[np.float64]] = []
@@ -83,12 +81,12 @@ _ALL_LEAVES = 2**MAX_LEAVES - 1
 
 @frozen(eq=False)
 class Split:
-    """A question that a tree asks of a feature.
+    """A split of a tree on a feature.
 
     Numbers up to `threshold` turn left. For a category `threshold` is None: its codes `left` turn left, its codes
-    `right` turn right. All else turns where what is missing turns. Below the left child are the leaves from `first` to
-    before `middle`, counted from the left, below the right child those from there to before `last`. Of the houses that
-    came to it in the training, `left_share` turned left.
+    `right` turn right. All other values turn where missing ones turn. Counted from the left, the left child has the
+    leaves from `first` to before `middle`, the right child those from there to before `last`. Of the training sales
+    that reached the split, `left_share` turned left.
     """
 
     tree: int
@@ -103,7 +101,7 @@ class Split:
     left_share: float
 
     def turns_right(self, cuts: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether each cell of the feature's axis turns right, the missing one last; see Trees."""
+        """Whether each cell of the feature's axis turns right, with the one for missing values last; see Trees."""
         if self.threshold is not None:
             right = cuts > self.threshold
         elif self.missing_left:
@@ -121,7 +119,7 @@ class Split:
         return (1 << self.last) - (1 << self.middle)
 
     def probes(self) -> list[float]:
-        """Values next to where the turn changes, and none at all (NaN)."""
+        """Values on both sides of the split, and a missing one (NaN)."""
         if self.threshold is not None:
             return [self.threshold, np.nextafter(self.threshold, np.inf), np.nan]
         return [*self.left[:1], *self.left[-1:], *self.right[:1], *self.right[-1:], np.nan]
@@ -182,8 +180,8 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
 
 
 def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
-    """The nodes below one, from left to right, and then itself, each with the first leaf below it, the first that is
-    not below its left child, and the first that is not below it. Returns the last of these.
+    """The nodes below one, from left to right, and then itself, each with the range of its leaves: the first, the end
+    of its left child's, and the end. Returns the end.
     """
     node = nodes[index]
     middle = last = first + 1
@@ -195,7 +193,7 @@ def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any
 
 
 def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.float64]]:
-    """The codes that each category was trained with."""
+    """The known codes of each categorical column."""
     if estimator.is_categorical_ is None:
         return {}
     encoder = estimator._preprocessor.named_transformers_["encoder"]  # noqa: SLF001  # it has no public name
@@ -204,7 +202,7 @@ def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.flo
 
 
 def _axes(estimator: HistGradientBoostingRegressor, splits: list[Split]) -> list[NDArray[np.float64]]:
-    """The cuts of each feature's axis: thresholds, or every code up to the last one known; see Trees."""
+    """The cuts of each feature's axis: thresholds, or all codes up to the last known one; see Trees."""
     thresholds: list[set[float]] = [{np.inf} for _ in range(estimator.n_features_in_)]
     for split in splits:
         if split.threshold is not None:

@@ -1,4 +1,4 @@
-"""Models are searched for, fitted, turned into their serving form and proven here."""
+"""The trainer: search for a model, fit it, turn it into its serving form, and check the parity of both."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, cast
 import joblib
 import numpy as np
 import sklearn
-from attrs import define, evolve, frozen
+from attrs import define
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from housepredict.adapters.serving.attribution import Attribution, Contributions
+from housepredict.adapters.serving.attribution import Attribution
 from housepredict.adapters.serving.encoding import Encoder, Matrix
 from housepredict.adapters.serving.loader import (
     ESTIMATOR_FILE,
     EXPLANATION_FILE,
     SERVING_FILE,
-    PackedAttribution,
     ServingForm,
     pack,
+    read_contributions,
     unpack,
     valuation,
 )
@@ -38,13 +38,13 @@ from housepredict.adapters.training.calibration import (
 )
 from housepredict.adapters.training.candidates import Candidate, candidates, fit_candidate
 from housepredict.adapters.training.linear_models import check_linear_parity, least_squares, linear_form
-from housepredict.adapters.training.refit import again, attribution, encoded, table_of, trend_days
-from housepredict.adapters.training.search import FOLDS, lacking, search
+from housepredict.adapters.training.refit import attribution, encoded, refit, table_of, trend_days
+from housepredict.adapters.training.search import FOLDS, left_out, search
 from housepredict.adapters.training.serving_form import flatten, odd_rows
-from housepredict.adapters.training.target_encoding import with_levels
+from housepredict.adapters.training.target_encoding import with_target_encoding
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
-from housepredict.domain.ports import Fitted, Learned, Progress, Valuation, no_progress
+from housepredict.domain.ports import CalibratedModel, Progress, TrainedModel, Valuation, no_progress
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 
@@ -52,139 +52,113 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear, LogPrices
     from housepredict.adapters.serving.trees import Trees
 
-_PROVEN = 100
-"""Houses whose explanations are proven: each takes as long as a hundred estimates."""
-
-
-@frozen(eq=False)
-class _Made:
-    """A model in its two forms, as scikit-learn has it and packed to serve and to explain, how it is made again of
-    other sales, and how to make it with plain intervals if these are scaled.
-    """
-
-    algorithm: Algorithm
-    estimator: Any
-    serving: bytes
-    explanation: bytes
-    calibration: Calibration
-    again: Callable[[Sequence[Sale]], tuple[ServingForm, Calibration]]
-    irreproducible: str | None = None
-    plain: Callable[[], _Made] | None = None
+_EXPLAINED = 100
+"""Houses whose explanations are checked: each takes as long as a hundred estimates."""
 
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn. `candidates` says what a search compares, `seconds` is the clock of its limit,
-    `jobs` how many processes it takes, -1 for one a core.
+    """Fits models with scikit-learn.
+
+    `candidates` returns what a search compares, `seconds` is the clock of its time limit, and `jobs` is the number of
+    its processes, -1 for one per core.
     """
 
-    _recipes: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
+    _candidates: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
     _seconds: Callable[[], float] = monotonic
     _jobs: int = -1
 
-    def fit(self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress) -> Fitted:
-        """See ports.Trainer. What is proven is the serving form as it is read from its file."""
-        if options.algorithm is Algorithm.LINEAR:
-            made = _linear(schema, sales, progress)
-        else:
-            made = self._log_prices(schema, sales, options, progress)
-        return _fitted(schema, made)
-
-    def _log_prices(
+    def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
-    ) -> _Made:
+    ) -> TrainedModel:
+        if options.algorithm is Algorithm.LINEAR:
+            return _fit_linear(schema, sales, progress)
         started, limit, seed = self._seconds(), options.time_limit, options.seed
-        candidates = self._recipes(options.algorithm, options.effort, len(sales))
+        candidates = self._candidates(options.algorithm, options.effort, len(sales))
         matrix, prices, folds = encoded(schema, sales)
         table = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
         is_over = None if limit is None else lambda: self._seconds() - started >= limit
-        found = search(candidates, table, folds, seed, progress, is_over, self._jobs)
-        table = with_levels(table, folds)
-        model = fit_candidate(found.candidate, table, seed)
-        known, known_folds = table.rows(found.known), folds[found.known]
-        algorithm = found.candidate.algorithm
-        compared = f"{found.compared} of {len(candidates)} candidates compared"
+        result = search(candidates, table, folds, seed, progress, is_over, self._jobs)
+        table = with_target_encoding(table, folds)
+        model = fit_candidate(result.candidate, table, seed)
+        compared_sales, compared_folds = table.rows(result.rows), folds[result.rows]
+        irreproducible = None
+        if result.compared < len(candidates):
+            compared = f"{result.compared} of {len(candidates)} candidates compared"
+            irreproducible = f"the time limit of {limit:g} s ended the search with {compared}"
 
-        def finished(*, scaled: bool) -> _Made:
+        def refit_to(others: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
+            form, calibration = refit(
+                schema, others, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
+            )
+            return CalibratedModel(_predictor(schema, form), calibration)
+
+        def with_intervals(*, scaled: bool) -> TrainedModel:
             spread, calibration = fit_calibration(
-                known, found.log_prices, known_folds, seed, scaled=scaled, error_scale=found.error_scale
+                compared_sales, result.log_prices, compared_folds, seed, scaled=scaled, error_scale=result.error_scale
             )
             serving = pack(model.form(table, flatten(spread) if spread else None))
-            form = cast("LogPrices", unpack(serving, algorithm))
+            form = cast("LogPrices", unpack(serving, result.candidate.algorithm))
             for rows in (matrix, odd_rows(schema, matrix)):
-                asked = evolve(table, values=table.columns(rows), log_prices=np.zeros(len(rows)))
-                model.prove(form, asked)
+                values = table.columns(rows)
+                model.check_parity(form, values, table.names)
                 if spread:
-                    seen = np.column_stack([asked.for_trees, form.log_prices(asked.values)])
-                    names = [*asked.names[asked.columns.for_trees], "the estimate"]
-                    check_tree_parity(spread, cast("Trees", form.spread), seen, names)
-            explanation = pack(attribution(model, form, table))
-            _prove_explanation(schema, form, explanation, matrix)
-            return _Made(
-                algorithm=algorithm,
-                estimator={**model.parts(), "spread": spread},
-                serving=serving,
-                explanation=explanation,
+                    for_spread = np.column_stack([values[:, table.columns.for_trees], form.log_prices(values)])
+                    names = [*table.names[table.columns.for_trees], "the estimate"]
+                    check_tree_parity(spread, cast("Trees", form.spread), for_spread, names)
+            return TrainedModel(
+                predict=_predictor(schema, form),
                 calibration=calibration,
-                again=partial(
-                    again, schema, candidate=found.candidate, seed=seed, scaled=scaled, error_scale=found.error_scale
-                ),
-                irreproducible=None
-                if found.compared == len(candidates)
-                else f"the time limit of {limit:g} s ended the search with {compared}",
-                plain=partial(finished, scaled=False) if scaled else None,
+                artefact={
+                    SERVING_FILE: serving,
+                    EXPLANATION_FILE: _explanation(schema, form, attribution(model, form, table), matrix),
+                    ESTIMATOR_FILE: _dump({**model.parts(), "spread": spread}),
+                },
+                algorithm=result.candidate.algorithm,
+                libraries=_LIBRARIES,
+                refit=partial(refit_to, scaled=scaled),
+                irreproducible=irreproducible,
+                with_plain_intervals=partial(with_intervals, scaled=False) if scaled else None,
             )
 
-        return finished(scaled=enough_for_spread(known_folds))
+        return with_intervals(scaled=enough_for_spread(compared_folds))
 
 
-def _fitted(schema: FeatureSchema, made: _Made) -> Fitted:
+_LIBRARIES = {
+    "python": platform.python_version(),
+    "numpy": np.__version__,
+    "scikit-learn": sklearn.__version__,
+    "joblib": joblib.__version__,
+}
+
+
+def _predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
     encode = Encoder(schema)
-
-    def learned(form: ServingForm, calibration: Calibration) -> Learned:
-        def predict(houses: Sequence[House]) -> Valuation:
-            return valuation(form, encode(houses))
-
-        return Learned(predict, calibration)
-
-    plain = made.plain
-    return Fitted(
-        predict=learned(unpack(made.serving, made.algorithm), made.calibration).predict,
-        calibration=made.calibration,
-        artefact={
-            SERVING_FILE: made.serving,
-            EXPLANATION_FILE: made.explanation,
-            ESTIMATOR_FILE: _dump(made.estimator),
-        },
-        algorithm=made.algorithm,
-        libraries={
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scikit-learn": sklearn.__version__,
-            "joblib": joblib.__version__,
-        },
-        again=lambda others: learned(*made.again(others)),
-        irreproducible=made.irreproducible,
-        plain=None if plain is None else lambda: _fitted(schema, plain()),
-    )
+    return lambda houses: valuation(form, encode(houses))
 
 
-def _linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> _Made:
+def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> TrainedModel:
     matrix, prices, folds = encoded(schema, sales)
     pipeline, form, calibration = _line(schema, matrix, prices, folds, progress)
     serving = pack(form)
-    served = cast("Linear", unpack(serving, Algorithm.LINEAR))
+    form = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
-        check_linear_parity(pipeline, served, rows, [feature.name for feature in schema.features])
-    explanation = pack(Attribution(served.terms(matrix).mean(axis=0)))
-    _prove_explanation(schema, served, explanation, matrix)
+        check_linear_parity(pipeline, form, rows, [feature.name for feature in schema.features])
+    explanation = _explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
     progress(FOLDS + 1, FOLDS + 1)
 
-    def line_again(others: Sequence[Sale]) -> tuple[ServingForm, Calibration]:
+    def refit_to(others: Sequence[Sale]) -> CalibratedModel:
         _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
-        return form, calibration
+        return CalibratedModel(_predictor(schema, form), calibration)
 
-    return _Made(Algorithm.LINEAR, pipeline, serving, explanation, calibration, line_again)
+    return TrainedModel(
+        predict=_predictor(schema, form),
+        calibration=calibration,
+        artefact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
+        algorithm=Algorithm.LINEAR,
+        libraries=_LIBRARIES,
+        refit=refit_to,
+    )
 
 
 def _line(
@@ -201,7 +175,7 @@ def _line(
         progress(fold, FOLDS + 1)
         own = folds == fold
         for count in counts:
-            known = ~lacking(folds, fold, count)
+            known = ~left_out(folds, fold, count)
             form = linear_form(categories, least_squares(categories, matrix[known], prices[known]))
             kept_out[count - 1, own], spreads[count - 1, own] = form.valuation(matrix[own])
     pipeline = least_squares(categories, matrix, prices)
@@ -212,11 +186,13 @@ def _line(
     return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
 
-def _prove_explanation(schema: FeatureSchema, form: ServingForm, explanation: bytes, matrix: Matrix) -> None:
-    """Raise RefusedModel unless contributions, as they are read from their file, add up to what the form says."""
-    contributions = Contributions.of(form, PackedAttribution(explanation))
+def _explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
+    """The file of an attribution. Raises RefusedModel unless its contributions add up to the form's output."""
+    content = pack(attribution)
+    contributions = read_contributions(content, form)
     for rows in (matrix, odd_rows(schema, matrix)):
-        contributions.prove(rows[:: -(-len(rows) // _PROVEN)])
+        contributions.check_sum(rows[:: -(-len(rows) // _EXPLAINED)])
+    return content
 
 
 def _dump(estimator: Any) -> bytes:

@@ -1,7 +1,7 @@
-"""Which intervals a version has: those that its held-out sales don't contradict.
+"""The coverage test: a version has the intervals that its held-out sales don't contradict.
 
-Calibration promises that 80 of 100 sale prices lie in their 80% intervals. The held-out sales, which took no part in
-it, test that promise before anybody relies on it.
+Calibration promises that 80 of 100 sale prices lie in their 80% intervals. The held-out sales took no part in it, and
+test that promise.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from attrs import frozen
 from housepredict.domain.estimates import LEVELS, Calibration, Interval
 
 SIGNIFICANCE = 0.001
-"""Intervals don't hold if chance alone would put their coverage so far from its level less often than this."""
+"""Intervals fail if chance alone would put their coverage so far from its level less often than this."""
 
 TOLERANCE = 2.0
-"""Percentage points of coverage around a level that pass whatever the p-value: with more than some 4,000 sales the test
-alone would reject deviations that don't matter in practice.
+"""Percentage points around a level that always pass: with more than some 4,000 sales, the test alone would reject
+deviations that don't matter in practice.
 """
 
 _TIE = 1e-7
@@ -80,8 +80,8 @@ def _tail(log_probability: float, count: int, trials: int, odds: float) -> float
 
 
 class IntervalKind(StrEnum):
-    """How wide intervals are: scaled to the error that is expected of each house; plain, one width for all houses, as a
-    share of the price or, with the linear algorithm, as an amount; or none at all.
+    """The width of intervals: scaled to the expected error of each house; plain, one width for all houses, as a share
+    of the price or, with the linear algorithm, as an amount; or no intervals.
     """
 
     SCALED = "scaled"
@@ -106,15 +106,13 @@ class CoverageTest:
 
     @property
     def rejects(self) -> bool:
-        """Whether the coverage is off by more than is tolerated, and by more than chance."""
+        """Whether the coverage is off by more than the tolerance, and by more than chance."""
         return self.p_value < SIGNIFICANCE and abs(self.share - self.level) > TOLERANCE
 
 
 @frozen
 class IntervalChoice:
-    """The intervals that a version has, the tests that led there, and the reasons in sentences, if it has not the first
-    that were tested.
-    """
+    """The intervals of a version, their tests, and the reasons, as sentences, if the first intervals tested failed."""
 
     kind: IntervalKind
     tests: tuple[CoverageTest, ...] = ()
@@ -153,7 +151,7 @@ def check_coverage(
 
 
 def rejection(tests: Sequence[CoverageTest]) -> str:
-    """What tests of one kind of intervals rejected, as a sentence."""
+    """The failed tests of one kind of intervals, as a sentence."""
     levels = "; ".join(
         f"the {each.level}% interval covered {each.share:.1f}% of {each.sales:,} held-out sale prices"
         for each in tests

@@ -16,28 +16,25 @@ from typing import Any, Final
 from attrs import frozen
 
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.models import Artefact, require_format
 
 QUANTILES = 10
-"""The most bins that numbers and dates have, beside the one for what is missing."""
+"""The most bins of numbers and dates, without the one for missing values."""
 
 MAX_CATEGORIES = 20
-"""Of more categories, the commonest have a bin each, and all others one together."""
+"""The most categories with a bin each; all others share one."""
 
 CERTAINTY = 0.99
-"""How often chance alone stays below the level that `chance_level` gives."""
+"""The probability that chance alone stays below `chance_level`."""
 
 MISSING, OTHER = "missing", "other"
 
 
 @frozen
 class Ranges:
-    """Bins of numbers, or of dates as text: a value is in the first whose edge it does not exceed, or behind them all.
-
-    `edges` ascend; the bin behind the last has none. One more bin is for what is missing.
-    """
+    """Bins of numbers or dates (as text) by ascending upper `edges`, one for values above all, and one for missing."""
 
     edges: tuple[Value, ...]
 
@@ -45,12 +42,11 @@ class Ranges:
         return len(self.edges) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """The position of the bin that a value is in."""
-        # a kind's values compare with its edges
+        """The position of a value's bin."""
         return len(self.edges) + 1 if value is None else bisect_left(self.edges, value)
 
     def labels(self) -> list[str]:
-        """What is in each bin, in a few words."""
+        """A label for each bin."""
         if not self.edges:
             return ["any", MISSING]
         between = [f"over {low} to {high}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
@@ -59,7 +55,7 @@ class Ranges:
 
 @frozen
 class Groups:
-    """Bins of categories or of true and false: one for each of some values, one for all others, one for missing."""
+    """Bins of categories or booleans: one for each of `values`, one for all others, and one for missing values."""
 
     values: tuple[Value, ...]
 
@@ -67,13 +63,13 @@ class Groups:
         return len(self.values) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """The position of the bin that a value is in."""
+        """The position of a value's bin."""
         if value is None:
             return len(self.values) + 1
         return self.values.index(value) if value in self.values else len(self.values)
 
     def labels(self) -> list[str]:
-        """What is in each bin, in a few words."""
+        """A label for each bin."""
         return [*(str(each) for each in self.values), OTHER, MISSING]
 
 
@@ -82,22 +78,19 @@ Bins = Ranges | Groups
 
 @frozen
 class Distribution:
-    """How many values each bin holds; as many `counts` as there are bins, and one of them above zero."""
+    """The number of values in each bin, at least one of them above zero."""
 
     bins: Bins
     counts: tuple[int, ...]
 
     @property
     def n(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return sum(self.counts)
 
 
 def ranges_of(values: Iterable[Value]) -> Ranges:
-    """Bins that hold a tenth of the values each, as far as ties allow.
-
-    A value that takes several tenths has a bin of its own, and fewer are left for the others.
-    """
+    """Bins that hold a tenth of the values each, as far as ties allow: a value that fills tenths has its own bin."""
     ordered: list[Value] = sorted(values)
     if not ordered:
         return Ranges(())
@@ -107,30 +100,29 @@ def ranges_of(values: Iterable[Value]) -> Ranges:
         first = bisect_left(ordered, value)
         if times > 1 and first:
             edges.add(ordered[first - 1])
-    # behind the largest there is nothing to compare with
+    # no value is above the largest
     edges.discard(ordered[-1])
     return Ranges(tuple(sorted(edges)))
 
 
 def groups_of(values: Iterable[Value]) -> Groups:
-    """Bins for the commonest values."""
+    """Bins for the most common values."""
     counts = Counter(values)
-    commonest = sorted(counts, key=lambda each: (-counts[each], str(each)))[:MAX_CATEGORIES]
-    return Groups(tuple(commonest))
+    common = sorted(counts, key=lambda value: (-counts[value], str(value)))
+    return Groups(tuple(common[:MAX_CATEGORIES]))
 
 
 def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
-    """How values are spread over bins."""
-    found = Counter(map(bins.bin_of, values))
-    return Distribution(bins, tuple(found[at] for at in range(len(bins))))
+    """Count values by bin."""
+    counts = Counter(map(bins.bin_of, values))
+    return Distribution(bins, tuple(counts[position] for position in range(len(bins))))
 
 
 def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
     """The population stability index of two counts of the same bins: the sum of (a - e) ln(a / e) over their shares.
 
-    It is 0 for equal shares and has no upper bound. A bin that is empty in one of the two counts as half a value there,
-    for the logarithm of 0 is none; one that is empty in both does not count. (Siddiqi, Credit Risk Scorecards, Wiley
-    2006, chapter 8.)
+    It is 0 for equal shares and has no upper bound. A bin that is empty in one of the two counts as half a value there;
+    one that is empty in both is skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
     """
     expected_n, actual_n = sum(expected), sum(actual)
     total = 0.0
@@ -142,18 +134,17 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """What a stability index stays below with 99 % probability if nothing changed, and values came independently.
+    """The value that a stability index stays below with 99% probability if nothing changed and values are independent.
 
-    Divided by 1/N + 1/M, the sizes of the two, it is then about chi-squared distributed with one degree of freedom less
-    than there are bins (Yurdakul, Statistical Properties of the Population Stability Index, dissertation, Western
-    Michigan University 2018).
+    Divided by 1/N + 1/M, for the two sizes, it is about chi-squared distributed with one degree of freedom less than
+    bins (Yurdakul, Statistical Properties of the Population Stability Index, Western Michigan University 2018).
     """
     bins = sum(1 for e, a in zip(expected, actual, strict=True) if e or a)
     return chi_squared_quantile(CERTAINTY, bins - 1) * (1 / sum(expected) + 1 / sum(actual))
 
 
 def chi_squared_quantile(probability: float, degrees: int) -> float:
-    """What a chi-squared variable stays below with a probability, to within one percent from 0.9 on; 0 for no degree.
+    """The quantile of the chi-squared distribution, to within one percent from 0.9 on; 0 without degrees of freedom.
 
     (Wilson and Hilferty, The Distribution of Chi-Square, PNAS 17 (1931), 684-688.)
     """
@@ -165,7 +156,7 @@ def chi_squared_quantile(probability: float, degrees: int) -> float:
 
 
 SNAPSHOT_FILE: Final = "snapshot.json"
-"""The place of a snapshot in an artefact."""
+"""The file of a snapshot."""
 
 _FORMAT = 1
 _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
@@ -173,7 +164,7 @@ _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
 
 @frozen
 class Snapshot:
-    """How the features of the houses that a version learned from were spread, by name, and its estimates of others.
+    """The distributions of a version's features in the training sales, by name, and of its estimates of others.
 
     The date of sale is not among the features: time always moves.
     """
@@ -183,7 +174,7 @@ class Snapshot:
 
 
 def snapshot(schema: FeatureSchema, houses: Sequence[House], estimates: Sequence[float]) -> Snapshot:
-    """The snapshot of a training: the houses that were learned from, and estimates of houses that were not."""
+    """The snapshot of a training: from its houses, and from estimates of held-out ones."""
     prices = [round(each, 2) for each in estimates]
     return Snapshot(
         {feature.name: _spread(feature, houses) for feature in schema.features if feature.name != schema.sale_date},
@@ -198,24 +189,21 @@ def _spread(feature: Feature, houses: Sequence[House]) -> Distribution:
     return distribution(bins, values)
 
 
-def to_json(snapshot: Snapshot) -> bytes:
-    """A snapshot as a file."""
-    document = {
-        "format": _FORMAT,
-        "features": {name: _document(each) for name, each in snapshot.features.items()},
-        "estimates": _document(snapshot.estimates),
-    }
+def write_snapshot(snapshot: Snapshot) -> bytes:
+    """Write a snapshot as a file."""
+    features = {name: _document(spread) for name, spread in snapshot.features.items()}
+    document = {"format": _FORMAT, "features": features, "estimates": _document(snapshot.estimates)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _document(spread: Distribution) -> dict[str, Any]:
     bins = spread.bins
-    kept = {"edges": bins.edges} if isinstance(bins, Ranges) else {"values": bins.values}
-    return {**kept, "counts": spread.counts}
+    values = {"edges": bins.edges} if isinstance(bins, Ranges) else {"values": bins.values}
+    return {**values, "counts": spread.counts}
 
 
-def of_artefact(artefact: Artefact) -> Snapshot | None:
-    """The snapshot in an artefact; None in one of before there were any. Raises RefusedModel if it is damaged."""
+def read_snapshot(artefact: Artefact) -> Snapshot | None:
+    """Read the snapshot of a version; None for a version of an older release. Raises RefusedModel if it is damaged."""
     if SNAPSHOT_FILE not in artefact:
         return None
     try:
@@ -241,12 +229,9 @@ def _read(document: Mapping[str, Any]) -> Distribution:
 
 
 def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
-    """For each feature the middle or the commonest of its values: one that a house of the training had.
-
-    What most of those houses lacked is left out.
-    """
-    found = {name: _typical(spread) for name, spread in snapshot.features.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    """The middle or the most common value of each feature that most training houses had."""
+    values = {name: _typical(spread) for name, spread in snapshot.features.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _typical(spread: Distribution) -> Value | None:
@@ -257,9 +242,9 @@ def _typical(spread: Distribution) -> Value | None:
     if isinstance(bins, Ranges):
         half = sum(present) / 2
         reached = (edge for edge, count in zip(bins.edges, accumulate(present), strict=False) if count >= half)
-        # what is behind the last edge has no bound that a house is known to have
+        # the bin above the last edge has no upper bound
         return next(reached, bins.edges[-1] if bins.edges else None)
-    # the last of the groups is of all other values together
+    # the last of the groups is for all other values
     return max(zip(present[:-1], bins.values, strict=True), key=lambda each: each[0])[1] if bins.values else None
 
 
@@ -270,11 +255,11 @@ DRIFTED = 0.25
 """A stability index above this is called drifted."""
 
 MIN_ESTIMATES = 100
-"""Of fewer estimates nothing is said."""
+"""With fewer estimates, there are too few to tell."""
 
 
 class Movement(StrEnum):
-    """What a stability index is called; `too few` if there are not enough estimates to call it anything."""
+    """How far values have moved; `too few` if there are not enough estimates to tell."""
 
     TOO_FEW = "too few"
     STABLE = "stable"
@@ -284,7 +269,7 @@ class Movement(StrEnum):
 
 @frozen
 class BinShare:
-    """A bin, and the share of the values in it, in percent: in training, and since."""
+    """The share of the values in a bin, in percent: in the training, and since."""
 
     label: str
     expected: float
@@ -293,10 +278,7 @@ class BinShare:
 
 @frozen
 class Shift:
-    """How far values have moved: the population stability index, and what it stays below by chance in 99 of 100 cases.
-
-    Both are None where nothing was estimated.
-    """
+    """How far values have moved: the population stability index, and the `chance_level`; None without estimates."""
 
     psi: float | None
     chance: float | None
@@ -306,7 +288,7 @@ class Shift:
 
 @frozen
 class FeatureDrift:
-    """How far a feature has moved; `out_of_range` is the share of the estimates that warn of it, in percent."""
+    """How far a feature has moved; `out_of_range` is the share of the estimates with a warning of it, in percent."""
 
     name: str
     shift: Shift
@@ -315,10 +297,10 @@ class FeatureDrift:
 
 @frozen
 class Drift:
-    """How far houses and estimates have moved from what a version was trained on.
+    """How far houses and estimates have drifted from the training data of a version.
 
-    `examined` predictions, the newest, were looked at; `n` of them are the version's, the oldest of those from
-    `since`. `out_of_range` is the share of these, in percent, that warn of any feature.
+    Of the newest `examined` predictions, `n` are the version's, the oldest of them from `since`; `out_of_range` is
+    their share, in percent, with a warning of any feature.
     """
 
     model_version: str
@@ -331,30 +313,29 @@ class Drift:
 
 
 def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Prediction]) -> Drift:
-    """The drift of a version over predictions, newest first, of which some may be those of others."""
+    """The drift of a version, from predictions of any versions, newest first."""
     own = [each for each in predictions if each.estimate.model_version == model_version]
     estimates = [each.estimate for each in own]
-    warned = Counter(name for each in estimates for name in _warned_of(each))
+    names = [{warning.feature for warning in each.warnings if warning.feature is not None} for each in estimates]
+    warned = Counter(name for of_estimate in names for name in of_estimate)
+
+    def feature_drift(name: str, expected: Distribution) -> FeatureDrift:
+        values = [each.house.values.get(name) for each in estimates]
+        return FeatureDrift(name, shift(expected, values), _percent(warned[name], len(own)))
+
     return Drift(
         model_version,
         examined=len(predictions),
         n=len(own),
         since=own[-1].created_at if own else None,
         estimates=shift(trained_on.estimates, [each.price for each in estimates]),
-        features=tuple(
-            FeatureDrift(
-                name,
-                shift(expected, [each.house.values.get(name) for each in estimates]),
-                _percent(warned[name], len(own)),
-            )
-            for name, expected in trained_on.features.items()
-        ),
-        out_of_range=_percent(sum(1 for each in estimates if _warned_of(each)), len(own)),
+        features=tuple(feature_drift(name, expected) for name, expected in trained_on.features.items()),
+        out_of_range=_percent(sum(map(bool, names)), len(own)),
     )
 
 
 def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
-    """How far values have moved from a distribution."""
+    """The shift of values from a distribution."""
     if not values:
         return Shift(None, None, Movement.TOO_FEW)
     actual = distribution(expected.bins, values)
@@ -371,10 +352,6 @@ def _called(psi: float, chance: float, n: int) -> Movement:
     if psi < MOVING or psi <= chance:
         return Movement.STABLE
     return Movement.DRIFTED if psi > DRIFTED else Movement.MOVING
-
-
-def _warned_of(estimate: Estimate) -> set[str]:
-    return {warning.feature for warning in estimate.warnings if warning.feature is not None}
 
 
 def _percent(some: int, of: int) -> float | None:

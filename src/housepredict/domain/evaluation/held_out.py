@@ -1,4 +1,4 @@
-"""How far a model is off on sales that it has not learned from, and on the latest."""
+"""Evaluation of a model on held-out sales, and out of time on the latest sales."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ _SEED = 42
 
 
 def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accuracy) -> Mapping[str, Bounds]:
-    """Between what a measure lies with a probability of 95 percent, by its name.
+    """The 95% confidence bounds of measures, by bootstrap; a measure that is undefined in a resample has none.
 
-    `measured` are the measures of all these sales. One that is not defined there or in a resample has no bounds.
+    Args:
+        measured: the measures of all these sales.
     """
     draw, size = Random(_SEED), min(len(prices), LARGEST)
     resamples = []
@@ -50,20 +51,20 @@ def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accura
         rows = draw.choices(range(len(prices)), k=size)
         resamples.append(accuracy([estimates[row] for row in rows], [prices[row] for row in rows]))
     scale = math.sqrt(size / len(prices))
-    found = {}
+    intervals = {}
     for name in MEASURES:
         middle = getattr(measured, name)
-        values = [getattr(each, name) for each in resamples]
+        values = [getattr(resample, name) for resample in resamples]
         if middle is not None and None not in values:
             cuts = quantiles(values, n=40, method="inclusive")
-            found[name] = Bounds(*(middle + scale * (cut - middle) for cut in (cuts[0], cuts[-1])))
-    return found
+            intervals[name] = Bounds(*(middle + scale * (cut - middle) for cut in (cuts[0], cuts[-1])))
+    return intervals
 
 
 def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
-    """In what share of resamples, in percent, the mean of the losses is below that of the others'.
+    """The share of resamples, in percent, in which the mean of the losses is below that of the others.
 
-    Both are of the same sales in the same order, and drawn together. Where they are equal, neither is below.
+    Both are of the same sales in the same order, and are drawn together.
     """
     gains = [other - loss for loss, other in zip(losses, others, strict=True)]
     draw, size = Random(_SEED), min(len(gains), LARGEST)
@@ -80,7 +81,7 @@ T = TypeVar("T")
 
 @frozen
 class Valued:
-    """A sale, what a model said of it, between what prices, and how uncertain it was (see Calibration)."""
+    """A sale with a model's estimate, its intervals and its spread (see Calibration)."""
 
     sale: Sale
     estimate: float
@@ -89,25 +90,25 @@ class Valued:
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
-    """Sales with what a model says of their houses; those that it has no price for are left out."""
+    """Sales with a model's estimates of their houses; sales without a price are left out."""
     spreads = valuation.spreads if calibration else None
-    found = []
+    rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
         if whole_cents(price) is not None:
             estimate = max(price, 0.0)
             spread = None if spreads is None else spreads[row]
             intervals = calibration.intervals(estimate, spread) if calibration and spread is not None else ()
-            found.append(Valued(sale, estimate, intervals, spread))
-    return found
+            rows.append(Valued(sale, estimate, intervals, spread))
+    return rows
 
 
 def measure(rows: Sequence[Valued]) -> Accuracy:
-    """The measures of sales, of which there is at least one."""
+    """The measures of one sale or more."""
     return accuracy([row.estimate for row in rows], [row.sale.price for row in rows])
 
 
 def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
-    """How often, and how widely, intervals held the price; None for a model without such intervals."""
+    """The coverage and the width of the intervals of a level; None for a model without any."""
     pairs = [(row, each) for row in rows for each in row.intervals if each.level == level]
     if not pairs:
         return None
@@ -117,9 +118,9 @@ def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
 
 
 def evaluate(
-    rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, later: OutOfTimeEvaluation | str
+    rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, out_of_time: OutOfTimeEvaluation | str
 ) -> Evaluation:
-    """All that is measured of a version. `later` is the evaluation on the latest sales, or why there is none."""
+    """Evaluate a version on held-out sales. `out_of_time` is its out-of-time evaluation, or why there is none."""
     measured = measure(rows)
     category = _broadest_category(schema)
     return Evaluation(
@@ -131,26 +132,26 @@ def evaluate(
         price_tenths=_price_tenths(rows),
         category=category,
         categories=_by_category(rows, category) if category else (),
-        out_of_time=None if isinstance(later, str) else later,
-        out_of_time_skipped=later if isinstance(later, str) else None,
+        out_of_time=None if isinstance(out_of_time, str) else out_of_time,
+        out_of_time_skipped=out_of_time if isinstance(out_of_time, str) else None,
     )
 
 
 def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
-    """Ten groups in order, as equal in size as can be; fewer where there are fewer rows."""
+    """Ten consecutive groups of about equal size; fewer if there are fewer rows."""
     groups = min(GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
     return [ordered[start:end] for start, end in pairwise(cuts)]
 
 
 def evaluate_out_of_time(rows: Sequence[Valued], since: date, trained_on: int) -> OutOfTimeEvaluation:
-    """What is measured on the latest sales."""
+    """Evaluate a model on the latest sales."""
     return OutOfTimeEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
 
 
 def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
-    """That of the intervals of each level, as far as there are any."""
-    return tuple(found for level in LEVELS if (found := coverage(rows, level)))
+    """The coverage of each level with intervals."""
+    return tuple(covered for level in LEVELS if (covered := coverage(rows, level)))
 
 
 def _segment(name: str, rows: Sequence[Valued]) -> Segment:
@@ -159,23 +160,22 @@ def _segment(name: str, rows: Sequence[Valued]) -> Segment:
 
 
 def _price_tenths(rows: Sequence[Valued]) -> tuple[Segment, ...]:
-    """Cheapest first."""
     ordered = tenths(sorted(rows, key=lambda row: row.sale.price))
-    return tuple(_segment(f"{each[0].sale.price:.0f} to {each[-1].sale.price:.0f}", each) for each in ordered)
+    return tuple(_segment(f"{tenth[0].sale.price:.0f} to {tenth[-1].sale.price:.0f}", tenth) for tenth in ordered)
 
 
 def _broadest_category(schema: FeatureSchema) -> str | None:
-    features = [each for each in schema.features if each.kind is Kind.CATEGORY]
-    return max(features, key=lambda each: len(each.categories)).name if features else None
+    features = [feature for feature in schema.features if feature.kind is Kind.CATEGORY]
+    return max(features, key=lambda feature: len(feature.categories)).name if features else None
 
 
 def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
-    """The commonest values, most sales first."""
-    counts = Counter(str(value) for row in rows if (value := row.sale.house.values.get(feature)) is not None)
-    commonest = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_CATEGORIES]
-    return tuple(
-        _segment(name, [row for row in rows if str(row.sale.house.values.get(feature)) == name]) for name in commonest
-    )
+    groups: dict[str, list[Valued]] = {}
+    for row in rows:
+        if (value := row.sale.house.values.get(feature)) is not None:
+            groups.setdefault(str(value), []).append(row)
+    common = sorted(groups, key=lambda name: (-len(groups[name]), name))[:MAX_CATEGORIES]
+    return tuple(_segment(name, groups[name]) for name in common)
 
 
 LATEST_SHARE = 0.2
@@ -183,7 +183,7 @@ LATEST_SHARE = 0.2
 
 @frozen
 class OutOfTimeSales:
-    """The sales of `since` and after, and the earlier ones of other houses."""
+    """The sales of `since` and after, and earlier sales of other houses."""
 
     since: date
     earlier: Sequence[Sale]
@@ -191,7 +191,7 @@ class OutOfTimeSales:
 
 
 def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
-    """The latest fifth, or as near to it as whole days come; or why there is none, for a sentence.
+    """The latest fifth of the sales, in whole days; or the reason why there is none, as the end of a sentence.
 
     Earlier sales of a house that is among the latest are on neither side: see `is_held_out`.
     """
@@ -199,10 +199,9 @@ def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
     days = sorted(counts, reverse=True)
     if len(days) < 2:
         return "they are all of one date" if days else "they have no dates"
-    wanted = LATEST_SHARE * len(sales)
     # the first day has to be earlier
-    so_many = dict(zip(days[:-1], accumulate(counts[day] for day in days), strict=False))
-    since = min(so_many, key=lambda day: abs(so_many[day] - wanted))
+    sales_since = dict(zip(days[:-1], accumulate(counts[day] for day in days), strict=False))
+    since = min(sales_since, key=lambda day: abs(sales_since[day] - LATEST_SHARE * len(sales)))
     latest = [sale for sale in sales if sale.sold_on and sale.sold_on >= since]
     houses = {sale.house_key for sale in latest}
     earlier = [sale for sale in sales if sale.sold_on and sale.sold_on < since and sale.house_key not in houses]
@@ -214,10 +213,10 @@ def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
 
 
 HELD_OUT_FILE: Final = "held-out.json"
-"""The place of these sales in an artefact."""
+"""The file of held-out sales."""
 
 MAX_HELD_OUT = 5000
-"""Of more sales, a sample is kept: some 60 bytes for each."""
+"""The most sales in the file, each of some 60 bytes; of more, it holds a sample."""
 
 _FORMAT = 1
 _SAMPLE_SEED = 42
@@ -225,10 +224,8 @@ _SAMPLE_SEED = 42
 
 @frozen
 class HeldOutSale:
-    """What a house sold for, and what a version said of it.
-
-    `spread` is how uncertain it was (see Calibration), None if it could not tell; the date and the place in degrees
-    are None where the sales have none.
+    """The price of a held-out sale, and the estimate of it. `spread` (see Calibration) is None for a version without
+    intervals; the date and the coordinates, in degrees, are None if the sales have none.
     """
 
     estimate: float
@@ -244,7 +241,7 @@ class HeldOutSale:
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Whether the price lies in the interval that `factor` spreads make (see Calibration.intervals)."""
+        """Whether the price lies in the interval of `factor` spreads (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0
@@ -254,50 +251,42 @@ class HeldOutSale:
 
 @frozen
 class HeldOut:
-    """The sales that are kept, and how many there were to take them from."""
+    """Held-out sales, or a sample of them, and the number of all."""
 
     sales: tuple[HeldOutSale, ...]
     of: int
 
 
 def sample(rows: Sequence[T], most: int) -> Sequence[T]:
-    """At most so many of the rows, in order; always the same of the same number."""
+    """At most `most` of the rows, in order; always the same ones of the same number."""
     if len(rows) <= most:
         return rows
     return [rows[at] for at in sorted(Random(_SAMPLE_SEED).sample(range(len(rows)), most))]
 
 
 def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
-    """What is kept of the sales that a version was evaluated on."""
-    places = coordinates(schema) or ()
-    return HeldOut(tuple(_kept(row, places) for row in sample(rows, MAX_HELD_OUT)), len(rows))
+    """The held-out sales of a version, for its file."""
+    names = coordinates(schema) or ()
+
+    def held_out_sale(row: Valued) -> HeldOutSale:
+        values = row.sale.house.values
+        place = [float(values[name]) for name in names if name in values]
+        spread = None if row.spread is None else float(f"{row.spread:.6g}")
+        estimate = round(row.estimate, 2)
+        return HeldOutSale(estimate, row.sale.price, spread, row.sale.sold_on, *(place if len(place) == 2 else ()))
+
+    return HeldOut(tuple(map(held_out_sale, sample(rows, MAX_HELD_OUT))), len(rows))
 
 
-def _kept(row: Valued, places: Sequence[str]) -> HeldOutSale:
-    values = row.sale.house.values
-    known = [float(values[name]) for name in places if name in values]
-    return HeldOutSale(
-        round(row.estimate, 2),
-        row.sale.price,
-        None if row.spread is None else float(f"{row.spread:.6g}"),
-        row.sale.sold_on,
-        *(known if len(known) == 2 else ()),
-    )
-
-
-def to_json(kept: HeldOut) -> bytes:
-    """The sales as a file."""
-    document = {
-        "format": _FORMAT,
-        "of": kept.of,
-        "columns": _COLUMNS,
-        "sales": [astuple(sale) for sale in kept.sales],
-    }
+def write_held_out(held_out: HeldOut) -> bytes:
+    """Write held-out sales as a file."""
+    sales = [astuple(sale) for sale in held_out.sales]
+    document = {"format": _FORMAT, "of": held_out.of, "columns": _COLUMNS, "sales": sales}
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
 
 
-def of_artefact(artefact: Artefact) -> HeldOut | None:
-    """The sales that are kept in an artefact; None in one of before they were. Raises RefusedModel if it is damaged."""
+def read_held_out(artefact: Artefact) -> HeldOut | None:
+    """Read the held-out sales of a version; None for one of an older release. Raises RefusedModel for a bad file."""
     if HELD_OUT_FILE not in artefact:
         return None
     try:
@@ -313,7 +302,7 @@ _COLUMNS: Final = tuple(field.name for field in fields(HeldOutSale))
 
 
 def _read(columns: Sequence[str], row: Sequence[object]) -> HeldOutSale:
-    """Read a row by the names of its columns: those that this release doesn't know are ignored."""
+    """Read a row by the names of its columns; columns of a newer release are ignored."""
     values = {name: _value(name, value) for name, value in zip(columns, row, strict=True) if name in _COLUMNS}
     sale = HeldOutSale(**values)
     if sale.estimate < 0 or sale.price <= 0:

@@ -1,4 +1,4 @@
-"""The measures of the valuation field, and which of their values are acceptable."""
+"""The valuation measures, and their acceptable ranges."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from housepredict.domain.evaluation.coverage import SIGNIFICANCE, TOLERANCE, bin
 class Accuracy:
     """Measures over n pairs of estimate and sale price, with the sales ratio r = estimate / price.
 
-    mdape, ppe5, ppe10, ppe20, cod and fsd are in percent (8.2 is 8.2 %); mae and rmse in the currency of the prices,
-    mse in its square. None where a measure is not defined: a spread of one sale, the slope of equal values, the
-    quotient by nothing.
+    mdape, ppe5, ppe10, ppe20, cod and fsd are in percent (8.2 is 8.2%); mae and rmse in the currency of the prices, mse
+    in its square. None is an undefined measure: the spread of one sale, the slope of equal values, a quotient by 0.
     """
 
     n: int
@@ -41,9 +40,10 @@ class Accuracy:
 
 
 def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
-    """Measure estimates against the prices that the houses sold for.
+    """Measure estimates against sale prices, in the same currency and order.
 
-    Both in the same currency and order; prices above zero, estimates not below. Raises ValueError otherwise.
+    Raises:
+        ValueError: unless prices are above zero and estimates are not below.
     """
     if len(estimates) != len(prices) or not prices:
         raise ValueError("estimates and prices must be equally many, and at least one")
@@ -73,8 +73,8 @@ def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
 
 
 def _share_within(limit: float, off: Sequence[float]) -> float:
-    # 1e-12: an estimate that is off by exactly the limit counts, whichever way its quotient was rounded
-    return 100 * sum(each <= limit + 1e-12 for each in off) / len(off)
+    # 1e-12: an estimate that is off by exactly the limit counts, however its quotient was rounded
+    return 100 * sum(error <= limit + 1e-12 for error in off) / len(off)
 
 
 def _r2(prices: Sequence[float], mse: float) -> float | None:
@@ -95,7 +95,7 @@ def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[f
 
 @frozen
 class Bounds:
-    """Between what a measure lies with a probability of 95 percent (see bootstrap)."""
+    """The 95% confidence bounds of a measure, by bootstrap."""
 
     low: float
     high: float
@@ -103,7 +103,7 @@ class Bounds:
 
 @frozen
 class Coverage:
-    """How often the intervals of a level held the sale price, in percent, and the median of high / estimate."""
+    """The share of sale prices in the intervals of a level, in percent, and the median of high / estimate."""
 
     level: int
     share: float
@@ -111,14 +111,14 @@ class Coverage:
 
 
 _MOST: Final = 1_000_000
-"""More sales than this are tested as so many, which takes milliseconds."""
+"""The most sales in a test, which then takes milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
 
 @frozen
 class Range:
-    """The acceptable values of a measure, both ends included, of the measure as it is rounded for people."""
+    """The acceptable range of a measure, inclusive, as it is rounded for people."""
 
     name: str
     low: float
@@ -186,8 +186,8 @@ class Segment:
 
 @frozen
 class OutOfTimeEvaluation:
-    """How far the same recipe was off on the latest sales, those of `since` and after, having learned from earlier ones
-    of other houses.
+    """The accuracy of the same candidate on the latest sales, those of `since` and after, fitted to earlier sales of
+    other houses.
     """
 
     since: date
@@ -204,11 +204,11 @@ class OutOfTimeEvaluation:
 
 @frozen
 class Evaluation:
-    """How far a version was off on sales that it had not learned from.
+    """The evaluation of a version on held-out sales.
 
     `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
-    cheapest first; `categories` by the commonest values of the feature that `category` names. Where there is no
-    `out_of_time`, `out_of_time_skipped` says why not.
+    cheapest first; `categories` are the most common values of the feature named `category`. Without `out_of_time`,
+    `out_of_time_skipped` is the reason.
     """
 
     trained_on: int

@@ -1,4 +1,4 @@
-"""When a new version takes the place of the promoted one: the promotion rule."""
+"""The promotion rule: whether a new version is promoted."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from statistics import fmean, median
 from attrs import asdict, evolve
 
 from housepredict.domain.evaluation.held_out import Valued, coverage, measure, share_better, valued
-from housepredict.domain.evaluation.measures import RANGES, Accuracy
+from housepredict.domain.evaluation.measures import RANGES, Accuracy, Range
 from housepredict.domain.models import Comparison, ModelVersion, Performance, Verdict
 from housepredict.domain.ports import Predictor
 from housepredict.domain.sales import Sale
 
 ENOUGH_BETTER = 95.0
-"""In this share of resamples, in percent, a challenger must be closer to the prices."""
+"""The share of resamples, in percent, in which a challenger must have the smaller error."""
 
 COVERAGE = "coverage of the 90 % intervals"
-ACCEPTABLE = {
-    "COD": (RANGES["cod"].low, RANGES["cod"].high),
-    "PRD": (RANGES["prd"].low, RANGES["prd"].high),
-    "|PRB|": (0.0, RANGES["prb"].high),
-    COVERAGE: (85.0, 95.0),
+GUARDS = {
+    "COD": RANGES["cod"],
+    "PRD": RANGES["prd"],
+    "|PRB|": evolve(RANGES["prb"], low=0.0),
+    COVERAGE: Range(COVERAGE, 85.0, 95.0, 1, "the promotion rule"),
 }
-"""What is acceptable of the measures that a promotion must not worsen."""
+"""The acceptable ranges of the measures that a promotion must not worsen."""
 
 MIN_HELD_OUT = 20
-"""Without a champion to compare with, at least so many held-out sales must speak for a version."""
+"""The fewest held-out sales of a version that is promoted without a champion to compare with."""
 
 COD_LIMIT = 100.0
 """Without a champion, the COD must be below this: above it, the typical error exceeds the typical price."""
@@ -43,7 +43,7 @@ class PromotionPolicy(StrEnum):
 
 
 def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[Sale]) -> Comparison | None:
-    """A version's estimates of held-out sales beside the champion's of the same; None if it can be compared on none."""
+    """Compare a version with the champion on the held-out sales that both have a price for; None if there are none."""
     schema = champion.version.schema
     known = [sale for sale in sales if not schema.violations(sale.house.values)]
     if not known:
@@ -102,7 +102,9 @@ def judge_alone(why: str, evaluated: Accuracy, rows: Sequence[Valued], training:
 
 
 def judge(comparison: Comparison) -> Verdict:
-    """The rule: better beyond the luck of the draw, and no worse in what is not acceptable."""
+    """Apply the rule where there is a champion: a version must be better beyond chance, and no guarded measure that is
+    out of its range may be worse.
+    """
     challenger, incumbent, name = comparison.challenger, comparison.incumbent, comparison.champion
     beside = (
         f"On {comparison.sales} held-out sales it is off by {_percent(challenger.error)} on average, "
@@ -114,9 +116,9 @@ def judge(comparison: Comparison) -> Verdict:
     before = _guarded(incumbent)
     for guard, value in _guarded(challenger).items():
         if value is not None and _outside(guard, value) > _outside(guard, before[guard]):
-            low, high = ACCEPTABLE[guard]
+            limits = GUARDS[guard]
             against.append(
-                f"Its {guard} is {_figure(guard, value)}, outside {low:g} to {high:g}; "
+                f"Its {guard} is {_figure(guard, value)}, outside {limits.low:g} to {limits.high:g}; "
                 f"that of {name} is {_figure(guard, before[guard])}."
             )
     if challenger.refused > incumbent.refused:
@@ -128,7 +130,7 @@ def judge(comparison: Comparison) -> Verdict:
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
-    """Whether the same options made the same files of the same sales."""
+    """Whether two versions have the same options, sales and files."""
     return (
         version.options == other.options
         and version.source.digest == other.source.digest
@@ -137,7 +139,7 @@ def is_same(version: ModelVersion, other: ModelVersion) -> bool:
 
 
 def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
-    """Why two versions can be compared on nothing, as far as their manifests tell; None if they may be compared."""
+    """The reason, from their manifests, why two versions cannot be compared; None if they may be."""
     if version.source.synthetic and not champion.source.synthetic:
         return f"Made-up sales say nothing about {champion.name}, which learned from real ones."
     if version.schema.names != champion.schema.names:
@@ -146,7 +148,7 @@ def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
 
 
 def _loss(row: Valued) -> float:
-    # an estimate of nothing is off by much, and not by infinitely much
+    # the error of an estimate of 0 is large, and not infinite
     return abs(math.log(max(row.estimate, 0.01) / row.sale.price))
 
 
@@ -161,32 +163,27 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], given: int, sa
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
-    """The guarded measures, rounded as they are told: what looks the same is no worse."""
+    """The guarded measures, rounded as in messages: what looks the same is no worse."""
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
     figures = {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
-    return {guard: None if value is None else round(value, _digits(guard)) for guard, value in figures.items()}
+    return {guard: None if value is None else round(value, GUARDS[guard].digits) for guard, value in figures.items()}
 
 
 def _outside(guard: str, value: float | None) -> float:
-    """How far a measure is from what is acceptable.
-
-    Without intervals nothing is promised; the other measures are undefined for estimates of nothing.
+    """The distance of a measure from its range. A version without intervals promises no coverage; the other measures
+    are undefined only if every estimate is 0.
     """
-    low, high = ACCEPTABLE[guard]
+    limits = GUARDS[guard]
     if value is None:
         return 0.0 if guard == COVERAGE else math.inf
-    return round(max(low - value, value - high, 0.0), _digits(guard))
-
-
-def _digits(guard: str) -> int:
-    return 3 if guard in ("PRD", "|PRB|") else 1
+    return round(max(limits.low - value, value - limits.high, 0.0), limits.digits)
 
 
 def _figure(guard: str, value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.{_digits(guard)}f}"
+    return "not defined" if value is None else f"{value:.{GUARDS[guard].digits}f}"
 
 
 def _percent(error: float) -> str:
-    """A mean of logarithms as a share of the price."""
+    """A mean error of logarithms as a share of the price."""
     return f"{100 * math.expm1(error):.2f} %"

@@ -1,4 +1,4 @@
-"""The last check of a model version before it may serve: that it says what its manifest says it does."""
+"""The self-test of a model version, before it serves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from housepredict.domain.ports import Predictor
 
 
 def require_self_test(predictor: Predictor) -> None:
-    """Raise RefusedModel unless the houses of the version's self-test get their prices."""
+    """Check that the houses of the version's self-test get their prices. Raises RefusedModel."""
     tests = predictor.version.self_test
     try:
         prices = predictor.predict([test.house for test in tests]).prices
@@ -17,9 +17,9 @@ def require_self_test(predictor: Predictor) -> None:
             f"Model version {predictor.version.name} cannot value the houses of its self-test: {error}"
         ) from error
     for test, price in zip(tests, prices, strict=True):
-        given, expected = whole_cents(price), whole_cents(test.price)
-        # prices are told in whole cents, and the last bit of a logarithm's inverse differs between processors
-        if given is None or expected is None or abs(given - expected) > max(0.011, 1e-9 * expected):
+        actual, expected = whole_cents(price), whole_cents(test.price)
+        # prices are rounded to cents, and the last bit of an exponential differs between processors
+        if actual is None or expected is None or abs(actual - expected) > max(0.011, 1e-9 * expected):
             raise RefusedModel(
                 f"Model version {predictor.version.name} fails its self-test: it says {price} where {test.price} is due"
             )

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses
 from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, whole_cents
 from housepredict.domain.features import EstimateWarning, House
-from housepredict.domain.idempotency import Delivery, demand_key
+from housepredict.domain.idempotency import Delivery, require_valid_key
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import (
@@ -228,7 +228,7 @@ class PredictOnce(Predict):
         Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
         for it is no more, what Predict raises and what `read` does; a key with houses that are refused stays free.
         """
-        demand_key(delivery.key, InvalidHouses)
+        require_valid_key(delivery.key, InvalidHouses)
         known = self._keys.find(delivery)
         if known is not None:
             found = self._predictions.find(known)

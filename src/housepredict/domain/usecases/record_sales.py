@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from housepredict.domain.errors import ErasedSales, InvalidSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, Kind, check_value
-from housepredict.domain.idempotency import Delivery, demand_key
+from housepredict.domain.idempotency import Delivery, require_valid_key
 from housepredict.domain.identifiers import IdSequence, is_uuid
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
 from housepredict.domain.sales import RealizedSale, RecordedSale, with_predictions
@@ -63,7 +63,7 @@ class RecordSales:
             message = f"must hold at most {self._max_batch} sales, not {len(given)}"
             raise InvalidSales([Violation("", Rule.LIMIT, message)])
         if key is not None:
-            demand_key(key, InvalidSales)
+            require_valid_key(key, InvalidSales)
         returned = self._record(self._checked(given), key)
         if not returned:
             raise ErasedSales
@@ -80,7 +80,7 @@ class RecordSales:
         """As above, for more than a batch: every sale is checked before the first batch is recorded. What was recorded
         of it before a fault is not recorded again when it is given again.
         """
-        demand_key(key, InvalidSales)
+        require_valid_key(key, InvalidSales)
         told = self._checked(given)
         starts = range(0, len(told), self._max_batch)
         batches = [(start, told[start : start + self._max_batch]) for start in starts]

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from housepredict.domain.errors import NoSnapshot, UnknownModel
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.evaluation.drift import Drift, Snapshot, drift, of_artefact
+from housepredict.domain.evaluation.drift import Drift, Snapshot, drift, read_snapshot
 from housepredict.domain.evaluation.held_out import Valued, bounds, coverages, measure
 from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, out_of_range
 from housepredict.domain.models import ModelVersion
@@ -137,7 +137,7 @@ class ReviewDrift:
             _, artefact = self._store.get(version.name)
         except UnknownModel:
             raise NoSnapshot(f"{version.name} is in no store of models, and has no snapshot") from None
-        found = of_artefact(artefact)
+        found = read_snapshot(artefact)
         if found is None:
             raise NoSnapshot
         return found

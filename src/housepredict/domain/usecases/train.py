@@ -9,7 +9,6 @@ from typing import assert_never
 from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
-from housepredict.domain.evaluation import drift as snapshots
 from housepredict.domain.evaluation.coverage import (
     CoverageTest,
     IntervalChoice,
@@ -18,7 +17,7 @@ from housepredict.domain.evaluation.coverage import (
     is_finite,
     rejection,
 )
-from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot
+from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
 from housepredict.domain.evaluation.held_out import (
     HELD_OUT_FILE,
     Valued,
@@ -26,8 +25,8 @@ from housepredict.domain.evaluation.held_out import (
     evaluate_out_of_time,
     held_out,
     latest_sales,
-    to_json,
     valued,
+    write_held_out,
 )
 from housepredict.domain.evaluation.measures import OutOfTimeEvaluation
 from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
@@ -41,15 +40,15 @@ from housepredict.domain.models import (
     version_name,
 )
 from housepredict.domain.ports import (
+    CalibratedModel,
     Clock,
-    Fitted,
-    Learned,
     ModelStore,
     Predictor,
     PredictorLoader,
     Progress,
     SalesSource,
     SalesSources,
+    TrainedModel,
     Trainer,
 )
 from housepredict.domain.sales import Sale
@@ -148,7 +147,7 @@ class Train:
         source: TrainingSource,
         options: TrainingOptions,
         sales: PreparedSales,
-        fitted: Fitted,
+        fitted: TrainedModel,
         rows: Sequence[Valued],
         intervals: IntervalChoice,
     ) -> ModelVersion:
@@ -218,20 +217,22 @@ class Train:
             return f"The promoted version {name} cannot be loaded, and counts as none: {error}"
 
 
-def _estimated(sales: Sequence[Sale], model: Learned) -> Sequence[Valued]:
+def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]:
     rows = valued(sales, model.predict([sale.house for sale in sales]), model.calibration)
     if len(rows) < len(sales):
         raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
     return rows
 
 
-def _with_intervals(fitted: Fitted, held_out: Sequence[Sale]) -> tuple[Fitted, Sequence[Valued], IntervalChoice]:
+def _with_intervals(
+    fitted: TrainedModel, held_out: Sequence[Sale]
+) -> tuple[TrainedModel, Sequence[Valued], IntervalChoice]:
     """The model with the first intervals that the held-out sales don't contradict: its own, or plain ones, or none."""
     tests: tuple[CoverageTest, ...] = ()
     rejections: tuple[str, ...] = ()
     while True:
         rows = _estimated(held_out, fitted)
-        kind = IntervalKind.SCALED if fitted.plain else IntervalKind.PLAIN
+        kind = IntervalKind.SCALED if fitted.with_plain_intervals else IntervalKind.PLAIN
         found = check_coverage(kind, [(row.sale.price, row.intervals) for row in rows])
         if fitted.calibration is None or not found:
             return fitted, rows, IntervalChoice(IntervalKind.NONE, reasons=(_TOO_FEW,))
@@ -240,25 +241,25 @@ def _with_intervals(fitted: Fitted, held_out: Sequence[Sale]) -> tuple[Fitted, S
             instead = (_PLAIN_INSTEAD,) if rejections else ()
             return fitted, rows, IntervalChoice(kind, tests, (*rejections, *instead))
         rejections += (rejection(found),)
-        if fitted.plain is None:
+        if fitted.with_plain_intervals is None:
             fitted = evolve(fitted, calibration=None)
             choice = IntervalChoice(IntervalKind.NONE, tests, (*rejections, _NONE_LEFT))
             return fitted, _estimated(held_out, fitted), choice
-        fitted = fitted.plain()
+        fitted = fitted.with_plain_intervals()
 
 
 def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
     """The files that are kept for people, and are not read to serve."""
     trained_on = snapshot(sales.schema, [each.house for each in sales.training], [row.estimate for row in rows])
-    return {HELD_OUT_FILE: to_json(held_out(rows, sales.schema)), SNAPSHOT_FILE: snapshots.to_json(trained_on)}
+    return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
-def _later(sales: PreparedSales, fitted: Fitted) -> OutOfTimeEvaluation | str:
+def _later(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
     """The evaluation on the latest sales, or why there is none."""
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
-    learned = fitted.again(split.earlier)
+    learned = fitted.refit(split.earlier)
     if fitted.calibration is None:
         learned = evolve(learned, calibration=None)
     rows = _estimated(split.latest, learned)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.domain.evaluation.held_out import Valued, of_artefact
+from housepredict.domain.evaluation.held_out import Valued, read_held_out
 from housepredict.domain.evaluation.measures import Bounds, Evaluation, OutOfTimeEvaluation
 from housepredict.domain.features import Feature
 from housepredict.domain.models import ModelVersion, Pointer
@@ -50,7 +50,7 @@ def _show(application: Application, options: argparse.Namespace) -> int:
     if options.html:
         from housepredict.entrypoints.pages.version_page import version_page
 
-        page = version_page(version, promoted, of_artefact(artefact), _realized_sales(application, version))
+        page = version_page(version, promoted, read_held_out(artefact), _realized_sales(application, version))
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:

@@ -14,9 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
-from housepredict.domain.evaluation.drift import typical_values
-from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
+from housepredict.domain.evaluation.drift import read_snapshot, typical_values
+from housepredict.domain.evaluation.held_out import read_held_out
 from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
@@ -53,7 +52,7 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
 
     held_out = None
     with suppress(HousepredictError):  # the demonstration is in no store
-        held_out = held_out_of(application.models.get(version.name)[1])
+        held_out = read_held_out(application.models.get(version.name)[1])
     if version.source.location is not None:
         version = evolve(version, source=evolve(version.source, location="a file"))
     return _page(version_page(version, promoted, held_out), f"{POLICY}; base-uri 'none'; frame-ancestors 'none'")
@@ -77,7 +76,7 @@ def _page(page: str, policy: str) -> Response:
 def _house(application: Application, version: ModelVersion) -> Mapping[str, Value]:
     """A typical house of those that a version was trained on, or an example where it does not tell."""
     with suppress(HousepredictError):
-        if snapshot := snapshot_of(application.models.get(version.name)[1]):
+        if snapshot := read_snapshot(application.models.get(version.name)[1]):
             needed = {each.name for each in version.schema.features if each.required}
             made_up = {name: value for name, value in example(version.schema).items() if name in needed}
             house = {**made_up, **typical_values(snapshot)}
