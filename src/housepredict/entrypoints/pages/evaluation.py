@@ -1,78 +1,66 @@
-"""What became of a version's own estimates: the sales of the houses, as they came back."""
+"""The sections of a version's page about its evaluation, its promotion and its realized sales."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
-from datetime import date, timedelta
-from statistics import median
-
-from attrs import frozen
+from collections.abc import Collection, Mapping, Sequence
 
 from housepredict.domain.evaluation.coverage import IntervalChoice
-from housepredict.domain.evaluation.held_out import Valued, sample, tenths
-from housepredict.domain.evaluation.measures import RANGES, Accuracy, Coverage, Evaluation, Segment
+from housepredict.domain.evaluation.held_out import Valued
+from housepredict.domain.evaluation.measures import (
+    RANGES,
+    Accuracy,
+    Bounds,
+    Coverage,
+    Evaluation,
+    OutOfTimeEvaluation,
+    Segment,
+)
 from housepredict.domain.models import ModelVersion, Performance
-from housepredict.domain.usecases.review import measured
+from housepredict.domain.usecases.review import Measured, measured
 from housepredict.entrypoints.cli.texts import intervals_text
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, Measure, coverage_note
-from housepredict.entrypoints.pages.charts import (
-    Axis,
-    Figure,
-    band,
-    day_ticks,
-    dots,
-    drawn,
-    horizontal,
-    level,
-    ticks,
-    vertical,
-)
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, percent, section, table, tag
-from housepredict.entrypoints.pages.plots import MAX_DRAWN, MEDIAN, SALE, central, day_label, trend
+from housepredict.entrypoints.pages.plots import ratio_over_time, span_text
 
 _MARK = tag("span", OUT_OF_RANGE, class_="badge off")
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
-    """The few figures to look at first."""
-    measured = evaluation.accuracy
+    """Return the few figures to look at first."""
+    accuracy, marked = evaluation.accuracy, evaluation.out_of_range
     figures = [
-        ("mdape", percent(measured.mdape), "median error (MdAPE)"),
-        ("ppe10", percent(measured.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
-        ("cod", number(measured.cod, 1), "coefficient of dispersion (COD)"),
-        ("r2", number(measured.r2, 3), "of the variance of prices explained (R²)"),
-        *(
-            (
-                f"coverage_{each.level}",
-                percent(each.share),
-                f"of the prices in their {percent(each.level, 0)} interval",
-            )
-            for each in evaluation.coverage[-1:]
-        ),
+        ("mdape", percent(accuracy.mdape), "median error (MdAPE)"),
+        ("ppe10", percent(accuracy.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
+        ("cod", number(accuracy.cod, 1), "coefficient of dispersion (COD)"),
+        ("r2", number(accuracy.r2, 3), "of the variance of prices explained (R²)"),
     ]
-    names, shown = evaluation.out_of_range, {field for field, *_ in figures}
-    items = (tag("li", tag("b", value), " ", marked(tag("span", name), field, names)) for field, value, name in figures)
-    others = [_title(field) for field in names if field not in shown]
-    below = tag("p", _MARK, f" {', '.join(others)}") if others else None
-    return join(tag("ul", *items, class_="key"), below)
+    for each in evaluation.coverage[-1:]:
+        name = f"of the prices in their {percent(each.level, 0)} interval"
+        figures.append((f"coverage_{each.level}", percent(each.share), name))
+    items = (
+        tag("li", tag("b", value), " ", _marked(tag("span", name), field, marked)) for field, value, name in figures
+    )
+    shown = {field for field, *_ in figures}
+    others = ", ".join(_title(field) for field in marked if field not in shown)
+    return join(tag("ul", *items, class_="key"), tag("p", _MARK, f" {others}") if others else None)
 
 
-def marked(value: str, field: str, names: Collection[str]) -> Markup:
-    """A value, with a mark in words if its measure is among the names of those out of range."""
-    return join(value, *((" ", _MARK) if field in names else ()))
+def _marked(value: str, field: str, out_of_range: Collection[str]) -> Markup:
+    """Return a value, followed by a mark if its measure is out of range."""
+    return join(value, *((" ", _MARK) if field in out_of_range else ()))
 
 
 def _title(field: str) -> str:
-    """The title of a measure, or of the coverage of a level."""
+    """Return the title of a measure, or of the coverage of a level."""
     titles = {each.field: each.title for each in MEASURES}
     return titles.get(field) or f"coverage of the {percent(int(field.removeprefix('coverage_')), 0)} intervals"
 
 
 def accuracy_section(evaluation: Evaluation, intervals: IntervalChoice | None) -> Markup:
-    """Every measure, with bounds and with what is acceptable of it, and which intervals there are."""
-    rows = [_measured(evaluation, each) for each in MEASURES]
+    """Return every measure with its bounds and its acceptable range, and the kind of intervals."""
+    rows = [_measure_row(evaluation, each) for each in MEASURES]
     said = (
         "Had other sales of the same market been held out, a measure would lie within its bounds 95 times in 100 "
         "(bootstrap). What is acceptable for houses was set by the International Association of Assessing Officers, "
@@ -88,44 +76,52 @@ def accuracy_section(evaluation: Evaluation, intervals: IntervalChoice | None) -
     )
 
 
-def later_section(evaluation: Evaluation) -> Markup:
-    """The measures on the latest sales, beside those on sales of all dates, or why there are none."""
-    title, later = "On the latest sales", evaluation.out_of_time
-    if later is None:
+def out_of_time_section(evaluation: Evaluation) -> Markup:
+    """Return the measures on the latest sales beside those on sales of all dates, or why there are none."""
+    title, latest = "On the latest sales", evaluation.out_of_time
+    if latest is None:
         why = evaluation.out_of_time_skipped or "this version was trained before that was done"
         return section(title, tag("p", f"It was not evaluated on the latest of the sales: {why}."))
     said = (
-        f"The same recipe learned from {number(later.trained_on)} sales before {day(later.since)}, and estimated "
-        f"{number(later.held_out)} of that day and after: what a model may be worth by the time it is replaced."
+        f"The same recipe learned from {number(latest.trained_on)} sales before {day(latest.since)}, and estimated "
+        f"{number(latest.held_out)} of that day and after: what a model may be worth by the time it is replaced."
     )
-    now, before = later.out_of_range, evaluation.out_of_range
-    rows = [
-        (
-            each.title,
-            marked(told(later.accuracy, each), each.field, now),
-            marked(told(evaluation.accuracy, each), each.field, before),
-        )
-        for each in MEASURES
-    ]
-    shares = {each.level: each.share for each in evaluation.coverage}
-    rows += [
-        (
-            f"In {each.level} % interval",
-            marked(percent(each.share), f"coverage_{each.level}", now),
-            marked(percent(shares.get(each.level)), f"coverage_{each.level}", before),
-        )
-        for each in later.coverage
-    ]
+    rows = _rows_beside(latest, evaluation, {})
     return section(title, tag("p", said), table("The measures", ("", "Latest sales", "Sales of all dates"), rows))
 
 
-def _measured(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
-    value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)
-    between = f"{number(bounds.low, measure.digits)} to {number(bounds.high, measure.digits)}" if bounds else ""
+def _rows_beside(
+    current: OutOfTimeEvaluation | Measured, reference: Evaluation, bounds: Mapping[str, Bounds]
+) -> list[tuple[str, str, str]]:
+    """Return every measure, and the coverage of every level, beside those of the held-out sales."""
+    marked, marked_beside = current.out_of_range, reference.out_of_range
+    rows: list[tuple[str, str, str]] = []
+    for measure in MEASURES:
+        value = _marked(_value(current.accuracy, measure), measure.field, marked)
+        beside = _marked(_value(reference.accuracy, measure), measure.field, marked_beside)
+        rows.append((measure.title, join(value, _bounds_note(measure, bounds)), beside))
+    shares = {each.level: each.share for each in reference.coverage}
+    for each in current.coverage:
+        field = f"coverage_{each.level}"
+        value = _marked(percent(each.share), field, marked)
+        rows.append(
+            (f"In {each.level} % interval", value, _marked(percent(shares.get(each.level)), field, marked_beside))
+        )
+    return rows
+
+
+def _bounds_note(measure: Measure, bounds: Mapping[str, Bounds]) -> Markup | None:
+    if measure.field not in bounds:
+        return None
+    low, high = bounds[measure.field].low, bounds[measure.field].high
+    return tag("small", f"{number(low, measure.digits)} to {number(high, measure.digits)}")
+
+
+def _measure_row(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
     return (
         join(measure.title, tag("small", measure.meaning)),
-        join(number(value, measure.digits, measure.unit.strip()), tag("small", between) if between else None),
-        _judged(measure, value),
+        join(_value(evaluation.accuracy, measure), _bounds_note(measure, evaluation.bounds)),
+        _judged(measure, getattr(evaluation.accuracy, measure.field)),
     )
 
 
@@ -138,16 +134,16 @@ def _judged(measure: Measure, value: float | None) -> Markup:
 
 
 def _covered(evaluation: Evaluation, coverage: Coverage) -> Markup:
-    measured, level = evaluation.accuracy, coverage.level
+    level = coverage.level
     text = f"{percent(coverage.share)} of the prices lie in their {percent(level, 0)} interval"
     if coverage.width:
         text += f"; half of these intervals end below {number(coverage.width, 2)} times the estimate"
-    text += f". Acceptable for so many sales: {coverage_note(level, measured.n)}."
-    return marked(text, f"coverage_{level}", evaluation.out_of_range)
+    text += f". Acceptable for so many sales: {coverage_note(level, evaluation.accuracy.n)}."
+    return _marked(text, f"coverage_{level}", evaluation.out_of_range)
 
 
 def decision_section(version: ModelVersion) -> Markup:
-    """What the promotion rule said, and what it compared."""
+    """Return what the promotion rule decided, and what it compared."""
     title, verdict = "Promotion", version.verdict
     if verdict is None:
         return section(
@@ -179,132 +175,62 @@ def _performed(performance: Performance, name: str) -> str:
         case "No price for":
             return percent(performance.refused)
     measure = next(each for each in MEASURES if each.title == name)
-    return told(performance.accuracy, measure)
+    return _value(performance.accuracy, measure)
 
 
-def told(accuracy: Accuracy, measure: Measure) -> str:
-    """A measure as people read it."""
+def _value(accuracy: Accuracy, measure: Measure) -> str:
     return number(getattr(accuracy, measure.field), measure.digits, measure.unit.strip())
 
 
-def segments_section(evaluation: Evaluation) -> Sequence[Markup]:
-    """Accuracy by price, and by category."""
-    found = []
+def segment_sections(evaluation: Evaluation) -> Sequence[Markup]:
+    """Return the accuracy by price, and by category."""
+    sections = []
     if evaluation.price_tenths:
-        rows = [
-            _segment(each, re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", each.name))
-            for each in evaluation.price_tenths
-        ]
-        found.append(
-            section("By sale price", _segments("Tenths of the held-out sales, cheapest first", "Sale price", rows))
-        )
+        names = [re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", each.name) for each in evaluation.price_tenths]
+        caption = "Tenths of the held-out sales, cheapest first"
+        sections.append(section("By sale price", _segments(caption, "Sale price", names, evaluation.price_tenths)))
     if evaluation.categories and evaluation.category is not None:
-        rows = [_segment(each, each.name) for each in evaluation.categories]
-        title = f"By {evaluation.category}"
-        found.append(section(title, _segments("The commonest values, most sales first", evaluation.category, rows)))
-    return found
+        names = [each.name for each in evaluation.categories]
+        caption = "The commonest values, most sales first"
+        content = _segments(caption, evaluation.category, names, evaluation.categories)
+        sections.append(section(f"By {evaluation.category}", content))
+    return sections
 
 
-def _segments(caption: str, name: str, rows: Sequence[Sequence[str]]) -> Markup:
-    return table(caption, (name, "Sales", "Median ratio", "MdAPE", "In 90 % interval"), rows)
-
-
-def _segment(segment: Segment, name: str) -> Sequence[str]:
-    return (
-        name,
-        number(segment.n),
-        number(segment.median_ratio, 3),
-        percent(segment.mdape),
-        percent(segment.coverage),
-    )
-
-
-_ENOUGH = 20  # sales for medians of their tenths to say more than the sales themselves
-
-
-@frozen
-class _Sold:
-    on: date
-    ratio: float
+def _segments(caption: str, title: str, names: Sequence[str], segments: Sequence[Segment]) -> Markup:
+    rows = [
+        (name, number(each.n), number(each.median_ratio, 3), percent(each.mdape), percent(each.coverage))
+        for name, each in zip(names, segments, strict=True)
+    ]
+    return table(caption, (title, "Sales", "Median ratio", "MdAPE", "In 90 % interval"), rows)
 
 
 def realized_section(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
-    """The measures of the sales that came back, beside those of the held-out ones, and the sales over time; None
-    without any.
+    """Return the measures of the realized sales beside those of the held-out ones, and a plot over time; None without
+    realized sales.
     """
     sold = sorted(
-        (_Sold(row.sale.sold_on, row.estimate / row.sale.price) for row in rows if row.sale.sold_on),
-        key=lambda each: each.on,
+        ((row.sale.sold_on, row.estimate / row.sale.price) for row in rows if row.sale.sold_on),
+        key=lambda sale: sale[0],
     )
     if not sold:
         return None
-    found, beside = measured(rows), {each.level: each.share for each in evaluation.coverage}
     one = len(sold) == 1
     houses = "1 house that it had estimated was" if one else f"{number(len(sold))} houses that it had estimated were"
     said = (
-        f"{houses} sold later, {_span(sold[0].on, sold[-1].on)}, and the price was sent back. Where the market moved, "
-        "or other houses were asked about than it learned from, these measures tell and those of the held-out sales "
-        "do not."
+        f"{houses} sold later, {span_text(sold[0][0], sold[-1][0])}, and the price was sent back. Where the market "
+        "moved, or other houses were asked about than it learned from, these measures tell and those of the held-out "
+        "sales do not."
     )
-    table_rows = [("Sales", number(found.accuracy.n), number(evaluation.held_out))]
-    now, before = found.out_of_range, evaluation.out_of_range
-    for each in MEASURES:
-        bounds = found.bounds.get(each.field)
-        between = f"{number(bounds.low, each.digits)} to {number(bounds.high, each.digits)}" if bounds else None
-        value = marked(told(found.accuracy, each), each.field, now)
-        beside_it = marked(told(evaluation.accuracy, each), each.field, before)
-        table_rows.append((each.title, join(value, tag("small", between) if between else None), beside_it))
-    table_rows += [
-        (
-            f"In {each.level} % interval",
-            marked(percent(each.share), f"coverage_{each.level}", now),
-            marked(percent(beside.get(each.level)), f"coverage_{each.level}", before),
-        )
-        for each in found.coverage
-    ]
-    header = ("", "Sales that came back", "Held-out sales")
+    realized = measured(rows)
+    counts = ("Sales", number(realized.accuracy.n), number(evaluation.held_out))
     return section(
         "Sales that came back",
         tag("p", said),
-        table("The measures, with bounds as above", header, table_rows),
+        table(
+            "The measures, with bounds as above",
+            ("", "Sales that came back", "Held-out sales"),
+            [counts, *_rows_beside(realized, evaluation, realized.bounds)],
+        ),
         tag("div", ratio_over_time(sold), class_="figures"),
     )
-
-
-def ratio_over_time(sold: Sequence[_Sold]) -> Markup:
-    """Sales ratios by the date of sale, in that order, and their medians by tenths of the time."""
-    first, last = sold[0].on, sold[-1].on
-    if first == last:  # a scale has two ends
-        first, last = first - timedelta(1), last + timedelta(1)
-    x = horizontal(first.toordinal(), last.toordinal())
-    y = vertical(*central([each.ratio for each in sold], 0.75, 1.25))
-    groups = tenths(sold) if len(sold) >= _ENOUGH else ()
-    medians = [(median(e.on.toordinal() for e in group), median(e.ratio for e in group)) for group in groups]
-    chosen = sample(sold, MAX_DRAWN)
-    beyond = sum(not y.shows(each.ratio) for each in chosen)
-    some = f"All {number(len(sold))}" if len(chosen) == len(sold) else f"{number(len(chosen))} of {number(len(sold))}"
-    where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""
-    figure = Figure(
-        "ratio-over-time",
-        "Sales ratio by date of sale",
-        f"Scatter plot of {number(len(sold))} sales, {_span(sold[0].on, sold[-1].on)}. "
-        f"Their median ratio is {number(median(each.ratio for each in sold), 3)}."
-        + (f" By tenth, in order of dates: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
-        "Above 1 a house was estimated higher than it sold; the band, 0.90 to 1.10, is acceptable for the median of "
-        "all, and ratios that fall say that the market has risen since the model learned. "
-        f"{some} sales are drawn{where}.",
-        Axis(x, [(at.toordinal(), day_label(at, first, last)) for at in day_ticks(first, last, 5)], "Date of sale"),
-        Axis(y, [(at, number(at, 2)) for at in ticks(y.low, y.high)], "Sales ratio (estimate / price)"),
-        (SALE, MEDIAN) if medians else (),
-    )
-    return drawn(
-        figure,
-        band(x, (y(0.9), y(1.1))),
-        dots([(x(each.on.toordinal()), y(each.ratio)) for each in chosen], "sale"),
-        level(x, y(1), "reference"),
-        *(trend([(x(at), y(ratio)) for at, ratio in medians]) if medians else ()),
-    )
-
-
-def _span(first: date, last: date) -> str:
-    return f"on {day(first)}" if first == last else f"from {day(first)} to {day(last)}"

@@ -1,4 +1,4 @@
-"""The page of a model version: what it is, how good it is, what was decided, and how it came about."""
+"""The page of a model version: its accuracy, plots, promotion decision, features and origin."""
 
 from __future__ import annotations
 
@@ -17,48 +17,50 @@ from housepredict.entrypoints.pages.evaluation import (
     accuracy_section,
     decision_section,
     key_figures,
-    later_section,
+    out_of_time_section,
     realized_section,
-    segments_section,
+    segment_sections,
 )
 from housepredict.entrypoints.pages.markup import Markup, day, facts, number, page, section, short, table, tag
 from housepredict.entrypoints.pages.plots import calibration_plots, ratio_on_map, sale_plots
 from housepredict.version import __version__
 
-_NAMED = 5
+_MAX_CATEGORIES = 5  # named in the table of features
 
 
-def features_section(schema: FeatureSchema) -> Markup | None:
-    """The features as a table."""
+def _features(schema: FeatureSchema) -> Markup | None:
     if not schema.features:
         return None
     rows = [
         (
-            each.name,
-            each.kind,
-            each.unit or "",
-            "required" if each.required else "may be missing",
-            _learned_from(each),
-            _accepted(each),
+            feature.name,
+            feature.kind,
+            feature.unit or "",
+            "required" if feature.required else "may be missing",
+            _observed(feature),
+            _accepted(feature),
         )
-        for each in schema.features
+        for feature in schema.features
     ]
     header = ("Feature", "Kind", "Unit", "In a request", "Learned from", "Accepted")
     said = "What lies beyond what the model learned from is estimated with a warning; what is not accepted is refused."
-    return section(
-        "Features",
-        tag("p", said),
-        table("What the version must know of a house", header, rows, of_words=True),
-    )
+    content = table("What the version must know of a house", header, rows, of_words=True)
+    return section("Features", tag("p", said), content)
 
 
-def _learned_from(feature: Feature) -> str:
+def _observed(feature: Feature) -> str:
     if feature.observed:
-        low, high = (_told(feature, each) for each in feature.observed)
-        return f"{low} to {high}"
-    names = ", ".join(feature.categories[:_NAMED])
-    more = len(feature.categories) - _NAMED
+        return " to ".join(_bound(feature, value) for value in feature.observed)
+    names = ", ".join(feature.categories[:_MAX_CATEGORIES])
+    more = len(feature.categories) - _MAX_CATEGORIES
     return f"{names}, and {number(more)} more" if more > 0 else names
+
+
+def _bound(feature: Feature, value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    # a number without a unit may be a year or a code
+    return short(value) if feature.unit else short(value).replace(",", "")
 
 
 def _accepted(feature: Feature) -> str:
@@ -74,23 +76,20 @@ def _accepted(feature: Feature) -> str:
     return "any"
 
 
-def _told(feature: Feature, value: Value) -> str:
-    if isinstance(value, str):
-        return value
-    # what has no unit may be a year or a code
-    return short(value) if feature.unit else short(value).replace(",", "")
-
-
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""The Content-Security-Policy that the page works with."""
+"""The Content-Security-Policy of the page."""
 
 
 def version_page(
     version: ModelVersion, promoted: str | None, held_out: HeldOut | None, returned: Sequence[Valued] = ()
 ) -> str:
-    """A whole HTML document, of one file; `promoted` is the name of the version that serves. Without the sales that it
-    was evaluated on there are no plots of them, and a sentence that says why. `returned` are sales of houses that it
-    estimated.
+    """Return a self-contained HTML document about a version.
+
+    Args:
+        version: the version.
+        promoted: the name of the promoted version.
+        held_out: the sales that the version was evaluated on; without them, the page says why there are no plots.
+        returned: realized sales of houses that the version estimated.
     """
     style = tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")))
     main = tag(
@@ -99,11 +98,11 @@ def version_page(
         key_figures(version.evaluation),
         _plots(version, held_out),
         accuracy_section(version.evaluation, version.intervals),
-        later_section(version.evaluation),
+        out_of_time_section(version.evaluation),
         realized_section(returned, version.evaluation),
         decision_section(version),
-        *segments_section(version.evaluation),
-        features_section(version.schema),
+        *segment_sections(version.evaluation),
+        _features(version.schema),
         _origin(version),
         tag("footer", tag("p", f"Written by housepredict {__version__}. Prices are in the currency of the sales.")),
     )
@@ -112,24 +111,17 @@ def version_page(
 
 def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
     evaluation = version.evaluation
-    algorithm = _method(version.algorithm)
+    said = (
+        f"{_method(version.algorithm)}, trained on {number(evaluation.trained_on)} sales on "
+        f"{day(version.created_at)} and evaluated on {number(evaluation.held_out)} others that it has not seen."
+    )
     made_up = "These sales are synthetic: the model says nothing about real houses."
+    state, class_ = ("promoted", "badge on") if is_promoted else ("not promoted", "badge off")
     return tag(
         "header",
         tag("p", "Model version", class_="kicker"),
-        tag(
-            "h1",
-            version.name,
-            tag(
-                "span", "promoted" if is_promoted else "not promoted", class_=f"badge {'on' if is_promoted else 'off'}"
-            ),
-        ),
-        tag(
-            "p",
-            f"{algorithm}, trained on {number(evaluation.trained_on)} sales on "
-            f"{day(version.created_at)} and evaluated on {number(evaluation.held_out)} others that it has not seen.",
-            class_="lead",
-        ),
+        tag("h1", version.name, tag("span", state, class_=class_)),
+        tag("p", said, class_="lead"),
         tag("p", made_up, class_="note") if version.source.synthetic else None,
     )
 
