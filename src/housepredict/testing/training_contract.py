@@ -33,10 +33,10 @@ from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.training_status import TrainingOutcome, TrainingState, TrainingStatus
+from housepredict.testing.doubles import NOON
 from housepredict.testing.drawing import Drawing
 
 NewLog = Callable[[], TrainingLog]
-NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 _LATER = NOON + timedelta(minutes=5, microseconds=1)
 SUCCESS = TrainingOutcome(TrainingState.SUCCEEDED, "20250601-120000-0123abcd", True, ("It is better.", "Much."))
 FAILURE = TrainingOutcome(TrainingState.FAILED, error="The sales are gone.")
@@ -84,12 +84,17 @@ class TrainingLogContract:
     def new_log(self) -> NewLog:
         raise NotImplementedError
 
+    @pytest.fixture
+    def log(self, new_log: NewLog) -> TrainingLog:
+        """The log to test, empty."""
+        return new_log()
+
     def reopen(self, log: TrainingLog) -> TrainingLog:
-        """What another process would see of the log."""
+        """Return the log as another process sees it."""
         return log
 
-    def test_a_new_log_is_empty(self, new_log: NewLog) -> None:
-        assert list(new_log().recent(10)) == []
+    def test_a_new_log_is_empty(self, log: TrainingLog) -> None:
+        assert list(log.recent(10)) == []
 
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
@@ -106,8 +111,7 @@ class TrainingLogContract:
 
         comes_back()
 
-    def test_a_training_that_was_not_logged_is_unknown(self, new_log: NewLog) -> None:
-        log = new_log()
+    def test_a_training_that_was_not_logged_is_unknown(self, log: TrainingLog) -> None:
         for _ in range(2):
             unknown = a_training().id
             with pytest.raises(UnknownTraining):
@@ -116,8 +120,7 @@ class TrainingLogContract:
                 log.change(unknown, TrainingStatus.to_be_cancelled)
             log.begin(a_training())
 
-    def test_the_newest_hundred_at_least_are_listed_newest_first(self, new_log: NewLog) -> None:
-        log = new_log()
+    def test_the_newest_hundred_at_least_are_listed_newest_first(self, log: TrainingLog) -> None:
         records = [a_training(f"/{number}.csv") for number in range(105)]
         for record in records:
             log.begin(record)
@@ -125,8 +128,8 @@ class TrainingLogContract:
         assert list(self.reopen(log).recent(100)) == newest_first[:100]
         assert list(self.reopen(log).recent(3)) == newest_first[:3]
 
-    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, new_log: NewLog) -> None:
-        log, record = new_log(), a_training()
+    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, log: TrainingLog) -> None:
+        record = a_training()
         log.begin(record)
         assert not log.change(record.id, lambda record: record.at(1, 9)).cancelling
         assert self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
@@ -134,23 +137,23 @@ class TrainingLogContract:
         assert noted == evolve(record, done=2, total=9, cancelling=True)
         assert not log.change(record.id, TrainingStatus.to_be_kept).keeping
 
-    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, new_log: NewLog) -> None:
-        log, record = new_log(), a_training()
+    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, log: TrainingLog) -> None:
+        record = a_training()
         log.begin(record)
         assert log.change(record.id, TrainingStatus.to_be_kept).keeping
         cancelled = self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled)
         assert cancelled == evolve(record, keeping=True)
 
-    def test_what_has_ended_stays_as_it_is(self, new_log: NewLog) -> None:
-        log, record = new_log(), a_training()
+    def test_what_has_ended_stays_as_it_is(self, log: TrainingLog) -> None:
+        record = a_training()
         log.begin(record)
         ended = log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
         assert ended == evolve(record, ended_at=_LATER, outcome=SUCCESS)
         assert log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
         assert self.reopen(log).get(record.id) == ended
 
-    def test_no_change_is_lost_where_several_are_made_at_once(self, new_log: NewLog) -> None:
-        log, records = new_log(), [a_training() for _ in range(4)]
+    def test_no_change_is_lost_where_several_are_made_at_once(self, log: TrainingLog) -> None:
+        records = [a_training() for _ in range(4)]
         for record in records:
             log.begin(record)
 
@@ -165,8 +168,8 @@ class TrainingLogContract:
             list(pool.map(change, range(32)))
         assert [self.reopen(log).get(each.id).cancelling for each in records] == [True] * 4
 
-    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, new_log: NewLog) -> None:
-        log, records = new_log(), [a_training() for _ in range(10)]
+    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, log: TrainingLog) -> None:
+        records = [a_training() for _ in range(10)]
         for record in records:
             log.begin(record)
         with ThreadPoolExecutor(4) as pool:
