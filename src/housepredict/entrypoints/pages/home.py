@@ -12,8 +12,8 @@ from urllib.parse import quote
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value, usual_range
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.pages.assets import assets
-from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, page, tag
+from housepredict.entrypoints.pages.version_page import key_figures
 from housepredict.version import __version__
 
 CHOICES = 12
