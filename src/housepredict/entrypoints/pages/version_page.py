@@ -54,6 +54,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The Content-Security-Policy of the page."""
 
 _MARK = tag("span", OUT_OF_RANGE, class_="badge off")
+_COMPARED = [measure for measure in MEASURES if measure.field in ("mdape", "ppe10", "cod", "prd", "prb")]
 _MAX_CATEGORIES = 5  # named in the table of features
 
 
@@ -258,24 +259,16 @@ def _decision(version: ModelVersion) -> Markup:
     if verdict.comparison is None:
         return section(title, tag("p", said), reasons)
     comparison = verdict.comparison
-    rows = [
-        (name, *(_performed(each, name) for each in (comparison.challenger, comparison.incumbent)))
-        for name in ("Mean error", "MdAPE", "PPE10", "COD", "PRD", "PRB", "In 90 % interval", "No price for")
-    ]
+    names = ("Mean error", *(measure.title for measure in _COMPARED), "In 90 % interval", "No price for")
+    rows = list(zip(names, _performance(comparison.challenger), _performance(comparison.incumbent), strict=True))
     caption = f"Both versions on the same {number(comparison.sales)} held-out sales"
     return section(title, tag("p", said), reasons, table(caption, ("", "This version", comparison.champion), rows))
 
 
-def _performed(performance: Performance, name: str) -> str:
-    match name:
-        case "Mean error":
-            return percent(100 * math.expm1(performance.error), 2)
-        case "In 90 % interval":
-            return percent(performance.coverage)
-        case "No price for":
-            return percent(performance.refused)
-    measure = next(each for each in MEASURES if each.title == name)
-    return _value(performance.accuracy, measure)
+def _performance(performance: Performance) -> Sequence[str]:
+    error = percent(100 * math.expm1(performance.error), 2)
+    measures = (_value(performance.accuracy, measure) for measure in _COMPARED)
+    return (error, *measures, percent(performance.coverage), percent(performance.refused))
 
 
 def _value(accuracy: Accuracy, measure: Measure) -> str:
