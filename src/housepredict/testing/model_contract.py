@@ -39,7 +39,7 @@ from housepredict.testing.drawing import OfSize, a_version, artefacts, exactly, 
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
-    """Calls a store at random, and compares it with what it must hold."""
+    """Calls a store at random, and compares it with a dictionary and a list of promotions."""
 
     names = st.sampled_from("abc")
 
@@ -115,9 +115,8 @@ NewStore = Callable[[], ModelStore]
 
 
 class ModelStoreContract:
-    """Override `new_store` with a function that opens another, empty store at each call.
-
-    A durable store also overrides `reopen`, which opens what a store has kept anew.
+    """Define the fixture `new_store`, a function that opens another, empty store at each call; for a durable store,
+    override `reopen`, too.
     """
 
     @pytest.fixture
