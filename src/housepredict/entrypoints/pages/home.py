@@ -222,15 +222,11 @@ def _monitoring() -> Markup:
 
 
 def _training() -> Markup:
+    token_error = tag("p", id="token-said", class_="error", hidden="hidden")
+    token_attributes = {"type": "password", "id": "token", "autocomplete": "off", "aria_describedby": "token-said"}
     token = tag(
         "form",
-        tag(
-            "div",
-            tag("label", "Token", for_="token"),
-            tag("input", type="password", id="token", autocomplete="off", aria_describedby="token-said"),
-            tag("p", id="token-said", class_="error", hidden="hidden"),
-            class_="field",
-        ),
+        _field_of_row("Token", None, token_error, **token_attributes),
         tag("button", "Use it", type="submit"),
         id="access",
         class_="row",
@@ -239,9 +235,9 @@ def _training() -> Markup:
     said = "Without a file, the model in service is trained anew on the sales that it learned from, as they are now."
     training = tag(
         "form",
-        _train_field("Sales", " CSV or Parquet, optional", type="file", id="sales", accept=".csv,.gz,.parquet"),
-        _train_field("Price column", " if not clear", type="text", id="price", autocomplete="off"),
-        _train_field("And sales that came back", None, type="checkbox", id="recorded"),
+        _field_of_row("Sales", " CSV or Parquet, optional", type="file", id="sales", accept=".csv,.gz,.parquet"),
+        _field_of_row("Price column", " if not clear", type="text", id="price", autocomplete="off"),
+        _field_of_row("And sales that came back", None, type="checkbox", id="recorded"),
         tag("button", "Train", type="submit"),
         id="train",
         class_="row",
@@ -251,11 +247,11 @@ def _training() -> Markup:
     return _section("training", "Training", tag("div", id="closed"), token, opened)
 
 
-def _train_field(title: str, note: str | None, **attributes: str) -> Markup:
+def _field_of_row(title: str, note: str | None, *below: Markup, **attributes: str) -> Markup:
     unit = tag("span", note, class_="unit") if note else None
     label = tag("label", title, unit, for_=attributes["id"])
     class_ = "field tick" if attributes["type"] == "checkbox" else "field"
-    return tag("div", label, tag("input", **attributes), class_=class_)
+    return tag("div", label, tag("input", **attributes), *below, class_=class_)
 
 
 def _section(name: str, title: str, *content: Markup) -> Markup:

@@ -31,7 +31,6 @@ from housepredict.entrypoints.pages.markup import (
     MINUS,
     Markup,
     day,
-    facts,
     join,
     number,
     page,
@@ -219,19 +218,13 @@ def _bounds_note(measure: Measure, bounds: Mapping[str, Bounds]) -> Markup | Non
 
 
 def _measure_row(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
-    return (
-        join(measure.title, tag("small", measure.meaning)),
-        join(_value(evaluation.accuracy, measure), _bounds_note(measure, evaluation.bounds)),
-        _judged(measure, getattr(evaluation.accuracy, measure.field)),
-    )
-
-
-def _judged(measure: Measure, value: float | None) -> Markup:
-    acceptable = RANGES.get(measure.field)
-    if acceptable is None or value is None:
-        return join("")
-    badge = tag("span", "yes", class_="badge on") if acceptable.contains(value) else _MARK
-    return join(badge, tag("small", measure.range.replace("-", MINUS)))
+    value, acceptable = getattr(evaluation.accuracy, measure.field), RANGES.get(measure.field)
+    judged = join()
+    if acceptable is not None and value is not None:
+        badge = tag("span", "yes", class_="badge on") if acceptable.contains(value) else _MARK
+        judged = join(badge, tag("small", measure.range.replace("-", MINUS)))
+    shown = join(_value(evaluation.accuracy, measure), _bounds_note(measure, evaluation.bounds))
+    return join(measure.title, tag("small", measure.meaning)), shown, judged
 
 
 def _covered(evaluation: Evaluation, coverage: Coverage) -> Markup:
@@ -390,4 +383,5 @@ def _origin(version: ModelVersion) -> Markup:
         ("Libraries", ", ".join(f"{name} {release}" for name, release in sorted(version.libraries.items()))),
         *((f"SHA-256 of {name}", digest) for name, digest in sorted(version.digests.items())),
     ]
-    return section("How it came about", facts(rows))
+    facts = (tag("div", tag("dt", name), tag("dd", value)) for name, value in rows)
+    return section("How it came about", tag("dl", *facts))
