@@ -31,7 +31,7 @@ class TestInMemoryModels(ModelStoreContract):
 
 def run_contract_test(contract: ModelStoreContract, promise: str, new_store: NewStore) -> None:
     test = getattr(contract, f"test_{promise}")
-    test(new_store() if "store" in signature(test).parameters else new_store)
+    test(new_store() if "tested_store" in signature(test).parameters else new_store)
 
 
 class IsNeverNew(InMemoryModels):

@@ -32,7 +32,7 @@ class TestInMemoryTrainings(TrainingLogContract):
 
 def run_contract_test(contract: TrainingLogContract, promise: str, new_log: NewLog) -> None:
     test = getattr(contract, f"test_{promise}")
-    test(new_log() if "log" in signature(test).parameters else new_log)
+    test(new_log() if "tested_log" in signature(test).parameters else new_log)
 
 
 class IsNeverNew(InMemoryTrainings):

@@ -124,7 +124,7 @@ class ModelStoreContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def store(self, new_store: NewStore) -> ModelStore:
+    def tested_store(self, new_store: NewStore) -> ModelStore:
         """The store to test, empty."""
         return new_store()
 
@@ -132,10 +132,10 @@ class ModelStoreContract:
         """Return the store as another process sees it."""
         return store
 
-    def test_a_new_store_is_empty(self, store: ModelStore) -> None:
-        assert list(store.versions()) == []
-        assert store.pointer().name is None
-        assert list(store.history()) == []
+    def test_a_new_store_is_empty(self, tested_store: ModelStore) -> None:
+        assert list(tested_store.versions()) == []
+        assert tested_store.pointer().name is None
+        assert list(tested_store.history()) == []
 
     def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
         @settings(max_examples=30, deadline=None)
@@ -153,121 +153,129 @@ class ModelStoreContract:
 
         comes_back()
 
-    def test_values_keep_their_types(self, store: ModelStore) -> None:
-        store.add(*a_version())
-        assert exactly(self.reopen(store).get("a")[0]) == exactly(a_version()[0])
+    def test_values_keep_their_types(self, tested_store: ModelStore) -> None:
+        tested_store.add(*a_version())
+        assert exactly(self.reopen(tested_store).get("a")[0]) == exactly(a_version()[0])
 
-    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, store: ModelStore) -> None:
+    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, tested_store: ModelStore) -> None:
         for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
-            store.add(*a_version(name, NOON - timedelta(microseconds=age)))
-        assert [version.name for version in store.versions()] == ["c", "d", "b", "a"]
+            tested_store.add(*a_version(name, NOON - timedelta(microseconds=age)))
+        assert [version.name for version in tested_store.versions()] == ["c", "d", "b", "a"]
 
-    def test_adding_a_version_again_changes_nothing(self, store: ModelStore) -> None:
-        store.add(*a_version(content=b"first"))
-        store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
-        assert store.get("a") == a_version(content=b"first")
-        assert list(store.versions()) == [a_version(content=b"first")[0]]
+    def test_adding_a_version_again_changes_nothing(self, tested_store: ModelStore) -> None:
+        tested_store.add(*a_version(content=b"first"))
+        tested_store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
+        assert tested_store.get("a") == a_version(content=b"first")
+        assert list(tested_store.versions()) == [a_version(content=b"first")[0]]
 
-    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, store: ModelStore) -> None:
+    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
         files = dict(artefact)
-        store.add(version, files)
+        tested_store.add(version, files)
         files["model.bin"] = b"changed"
-        assert store.get("a") == a_version()
+        assert tested_store.get("a") == a_version()
 
-    def test_a_name_that_could_be_a_path_is_refused(self, store: ModelStore) -> None:
+    def test_a_name_that_could_be_a_path_is_refused(self, tested_store: ModelStore) -> None:
         for name in ("", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0", "a\n", "-a", "é", "a" * 101):
             with pytest.raises(RefusedModel):
-                store.add(*a_version(name))
+                tested_store.add(*a_version(name))
             with pytest.raises(UnknownModel):
-                store.get(name)
+                tested_store.get(name)
             with pytest.raises(UnknownModel):
-                store.promote(name)
-        assert list(store.versions()) == []
+                tested_store.promote(name)
+        assert list(tested_store.versions()) == []
 
-    def test_files_that_are_not_those_of_the_manifest_are_refused(self, store: ModelStore) -> None:
+    def test_files_that_are_not_those_of_the_manifest_are_refused(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
         for files in ({"model.bin": b"other"}, {}, {**artefact, "more.bin": b""}, {"other.bin": b"content"}):
             with pytest.raises(RefusedModel):
-                store.add(version, files)
-        assert list(store.versions()) == []
+                tested_store.add(version, files)
+        assert list(tested_store.versions()) == []
 
-    def test_files_that_are_too_large_are_refused(self, store: ModelStore) -> None:
+    def test_files_that_are_too_large_are_refused(self, tested_store: ModelStore) -> None:
         for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1]):
             artefact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
-                store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
-        assert list(store.versions()) == []
+                tested_store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
+        assert list(tested_store.versions()) == []
 
-    def test_a_signature_is_kept(self, store: ModelStore) -> None:
+    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
-        store.add(evolve(version, signature="5ig"), artefact)
-        assert self.reopen(store).get("a") == (evolve(version, signature="5ig"), artefact)
-        assert list(self.reopen(store).versions()) == [evolve(version, signature="5ig")]
+        tested_store.add(evolve(version, signature="5ig"), artefact)
+        assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artefact)
+        assert list(self.reopen(tested_store).versions()) == [evolve(version, signature="5ig")]
 
-    def test_one_trains_at_a_time(self, store: ModelStore) -> None:
-        with store.training():
-            for other in (store, self.reopen(store)):
+    def test_one_trains_at_a_time(self, tested_store: ModelStore) -> None:
+        with tested_store.training():
+            for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
                     pytest.fail("two trained at once")
-        with pytest.raises(ZeroDivisionError), store.training():
+        with pytest.raises(ZeroDivisionError), tested_store.training():
             raise ZeroDivisionError
-        with self.reopen(store).training():
+        with self.reopen(tested_store).training():
             pass
 
-    def test_a_version_that_is_not_there_is_unknown(self, store: ModelStore) -> None:
+    def test_a_version_that_is_not_there_is_unknown(self, tested_store: ModelStore) -> None:
         for _ in range(2):
             with pytest.raises(UnknownModel):
-                store.get("b")
-            store.add(*a_version("a"))
+                tested_store.get("b")
+            tested_store.add(*a_version("a"))
 
-    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, store: ModelStore) -> None:
+    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, tested_store: ModelStore) -> None:
         for name in "ab":
-            store.add(*a_version(name))
-        moves = [store.promote, store.promote, store.promote, store.rollback, store.rollback]
+            tested_store.add(*a_version(name))
+        moves = [
+            tested_store.promote,
+            tested_store.promote,
+            tested_store.promote,
+            tested_store.rollback,
+            tested_store.rollback,
+        ]
         seen = []
         for move, name in zip(moves, "abbaa", strict=True):
             move(name)
-            seen.append(self.reopen(store).pointer())
+            seen.append(self.reopen(tested_store).pointer())
         assert [(each.name, each.generation) for each in seen] == [("a", 1), ("b", 2), ("b", 2), ("a", 3), ("a", 3)]
 
-    def test_failed_promotion_leaves_the_pointer(self, store: ModelStore) -> None:
+    def test_failed_promotion_leaves_the_pointer(self, tested_store: ModelStore) -> None:
         with pytest.raises(UnknownModel):
-            store.promote("a")
-        store.add(*a_version())
-        assert store.pointer() == Pointer(None, 0)
-        store.promote("a")
+            tested_store.promote("a")
+        tested_store.add(*a_version())
+        assert tested_store.pointer() == Pointer(None, 0)
+        tested_store.promote("a")
         with pytest.raises(UnknownModel):
-            store.promote("b")
-        assert store.pointer().name == "a"
+            tested_store.promote("b")
+        assert tested_store.pointer().name == "a"
 
-    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(self, store: ModelStore) -> None:
+    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(
+        self, tested_store: ModelStore
+    ) -> None:
         for day, name in enumerate("abc"):
-            store.add(*a_version(name, NOON + timedelta(days=day)))
+            tested_store.add(*a_version(name, NOON + timedelta(days=day)))
         for name in "abbca":
-            store.promote(name)
-            assert self.reopen(store).pointer().name == name
-        assert list(self.reopen(store).history()) == ["a", "c", "b", "a"]
+            tested_store.promote(name)
+            assert self.reopen(tested_store).pointer().name == name
+        assert list(self.reopen(tested_store).history()) == ["a", "c", "b", "a"]
 
-    def test_rollback_forgets_later_promotions_and_needs_an_earlier_one(self, store: ModelStore) -> None:
+    def test_rollback_forgets_later_promotions_and_needs_an_earlier_one(self, tested_store: ModelStore) -> None:
         for name in "abcd":
-            store.add(*a_version(name))
+            tested_store.add(*a_version(name))
         for name in "abc":
-            store.promote(name)
+            tested_store.promote(name)
         for name in "de":
             with pytest.raises(UnknownModel):
-                store.rollback(name)
-        assert list(store.history()) == ["c", "b", "a"]
-        store.rollback("a")
-        assert self.reopen(store).pointer().name == "a"
-        assert list(self.reopen(store).history()) == ["a"]
+                tested_store.rollback(name)
+        assert list(tested_store.history()) == ["c", "b", "a"]
+        tested_store.rollback("a")
+        assert self.reopen(tested_store).pointer().name == "a"
+        assert list(self.reopen(tested_store).history()) == ["a"]
 
-    def test_versions_that_are_added_at_once_are_all_kept(self, store: ModelStore) -> None:
+    def test_versions_that_are_added_at_once_are_all_kept(self, tested_store: ModelStore) -> None:
         names = [f"v{number}" for number in range(8)]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: store.add(*a_version(name)), names * 2))
-        assert [version.name for version in self.reopen(store).versions()] == names
-        assert [store.get(name) for name in names] == [a_version(name) for name in names]
+            list(pool.map(lambda name: tested_store.add(*a_version(name)), names * 2))
+        assert [version.name for version in self.reopen(tested_store).versions()] == names
+        assert [tested_store.get(name) for name in names] == [a_version(name) for name in names]
 
     def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
         run_state_machine_as_test(

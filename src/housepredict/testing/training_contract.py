@@ -77,7 +77,7 @@ class TrainingLogContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def log(self, new_log: NewLog) -> TrainingLog:
+    def tested_log(self, new_log: NewLog) -> TrainingLog:
         """The log to test, empty."""
         return new_log()
 
@@ -85,8 +85,8 @@ class TrainingLogContract:
         """Return the log as another process sees it."""
         return log
 
-    def test_a_new_log_is_empty(self, log: TrainingLog) -> None:
-        assert list(log.recent(10)) == []
+    def test_a_new_log_is_empty(self, tested_log: TrainingLog) -> None:
+        assert list(tested_log.recent(10)) == []
 
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
@@ -103,71 +103,71 @@ class TrainingLogContract:
 
         comes_back()
 
-    def test_a_training_that_was_not_logged_is_unknown(self, log: TrainingLog) -> None:
+    def test_a_training_that_was_not_logged_is_unknown(self, tested_log: TrainingLog) -> None:
         for _ in range(2):
             unknown = a_training().id
             with pytest.raises(UnknownTraining):
-                log.get(unknown)
+                tested_log.get(unknown)
             with pytest.raises(UnknownTraining):
-                log.change(unknown, TrainingStatus.to_be_cancelled)
-            log.begin(a_training())
+                tested_log.change(unknown, TrainingStatus.to_be_cancelled)
+            tested_log.begin(a_training())
 
-    def test_the_newest_hundred_at_least_are_listed_newest_first(self, log: TrainingLog) -> None:
+    def test_the_newest_hundred_at_least_are_listed_newest_first(self, tested_log: TrainingLog) -> None:
         records = [a_training(f"/{number}.csv") for number in range(105)]
         for record in records:
-            log.begin(record)
+            tested_log.begin(record)
         newest_first = records[::-1]
-        assert list(self.reopen(log).recent(100)) == newest_first[:100]
-        assert list(self.reopen(log).recent(3)) == newest_first[:3]
+        assert list(self.reopen(tested_log).recent(100)) == newest_first[:100]
+        assert list(self.reopen(tested_log).recent(3)) == newest_first[:3]
 
-    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, log: TrainingLog) -> None:
+    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, tested_log: TrainingLog) -> None:
         record = a_training()
-        log.begin(record)
-        assert not log.change(record.id, lambda record: record.at(1, 9)).cancelling
-        assert self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
-        noted = log.change(record.id, lambda record: record.at(2, 9))
+        tested_log.begin(record)
+        assert not tested_log.change(record.id, lambda record: record.at(1, 9)).cancelling
+        assert self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
+        noted = tested_log.change(record.id, lambda record: record.at(2, 9))
         assert noted == evolve(record, done=2, total=9, cancelling=True)
-        assert not log.change(record.id, TrainingStatus.to_be_kept).keeping
+        assert not tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
 
-    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, log: TrainingLog) -> None:
+    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, tested_log: TrainingLog) -> None:
         record = a_training()
-        log.begin(record)
-        assert log.change(record.id, TrainingStatus.to_be_kept).keeping
-        cancelled = self.reopen(log).change(record.id, TrainingStatus.to_be_cancelled)
+        tested_log.begin(record)
+        assert tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
+        cancelled = self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled)
         assert cancelled == evolve(record, keeping=True)
 
-    def test_what_has_ended_stays_as_it_is(self, log: TrainingLog) -> None:
+    def test_what_has_ended_stays_as_it_is(self, tested_log: TrainingLog) -> None:
         record = a_training()
-        log.begin(record)
-        ended = log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
+        tested_log.begin(record)
+        ended = tested_log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
         assert ended == evolve(record, ended_at=_LATER, outcome=SUCCESS)
-        assert log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
-        assert self.reopen(log).get(record.id) == ended
+        assert tested_log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
+        assert self.reopen(tested_log).get(record.id) == ended
 
-    def test_no_change_is_lost_where_several_are_made_at_once(self, log: TrainingLog) -> None:
+    def test_no_change_is_lost_where_several_are_made_at_once(self, tested_log: TrainingLog) -> None:
         records = [a_training() for _ in range(4)]
         for record in records:
-            log.begin(record)
+            tested_log.begin(record)
 
         def change(number: int) -> None:
             record = records[number // 8]
             if number % 8 == 3:
-                log.change(record.id, TrainingStatus.to_be_cancelled)
+                tested_log.change(record.id, TrainingStatus.to_be_cancelled)
             else:
-                log.change(record.id, lambda record: record.at(number, 100))
+                tested_log.change(record.id, lambda record: record.at(number, 100))
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(change, range(32)))
-        assert [self.reopen(log).get(each.id).cancelling for each in records] == [True] * 4
+        assert [self.reopen(tested_log).get(each.id).cancelling for each in records] == [True] * 4
 
-    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, log: TrainingLog) -> None:
+    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, tested_log: TrainingLog) -> None:
         records = [a_training() for _ in range(10)]
         for record in records:
-            log.begin(record)
+            tested_log.begin(record)
         with ThreadPoolExecutor(4) as pool:
             for number, record in enumerate(records):
                 wishes = [TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept][:: 1 if number % 2 else -1]
-                said = [pool.submit(log.change, record.id, wish) for wish in wishes * 2]
+                said = [pool.submit(tested_log.change, record.id, wish) for wish in wishes * 2]
                 found = {(each.result().cancelling, each.result().keeping) for each in said}
                 assert found in ({(True, False)}, {(False, True)})
 
