@@ -11,7 +11,7 @@ from attrs import frozen
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _SCRIPTS = ("accuracy.js", "asking.js", "drawing.js", "page.js", "predicting.js", "recent.js", "training.js")
-_NAMES = sorted((*_SCRIPTS, "icon.svg", "page.css", "style.css"))
+NAMES = sorted((*_SCRIPTS, "icon.svg", "page.css", "style.css"))
 
 
 @frozen
@@ -26,7 +26,7 @@ class Assets:
 def assets() -> Assets:
     """Return the assets of this package."""
     folder = files(__package__)
-    content = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in _NAMES}
+    content = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in NAMES}
     # scripts import one another by relative addresses, so that one digest stands for all
     together = hashlib.sha256()
     for name, (data, _) in content.items():
