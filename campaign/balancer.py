@@ -11,8 +11,8 @@ import http.client
 import select
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from random import Random
 from threading import Event
@@ -20,7 +20,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from campaign.clients import PAGE, Clients, as_noted, is_partial
+from campaign.clients import PAGE, Clients, working
 from campaign.history import Action, Operation
 from campaign.services import LONG, Service, begin, finish, pause
 
@@ -72,14 +72,8 @@ class Balancer:
         enough = Event()
         for service in self.services:
             self._poll(service)
-        with ThreadPoolExecutor(len(self.services)) as pool:
-            working = [pool.submit(self._poll_until, enough, service) for service in self.services]
-            try:
-                yield
-            finally:
-                enough.set()
-        for each in working:
-            each.result()
+        with working(enough, *(partial(self._poll_until, enough, service) for service in self.services)):
+            yield
 
     def ready(self) -> list[tuple[Service, float]]:
         """The services to send requests to, and until when each request has to be sent, on the monotonic clock."""
@@ -281,13 +275,9 @@ class _Client:
         except (OSError, http.client.HTTPException, ValueError):
             sent = sent or time.monotonic()
             connection.close()
-        more |= {"answer": as_noted(action, status, answer), "partial": is_partial(action, status, answer)}
-        done = Operation(action, service.name, began, time.monotonic(), status, **more)
+        done = self._all.noted(action, service, began, status, answer, more)
         if status is None and sent > until:
             self._all.unavoidable.append(done)
-        self._all.note(done)
-        if status == 503:
-            pause(0.05)
         return done
 
     def _connection(self, service: Service) -> http.client.HTTPConnection:

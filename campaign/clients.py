@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from random import Random
 from threading import Condition, Event
@@ -69,16 +70,9 @@ class Clients:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Ask until the block ends."""
-        self._enough.clear()
-        with ThreadPoolExecutor(self.number) as pool:
-            seeds = [self.random.random() for _ in range(self.number)]
-            working = [pool.submit(self._work, number, Random(seed)) for number, seed in enumerate(seeds)]
-            try:
-                yield
-            finally:
-                self._enough.set()
-        for each in working:
-            each.result()
+        seeds = [self.random.random() for _ in range(self.number)]
+        with working(self._enough, *(partial(self._work, at, Random(seed)) for at, seed in enumerate(seeds))):
+            yield
 
     def estimate(self) -> Operation | None:
         """Ask for one estimate, without a key. Returns it as it is noted, or None where nobody listens."""
@@ -111,6 +105,40 @@ class Clients:
             with self._answered:
                 self._acknowledged += 1
                 self._answered.notify_all()
+
+    def noted(
+        self, action: Action, service: Service, began: float, status: int | None, answer: Any, more: Mapping[str, Any]
+    ) -> Operation:
+        """Note a request that has just ended, and return it; a client that was refused pauses."""
+        done = Operation(
+            action,
+            service.name,
+            began,
+            time.monotonic(),
+            status,
+            answer=_checked_part(action, status, answer),
+            # a list that says that it is incomplete
+            partial=action is Action.LIST and status == 200 and spool_of(answer) is not None,
+            **more,
+        )
+        self.note(done)
+        if status == 503:
+            pause(0.05)
+        return done
+
+
+@contextmanager
+def working(enough: Event, *jobs: Callable[[], None]) -> Iterator[None]:
+    """Do jobs in threads until the block ends: each of them ends once `enough` is set."""
+    enough.clear()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        running = [pool.submit(job) for job in jobs]
+        try:
+            yield
+        finally:
+            enough.set()
+    for job in running:
+        job.result()
 
 
 @define
@@ -208,24 +236,11 @@ class Client:
         if lost:
             self.close()
             self._turn += 1
-        ended = time.monotonic()
-        partial = is_partial(action, status, answer)
-        done = Operation(
-            action, service.name, began, ended, status, answer=as_noted(action, status, answer), partial=partial, **more
-        )
-        self._all.note(done)
-        if status == 503:
-            pause(0.05)
-        return done
+        return self._all.noted(action, service, began, status, answer, more)
 
 
-def is_partial(action: Action, status: int | None, answer: Any) -> bool:
-    """Whether a list says that it is incomplete."""
-    return action is Action.LIST and status == 200 and spool_of(answer) is not None
-
-
-def as_noted(action: Action, status: int | None, answer: Any) -> Any:
-    """As much of an answer as the checkers look at."""
+def _checked_part(action: Action, status: int | None, answer: Any) -> Any:
+    """Return as much of an answer as the checkers look at."""
     if action in (Action.RECORD, Action.SALE):
         is_one = status in (200, 201, 202)
         return {name: answer[name] for name in ("id", "price") if name in answer} if is_one else None

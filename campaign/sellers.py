@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from threading import Event
 
 from attrs import define, field
 
+from campaign.clients import working
 from campaign.history import Action, History
 from campaign.services import Service, ask, pause
 from campaign.trials import Broken
@@ -34,14 +34,8 @@ class Sellers:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Report sales until the block ends."""
-        self._enough.clear()
-        with ThreadPoolExecutor(1) as pool:
-            working = pool.submit(self._work)
-            try:
-                yield
-            finally:
-                self._enough.set()
-        working.result()
+        with working(self._enough, self._work):
+            yield
 
     def check(self, stored: Sequence[tuple[str, float]]) -> None:
         """Compare the sales that were acknowledged with the stored ones: a prediction and a price each.

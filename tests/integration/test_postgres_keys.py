@@ -9,8 +9,8 @@ from psycopg.conninfo import make_conninfo
 from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.prediction_keys import PostgresKeys
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawing import new_delivery, new_sale_ids
-from housepredict.testing.key_contract import Another, PredictionKeysContract
+from housepredict.testing.drawing import new_delivery, new_ids
+from housepredict.testing.prediction_contract import AnotherKeys, PredictionKeysContract
 from tests.integration.relay import Relay
 
 
@@ -21,19 +21,19 @@ class TestPostgresKeys(PredictionKeysContract):
             yield keys
 
     @pytest.fixture
-    def another(self, postgres: str) -> Another:
+    def another(self, postgres: str) -> AnotherKeys:
         return lambda: closing(PostgresKeys.at(postgres))
 
 
 def test_while_the_server_is_away_no_key_is_known_or_unknown(postgres: str, relay: Relay) -> None:
     through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
-    delivery, ids = new_delivery(), new_sale_ids(2)
+    delivery, ids = new_delivery(), new_ids(2)
     with closing(PostgresKeys(Database.at(through), patience=0.1)) as keys:
         keys.reserve(delivery, ids)
         relay.freeze()
         with pytest.raises(RepositoryUnavailable, match="the keys in PostgreSQL"):
             keys.find(delivery)
         with pytest.raises(RepositoryUnavailable):
-            keys.reserve(new_delivery(), new_sale_ids(1))
+            keys.reserve(new_delivery(), new_ids(1))
         relay.thaw()
-        assert list(keys.reserve(delivery, new_sale_ids(2))) == list(ids)
+        assert list(keys.reserve(delivery, new_ids(2))) == list(ids)

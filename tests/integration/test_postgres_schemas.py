@@ -21,7 +21,7 @@ from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import MisconfiguredRepository
-from housepredict.testing.drawing import new_delivery, new_sale_ids, some_sales
+from housepredict.testing.drawing import new_delivery, new_ids, some_sales
 from housepredict.testing.training_contract import a_training
 from tests.doubles import a_batch
 from tests.integration.test_postgres_migrations import LAB_TABLE
@@ -65,7 +65,7 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert sales.largest_id()
         assert sales.erase([each.prediction for each in recorded]) == 2
     with closing(PostgresKeys.at(conninfo, schema=schema)) as keys:
-        ids = new_sale_ids(1)
+        ids = new_ids(1)
         assert list(keys.reserve(delivery, ids)) == ids
         assert keys.prune(ids[0], 10) >= 0
     with closing(ModelDatabase.at(conninfo, schema=schema)) as database:

@@ -16,9 +16,7 @@ from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.ports import TrainingLog
-from housepredict.testing.key_contract import Another as AnotherOfKeys
-from housepredict.testing.key_contract import PredictionKeysContract
-from housepredict.testing.prediction_contract import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import AnotherKeys, PredictionKeysContract, PredictionRepositoryContract
 from housepredict.testing.sale_contract import Another as AnotherOfSales
 from housepredict.testing.sale_contract import SaleRepositoryContract
 from housepredict.testing.training_contract import NewLog, TrainingLogContract
@@ -98,7 +96,7 @@ class TestKeysInHostileSessions(PredictionKeysContract):
             yield keys
 
     @pytest.fixture
-    def another(self, hostile: str) -> AnotherOfKeys:
+    def another(self, hostile: str) -> AnotherKeys:
         return lambda: closing(PostgresKeys.at(hostile))
 
 

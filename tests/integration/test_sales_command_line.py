@@ -16,8 +16,11 @@ from tests.integration.command_line import Run
 
 HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
+
+
 # an estimate counts for a sale of a later day, and sales may be of tomorrow
-TOMORROW = datetime.now(UTC).date() + timedelta(1)
+def tomorrow() -> date:
+    return datetime.now(UTC).date() + timedelta(1)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,7 @@ def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
 
 
 def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: Path) -> None:
-    rows = [f"{predicted(run)},{price},{TOMORROW}" for price in (200_000, 210_000, 220_000)]
+    rows = [f"{predicted(run)},{price},{tomorrow()}" for price in (200_000, 210_000, 220_000)]
     file = tmp_path / "back.csv"
     file.write_text("\n".join(["id,price,date", *rows, f"{UNKNOWN},1,2025-06-02"]))
     for _ in range(2):
@@ -58,7 +61,7 @@ def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_p
     ((name,),) = [[each["model_version"] for each in json.loads(run("models", "--json")[1])["models"]]]
     run("models", "show", name, "--html", "before.html")
     assert "Sales that came back" not in (tmp_path / "before.html").read_text(encoding="utf-8")
-    run("sale", predicted(run), "--price", "200000", "--date", str(TOMORROW))
+    run("sale", predicted(run), "--price", "200000", "--date", str(tomorrow()))
     run("models", "show", name, "--html", "after.html")
     page = (tmp_path / "after.html").read_text(encoding="utf-8")
     assert "Sales that came back" in page
@@ -77,10 +80,10 @@ def prices(tmp_path: Path) -> Iterator[Prices]:
 
 def test_sales_come_back_in_python(prices: Prices) -> None:
     first, second = prices.predict_many([HOUSE, HOUSE])
-    returned = prices.record_sale(first.id, 250_000, TOMORROW)
+    returned = prices.record_sale(first.id, 250_000, tomorrow())
     assert returned.prediction == first
     assert returned.ratio == pytest.approx(1.0168, abs=1e-4)
-    batch = [{"prediction": str(second.id), "price": 300_000, "date": str(TOMORROW)}]
+    batch = [{"prediction": str(second.id), "price": 300_000, "date": str(tomorrow())}]
     assert prices.record_sales(batch, key="a") == prices.record_sales(batch, key="a")
     with pytest.raises(RepeatedKey):
         prices.record_sale(first.id, 1, "2025-06-02", key="a")

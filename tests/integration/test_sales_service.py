@@ -21,12 +21,11 @@ from tests.integration.services import LAB_HOUSE, LAB_PRICE, Service, running
 from tests.postgres_servers import Server, database
 
 # an estimate counts for a sale of a later day, and sales may be of tomorrow
-TOMORROW = str(datetime.now(UTC).date() + timedelta(1))
 
 
 def sold(service: Service, id_: object, price: float, key: str | None = None) -> httpx2.Response:
     headers = {} if key is None else {"Idempotency-Key": key}
-    body = {"price": price, "date": TOMORROW}
+    body = {"price": price, "date": str(datetime.now(UTC).date() + timedelta(1))}
     return httpx2.post(f"{service.url}/predictions/{id_}/sale", json=body, headers=headers)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawing import new_delivery, new_sale_ids
-from housepredict.testing.key_contract import Another, PredictionKeysContract
+from housepredict.testing.drawing import new_delivery, new_ids
+from housepredict.testing.prediction_contract import AnotherKeys, PredictionKeysContract
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ class TestSqliteKeys(PredictionKeysContract):
             yield keys
 
     @pytest.fixture
-    def another(self, path: Path) -> Another:
+    def another(self, path: Path) -> AnotherKeys:
         return partial(SqliteKeys.open, path)
 
 
 def test_a_key_is_there_when_the_file_is_opened_again(path: Path) -> None:
-    delivery, ids = new_delivery(), new_sale_ids(3)
+    delivery, ids = new_delivery(), new_ids(3)
     with SqliteKeys.open(path) as keys:
         keys.reserve(delivery, ids)
     with SqliteKeys.open(path) as keys:
@@ -42,4 +42,4 @@ def test_after_close_it_is_unavailable(path: Path) -> None:
     with pytest.raises(RepositoryUnavailable, match="the keys in"):
         keys.find(new_delivery())
     with pytest.raises(RepositoryUnavailable):
-        keys.reserve(new_delivery(), new_sale_ids(1))
+        keys.reserve(new_delivery(), new_ids(1))

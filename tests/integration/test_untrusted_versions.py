@@ -45,7 +45,7 @@ class TestSignedDirectory(ModelStoreContract):
     def new_store(self, tmp_path: Path) -> NewStore:
         return lambda: SignedModels(DirectoryModels(tempfile.mkdtemp(dir=tmp_path)), [KEY])
 
-    def test_a_signature_is_kept(self, new_store: NewStore) -> None:
+    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
         """By the folder beneath, which has a contract of its own."""
 
 

@@ -124,15 +124,15 @@ def test_another_worker_killed_before_it_is_ready_is_replaced(tmp_path: Path) ->
 import os, pathlib, signal, socket, sys
 from housepredict.entrypoints.serve import Supervisor
 
-def work(ties):
-    if ties.seat == 1:
+def work(links):
+    if links.slot == 1:
         try:
             pathlib.Path(sys.argv[1]).touch(exist_ok=False)
         except FileExistsError:
             os.kill(os.getppid(), signal.SIGTERM)  # this is the replacement: it has been seen
         else:
             os.kill(os.getpid(), signal.SIGKILL)
-    ties.announce("ready")
+    links.announce("ready")
     signal.pause()
 
 sys.exit(Supervisor(2, socket.socket(), work).run(print))

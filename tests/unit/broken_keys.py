@@ -15,15 +15,15 @@ from attrs import evolve
 from housepredict.adapters.memory import InMemoryKeys
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
-from housepredict.testing.drawing import new_sale_ids
-from housepredict.testing.key_contract import PredictionKeysContract
+from housepredict.testing.drawing import new_ids
+from housepredict.testing.prediction_contract import PredictionKeysContract
 
 
 class Haunted(InMemoryKeys):
     """Knows keys that never came."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        return super().find(delivery) or new_sale_ids(1)
+        return super().find(delivery) or new_ids(1)
 
 
 class Sorting(InMemoryKeys):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.testing.key_contract import PredictionKeysContract
-from housepredict.testing.prediction_contract import PredictionRepositoryContract
+from housepredict.testing.prediction_contract import PredictionKeysContract, PredictionRepositoryContract
 from housepredict.testing.sale_contract import SaleRepositoryContract
 
 PREDICTIONS = {
@@ -61,7 +60,7 @@ KEYS = {
     "test_keys_differ_in_every_character": "CaseBlind",
     "test_old_keys_are_pruned_the_oldest_first_and_no_more_than_asked": "Thorough",
     "test_pruned_keys_are_free_for_another_request": "Grudging",
-    "test_all_who_come_at_once_with_one_key_get_the_same_ids": "Careless LastComes",
+    "test_concurrent_requests_with_one_key_get_the_same_ids": "Careless LastComes",
 }
 SUITES = {
     "broken_predictions.py": (PredictionRepositoryContract, PREDICTIONS),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from housepredict.adapters.memory import InMemoryKeys
-from housepredict.testing.key_contract import PredictionKeysContract
+from housepredict.testing.prediction_contract import PredictionKeysContract
 
 
 class TestInMemoryKeys(PredictionKeysContract):

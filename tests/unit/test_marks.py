@@ -18,9 +18,8 @@ from housepredict.domain.usecases.review import RealizedSales
 from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
 from housepredict.entrypoints.cli.model_commands import evaluation_text, models_text
 from housepredict.entrypoints.cli.sale_commands import accuracy_text
-from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.home import home_page
-from housepredict.entrypoints.pages.version_page import version_page
+from housepredict.entrypoints.pages.version_page import key_figures, version_page
 from housepredict.testing.drawing import a_version
 
 SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}

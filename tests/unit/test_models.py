@@ -9,7 +9,8 @@ from attrs import evolve
 
 from housepredict.domain.errors import HousepredictError, InvalidSettings, MissingExtra, RefusedModel
 from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, digests_of, is_plain, verify, version_name
-from housepredict.testing.drawing import NOON, OfSize, a_version
+from housepredict.testing.doubles import NOON
+from housepredict.testing.drawing import OfSize, a_version
 
 
 def test_the_files_of_the_manifest_are_accepted() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.entrypoints.pages.charts import Scale, day_ticks, log_ticks, ticks
 from housepredict.entrypoints.pages.markup import MINUS, alike, difference, number
+from housepredict.entrypoints.pages.plots import Scale, day_ticks, log_ticks, ticks
 
 ends = st.tuples(st.floats(-1e9, 1e9), st.floats(1e-3, 1e9)).map(lambda each: (each[0], each[0] + each[1]))
 positive_ends = st.tuples(st.floats(1e-3, 1e9), st.floats(1.01, 1e6)).map(lambda each: (each[0], each[0] * each[1]))

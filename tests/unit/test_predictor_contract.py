@@ -17,7 +17,7 @@ from housepredict.domain.evaluation.self_test import require_self_test
 from housepredict.domain.features import House
 from housepredict.domain.models import Artefact, ModelVersion, SelfTest, verify
 from housepredict.domain.ports import Predictor, PredictorLoader, Valuation
-from housepredict.testing.doubles import Kept, PredictorLoaderContract
+from housepredict.testing.model_contract import Kept, PredictorLoaderContract
 from tests.factories import a_house, a_log_form, a_version
 from tests.http_service import LAB_HOUSE, LabModel, lab_version
 

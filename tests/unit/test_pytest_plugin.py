@@ -24,7 +24,9 @@ def test_nothing_of_housepredict_is_loaded_but_the_plug_in(request):
     heavy = {"numpy", "starlette", "cattrs", "uvicorn", "httpx2", "prometheus_client"}
     assert not heavy & {name.partition(".")[0] for name in sys.modules}
     own = {name for name in sys.modules if name.startswith("housepredict")}
-    assert own == {"housepredict", "housepredict.entrypoints", "housepredict.entrypoints.pytest_plugin"}
+    assert own == {
+        "housepredict", "housepredict.version", "housepredict.entrypoints", "housepredict.entrypoints.pytest_plugin"
+    }
 
 def test_no_fixture_is_used_that_nobody_asked_for(request):
     assert not [name for name in request.fixturenames if "housepredict" in name]

@@ -20,7 +20,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
 from housepredict.domain.usecases import RecordSales
 from housepredict.domain.validation import Rule, Violation
-from housepredict.testing.drawing import new_sale_ids, prices
+from housepredict.testing.drawing import new_ids, prices
 from tests.doubles import a_batch
 from tests.training import NOON, FrozenClock
 
@@ -175,7 +175,7 @@ def test_every_violation_of_every_sale_is_listed(returning: Returning) -> None:
 
 def test_a_batch_of_none_or_of_too_many_is_refused(returning: Returning) -> None:
     assert violations(returning, []) == [("", Rule.EMPTY)]
-    assert violations(returning, [a_sale(each) for each in new_sale_ids(6)]) == [("", Rule.LIMIT)]
+    assert violations(returning, [a_sale(each) for each in new_ids(6)]) == [("", Rule.LIMIT)]
 
 
 def test_one_sale_has_pointers_of_its_own(returning: Returning) -> None:
@@ -202,7 +202,7 @@ def test_a_key_that_comes_again_records_nothing(returning: Returning) -> None:
 def test_a_file_is_checked_as_a_whole_before_any_of_it_is_recorded() -> None:
     returning = some_returning(max_batch=2)
     with pytest.raises(InvalidSales) as caught:
-        returning.record.any_number([*(a_sale(each) for each in new_sale_ids(5)), a_sale(price=0)], "file")
+        returning.record.any_number([*(a_sale(each) for each in new_ids(5)), a_sale(price=0)], "file")
     assert [each.pointer for each in caught.value.violations] == ["/5/price"]
     assert list(returning.sales.current()) == []
 
@@ -221,7 +221,7 @@ class Failing(InMemorySales):
 
 
 def test_a_file_that_was_recorded_in_part_is_completed_when_it_is_given_again() -> None:
-    sales, predictions, clock, ids = Failing(), InMemoryPredictions(), FrozenClock(), new_sale_ids(5)
+    sales, predictions, clock, ids = Failing(), InMemoryPredictions(), FrozenClock(), new_ids(5)
     record, given = RecordSales(sales, predictions, clock, 2), [a_sale(each) for each in ids]
     with pytest.raises(RepositoryUnavailable):
         record.any_number(given, "file")

@@ -18,7 +18,7 @@ from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import RecordedSale, Sale
 from housepredict.domain.usecases import ReviewAccuracy
 from housepredict.domain.usecases.review import MAX_SALES
-from housepredict.testing.drawing import new_sale_ids
+from housepredict.testing.drawing import new_ids
 from tests.training import NOON
 
 TODAY, TOMORROW = NOON.date(), NOON.date() + timedelta(1)
@@ -35,12 +35,12 @@ class Returned:
         self, price: float = 100_000.0, version: str = "one", *, at: datetime = NOON, intervals: bool = True
     ) -> Prediction:
         estimate = Estimate(House({}), price, version, intervals=INTERVALS if intervals else ())
-        made = Prediction(new_sale_ids(1)[0], at, estimate)
+        made = Prediction(new_ids(1)[0], at, estimate)
         self.predictions.append([made])
         return made
 
     def sold(self, prediction: Prediction, price: float = 100_000.0, on: date = TOMORROW) -> None:
-        self.sales.append([RecordedSale(new_sale_ids(1)[0], prediction.id, price, on, NOON)])
+        self.sales.append([RecordedSale(new_ids(1)[0], prediction.id, price, on, NOON)])
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_it_measures_what_the_evaluation_of_held_out_sales_measures(
         intervals = calibration.intervals(estimate_, spread)
         made = evolve(
             returned.estimated(),
-            id=new_sale_ids(1)[0],
+            id=new_ids(1)[0],
             estimate=Estimate(House({}), estimate_, version, intervals=intervals),
         )
         returned.predictions.append([made])
@@ -123,7 +123,7 @@ def test_an_estimate_counts_if_it_was_made_before_the_day_of_the_sale_in_utc(
 
 def test_sales_of_predictions_that_nobody_knows_are_counted_until_these_arrive(returned: Returned) -> None:
     made = returned.estimated()
-    late = evolve(made, id=new_sale_ids(1)[0])
+    late = evolve(made, id=new_ids(1)[0])
     returned.sold(made)
     returned.sold(late)
     assert (returned.review().returned.sales, returned.review().returned.unmatched) == (2, 1)
@@ -168,7 +168,7 @@ def test_coverage_is_that_of_the_intervals_that_were_given(returned: Returned) -
 def test_the_latest_sales_are_looked_at_where_there_are_too_many(returned: Returned) -> None:
     unknown = [
         RecordedSale(id_, prediction, 1.0, TODAY, NOON)
-        for id_, prediction in zip(new_sale_ids(MAX_SALES), new_sale_ids(MAX_SALES), strict=True)
+        for id_, prediction in zip(new_ids(MAX_SALES), new_ids(MAX_SALES), strict=True)
     ]
     returned.sales.append(unknown)
     assert (returned.review().returned.sales, returned.review().returned.truncated) == (MAX_SALES, False)

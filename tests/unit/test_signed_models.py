@@ -32,13 +32,12 @@ class TestSignedModels(ModelStoreContract):
     def new_store(self) -> NewStore:
         return lambda: SignedModels(InMemoryModels(), [KEY])
 
-    def test_a_signature_is_kept(self, new_store: NewStore) -> None:
+    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
         """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
-        store = new_store()
         version, artefact = a_version()
-        store.add(evolve(version, signature="somebody's"), artefact)
-        assert store.get("a") == (version, artefact)
-        assert list(store.versions()) == [version]
+        tested_store.add(evolve(version, signature="somebody's"), artefact)
+        assert tested_store.get("a") == (version, artefact)
+        assert list(tested_store.versions()) == [version]
 
 
 def signed_by(key: bytes) -> InMemoryModels:

@@ -21,7 +21,7 @@ from housepredict.domain.training_options import Algorithm, Effort, TrainingOpti
 from housepredict.domain.validation import tidy
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_processes import TrainingRequest, _ending, _error, _read, from_json, to_json
+from housepredict.entrypoints.training_processes import TrainingOrder, TrainingRequest, _ending, _error, _read
 from housepredict.testing.drawing import a_version
 
 SETTINGS = Settings(
@@ -76,7 +76,8 @@ def test_every_setting_is_told() -> None:
 
 @given(_requests, st.dictionaries(st.text(), st.text()))
 def test_whatever_is_told_is_understood(request: TrainingRequest, asked_by: dict[str, str]) -> None:
-    assert from_json(to_json(SETTINGS, request, asked_by)) == (SETTINGS, request, asked_by)
+    order = TrainingOrder(SETTINGS, request, asked_by)
+    assert TrainingOrder.from_json(order.to_json()) == order
 
 
 def test_what_went_wrong_is_the_same_error_in_the_service() -> None:

@@ -1,4 +1,4 @@
-"""The service as a process of its own, or several: its address, its log, and what it says when it starts."""
+"""The service in a process of its own, or in several: its workers, its address, and its greeting."""
 
 from __future__ import annotations
 
@@ -31,126 +31,130 @@ from housepredict.entrypoints.training_processes import is_readable
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STEADY = 60.0  # seconds after which a death is no consequence of the one before
-_LONGEST_PAUSE = 15.0  # seconds
+_STEADY_S = 60.0  # a worker that lived longer does not count as one of a series of deaths
+_MAX_PAUSE_S = 15.0
 
 
 @frozen
-class Ties:
-    """What a worker has of its supervisor."""
+class WorkerLinks:
+    """What connects a worker with its supervisor."""
 
     lifeline: int
-    """A descriptor to read from, which is at its end when the supervisor is."""
-    seat: int
-    """Which of the workers it is, from 0; one that replaces another takes its seat."""
+    """The read end of a pipe, which reaches its end when the supervisor ends."""
+    slot: int
+    """The worker's number, from 0; a replacement takes over the slot."""
     _greetings: int
 
     def announce(self, greeting: str) -> None:
-        """Say that the worker is ready."""
-        with suppress(BrokenPipeError):  # nobody waits for the greeting of a replacement
+        """Report that the worker is ready."""
+        with suppress(BrokenPipeError):  # the supervisor does not wait for the greeting of a replacement
             os.write(self._greetings, greeting.encode())
         os.close(self._greetings)
 
 
+@frozen
+class _Worker:
+    slot: int
+    started_at: float
+
+
 @define(eq=False)
 class Supervisor:
-    """Keeps `count` processes at `work`, which all have the listener; it returns or raises as a program's main does.
+    """Keeps `count` processes at `work`, which all inherit the listener.
 
-    In a worker, `run` ends as `work` does: with SystemExit and the code that it returns, or with what it raises.
+    In a worker, `run` ends as `work` does: with SystemExit and its exit code, or with the exception that it raises.
     """
 
     _count: int
     _listener: socket.socket
-    _work: Callable[[Ties], int]
+    _work: Callable[[WorkerLinks], int]
     _lifeline: int = field(init=False)
-    _alive: int = field(init=False)  # the other end, which nobody else has open
-    _began: dict[int, float] = field(factory=dict, init=False)  # when, by process
-    _seats: dict[int, int] = field(factory=dict, init=False)  # of those that are alive, by process
+    _lifeline_end: int = field(init=False)  # open in the supervisor alone
+    _workers: dict[int, _Worker] = field(factory=dict, init=False)  # by process id
     _deaths: int = field(default=0, init=False)  # in quick succession
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Work until SIGTERM or SIGINT. Returns 0, or the exit code of the first worker if it could not start."""
-        self._lifeline, self._alive = os.pipe()
-        for each in _SIGNALS:
-            signal.signal(each, self._stop)
-        # the first alone: what keeps it from starting would keep the others too, and is to be told once
-        with os.fdopen(self._start()) as stream:
-            greeting = stream.read()
+        """Work until SIGTERM or SIGINT. Return 0, or the exit code of the first worker if it could not start."""
+        self._lifeline, self._lifeline_end = os.pipe()
+        for number in _SIGNALS:
+            signal.signal(number, self._stop)
+        # the first worker starts alone: an error that keeps it from starting concerns all, and is reported once
+        greeting = _read_all(self._start())
         if not greeting:
-            return self._failed()
+            return self._start_failed()
         for ready in [self._start() for _ in range(self._count - 1)]:
-            with os.fdopen(ready) as stream:
-                stream.read()  # empty for one that died, which is replaced as any other
+            _read_all(ready)  # empty for a worker that died, which is replaced like any other
         if not self._stopping:
             greet(greeting)
-        while self._began:
+        while self._workers:
             self._replace(*os.wait())
         return 0
 
     def _start(self, pause: float = 0.0) -> int:
-        """Fork a worker. Returns the descriptor from which its greeting can be read."""
+        """Fork a worker, which starts after a pause in seconds. Return the descriptor to read its greeting from."""
         ready, greetings = os.pipe()
-        seat = min(set(range(self._count)) - set(self._seats.values()))
-        # no signal comes between the fork and the worker's being known here, or its not being a supervisor there
+        slot = min(set(range(self._count)) - {worker.slot for worker in self._workers.values()})
+        # no signal may arrive before the supervisor has noted the worker, or before the worker has dropped its handlers
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        worker = None if self._stopping else os.fork()
-        if worker == 0:
-            os.close(self._alive)
+        process = None if self._stopping else os.fork()
+        if process == 0:
+            os.close(self._lifeline_end)
             os.close(ready)
-            for each in _SIGNALS:
-                signal.signal(each, signal.SIG_DFL)
-            # SIGINT stays blocked: a terminal sends it to all, and the supervisor says what it means
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            # SIGINT stays blocked: a terminal sends it to the whole group, and the supervisor passes it on as SIGTERM
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-            raise SystemExit(
-                0 if is_readable(self._lifeline, pause) else self._work(Ties(self._lifeline, seat, greetings))
-            )
-        if worker:
-            self._began[worker], self._seats[worker] = time.monotonic(), seat
+            orphaned = is_readable(self._lifeline, pause)
+            raise SystemExit(0 if orphaned else self._work(WorkerLinks(self._lifeline, slot, greetings)))
+        if process:
+            self._workers[process] = _Worker(slot, time.monotonic())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(greetings)
         return ready
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        """Hand a signal on: once, however often it comes, but a second SIGINT is for those who wait no longer."""
+        """Pass the first signal on to the workers; kill them at a second SIGINT."""
         forced = self._stopping and number == signal.SIGINT
         if forced or not self._stopping:
             self._stopping = True
             self._listener.close()
-            for worker in self._began:
-                with suppress(ProcessLookupError):  # it ended in this very moment
-                    os.kill(worker, signal.SIGKILL if forced else signal.SIGTERM)
+            for process in self._workers:
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process, signal.SIGKILL if forced else signal.SIGTERM)
 
-    def _failed(self) -> int:
-        """The first worker ended before it was ready: end as it did."""
+    def _start_failed(self) -> int:
+        """Return the exit code of the first worker, which ended before it was ready."""
         code = 0
-        while self._began:
-            worker, status = os.wait()
-            if self._began.pop(worker, None) is not None:
+        while self._workers:
+            process, status = os.wait()
+            if self._workers.pop(process, None):
                 code = os.waitstatus_to_exitcode(status)
         if self._stopping:
             return 0
-        if code < 0:  # it could not say anything itself
+        if code < 0:  # it could not log the reason itself
             _log.error("signal %d killed the first worker before it was ready; the service stops", -code)
         return max(code, 1)
 
-    def _replace(self, worker: int, status: int) -> None:
-        if worker not in self._began:  # an orphan, where this is process 1
+    def _replace(self, process: int, status: int) -> None:
+        worker = self._workers.pop(process, None)
+        if worker is None or self._stopping:  # None: an orphan, where the supervisor is process 1
             return
-        del self._seats[worker]
-        lived = time.monotonic() - self._began.pop(worker)
-        if self._stopping:
-            return
-        self._deaths = 0 if lived >= _STEADY else self._deaths + 1
+        self._deaths = 0 if time.monotonic() - worker.started_at >= _STEADY_S else self._deaths + 1
         pause = pause_after(self._deaths)
         code = os.waitstatus_to_exitcode(status)
-        _log.error("worker %d ended with %d; another one starts in %.1f s", worker, code, pause)
+        _log.error("worker %d ended with %d; another one starts in %.1f s", process, code, pause)
         os.close(self._start(pause))
 
 
+def _read_all(descriptor: int) -> str:
+    with os.fdopen(descriptor) as stream:
+        return stream.read()
+
+
 def pause_after(deaths: int) -> float:
-    """Seconds to wait before a worker is replaced, after so many in quick succession."""
-    return min(0.1 * 2.0 ** min(deaths - 2, 30), _LONGEST_PAUSE) if deaths > 1 else 0.0
+    """Return the seconds to wait before a worker is replaced, after a number of deaths in quick succession."""
+    return min(0.1 * 2.0 ** min(deaths - 2, 30), _MAX_PAUSE_S) if deaths > 1 else 0.0
 
 
 try:
@@ -160,18 +164,21 @@ except ImportError as error:
 
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
-"""mallopt's parameters for the number of heaps, and for what is too large for them, as glibc's malloc.h has them."""
+"""mallopt's parameters for the number of heaps and for the size above which memory is mapped (glibc's malloc.h)."""
 
-_LARGE = 4 * 1024 * 1024
+_MMAP_THRESHOLD_BYTES = 4 * 1024 * 1024
 
 
 def serve(settings: Settings, application: type[Application] = Application) -> int:
-    """Serve until SIGINT or SIGTERM; requests that were accepted are answered first. Returns the exit code, 0.
+    """Serve until SIGINT or SIGTERM, then finish accepted requests. Return the exit code, 0.
 
-    Raises RepositoryUnavailable, MissingExtra, or HousepredictError for an address that cannot be listened on.
+    Raises:
+        RepositoryUnavailable: if the storage cannot be opened.
+        MissingExtra: if an optional dependency is missing.
+        HousepredictError: if the address cannot be listened on.
     """
     set_up_logging(settings)
-    # before numpy is loaded, which would start a thread for each core; estimates are too small to be shared out
+    # set before NumPy loads, which would start a thread for each core: estimates are too small to be split among them
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # the thread that estimates and the event loop hand the interpreter to each other for every batch, and would wait up
     # to 5 ms for it each time
@@ -182,8 +189,8 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
         if settings.workers == 1:
             return _work(settings, application, listener, Meter.of(tally), _greet)
 
-        def work(ties: Ties) -> int:
-            return _work(settings, application, listener, Meter.of(tally, ties.seat), ties.announce, ties.lifeline)
+        def work(links: WorkerLinks) -> int:
+            return _work(settings, application, listener, Meter.of(tally, links.slot), links.announce, links.lifeline)
 
         return Supervisor(settings.workers, listener, work).run(_greet)
 
@@ -191,16 +198,16 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 def _share_a_heap() -> None:
     """Let all threads allocate in one heap: they take turns anyway, and a heap for each costs megabytes.
 
-    The arrays of a model stay out of it, and go back to the system when they are done with: by itself glibc takes such
-    sizes into the heap as soon as one was freed, where the smallest thing above them keeps them.
+    The arrays of a model are mapped instead, and go back to the system when they are freed. By default glibc raises the
+    threshold after the first such array, and allocations above later ones would keep those in the heap.
     """
     allocator = ctypes.CDLL(None)
-    if not hasattr(allocator, "mallopt"):  # glibc's alone
+    if not hasattr(allocator, "mallopt"):  # only glibc has it
         return
     if "MALLOC_ARENA_MAX" not in os.environ:
         allocator.mallopt(_M_ARENA_MAX, 1)
     if "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        allocator.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        allocator.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
 
 
 def _work(
@@ -216,8 +223,8 @@ def _work(
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:
-            # What is there now stays, and of what requests leave behind next to nothing is cyclic: the collector need
-            # not go through it all again and again, for tens of milliseconds at a time.
+            # Objects that exist now stay, and requests leave almost no cycles behind: the collector need not scan all
+            # of it again and again, for tens of milliseconds at a time.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
@@ -233,11 +240,11 @@ def _greet(greeting: str) -> None:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Raises HousepredictError if there is no listening on that address."""
+    """Listen on an address. Raises HousepredictError if that fails."""
     try:
-        # a name may stand for several addresses: IPv4 first, which who asks for `localhost` tries in any case
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = min(found, key=lambda each: each[0] is not socket.AF_INET)
+        # of several addresses of a name, prefer IPv4, which every client tries for `localhost`
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(addresses, key=lambda each: each[0] is not socket.AF_INET)
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
@@ -246,7 +253,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _url(listener: socket.socket) -> str:
-    """Where whoever sits at this machine reaches the service."""
+    """Return the URL of the service on this machine."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

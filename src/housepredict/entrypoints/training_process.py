@@ -1,7 +1,7 @@
-"""A training in a process of its own: `python -m housepredict.entrypoints.training_process`, started by the service.
+"""The process of a training, `python -m housepredict.entrypoints.training_process`, which the service starts.
 
-It is told what to do in JSON on its standard input, which may hold secrets and leaves no trace. On its standard output
-it says, a line of JSON each, `{"begun": ID}` as soon as it has, and `{"error": KIND, "message": …}` if it fails.
+It reads a TrainingOrder from its standard input: an order may hold secrets, and leaves no trace there. It writes lines
+of JSON to its standard output: `{"begun": ID}` once it has begun, and `{"error": KIND, "message": …}` if it fails.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from typing import Any
 from housepredict.domain.errors import HousepredictError, TrainingInProgress
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.telemetry import configured, of_request, set_up_logging, traced
-from housepredict.entrypoints.training_processes import from_json
+from housepredict.entrypoints.training_processes import TrainingOrder
 
 _NICENESS = 10
-_LONGEST_MESSAGE = 10_000
+_MAX_MESSAGE = 10_000  # characters
 
 _log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Do what standard input says. Returns the exit code."""
-    say = _channel()
+    """Carry out the order. Return the exit code."""
+    report = _reporter()
     _make_room()
-    settings, request, asked_by = from_json(sys.stdin.buffer.read())
-    set_up_logging(settings)
-    of_request.set(asked_by)
+    order = TrainingOrder.from_json(sys.stdin.buffer.read())
+    set_up_logging(order.settings)
+    of_request.set(order.asked_by)
     try:
         with (
-            configured(settings.tracing) as provider,
-            traced(provider, "train", asked_by.get("traceparent")),
-            Application(settings) as application,
+            configured(order.settings.tracing) as provider,
+            traced(provider, "train", order.asked_by.get("traceparent")),
+            Application(order.settings) as application,
         ):
-            application.run_training(request, lambda id_: say({"begun": str(id_)}))
+            application.run_training(order.request, lambda id_: report({"begun": str(id_)}))
     except TrainingInProgress as error:
-        say({"error": "TrainingInProgress", "training": error.training and str(error.training)})
+        report({"error": "TrainingInProgress", "training": error.training and str(error.training)})
     except HousepredictError as error:
-        # an adapter's own kind of error is not known to the service
+        # the service does not know an adapter's own classes of errors
         kind = next(each for each in type(error).__mro__ if each.__module__ == HousepredictError.__module__)
-        say({"error": kind.__name__, "message": str(error)[:_LONGEST_MESSAGE]})
+        report({"error": kind.__name__, "message": str(error)[:_MAX_MESSAGE]})
     else:
         return 0
     return 1
 
 
-def _channel() -> Callable[[dict[str, Any]], None]:
-    """Standard output, for what is said to the service alone: what libraries print goes where the log goes."""
-    channel = os.dup(1)  # which no process that is started from here inherits
+def _reporter() -> Callable[[dict[str, Any]], None]:
+    """Return a function that reports to the service, and redirect the output of libraries to the log."""
+    channel = os.dup(1)  # not inherited by child processes
     os.dup2(2, 1)
 
-    def say(what: dict[str, Any]) -> None:
+    def report(document: dict[str, Any]) -> None:
         try:
-            os.write(channel, dumps(what).encode() + b"\n")
+            os.write(channel, dumps(document).encode() + b"\n")
         except BrokenPipeError:
             _log.warning("nobody listens any more: the service has ended")
 
-    return say
+    return report
 
 
 def _make_room() -> None:
-    """Leave half of the cores, and all that are asked for, to who serves."""
+    """Leave half of the cores to the service, and priority on all of them."""
     os.nice(_NICENESS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # joblib starts as many processes, and scikit-learn as many threads. In each of those processes there is one thread,
-    # unless a variable says otherwise: then there would be the square of them
+    # joblib starts as many processes, and scikit-learn as many threads. OMP_NUM_THREADS would apply within each of
+    # those processes, which have one thread without it.
     os.environ["LOKY_MAX_CPU_COUNT"] = str(max(cores // 2, 1))
     os.environ.pop("OMP_NUM_THREADS", None)
     for library in ("OPENBLAS", "MKL"):

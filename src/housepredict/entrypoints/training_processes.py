@@ -1,7 +1,7 @@
-"""Trainings that somebody waits for, or not: what a service asks for, and the process beside it that does it.
+"""Training jobs: what a service asks for, and the processes or threads that train.
 
-A training may take all the memory and all the cores that there are, and be killed for it. In a process of its own it
-takes neither from who serves, and takes nobody along.
+A training may take all memory and all cores, and be killed for it. In a process of its own it takes neither from the
+service, and its death does not affect the service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import IO, Any, Protocol, assert_never
+from typing import IO, Any, Protocol, Self, assert_never
 from uuid import UUID
 
 from attrs import define, field, frozen
@@ -36,18 +36,17 @@ from housepredict.entrypoints.telemetry import of_request
 _log = logging.getLogger(__name__)
 
 _MODULE = "housepredict.entrypoints.training_process"
-_LOOK_EVERY = 1.0  # seconds
-_LONGEST_START = 120.0  # seconds for a process to load what it takes, and to begin
+_POLL_S = 1.0
+_MAX_START_S = 120.0  # for a process to load its libraries and to begin
 _NOT_BEGUN = "The process that was to train ended before it had begun: see the log."
-_NOT_STARTED = f"The process that was to train had not begun after {_LONGEST_START:g} seconds: see the log."
+_NOT_STARTED = f"The process that was to train had not begun after {_MAX_START_S:g} seconds: see the log."
 _STOPPED = "The service stopped before the training had begun."
-_GRACE = 5.0  # seconds for a process that was told to end, before it is made to
-_KNOWN = {
-    each.__name__: each
-    for each in vars(errors).values()
-    if isinstance(each, type) and issubclass(each, errors.HousepredictError)
+_GRACE_S = 5.0  # for a process to end after SIGTERM
+_ERRORS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.HousepredictError)
 }
-
 
 _converter = make_converter()
 _converter.register_structure_hook(Path, lambda value, _: Path(value))
@@ -56,8 +55,9 @@ _converter.register_unstructure_hook(Path, str)
 
 @frozen
 class TrainingRequest:
-    """What to train on: the sales of the version `again`, with its options; else those at a location, with those that
-    came back if `with_recorded`; of these alone, or with the file of the promoted version, where no location is given.
+    """What to train on: the sales of the version `again`, with its options, or the sales at a location, together with
+    the recorded sales if `with_recorded`. Without a location, `with_recorded` adds them to the file of the promoted
+    version, or takes them alone.
     """
 
     again: str | None = None
@@ -68,26 +68,26 @@ class TrainingRequest:
 
 
 @frozen
-class _ChildJob:
+class TrainingOrder:
+    """What a training process reads from its standard input; `asked_by` identifies the HTTP request in logs."""
+
     settings: Settings
     request: TrainingRequest
     asked_by: Mapping[str, str]
 
+    def to_json(self) -> bytes:
+        """Return the order as JSON."""
+        return _converter.dumps(self).encode()
 
-def to_json(settings: Settings, request: TrainingRequest, asked_by: Mapping[str, str]) -> bytes:
-    """What the process is told; `asked_by` names the HTTP request that asked for it, as logs have it."""
-    return json.dumps(_converter.unstructure(_ChildJob(settings, request, asked_by))).encode()
-
-
-def from_json(told: bytes) -> tuple[Settings, TrainingRequest, Mapping[str, str]]:
-    """What it was told."""
-    errand = _converter.structure(json.loads(told), _ChildJob)
-    return errand.settings, errand.request, errand.asked_by
+    @classmethod
+    def from_json(cls, document: bytes) -> Self:
+        """Return the order that a JSON document holds."""
+        return _converter.loads(document, cls)
 
 
 @frozen(eq=False)
-class Job:
-    """A training that has begun. `ended` is done when it is over, and has what kept it from making a version."""
+class TrainingJob:
+    """A training that has begun. `ended` is done when it ends, with the error if it made no version."""
 
     id: UUID
     ended: Future[None]
@@ -96,25 +96,30 @@ class Job:
 class TrainingJobs(Protocol):
     """Starts trainings."""
 
-    def start(self, request: TrainingRequest) -> Job:
-        """Return as soon as it has begun: it has the lock, and the log tells of it. Raises TrainingInProgress, or
-        whatever else kept it from beginning. A version that it promotes is in service when it has `ended`.
+    def start(self, request: TrainingRequest) -> TrainingJob:
+        """Start a training and return once it holds the lock and is in the log.
+
+        A version that it promotes is in service when the job has `ended`.
+
+        Raises:
+            TrainingInProgress: if another training holds the lock.
+            HousepredictError: if the training could not begin.
         """
 
 
 @define
 class TrainingProcesses:
-    """Trains in processes of their own, and watches them."""
+    """Trains in separate processes, and watches them."""
 
     _settings: Settings
     _trainings: Trainings
     _look: Callable[[], None]
     _closed: Event = field(factory=Event, init=False, repr=False)
 
-    def start(self, request: TrainingRequest) -> Job:
+    def start(self, request: TrainingRequest) -> TrainingJob:
         """See TrainingJobs."""
-        # a session, and with it a process group, of its own: no signal for the service is for it, and it can be ended
-        # with whatever it starts
+        # In a new session, and so in a new process group, the process gets none of the service's signals, and can be
+        # ended together with its children.
         process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of our own
             [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -122,11 +127,11 @@ class TrainingProcesses:
         assert process.stdout  # noqa: S101
         try:
             with suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(to_json(self._settings, request, of_request.get()))
-            job = Job(self._wait_for_start(process, process.stdout), Future())
+                process.stdin.write(TrainingOrder(self._settings, request, of_request.get()).to_json())
+            job = TrainingJob(self._wait_for_start(process, process.stdout), Future())
             Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
         except BaseException:
-            # Nobody would watch this process.
+            # no thread watches this process
             process.stdout.close()
             _end_group(process)
             raise
@@ -142,8 +147,8 @@ class TrainingProcesses:
         Raises:
             HousepredictError: if the process reports an error, ends or stays silent, or if the jobs are closed.
         """
-        deadline = time.monotonic() + _LONGEST_START
-        while not is_readable(output.fileno(), _LOOK_EVERY):
+        deadline = time.monotonic() + _MAX_START_S
+        while not is_readable(output.fileno(), _POLL_S):
             if self._closed.is_set():
                 raise errors.TrainingBroken(_STOPPED)
             if time.monotonic() >= deadline:
@@ -152,15 +157,15 @@ class TrainingProcesses:
         if "begun" in report:
             return UUID(report["begun"])
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+            process.wait(_GRACE_S)
         raise _error(report, _NOT_BEGUN)
 
-    def _watch(self, process: subprocess.Popen[bytes], job: Job) -> None:
-        """See a training through to its end, whatever goes wrong on the way: a client may wait for it."""
+    def _watch(self, process: subprocess.Popen[bytes], job: TrainingJob) -> None:
+        """Complete the job when its training ends, whatever goes wrong meanwhile: a client may wait for it."""
         error: errors.HousepredictError | None
         try:
-            error = self._see_through(process, job)
-        except Exception:  # noqa: BLE001  # whatever a log or a store comes up with
+            error = self._wait_for_end(process, job)
+        except Exception:  # noqa: BLE001  # logs and stores may be plug-ins
             _log.exception("watching training %s failed unexpectedly", job.id)
             error = errors.TrainingBroken("What became of the training is not known: see the log.")
         if error:
@@ -168,39 +173,39 @@ class TrainingProcesses:
         else:
             job.ended.set_result(None)
 
-    def _see_through(self, process: subprocess.Popen[bytes], job: Job) -> errors.HousepredictError | None:
-        """End it if somebody asked for that, and log its end if it cannot itself. Returns why it made no version."""
+    def _wait_for_end(self, process: subprocess.Popen[bytes], job: TrainingJob) -> errors.HousepredictError | None:
+        """Wait for a process, end it if the job is cancelled, and record its end. Return why it made no version."""
         while True:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_LOOK_EVERY)
+                process.wait(_POLL_S)
                 break
             if self._is_cancelling(job):
                 break
         _end_group(process)
         assert process.stdout  # noqa: S101
         with process.stdout:
-            said = _read(process.stdout.read())
+            report = _read(process.stdout.read())
         why = _ending(process.returncode)
         try:
             record = self._trainings.over(job.id, why)
-        except errors.HousepredictError as error:  # the next reader of the log finds out that it is over
+        except errors.HousepredictError as error:  # the next reader of the log records it
             _log.error("the end of training %s is not logged: %s", job.id, error)
-            return _error(said, why) if process.returncode else error
+            return _error(report, why) if process.returncode else error
         match record.state:
             case TrainingState.CANCELLED:
                 return errors.TrainingCancelled()
             case TrainingState.FAILED:
                 why = (record.outcome and record.outcome.error) or why
                 _log.warning("training %s failed: %s", job.id, why)
-                return _error(said, why)
+                return _error(report, why)
             case TrainingState.SUCCEEDED | TrainingState.RUNNING:
-                self._look()  # so that the next request finds it in service
+                self._look()  # the next request finds the version in service
                 return None
             case _:
                 assert_never(record.state)
 
-    def _is_cancelling(self, job: Job) -> bool:
-        """Whether somebody asked it to end; False while the log cannot tell, for whatever reason."""
+    def _is_cancelling(self, job: TrainingJob) -> bool:
+        """Return whether the job is to be cancelled; False while the log cannot be read."""
         try:
             return self._trainings.is_cancelling(job.id)
         except Exception as error:  # noqa: BLE001  # the training goes on meanwhile
@@ -210,12 +215,12 @@ class TrainingProcesses:
 
 @define
 class TrainingThreads:
-    """Trains in threads of this process: where nothing is kept that another could read."""
+    """Trains in threads of this process, whose memory holds the stores."""
 
     _run: Callable[[TrainingRequest, OnStart], None]
     _look: Callable[[], None]
 
-    def start(self, request: TrainingRequest) -> Job:
+    def start(self, request: TrainingRequest) -> TrainingJob:
         """See TrainingJobs."""
         begun: Future[UUID] = Future()
         ended: Future[None] = Future()
@@ -224,13 +229,13 @@ class TrainingThreads:
             try:
                 self._run(request, begun.set_result)
                 self._look()
-            except Exception as error:  # noqa: BLE001  # whoever waits is told
+            except Exception as error:  # noqa: BLE001  # passed on to the waiting caller
                 (ended if begun.done() else begun).set_exception(error)
             else:
                 ended.set_result(None)
 
         Thread(target=work, name="training", daemon=True).start()
-        return Job(begun.result(), ended)
+        return TrainingJob(begun.result(), ended)
 
 
 def _ending(code: int) -> str:
@@ -241,42 +246,42 @@ def _ending(code: int) -> str:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and whatever it started: helpers of one that was killed would wait for work, for minutes."""
+    """End a process and its children, which would otherwise wait for work for minutes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        until = time.monotonic() + _GRACE
+        until = time.monotonic() + _GRACE_S
         try:
             os.killpg(process.pid, number)
             while time.monotonic() < until:
                 if process.poll() is not None:
-                    with suppress(ChildProcessError):  # where this is process 1, its orphans are ours
+                    with suppress(ChildProcessError):  # its orphans are children of process 1, which may be this one
                         os.waitpid(-process.pid, os.WNOHANG)
                 os.killpg(process.pid, 0)
                 time.sleep(0.02)
-        except (ProcessLookupError, PermissionError):  # nobody is left, or nobody but the dead
+        except (ProcessLookupError, PermissionError):  # nothing is left but zombies
             break
     process.wait()
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    """What a line says: nothing, if the process was killed before it was whole."""
+    """Return the report in a line; an empty one if the process was killed while it wrote."""
     with suppress(ValueError):
-        said = json.loads(line)
-        if isinstance(said, dict):
-            return said
+        report = json.loads(line)
+        if isinstance(report, dict):
+            return report
     return {}
 
 
-def _error(said: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
-    kind = _KNOWN.get(said.get("error", ""))
+def _error(report: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
+    kind = _ERRORS.get(report.get("error", ""))
     if kind is errors.TrainingInProgress:
-        return errors.TrainingInProgress(training=UUID(said["training"]) if said["training"] else None)
+        return errors.TrainingInProgress(training=UUID(report["training"]) if report["training"] else None)
     if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
-        return errors.TrainingBroken(said.get("message", otherwise))
-    return kind(said.get("message", otherwise))
+        kind = errors.TrainingBroken
+    return kind(report.get("message", otherwise))
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:
-    """Whether there is something to read, or the end, within so many seconds."""
+    """Return whether a descriptor has data, or has reached its end, within a number of seconds."""
     readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
     readiness.register(descriptor, select.POLLIN)
     return bool(readiness.poll(1000 * seconds))

@@ -1,4 +1,4 @@
-"""Sales as tests draw them, and the order in which they are given back."""
+"""Strategies and examples of versions, predictions and sales, and the orders in which repositories return them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from housepredict.domain.ports import PredictionRepository
 from housepredict.domain.sales import RecordedSale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.validation import tidy
+from housepredict.testing.doubles import NOON
 
 T = TypeVar("T")
-_MANY = 3  # values in a collection
+_MAX_ITEMS = 3  # in a collection
 
 
 @frozen
 class Drawing:
-    """Strategies by type; `by_type` has those for texts, numbers, times, and classes with rules of their own."""
+    """Draws values by their annotations; `by_type` has strategies that replace those of `_BY_TYPE`."""
 
     by_type: Mapping[Any, st.SearchStrategy[Any]] = field(factory=dict)
 
@@ -55,7 +56,7 @@ class Drawing:
         def build(**values: Any) -> T:
             try:
                 return kind(**values)
-            except (HousepredictError, ValueError):  # the class has rules that its annotations don't tell
+            except (HousepredictError, ValueError):  # the class validates more than its annotations say
                 reject()
 
         return st.builds(build, **drawn)
@@ -79,14 +80,14 @@ class Drawing:
                 return st.tuples(*(self._of(each, where) for each in arguments))
             case origin if isinstance(origin, type) and issubclass(origin, Mapping):
                 key, value = (self._of(each, where) for each in arguments)
-                return st.dictionaries(key, value, max_size=_MANY)
+                return st.dictionaries(key, value, max_size=_MAX_ITEMS)
             case origin if isinstance(origin, type) and issubclass(origin, Sequence):
-                return st.lists(self._of(arguments[0], where), max_size=_MANY).map(tuple)
+                return st.lists(self._of(arguments[0], where), max_size=_MAX_ITEMS).map(tuple)
         raise TypeError(f"{where}: name a strategy for {annotation}")
 
 
 def exactly(value: Any) -> Any:
-    """A value, to be compared with the types of all that is in it: 1, 1.0 and True are equal, and not the same."""
+    """Return a value in a form whose comparison includes types: 1, 1.0 and True are equal, but not the same JSON."""
     if _is_record(type(value)):
         return type(value), {name: exactly(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
@@ -101,15 +102,16 @@ def _is_record(kind: type) -> bool:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """The annotations of the fields that make two values differ."""
+    """Return the annotations of the fields that comparisons use."""
     hints = typing.get_type_hints(kind)
     if not attrs.has(kind):
         return {name: hints[name] for name in kind._fields}
     return {each.name: hints[each.name] for each in attrs.fields(kind) if each.init and each.eq}
 
 
+_TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
-    str: st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+    str: _TEXTS,
     bool: st.booleans(),
     int: st.integers(0, 2**31 - 1),
     float: st.floats(-1e15, 1e15),
@@ -119,18 +121,12 @@ _BY_TYPE: Mapping[Any, st.SearchStrategy[Any]] = {
 }
 
 
-NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
-
 _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
-_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
-    str: _TEXTS,
     int: st.integers(0, 2**40),
-    float: st.floats(-1e15, 1e15),
     Value: st.one_of(_TEXTS, st.integers(-(10**15), 10**15), st.floats(-1e15, 1e15), st.booleans()),
     datetime: st.datetimes(timezones=st.just(UTC)),
 }
-_TIME_LIMITS = st.none() | st.floats(1e-3, 1e9)
 _rules = Drawing(_PLAIN)
 _VERSION_VALUES = Drawing(
     {
@@ -140,7 +136,7 @@ _VERSION_VALUES = Drawing(
         TrainingOptions: Drawing({**_PLAIN, str: _TEXTS.map(tidy).filter(bool)}).builds(
             TrainingOptions,
             seed=st.integers(0, 2**32 - 1),
-            time_limit=_TIME_LIMITS,
+            time_limit=st.none() | st.floats(1e-3, 1e9),
             encoding=st.none() | st.sampled_from(("utf-8", "cp1250")),
         ),
     }
@@ -150,15 +146,14 @@ artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_s
 
 
 def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
-    """Manifests of all shapes for an artefact."""
-    # tests of signatures sign for themselves
+    """Draw manifests for an artefact, without a signature."""
     return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artefact)), signature=st.none())
 
 
 def a_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
 ) -> tuple[ModelVersion, Artefact]:
-    """A version with one feature and one file."""
+    """Return a version with one feature, and its artefact of one file."""
     artefact = {"model.bin": content}
     measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
     version = ModelVersion(
@@ -177,7 +172,7 @@ def a_version(
 
 
 class OfSize(bytes):
-    """Content that says it has so many bytes, which nobody would want to make."""
+    """Content that pretends to have a number of bytes, which would be too many to allocate."""
 
     def __new__(cls, _size: int) -> Self:
         return super().__new__(cls)
@@ -189,12 +184,18 @@ class OfSize(bytes):
         return self._size
 
 
-new_ids = IdSequence()
+_ids = IdSequence()
 AFTER_ALL = UUID(int=2**128 - 1)
 _LIMIT = int(MAX_MAGNITUDE)
 
+
+def new_ids(count: int) -> Sequence[UUID]:
+    """Return ids above all that were returned before."""
+    return _ids.take(count, datetime.now(UTC))
+
+
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
-"""Every text that validation lets through."""
+"""Every valid text."""
 
 values = st.one_of(
     texts,
@@ -203,7 +204,7 @@ values = st.one_of(
     st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
     st.dates().map(date.isoformat),
 )
-"""Every value of a feature that validation lets through."""
+"""Every valid value of a feature."""
 
 _prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
 _bounds = _prices | st.just(MAX_PRICE)
@@ -218,10 +219,10 @@ intervals = st.lists(
     unique_by=lambda each: each.level,
     max_size=3,
 ).map(lambda drawn: tuple(each._replace(low=min(each[1:3]), high=max(each[1:3])) for each in sorted(drawn)))
-"""Intervals of different levels, lowest level first, as models give them."""
+"""Intervals of different levels, lowest level first."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
-"""Every forecast standard deviation that a model may give, in percent."""
+"""Every forecast standard deviation, in percent."""
 
 estimates = _PREDICTION_VALUES.builds(
     Estimate,
@@ -231,36 +232,35 @@ estimates = _PREDICTION_VALUES.builds(
     fsd=st.none() | deviations,
     generation=st.none() | st.integers(0, 2**53),
 )
-"""Estimates with everything that a model may say of a house."""
+"""Estimates with every field drawn."""
 
-plain = st.just(Estimate(House({"size": 2500}), 254206.02, "plain"))
-"""An estimate for tests that are not about what is in it: the less is drawn, the sooner a failure is found."""
+PLAIN = Estimate(House({"size": 2500}), 254206.02, "plain")
+"""An estimate for tests that do not depend on its fields: the less they draw, the sooner they find a failure."""
+plain_estimates = st.just(PLAIN)
 
 
 @st.composite
-def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain, min_size: int = 0) -> list[Prediction]:
-    """New predictions in any order, with ids that are above all that were drawn before."""
+def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, min_size: int = 0) -> list[Prediction]:
+    """Draw new predictions in any order, with ids above all that were drawn before."""
     predictions = _PREDICTION_VALUES.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
     drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
-    ids = draw(st.permutations(new_ids.take(len(drawn), datetime.now(UTC))))
+    ids = draw(st.permutations(new_ids(len(drawn))))
     return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
 
 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The order in which a repository gives predictions."""
+    """Return predictions in the order of `recent`."""
     return sorted(predictions, key=lambda each: each.id, reverse=True)
 
 
-def kinds(prediction: Prediction) -> list[type]:
-    """The types of all values of a prediction that are numbers, or might be."""
-    estimate = prediction.estimate
-    values = [value for _, value in sorted(estimate.house.values.items())]
-    bounds = [value for each in estimate.intervals for value in (each.level, each.low, each.high)]
-    return [type(value) for value in (*values, estimate.price, *bounds, estimate.fsd, estimate.generation)]
+def some_predictions(count: int) -> list[Prediction]:
+    """Return new predictions with the plain estimate, oldest first."""
+    now = datetime.now(UTC)
+    return [Prediction(id_, now, PLAIN) for id_ in new_ids(count)]
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
-    """Everything from the id `down_to` on, newest first, read in pages."""
+    """Read all predictions from the id `down_to` on, newest first, in pages."""
     before = None
     while page := repository.recent(size, before):
         assert before is None or max(each.id for each in page) < before
@@ -271,69 +271,57 @@ def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterato
 
 
 def prune_all(repository: PredictionRepository, before: UUID) -> None:
-    """Forget everything with an id below `before`."""
+    """Delete all predictions with ids below `before`."""
     while repository.prune(before, 1000):
         pass
 
 
-# Two health checks are suppressed. differing_executors: the tests are inherited and run by several classes, which is
-# what they are for. function_scoped_fixture: examples share the repository, which is fine because the ids of an example
-# are above those of the examples before it, and each looks at its own alone.
-# No deadline: how long a disk or a server takes is not what these tests are about.
+# differing_executors is suppressed because several classes inherit and run the tests, and function_scoped_fixture
+# because examples share the repository: each looks only at its own ids, which are above those of earlier examples.
 shared = settings(
     deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
 )
 
-# erasing takes a repository some milliseconds, and few examples show all there is to it
+# an erasure takes some milliseconds, and a few examples show all of its cases
 erasing = settings(shared, max_examples=25)
 
 
-_ids = IdSequence()
 _SALE_VALUES = Drawing({datetime: times})
 DIGESTS = ("0" * 64, "f" * 64)
-"""Of two different bodies."""
+"""The digests of two different bodies."""
 
-prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | st.integers(1, int(MAX_PRICE) * 100 - 1).map(
-    lambda cents: cents / 100
-)
-"""Every price that validation lets through."""
-
-
-def new_sale_ids(count: int) -> Sequence[UUID]:
-    """Ids above all that were given before."""
-    return _ids.take(count, datetime.now(UTC))
+prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | _prices.filter(bool)
+"""Every valid price of a sale."""
 
 
 @st.composite
 def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
-    """New sales in any order, some of the same prediction; of new predictions if none are given."""
-    predictions = st.sampled_from(of or new_sale_ids(3))
+    """Draw new sales in any order, of a few predictions: those in `of`, or new ones."""
+    predictions = st.sampled_from(of or new_ids(3))
     sales = _SALE_VALUES.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
     drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
-    ids = draw(st.permutations(new_sale_ids(len(drawn))))
+    ids = draw(st.permutations(new_ids(len(drawn))))
     return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
 
 
 def some_sales(count: int, **values: object) -> list[RecordedSale]:
-    """Sales of as many predictions."""
-    sale = RecordedSale(
-        new_sale_ids(1)[0], new_sale_ids(1)[0], 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
-    )
-    found = [evolve(sale, id=each, prediction=new_sale_ids(1)[0]) for each in new_sale_ids(count)]
-    return [evolve(each, **values) for each in found]  # type: ignore[arg-type]  # fields of a sale
+    """Return new sales, each of another prediction unless `values` names one."""
+    price, sold_on, recorded_at = 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
+    sales = [RecordedSale(id_, new_ids(1)[0], price, sold_on, recorded_at) for id_ in new_ids(count)]
+    return [evolve(sale, **values) for sale in sales]  # type: ignore[arg-type]  # fields of a sale
 
 
 def new_delivery(digest: str = DIGESTS[0]) -> Delivery:
-    """One whose key was not seen before."""
-    return Delivery(f"key {new_sale_ids(1)[0]}", digest)
+    """Return a delivery with a new key."""
+    return Delivery(f"key {new_ids(1)[0]}", digest)
 
 
 def by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """The order in which they were recorded."""
-    return sorted(sales, key=lambda each: each.id)
+    """Return sales in the order in which they were recorded."""
+    return sorted(sales, key=lambda sale: sale.id)
 
 
 def counting(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Those that count, in the order in which a repository gives them."""
+    """Return the sales that count, in the order of `current`."""
     last = {each.prediction: each for each in by_id(sales)}
     return sorted(last.values(), key=lambda each: (each.sold_on, each.id), reverse=True)

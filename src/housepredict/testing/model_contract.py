@@ -1,4 +1,4 @@
-"""What every model store promises, as tests: subclass `ModelStoreContract` to prove an adapter of your own.
+"""The contracts of ModelStore and PredictorLoader, as tests for adapters: subclass `ModelStoreContract` to test yours.
 
 class TestMyModels(ModelStoreContract):
     @pytest.fixture
@@ -11,7 +11,7 @@ class TestMyModels(ModelStoreContract):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -22,13 +22,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, digests_of
-from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import NOON, OfSize, a_version, artefacts, exactly, model_versions
+from housepredict.domain.estimates import whole_cents
+from housepredict.domain.features import House
+from housepredict.domain.models import (
+    MAX_ARTEFACT,
+    MAX_FILE,
+    Artefact,
+    ModelVersion,
+    Pointer,
+    SelfTest,
+    digests_of,
+)
+from housepredict.domain.ports import ModelStore, Predictor, PredictorLoader
+from housepredict.testing.doubles import NOON
+from housepredict.testing.drawing import OfSize, a_version, artefacts, exactly, model_versions
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
-    """Calls a store at random, and compares it with what it must hold."""
+    """Calls a store at random, and compares it with a dictionary and a list of promotions."""
 
     names = st.sampled_from("abc")
 
@@ -104,24 +115,27 @@ NewStore = Callable[[], ModelStore]
 
 
 class ModelStoreContract:
-    """Override `new_store` with a function that opens another, empty store at each call.
-
-    A durable store also overrides `reopen`, which opens what a store has kept anew.
+    """Define the fixture `new_store`, a function that opens another, empty store at each call; for a durable store,
+    override `reopen`, too.
     """
 
     @pytest.fixture
     def new_store(self) -> NewStore:
         raise NotImplementedError
 
+    @pytest.fixture
+    def tested_store(self, new_store: NewStore) -> ModelStore:
+        """The store to test, empty."""
+        return new_store()
+
     def reopen(self, store: ModelStore) -> ModelStore:
-        """What another process would see of the store."""
+        """Return the store as another process sees it."""
         return store
 
-    def test_a_new_store_is_empty(self, new_store: NewStore) -> None:
-        store = new_store()
-        assert list(store.versions()) == []
-        assert store.pointer().name is None
-        assert list(store.history()) == []
+    def test_a_new_store_is_empty(self, tested_store: ModelStore) -> None:
+        assert list(tested_store.versions()) == []
+        assert tested_store.pointer().name is None
+        assert list(tested_store.history()) == []
 
     def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
         @settings(max_examples=30, deadline=None)
@@ -139,157 +153,214 @@ class ModelStoreContract:
 
         comes_back()
 
-    def test_values_keep_their_types(self, new_store: NewStore) -> None:
-        store = new_store()
-        store.add(*a_version())
-        assert exactly(self.reopen(store).get("a")[0]) == exactly(a_version()[0])
+    def test_values_keep_their_types(self, tested_store: ModelStore) -> None:
+        tested_store.add(*a_version())
+        assert exactly(self.reopen(tested_store).get("a")[0]) == exactly(a_version()[0])
 
-    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, tested_store: ModelStore) -> None:
         for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
-            store.add(*a_version(name, NOON - timedelta(microseconds=age)))
-        assert [version.name for version in store.versions()] == ["c", "d", "b", "a"]
+            tested_store.add(*a_version(name, NOON - timedelta(microseconds=age)))
+        assert [version.name for version in tested_store.versions()] == ["c", "d", "b", "a"]
 
-    def test_adding_a_version_again_changes_nothing(self, new_store: NewStore) -> None:
-        store = new_store()
-        store.add(*a_version(content=b"first"))
-        store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
-        assert store.get("a") == a_version(content=b"first")
-        assert list(store.versions()) == [a_version(content=b"first")[0]]
+    def test_adding_a_version_again_changes_nothing(self, tested_store: ModelStore) -> None:
+        tested_store.add(*a_version(content=b"first"))
+        tested_store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
+        assert tested_store.get("a") == a_version(content=b"first")
+        assert list(tested_store.versions()) == [a_version(content=b"first")[0]]
 
-    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
         files = dict(artefact)
-        store.add(version, files)
+        tested_store.add(version, files)
         files["model.bin"] = b"changed"
-        assert store.get("a") == a_version()
+        assert tested_store.get("a") == a_version()
 
-    def test_a_name_that_could_be_a_path_is_refused(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_a_name_that_could_be_a_path_is_refused(self, tested_store: ModelStore) -> None:
         for name in ("", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0", "a\n", "-a", "é", "a" * 101):
             with pytest.raises(RefusedModel):
-                store.add(*a_version(name))
+                tested_store.add(*a_version(name))
             with pytest.raises(UnknownModel):
-                store.get(name)
+                tested_store.get(name)
             with pytest.raises(UnknownModel):
-                store.promote(name)
-        assert list(store.versions()) == []
+                tested_store.promote(name)
+        assert list(tested_store.versions()) == []
 
-    def test_files_that_are_not_those_of_the_manifest_are_refused(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_files_that_are_not_those_of_the_manifest_are_refused(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
         for files in ({"model.bin": b"other"}, {}, {**artefact, "more.bin": b""}, {"other.bin": b"content"}):
             with pytest.raises(RefusedModel):
-                store.add(version, files)
-        assert list(store.versions()) == []
+                tested_store.add(version, files)
+        assert list(tested_store.versions()) == []
 
-    def test_files_that_are_too_large_are_refused(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_files_that_are_too_large_are_refused(self, tested_store: ModelStore) -> None:
         for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1]):
             artefact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
-                store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
-        assert list(store.versions()) == []
+                tested_store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
+        assert list(tested_store.versions()) == []
 
-    def test_a_signature_is_kept(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
         version, artefact = a_version()
-        store.add(evolve(version, signature="5ig"), artefact)
-        assert self.reopen(store).get("a") == (evolve(version, signature="5ig"), artefact)
-        assert list(self.reopen(store).versions()) == [evolve(version, signature="5ig")]
+        tested_store.add(evolve(version, signature="5ig"), artefact)
+        assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artefact)
+        assert list(self.reopen(tested_store).versions()) == [evolve(version, signature="5ig")]
 
-    def test_one_trains_at_a_time(self, new_store: NewStore) -> None:
-        store = new_store()
-        with store.training():
-            for other in (store, self.reopen(store)):
+    def test_one_trains_at_a_time(self, tested_store: ModelStore) -> None:
+        with tested_store.training():
+            for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
                     pytest.fail("two trained at once")
-        with pytest.raises(ZeroDivisionError), store.training():
+        with pytest.raises(ZeroDivisionError), tested_store.training():
             raise ZeroDivisionError
-        with self.reopen(store).training():
+        with self.reopen(tested_store).training():
             pass
 
-    def test_a_version_that_is_not_there_is_unknown(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_a_version_that_is_not_there_is_unknown(self, tested_store: ModelStore) -> None:
         for _ in range(2):
             with pytest.raises(UnknownModel):
-                store.get("b")
-            store.add(*a_version("a"))
+                tested_store.get("b")
+            tested_store.add(*a_version("a"))
 
-    def test_nothing_is_promoted_until_it_is_asked_for(self, new_store: NewStore) -> None:
-        store = new_store()
-        store.add(*a_version())
-        assert store.pointer() == Pointer(None, 0)
-
-    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, tested_store: ModelStore) -> None:
         for name in "ab":
-            store.add(*a_version(name))
-        moves = [store.promote, store.promote, store.promote, store.rollback, store.rollback]
+            tested_store.add(*a_version(name))
+        moves = [
+            tested_store.promote,
+            tested_store.promote,
+            tested_store.promote,
+            tested_store.rollback,
+            tested_store.rollback,
+        ]
         seen = []
         for move, name in zip(moves, "abbaa", strict=True):
             move(name)
-            seen.append(self.reopen(store).pointer())
+            seen.append(self.reopen(tested_store).pointer())
         assert [(each.name, each.generation) for each in seen] == [("a", 1), ("b", 2), ("b", 2), ("a", 3), ("a", 3)]
 
-    def test_a_promotion_that_fails_leaves_the_pointer(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_failed_promotion_leaves_the_pointer(self, tested_store: ModelStore) -> None:
         with pytest.raises(UnknownModel):
-            store.promote("a")
-        assert store.pointer().name is None
-        store.add(*a_version())
-        store.promote("a")
+            tested_store.promote("a")
+        tested_store.add(*a_version())
+        assert tested_store.pointer() == Pointer(None, 0)
+        tested_store.promote("a")
         with pytest.raises(UnknownModel):
-            store.promote("b")
-        assert store.pointer().name == "a"
+            tested_store.promote("b")
+        assert tested_store.pointer().name == "a"
 
-    def test_any_version_can_be_promoted_an_earlier_one_too(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(
+        self, tested_store: ModelStore
+    ) -> None:
         for day, name in enumerate("abc"):
-            store.add(*a_version(name, NOON + timedelta(days=day)))
-        for name in "cab":
-            store.promote(name)
-            assert self.reopen(store).pointer().name == name
-
-    def test_what_was_promoted_before_is_remembered(self, new_store: NewStore) -> None:
-        store = new_store()
-        for name in "abc":
-            store.add(*a_version(name))
+            tested_store.add(*a_version(name, NOON + timedelta(days=day)))
         for name in "abbca":
-            store.promote(name)
-        assert list(self.reopen(store).history()) == ["a", "c", "b", "a"]
+            tested_store.promote(name)
+            assert self.reopen(tested_store).pointer().name == name
+        assert list(self.reopen(tested_store).history()) == ["a", "c", "b", "a"]
 
-    def test_a_rollback_forgets_what_was_promoted_since(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_rollback_forgets_later_promotions_and_needs_an_earlier_one(self, tested_store: ModelStore) -> None:
+        for name in "abcd":
+            tested_store.add(*a_version(name))
         for name in "abc":
-            store.add(*a_version(name))
-            store.promote(name)
-        store.rollback("a")
-        assert self.reopen(store).pointer().name == "a"
-        assert list(self.reopen(store).history()) == ["a"]
-
-    def test_there_is_no_going_back_to_what_was_not_promoted(self, new_store: NewStore) -> None:
-        store = new_store()
-        for name in "abc":
-            store.add(*a_version(name))
-        for name in "ab":
-            store.promote(name)
-        for name in "cd":
+            tested_store.promote(name)
+        for name in "de":
             with pytest.raises(UnknownModel):
-                store.rollback(name)
-        assert list(store.history()) == ["b", "a"]
+                tested_store.rollback(name)
+        assert list(tested_store.history()) == ["c", "b", "a"]
+        tested_store.rollback("a")
+        assert self.reopen(tested_store).pointer().name == "a"
+        assert list(self.reopen(tested_store).history()) == ["a"]
 
-    def test_versions_that_are_added_at_once_are_all_kept(self, new_store: NewStore) -> None:
-        store = new_store()
+    def test_versions_that_are_added_at_once_are_all_kept(self, tested_store: ModelStore) -> None:
         names = [f"v{number}" for number in range(8)]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: store.add(*a_version(name)), names * 2))
-        assert [version.name for version in self.reopen(store).versions()] == names
-        assert [store.get(name) for name in names] == [a_version(name) for name in names]
+            list(pool.map(lambda name: tested_store.add(*a_version(name)), names * 2))
+        assert [version.name for version in self.reopen(tested_store).versions()] == names
+        assert [tested_store.get(name) for name in names] == [a_version(name) for name in names]
 
     def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
         run_state_machine_as_test(
             lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
         )
+
+
+Kept = tuple[ModelVersion, Artefact]
+"""A version and its artefact."""
+
+
+def _houses_of(version: ModelVersion) -> Sequence[House]:
+    return [each.house for each in version.self_test]
+
+
+class PredictorLoaderContract:
+    """Subclass it, and define the fixtures `load`, the loader, and `kept`, a version that it accepts and its artefact.
+
+    class TestMyLoader(PredictorLoaderContract):
+        @pytest.fixture
+        def load(self):
+            return my_loader
+
+        @pytest.fixture
+        def kept(self):
+            return version, artefact
+    """
+
+    @pytest.fixture
+    def load(self) -> PredictorLoader:
+        """The loader to test."""
+        raise NotImplementedError("a subclass of PredictorLoaderContract needs the fixture `load`")
+
+    @pytest.fixture
+    def kept(self) -> Kept:
+        """A version with at least two houses in its self-test, and its artefact."""
+        raise NotImplementedError("a subclass of PredictorLoaderContract needs the fixture `kept`")
+
+    @pytest.fixture
+    def predictor(self, load: PredictorLoader, kept: Kept) -> Predictor:
+        """The predictor that the loader returns."""
+        return load(*kept)
+
+    def test_a_predictor_says_which_version_it_is(self, predictor: Predictor, kept: Kept) -> None:
+        assert predictor.version == kept[0]
+
+    def test_the_houses_of_the_self_test_get_their_prices(self, predictor: Predictor, kept: Kept) -> None:
+        prices = predictor.predict(_houses_of(kept[0])).prices
+        assert len(prices) >= 2, "the version's self-test has too few houses to show anything"
+        assert list(map(whole_cents, prices)) == [whole_cents(each.price) for each in kept[0].self_test]
+
+    def test_a_price_does_not_depend_on_the_houses_beside_it(self, predictor: Predictor, kept: Kept) -> None:
+        houses = _houses_of(kept[0])
+        alone = [predictor.predict([house]) for house in houses]
+        together = predictor.predict([*houses, *reversed(houses), *houses])
+        assert list(together.prices) == [each.prices[0] for each in (*alone, *reversed(alone), *alone)]
+
+    def test_no_houses_have_no_prices(self, predictor: Predictor) -> None:
+        assert list(predictor.predict([]).prices) == []
+
+    def test_it_says_of_every_house_how_sure_it_is_or_of_none(self, predictor: Predictor, kept: Kept) -> None:
+        valuation = predictor.predict(_houses_of(kept[0]))
+        assert valuation.spreads is None or len(valuation.spreads) == len(valuation.prices)
+        assert all(each > 0 for each in valuation.spreads or ())
+
+    def test_threads_may_share_a_predictor(self, predictor: Predictor, kept: Kept) -> None:
+        houses = _houses_of(kept[0])
+        prices = list(predictor.predict(houses).prices)
+        with ThreadPoolExecutor(4) as threads:
+            assert all(list(each.prices) == prices for each in threads.map(predictor.predict, [houses] * 40))
+
+    def test_files_that_are_not_those_of_the_manifest_are_refused(self, load: PredictorLoader, kept: Kept) -> None:
+        version, artefact = kept
+        for name, content in artefact.items():
+            for damaged in (
+                {**artefact, name: content + b"\0"},
+                {each: artefact[each] for each in artefact if each != name},
+                {**artefact, "more": b""},
+            ):
+                with pytest.raises(RefusedModel):
+                    load(version, damaged)
+
+    def test_a_version_that_fails_its_self_test_is_refused(self, load: PredictorLoader, kept: Kept) -> None:
+        version, artefact = kept
+        wrong = [SelfTest(each.house, each.price + 1000) for each in version.self_test]
+        with pytest.raises(RefusedModel):
+            load(evolve(version, self_test=tuple(wrong)), artefact)

@@ -1,4 +1,4 @@
-"""The contract of a SaleRepository, as tests: what the service takes for granted of every adapter, yours too.
+"""The contract of SaleRepository, as tests for adapters.
 
 class TestMySales(SaleRepositoryContract):
     @pytest.fixture
@@ -30,7 +30,7 @@ from housepredict.testing.drawing import (
     by_id,
     counting,
     new_delivery,
-    new_sale_ids,
+    new_ids,
     sale_batches,
     shared,
     some_sales,
@@ -40,23 +40,22 @@ Another = Callable[[], AbstractContextManager[SaleRepository]]
 
 
 class SaleRepositoryMachine(RuleBasedStateMachine):
-    """Does to a repository what a service does, in any order, and compares it with a list.
+    """Calls a repository at random, partly through another one over the same data, and compares it with a list.
 
     One repository serves all runs: each has predictions and keys of its own.
     """
 
-    def __init__(self, repository: SaleRepository, another: Another | None) -> None:
+    def __init__(self, repository: SaleRepository, another: Another) -> None:
         super().__init__()
-        self.open = another or (lambda: nullcontext(repository))
+        self.open = another
         self.repository = repository
-        self.predictions = new_sale_ids(4)
+        self.predictions = new_ids(4)
         self.deliveries = [new_delivery(digest).key for digest in DIGESTS]
         self.recorded: list[RecordedSale] = []
         self.delivered: dict[str, tuple[str, list[RecordedSale]]] = {}
 
     @rule(data=st.data())
     def append(self, data: st.DataObject) -> None:
-        """Record sales and corrections, through another repository over the same data."""
         batch = data.draw(sale_batches(self.predictions))
         with self.open() as other:
             assert list(other.append(batch)) == by_id(batch)
@@ -64,7 +63,6 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), digest=st.sampled_from(DIGESTS))
     def deliver(self, data: st.DataObject, digest: str) -> None:
-        """Record under a key that may have been used before, for the same or for something else."""
         batch, key = data.draw(sale_batches(self.predictions)), data.draw(st.sampled_from(self.deliveries))
         first, known = self.delivered.setdefault(key, (digest, by_id(batch)))
         if first != digest:
@@ -77,7 +75,6 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def erase(self, data: st.DataObject) -> None:
-        """Erase the sales of some predictions, through another repository over the same data."""
         erased = data.draw(st.lists(st.sampled_from(self.predictions), max_size=2, unique=True))
         kept = [each for each in self.recorded if each.prediction not in erased]
         with self.open() as other:
@@ -88,7 +85,6 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 
     @rule(since=st.none() | st.dates(), until=st.none() | st.dates())
     def read_what_counts(self, since: date | None, until: date | None) -> None:
-        """Read the sales that count, through another repository over the same data."""
         with self.open() as other:
             read = other.current(since, until)
         expected = [
@@ -98,16 +94,14 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def read_a_history(self, data: st.DataObject) -> None:
-        """Read all that was recorded of a prediction."""
         prediction = data.draw(st.sampled_from(self.predictions))
         expected = [each for each in by_id(self.recorded) if each.prediction == prediction]
         assert list(self.repository.history(prediction)) == expected
 
 
 class SaleRepositoryContract:
-    """Subclass it, and give it the fixture `repository`: an empty one.
-
-    If others can open the same data, in this process or after it, give it the fixture `another`, too.
+    """Subclass it, and define the fixture `repository`, an empty one; if others can open the same data, in this process
+    or after it, define `another`, too.
     """
 
     @pytest.fixture
@@ -116,13 +110,13 @@ class SaleRepositoryContract:
         raise NotImplementedError("a subclass of SaleRepositoryContract needs the fixture `repository`")
 
     @pytest.fixture
-    def another(self) -> Another | None:
-        """A function that opens the data of `repository` once more, as a context manager; None if there is no way."""
-        return None
+    def another(self, repository: SaleRepository) -> Another:
+        """A function that opens the data of `repository` once more, as a context manager."""
+        return lambda: nullcontext(repository)
 
     def test_an_empty_repository_has_nothing_to_tell(self, repository: SaleRepository) -> None:
         assert list(repository.current()) == []
-        assert list(repository.history(new_sale_ids(1)[0])) == []
+        assert list(repository.history(new_ids(1)[0])) == []
 
     @shared
     @given(batch=sale_batches())
@@ -150,7 +144,7 @@ class SaleRepositoryContract:
         assert list(repository.current(since=first.sold_on)) == [], "what was corrected counts no more"
 
     def test_the_largest_id_counts_whatever_was_recorded_first(self, repository: SaleRepository) -> None:
-        older, newer = some_sales(2, prediction=new_sale_ids(1)[0])
+        older, newer = some_sales(2, prediction=new_ids(1)[0])
         repository.append([newer])
         repository.append([older])
         assert list(repository.current()) == [newer]
@@ -206,11 +200,10 @@ class SaleRepositoryContract:
         assert list(repository.append(lost, delivery)) == lost
 
     def test_deliveries_with_one_key_that_come_at_once_are_recorded_once(
-        self, repository: SaleRepository, another: Another | None
+        self, repository: SaleRepository, another: Another
     ) -> None:
-        opened = another or (lambda: nullcontext(repository))
         with ExitStack() as resources:
-            repositories = [repository, *(resources.enter_context(opened()) for _ in range(3))]
+            repositories = [repository, *(resources.enter_context(another()) for _ in range(3))]
             for _ in range(10):
                 delivery, sale_batches = new_delivery(), [some_sales(3) for _ in repositories]
                 with ThreadPoolExecutor(len(repositories)) as threads:
@@ -234,7 +227,7 @@ class SaleRepositoryContract:
         predictions = sorted({each.prediction for each in batch})
         erased = set(data.draw(st.lists(st.sampled_from(predictions))))
         kept = [each for each in batch if each.prediction not in erased]
-        assert repository.erase([*erased, *erased, *new_sale_ids(1)]) == len(batch) - len(kept)
+        assert repository.erase([*erased, *erased, *new_ids(1)]) == len(batch) - len(kept)
         for prediction in predictions:
             assert list(repository.history(prediction)) == [
                 each for each in by_id(kept) if each.prediction == prediction
@@ -245,7 +238,7 @@ class SaleRepositoryContract:
 
     def test_the_sales_of_old_predictions_are_pruned_and_no_more_than_asked(self, repository: SaleRepository) -> None:
         # sales that were recorded after the predictions that they are of were pruned
-        predictions = new_sale_ids(4)
+        predictions = new_ids(4)
         batch = [sale for each in predictions for sale in some_sales(2, prediction=each)]
         repository.append(batch)
         assert [repository.prune(predictions[3], 4), repository.prune(predictions[3], 4)] == [4, 2]
@@ -264,9 +257,7 @@ class SaleRepositoryContract:
             assert all(len(ids & {each.id for each in batch}) in {0, 3} for batch in written)
         assert list(repository.current()) == counting([each for batch in written for each in batch])
 
-    def test_whatever_is_done_it_behaves_as_a_list_of_sales(
-        self, repository: SaleRepository, another: Another | None
-    ) -> None:
+    def test_whatever_is_done_it_behaves_as_a_list_of_sales(self, repository: SaleRepository, another: Another) -> None:
         run_state_machine_as_test(
             lambda: SaleRepositoryMachine(repository, another),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),

@@ -1,4 +1,4 @@
-"""What the page at `/` loads: scripts, styles and an icon, under an address that changes with any of them."""
+"""The files that the page at `/` loads: scripts, styles and an icon, at a URL that changes with their content."""
 
 from __future__ import annotations
 
@@ -10,23 +10,13 @@ from importlib.resources import files
 from attrs import frozen
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_NAMES = (
-    "accuracy.js",
-    "asking.js",
-    "drawing.js",
-    "icon.svg",
-    "page.css",
-    "page.js",
-    "predicting.js",
-    "recent.js",
-    "style.css",
-    "training.js",
-)
+_SCRIPTS = ("accuracy.js", "asking.js", "drawing.js", "page.js", "predicting.js", "recent.js", "training.js")
+NAMES = sorted((*_SCRIPTS, "icon.svg", "page.css", "style.css"))
 
 
 @frozen
 class Assets:
-    """Files by name, with their media types, and the digest of all of them."""
+    """Content and media type of each file by its name, and the digest of all files."""
 
     files: Mapping[str, tuple[bytes, str]]
     digest: str
@@ -34,11 +24,11 @@ class Assets:
 
 @cache
 def assets() -> Assets:
-    """The assets of this package."""
+    """Return the assets of this package."""
     folder = files(__package__)
-    found = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in _NAMES}
+    content = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in NAMES}
     # scripts import one another by relative addresses, so that one digest stands for all
     together = hashlib.sha256()
-    for name, (content, _) in found.items():
-        together.update(b"%b\n%d\n%b" % (name.encode(), len(content), content))
-    return Assets(found, together.hexdigest()[:16])
+    for name, (data, _) in content.items():
+        together.update(b"%b\n%d\n%b" % (name.encode(), len(data), data))
+    return Assets(content, together.hexdigest()[:16])

@@ -1,4 +1,4 @@
-"""The page of a service: a form to estimate a house with, and what is known of the model that does."""
+"""The page of a service: a form that estimates a house, and figures about the promoted model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from urllib.parse import quote
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value, usual_range
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.pages.assets import assets
-from housepredict.entrypoints.pages.evaluation import key_figures
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, page, tag
+from housepredict.entrypoints.pages.version_page import key_figures
 from housepredict.version import __version__
 
 CHOICES = 12
-"""Of more categories, a list to type into takes the place of a list to choose from."""
+"""A feature with more categories gets a text field with suggestions instead of a list."""
 
 _MAX_SUGGESTED = 2000
 
 
-def house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
-    """The whole form; `house` is what stands in it at first. What a script needs of a field is in its `data-`."""
+def _house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
+    """Return the form, filled with `house`; the `data-` attributes of a field are for the script."""
     fields = [_field(f"f{at}", each, schema, house.get(each.name)) for at, each in enumerate(schema.features)]
     return tag(
         "form",
@@ -36,73 +36,61 @@ def house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
     )
 
 
-def label(name: str) -> str:
-    """A feature's name as words: `lot_size` is Lot size."""
-    words = name.replace("_", " ").strip()
-    return words[:1].upper() + words[1:] or name
-
-
 def _field(id_: str, feature: Feature, schema: FeatureSchema, value: Value | None) -> Markup:
     hint = _hint(feature, schema)
-    described = f"{id_}-hint {id_}-error" if hint else f"{id_}-error"
     common = {
         "id": id_,
         "data_feature": feature.name,
         "data_kind": feature.kind.value,
         "data_sale": "true" if feature.name == schema.sale_date else None,
-        "aria_describedby": described,
+        "aria_describedby": f"{id_}-hint {id_}-error" if hint else f"{id_}-error",
         "aria_required": "true" if feature.required else None,
     }
-    unit = tag("span", f" {feature.unit}", class_="unit") if feature.unit else None
-    optional = None if feature.required else tag("span", " optional", class_="unit")
+    words = feature.name.replace("_", " ").strip()
+    # a box has two states: a feature that may be missing takes a third
+    is_tick = feature.kind is Kind.BOOLEAN and feature.required
     return tag(
         "div",
-        tag("label", label(feature.name), unit, optional, for_=id_),
+        tag(
+            "label",
+            words[:1].upper() + words[1:] or feature.name,
+            tag("span", f" {feature.unit}", class_="unit") if feature.unit else None,
+            None if feature.required else tag("span", " optional", class_="unit"),
+            for_=id_,
+        ),
         *_control(feature, value, common),
         tag("p", hint, id=f"{id_}-hint", class_="hint") if hint else None,
         tag("p", id=f"{id_}-error", class_="error", hidden="hidden"),
-        class_="field tick" if _is_tick(feature) else "field",
+        class_="field tick" if is_tick else "field",
     )
 
 
-def _is_tick(feature: Feature) -> bool:
-    # a box knows two states: what may be missing takes a third
-    return feature.kind is Kind.BOOLEAN and feature.required
-
-
 def _control(feature: Feature, value: Value | None, common: Mapping[str, str | None]) -> Sequence[Markup]:
-    text = "" if value is None else plain(value)
+    text = "" if value is None else _typed(value)
     match feature.kind:
+        case Kind.BOOLEAN if feature.required:
+            return [tag("input", type="checkbox", checked="checked" if value is True else None, **common)]
         case Kind.BOOLEAN:
-            if feature.required:
-                return [tag("input", type="checkbox", checked="checked" if value is True else None, **common)]
-            choices = [("", "Not known"), ("true", "Yes"), ("false", "No")]
-            return [_select(choices, str(value).lower(), common)]
+            return [_select([("", "Not known"), ("true", "Yes"), ("false", "No")], str(value).lower(), common)]
+        case Kind.CATEGORY if 0 < len(feature.categories) <= CHOICES:
+            unknown = [] if feature.required else [("", "Not known")]
+            return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
         case Kind.CATEGORY:
-            if 0 < len(feature.categories) <= CHOICES:
-                unknown = [] if feature.required else [("", "Not known")]
-                return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
             suggested = [tag("option", value=each) for each in feature.categories[:_MAX_SUGGESTED]]
             list_id = f"{common['id']}-list"
-            return [
-                tag("input", type="text", value=text, list=list_id, **common),
-                tag("datalist", *suggested, id=list_id),
-            ]
+            field = tag("input", type="text", value=text, list=list_id, **common)
+            return [field, tag("datalist", *suggested, id=list_id)]
         case Kind.DATE:
             return [tag("input", type="date", value=text, **common)]
         case Kind.NUMBER | Kind.INTEGER:
-            # type=number would hide from the service, which says what is wrong with it, whatever is no number
-            keyboard = "numeric" if feature.kind is Kind.INTEGER else "decimal"
-            mode = keyboard if _never_negative(feature) else "text"
+            lowest = feature.minimum if feature.observed is None else feature.observed[0]
+            mode = "text"  # a phone's keyboards for numbers may have no minus
+            if isinstance(lowest, int | float) and lowest >= 0:
+                mode = "numeric" if feature.kind is Kind.INTEGER else "decimal"
+            # type=number would hide invalid text from the service, whose messages say what is wrong with it
             return [tag("input", type="text", inputmode=mode, value=text, **common)]
         case _:
             assert_never(feature.kind)
-
-
-def _never_negative(feature: Feature) -> bool:
-    """Whether a phone may show a keyboard without a minus."""
-    lowest = feature.minimum if feature.observed is None else feature.observed[0]
-    return isinstance(lowest, int | float) and lowest >= 0
 
 
 def _select(choices: Sequence[tuple[str, str]], chosen: str, common: Mapping[str, str | None]) -> Markup:
@@ -113,7 +101,7 @@ def _select(choices: Sequence[tuple[str, str]], chosen: str, common: Mapping[str
 
 
 def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
-    """What the model knows of a feature, in a few words."""
+    """Return the usual values of a feature, in a few words."""
     if feature.name == schema.sale_date and schema.valuation_date:
         return f"empty: {day(schema.valuation_date)}"
     if feature.kind is Kind.CATEGORY:
@@ -121,21 +109,21 @@ def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
             return None
         count = number(len(feature.categories))
         return f"one of {count}" if feature.closed else f"{count} are known"
-    seen = usual_range(feature, is_sale_date=False)
-    return f"{_told(seen[0])} to {_told(seen[1])}" if seen else None
+    usual = usual_range(feature, is_sale_date=False)
+    return " to ".join(map(_bound, usual)) if usual else None
 
 
-def _told(value: Value) -> str:
+def _bound(value: Value) -> str:
     if isinstance(value, str):
         return day(date.fromisoformat(value))
     if abs(value) < 1000:
-        return plain(float(f"{value:.4g}")).replace("-", MINUS)
+        return _typed(float(f"{value:.4g}")).replace("-", MINUS)
     # four digits may be a year
-    return number(value) if abs(value) >= 10_000 else plain(round(value)).replace("-", MINUS)
+    return number(value) if abs(value) >= 10_000 else _typed(round(value)).replace("-", MINUS)
 
 
-def plain(value: Value) -> str:
-    """A value as a person would type it."""
+def _typed(value: Value) -> str:
+    """Return a value as a person would type it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
@@ -145,11 +133,11 @@ HOME_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy that the page works with."""
+"""The Content-Security-Policy of the page."""
 
 
 def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
-    """A whole HTML document, whose addresses are relative to its own; `house` is what the form begins with."""
+    """Return an HTML document whose links are relative to its own URL; `house` fills the form."""
     folder = f"assets/{assets().digest}"
     head = (
         tag("link", rel="icon", href=f"{folder}/icon.svg", type="image/svg+xml"),
@@ -157,22 +145,17 @@ def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
         tag("link", rel="stylesheet", href=f"{folder}/page.css"),
         tag("script", type="module", src=f"{folder}/page.js"),
     )
+    kicker, title = tag("p", "housepredict", class_="kicker"), tag("h1", "What will a house sell for?")
+    currency = "Prices are in the currency of the sales it learned from."
     main = tag(
         "main",
-        tag(
-            "header",
-            tag("p", "housepredict", class_="kicker"),
-            tag("h1", "What will a house sell for?"),
-            _lead(version),
-        ),
+        tag("header", kicker, title, _lead(version)),
         _estimating(version, house) if version else _untrained(),
         _section("recent", "Recent estimates", tag("div", id="recent")),
         _in_service(version) if version else None,
-        _watch() if version else None,
+        _monitoring() if version else None,
         _training(),
-        tag(
-            "footer", tag("p", f"housepredict {__version__}. Prices are in the currency of the sales it learned from.")
-        ),
+        tag("footer", tag("p", f"housepredict {__version__}. {currency}")),
     )
     return page("House price estimates", main, *head)
 
@@ -190,13 +173,10 @@ def _lead(version: ModelVersion | None) -> Markup:
 def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
     request = f"curl -X POST ADDRESS/predict -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(house))}"
     without_script = tag(
-        "noscript",
-        tag(
-            "div",
-            tag("p", "The form needs JavaScript. Without, ask in a terminal, ADDRESS being that of this page:"),
-            tag("pre", request, tabindex="0"),
-            class_="note",
-        ),
+        "div",
+        tag("p", "The form needs JavaScript. Without, ask in a terminal, ADDRESS being that of this page:"),
+        tag("pre", request, tabindex="0"),
+        class_="note",
     )
     nothing = "The range that it will sell in, and what moved the price, will stand here."
     result = tag(
@@ -211,11 +191,11 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
         "section",
         tag("h2", "The house", id="house-title"),
         tag("p", "Below a field stands what is usual. Beyond that, an estimate comes with a warning.", class_="soft"),
-        house_form(version.schema, house),
+        _house_form(version.schema, house),
         aria_labelledby="house-title",
         class_="asked",
     )
-    return join(without_script, tag("div", form, result, class_="estimate"))
+    return join(tag("noscript", without_script), tag("div", form, result, class_="estimate"))
 
 
 def _untrained() -> Markup:
@@ -236,70 +216,42 @@ def _in_service(version: ModelVersion) -> Markup:
     )
 
 
-def _watch() -> Markup:
-    return tag(
-        "div",
-        _section("accuracy", "Accuracy over time", tag("div", id="accuracy")),
-        _section("drift", "Drift", tag("div", id="drift")),
-        class_="pair",
-    )
+def _monitoring() -> Markup:
+    accuracy = _section("accuracy", "Accuracy over time", tag("div", id="accuracy"))
+    return tag("div", accuracy, _section("drift", "Drift", tag("div", id="drift")), class_="pair")
 
 
 def _training() -> Markup:
+    token_error = tag("p", id="token-said", class_="error", hidden="hidden")
+    token_attributes = {"type": "password", "id": "token", "autocomplete": "off", "aria_describedby": "token-said"}
     token = tag(
         "form",
-        tag(
-            "div",
-            tag("label", "Token", for_="token"),
-            tag("input", type="password", id="token", autocomplete="off", aria_describedby="token-said"),
-            tag("p", id="token-said", class_="error", hidden="hidden"),
-            class_="field",
-        ),
+        _field_of_row("Token", None, token_error, **token_attributes),
         tag("button", "Use it", type="submit"),
         id="access",
         class_="row",
         hidden="hidden",
     )
-    return _section(
-        "training",
-        "Training",
-        tag("div", id="closed"),
-        token,
-        tag("div", _train_form(), id="open", hidden="hidden"),
-    )
-
-
-def _train_form() -> Markup:
     said = "Without a file, the model in service is trained anew on the sales that it learned from, as they are now."
-    return join(
-        tag("p", said),
-        tag(
-            "form",
-            tag(
-                "div",
-                tag("label", "Sales", tag("span", " CSV or Parquet, optional", class_="unit"), for_="sales"),
-                tag("input", type="file", id="sales", accept=".csv,.gz,.parquet"),
-                class_="field",
-            ),
-            tag(
-                "div",
-                tag("label", "Price column", tag("span", " if not clear", class_="unit"), for_="price"),
-                tag("input", type="text", id="price", autocomplete="off"),
-                class_="field",
-            ),
-            tag(
-                "div",
-                tag("label", "And sales that came back", for_="recorded"),
-                tag("input", type="checkbox", id="recorded"),
-                class_="field tick",
-            ),
-            tag("button", "Train", type="submit"),
-            id="train",
-            class_="row",
-        ),
-        tag("div", id="progress"),
-        tag("div", id="trainings"),
+    training = tag(
+        "form",
+        _field_of_row("Sales", " CSV or Parquet, optional", type="file", id="sales", accept=".csv,.gz,.parquet"),
+        _field_of_row("Price column", " if not clear", type="text", id="price", autocomplete="off"),
+        _field_of_row("And sales that came back", None, type="checkbox", id="recorded"),
+        tag("button", "Train", type="submit"),
+        id="train",
+        class_="row",
     )
+    content = join(tag("p", said), training, tag("div", id="progress"), tag("div", id="trainings"))
+    opened = tag("div", content, id="open", hidden="hidden")
+    return _section("training", "Training", tag("div", id="closed"), token, opened)
+
+
+def _field_of_row(title: str, note: str | None, *below: Markup, **attributes: str) -> Markup:
+    unit = tag("span", note, class_="unit") if note else None
+    label = tag("label", title, unit, for_=attributes["id"])
+    class_ = "field tick" if attributes["type"] == "checkbox" else "field"
+    return tag("div", label, tag("input", **attributes), *below, class_=class_)
 
 
 def _section(name: str, title: str, *content: Markup) -> Markup:

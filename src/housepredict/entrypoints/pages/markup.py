@@ -13,35 +13,32 @@ _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 class Markup(str):
-    """Text that is markup, and is not escaped again."""
+    """Text that is markup, which is not escaped again."""
 
     __slots__ = ()
 
 
 def text(value: str) -> Markup:
-    """Text as markup; characters that cannot be written become the replacement character."""
+    """Escape text; characters that XML cannot hold become the replacement character."""
     return value if isinstance(value, Markup) else Markup(escape(_UNWRITABLE.sub("\ufffd", value)))
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
-    """An element; None is left out. `class_` is the attribute class, `aria_label` aria-label."""
-    given = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items() if value is not None)
-    if name in _EMPTY:
-        return Markup(f"<{name}{given}/>")
-    return Markup(f"<{name}{given}>{join(*children)}</{name}>")
+    """Return an element; children and attributes that are None are left out, and numbers have at most one decimal.
+
+    `class_` is the attribute class, `aria_label` is aria-label.
+    """
+    start = name
+    for key, value in attributes.items():
+        if value is not None:
+            shown = text(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
+            start += f' {key.rstrip("_").replace("_", "-")}="{shown}"'
+    return Markup(f"<{start}/>" if name in _EMPTY else f"<{start}>{join(*children)}</{name}>")
 
 
 def join(*parts: str | None) -> Markup:
-    """Markup and texts in a row."""
+    """Return markup and texts in a row."""
     return Markup("".join(text(part) for part in parts if part is not None))
-
-
-def _name(key: str) -> str:
-    return key.rstrip("_").replace("_", "-")
-
-
-def _value(value: str | float) -> str:
-    return text(value) if isinstance(value, str) else f"{value:.1f}".removesuffix(".0")
 
 
 NBSP = "\u00a0"
@@ -49,52 +46,52 @@ MINUS = "\u2212"
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """1,234,567; a dash for what is not defined."""
+    """Return 1,234,567; a dash for None."""
     if value is None:
         return "-"
-    # + 0.0: what is rounded to nothing has no sign
-    told = f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)
-    return f"{told}{NBSP}{unit}" if unit else told
+    # + 0.0: a number that is rounded to zero has no sign
+    shown = f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)
+    return f"{shown}{NBSP}{unit}" if unit else shown
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """8.2 %."""
+    """Return 8.2 %."""
     return number(value, digits, "%")
 
 
 def difference(value: float, digits: int = 1) -> str:
-    """In percent, with its sign unless it is nothing."""
+    """Return a percentage with its sign, unless it is 0."""
     return f"{signed(value, digits)}{NBSP}%"
 
 
 def signed(value: float, digits: int = 0) -> str:
-    """With its sign unless it is nothing."""
+    """Return a number with its sign, unless it is 0."""
     return f"+{number(value, digits)}" if round(value, digits) > 0 else number(value, digits)
 
 
 def short(value: float) -> str:
-    """As many digits as it takes: 0.5, 1,000."""
+    """Return a number with as many digits as it takes: 0.5, 1,000."""
     return f"{value:,.10g}".replace("-", MINUS)
 
 
 def alike(values: Sequence[float]) -> Sequence[tuple[float, str]]:
-    """Each value with as many decimals as any of them takes."""
+    """Return each value, and its text with as many decimals as any of them takes."""
     digits = max((len(short(value).partition(".")[2]) for value in values), default=0)
     return [(value, number(value, digits)) for value in values]
 
 
 def day(value: date) -> str:
-    """3 June 2025."""
+    """Return 3 June 2025."""
     return f"{value.day} {value:%B} {value.year}"
 
 
 def month(value: date) -> str:
-    """Jun 2025."""
+    """Return Jun 2025."""
     return f"{value:%b} {value.year}"
 
 
 def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> str:
-    """A whole HTML document, with its Content-Security-Policy inside if one is given."""
+    """Return an HTML document, with its Content-Security-Policy inside if one is given."""
     whole = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -108,14 +105,12 @@ def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> 
 
 
 def section(title: str, *content: Markup | None) -> Markup:
-    """A part of a page, under its heading."""
+    """Return a section with a heading."""
     return tag("section", tag("h2", title), *content)
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, of_words: bool = False) -> Markup:
-    """A table that can be scrolled sideways where there is no room. The first column names the rows; the others have
-    numbers, or words.
-    """
+    """Return a table that scrolls sideways. The first column names the rows; the others have numbers, or words."""
     kind = "words" if of_words else "number"
     head = tag("tr", *(tag("th", each, scope="col", class_=kind if at else None) for at, each in enumerate(header)))
     body = (
@@ -124,8 +119,3 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *,
     )
     content = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     return tag("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
-
-
-def facts(rows: Sequence[tuple[str, str]]) -> Markup:
-    """Names and what stands behind them."""
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in rows))

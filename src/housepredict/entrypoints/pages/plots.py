@@ -1,78 +1,242 @@
-"""Plots of held-out sales: prices, errors, coverage and the map."""
+"""Plots of held-out and of realized sales, and the scales, axes and figures that they are drawn with."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from itertools import accumulate
 from statistics import median, quantiles
+
+from attrs import frozen
 
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.evaluation.held_out import HeldOut, HeldOutSale, sample, tenths
-from housepredict.entrypoints.pages.charts import (
-    LEFT,
-    RIGHT,
-    WIDTH,
-    Axis,
-    Figure,
-    Scale,
-    band,
-    coloured,
-    day_ticks,
-    dots,
-    drawn,
-    horizontal,
-    level,
-    line,
-    log_ticks,
-    ticks,
-    vertical,
+from housepredict.entrypoints.pages.markup import (
+    Markup,
+    alike,
+    day,
+    difference,
+    join,
+    month,
+    number,
+    percent,
+    short,
+    signed,
+    tag,
 )
-from housepredict.entrypoints.pages.markup import Markup, alike, difference, month, number, percent, short, signed
+
+_MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000)
+
+
+@frozen
+class Scale:
+    """Maps the values from `low` to `high`, which is higher, to the places from `start` to `end`, and values beyond to
+    the nearer end. A logarithmic scale needs values above 0.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value."""
+        low, at, high = self.low, min(max(value, self.low), self.high), self.high
+        if self.logarithmic:
+            low, at, high = math.log(low), math.log(at), math.log(high)
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
+
+    def shows(self, value: float) -> bool:
+        """Return whether a value lies within the scale."""
+        return self.low <= value <= self.high
+
+
+def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
+    """Return at most `most` multiples of 1, 2 or 5 times a power of ten; at least two if `most` is 6 or more."""
+    rough = (high - low) / (most - 1)
+    exponent = math.floor(math.log10(rough))
+    step = next(factor * 10.0**exponent for factor in (1, 2, 5, 10) if factor * 10.0**exponent >= rough * (1 - 1e-9))
+    # 1e-9: an end that is a tick but for its last bit is one
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(at * step, max(0, 1 - exponent)) for at in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
+    """Return at most `most` of 1, 2 and 5 times powers of ten; linear ticks where these are too sparse."""
+    decades = [10.0**exponent for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+    whole = [decade for decade in decades if low <= decade <= high]
+    parts = [factor * decade for decade in decades for factor in (1, 2, 5) if low <= factor * decade <= high]
+    if len(parts) > most and len(whole) > 2:
+        return whole[:: math.ceil(len(whole) / most)]
+    return parts if 2 < len(parts) <= most else ticks(low, high, most)
+
+
+def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
+    """Return at most `most` evenly spaced first days of months; single days for a range of a few months."""
+    # months since the year 0; that of `first` counts only from its first day
+    start, end = first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month - 1
+    every = (range(math.ceil(start / step) * step, end + 1, step) for step in _MONTH_STEPS)
+    months = next(each for each in every if len(each) <= most)
+    if len(months) < 3 and (last - first).days < 200:
+        days = ticks(first.toordinal(), last.toordinal(), most)
+        return [date.fromordinal(int(day)) for day in days if day == int(day)]
+    return [date(month // 12, month % 12 + 1, 1) for month in months]
+
+
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 16.0, 30.0, 40.0
+"""Width and margins of a plot, in units of which its text is 12 high. A plot fills the width of its container."""
+
+_LEGEND_HEIGHT, _SWATCH_WIDTH, _LETTER_WIDTH = 22.0, 26.0, 6.5
+
+Point = tuple[float, float]
+
+
+def horizontal(low: float, high: float, *, logarithmic: bool = False) -> Scale:
+    """Return a scale from the left to the right."""
+    return Scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
+
+
+def vertical(low: float, high: float, height: float = 220.0, *, logarithmic: bool = False) -> Scale:
+    """Return a scale from the bottom to the top; `height` is measured between the margins."""
+    return Scale(low, high, TOP + height, TOP, logarithmic)
+
+
+@frozen
+class Axis:
+    """A scale, the values to label on it, and a title with the unit."""
+
+    scale: Scale
+    marks: Sequence[tuple[float, str]]
+    title: str
+
+
+@frozen
+class Figure:
+    """The axes and texts of a plot, and the marks that can be drawn in it; marks take values, not places.
+
+    `name` is its id, `description` is read out by screen readers, and `caption` says how to read the plot. The legend
+    has pairs of a class and its label.
+    """
+
+    name: str
+    title: str
+    description: str
+    caption: str
+    x: Axis
+    y: Axis
+    legend: Sequence[tuple[str, str]] = ()
+
+    def drawn(self, *marks: Markup | None) -> Markup:
+        """Return the figure, with the marks in order on top of the grid."""
+        floor = self.y.scale.start
+        height = floor + BOTTOM + (_LEGEND_HEIGHT if self.legend else 0)
+        title, description = f"{self.name}-title", f"{self.name}-description"
+        picture = tag(
+            "svg",
+            tag("title", self.title, id=title),
+            tag("desc", self.description, id=description),
+            self._grid(),
+            *marks,
+            tag("text", self.y.title, class_="axis", x=2, y=14),
+            tag("text", self.x.title, class_="axis end", x=WIDTH - RIGHT, y=floor + 35),
+            self._legend(height - 9) if self.legend else None,
+            viewBox=f"0 0 {WIDTH:g} {height:.0f}",
+            role="img",
+            aria_labelledby=f"{title} {description}",
+        )
+        return tag("figure", tag("h3", self.title), picture, tag("figcaption", self.caption), id=self.name)
+
+    def dots(self, points: Iterable[Point], class_: str, radius: float = 1.8) -> Markup:
+        """Return a dot for each point."""
+        return tag("g", *(tag("circle", cx=x, cy=y, r=radius) for x, y in self._places(points)), class_=class_)
+
+    def line(self, points: Iterable[Point], class_: str) -> Markup:
+        """Return a line through the points."""
+        return tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self._places(points)), class_=class_)
+
+    def trend(self, points: Sequence[Point]) -> Markup:
+        """Return large dots with a line through them."""
+        return join(self.line(points, "trend"), self.dots(points, "median", 4.5))
+
+    def level(self, value: float) -> Markup:
+        """Return a horizontal line through the whole plot, as a reference."""
+        x, at = self.x.scale, self.y.scale(value)
+        return tag("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="reference")
+
+    def band(self, low: float, high: float) -> Markup:
+        """Return the shaded area between two values."""
+        x, bottom, top = self.x.scale, self.y.scale(low), self.y.scale(high)
+        return tag("rect", x=x.start, y=top, width=x.end - x.start, height=bottom - top, class_="band")
+
+    def _places(self, points: Iterable[Point]) -> Iterable[Point]:
+        return ((self.x.scale(x), self.y.scale(y)) for x, y in points)
+
+    def _grid(self) -> Markup:
+        x, y = self.x.scale, self.y.scale
+        lines = []
+        for value, label in self.x.marks:
+            at = x(value)
+            lines.append(tag("line", x1=at, x2=at, y1=y.start, y2=y.end, class_="grid"))
+            lines.append(tag("text", label, x=at, y=y.start + 16, class_="middle"))
+        for value, label in self.y.marks:
+            at = y(value)
+            lines.append(tag("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="grid"))
+            lines.append(tag("text", label, x=x.start - 6, y=at + 4, class_="end"))
+        return tag("g", *lines)
+
+    def _legend(self, height: float) -> Markup:
+        """Return the entries in a row, each as wide as its label."""
+        starts = accumulate((_SWATCH_WIDTH + _LETTER_WIDTH * len(label) for _, label in self.legend), initial=2.0)
+        entries = []
+        for start, (class_, label) in zip(starts, self.legend, strict=False):
+            entries.append(tag("circle", cx=start + 4, cy=height - 4, r=4, class_=class_))
+            entries.append(tag("text", label, x=start + 12, y=height))
+        return tag("g", *entries)
+
 
 MAX_DRAWN = 2000
 """Of more sales, a sample is drawn."""
 
-SALE, MEDIAN = ("sale", "a sale"), ("median", "median of a tenth of the sales")
-"""Entries of legends."""
+_SALES_LEGEND = (("sale", "a sale"), ("median", "median of a tenth of the sales"))
+_MIN_FOR_MEDIANS = 20  # realized sales; the medians of tenths of fewer say no more than the sales themselves
 
 
 def sale_plots(kept: HeldOut) -> Sequence[Markup]:
-    """What can be drawn of estimates and prices; two dates of sale at least are needed for the one over time."""
-    plots = [estimate_by_price(kept), ratio_by_price(kept)]
+    """Return the plots of estimates and prices; the one over time needs at least two dates of sale."""
+    plots = [_estimate_by_price(kept), _ratio_by_price(kept)]
     if len({sale.sold_on for sale in kept.sales} - {None}) > 1:
-        plots.append(error_over_time(kept))
+        plots.append(_error_over_time(kept))
     return plots
 
 
-def estimate_by_price(kept: HeldOut) -> Markup:
-    """Estimates against prices, both on logarithmic scales."""
-    low, high = _around([sale.price for sale in kept.sales])
+def _estimate_by_price(kept: HeldOut) -> Markup:
+    prices = [sale.price for sale in kept.sales]
+    low, high = _padded(prices)
     x, y = horizontal(low, high, logarithmic=True), vertical(low, high, 300, logarithmic=True)
+    points = [(sale.price, sale.estimate) for sale in sample(kept.sales, MAX_DRAWN)]
     figure = Figure(
         "estimate-by-price",
         "Estimate and sale price",
-        f"Scatter plot of {number(len(kept.sales))} sales, priced from {number(min(s.price for s in kept.sales))} to "
-        f"{number(max(s.price for s in kept.sales))}. Half of the estimates are off by less than "
+        f"Scatter plot of {number(len(prices))} sales, priced from {number(min(prices))} to {number(max(prices))}. "
+        "Half of the estimates are off by less than "
         f"{percent(100 * median(abs(sale.ratio - 1) for sale in kept.sales))}.",
         "Each dot is a sale, on the diagonal if the estimate is the price, and above it if the estimate is too high. "
-        + _drawn_of(kept, lambda sale: x.shows(sale.price) and y.shows(sale.estimate)),
-        _money(x, "Sale price"),
-        _money(y, "Estimate"),
+        + _drawn_note(points, y, kept.of, "held-out sales"),
+        _price_axis(x, "Sale price"),
+        _price_axis(y, "Estimate"),
     )
-    places = [(x(sale.price), y(sale.estimate)) for sale in sample(kept.sales, MAX_DRAWN)]
-    return drawn(figure, dots(places, "sale"), line([(x(low), y(low)), (x(high), y(high))], "reference"))
+    return figure.drawn(figure.dots(points, "sale"), figure.line([(low, low), (high, high)], "reference"))
 
 
-def ratio_by_price(kept: HeldOut) -> Markup:
-    """Sales ratios by price, and their medians by tenths of the price."""
-    x = horizontal(*_around([sale.price for sale in kept.sales]), logarithmic=True)
-    ratios = [sale.ratio for sale in kept.sales]
-    y = vertical(*central(ratios, 0.75, 1.25))
-    groups = tenths(sorted(kept.sales, key=lambda sale: sale.price))
-    medians = [(median(s.price for s in group), median(s.ratio for s in group)) for group in groups]
+def _ratio_by_price(kept: HeldOut) -> Markup:
+    y = vertical(*_central([sale.ratio for sale in kept.sales], 0.75, 1.25))
+    ordered = [(sale.price, sale.ratio) for sale in sorted(kept.sales, key=lambda sale: sale.price)]
+    medians = _medians(ordered)
+    points = [(sale.price, sale.ratio) for sale in sample(kept.sales, MAX_DRAWN)]
     figure = Figure(
         "ratio-by-price",
         "Sales ratio by sale price",
@@ -80,67 +244,89 @@ def ratio_by_price(kept: HeldOut) -> Markup:
         f"{', '.join(number(ratio, 3) for _, ratio in medians)}.",
         "Above 1 a house was estimated too high; the band, 0.90 to 1.10, is acceptable for the median of all, and the "
         "cheapest tenth lies high for any model, since some are cheap for having been sold below value. "
-        + _drawn_of(kept, lambda sale: y.shows(sale.ratio)),
-        _money(x, "Sale price"),
-        Axis(y, [(at, number(at, 2)) for at in ticks(y.low, y.high)], "Sales ratio (estimate / price)"),
-        (SALE, MEDIAN),
+        + _drawn_note(points, y, kept.of, "held-out sales"),
+        _price_axis(horizontal(*_padded([price for price, _ in ordered]), logarithmic=True), "Sale price"),
+        _ratio_axis(y),
+        _SALES_LEGEND,
     )
-    places = [(x(sale.price), y(sale.ratio)) for sale in sample(kept.sales, MAX_DRAWN)]
-    return drawn(
-        figure,
-        band(x, (y(0.9), y(1.1))),
-        dots(places, "sale"),
-        level(x, y(1), "reference"),
-        *trend([(x(price), y(ratio)) for price, ratio in medians]),
-    )
+    return figure.drawn(figure.band(0.9, 1.1), figure.dots(points, "sale"), figure.level(1), figure.trend(medians))
 
 
-def error_over_time(kept: HeldOut) -> Markup:
-    """Errors in percent by the date of sale, and their medians by tenths of the time."""
-    dated = [(sale.sold_on, 100 * (sale.ratio - 1)) for sale in kept.sales if sale.sold_on]
-    days = [day for day, _ in dated]
-    first, last = min(days), max(days)
-    x = horizontal(first.toordinal(), last.toordinal())
-    y = vertical(*central([error for _, error in dated], -25, 25))
-    groups = tenths(sorted(dated, key=lambda each: each[0]))
-    medians = [(median(d.toordinal() for d, _ in group), median(error for _, error in group)) for group in groups]
+def _error_over_time(kept: HeldOut) -> Markup:
+    dated = [(float(sale.sold_on.toordinal()), 100 * (sale.ratio - 1)) for sale in kept.sales if sale.sold_on]
+    ordered = sorted(dated, key=lambda point: point[0])
+    first, last = (date.fromordinal(int(ordered[at][0])) for at in (0, -1))
+    y = vertical(*_central([error for _, error in dated], -25, 25))
+    medians = _medians(ordered)
     figure = Figure(
         "error-over-time",
         "Error by date of sale",
         f"Median error by tenth of the sales in order of their dates, from {month(first)} to {month(last)}: "
         f"{', '.join(difference(error) for _, error in medians)}.",
         "Above 0 a house was estimated too high, and medians that fall say that the model lags a rising market. "
-        + _drawn_of(kept, lambda sale: y.shows(100 * (sale.ratio - 1))),
-        Axis(x, [(day.toordinal(), day_label(day, first, last)) for day in day_ticks(first, last, 5)], "Date of sale"),
+        + _drawn_note(
+            [(0.0, 100 * (sale.ratio - 1)) for sale in sample(kept.sales, MAX_DRAWN)], y, kept.of, "held-out sales"
+        ),
+        _date_axis(first, last),
         Axis(y, [(at, signed(at)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
-        (SALE, MEDIAN),
+        _SALES_LEGEND,
     )
-    places = [(x(day.toordinal()), y(error)) for day, error in sample(dated, MAX_DRAWN)]
-    return drawn(
-        figure,
-        dots(places, "sale"),
-        level(x, y(0), "reference"),
-        *trend([(x(day), y(error)) for day, error in medians]),
+    return figure.drawn(figure.dots(sample(dated, MAX_DRAWN), "sale"), figure.level(0), figure.trend(medians))
+
+
+def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
+    """Plot dates of sale and sales ratios, which are ordered by date, and their medians by tenths of the time."""
+    first, last = sold[0][0], sold[-1][0]
+    span = span_text(first, last)
+    if first == last:  # a scale has two ends
+        first, last = first - timedelta(1), last + timedelta(1)
+    ratios = [ratio for _, ratio in sold]
+    y = vertical(*_central(ratios, 0.75, 1.25))
+    points = [(float(on.toordinal()), ratio) for on, ratio in sold]
+    medians = _medians(points) if len(sold) >= _MIN_FOR_MEDIANS else ()
+    drawn = sample(points, MAX_DRAWN)
+    figure = Figure(
+        "ratio-over-time",
+        "Sales ratio by date of sale",
+        f"Scatter plot of {number(len(sold))} sales, {span}. Their median ratio is {number(median(ratios), 3)}."
+        + (f" By tenth, in order of dates: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
+        "Above 1 a house was estimated higher than it sold; the band, 0.90 to 1.10, is acceptable for the median of "
+        "all, and ratios that fall say that the market has risen since the model learned. "
+        + _drawn_note(drawn, y, len(sold), "sales"),
+        _date_axis(first, last),
+        _ratio_axis(y),
+        _SALES_LEGEND if medians else (),
+    )
+    return figure.drawn(
+        figure.band(0.9, 1.1),
+        figure.dots(drawn, "sale"),
+        figure.level(1),
+        figure.trend(medians) if medians else None,
     )
 
 
-def trend(places: Sequence[tuple[float, float]]) -> tuple[Markup, Markup]:
-    """Medians, and a line through them."""
-    return line(places, "trend"), dots(places, "median", radius=4.5)
+def span_text(first: date, last: date) -> str:
+    """Return the days of sales in words."""
+    return f"on {day(first)}" if first == last else f"from {day(first)} to {day(last)}"
 
 
-def _around(values: Sequence[float]) -> tuple[float, float]:
-    """A range above zero with some room around the values."""
+def _medians(points: Sequence[Point]) -> Sequence[Point]:
+    """Return the medians of each tenth of the points, which are ordered."""
+    return [(median(x for x, _ in group), median(y for _, y in group)) for group in tenths(points)]
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Return a range above zero with some room around the values."""
     return min(values) / 1.1, max(values) * 1.1
 
 
-def central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """The range of all but the outermost hundredth at either end, and at least that from `low` to `high`."""
+def _central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """Return the range of all but the outermost hundredth at either end, and at least that from `low` to `high`."""
     cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values
     return min(cuts[0], low), max(cuts[-1], high)
 
 
-def _money(scale: Scale, title: str) -> Axis:
+def _price_axis(scale: Scale, title: str) -> Axis:
     unit, name = next(
         (each for each in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")) if scale.high >= 10 * each[0]),
         (1.0, "currency of the sales"),
@@ -148,45 +334,48 @@ def _money(scale: Scale, title: str) -> Axis:
     return Axis(scale, [(at, short(at / unit)) for at in log_ticks(scale.low, scale.high)], f"{title} ({name})")
 
 
-def day_label(day: date, first: date, last: date) -> str:
-    """A day on an axis from the first to the last."""
-    return month(day) if (last - first).days >= 90 else f"{day.day} {month(day)}"
+def _ratio_axis(scale: Scale) -> Axis:
+    return Axis(scale, [(at, number(at, 2)) for at in ticks(scale.low, scale.high)], "Sales ratio (estimate / price)")
 
 
-def _drawn_of(kept: HeldOut, shown: Callable[[HeldOutSale], bool]) -> str:
-    """What of the sales is drawn, and where."""
-    chosen = sample(kept.sales, MAX_DRAWN)
-    beyond = sum(not shown(sale) for sale in chosen)
+def _date_axis(first: date, last: date) -> Axis:
+    labels = [
+        (at.toordinal(), month(at) if (last - first).days >= 90 else f"{at.day} {month(at)}")
+        for at in day_ticks(first, last, 5)
+    ]
+    return Axis(horizontal(first.toordinal(), last.toordinal()), labels, "Date of sale")
+
+
+def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
+    """Say how many of the sales are drawn, and how many of them lie above or below the plot."""
+    beyond = sum(not y.shows(value) for _, value in points)
     where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""
-    return f"{how_many(len(chosen), kept.of)}{where}."
+    return f"{_count_note(len(points), of)} {sales} are drawn{where}."
 
 
-def how_many(chosen: int, of: int) -> str:
-    """How many of the held-out sales are drawn."""
-    some = f"All {number(of)}" if chosen == of else f"{number(chosen)} of {number(of)}"
-    return f"{some} held-out sales are drawn"
+def _count_note(drawn: int, of: int) -> str:
+    return f"All {number(of)}" if drawn == of else f"{number(drawn)} of {number(of)}"
 
 
 _NINETY_FIVE = 1.96  # standard deviations
 
 
 def calibration_plots(kept: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
-    """What can be drawn of the intervals of a version; nothing of one that gives none."""
+    """Return the plots of a version's intervals; none for a version without intervals."""
     if calibration is None or calibration.within_80 is None:
         return ()
     level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)
-    return [actual_by_nominal(kept, calibration), coverage_by_estimate(kept, level, within)]
+    return [_actual_by_nominal(kept, calibration), _coverage_by_estimate(kept, level, within)]
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """The share of the prices that lie in the intervals of a factor, in percent."""
+    """Return the percentage of prices in the intervals that a factor gives."""
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
-def actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
-    """How many prices lie in intervals of 10, 20, … percent."""
+def _actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
+    """Plot how many prices lie in intervals of 10, 20, … percent."""
     shares = [(10.0 * at, coverage(kept.sales, each)) for at, each in enumerate(calibration.within_tenths, start=1)]
-    x, y = horizontal(0, 100), vertical(0, 100, 300)
     marks = [(at, number(at)) for at in range(0, 101, 20)]
     figure = Figure(
         "actual-by-nominal",
@@ -196,21 +385,17 @@ def actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
         ),
         "Each dot is a kind of interval: on the diagonal it holds as many of the held-out prices as it promises; below "
         f"it, fewer, and the model is surer than it may be. All {number(len(kept.sales))} sales count.",
-        Axis(x, marks, "Promised (% of the prices)"),
-        Axis(y, marks, "Actual (% of the prices)"),
+        Axis(horizontal(0, 100), marks, "Promised (% of the prices)"),
+        Axis(vertical(0, 100, 300), marks, "Actual (% of the prices)"),
     )
-    places = [(x(promised), y(actual)) for promised, actual in shares]
-    return drawn(
-        figure, line([(x(0), y(0)), (x(100), y(100))], "reference"), line(places, "trend"), dots(places, "median", 4.5)
-    )
+    return figure.drawn(figure.line([(0, 0), (100, 100)], "reference"), figure.trend(shares))
 
 
-def coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
-    """How many prices lie in the widest intervals that there are, by tenths of the estimate."""
+def _coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
+    """Plot how many prices lie in a version's widest intervals, by tenths of the estimate."""
     groups = tenths(sorted(kept.sales, key=lambda sale: sale.estimate))
     shares = [coverage(group, within) for group in groups]
     luck = 100 * _NINETY_FIVE * math.sqrt(promised / 100 * (1 - promised / 100) / len(groups[0]))
-    x = horizontal(0.5, len(groups) + 0.5)
     y = vertical(min(*shares, promised - luck, 60) - 2, 100)
     figure = Figure(
         "coverage-by-estimate",
@@ -218,16 +403,17 @@ def coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
         f"Coverage by tenth of the estimate, lowest first: {', '.join(percent(share) for share in shares)}.",
         f"Each dot is a tenth of the sales, {number(len(groups[0]))} or so, from the lowest estimates to the highest; "
         f"inside the shaded band a difference from {percent(promised, 0)} may be luck, as it is 95 times in 100.",
-        Axis(x, [(at, number(at)) for at in range(1, len(groups) + 1)], "Tenth of the sales by estimate"),
+        Axis(
+            horizontal(0.5, len(groups) + 0.5),
+            [(at, number(at)) for at in range(1, len(groups) + 1)],
+            "Tenth of the sales by estimate",
+        ),
         Axis(y, [(at, number(at)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the prices)"),
     )
-    places = [(x(at), y(share)) for at, share in enumerate(shares, start=1)]
-    return drawn(
-        figure,
-        band(x, (y(promised - luck), y(promised + luck))),
-        level(x, y(promised), "reference"),
-        line(places, "trend"),
-        dots(places, "median", 4.5),
+    return figure.drawn(
+        figure.band(promised - luck, promised + luck),
+        figure.level(promised),
+        figure.trend([(float(at), share) for at, share in enumerate(shares, start=1)]),
     )
 
 
@@ -243,22 +429,25 @@ _SHORTEST, _TALLEST = 200.0, 420.0
 
 
 def ratio_on_map(kept: HeldOut) -> Markup | None:
-    """Where the houses stand, coloured by their sales ratio; None if no place is known."""
+    """Plot the houses on a map, colored by sales ratio; None if no coordinates are known."""
     placed = [
-        (s.longitude, s.latitude, s.ratio) for s in kept.sales if s.longitude is not None and s.latitude is not None
+        (sale.longitude, sale.latitude, bisect(_CUTS, sale.ratio))
+        for sale in kept.sales
+        if sale.longitude is not None and sale.latitude is not None
     ]
     if not placed:
         return None
-    counts = Counter(bisect(_CUTS, ratio) for _, _, ratio in placed)
-    (west, east), (south, north) = (_room([each[at] for each in placed]) for at in (0, 1))
+    counts = Counter(color for _, _, color in placed)
+    west, east = _with_room([longitude for longitude, _, _ in placed])
+    south, north = _with_room([latitude for _, latitude, _ in placed])
     # a degree of longitude is shorter, the further from the equator
     shrunk = math.cos(math.radians(min(abs(south + north) / 2, 80.0)))
     width = WIDTH - LEFT - RIGHT
     height = min(max(width * (north - south) / ((east - west) * shrunk), _SHORTEST), _TALLEST)
     degree = min(height / (north - south), width / ((east - west) * shrunk))
-    x = horizontal(*_centred(west, east, width / degree / shrunk))
-    y = vertical(*_centred(south, north, height / degree), height)
-    chosen = sample(placed, MAX_DRAWN)
+    x = horizontal(*_centered(west, east, width / degree / shrunk))
+    y = vertical(*_centered(south, north, height / degree), height)
+    drawn = sample(placed, MAX_DRAWN)
     figure = Figure(
         "ratio-on-map",
         "Sales ratio on the map",
@@ -267,19 +456,23 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
         + ".",
         "Each dot is a sale, north above: blue houses were estimated too low, orange ones too high, and a patch of one "
         "colour is a neighbourhood that the model does not know well enough. "
-        f"{how_many(len(chosen), kept.of)}.",
+        f"{_count_note(len(drawn), kept.of)} held-out sales are drawn.",
         Axis(x, alike(ticks(x.low, x.high)), "Longitude (degrees)"),
         Axis(y, alike(ticks(y.low, y.high)), "Latitude (degrees)"),
         _CLASSES,
     )
-    return drawn(figure, coloured((x(east_), y(north_), _CLASSES[bisect(_CUTS, r)][0]) for east_, north_, r in chosen))
+    dots = (
+        tag("circle", cx=x(longitude), cy=y(latitude), r=1.8, class_=_CLASSES[color][0])
+        for longitude, latitude, color in drawn
+    )
+    return figure.drawn(tag("g", *dots))
 
 
-def _room(values: list[float]) -> tuple[float, float]:
-    """The range of coordinates with some room, also around a single one."""
+def _with_room(values: list[float]) -> tuple[float, float]:
+    """Return the range of coordinates with some room, also around a single one."""
     room = max((max(values) - min(values)) * 0.03, 0.001)
     return min(values) - room, max(values) + room
 
 
-def _centred(low: float, high: float, span: float) -> tuple[float, float]:
+def _centered(low: float, high: float, span: float) -> tuple[float, float]:
     return (low + high - span) / 2, (low + high + span) / 2

@@ -35,7 +35,7 @@ from housepredict.entrypoints.http.uploads import (
     suffix_of,
     training_request,
 )
-from housepredict.entrypoints.training_processes import Job, TrainingRequest
+from housepredict.entrypoints.training_processes import TrainingJob, TrainingRequest
 
 
 async def train(request: Request) -> Response:
@@ -94,7 +94,7 @@ async def _again(request: Request, application: Application) -> TrainingRequest:
     return evolve(asked, again=in_service.version.name)
 
 
-def _made(application: Application, job: Job) -> Response:
+def _made(application: Application, job: TrainingJob) -> Response:
     outcome = application.trainings.get(job.id).outcome
     assert outcome  # noqa: S101  # it has ended
     assert outcome.version  # noqa: S101  # and well
@@ -160,7 +160,7 @@ def _prefers_not_to_wait(headers: Headers) -> bool:
     return "respond-async" in map(str.lower, preferences)
 
 
-def _remove_unless_used(application: Application, job: Job, upload: Path, _ended: Future[None]) -> None:
+def _remove_unless_used(application: Application, job: TrainingJob, upload: Path, _ended: Future[None]) -> None:
     """Remove sales that no version was trained on; what one was trained on, it is trained on again.
 
     The versions decide, and not the log: a version may be stored by a training that failed later.
