@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from housepredict.adapters.files.sales_file import RAGGED, SalesFile
+from housepredict.adapters.files.table_file import csv_table
 from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.sales import SalesTable
 from housepredict.domain.validation import tidy
-from housepredict.entrypoints.csv_tables import table_of_csv
 
 HEADER = ["town", "note", "price"]
 ROWS = [["Milton", f"house {row}", f"{200_000 + row}"] for row in range(60)]
@@ -129,7 +130,14 @@ def test_cells_of_any_length_are_read(read: Reading) -> None:
     shape = "POLYGON ((" + "1 2, " * 60_000 + "1 2))"
     table = read("town,shape,price\n" + "".join(f'Milton,"{shape}",{row}\n' for row in range(3)))
     assert table.columns["shape"] == [shape] * 3
-    assert table_of_csv(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales) == (["id", "shape"], [["1", shape]])
+    assert csv_table(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales) == (["id", "shape"], [["1", shape]])
+
+
+@pytest.mark.parametrize("text", ['"a,' * 400_000, '"' + 'a" ' * 400_000, '"' + " " * 1_000_000])
+def test_unpaired_quotes_take_time_proportional_to_their_number(text: str) -> None:
+    started = time.process_time()
+    csv_table(f"id,shape\n{text}\n".encode(), InvalidSales)
+    assert time.process_time() - started < 10
 
 
 cells = st.text(st.characters(codec="cp1250", exclude_categories=["Cc"]), max_size=8) | st.sampled_from(

@@ -12,6 +12,16 @@ from typing import IO, TYPE_CHECKING, Self
 
 from attrs import define, field
 
+# Functions of whole tables need no wiring: other entrypoints import them from here.
+from housepredict.adapters.documents import encode_each as encode_each
+from housepredict.adapters.files.house_file import houses_of_csv as houses_of_csv
+from housepredict.adapters.files.price_file import NUMBERS as NUMBERS
+from housepredict.adapters.files.price_file import PREDICTION_COLUMNS as PREDICTION_COLUMNS
+from housepredict.adapters.files.price_file import PRICE_COLUMNS as PRICE_COLUMNS
+from housepredict.adapters.files.price_file import cells_of as cells_of
+from housepredict.adapters.files.price_file import csv_of as csv_of
+from housepredict.adapters.files.price_file import write_csv as write_csv
+from housepredict.adapters.files.sales_file import recorded_sales_of_csv as recorded_sales_of_csv
 from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.guarded_stores import SignedModels
 from housepredict.adapters.live_model import CheckedLoader, Follower, LiveModel

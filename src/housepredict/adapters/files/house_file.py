@@ -14,12 +14,13 @@ from attrs import field, frozen
 
 from housepredict.adapters.files.arrow import ArrowRows, Decoder
 from housepredict.adapters.files.delimited import TextEncoding
-from housepredict.adapters.files.table_file import TableFile, TextRows
+from housepredict.adapters.files.table_file import TableFile, TextRows, csv_table
+from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
-from housepredict.domain.schema_inference.columns import LAST_YEAR, certain_dates, is_missing, way_to_read
-from housepredict.domain.validation import tidy
+from housepredict.domain.schema_inference.columns import LAST_YEAR, present_in, value_reader
+from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _REMEMBERED = 50_000  # different cells of a column, which decide how it is written
 _AT_ONCE = 10_000  # rows of a Parquet file
@@ -46,6 +47,51 @@ class HouseFile:
         if not houses.length:
             raise file.refused("holds no houses, only a header")
         return houses
+
+
+def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
+    """Return the houses of CSV in UTF-8, read as those of a file, but with no column that is not a feature.
+
+    Raises:
+        InvalidHouses: with every violation, if a column or a row is not one of such a table; see csv_table.
+    """
+    names, rows = csv_table(content, InvalidHouses)
+    tally, columns = _Tally(_features_of(names, schema)), _columns(names, rows)
+    tally.add(columns, len(rows))
+    fits = [len(row) == len(names) for row in rows]
+    houses = _houses(columns, tally.reads(), sum(fits))
+    if all(fits):
+        return list(houses)
+    violations: list[Violation] = []
+    for position, (row, fit) in enumerate(zip(rows, fits, strict=True)):
+        if fit:
+            violations += schema.violations(next(houses), position)
+        else:
+            message = f"has {len(row)} cells, where the header has {len(names)}"
+            violations.append(Violation(pointer_to(position), Rule.TYPE, message))
+    raise InvalidHouses(violations)
+
+
+def _features_of(names: Sequence[str], schema: FeatureSchema) -> _Features:
+    features = {name: feature for name in names if (feature := schema.named(name))}
+    violations = [
+        Violation(pointer_to(name), Rule.UNKNOWN, "is a column for no feature of this model")
+        for name in dict.fromkeys(names)
+        if name not in features
+    ]
+    violations += [
+        Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column")
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    violations += [
+        Violation(pointer_to(feature.name), Rule.MISSING, "is a column that is missing")
+        for feature in schema.features
+        if feature.required and feature not in features.values()
+    ]
+    if violations:
+        raise InvalidHouses(violations)
+    return features
 
 
 def _text(file: TableFile, features: _Features, size: int) -> Houses:
@@ -110,31 +156,15 @@ class _Tally:
                 seen.update(columns[name])
 
     def reads(self) -> _Reads:
-        return {name: _reader(feature, self._seen[name]) for name, feature in self._features.items()}
-
-
-def _reader(feature: Feature, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
-    kind = feature.kind
-    present = {cell: count for cell, count in seen.items() if not is_missing(cell)}
-    # whether a number that must be whole is whole is for validation to say
-    written = Kind.NUMBER if kind is Kind.INTEGER else kind
-    # what a row says may not depend on a guess: of 03/04/2015, which nothing else in the file explains, it has no day
-    read = certain_dates(present, _last_year(feature)) if kind is Kind.DATE else way_to_read(written, present)
-
-    def value(cell: Cell) -> object:
-        if is_missing(cell):
-            return None
-        found = read(cell)
-        if kind is Kind.INTEGER and isinstance(found, float) and found.is_integer():
-            return int(found)
-        return cell if found is None else found
-
-    return value
+        return {
+            name: value_reader(feature.kind, present_in(self._seen[name]), _last_year(feature))
+            for name, feature in self._features.items()
+        }
 
 
 def _last_year(feature: Feature) -> int:
     """The year that ends the century of two-digit years: the one whose middle is that of the sales."""
-    if feature.observed is None:
+    if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)
     return (first + last) // 2 + 50

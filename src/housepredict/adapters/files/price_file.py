@@ -1,10 +1,11 @@
-"""Prices of whole tables, in CSV and Parquet files: the rows as they came, and beside them what became of each."""
+"""Predictions in CSV and Parquet: of a table the rows as they came, and beside them what became of each."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import repeat
@@ -16,11 +17,83 @@ from attrs import define, field
 from housepredict.adapters.files.arrow import ArrowRows
 from housepredict.adapters.files.atomic import text_file, whole_file
 from housepredict.adapters.files.table_file import TextRows
-from housepredict.domain.errors import MissingExtra, UnreadableFile
+from housepredict.domain.errors import InvalidHouses, MissingExtra, UnreadableFile
+from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.ports import HouseRows, Outcome
-from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
+
+PRICE_COLUMNS = (
+    "predicted_price",
+    *(f"{bound}_{level}" for level in LEVELS for bound in ("low", "high")),
+    "prediction_id",
+    "warnings",
+    "error",
+)
+"""The columns that are added to those of a table."""
+
+NUMBERS = 1 + 2 * len(LEVELS)
+"""How many of them hold numbers; the others hold text."""
+
+PREDICTION_COLUMNS = (
+    *("prediction_id", "created_at", "model_version", "generation", "valued_on"),
+    *PRICE_COLUMNS[:NUMBERS],
+    *("fsd", "warnings"),
+)
+"""The columns of predictions as CSV, before those of the features."""
 
 _GROUP = 50_000  # rows of a Parquet file that are written at once
+
+
+def cells_of(outcome: Outcome) -> Sequence[str | float | None]:
+    """Return the cells of PRICE_COLUMNS in a row: its prediction, or what is wrong with it."""
+    if isinstance(outcome, InvalidHouses):
+        return (*[None] * (len(PRICE_COLUMNS) - 1), "; ".join(each.describe() for each in outcome.violations))
+    estimate = outcome.estimate
+    bounds = {each.level: (each.low, each.high) for each in estimate.intervals}
+    intervals = [bound for level in LEVELS for bound in bounds.get(level, (None, None))]
+    warnings = "; ".join(each.message for each in estimate.warnings) or None
+    return (estimate.price, *intervals, str(outcome.id), warnings, None)
+
+
+def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
+    """Write predictions as CSV, and return how many there were.
+
+    They are read twice: which features there are shows in all of them.
+
+    Raises:
+        UnreadableFile: if a prediction with another feature arrived between the two.
+    """
+    features = sorted({name for prediction in read() for name in prediction.estimate.house.values})
+    writer = csv.writer(stream)
+    writer.writerow(
+        [*PREDICTION_COLUMNS, *(f"feature {name}" if name in PREDICTION_COLUMNS else name for name in features)]
+    )
+    count = 0
+    for prediction in read():
+        estimate = prediction.estimate
+        values = estimate.house.values
+        if not values.keys() <= set(features):
+            raise UnreadableFile("Predictions of another model arrived meanwhile: export again, with --until")
+        cells = dict(zip(PRICE_COLUMNS, cells_of(prediction), strict=True)) | {
+            "created_at": prediction.created_at.isoformat(),
+            "model_version": estimate.model_version,
+            "generation": estimate.generation,
+            "valued_on": estimate.valued_on,
+            "fsd": estimate.fsd,
+        }
+        writer.writerow([*map(cells.get, PREDICTION_COLUMNS), *(_cell_text(values.get(name)) for name in features)])
+        count += 1
+    return count
+
+
+def csv_of(predictions: Sequence[Prediction]) -> bytes:
+    """Return the same CSV of a few predictions, in UTF-8."""
+    stream = io.StringIO()
+    write_csv(lambda: predictions, stream)
+    return stream.getvalue().encode("utf-8", "replace")
+
+
+def _cell_text(value: object) -> object:
+    return json.dumps(value) if isinstance(value, bool) else value
 
 
 @contextmanager
@@ -40,6 +113,7 @@ def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | Parquet
 class CsvPrices:
     """Prices in CSV, with the delimiter of the rows if they came with one."""
 
+    columns = PRICE_COLUMNS
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
@@ -62,6 +136,7 @@ class CsvPrices:
 class ParquetPrices:
     """Prices in Parquet, whose other columns have the types that they came with."""
 
+    columns = PRICE_COLUMNS
     _stream: IO[bytes]
     _writer: Any = field(default=None, init=False)
     _waiting: list[Any] = field(factory=list, init=False)

@@ -6,17 +6,18 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
-import numpy as np
 from attrs import field, frozen
 
-from housepredict.adapters.files.table_file import TableFile, quoted
-from housepredict.domain.errors import UnusableSales
+from housepredict.adapters.files.table_file import TableFile, csv_table, quoted
+from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
-from housepredict.domain.validation import tidy
+from housepredict.domain.schema_inference.columns import present_in, value_reader
+from housepredict.domain.usecases.record_sales import FIELDS
+from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
@@ -101,6 +102,48 @@ def _columns(names: Sequence[str], chunks: Iterable[_Chunk]) -> _Columns:
     return columns
 
 
+_ALSO = {"id": "prediction", "prediction_id": "prediction"}
+
+
+def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
+    """Return the sales of CSV in UTF-8, as RecordSales takes them: a cell that cannot be read stays text.
+
+    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case of letters.
+
+    Raises:
+        InvalidSales: with every violation, if the columns are not these; see csv_table.
+    """
+    header, rows = csv_table(content, InvalidSales)
+    names = _names_of_recorded_sales(header)
+    # a cell beyond the header says something that has no name, and is refused for that
+    names += [f"column {position}" for position in range(len(names) + 1, max(map(len, rows), default=0) + 1)]
+    columns = {
+        name: [tidy(cell) for cell in cells]
+        for name, cells in zip(names, zip_longest(*rows, fillvalue=""), strict=False)
+    }
+    kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
+    values = {
+        name: list(map(value_reader(kinds.get(name, Kind.CATEGORY), present_in(cells), money=True), cells))
+        for name, cells in columns.items()
+    }
+    return [{name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(rows))]
+
+
+def _names_of_recorded_sales(header: Sequence[str]) -> list[str]:
+    names = [_ALSO.get(name.lower(), name.lower()) for name in header]
+    counts = Counter(names)
+    violations = [Violation(pointer_to(name), Rule.UNKNOWN, "is no column of sales") for name in counts.keys() - FIELDS]
+    violations += [
+        Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in FIELDS if counts[name] > 1
+    ]
+    violations += [
+        Violation(pointer_to(name), Rule.MISSING, "is a column that is missing") for name in FIELDS if not counts[name]
+    ]
+    if violations:
+        raise InvalidSales(sorted(violations, key=lambda each: each.pointer))
+    return names
+
+
 ROWS = 1000
 HELD_OUT_ROWS = 200
 _SEED = 42
@@ -122,6 +165,8 @@ class SyntheticSales:
 
     def read(self) -> SalesTable:
         """Draw all of it, the same at each call."""
+        import numpy as np  # here, since files do without it
+
         # the legacy generator, and the order of the draws, make the tutorial's numbers
         draw = np.random.RandomState(_SEED)
         size = draw.normal(2000, 500, ROWS)

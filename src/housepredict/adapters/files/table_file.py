@@ -6,6 +6,7 @@ The rules that all readers share are here and in the modules below: `encodings`,
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +27,12 @@ from housepredict.adapters.files.delimited import (
     detect,
     fitted,
     has_row_names,
+    has_text,
     named,
     rows_of,
 )
-from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.validation import tidy
+from housepredict.domain.errors import BrokenRules, MissingExtra, UnreadableFile
+from housepredict.domain.validation import Rule, Violation, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE = 50  # rows that show whether the header lacks a column
@@ -158,11 +160,9 @@ class TableFile:
         """The table in a CSV file, without the last columns if they have neither a name nor any text."""
         invalid = InvalidLines(encoding)
         with self._rows(invalid) as found:
-            header = next(found, None)
-            if header is None:
+            if not (header := found.header()):
                 raise self.refused("is empty")
-            named = max(position for position, name in enumerate(header, start=1) if name.strip())
-            found.widths = {named, len(header), len(header) + 1}
+            named = found.named
             first = [(found.line, row) for row in islice(found, _SAMPLE)]
             if has_row_names(header, [row for _, row in first]):
                 header.insert(0, "")
@@ -179,7 +179,7 @@ class TableFile:
 
     def _has_text_in(self, columns: slice, encoding: TextEncoding) -> bool:
         with self._rows(InvalidLines(encoding)) as rows:
-            return any(any(map(str.strip, row[columns])) for row in rows)
+            return any(has_text(row[columns]) for row in rows)
 
     @contextmanager
     def _rows(self, invalid: InvalidLines) -> Iterator[Rows]:
@@ -227,8 +227,7 @@ class TableFile:
 
     def _names(self, header: Sequence[str]) -> list[str]:
         """The columns' names. One may have none: many programs write the number of the row there."""
-        names = [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
-        problems = []
+        names, problems = names_of(header), []
         unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
             problems.append(f"columns without a name: give columns {', '.join(unnamed)} one in the header")
@@ -238,6 +237,42 @@ class TableFile:
         if problems:
             raise self.refused(f"has in its header, {quoted(header)}, {'; and '.join(problems)}")
         return names
+
+
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How Excel's workbooks begin, the new ones as any ZIP archive."""
+
+
+def csv_table(content: bytes, error: type[BrokenRules]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns of CSV in UTF-8, and its rows, read as those of a file.
+
+    Rows without text above the header and at the end are left out, and so are empty lines. Between others, rows of
+    several empty cells are rows: whoever counts the answers would miss them. No name is given to the rows' names of R.
+
+    Raises:
+        BrokenRules: `error`, if the content is not CSV in UTF-8.
+    """
+    if content.startswith(_WORKBOOKS):
+        reason = "is an Excel workbook or a ZIP archive: export it as CSV in UTF-8"
+        raise error([Violation("", Rule.TYPE, reason)])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise error([Violation("", Rule.TYPE, f"byte {fault.start} is not UTF-8")]) from None
+    # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
+    found = rows_of(io.StringIO(text, newline=""))
+    header = found.header(keep_empty=True)
+    rows = list(found)
+    while rows and not has_text(rows[-1]):
+        rows.pop()
+    if not any(has_text(row[found.named :]) for row in rows):
+        del header[found.named :]
+    return names_of(header), [fitted(row, len(header)) for row in rows]
+
+
+def names_of(header: Sequence[str]) -> list[str]:
+    """Return what columns are called here: by its position, if a column has no name."""
+    return [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
 
 
 def quoted(header: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import prediction, warnings_to_json
+from housepredict.adapters.documents import encode_each, prediction, warnings_to_json
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -23,7 +23,6 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
-from housepredict.domain.json_objects import encode_each
 
 # In the order of ids, as batches are written: two of these wait for each other rather than deadlock.
 _KNOWN = """

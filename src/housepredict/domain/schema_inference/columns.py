@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
+# as a program writes it; with three decimals, other cells have to tell what it means
+_PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.(\d{1,2}|\d{4,}))?", re.ASCII)
 _ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
 _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
@@ -48,6 +51,13 @@ _TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
 # The order decides between formats that read equally many cells: month first, as in the United States.
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
                  "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d-%B-%Y", "%b-%d-%Y", "%B-%d-%Y")  # fmt: skip
+_ISO, _ISO_LENGTH = _DATE_FORMATS[0], 10
+_PART_SHAPES = {"%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%b": "[A-Za-z]+", "%B": "[A-Za-z]+"}
+# most texts that a format can't read are told by these, in a tenth of strptime's time
+_DATE_SHAPES = {
+    form: re.compile(re.sub("%.", lambda part: _PART_SHAPES[part[0]], form.replace(".", "[.]")), re.ASCII)
+    for form in _DATE_FORMATS
+}
 
 
 def is_missing(cell: Cell) -> bool:
@@ -86,9 +96,31 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
             assert_never(kind)
 
 
-def money(present: Mapping[Cell, int]) -> Readings:
-    """Amounts of money, as numbers. It has no third decimal: 450.000 is 450 thousand unless most cells disagree."""
-    return _each(present, _numbers(present, money=True))
+def value_reader(
+    kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR, *, money: bool = False
+) -> Callable[[Cell], object]:
+    """Return how to read the cells of a column for a check that reports what is wrong with a value.
+
+    A missing cell is None, and a cell that cannot be read stays as it is. No date is a guess: of 03/04/2015, which no
+    other cell explains, there is no day. Numbers may be of any size, and need not be whole. With `money`, numbers have
+    no third decimal: 450.000 is 450 thousand unless most cells disagree.
+    """
+    if kind is Kind.DATE:
+        read = _certain_dates(present, last_year)
+    elif kind is Kind.NUMBER or kind is Kind.INTEGER:
+        read = _numbers(present, money=money, largest=math.inf)
+    else:
+        read = way_to_read(kind, present)
+
+    def value(cell: Cell) -> object:
+        if is_missing(cell):
+            return None
+        value = read(cell)
+        if kind is Kind.INTEGER and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return cell if value is None else value
+
+    return value
 
 
 def booleans(present: Mapping[Cell, int]) -> Readings:
@@ -106,23 +138,26 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
     return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
 
 
-def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
+def _certain_dates(present: Mapping[Cell, int], last_year: int) -> Way:
     """As for dates, but no text is a date where formats that read equally many cells see different days in one."""
     counts = _counts(_date_text, present)
     formats = _day_formats(last_year)
     best = _fullest(formats, counts)
     most = _reads(best, counts)
-    rivals = [each for each in formats if _reads(each, counts) == most]
+    rivals = [each for each in formats if _reads(each, counts, most) == most]
     unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
     return partial(_read_date, form=_no_day if unclear else best)
 
 
-def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
+def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
     """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
+    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
+    if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
+        return partial(_read_number, accepted=("",), form=ways[0], largest=largest)
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
-            currencies[amount[1] or amount[3]] += count
+            currencies[amount[0]] += count
     del currencies[""]
     accepted = ["", *dict(currencies.most_common(1))]
 
@@ -132,14 +167,15 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
         # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
         return f"{text}{group[1]}" if group else text
 
-    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
-    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)))
+    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)), largest=largest)
 
 
-def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format) -> Value | None:
-    typed = isinstance(cell, int | float) and not isinstance(cell, bool)
-    value = cell if typed else form(text) if (text := _number_text(cell, accepted)) is not None else None
-    return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
+def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format, largest: float) -> Value | None:
+    if isinstance(cell, str):
+        value = form(text) if (text := _number_text(cell, accepted)) is not None else None
+    else:
+        value = None if isinstance(cell, bool | date) else cell
+    return value if isinstance(value, int | float) and abs(float(value)) <= largest else None
 
 
 def _read_whole(cell: Cell, *, number: Way) -> Value | None:
@@ -149,9 +185,11 @@ def _read_whole(cell: Cell, *, number: Way) -> Value | None:
 
 def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
     amount = _amount(cell)
-    if amount is None or (amount[1] or amount[3]) not in accepted:
+    if amount is None or amount[0] not in accepted:
         return None
-    return _digits(amount[2], money=bool(amount[1] or amount[3]))
+    currency, digits = amount
+    # money has no third decimal: 450.000 € are 450 thousand
+    return digits.replace(".", "") if currency and _POINT_GROUPS.fullmatch(digits) else digits
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
@@ -203,7 +241,7 @@ def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
     """The format that reads most cells of a column, the first of several."""
     best, most = forms[0], 0
     for form in forms:
-        count = _reads(form, counts)
+        count = _reads(form, counts, most)
         if count > most:
             best, most = form, count
         if most == counts.total():
@@ -211,24 +249,32 @@ def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
     return best
 
 
-def _reads(form: _Format, counts: Counter[str]) -> int:
-    """How many cells a format can read."""
-    return sum(count for text, count in counts.items() if form(text) is not None)
+def _reads(form: _Format, counts: Counter[str], least: int = 0) -> int:
+    """Return how many cells a format can read, or any smaller number than `least` if it can't read as many."""
+    count = counts.total()
+    for text, cells in counts.items():
+        if form(text) is None:
+            count -= cells
+            if count < least:
+                return count
+    return count
 
 
-def _amount(cell: Cell) -> re.Match[str] | None:
-    return _AMOUNT.fullmatch(cell.strip()) if isinstance(cell, str) else None
+def _amount(cell: Cell) -> tuple[str, str] | None:
+    """Return the currency, if any, and the digits of an amount."""
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # as in most cells
+        return "", text
+    amount = _AMOUNT.fullmatch(text)
+    return (amount[1] or amount[3], amount[2]) if amount else None
 
 
 def _flag(cell: Cell) -> Value | None:
     """A boolean in any spelling: for a column that the user called one."""
     text = str(cell).strip().lower()
     return True if text in {"true", "yes", "y", "t", "1"} else False if text in {"false", "no", "n", "f", "0"} else None
-
-
-def _digits(text: str, *, money: bool) -> str:
-    """The digits of an amount. Money has no third decimal: 450.000 € are 450 thousand."""
-    return text.replace(".", "") if money and _POINT_GROUPS.fullmatch(text) else text
 
 
 def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -> Value | None:
@@ -240,7 +286,11 @@ def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -
 
 
 def _day(text: str, form: str, last_year: int) -> str | None:
+    if not _DATE_SHAPES[form].fullmatch(text):
+        return None
     try:
+        if form == _ISO and len(text) == _ISO_LENGTH:
+            return date.fromisoformat(text).isoformat()
         day = datetime.strptime(text, form).date()  # noqa: DTZ007  # a day has no zone
         if form.endswith("%y"):
             day = day.replace(year=last_year - (last_year - day.year) % 100)
@@ -320,7 +370,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
     """Read a column of prices: numbers, as money is written."""
     present = present_in(cells)
-    return _column(name, Kind.NUMBER, "prices", cells, present, money(present))
+    return _column(name, Kind.NUMBER, "prices", cells, present, _each(present, _numbers(present, money=True)))
 
 
 def _column(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrs import asdict
 
 from housepredict.domain.errors import InvalidSettings
+from housepredict.domain.estimates import Prediction
 from housepredict.domain.usecases import EstimatedTable, Removed
 from housepredict.entrypoints.answer_documents import prediction_document
 from housepredict.entrypoints.cli.sale_commands import day
 from housepredict.entrypoints.cli.terminal import answer, print_json, progress_bar
 from housepredict.entrypoints.cli.texts import prediction_text
-from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at
-from housepredict.entrypoints.csv_tables import write_csv, write_lines
+from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at, write_csv
 
 _SHOWN = 20  # refused rows
 
@@ -80,9 +82,18 @@ def export(application: Application, options: argparse.Namespace) -> int:
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
-        count = write_csv(read, stream) if ending.startswith(".csv") else write_lines(read(), stream)
+        count = write_csv(read, stream) if ending.startswith(".csv") else _write_lines(read(), stream)
     print(f"housepredict: exported {count:,} predictions", file=sys.stderr)
     return 0
+
+
+def _write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
+    """Write JSON, one prediction a line, and return how many there were."""
+    count = 0
+    for prediction in predictions:
+        stream.write(json.dumps(prediction_document(prediction), ensure_ascii=False) + "\n")
+        count += 1
+    return count
 
 
 def erase(application: Application, options: argparse.Namespace) -> int:

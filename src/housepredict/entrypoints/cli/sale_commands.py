@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from housepredict.domain.errors import UnusableSales
+from housepredict.domain.features import Kind
+from housepredict.domain.schema_inference.columns import value_reader
 from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document
 from housepredict.entrypoints.cli.terminal import answer
 from housepredict.entrypoints.cli.texts import accuracy_text, sale_text, sales_text
-from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.csv_tables import number_or_text, sales_of_csv
+from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
 
 
 def record_sale(application: Application, options: argparse.Namespace) -> int:
     """Record one sale."""
-    given = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
+    price = value_reader(Kind.NUMBER, {options.price: 1}, money=True)(options.price)
+    given = {"prediction": options.prediction, "price": price, "date": options.date}
     returned = application.record_sales.one(given)
     return answer(options, sale_document(returned), sale_text(returned))
 
@@ -30,7 +32,7 @@ def record_file(application: Application, options: argparse.Namespace) -> int:
     except OSError as error:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
-    returned = application.record_sales.any_number(sales_of_csv(content), key)
+    returned = application.record_sales.any_number(recorded_sales_of_csv(content), key)
     return answer(options, sales_document(returned), sales_text(returned))
 
 
