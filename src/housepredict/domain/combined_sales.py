@@ -42,6 +42,7 @@ class CombinedSales:
     _predictions: PredictionRepository
     _options: TrainingOptions
     _clock: Clock
+    _reserved: Set[str] = frozenset()
 
     @property
     def location(self) -> str | None:
@@ -57,7 +58,7 @@ class CombinedSales:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:
             file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
-            table, digest, rejected = _of_file(file, self._options), file.digest, Counter(file.rejected)
+            table, digest, rejected = _of_file(file, self._options, self._reserved), file.digest, Counter(file.rejected)
             notes = file.notes
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
@@ -163,8 +164,8 @@ class _Table:
         return (sold_on.replace(day=1) if self.months else sold_on).isoformat()
 
 
-def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
-    roles = assign_roles(file, options)
+def _of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> _Table:
+    roles = assign_roles(file, options, reserved)
     rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}

@@ -65,6 +65,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
+from housepredict.entrypoints.answer_documents import RECORD_FIELDS
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
 
@@ -390,6 +391,7 @@ class Application(Storage):
             self.clock,
             self.trainings,
             held_back,
+            RECORD_FIELDS,
         )
 
     @cached_property
@@ -431,7 +433,7 @@ class Application(Storage):
             return sales_at(location, options.encoding)
         file = None if location is None else sales_at(location, options.encoding)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock)
+        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock, RECORD_FIELDS)
 
     def sales_to_train_on(
         self, location: str | None, options: TrainingOptions, *, with_recorded: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import date
 from itertools import accumulate
 
@@ -53,12 +53,16 @@ class PreparedSales:
     notes: tuple[str, ...] = ()
 
 
-def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
+def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> PreparedSales:
     """Decide what each column is, read the sales and split them.
 
-    Raises UnusableSales, saying what to do, if there is no price column, nothing that varies, or too few sales.
+    Args:
+        reserved: names that no feature may have.
+
+    Raises:
+        UnusableSales: with what to do, if there is no price column, nothing that varies, or too few sales.
     """
-    roles = assign_roles(table, options)
+    roles = assign_roles(table, options, reserved)
     rejected = Counter(table.rejected)
     usable = usable_rows(roles, rejected, table.read_on)
     schema = table.schema or schema_of(
