@@ -130,7 +130,7 @@ def test_cells_of_any_length_are_read(read: Reading) -> None:
     shape = "POLYGON ((" + "1 2, " * 60_000 + "1 2))"
     table = read("town,shape,price\n" + "".join(f'Milton,"{shape}",{row}\n' for row in range(3)))
     assert table.columns["shape"] == [shape] * 3
-    assert csv_table(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales) == (["id", "shape"], [["1", shape]])
+    assert csv_table(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales).rows == [["1", shape]]
 
 
 @pytest.mark.parametrize("text", ['"a,' * 400_000, '"' + 'a" ' * 400_000, '"' + " " * 1_000_000])

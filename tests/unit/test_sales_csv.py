@@ -41,7 +41,8 @@ def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
     cell = f"Main{text}Street"
     written = f'"{cell}"' if text.strip("\r\n") == "" else cell
     content = end.join(["70,a", f"71,{written}", "72,c", ""]).encode()
-    assert csv_table(content, InvalidSales) == (["70", "a"], [["71", cell], ["72", "c"]])
+    table = csv_table(content, InvalidSales)
+    assert (table.header, table.rows) == (["70", "a"], [["71", cell], ["72", "c"]])
 
 
 def test_a_table_without_rows_has_no_sales() -> None:

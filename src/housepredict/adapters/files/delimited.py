@@ -200,7 +200,6 @@ _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
 _TELLING_DELIMITERS = 4  # a line of a remark may happen to have as many commas as a row
-_SHOWN = 3
 _UNIT = "\x1f"  # stands between cells that blanks separate
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 
@@ -214,7 +213,7 @@ class Rows:
 
     `line` is where the row that came last begins; `named` is how many columns the header has, up to the last that has a
     name. `repaired` lists the lines whose quotes don't pair up: there a quote ends a cell only if a delimiter follows.
-    Lines in `emptied` had NUL characters, which are left out.
+    Lines in `emptied` had NUL characters, which are left out; `invalid` lines had REPLACED, which is shown as U+FFFD.
     """
 
     delimiter: str
@@ -225,6 +224,7 @@ class Rows:
     _keeps_empty: bool = field(default=False, init=False)
     repaired: list[int] = field(factory=list, init=False)
     emptied: list[int] = field(factory=list, init=False)
+    invalid: int = field(default=0, init=False)
     _next_line: int = field(init=False)
     _taken: list[str] = field(factory=list, init=False)
     _pending: deque[str] = field(factory=deque, init=False)
@@ -299,6 +299,9 @@ class Rows:
                 if "\0" in line:
                     self.emptied.append(self._next_line + len(taken))
                     line = line.replace("\0", "")
+                if REPLACED in line:
+                    self.invalid += 1
+                    line = line.replace(REPLACED, "\ufffd")
                 if are_aligned:
                     line = _aligned(line)
             taken.append(line)
@@ -321,26 +324,6 @@ def rows_of(lines: Iterable[str]) -> Rows:
 def fitted(row: list[str], width: int) -> list[str]:
     """Return a row without the cells that it has beyond a header of `width` columns, if they hold no text."""
     return row[:width] if len(row) > width and not has_text(row[width:]) else row
-
-
-@define
-class RaggedRows:
-    """Counts the rows that have another number of fields than the header, and remembers the first of them."""
-
-    width: int
-    count: int = 0
-    _first: list[str] = field(factory=list)
-
-    def add(self, line: int, fields: int) -> None:
-        """Count a row that begins on a line."""
-        self.count += 1
-        if len(self._first) < _SHOWN:
-            self._first.append(f"line {line} has {fields}")
-
-    def describe(self) -> str:
-        """Return which rows they are: the first of them."""
-        shown = ", ".join([*self._first, *(["…"] if self.count > _SHOWN else [])])
-        return f"rows with another number of fields than the {self.width} of the header: {shown}"
 
 
 def _delimiter(sample: Sequence[str]) -> str:

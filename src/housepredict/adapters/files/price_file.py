@@ -7,8 +7,6 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
-from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,16 +117,13 @@ class CsvPrices:
 
     def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
         """Add some rows; see PriceTable."""
-        if isinstance(rows.origin, TextRows):
-            header, delimiter, cells = rows.origin.header, rows.origin.delimiter, rows.origin.rows
-        else:
-            header, delimiter, cells = rows.origin.batch.schema.names, ",", _written(rows.origin)
+        origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
-            self._writer = csv.writer(self._stream, delimiter=delimiter)
-            self._writer.writerow([*header, *PRICE_COLUMNS])
+            self._writer = csv.writer(self._stream, delimiter=origin.delimiter)
+            self._writer.writerow([*origin.header, *PRICE_COLUMNS])
         self._writer.writerows(
-            [*_fitted(row, len(header)), *("" if cell is None else cell for cell in said)]
-            for row, said in zip(cells, _said(rows, outcomes), strict=True)
+            [*row, *("" if cell is None else cell for cell in added)]
+            for row, added in zip(origin.texts(), _added(rows, outcomes), strict=True)
         )
 
 
@@ -146,14 +141,8 @@ class ParquetPrices:
         """Add some rows; see PriceTable."""
         import pyarrow as pa
 
-        origin = rows.origin
-        if isinstance(origin, TextRows):
-            columns = zip(*(_fitted(row, len(origin.header)) for row in origin.rows), strict=True)
-            texts = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
-            batch = pa.RecordBatch.from_arrays(texts, names=list(origin.header))
-        else:
-            batch = origin.batch
-        added = zip(*_said(rows, outcomes), strict=True)
+        batch = rows.origin.batch
+        added = zip(*_added(rows, outcomes), strict=True)
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
         arrays = [pa.array(cells, type_) for cells, type_ in zip(added, types, strict=True)]
         fields = [*batch.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
@@ -196,22 +185,8 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
 
 
-def _said(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
+def _added(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
     """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
-    origin = rows.origin
-    beyond = (row[len(origin.header) :] for row in origin.rows) if isinstance(origin, TextRows) else repeat(())
-    for outcome, surplus in zip(outcomes, beyond, strict=False):
+    for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)
-
-
-def _written(origin: ArrowRows) -> list[list[str]]:
-    def text(cell: object) -> str:
-        return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
-
-    return [list(map(text, row)) for row in origin.rows()]
-
-
-def _fitted(row: Sequence[str], width: int) -> Sequence[str]:
-    """A row of the header's length, whatever it has."""
-    return row if len(row) == width else [*row[:width], *[""] * (width - len(row))]
