@@ -81,10 +81,10 @@ def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
 @pytest.mark.parametrize(
     ("content", "broken"),
     [
-        (b"", [("/date", Rule.MISSING), ("/prediction", Rule.MISSING), ("/price", Rule.MISSING)]),
+        (b"", [("/prediction", Rule.MISSING), ("/price", Rule.MISSING), ("/date", Rule.MISSING)]),
         (
             b"prediction,price,price,when\n",
-            [("/date", Rule.MISSING), ("/price", Rule.DUPLICATE), ("/when", Rule.UNKNOWN)],
+            [("/when", Rule.UNKNOWN), ("/price", Rule.DUPLICATE), ("/date", Rule.MISSING)],
         ),
         (b"id,prediction,price,date\n", [("/prediction", Rule.DUPLICATE)]),
         (b"prediction,price,date\n\xff", [("", Rule.TYPE)]),

@@ -353,12 +353,6 @@ def _delimiter(sample: Sequence[str]) -> str:
     return BLANKS if aligned[0] >= _CONSISTENT_SHARE and len(sample) > 1 else best
 
 
-def has_row_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether rows begin with a name that the header has no column for, as R writes them."""
-    wider = [row for row in rows if len(row) == len(header) + 1 and row[-1].strip()]
-    return len(wider) == len(rows) > 0
-
-
 def _aligned(line: str) -> str:
     return _WORDS.sub(lambda found: found[1] or _UNIT, line.strip(" \t\r\n")) + "\n"
 

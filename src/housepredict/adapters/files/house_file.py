@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from housepredict.adapters.files.arrow import ArrowRows
-from housepredict.adapters.files.table_file import TableFile, TextRows, csv_table
+from housepredict.adapters.files.table_file import TableFile, TextRows, check_columns, csv_table
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
@@ -61,7 +61,12 @@ def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
         InvalidHouses: with every violation, if a column or a row is not one of such a table; see csv_table.
     """
     table = csv_table(content, InvalidHouses)
-    columns = _FeatureColumns(table.header, _features_of(table.header, schema))
+    features = {name: feature for name in table.header if (feature := schema.named(name))}
+    names = [features[name].name if name in features else name for name in table.header]
+    required = [feature.name for feature in schema.features if feature.required]
+    if wrong := check_columns(names, schema.names, required, "is a column for no feature of this model"):
+        raise InvalidHouses(wrong)
+    columns = _FeatureColumns(table.header, features)
     columns.add(table)
     houses = columns.houses(table)
     if None not in houses:
@@ -74,28 +79,6 @@ def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
         else:
             violations += schema.violations(house, position)
     raise InvalidHouses(violations)
-
-
-def _features_of(names: Sequence[str], schema: FeatureSchema) -> _Features:
-    features = {name: feature for name in names if (feature := schema.named(name))}
-    violations = [
-        Violation(pointer_to(name), Rule.UNKNOWN, "is a column for no feature of this model")
-        for name in dict.fromkeys(names)
-        if name not in features
-    ]
-    violations += [
-        Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column")
-        for name, count in Counter(names).items()
-        if count > 1
-    ]
-    violations += [
-        Violation(pointer_to(feature.name), Rule.MISSING, "is a column that is missing")
-        for feature in schema.features
-        if feature.required and feature not in features.values()
-    ]
-    if violations:
-        raise InvalidHouses(violations)
-    return features
 
 
 class _FeatureColumns:

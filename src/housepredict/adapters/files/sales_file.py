@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -11,13 +10,13 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from housepredict.adapters.files.table_file import TableFile, csv_table, quoted
+from housepredict.adapters.files.table_file import TableFile, check_columns, csv_table, quoted
 from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
 from housepredict.domain.schema_inference.columns import present_in, value_reader
 from housepredict.domain.usecases.record_sales import FIELDS
-from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
+from housepredict.domain.validation import tidy
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
@@ -83,7 +82,9 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
         InvalidSales: with every violation, if the columns are not these; see csv_table.
     """
     table = csv_table(content, InvalidSales)
-    names, rows = _names_of_recorded_sales(table.header), table.rows
+    names, rows = [_ALSO.get(name.lower(), name.lower()) for name in table.header], table.rows
+    if wrong := check_columns(names, FIELDS, FIELDS, "is no column of sales"):
+        raise InvalidSales(wrong)
     # a cell beyond the header says something that has no name, and is refused for that
     names += [f"column {position}" for position in range(len(names) + 1, max(map(len, rows), default=0) + 1)]
     columns = {
@@ -96,21 +97,6 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
         for name, cells in columns.items()
     }
     return [{name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(rows))]
-
-
-def _names_of_recorded_sales(header: Sequence[str]) -> list[str]:
-    names = [_ALSO.get(name.lower(), name.lower()) for name in header]
-    counts = Counter(names)
-    violations = [Violation(pointer_to(name), Rule.UNKNOWN, "is no column of sales") for name in counts.keys() - FIELDS]
-    violations += [
-        Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in FIELDS if counts[name] > 1
-    ]
-    violations += [
-        Violation(pointer_to(name), Rule.MISSING, "is a column that is missing") for name in FIELDS if not counts[name]
-    ]
-    if violations:
-        raise InvalidSales(sorted(violations, key=lambda each: each.pointer))
-    return names
 
 
 ROWS = 1000

@@ -7,7 +7,7 @@ import hashlib
 import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, compress, islice
 from pathlib import Path
@@ -22,14 +22,13 @@ from housepredict.adapters.files.delimited import (
     TextEncoding,
     detect,
     fitted,
-    has_row_names,
     has_text,
     named,
     rows_of,
 )
 from housepredict.domain.errors import BrokenRules, MissingExtra, UnreadableFile
 from housepredict.domain.sales import Cell
-from housepredict.domain.validation import Rule, Violation, tidy
+from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE = 50  # rows that show whether the header lacks a column
@@ -198,7 +197,8 @@ class TableFile:
                 raise self.refused("is empty")
             named = source.named
             first = [(source.line, row) for row in islice(source, _SAMPLE)]
-            if has_row_names(header, [row for _, row in first]):
+            # rows may begin with a name that the header has no column for, as R writes them
+            if first and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in first):
                 header.insert(0, "")
                 named += 1
             beyond = slice(named, len(header))
@@ -294,6 +294,19 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
     if not any(has_text(row[found.named :]) for row in rows):
         del header[found.named :]
     return TextRows(names_of(header), found.delimiter, [fitted(row, len(header)) for row in rows])
+
+
+def check_columns(
+    names: Sequence[str], known: Container[str], required: Iterable[str], unknown: str
+) -> list[Violation]:
+    """Return what is wrong with the columns of a table in a request; `unknown` is the message for an unknown one."""
+    counts = Counter(names)
+    broken = [
+        *((name, Rule.UNKNOWN, unknown) for name in counts if name not in known),
+        *((name, Rule.DUPLICATE, "is more than one column") for name, count in counts.items() if count > 1),
+        *((name, Rule.MISSING, "is a column that is missing") for name in required if name not in counts),
+    ]
+    return [Violation(pointer_to(name), rule, message) for name, rule, message in broken]
 
 
 def names_of(header: Sequence[str]) -> list[str]:

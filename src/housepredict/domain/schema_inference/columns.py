@@ -123,11 +123,6 @@ def value_reader(
     return value
 
 
-def booleans(present: Mapping[Cell, int]) -> Readings:
-    """The cells that say true or false."""
-    return _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
-
-
 def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
     """Return the distinct two-digit years of a column of dates; none if the years have four digits."""
     counts = _counts(_date_text, present)
@@ -395,7 +390,7 @@ def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[
     def mostly(readings: Readings) -> bool:
         return total > 0 and sum(present[cell] for cell in readings) >= READABLE_SHARE * total
 
-    flags = booleans(present)
+    flags = _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true and false"
     # by its name, before 20141013 is taken for a number

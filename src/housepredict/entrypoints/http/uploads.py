@@ -23,11 +23,12 @@ from starlette.requests import ClientDisconnect, Request
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import (
     CSV_TYPES,
+    charset_of,
     is_nothing,
     media_type,
     too_large,
     too_late,
-    unknown_charset_of,
+    unsupported_type,
 )
 from housepredict.entrypoints.settings import Settings
 
@@ -113,9 +114,11 @@ def require_type(request: Request, *, reads_parquet: bool) -> None:
         workbook = "spreadsheet" in named or "ms-excel" in named
         why = _WORKBOOK if workbook else _WHY.get(named, "This Content-Type is not supported.")
         raise _unsupported(request, why, reads_parquet=reads_parquet)
-    if (charset := unknown_charset_of(request.headers)) is not None:
-        why = f"The charset {charset!r} is unknown: name an encoding, such as utf-8, cp1252 or gb18030, or none."
-        raise _unsupported(request, why, reads_parquet=reads_parquet)
+    try:
+        charset_of(request.headers)
+    except ValueError as error:
+        why = f"The charset {str(error)!r} is unknown: name an encoding, such as utf-8, cp1252 or gb18030, or none."
+        raise _unsupported(request, why, reads_parquet=reads_parquet) from None
     if coding != "identity" and (named in _PACKED or coding not in ("gzip", "x-gzip")):
         raise _unsupported(request, "This Content-Encoding is not supported.", reads_parquet=reads_parquet)
 
@@ -146,13 +149,11 @@ def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
 def _unsupported(request: Request, why: str, *, reads_parquet: bool) -> Problem:
     or_parquet = ", or Parquet as application/vnd.apache.parquet" if reads_parquet else ""
     command = f"curl --data-binary @sales.csv -H 'Content-Type: text/csv' {shlex.quote(str(request.url))}"
-    return Problem(
-        "unsupported-media-type",
-        415,
+    return unsupported_type(
         "The sales cannot be read",
         f"{why} Send CSV as text/csv, with or without `Content-Encoding: gzip`{or_parquet}: `{command}`. To train on "
         "the sales of the model in service, send no body.",
-        headers={
+        {
             "Accept": ", ".join(each for each in TYPES if reads_parquet or "parquet" not in each),
             "Accept-Encoding": "gzip",
         },
