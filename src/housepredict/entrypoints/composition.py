@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
@@ -421,9 +422,7 @@ class Application(Storage):
     @cached_property
     def reads_parquet(self) -> bool:
         """Whether files of sales may be Parquet."""
-        from housepredict.adapters.files.sales_file import reads_parquet
-
-        return reads_parquet()
+        return find_spec("pyarrow") is not None
 
     def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for

@@ -7,7 +7,7 @@ import csv
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
 from itertools import chain, islice
 from re import compile as pattern
@@ -329,9 +329,11 @@ def fitted(row: list[str], width: int) -> list[str]:
 def _delimiter(sample: Sequence[str]) -> str:
     """The one that splits most lines as it does the header, and into most fields; blanks where no other does."""
 
-    def score(split: Callable[[], list[list[str]]]) -> tuple[float, int]:
+    def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:
         try:
-            widths = [len(row) for row in split() if has_text(row)]
+            widths = [
+                len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if has_text(row)
+            ]
         except csv.Error:
             return 0.0, 0
         width = widths[0] if widths else 0
@@ -339,18 +341,13 @@ def _delimiter(sample: Sequence[str]) -> str:
         fitting = sum(each in (width, width + 1) for each in widths)
         return (fitting / len(widths) if width > 1 else 0.0), width
 
-    def splitting(delimiter: str) -> Callable[[], list[list[str]]]:
-        return lambda: list(csv.reader(sample, delimiter=delimiter, skipinitialspace=True))
-
-    scores = {delimiter: score(splitting(delimiter)) for delimiter in _DELIMITERS + _RARE_DELIMITERS}
-    best = max(_DELIMITERS, key=lambda each: scores[each])
-    if scores[best][0] >= _LIKELY_SHARE:
+    best, rare = max(_DELIMITERS, key=score), max(_RARE_DELIMITERS, key=score)
+    if score(best)[0] >= _LIKELY_SHARE:
         return best
-    rare = max(_RARE_DELIMITERS, key=lambda each: scores[each])
-    if scores[rare][0] >= _CONSISTENT_SHARE:
+    if score(rare)[0] >= _CONSISTENT_SHARE:
         return rare
-    aligned = score(lambda: list(csv.reader(map(_aligned, sample), delimiter=_UNIT)))
-    return BLANKS if aligned[0] >= _CONSISTENT_SHARE and len(sample) > 1 else best
+    is_aligned = len(sample) > 1 and score(_UNIT, map(_aligned, sample))[0] >= _CONSISTENT_SHARE
+    return BLANKS if is_aligned else best
 
 
 def _aligned(line: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 
@@ -22,11 +21,6 @@ RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
 
 _REMEMBERED = 10_000  # different cells of a column
-
-
-def reads_parquet() -> bool:
-    """Whether Parquet can be read: pyarrow is there."""
-    return find_spec("pyarrow") is not None
 
 
 @frozen
