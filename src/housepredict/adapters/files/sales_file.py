@@ -1,10 +1,9 @@
-"""Made-up sales, drawn as the tutorial that this project grew out of draws them: its prices are ours, to the cent."""
+"""Sales to train on, in CSV and Parquet files or synthetic, and sales to record, in CSV."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 from attrs import field, frozen
@@ -76,21 +75,22 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
         InvalidSales: with every violation, if the columns are not these; see csv_table.
     """
     table = csv_table(content, InvalidSales)
-    names, rows = [_ALSO.get(name.lower(), name.lower()) for name in table.header], table.rows
+    names = [_ALSO.get(name.lower(), name.lower()) for name in table.header]
     if wrong := check_columns(names, FIELDS, FIELDS, "is no column of sales"):
         raise InvalidSales(wrong)
-    # a cell beyond the header says something that has no name, and is refused for that
-    names += [f"column {position}" for position in range(len(names) + 1, max(map(len, rows), default=0) + 1)]
-    columns = {
-        name: [tidy(cell) for cell in cells]
-        for name, cells in zip(names, zip_longest(*rows, fillvalue=""), strict=False)
-    }
     kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
-    values = {
-        name: list(map(value_reader(kinds.get(name, Kind.CATEGORY), present_in(cells), money=True), cells))
-        for name, cells in columns.items()
-    }
-    return [{name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(rows))]
+    values: dict[str, list[object]] = {}
+    for name, texts in zip(names, zip(*table.texts(), strict=True), strict=False):
+        cells = list(map(tidy, texts))
+        read = value_reader(kinds.get(name, Kind.CATEGORY), present_in(cells), money=True)
+        values[name] = list(map(read, cells))
+    sales = [
+        {name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(table))
+    ]
+    for sale, surplus in zip(sales, table.surplus(), strict=True):
+        # a cell beyond the header says something that has no name, and is refused for that
+        sale |= {f"column {position}": cell for position, cell in enumerate(surplus, len(names) + 1) if cell.strip()}
+    return sales
 
 
 ROWS = 1000

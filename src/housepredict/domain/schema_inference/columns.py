@@ -47,6 +47,7 @@ _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
 _COMPACT_DATE = re.compile(r"(19|20)\d{6}", re.ASCII)
 _DATE_LIKE = re.compile(r"(\d{1,4}[-.](\d{1,2}|[A-Za-z]{3,9})|[A-Za-z]{3,9}-\d{1,2})[-.]\d{1,4}", re.ASCII)
+_MAX_DATE_LENGTH = 100  # with its time, and the zone; searching longer text for a time takes too long
 _TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
 # The order decides between formats that read equally many cells: month first, as in the United States.
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
@@ -214,9 +215,10 @@ def _read_date(cell: Cell, *, form: _Format) -> Value | None:
 
 
 def _date_text(cell: Cell) -> str | None:
-    if isinstance(cell, bool) or not isinstance(cell, str | int):
+    written = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
+    if len(written) > _MAX_DATE_LENGTH:
         return None
-    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
+    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", written))
     return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
 
 
