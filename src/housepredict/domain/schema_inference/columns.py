@@ -107,7 +107,7 @@ def value_reader(
     no third decimal: 450.000 is 450 thousand unless most cells disagree.
     """
     if kind is Kind.DATE:
-        read = _certain_dates(present, last_year)
+        read = _dates(present, last_year, certain=True)
     elif kind is Kind.NUMBER or kind is Kind.INTEGER:
         read = _numbers(present, money=money, largest=math.inf)
     else:
@@ -132,17 +132,6 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
     if not formats[best].endswith("%y"):
         return frozenset()
     return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
-
-
-def _certain_dates(present: Mapping[Cell, int], last_year: int) -> Way:
-    """As for dates, but no text is a date where formats that read equally many cells see different days in one."""
-    counts = _counts(_date_text, present)
-    formats = _day_formats(last_year)
-    best = _fullest(formats, counts)
-    most = _reads(best, counts)
-    rivals = [each for each in formats if _reads(each, counts, most) == most]
-    unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
-    return partial(_read_date, form=_no_day if unclear else best)
 
 
 def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
@@ -203,9 +192,19 @@ def _text(cell: Cell) -> str:
     return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
 
 
-def _dates(present: Mapping[Cell, int], last_year: int) -> Way:
-    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
-    return partial(_read_date, form=_fullest(_day_formats(last_year), _counts(_date_text, present)))
+def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False) -> Way:
+    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price.
+
+    To be `certain`, no text is a date where formats that read equally many cells see different days in one.
+    """
+    counts, formats = _counts(_date_text, present), _day_formats(last_year)
+    best = _fullest(formats, counts)
+    if certain:
+        most = _reads(best, counts)
+        rivals = [form for form in formats if _reads(form, counts, most) == most]
+        if any(len({form(text) for form in rivals} - {None}) > 1 for text in counts):
+            best = _no_day
+    return partial(_read_date, form=best)
 
 
 def _read_date(cell: Cell, *, form: _Format) -> Value | None:
