@@ -14,8 +14,8 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
 from housepredict.domain.sales import Cell, RecordedSale, SalesTable, is_held_out, key_of, with_predictions
-from housepredict.domain.schema_inference.columns import is_missing, read_as
-from housepredict.domain.schema_inference.inference import house_key, usable_rows
+from housepredict.domain.schema_inference.columns import is_missing, way_to_read
+from housepredict.domain.schema_inference.inference import house_key, shortest, usable_rows
 from housepredict.domain.schema_inference.roles import assign_roles
 from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_day
 from housepredict.domain.training_options import TrainingOptions
@@ -121,10 +121,10 @@ class _Table:
                 if name in self.required:
                     return f"recorded, and its house has no {name}"
                 continue
-            value = read_as(kind, {given: 1}).get(given)
+            value = way_to_read(kind, {given: 1})(given)
             if value is None:
                 return f"recorded, and its {name} is no {kind}"
-            values[name] = _plain(value)
+            values[name] = shortest(value)
         if not values:
             return "recorded, and its house has none of the features"
         like, day = tuple(values.get(name) for name in self.features), self._day(sale.sold_on)
@@ -133,8 +133,8 @@ class _Table:
             return AMBIGUOUS
         if any((key, sale.price, day) in self.sold for key in alike):
             return REPEATED
-        # all that is known of it, whichever of that the table has columns for
-        own = {name: _plain(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
+        # all that is known of it, whichever of that the table has columns for; equal houses have equal keys
+        own = {name: shortest(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
         key, identifier = next(iter(alike.items()), (key_of(own), None))
         self.know(like, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
@@ -203,11 +203,6 @@ def _of_schema(schema: FeatureSchema, options: TrainingOptions) -> _Table:
         house_id=None,
         columns={name: [] for name in (price, sale_date, *(each.name for each in features))},
     )
-
-
-def _plain(value: Value) -> Value:
-    """A number as it is written shortest: 7 for 7.0, so that equal houses have equal keys."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _told(rejected: Mapping[str, int]) -> str:

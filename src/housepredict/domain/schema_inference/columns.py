@@ -18,8 +18,7 @@ from housepredict.domain.sales import Cell
 LAST_YEAR = 2068
 """The year that the century of two-digit years ends with where nothing else is known, as in POSIX."""
 
-Readings = dict[Cell, Value]
-"""What the cells that could be read say."""
+_Readings = dict[Cell, Value]
 
 Way = Callable[[Cell], Value | None]
 """How to read a cell that is not missing; None is for one that cannot be read. It can be pickled."""
@@ -70,11 +69,6 @@ def is_missing(cell: Cell) -> bool:
 def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
     """The cells that are not missing, and how often each occurs."""
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
-
-
-def read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
-    """The cells of a column as a kind; see way_to_read."""
-    return _each(present, way_to_read(kind, present, last_year))
 
 
 def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
@@ -221,7 +215,11 @@ def _date_text(cell: Cell) -> str | None:
     return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
 
 
-def _each(cells: Iterable[Cell], read: Way) -> Readings:
+def _read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> _Readings:
+    return _each(present, way_to_read(kind, present, last_year))
+
+
+def _each(cells: Iterable[Cell], read: Way) -> _Readings:
     return {cell: value for cell in cells if (value := read(cell)) is not None}
 
 
@@ -358,7 +356,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
     """Read a column as the kind given, or as the kind that its cells have; for `last_year` see way_to_read."""
     present = present_in(cells)
     if kind is not None:
-        return _column(name, kind, "as you said", cells, present, read_as(kind, present, last_year))
+        return _column(name, kind, "as you said", cells, present, _read_as(kind, present, last_year))
     kind, readings, why = _recognise(name, present, last_year)
     return _column(name, kind, why, cells, present, readings)
 
@@ -370,7 +368,7 @@ def read_prices(name: str, cells: Sequence[Cell]) -> Column:
 
 
 def _column(
-    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: Readings
+    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: _Readings
 ) -> Column:
     distinct: Counter[Value] = Counter()
     for cell, value in readings.items():
@@ -385,28 +383,28 @@ def _column(
     )
 
 
-def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, Readings, str]:
+def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, _Readings, str]:
     total = sum(present.values())
 
-    def mostly(readings: Readings) -> bool:
+    def mostly(readings: _Readings) -> bool:
         return total > 0 and sum(present[cell] for cell in readings) >= READABLE_SHARE * total
 
     flags = _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true and false"
     # by its name, before 20141013 is taken for a number
-    if _DATE_NAME.search(name) and mostly(days := read_as(Kind.DATE, present, last_year)):
+    if _DATE_NAME.search(name) and mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    amounts = read_as(Kind.NUMBER, present)
+    amounts = _read_as(Kind.NUMBER, present)
     if mostly(amounts):
         if any(isinstance(cell, str) and _CODE.fullmatch(cell) for cell in present):
-            return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
+            return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
         if all(type(value) is int for value in amounts.values()) and (
             len(amounts) <= _COUNTABLE or _YEAR_NAME.search(name)
         ):
             return Kind.INTEGER, amounts, "whole numbers"
         # areas are often rounded to whole numbers, and yet 1982.5 would be one
         return Kind.NUMBER, amounts, "numbers"
-    if mostly(days := read_as(Kind.DATE, present, last_year)):
+    if mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "text"
+    return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "text"
