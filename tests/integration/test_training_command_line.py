@@ -120,7 +120,7 @@ def test_a_column_that_gives_the_price_away_is_left_out_unless_it_is_allowed(
     place = header.split(",").index("price")
     leaking = tmp_path / "leaking.csv"
     leaking.write_text("\n".join([f"{header},quote", *(f"{line},{line.split(',')[place]}" for line in lines)]))
-    assert "gives the price away: rank correlation 1.000; allow it with --allow quote" in run("train", str(leaking)).out
+    assert "gives the price away: rank correlation 1.000; allow 'quote'" in run("train", str(leaking)).out
     document = run("train", str(leaking), "--json", "--allow", "quote").document
     assert "quote" in [each["name"] for each in document["features"]]
     refused = run("train", str(leaking), "--allow", "quota")

@@ -125,7 +125,7 @@ def test_houses_are_decoded_alike_in_batches_of_any_size(tmp_path: Path, size: i
     houses = HouseFile(file).read(FeatureSchema((Feature("town", Kind.CATEGORY, categories=tuple(TOWNS)),)), size)
     rows = list(houses.rows)
     assert [house for each in rows for house in each.houses] == [{"town": town} for town in towns]
-    assert [town for each in rows for town, _ in each.origin.rows()] == towns
+    assert [town for each in rows for town, _ in each.origin.texts()] == towns
     assert houses.notes == ["town: read as Windows-1251 (guessed; set `encoding` to overrule)"]
 
 

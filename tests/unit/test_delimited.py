@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.files.sales_file import RAGGED, SalesFile
+from housepredict.adapters.files.house_file import houses_of_csv
+from housepredict.adapters.files.sales_file import RAGGED, SalesFile, recorded_sales_of_csv
+from housepredict.adapters.files.table_file import csv_table
 from housepredict.domain.errors import InvalidSales, UnusableSales
+from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import SalesTable
 from housepredict.domain.validation import tidy
-from housepredict.entrypoints.csv_tables import table_of_csv
 
 HEADER = ["town", "note", "price"]
 ROWS = [["Milton", f"house {row}", f"{200_000 + row}"] for row in range(60)]
@@ -129,7 +133,35 @@ def test_cells_of_any_length_are_read(read: Reading) -> None:
     shape = "POLYGON ((" + "1 2, " * 60_000 + "1 2))"
     table = read("town,shape,price\n" + "".join(f'Milton,"{shape}",{row}\n' for row in range(3)))
     assert table.columns["shape"] == [shape] * 3
-    assert table_of_csv(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales) == (["id", "shape"], [["1", shape]])
+    assert csv_table(f'id,shape\n1,"{shape}"\n'.encode(), InvalidSales).rows == [["1", shape]]
+
+
+@pytest.mark.parametrize("text", ['"a,' * 400_000, '"' + 'a" ' * 400_000, '"' + " " * 1_000_000])
+def test_unpaired_quotes_take_time_proportional_to_their_number(text: str) -> None:
+    started = time.process_time()
+    csv_table(f"id,shape\n{text}\n".encode(), InvalidSales)
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("cell", ["1" + " " * 500_000 + "2", "2015-05-27" + " " * 500_000 + "x", "1," * 250_000 + "x"])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_long_cell_takes_time_proportional_to_its_length(cell: str, kind: Kind) -> None:
+    started = time.process_time()
+    houses = houses_of_csv(
+        f'id,cell\n1,"{cell}"\n'.encode(), FeatureSchema((Feature("id", kind), Feature("cell", kind)))
+    )
+    assert [dict(house)["cell"] for house in houses if isinstance(house, dict)] == [cell]
+    assert time.process_time() - started < 10
+
+
+def test_row_that_is_longer_than_all_others_takes_no_room_in_them() -> None:
+    content = b"prediction,price,date\n" + b"," * 100_000 + b"x\n" + b"a,1,2\n" * 50_000
+    tracemalloc.start()
+    long, *others = recorded_sales_of_csv(content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (long, len(others)) == ({"column 100001": "x"}, 50_000)
+    assert most < 100_000_000
 
 
 cells = st.text(st.characters(codec="cp1250", exclude_categories=["Cc"]), max_size=8) | st.sampled_from(

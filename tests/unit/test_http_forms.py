@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
-from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
+from housepredict.entrypoints.composition import csv_of, houses_of_csv
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import LARGE, accepts_gzip, prefers_csv, unpacked
 from housepredict.testing import drawing as drawn_predictions
@@ -69,6 +69,10 @@ class TestTables:
             "\ufeffage;size;bedrooms\r\n10;2500;3\r\n\r\n",
             ' size , bedrooms,age\n\n" 2500 ",3,10\n\n',
             "size,bedrooms,age\n2.5e3,+3,10.0",
+            'size,bedrooms,age\n"2,500",3,10',
+            "size;bedrooms;age\n2.500,0;3;10",
+            "sep=|\nsize|bedrooms|age||\n2 500|3|10|",
+            "size\tbedrooms\tage\n2500.00\t3\t10,0",
         ],
     )
     def test_tables_are_read_however_they_are_written(self, client: TestClient, table: str) -> None:
@@ -86,7 +90,9 @@ class TestTables:
             ("size,bedrooms,age\n1,2,3,4\n1,2\nbig,2,3\n", [("/0", "type"), ("/1", "type"), ("/2/size", "type")]),
             ("size,pool,size,age\n", [("/pool", "unknown"), ("/size", "duplicate"), ("/bedrooms", "missing")]),
             ("size,bedrooms,age\n2500,n/a,10\n", [("/0/bedrooms", "missing")]),
-            ('size,bedrooms,age\n"2500,3,10\n', [("", "type")]),
+            ('size,bedrooms,age\n"2500,3,10\n1,2,-3\n', [("/0/size", "type"), ("/1/age", "bounds")]),
+            ("size,bedrooms,age,,\n1,2,3,,x\n", [("/column 4", "unknown"), ("/column 5", "unknown")]),
+            ("size,bedrooms,age\n9,1,2,3\n", [("/0", "type")]),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_told_by_row_and_column(

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.entrypoints.answer_documents import recorded_document
+from housepredict.entrypoints.answer_documents import RECORD_FIELDS, recorded_document
 from housepredict.entrypoints.http.routes.predict_routes import written
 from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
@@ -84,6 +84,7 @@ def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Predic
         )
         assert (answer["prediction"], answer["fsd"]) == (each.price, each.estimate.fsd)
         listed = recorded_document(each)
+        assert listed.keys() - each.estimate.house.values == RECORD_FIELDS
         assert {name: listed[name] for name in answer.keys() - {"prediction", "input"}} == {
             name: value for name, value in answer.items() if name not in ("prediction", "input")
         }

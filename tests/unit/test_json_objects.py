@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from housepredict.domain.json_objects import encode_each
+from housepredict.adapters.documents import encode_each
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 TEXTS = st.text() | st.text(alphabet='},{[]":\\')

@@ -8,6 +8,7 @@ import io
 import os
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from housepredict.adapters.files.price_file import PRICE_COLUMNS
 from housepredict.domain.errors import InvalidHouses, InvalidSettings, RepositoryUnavailable, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.schema_inference.columns import read_column
 from housepredict.domain.usecases import EstimatedTable
 from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS
-from housepredict.entrypoints.composition import houses_at, prices_at
+from housepredict.entrypoints.composition import houses_at, houses_of_csv, prices_at
 from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
 
@@ -268,6 +269,32 @@ def test_cells_say_what_they_say_when_a_model_is_trained(
             # training leaves it out; here it is refused, and has to be shown
             assert kind is Kind.INTEGER or house == {"cell": cell}
             assert schema.violations(house)
+
+
+@given(st.lists(cells, min_size=1, max_size=8), st.sampled_from(list(Kind)))
+@example(["2,500"], Kind.NUMBER)
+@example(["3/4/2021", "13/4/2021"], Kind.DATE)
+def test_line_means_the_same_in_a_file_and_in_a_body(
+    tmp_path_factory: pytest.TempPathFactory, column: Sequence[str], kind: Kind
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines.csv"
+    path.write_text("row;cell\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(column)))
+    schema = FeatureSchema((Feature("row", Kind.INTEGER), Feature("cell", kind, required=False)))
+    of_file = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
+    assert houses_of_csv(path.read_bytes(), schema) == of_file
+
+
+@given(st.text('ab1 ",;.\n\t\0', max_size=40))
+@example('1;"a\n2;b";3\n')
+def test_text_of_any_kind_is_split_in_the_same_way_in_a_file_and_in_a_body(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "texts.csv"
+    path.write_text(f"x;y\n{text}", newline="")
+    schema = FeatureSchema((Feature("x", Kind.CATEGORY, required=False), Feature("y", Kind.CATEGORY, required=False)))
+    with suppress(InvalidHouses, UnreadableFile):
+        of_body = [house for house in houses_of_csv(path.read_bytes(), schema) if house]
+        assert [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses if house] == of_body
 
 
 @given(

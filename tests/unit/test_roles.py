@@ -10,8 +10,9 @@ import pytest
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
-from housepredict.domain.schema_inference.roles import ANSWER_FIELDS, Decision, assign_roles
+from housepredict.domain.schema_inference.roles import Decision, assign_roles
 from housepredict.domain.training_options import TrainingOptions
+from housepredict.entrypoints.answer_documents import RECORD_FIELDS
 
 ROWS = range(60)
 
@@ -28,7 +29,10 @@ def each(form: str, start: int = 0, step: int = 1) -> list[Cell]:
 
 def decide(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, Decision]:
     table = SalesTable(columns, "0" * 64)
-    return {decision.column: decision for decision in assign_roles(table, TrainingOptions(**options)).decisions}
+    return {
+        decision.column: decision
+        for decision in assign_roles(table, TrainingOptions(**options), RECORD_FIELDS).decisions
+    }
 
 
 def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str]:
@@ -386,7 +390,7 @@ def test_the_price_is_found_by_its_name(name: str) -> None:
     "columns", [{}, {"cost": PRICES}, {"list price": PRICES}, {"price 2014": PRICES, "price 2015": PRICES}]
 )
 def test_a_price_that_cannot_be_found_is_asked_for(columns: dict[str, list[Cell]]) -> None:
-    with pytest.raises(UnusableSales, match="--price COLUMN") as caught:
+    with pytest.raises(UnusableSales, match="which column is the price") as caught:
         decide(columns)
     assert all(repr(name) in str(caught.value) for name in columns)
 
@@ -416,7 +420,7 @@ def test_a_name_like_no_other_gets_no_hint() -> None:
         decide(PLAIN, price="xyzzy")
 
 
-@pytest.mark.parametrize("name", sorted(ANSWER_FIELDS))
+@pytest.mark.parametrize("name", sorted(RECORD_FIELDS))
 def test_a_field_of_the_answer_cannot_be_a_feature(name: str) -> None:
     with pytest.raises(UnusableSales, match=f"'{name}' cannot be a feature"):
         decide({name: AREAS, **PLAIN}, features=(name,))
@@ -429,7 +433,7 @@ def test_sales_in_which_nothing_varies_are_refused_with_the_reasons() -> None:
 
 def test_only_a_category_can_be_closed() -> None:
     table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "")
-    with pytest.raises(UnusableSales, match="--type COLUMN=category of 'size'"):
+    with pytest.raises(UnusableSales, match="give 'size' the type category"):
         assign_roles(table, TrainingOptions(closed=("size",)))
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housepredict.adapters.files.sales_file import recorded_sales_of_csv
+from housepredict.adapters.files.table_file import csv_table
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.csv_tables import sales_of_csv, table_of_csv
 from housepredict.testing.drawing import prices
 
 ID = "01970000-0000-7000-8000-000000000001"
@@ -31,7 +32,7 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
     ],
 )
 def test_a_table_may_be_written_in_several_ways(content: str) -> None:
-    assert sales_of_csv(content.encode()) == [SALE]
+    assert recorded_sales_of_csv(content.encode()) == [SALE]
 
 
 @pytest.mark.parametrize("text", ["\u2028", "\u2029", "\x85", "\f", "\v", "\x1c", "\x1d", "\x1e", "\n", "\r", "\r\n"])
@@ -40,47 +41,59 @@ def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
     cell = f"Main{text}Street"
     written = f'"{cell}"' if text.strip("\r\n") == "" else cell
     content = end.join(["70,a", f"71,{written}", "72,c", ""]).encode()
-    assert table_of_csv(content, InvalidSales) == (["70", "a"], [["71", cell], ["72", "c"]])
+    table = csv_table(content, InvalidSales)
+    assert (table.header, table.rows) == (["70", "a"], [["71", cell], ["72", "c"]])
 
 
 def test_a_table_without_rows_has_no_sales() -> None:
-    assert sales_of_csv(b"prediction,price,date\n") == []
+    assert recorded_sales_of_csv(b"prediction,price,date\n") == []
 
 
-def test_what_is_no_number_stays_text_and_what_is_empty_is_left_out() -> None:
-    content = f"prediction,price,date\n{ID},200.000,\n{ID},€ 5,2025-05-30\n,NaN,2025-05-30\n{ID},1_000,x\n"
-    assert sales_of_csv(content.encode()) == [
-        {"prediction": ID, "price": 200.0},
-        {"prediction": ID, "price": "€ 5", "date": "2025-05-30"},
-        {"price": "NaN", "date": "2025-05-30"},
+def test_cells_mean_what_they_mean_in_a_file_to_train_on() -> None:
+    content = f"prediction,price,date\n{ID},200.000,n/a\n{ID},€ 5,30.05.2025\n,NaN,5.6.25\n{ID},1_000,x\n"
+    assert recorded_sales_of_csv(content.encode()) == [
+        {"prediction": ID, "price": 200000},
+        {"prediction": ID, "price": 5, "date": "2025-05-30"},
+        {"date": "5.6.25"},
         {"prediction": ID, "price": "1_000", "date": "x"},
     ]
 
 
+@pytest.mark.parametrize("price", ["200,000.50", "200.000,50", "$200,000.50", "200 000,50 €", "200000,5", "2.000005e5"])
+@pytest.mark.parametrize("day", ["2025-05-30", "30.05.2025", "5/30/2025", "30 May 2025", "2025-05-30 00:00:00"])
+def test_sale_may_be_written_as_in_a_file(price: str, day: str) -> None:
+    assert recorded_sales_of_csv(f"id;price;date\n{ID};{price};{day}\n".encode()) == [SALE]
+
+
+def test_day_that_no_other_cell_explains_is_refused_as_it_stands() -> None:
+    (sale,) = recorded_sales_of_csv(f"id,price,date\n{ID},5,03/04/2025\n".encode())
+    assert sale == {"prediction": ID, "price": 5, "date": "03/04/2025"}
+
+
 def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
     content = f"prediction,price,date\n{ID},200,000,2025-05-30\n{ID},5\n"
-    assert sales_of_csv(content.encode()) == [
-        {"prediction": ID, "price": 200.0, "date": "000", "column 4": "2025-05-30"},
-        {"prediction": ID, "price": 5.0},
+    assert recorded_sales_of_csv(content.encode()) == [
+        {"prediction": ID, "price": 200, "date": "000", "column 4": "2025-05-30"},
+        {"prediction": ID, "price": 5},
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "broken"),
     [
-        (b"", [("/date", Rule.MISSING), ("/prediction", Rule.MISSING), ("/price", Rule.MISSING)]),
+        (b"", [("/prediction", Rule.MISSING), ("/price", Rule.MISSING), ("/date", Rule.MISSING)]),
         (
             b"prediction,price,price,when\n",
-            [("/date", Rule.MISSING), ("/price", Rule.DUPLICATE), ("/when", Rule.UNKNOWN)],
+            [("/when", Rule.UNKNOWN), ("/price", Rule.DUPLICATE), ("/date", Rule.MISSING)],
         ),
         (b"id,prediction,price,date\n", [("/prediction", Rule.DUPLICATE)]),
         (b"prediction,price,date\n\xff", [("", Rule.TYPE)]),
-        (b'prediction,price,date\n"unclosed,1,2025-05-30\n', [("", Rule.TYPE)]),
+        (b"PK\x03\x04", [("", Rule.TYPE)]),
     ],
 )
 def test_what_is_no_such_table_is_refused(content: bytes, broken: list[tuple[str, Rule]]) -> None:
     with pytest.raises(InvalidSales) as caught:
-        sales_of_csv(content)
+        recorded_sales_of_csv(content)
     assert [(each.pointer, each.rule) for each in caught.value.violations] == broken
 
 
@@ -95,10 +108,10 @@ def test_what_is_written_is_what_is_read(rows: list[tuple[str, float, str]], del
     writer.writeheader()
     sales = [{"prediction": prediction, "price": price, "date": day} for prediction, price, day in rows]
     writer.writerows(sales)
-    assert sales_of_csv(text.getvalue().encode()) == sales
+    assert recorded_sales_of_csv(text.getvalue().encode()) == sales
 
 
 @given(content=st.binary() | st.text().map(str.encode))
 def test_whatever_is_given_it_is_a_table_or_refused(content: bytes) -> None:
     with suppress(InvalidSales):
-        sales_of_csv(b"prediction,price,date\n" + content)
+        recorded_sales_of_csv(b"prediction,price,date\n" + content)

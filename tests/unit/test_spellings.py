@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from housepredict.adapters.files.house_file import houses_of_csv
 from housepredict.domain.errors import InvalidHouses, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.sales import SalesTable
@@ -19,7 +20,6 @@ from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.validation import Rule, tidy
 from housepredict.entrypoints.composition import houses_at, sales_at
-from housepredict.entrypoints.csv_tables import houses_of_csv
 from housepredict.entrypoints.python import houses_of
 
 SIZE, TOWN = "Größe", "Málaga"

@@ -364,3 +364,15 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
         (datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at).astimezone(UTC),
         estimate,
     )
+
+
+def encode_each(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
+    """Return what `encode`, which writes no spaces, makes of each object.
+
+    One call of it for all of them takes half the time of one for each.
+    """
+    parts = encode(objects)[2:-2].split("},{")
+    if len(parts) != len(objects):
+        # there are none, or a text or an object inside looks like the end of one
+        return [encode(each) for each in objects]
+    return [f"{{{part}}}" for part in parts]

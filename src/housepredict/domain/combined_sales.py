@@ -14,8 +14,8 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
 from housepredict.domain.sales import Cell, RecordedSale, SalesTable, is_held_out, key_of, with_predictions
-from housepredict.domain.schema_inference.columns import is_missing, read_as
-from housepredict.domain.schema_inference.inference import house_key, usable_rows
+from housepredict.domain.schema_inference.columns import is_missing, way_to_read
+from housepredict.domain.schema_inference.inference import house_key, shortest, usable_rows
 from housepredict.domain.schema_inference.roles import assign_roles
 from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_day
 from housepredict.domain.training_options import TrainingOptions
@@ -42,6 +42,7 @@ class CombinedSales:
     _predictions: PredictionRepository
     _options: TrainingOptions
     _clock: Clock
+    _reserved: Set[str] = frozenset()
 
     @property
     def location(self) -> str | None:
@@ -57,7 +58,7 @@ class CombinedSales:
         """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
         if self._file:
             file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
-            table, digest, rejected = _of_file(file, self._options), file.digest, Counter(file.rejected)
+            table, digest, rejected = _of_file(file, self._options, self._reserved), file.digest, Counter(file.rejected)
             notes = file.notes
         else:
             table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
@@ -120,10 +121,10 @@ class _Table:
                 if name in self.required:
                     return f"recorded, and its house has no {name}"
                 continue
-            value = read_as(kind, {given: 1}).get(given)
+            value = way_to_read(kind, {given: 1})(given)
             if value is None:
                 return f"recorded, and its {name} is no {kind}"
-            values[name] = _plain(value)
+            values[name] = shortest(value)
         if not values:
             return "recorded, and its house has none of the features"
         like, day = tuple(values.get(name) for name in self.features), self._day(sale.sold_on)
@@ -132,8 +133,8 @@ class _Table:
             return AMBIGUOUS
         if any((key, sale.price, day) in self.sold for key in alike):
             return REPEATED
-        # all that is known of it, whichever of that the table has columns for
-        own = {name: _plain(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
+        # all that is known of it, whichever of that the table has columns for; equal houses have equal keys
+        own = {name: shortest(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
         key, identifier = next(iter(alike.items()), (key_of(own), None))
         self.know(like, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
@@ -163,8 +164,8 @@ class _Table:
         return (sold_on.replace(day=1) if self.months else sold_on).isoformat()
 
 
-def _of_file(file: SalesTable, options: TrainingOptions) -> _Table:
-    roles = assign_roles(file, options)
+def _of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> _Table:
+    roles = assign_roles(file, options, reserved)
     rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
     readings = {name: roles.columns[name] for name in roles.features if name != sale_date}
@@ -202,11 +203,6 @@ def _of_schema(schema: FeatureSchema, options: TrainingOptions) -> _Table:
         house_id=None,
         columns={name: [] for name in (price, sale_date, *(each.name for each in features))},
     )
-
-
-def _plain(value: Value) -> Value:
-    """A number as it is written shortest: 7 for 7.0, so that equal houses have equal keys."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _told(rejected: Mapping[str, int]) -> str:

@@ -443,7 +443,11 @@ class HouseTable(Protocol):
 
 
 class PriceTable(Protocol):
-    """Takes rows with what became of them."""
+    """Takes rows with what became of them, and adds `columns` of these names to theirs."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names, which no column of the rows may have."""
 
     def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
         """Add some rows. Raises UnreadableFile."""

@@ -158,6 +158,12 @@ def interval_document(intervals: Iterable[Interval]) -> dict[str, dict[str, floa
     return {str(each.level): {"low": each.low, "high": each.high} for each in intervals} or None
 
 
+RECORD_FIELDS = frozenset(
+    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "generation", "valued_on", "warnings"}
+)
+"""The fields of a prediction in a list, beside its features: no feature may have such a name."""
+
+
 def recorded_document(prediction: Prediction) -> dict[str, Any]:
     """A prediction in the list of those remembered, with its features beside what was said of them."""
     return {

@@ -6,12 +6,23 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 from attrs import define, field
 
+# Functions of whole tables need no wiring: other entrypoints import them from here.
+from housepredict.adapters.documents import encode_each as encode_each
+from housepredict.adapters.files.house_file import houses_of_csv as houses_of_csv
+from housepredict.adapters.files.price_file import NUMBERS as NUMBERS
+from housepredict.adapters.files.price_file import PREDICTION_COLUMNS as PREDICTION_COLUMNS
+from housepredict.adapters.files.price_file import PRICE_COLUMNS as PRICE_COLUMNS
+from housepredict.adapters.files.price_file import cells_of as cells_of
+from housepredict.adapters.files.price_file import csv_of as csv_of
+from housepredict.adapters.files.price_file import write_csv as write_csv
+from housepredict.adapters.files.sales_file import recorded_sales_of_csv as recorded_sales_of_csv
 from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.guarded_stores import SignedModels
 from housepredict.adapters.live_model import CheckedLoader, Follower, LiveModel
@@ -55,6 +66,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
+from housepredict.entrypoints.answer_documents import RECORD_FIELDS
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
 
@@ -380,6 +392,7 @@ class Application(Storage):
             self.clock,
             self.trainings,
             held_back,
+            RECORD_FIELDS,
         )
 
     @cached_property
@@ -409,9 +422,7 @@ class Application(Storage):
     @cached_property
     def reads_parquet(self) -> bool:
         """Whether files of sales may be Parquet."""
-        from housepredict.adapters.files.sales_file import reads_parquet
-
-        return reads_parquet()
+        return find_spec("pyarrow") is not None
 
     def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
         """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
@@ -421,7 +432,7 @@ class Application(Storage):
             return sales_at(location, options.encoding)
         file = None if location is None else sales_at(location, options.encoding)
         schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock)
+        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock, RECORD_FIELDS)
 
     def sales_to_train_on(
         self, location: str | None, options: TrainingOptions, *, with_recorded: bool

@@ -21,13 +21,19 @@ from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import Progress, no_progress
-from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
 from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Predict, Removed, Training
 from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
-from housepredict.entrypoints.composition import Application, houses_at, prices_at
+from housepredict.entrypoints.composition import (
+    NUMBERS,
+    PRICE_COLUMNS,
+    Application,
+    cells_of,
+    houses_at,
+    prices_at,
+)
 from housepredict.entrypoints.settings import read_settings
 
 COLUMNS = PRICE_COLUMNS[:-1]

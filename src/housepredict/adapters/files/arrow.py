@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from itertools import repeat
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -28,20 +29,44 @@ Decoder = Callable[[bytes | str], str]
 
 @frozen
 class ArrowRows:
-    """A record batch of a Parquet file, and how to decode its columns of bytes."""
+    """A record batch of a Parquet file, and how to decode its columns of bytes. It has what TextRows have."""
 
+    delimiter: ClassVar = ","
     batch: Any
-    decoders: Mapping[str, Decoder]
+    _decoders: Mapping[str, Decoder]
 
-    def cells(self, position: int) -> list[Cell]:
-        """The cells of a column."""
-        return arrow_cells(self.batch.column(position), self.decoders.get(self.batch.schema.names[position]))
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The values of each row."""
-        names = self.batch.schema.names
-        columns = zip(names, self.batch.columns, strict=True)
-        return zip(*(arrow_values(column, self.decoders.get(name)) for name, column in columns), strict=True)
+    @property
+    def header(self) -> Sequence[str]:
+        """How the file names its columns."""
+        names: list[str] = self.batch.schema.names
+        return names
+
+    @property
+    def fits(self) -> Sequence[bool]:
+        """True for each row: it has a cell for each column."""
+        return [True] * len(self)
+
+    def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
+        """Return the cells of columns."""
+        columns = ((self.header[position], self.batch.column(position)) for position in positions)
+        return [arrow_cells(column, self._decoders.get(name)) for name, column in columns]
+
+    def texts(self) -> Iterator[Sequence[str]]:
+        """Return the rows as text."""
+
+        def text(cell: object) -> str:
+            return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
+
+        columns = zip(self.header, self.batch.columns, strict=True)
+        values = (arrow_values(column, self._decoders.get(name)) for name, column in columns)
+        return (list(map(text, row)) for row in zip(*values, strict=True))
+
+    def surplus(self) -> Iterator[Sequence[str]]:
+        """Return nothing for each row: none has more than the header."""
+        return repeat((), len(self))
 
 
 @frozen
@@ -51,13 +76,15 @@ class ParquetTable:
     `names` are what its columns are called here, `notes` what was decided to read it.
     """
 
+    chunk: ClassVar = 10_000  # rows at once
+    ragged: ClassVar = 0
     names: Sequence[str]
     decoders: Mapping[str, Decoder]
     notes: Sequence[str]
     _file: Any
 
     def batches(self, size: int) -> Iterator[ArrowRows]:
-        """All rows, `size` at a time."""
+        """Return all rows, `size` at a time."""
         return (ArrowRows(batch, self.decoders) for batch in self._file.iter_batches(size))
 
 
@@ -178,7 +205,7 @@ def _typed(value: object) -> Cell:
         case None | bool() | int():
             return value
         case str():
-            return tidy(value)
+            return tidy(value) or None
         case float() | Decimal():
             return None if value != value else float(value)
         case datetime():

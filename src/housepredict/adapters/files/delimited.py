@@ -7,7 +7,7 @@ import csv
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
 from itertools import chain, islice
 from re import compile as pattern
@@ -200,7 +200,6 @@ _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
 _TELLING_DELIMITERS = 4  # a line of a remark may happen to have as many commas as a row
-_SHOWN = 3
 _UNIT = "\x1f"  # stands between cells that blanks separate
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 
@@ -212,17 +211,20 @@ csv.field_size_limit(sys.maxsize)
 class Rows:
     """The rows of a text, those without any text left out: an iterator.
 
-    `line` is where the row that came last begins; `widths`, once they are known, are how many fields rows have.
-    `repaired` lists the lines whose quotes don't pair up: there a quote ends a cell only if a delimiter follows. Lines
-    in `emptied` had NUL characters, which are left out.
+    `line` is where the row that came last begins; `named` is how many columns the header has, up to the last that has a
+    name. `repaired` lists the lines whose quotes don't pair up: there a quote ends a cell only if a delimiter follows.
+    Lines in `emptied` had NUL characters, which are left out; `invalid` lines had REPLACED, which is shown as U+FFFD.
     """
 
     delimiter: str
     _lines: Iterator[str]
     line: int
-    widths: Container[int] | None = None
+    named: int = field(default=0, init=False)
+    _widths: Set[int] = field(default=frozenset(), init=False)
+    _keeps_empty: bool = field(default=False, init=False)
     repaired: list[int] = field(factory=list, init=False)
     emptied: list[int] = field(factory=list, init=False)
+    invalid: int = field(default=0, init=False)
     _next_line: int = field(init=False)
     _taken: list[str] = field(factory=list, init=False)
     _pending: deque[str] = field(factory=deque, init=False)
@@ -238,8 +240,19 @@ class Rows:
     def __next__(self) -> list[str]:
         while True:
             row = self._row()
-            if _has_text(row):
+            if has_text(row) or (self._keeps_empty and len(row) > 1):
                 return row
+
+    def header(self, *, keep_empty: bool = False) -> list[str]:
+        """Return the first row, empty if there is none, by which the widths of the others are judged.
+
+        With `keep_empty`, rows of several cells without text are not left out below it.
+        """
+        header = next(self, [])
+        self.named = max((position for position, name in enumerate(header, start=1) if name.strip()), default=0)
+        self._widths = {self.named, len(header), len(header) + 1}
+        self._keeps_empty = keep_empty
+        return header
 
     def _row(self) -> list[str]:
         self._taken.clear()
@@ -248,19 +261,19 @@ class Rows:
             row = next(self._reader)
         except csv.Error:
             return self._repaired()
-        if len(self._taken) > 1 and self.widths is not None and self._has_run_on(row, self.widths):
+        if len(self._taken) > 1 and self._widths and self._has_run_on(row):
             return self._repaired()
         self._next_line += len(self._taken)
         return row
 
-    def _has_run_on(self, row: list[str], widths: Container[int]) -> bool:
+    def _has_run_on(self, row: list[str]) -> bool:
         """Whether a row of several lines swallowed others: its width is no row's, or lines within it are whole rows."""
-        if len(row) not in widths:
+        if len(row) not in self._widths:
             return True
         # a line with a quote ends one cell of several lines, and begins another
         within = [_lenient(line, self._separator) for line in self._taken[1:-1] if '"' not in line]
         delimiters = sum(len(cells) - 1 for cells in within)
-        return delimiters >= _TELLING_DELIMITERS and all(len(cells) in widths for cells in within)
+        return delimiters >= _TELLING_DELIMITERS and all(len(cells) in self._widths for cells in within)
 
     def _repaired(self) -> list[str]:
         """The first line that was taken: an unclosed quote may have run on through many, to any other."""
@@ -286,6 +299,9 @@ class Rows:
                 if "\0" in line:
                     self.emptied.append(self._next_line + len(taken))
                     line = line.replace("\0", "")
+                if REPLACED in line:
+                    self.invalid += 1
+                    line = line.replace(REPLACED, "\ufffd")
                 if are_aligned:
                     line = _aligned(line)
             taken.append(line)
@@ -307,35 +323,17 @@ def rows_of(lines: Iterable[str]) -> Rows:
 
 def fitted(row: list[str], width: int) -> list[str]:
     """Return a row without the cells that it has beyond a header of `width` columns, if they hold no text."""
-    return row[:width] if len(row) > width and not _has_text(row[width:]) else row
-
-
-@define
-class RaggedRows:
-    """Counts the rows that have another number of fields than the header, and remembers the first of them."""
-
-    width: int
-    count: int = 0
-    _first: list[str] = field(factory=list)
-
-    def add(self, line: int, fields: int) -> None:
-        """Count a row that begins on a line."""
-        self.count += 1
-        if len(self._first) < _SHOWN:
-            self._first.append(f"line {line} has {fields}")
-
-    def describe(self) -> str:
-        """Return which rows they are: the first of them."""
-        shown = ", ".join([*self._first, *(["…"] if self.count > _SHOWN else [])])
-        return f"rows with another number of fields than the {self.width} of the header: {shown}"
+    return row[:width] if len(row) > width and not has_text(row[width:]) else row
 
 
 def _delimiter(sample: Sequence[str]) -> str:
     """The one that splits most lines as it does the header, and into most fields; blanks where no other does."""
 
-    def score(split: Callable[[], list[list[str]]]) -> tuple[float, int]:
+    def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:
         try:
-            widths = [len(row) for row in split() if _has_text(row)]
+            widths = [
+                len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if has_text(row)
+            ]
         except csv.Error:
             return 0.0, 0
         width = widths[0] if widths else 0
@@ -343,24 +341,13 @@ def _delimiter(sample: Sequence[str]) -> str:
         fitting = sum(each in (width, width + 1) for each in widths)
         return (fitting / len(widths) if width > 1 else 0.0), width
 
-    def splitting(delimiter: str) -> Callable[[], list[list[str]]]:
-        return lambda: list(csv.reader(sample, delimiter=delimiter, skipinitialspace=True))
-
-    scores = {delimiter: score(splitting(delimiter)) for delimiter in _DELIMITERS + _RARE_DELIMITERS}
-    best = max(_DELIMITERS, key=lambda each: scores[each])
-    if scores[best][0] >= _LIKELY_SHARE:
+    best, rare = max(_DELIMITERS, key=score), max(_RARE_DELIMITERS, key=score)
+    if score(best)[0] >= _LIKELY_SHARE:
         return best
-    rare = max(_RARE_DELIMITERS, key=lambda each: scores[each])
-    if scores[rare][0] >= _CONSISTENT_SHARE:
+    if score(rare)[0] >= _CONSISTENT_SHARE:
         return rare
-    aligned = score(lambda: list(csv.reader(map(_aligned, sample), delimiter=_UNIT)))
-    return BLANKS if aligned[0] >= _CONSISTENT_SHARE and len(sample) > 1 else best
-
-
-def has_row_names(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether rows begin with a name that the header has no column for, as R writes them."""
-    wider = [row for row in rows if len(row) == len(header) + 1 and row[-1].strip()]
-    return len(wider) == len(rows) > 0
+    is_aligned = len(sample) > 1 and score(_UNIT, map(_aligned, sample))[0] >= _CONSISTENT_SHARE
+    return BLANKS if is_aligned else best
 
 
 def _aligned(line: str) -> str:
@@ -368,18 +355,25 @@ def _aligned(line: str) -> str:
 
 
 def _lenient(line: str, delimiter: str) -> list[str]:
-    """The cells of a line whose quotes don't pair up."""
+    """Return the cells of a line whose quotes don't pair up, in time proportional to its length."""
     split = re.escape(delimiter)
-    cell = re.compile(rf' *(?:"(.*?)" *|([^{split}]*))({split}|$)')
-    line, position, cells = line.rstrip("\r\n"), 0, []
-    while found := cell.match(line, position):
-        quoted, plain, end = found.groups()
-        cells.append(plain if quoted is None else quoted.replace('""', '"'))
-        position = found.end()
-        if not end:
-            break
-    return cells
+    opening, closing = re.compile(' *"'), re.compile(rf'"( *)({split}|$)')
+    plain = re.compile(rf" *([^{split}]*)({split}|$)")
+    line, position, cells, closes = line.rstrip("\r\n"), 0, [], True
+    while True:
+        opened = opening.match(line, position) if closes else None
+        end = closing.search(line, opened.end()) if opened else None
+        # where no quote ends a cell, none does further on
+        closes = closes and (opened is None or end is not None)
+        if opened and end:
+            cells.append(line[opened.end() : end.start()].replace('""', '"'))
+        elif end := plain.match(line, position):
+            cells.append(end[1])
+        if not end or not end[2]:
+            return cells
+        position = end.end()
 
 
-def _has_text(row: Iterable[str]) -> bool:
+def has_text(row: Iterable[str]) -> bool:
+    """Return whether a cell of a row is not blank."""
     return any(map(str.strip, row))

@@ -7,26 +7,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import islice
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from attrs import field, frozen
 
-from housepredict.adapters.files.arrow import ArrowRows, Decoder
-from housepredict.adapters.files.delimited import TextEncoding
-from housepredict.adapters.files.table_file import TableFile, TextRows
+from housepredict.adapters.files.arrow import ArrowRows
+from housepredict.adapters.files.table_file import TableFile, TextRows, check_columns, csv_table
+from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
-from housepredict.domain.schema_inference.columns import LAST_YEAR, certain_dates, is_missing, way_to_read
-from housepredict.domain.validation import tidy
+from housepredict.domain.schema_inference.columns import LAST_YEAR, present_in, value_reader
+from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _REMEMBERED = 50_000  # different cells of a column, which decide how it is written
-_AT_ONCE = 10_000  # rows of a Parquet file
 
 _Features = Mapping[str, Feature]
-_Reads = Mapping[str, Callable[[Cell], object]]
-_Cells = Mapping[str, Sequence[Cell]]
 
 
 @frozen
@@ -41,106 +39,86 @@ class HouseFile:
         file = TableFile(self.path, encoding=self.encoding)
         # under the names that they have in a file; the schema of an older release may spell them in another way
         features = {tidy(each.name): each for each in schema.features}
-        with file.translated():
-            houses = _parquet(file, features, size) if file.is_parquet() else _text(file, features, size)
-        if not houses.length:
+        with file.open() as table:
+            columns = _FeatureColumns(table.names, features)
+            for rows in table.batches(table.chunk):
+                columns.add(rows)
+        if not columns.length:
             raise file.refused("holds no houses, only a header")
+
+        def houses() -> Iterator[HouseRows]:
+            with file.open(table) as again:
+                for rows in again.batches(size):
+                    yield HouseRows(columns.houses(rows), rows)
+
+        return Houses(table.names, columns.length, houses(), table.notes)
+
+
+def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
+    """Return the houses of CSV in UTF-8, read as those of a file, but with no column that is not a feature.
+
+    Raises:
+        InvalidHouses: with every violation, if a column or a row is not one of such a table; see csv_table.
+    """
+    table = csv_table(content, InvalidHouses)
+    features = {name: feature for name in table.header if (feature := schema.named(name))}
+    names = [features[name].name if name in features else name for name in table.header]
+    required = [feature.name for feature in schema.features if feature.required]
+    if wrong := check_columns(names, schema.names, required, "is a column for no feature of this model"):
+        raise InvalidHouses(wrong)
+    columns = _FeatureColumns(table.header, features)
+    columns.add(table)
+    houses = columns.houses(table)
+    if None not in houses:
         return houses
+    violations: list[Violation] = []
+    for position, (house, row) in enumerate(zip(houses, table.rows, strict=True)):
+        if house is None:
+            message = f"has {len(row)} cells, where the header has {len(table.header)}"
+            violations.append(Violation(pointer_to(position), Rule.TYPE, message))
+        else:
+            violations += schema.violations(house, position)
+    raise InvalidHouses(violations)
 
 
-def _text(file: TableFile, features: _Features, size: int) -> Houses:
-    tally, encoding = _Tally(features), file.text_encoding()
-    with file.text(encoding) as table:
-        for rows in iter(lambda: list(islice(table.rows, size)), []):
-            tally.add(_columns(table.names, rows), len(rows))
-        names, notes = table.names, table.notes
-    return Houses(names, tally.length, _text_rows(file, encoding, tally.reads(), size), notes)
+class _FeatureColumns:
+    """The columns of a table that are features, and how often each of their cells occurs, as far as there is room."""
 
-
-def _text_rows(file: TableFile, encoding: TextEncoding, reads: _Reads, size: int) -> Iterator[HouseRows]:
-    with file.translated(), file.text(encoding) as table:
-        for rows in iter(lambda: list(islice(table.rows, size)), []):
-            whole = [row for row in rows if len(row) == len(table.names)]
-            houses = _houses(_columns(table.names, whole), reads, len(whole))
-            yield HouseRows(
-                [next(houses) if len(row) == len(table.names) else None for row in rows],
-                TextRows(table.header, table.delimiter, rows),
-            )
-
-
-def _columns(names: Sequence[str], rows: Sequence[list[str]]) -> _Cells:
-    """The cells of each column, of the rows that have one of each."""
-    whole = (row for row in rows if len(row) == len(names))
-    columns = list(zip(*whole, strict=True)) or [()] * len(names)
-    return {name: [tidy(cell) or None for cell in cells] for name, cells in zip(names, columns, strict=True)}
-
-
-def _parquet(file: TableFile, features: _Features, size: int) -> Houses:
-    tally = _Tally(features)
-    with file.parquet() as table:
-        for rows in table.batches(_AT_ONCE):
-            tally.add(_arrow_columns(table.names, rows, features), rows.batch.num_rows)
-    rows_of_file = _parquet_rows(file, table.decoders, tally.reads(), size)
-    return Houses(table.names, tally.length, rows_of_file, table.notes)
-
-
-def _parquet_rows(file: TableFile, decoders: Mapping[str, Decoder], reads: _Reads, size: int) -> Iterator[HouseRows]:
-    with file.translated(), file.parquet(decoders) as table:
-        for rows in table.batches(size):
-            yield HouseRows(list(_houses(_arrow_columns(table.names, rows, reads), reads, rows.batch.num_rows)), rows)
-
-
-def _arrow_columns(names: Sequence[str], rows: ArrowRows, wanted: Mapping[str, object]) -> _Cells:
-    return {name: rows.cells(position) for position, name in enumerate(names) if name in wanted}
-
-
-class _Tally:
-    """How often each cell of a feature occurs, as far as there is room to remember."""
-
-    def __init__(self, features: _Features) -> None:
+    def __init__(self, names: Sequence[str], features: _Features) -> None:
         self._features = features
-        self._seen = {name: Counter[Cell]() for name in features}
+        self._positions = {name: position for position, name in enumerate(names) if name in features}
+        self._seen = {name: Counter[Cell]() for name in self._positions}
         self.length = 0
 
-    def add(self, columns: _Cells, rows: int) -> None:
-        self.length += rows
-        for name in self._features.keys() & columns.keys():
-            seen = self._seen[name]
+    def add(self, rows: TextRows | ArrowRows) -> None:
+        """Take note of how cells are written."""
+        self.length += len(rows)
+        for seen, cells in zip(self._seen.values(), rows.cells(self._positions.values()), strict=True):
             if len(seen) < _REMEMBERED:
-                seen.update(columns[name])
+                seen.update(cells)
 
-    def reads(self) -> _Reads:
-        return {name: _reader(feature, self._seen[name]) for name, feature in self._features.items()}
+    def houses(self, rows: TextRows | ArrowRows) -> list[Mapping[str, object] | None]:
+        """Return the house in each row, None for a row that does not fit; to be called once all rows are added."""
+        columns = zip(self._readers.items(), rows.cells(self._positions.values()), strict=True)
+        values = {name: list(map(read, cells)) for (name, read), cells in columns}
+        place = count()
+        return [_house(values, next(place)) if fits else None for fits in rows.fits]
+
+    @cached_property
+    def _readers(self) -> Mapping[str, Callable[[Cell], object]]:
+        return {
+            name: value_reader(self._features[name].kind, present_in(seen), _last_year(self._features[name]))
+            for name, seen in self._seen.items()
+        }
 
 
-def _reader(feature: Feature, seen: Mapping[Cell, int]) -> Callable[[Cell], object]:
-    kind = feature.kind
-    present = {cell: count for cell, count in seen.items() if not is_missing(cell)}
-    # whether a number that must be whole is whole is for validation to say
-    written = Kind.NUMBER if kind is Kind.INTEGER else kind
-    # what a row says may not depend on a guess: of 03/04/2015, which nothing else in the file explains, it has no day
-    read = certain_dates(present, _last_year(feature)) if kind is Kind.DATE else way_to_read(written, present)
-
-    def value(cell: Cell) -> object:
-        if is_missing(cell):
-            return None
-        found = read(cell)
-        if kind is Kind.INTEGER and isinstance(found, float) and found.is_integer():
-            return int(found)
-        return cell if found is None else found
-
-    return value
+def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, object]:
+    return {name: cells[row] for name, cells in values.items() if cells[row] is not None}
 
 
 def _last_year(feature: Feature) -> int:
     """The year that ends the century of two-digit years: the one whose middle is that of the sales."""
-    if feature.observed is None:
+    if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)
     return (first + last) // 2 + 50
-
-
-def _houses(columns: _Cells, reads: _Reads, length: int) -> Iterator[Mapping[str, object]]:
-    values = {name: list(map(read, columns[name])) for name, read in reads.items() if name in columns}
-    for row in range(length):
-        yield {name: cells[row] for name, cells in values.items() if cells[row] is not None}

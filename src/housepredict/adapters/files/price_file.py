@@ -1,13 +1,12 @@
-"""Prices of whole tables, in CSV and Parquet files: the rows as they came, and beside them what became of each."""
+"""Predictions in CSV and Parquet: of a table the rows as they came, and beside them what became of each."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
-from itertools import repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,11 +15,83 @@ from attrs import define, field
 from housepredict.adapters.files.arrow import ArrowRows
 from housepredict.adapters.files.atomic import text_file, whole_file
 from housepredict.adapters.files.table_file import TextRows
-from housepredict.domain.errors import MissingExtra, UnreadableFile
+from housepredict.domain.errors import InvalidHouses, MissingExtra, UnreadableFile
+from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.ports import HouseRows, Outcome
-from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
+
+PRICE_COLUMNS = (
+    "predicted_price",
+    *(f"{bound}_{level}" for level in LEVELS for bound in ("low", "high")),
+    "prediction_id",
+    "warnings",
+    "error",
+)
+"""The columns that are added to those of a table."""
+
+NUMBERS = 1 + 2 * len(LEVELS)
+"""How many of them hold numbers; the others hold text."""
+
+PREDICTION_COLUMNS = (
+    *("prediction_id", "created_at", "model_version", "generation", "valued_on"),
+    *PRICE_COLUMNS[:NUMBERS],
+    *("fsd", "warnings"),
+)
+"""The columns of predictions as CSV, before those of the features."""
 
 _GROUP = 50_000  # rows of a Parquet file that are written at once
+
+
+def cells_of(outcome: Outcome) -> Sequence[str | float | None]:
+    """Return the cells of PRICE_COLUMNS in a row: its prediction, or what is wrong with it."""
+    if isinstance(outcome, InvalidHouses):
+        return (*[None] * (len(PRICE_COLUMNS) - 1), "; ".join(each.describe() for each in outcome.violations))
+    estimate = outcome.estimate
+    bounds = {each.level: (each.low, each.high) for each in estimate.intervals}
+    intervals = [bound for level in LEVELS for bound in bounds.get(level, (None, None))]
+    warnings = "; ".join(each.message for each in estimate.warnings) or None
+    return (estimate.price, *intervals, str(outcome.id), warnings, None)
+
+
+def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
+    """Write predictions as CSV, and return how many there were.
+
+    They are read twice: which features there are shows in all of them.
+
+    Raises:
+        UnreadableFile: if a prediction with another feature arrived between the two.
+    """
+    features = sorted({name for prediction in read() for name in prediction.estimate.house.values})
+    writer = csv.writer(stream)
+    writer.writerow(
+        [*PREDICTION_COLUMNS, *(f"feature {name}" if name in PREDICTION_COLUMNS else name for name in features)]
+    )
+    count = 0
+    for prediction in read():
+        estimate = prediction.estimate
+        values = estimate.house.values
+        if not values.keys() <= set(features):
+            raise UnreadableFile("Predictions of another model arrived meanwhile: export again, with --until")
+        cells = dict(zip(PRICE_COLUMNS, cells_of(prediction), strict=True)) | {
+            "created_at": prediction.created_at.isoformat(),
+            "model_version": estimate.model_version,
+            "generation": estimate.generation,
+            "valued_on": estimate.valued_on,
+            "fsd": estimate.fsd,
+        }
+        writer.writerow([*map(cells.get, PREDICTION_COLUMNS), *(_cell_text(values.get(name)) for name in features)])
+        count += 1
+    return count
+
+
+def csv_of(predictions: Sequence[Prediction]) -> bytes:
+    """Return the same CSV of a few predictions, in UTF-8."""
+    stream = io.StringIO()
+    write_csv(lambda: predictions, stream)
+    return stream.getvalue().encode("utf-8", "replace")
+
+
+def _cell_text(value: object) -> object:
+    return json.dumps(value) if isinstance(value, bool) else value
 
 
 @contextmanager
@@ -40,21 +111,19 @@ def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | Parquet
 class CsvPrices:
     """Prices in CSV, with the delimiter of the rows if they came with one."""
 
+    columns = PRICE_COLUMNS
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
         """Add some rows; see PriceTable."""
-        if isinstance(rows.origin, TextRows):
-            header, delimiter, cells = rows.origin.header, rows.origin.delimiter, rows.origin.rows
-        else:
-            header, delimiter, cells = rows.origin.batch.schema.names, ",", _written(rows.origin)
+        origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
-            self._writer = csv.writer(self._stream, delimiter=delimiter)
-            self._writer.writerow([*header, *PRICE_COLUMNS])
+            self._writer = csv.writer(self._stream, delimiter=origin.delimiter)
+            self._writer.writerow([*origin.header, *PRICE_COLUMNS])
         self._writer.writerows(
-            [*_fitted(row, len(header)), *("" if cell is None else cell for cell in said)]
-            for row, said in zip(cells, _said(rows, outcomes), strict=True)
+            [*row, *("" if cell is None else cell for cell in added)]
+            for row, added in zip(origin.texts(), _added(rows, outcomes), strict=True)
         )
 
 
@@ -62,6 +131,7 @@ class CsvPrices:
 class ParquetPrices:
     """Prices in Parquet, whose other columns have the types that they came with."""
 
+    columns = PRICE_COLUMNS
     _stream: IO[bytes]
     _writer: Any = field(default=None, init=False)
     _waiting: list[Any] = field(factory=list, init=False)
@@ -71,14 +141,8 @@ class ParquetPrices:
         """Add some rows; see PriceTable."""
         import pyarrow as pa
 
-        origin = rows.origin
-        if isinstance(origin, TextRows):
-            columns = zip(*(_fitted(row, len(origin.header)) for row in origin.rows), strict=True)
-            texts = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
-            batch = pa.RecordBatch.from_arrays(texts, names=list(origin.header))
-        else:
-            batch = origin.batch
-        added = zip(*_said(rows, outcomes), strict=True)
+        batch = rows.origin.batch
+        added = zip(*_added(rows, outcomes), strict=True)
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
         arrays = [pa.array(cells, type_) for cells, type_ in zip(added, types, strict=True)]
         fields = [*batch.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
@@ -121,22 +185,8 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
 
 
-def _said(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
+def _added(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
     """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
-    origin = rows.origin
-    beyond = (row[len(origin.header) :] for row in origin.rows) if isinstance(origin, TextRows) else repeat(())
-    for outcome, surplus in zip(outcomes, beyond, strict=False):
+    for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)
-
-
-def _written(origin: ArrowRows) -> list[list[str]]:
-    def text(cell: object) -> str:
-        return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
-
-    return [list(map(text, row)) for row in origin.rows()]
-
-
-def _fitted(row: Sequence[str], width: int) -> Sequence[str]:
-    """A row of the header's length, whatever it has."""
-    return row if len(row) == width else [*row[:width], *[""] * (width - len(row))]

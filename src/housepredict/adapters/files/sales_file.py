@@ -1,37 +1,25 @@
-"""Made-up sales, drawn as the tutorial that this project grew out of draws them: its prices are ours, to the cent."""
+"""Sales to train on, in CSV and Parquet files or synthetic, and sales to record, in CSV."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from importlib.util import find_spec
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from attrs import field, frozen
 
-from housepredict.adapters.files.table_file import TableFile, quoted
-from housepredict.domain.errors import UnusableSales
+from housepredict.adapters.files.table_file import TableFile, check_columns, csv_table, quoted
+from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
+from housepredict.domain.schema_inference.columns import present_in, value_reader
+from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
 RAGGED = "has another number of fields than the header"
 """Why a row of a CSV file is rejected."""
 
-_CHUNK = 500  # rows that are turned into columns at once: so few that the garbage collector does not look at them
-_BATCH = 65_536  # rows of a Parquet file
 _REMEMBERED = 10_000  # different cells of a column
-
-_Columns = dict[str, list[Cell]]
-_Chunk = Sequence[Sequence[Cell]]  # some rows of each column
-
-
-def reads_parquet() -> bool:
-    """Whether Parquet can be read: pyarrow is there."""
-    return find_spec("pyarrow") is not None
 
 
 @frozen
@@ -57,11 +45,17 @@ class SalesFile:
         Raises UnusableSales with a message that says what to do, and MissingExtra for Parquet without pyarrow.
         """
         file = TableFile(self.path, UnusableSales, self.encoding)
-        rejected: Counter[str] = Counter()
-        with file.translated():
-            with self.path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            columns, notes = _parquet(file) if file.is_parquet() else _csv(file, rejected)
+        digest = file.digest()
+        with file.open() as source:
+            columns: dict[str, list[Cell]] = {name: [] for name in source.names}
+            known: list[dict[Cell, Cell]] = [{} for _ in columns]
+            for rows in source.batches(source.chunk):
+                for column, cells, seen in zip(columns.values(), rows.cells(range(len(columns))), known, strict=True):
+                    # equal cells become one object: columns repeat themselves, and files have millions of rows
+                    if len(seen) > _REMEMBERED:
+                        seen.clear()
+                    column.extend(map(seen.setdefault, cells, cells))
+        rejected, notes = {RAGGED: source.ragged} if source.ragged else {}, source.notes
         table = SalesTable(columns, digest, rejected, notes=tuple(notes))
         if not len(table):
             fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
@@ -69,36 +63,34 @@ class SalesFile:
         return table
 
 
-def _csv(file: TableFile, rejected: Counter[str]) -> tuple[_Columns, Sequence[str]]:
-    with file.text(file.text_encoding()) as table:
-        columns = _columns(table.names, _chunks(row for row in table.rows if len(row) == table.ragged.width))
-        if table.ragged.count:
-            rejected[RAGGED] += table.ragged.count
-        return columns, table.notes
+_ALSO = {"id": "prediction", "prediction_id": "prediction"}
 
 
-def _parquet(file: TableFile) -> tuple[_Columns, Sequence[str]]:
-    with file.parquet() as table:
-        positions = range(len(table.names))
-        return _columns(table.names, (list(map(rows.cells, positions)) for rows in table.batches(_BATCH))), table.notes
+def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
+    """Return the sales of CSV in UTF-8, as RecordSales takes them: a cell that cannot be read stays text.
 
+    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case of letters.
 
-def _chunks(rows: Iterator[list[str]]) -> Iterator[_Chunk]:
-    while chunk := list(islice(rows, _CHUNK)):
-        yield [list(map(tidy, cells)) for cells in zip(*chunk, strict=True)]
-
-
-def _columns(names: Sequence[str], chunks: Iterable[_Chunk]) -> _Columns:
-    columns: _Columns = {name: [] for name in names}
-    known: list[dict[Cell, Cell]] = [{} for _ in names]
-    for chunk in chunks:
-        for column, cells, seen in zip(columns.values(), chunk, known, strict=True):
-            # equal cells become one object: columns repeat themselves, and files have millions of rows
-            if len(seen) > _REMEMBERED:
-                seen.clear()
-            seen[""] = None
-            column.extend(map(seen.setdefault, cells, cells))
-    return columns
+    Raises:
+        InvalidSales: with every violation, if the columns are not these; see csv_table.
+    """
+    table = csv_table(content, InvalidSales)
+    names = [_ALSO.get(name.lower(), name.lower()) for name in table.header]
+    if wrong := check_columns(names, FIELDS, FIELDS, "is no column of sales"):
+        raise InvalidSales(wrong)
+    kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
+    values: dict[str, list[object]] = {}
+    for name, texts in zip(names, zip(*table.texts(), strict=True), strict=False):
+        cells = list(map(tidy, texts))
+        read = value_reader(kinds.get(name, Kind.CATEGORY), present_in(cells), money=True)
+        values[name] = list(map(read, cells))
+    sales = [
+        {name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(table))
+    ]
+    for sale, surplus in zip(sales, table.surplus(), strict=True):
+        # a cell beyond the header says something that has no name, and is refused for that
+        sale |= {f"column {position}": cell for position, cell in enumerate(surplus, len(names) + 1) if cell.strip()}
+    return sales
 
 
 ROWS = 1000
@@ -122,6 +114,8 @@ class SyntheticSales:
 
     def read(self) -> SalesTable:
         """Draw all of it, the same at each call."""
+        import numpy as np  # here, since files do without it
+
         # the legacy generator, and the order of the draws, make the tutorial's numbers
         draw = np.random.RandomState(_SEED)
         size = draw.normal(2000, 500, ROWS)

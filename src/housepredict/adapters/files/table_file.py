@@ -1,36 +1,34 @@
-"""Tables as people have them, in CSV and Parquet files: how their cells are got at, whatever they are about.
-
-The rules that all readers share are here and in the modules below: `encodings`, `delimited`, `arrow_columns`.
-"""
+"""Tables in CSV and Parquet files, and CSV in requests: how their cells are read, whatever they are about."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from attrs import define, field, frozen
 
-from housepredict.adapters.files.arrow import Decoder, ParquetTable, decoders_of
+from housepredict.adapters.files.arrow import ParquetTable, decoders_of
 from housepredict.adapters.files.delimited import (
     BLANKS,
-    REPLACED,
-    RaggedRows,
     Rows,
     TextEncoding,
     detect,
     fitted,
-    has_row_names,
+    has_text,
     named,
     rows_of,
 )
-from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.validation import tidy
+from housepredict.domain.errors import BrokenRules, MissingExtra, UnreadableFile
+from housepredict.domain.sales import Cell
+from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE = 50  # rows that show whether the header lacks a column
@@ -41,66 +39,93 @@ _SHOWN_LINES = 3
 _NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
 
 
-@define
-class InvalidLines:
-    """Counts the lines of a text with bytes that are not valid in its encoding, and shows these as U+FFFD."""
-
-    encoding: TextEncoding
-    count: int = 0
-
-    def replaced(self, lines: Iterable[str]) -> Iterator[str]:
-        """Return the lines, with U+FFFD for REPLACED."""
-        for line in lines:
-            if REPLACED in line:
-                self.count += 1
-                yield line.replace(REPLACED, "\ufffd")
-            else:
-                yield line
-
-    @property
-    def note(self) -> str:
-        """The note on the encoding, complete once all lines are read; empty if there is nothing to say."""
-        invalid = self.encoding.describe_invalid(self.count, "line") if self.count else None
-        return "; ".join(filter(None, [self.encoding.note, invalid]))
-
-
-@frozen
-class Text:
-    """A table of text that is being read.
-
-    `header` is how it names its columns, `names` what they are called here; `rows` are below it, those without any text
-    left out, and may be of another length: `ragged` counts these as they are read. `notes` are complete once all rows
-    are read.
-    """
-
-    header: Sequence[str]
-    names: Sequence[str]
-    delimiter: str
-    rows: Iterator[list[str]]
-    ragged: RaggedRows
-    _source: Rows
-    _invalid: InvalidLines
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What was decided or repaired to read it."""
-        notes = [self._invalid.note] if self._invalid.note else []
-        if lines := self._source.repaired:
-            notes.append(f"{_counted(lines, 'row')} with quotes that don't pair up, read without them")
-        if lines := self._source.emptied:
-            notes.append(f"{_counted(lines, 'line')} with NUL characters, read without them")
-        if self.ragged.count:
-            notes.append(self.ragged.describe())
-        return notes
-
-
 @frozen
 class TextRows:
-    """Rows of a CSV file as they stand there: lists of text, which may be of another length than the header."""
+    """Rows of a table of text as they stand there: some may be of another length than its header."""
 
     header: Sequence[str]
     delimiter: str
     rows: Sequence[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def fits(self) -> Sequence[bool]:
+        """Whether each row has a cell for each column."""
+        return [len(row) == len(self.header) for row in self.rows]
+
+    def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
+        """Return the cells of columns, of the rows that fit: tidy text, or None if there is none."""
+        columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
+        return [[tidy(cell) or None for cell in columns[position]] for position in positions]
+
+    def texts(self) -> Iterator[Sequence[str]]:
+        """Return the rows as text, each of the header's length."""
+        width = len(self.header)
+        return (row if len(row) == width else [*row[:width], *[""] * (width - len(row))] for row in self.rows)
+
+    def surplus(self) -> Iterator[Sequence[str]]:
+        """Return what each row has beyond the header."""
+        return (row[len(self.header) :] for row in self.rows)
+
+    @property
+    def batch(self) -> Any:
+        """A record batch of Arrow with text in all columns."""
+        import pyarrow as pa
+
+        columns = zip(*self.texts(), strict=True)
+        texts = [pa.array([cell or None for cell in column], pa.string()) for column in columns]
+        return pa.RecordBatch.from_arrays(texts, names=list(self.header))
+
+
+@define
+class TextTable:
+    """A table of text that is being read.
+
+    `header` is how it names its columns, `names` what they are called here. `ragged` is how many rows that were read
+    have another number of fields than the header. `notes` are complete once all rows are read.
+    """
+
+    chunk: ClassVar = 500  # rows at once: so few that the garbage collector does not look at them
+    header: Sequence[str]
+    names: Sequence[str]
+    encoding: TextEncoding
+    _source: Rows
+    _rows: Iterator[tuple[int, list[str]]]
+    _left_out: slice
+    ragged: int = 0
+    _ragged_lines: list[str] = field(factory=list)
+
+    def batches(self, size: int) -> Iterator[TextRows]:
+        """Return all rows, those without any text left out, `size` at a time."""
+        delimiter = "," if self._source.delimiter == BLANKS else self._source.delimiter
+        while rows := [self._noted(line, row) for line, row in islice(self._rows, size)]:
+            yield TextRows(self.header, delimiter, rows)
+
+    def _noted(self, line: int, row: list[str]) -> list[str]:
+        if len(row) > len(self.header):
+            row = fitted([*row[: self._left_out.start], *row[self._left_out.stop :]], len(self.header))
+        if len(row) != len(self.header):
+            self.ragged += 1
+            if len(self._ragged_lines) < _SHOWN_LINES:
+                self._ragged_lines.append(f"line {line} has {len(row)}")
+        return row
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was decided or repaired to read it."""
+        source = self._source
+        invalid = self.encoding.describe_invalid(source.invalid, "line") if source.invalid else None
+        notes = ["; ".join(filter(None, [self.encoding.note, invalid]))]
+        if source.repaired:
+            notes.append(f"{_counted(source.repaired, 'row')} with quotes that don't pair up, read without them")
+        if source.emptied:
+            notes.append(f"{_counted(source.emptied, 'line')} with NUL characters, read without them")
+        if self.ragged:
+            shown = ", ".join([*self._ragged_lines, *(["…"] if self.ragged > _SHOWN_LINES else [])])
+            notes.append(f"rows with another number of fields than the {len(self.header)} of the header: {shown}")
+        return [note for note in notes if note]
 
 
 @frozen
@@ -116,8 +141,23 @@ class TableFile:
     encoding: str | None = None
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Raise a message that says what to do for whatever keeps the file from being read."""
+    def open(self, like: TextTable | ParquetTable | None = None) -> Iterator[TextTable | ParquetTable]:
+        """Open the table; `like` is the same one if it was opened before, since reading it tells how to decode it.
+
+        Raises:
+            UnreadableFile: `fault`, with a message that says what to do, also while the table is read.
+            MissingExtra: for Parquet without pyarrow.
+        """
+        with self._translated(), self._parquet(like) if self._begins_with(_PARQUET) else self._text(like) as table:
+            yield table
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file in hexadecimal. Raises as `open` does."""
+        with self._translated(), self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
             # what is read of a pipe is gone, and all of it is read several times
             if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
@@ -132,20 +172,15 @@ class TableFile:
         except OSError as error:
             raise self.refused(f"cannot be read: {error}") from error
 
-    def is_parquet(self) -> bool:
-        """Whether it is Parquet, by how it begins."""
-        return self._begins_with(_PARQUET)
-
-    def named_encoding(self) -> TextEncoding | None:
-        """The encoding that was named, if any."""
+    def _named_encoding(self) -> TextEncoding | None:
         try:
             return None if self.encoding is None else named(self.encoding)
         except LookupError as error:
             raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
 
-    def text_encoding(self) -> TextEncoding:
-        """How its text is to be decoded: as it was said, or else as it looks."""
-        if encoding := self.named_encoding():
+    def _text_encoding(self) -> TextEncoding:
+        """Return the encoding that was named, or else the one that the text seems to have."""
+        if encoding := self._named_encoding():
             return encoding
         with self._opener()(self.path, "rb") as stream:
             encoding = detect(iter(lambda: stream.read(_PIECE), b""))
@@ -154,51 +189,41 @@ class TableFile:
         return encoding
 
     @contextmanager
-    def text(self, encoding: TextEncoding) -> Iterator[Text]:
+    def _text(self, like: object) -> Iterator[TextTable]:
         """The table in a CSV file, without the last columns if they have neither a name nor any text."""
-        invalid = InvalidLines(encoding)
-        with self._rows(invalid) as found:
-            header = next(found, None)
-            if header is None:
+        encoding = like.encoding if isinstance(like, TextTable) else self._text_encoding()
+        with self._rows(encoding) as source:
+            if not (header := source.header()):
                 raise self.refused("is empty")
-            named = max(position for position, name in enumerate(header, start=1) if name.strip())
-            found.widths = {named, len(header), len(header) + 1}
-            first = [(found.line, row) for row in islice(found, _SAMPLE)]
-            if has_row_names(header, [row for _, row in first]):
+            named = source.named
+            first = [(source.line, row) for row in islice(source, _SAMPLE)]
+            # rows may begin with a name that the header has no column for, as R writes them
+            if first and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in first):
                 header.insert(0, "")
                 named += 1
             beyond = slice(named, len(header))
             if beyond.start == beyond.stop or self._has_text_in(beyond, encoding):
                 beyond = slice(len(header), len(header))
             del header[beyond]
-            ragged = RaggedRows(len(header))
-            numbered = chain(first, ((found.line, row) for row in found))
-            delimiter = "," if found.delimiter == BLANKS else found.delimiter
-            rows = _without(beyond, numbered, ragged)
-            yield Text(header, self._names(header), delimiter, rows, ragged, found, invalid)
+            rows = chain(first, ((source.line, row) for row in source))
+            yield TextTable(header, self._names(header), encoding, source, rows, beyond)
 
     def _has_text_in(self, columns: slice, encoding: TextEncoding) -> bool:
-        with self._rows(InvalidLines(encoding)) as rows:
-            return any(any(map(str.strip, row[columns])) for row in rows)
+        with self._rows(encoding) as rows:
+            return any(has_text(row[columns]) for row in rows)
 
     @contextmanager
-    def _rows(self, invalid: InvalidLines) -> Iterator[Rows]:
+    def _rows(self, encoding: TextEncoding) -> Iterator[Rows]:
         """All rows with any text, the header first."""
-        encoding = invalid.encoding
         stream = self._opener()(self.path, "rt", encoding=encoding.codec, errors=encoding.errors, newline="")
         with stream:
             try:
-                yield rows_of(invalid.replaced(stream))
+                yield rows_of(stream)
             except UnicodeError as error:
                 raise self.refused(f"is no text in {encoding.codec} ({error}): say which encoding it has") from error
 
     @contextmanager
-    def parquet(self, decoders: Mapping[str, Decoder] | None = None) -> Iterator[ParquetTable]:
-        """The table in a Parquet file. Raises MissingExtra without pyarrow.
-
-        Args:
-            decoders: those of the table, if it was opened before. They are found by reading its columns of text.
-        """
+    def _parquet(self, like: object) -> Iterator[ParquetTable]:
         try:
             import pyarrow as pa
             from pyarrow.parquet import ParquetFile
@@ -207,9 +232,10 @@ class TableFile:
         try:
             with ParquetFile(self.path) as file:
                 names = self._names(file.schema_arrow.names)
-                notes: Sequence[str] = ()
-                if decoders is None:
-                    decoders, notes = decoders_of(file, self.named_encoding())
+                if isinstance(like, ParquetTable):
+                    decoders, notes = like.decoders, like.notes
+                else:
+                    decoders, notes = decoders_of(file, self._named_encoding())
                 yield ParquetTable(names, decoders, notes, file)
         except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
             raise self.refused(f"is no Parquet file that can be read ({error}): write it anew, or as CSV") from error
@@ -227,8 +253,7 @@ class TableFile:
 
     def _names(self, header: Sequence[str]) -> list[str]:
         """The columns' names. One may have none: many programs write the number of the row there."""
-        names = [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
-        problems = []
+        names, problems = names_of(header), []
         unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
             problems.append(f"columns without a name: give columns {', '.join(unnamed)} one in the header")
@@ -240,20 +265,59 @@ class TableFile:
         return names
 
 
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How Excel's workbooks begin, the new ones as any ZIP archive."""
+
+
+def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
+    """Return all rows of CSV in UTF-8, read as those of a file, with what its columns are called here as the header.
+
+    Rows without text above the header and at the end are left out, and so are empty lines. Between others, rows of
+    several empty cells are rows: whoever counts the answers would miss them.
+
+    Raises:
+        BrokenRules: `error`, if the content is not CSV in UTF-8.
+    """
+    if content.startswith(_WORKBOOKS):
+        reason = "is an Excel workbook or a ZIP archive: export it as CSV in UTF-8"
+        raise error([Violation("", Rule.TYPE, reason)])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise error([Violation("", Rule.TYPE, f"byte {fault.start} is not UTF-8")]) from None
+    # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
+    found = rows_of(io.StringIO(text, newline=""))
+    header = found.header(keep_empty=True)
+    rows = list(found)
+    while rows and not has_text(rows[-1]):
+        rows.pop()
+    if not any(has_text(row[found.named :]) for row in rows):
+        del header[found.named :]
+    return TextRows(names_of(header), found.delimiter, [fitted(row, len(header)) for row in rows])
+
+
+def check_columns(
+    names: Sequence[str], known: Container[str], required: Iterable[str], unknown: str
+) -> list[Violation]:
+    """Return what is wrong with the columns of a table in a request; `unknown` is the message for an unknown one."""
+    counts = Counter(names)
+    broken = [
+        *((name, Rule.UNKNOWN, unknown) for name in counts if name not in known),
+        *((name, Rule.DUPLICATE, "is more than one column") for name, count in counts.items() if count > 1),
+        *((name, Rule.MISSING, "is a column that is missing") for name in required if name not in counts),
+    ]
+    return [Violation(pointer_to(name), rule, message) for name, rule, message in broken]
+
+
+def names_of(header: Sequence[str]) -> list[str]:
+    """Return what columns are called here: by its position, if a column has no name."""
+    return [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
+
+
 def quoted(header: Sequence[str]) -> str:
     """A header as messages show it, the beginning of a long one."""
     text = ",".join(header)
     return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"}"'
-
-
-def _without(columns: slice, numbered: Iterable[tuple[int, list[str]]], ragged: RaggedRows) -> Iterator[list[str]]:
-    """Rows without some columns; those of another length than the header are counted."""
-    for line, row in numbered:
-        if len(row) > ragged.width:
-            row = fitted([*row[: columns.start], *row[columns.stop :]], ragged.width)  # noqa: PLW2901  # it is shorter
-        if len(row) != ragged.width:
-            ragged.add(line, len(row))
-        yield row
 
 
 def _counted(lines: Sequence[int], what: str) -> str:

@@ -14,7 +14,7 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import prediction_from_row, unstructure
+from housepredict.adapters.documents import encode_each, prediction_from_row, unstructure
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -22,7 +22,6 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
-from housepredict.domain.json_objects import encode_each
 
 # Those of a prediction, with the types that a batch in JSON is read with.
 _COLUMNS = {

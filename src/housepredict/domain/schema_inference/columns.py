@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +18,7 @@ from housepredict.domain.sales import Cell
 LAST_YEAR = 2068
 """The year that the century of two-digit years ends with where nothing else is known, as in POSIX."""
 
-Readings = dict[Cell, Value]
-"""What the cells that could be read say."""
+_Readings = dict[Cell, Value]
 
 Way = Callable[[Cell], Value | None]
 """How to read a cell that is not missing; None is for one that cannot be read. It can be pickled."""
@@ -38,16 +38,26 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
+# as a program writes it; with three decimals, other cells have to tell what it means
+_PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.(\d{1,2}|\d{4,}))?", re.ASCII)
 _ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
 _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
 _COMPACT_DATE = re.compile(r"(19|20)\d{6}", re.ASCII)
 _DATE_LIKE = re.compile(r"(\d{1,4}[-.](\d{1,2}|[A-Za-z]{3,9})|[A-Za-z]{3,9}-\d{1,2})[-.]\d{1,4}", re.ASCII)
+_MAX_DATE_LENGTH = 100  # with its time, and the zone; searching longer text for a time takes too long
 _TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
 # The order decides between formats that read equally many cells: month first, as in the United States.
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
                  "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d-%B-%Y", "%b-%d-%Y", "%B-%d-%Y")  # fmt: skip
+_ISO, _ISO_LENGTH = _DATE_FORMATS[0], 10
+_PART_SHAPES = {"%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%b": "[A-Za-z]+", "%B": "[A-Za-z]+"}
+# most texts that a format can't read are told by these, in a tenth of strptime's time
+_DATE_SHAPES = {
+    form: re.compile(re.sub("%.", lambda part: _PART_SHAPES[part[0]], form.replace(".", "[.]")), re.ASCII)
+    for form in _DATE_FORMATS
+}
 
 
 def is_missing(cell: Cell) -> bool:
@@ -59,11 +69,6 @@ def is_missing(cell: Cell) -> bool:
 def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
     """The cells that are not missing, and how often each occurs."""
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
-
-
-def read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Readings:
-    """The cells of a column as a kind; see way_to_read."""
-    return _each(present, way_to_read(kind, present, last_year))
 
 
 def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
@@ -86,14 +91,31 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
             assert_never(kind)
 
 
-def money(present: Mapping[Cell, int]) -> Readings:
-    """Amounts of money, as numbers. It has no third decimal: 450.000 is 450 thousand unless most cells disagree."""
-    return _each(present, _numbers(present, money=True))
+def value_reader(
+    kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR, *, money: bool = False
+) -> Callable[[Cell], object]:
+    """Return how to read the cells of a column for a check that reports what is wrong with a value.
 
+    A missing cell is None, and a cell that cannot be read stays as it is. No date is a guess: of 03/04/2015, which no
+    other cell explains, there is no day. Numbers may be of any size, and need not be whole. With `money`, numbers have
+    no third decimal: 450.000 is 450 thousand unless most cells disagree.
+    """
+    if kind is Kind.DATE:
+        read = _dates(present, last_year, certain=True)
+    elif kind is Kind.NUMBER or kind is Kind.INTEGER:
+        read = _numbers(present, money=money, largest=math.inf)
+    else:
+        read = way_to_read(kind, present)
 
-def booleans(present: Mapping[Cell, int]) -> Readings:
-    """The cells that say true or false."""
-    return _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
+    def value(cell: Cell) -> object:
+        if is_missing(cell):
+            return None
+        value = read(cell)
+        if kind is Kind.INTEGER and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return cell if value is None else value
+
+    return value
 
 
 def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
@@ -106,23 +128,15 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
     return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
 
 
-def certain_dates(present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
-    """As for dates, but no text is a date where formats that read equally many cells see different days in one."""
-    counts = _counts(_date_text, present)
-    formats = _day_formats(last_year)
-    best = _fullest(formats, counts)
-    most = _reads(best, counts)
-    rivals = [each for each in formats if _reads(each, counts) == most]
-    unclear = any(len({day for each in rivals if (day := each(text)) is not None}) > 1 for text in counts)
-    return partial(_read_date, form=_no_day if unclear else best)
-
-
-def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
+def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
     """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
+    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
+    if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
+        return partial(_read_number, accepted=("",), form=ways[0], largest=largest)
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
-            currencies[amount[1] or amount[3]] += count
+            currencies[amount[0]] += count
     del currencies[""]
     accepted = ["", *dict(currencies.most_common(1))]
 
@@ -132,14 +146,15 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False) -> Way:
         # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
         return f"{text}{group[1]}" if group else text
 
-    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
-    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)))
+    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)), largest=largest)
 
 
-def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format) -> Value | None:
-    typed = isinstance(cell, int | float) and not isinstance(cell, bool)
-    value = cell if typed else form(text) if (text := _number_text(cell, accepted)) is not None else None
-    return value if isinstance(value, int | float) and abs(float(value)) <= MAX_MAGNITUDE else None
+def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format, largest: float) -> Value | None:
+    if isinstance(cell, str):
+        value = form(text) if (text := _number_text(cell, accepted)) is not None else None
+    else:
+        value = None if isinstance(cell, bool | date) else cell
+    return value if isinstance(value, int | float) and abs(float(value)) <= largest else None
 
 
 def _read_whole(cell: Cell, *, number: Way) -> Value | None:
@@ -149,9 +164,11 @@ def _read_whole(cell: Cell, *, number: Way) -> Value | None:
 
 def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
     amount = _amount(cell)
-    if amount is None or (amount[1] or amount[3]) not in accepted:
+    if amount is None or amount[0] not in accepted:
         return None
-    return _digits(amount[2], money=bool(amount[1] or amount[3]))
+    currency, digits = amount
+    # money has no third decimal: 450.000 € are 450 thousand
+    return digits.replace(".", "") if currency and _POINT_GROUPS.fullmatch(digits) else digits
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
@@ -169,9 +186,19 @@ def _text(cell: Cell) -> str:
     return cell.isoformat() if isinstance(cell, date) else str(cell).strip()
 
 
-def _dates(present: Mapping[Cell, int], last_year: int) -> Way:
-    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price."""
-    return partial(_read_date, form=_fullest(_day_formats(last_year), _counts(_date_text, present)))
+def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False) -> Way:
+    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price.
+
+    To be `certain`, no text is a date where formats that read equally many cells see different days in one.
+    """
+    counts, formats = _counts(_date_text, present), _day_formats(last_year)
+    best = _fullest(formats, counts)
+    if certain:
+        most = _reads(best, counts)
+        rivals = [form for form in formats if _reads(form, counts, most) == most]
+        if any(len({form(text) for form in rivals} - {None}) > 1 for text in counts):
+            best = _no_day
+    return partial(_read_date, form=best)
 
 
 def _read_date(cell: Cell, *, form: _Format) -> Value | None:
@@ -181,13 +208,18 @@ def _read_date(cell: Cell, *, form: _Format) -> Value | None:
 
 
 def _date_text(cell: Cell) -> str | None:
-    if isinstance(cell, bool) or not isinstance(cell, str | int):
+    written = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
+    if len(written) > _MAX_DATE_LENGTH:
         return None
-    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", str(cell).strip()))
+    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", written))
     return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
 
 
-def _each(cells: Iterable[Cell], read: Way) -> Readings:
+def _read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> _Readings:
+    return _each(present, way_to_read(kind, present, last_year))
+
+
+def _each(cells: Iterable[Cell], read: Way) -> _Readings:
     return {cell: value for cell in cells if (value := read(cell)) is not None}
 
 
@@ -203,7 +235,7 @@ def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
     """The format that reads most cells of a column, the first of several."""
     best, most = forms[0], 0
     for form in forms:
-        count = _reads(form, counts)
+        count = _reads(form, counts, most)
         if count > most:
             best, most = form, count
         if most == counts.total():
@@ -211,24 +243,32 @@ def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
     return best
 
 
-def _reads(form: _Format, counts: Counter[str]) -> int:
-    """How many cells a format can read."""
-    return sum(count for text, count in counts.items() if form(text) is not None)
+def _reads(form: _Format, counts: Counter[str], least: int = 0) -> int:
+    """Return how many cells a format can read, or any smaller number than `least` if it can't read as many."""
+    count = counts.total()
+    for text, cells in counts.items():
+        if form(text) is None:
+            count -= cells
+            if count < least:
+                return count
+    return count
 
 
-def _amount(cell: Cell) -> re.Match[str] | None:
-    return _AMOUNT.fullmatch(cell.strip()) if isinstance(cell, str) else None
+def _amount(cell: Cell) -> tuple[str, str] | None:
+    """Return the currency, if any, and the digits of an amount."""
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # as in most cells
+        return "", text
+    amount = _AMOUNT.fullmatch(text)
+    return (amount[1] or amount[3], amount[2]) if amount else None
 
 
 def _flag(cell: Cell) -> Value | None:
     """A boolean in any spelling: for a column that the user called one."""
     text = str(cell).strip().lower()
     return True if text in {"true", "yes", "y", "t", "1"} else False if text in {"false", "no", "n", "f", "0"} else None
-
-
-def _digits(text: str, *, money: bool) -> str:
-    """The digits of an amount. Money has no third decimal: 450.000 € are 450 thousand."""
-    return text.replace(".", "") if money and _POINT_GROUPS.fullmatch(text) else text
 
 
 def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -> Value | None:
@@ -240,7 +280,11 @@ def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -
 
 
 def _day(text: str, form: str, last_year: int) -> str | None:
+    if not _DATE_SHAPES[form].fullmatch(text):
+        return None
     try:
+        if form == _ISO and len(text) == _ISO_LENGTH:
+            return date.fromisoformat(text).isoformat()
         day = datetime.strptime(text, form).date()  # noqa: DTZ007  # a day has no zone
         if form.endswith("%y"):
             day = day.replace(year=last_year - (last_year - day.year) % 100)
@@ -312,7 +356,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
     """Read a column as the kind given, or as the kind that its cells have; for `last_year` see way_to_read."""
     present = present_in(cells)
     if kind is not None:
-        return _column(name, kind, "as you said", cells, present, read_as(kind, present, last_year))
+        return _column(name, kind, "as you said", cells, present, _read_as(kind, present, last_year))
     kind, readings, why = _recognise(name, present, last_year)
     return _column(name, kind, why, cells, present, readings)
 
@@ -320,11 +364,11 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
     """Read a column of prices: numbers, as money is written."""
     present = present_in(cells)
-    return _column(name, Kind.NUMBER, "prices", cells, present, money(present))
+    return _column(name, Kind.NUMBER, "prices", cells, present, _each(present, _numbers(present, money=True)))
 
 
 def _column(
-    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: Readings
+    name: str, kind: Kind, why: str, cells: Sequence[Cell], present: Mapping[Cell, int], readings: _Readings
 ) -> Column:
     distinct: Counter[Value] = Counter()
     for cell, value in readings.items():
@@ -339,28 +383,28 @@ def _column(
     )
 
 
-def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, Readings, str]:
+def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, _Readings, str]:
     total = sum(present.values())
 
-    def mostly(readings: Readings) -> bool:
+    def mostly(readings: _Readings) -> bool:
         return total > 0 and sum(present[cell] for cell in readings) >= READABLE_SHARE * total
 
-    flags = booleans(present)
+    flags = _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true and false"
     # by its name, before 20141013 is taken for a number
-    if _DATE_NAME.search(name) and mostly(days := read_as(Kind.DATE, present, last_year)):
+    if _DATE_NAME.search(name) and mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    amounts = read_as(Kind.NUMBER, present)
+    amounts = _read_as(Kind.NUMBER, present)
     if mostly(amounts):
         if any(isinstance(cell, str) and _CODE.fullmatch(cell) for cell in present):
-            return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
+            return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
         if all(type(value) is int for value in amounts.values()) and (
             len(amounts) <= _COUNTABLE or _YEAR_NAME.search(name)
         ):
             return Kind.INTEGER, amounts, "whole numbers"
         # areas are often rounded to whole numbers, and yet 1982.5 would be one
         return Kind.NUMBER, amounts, "numbers"
-    if mostly(days := read_as(Kind.DATE, present, last_year)):
+    if mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
-    return Kind.CATEGORY, read_as(Kind.CATEGORY, present), "text"
+    return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import date
 from itertools import accumulate
 
@@ -53,12 +53,16 @@ class PreparedSales:
     notes: tuple[str, ...] = ()
 
 
-def prepare(table: SalesTable, options: TrainingOptions) -> PreparedSales:
+def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> PreparedSales:
     """Decide what each column is, read the sales and split them.
 
-    Raises UnusableSales, saying what to do, if there is no price column, nothing that varies, or too few sales.
+    Args:
+        reserved: names that no feature may have.
+
+    Raises:
+        UnusableSales: with what to do, if there is no price column, nothing that varies, or too few sales.
     """
-    roles = assign_roles(table, options)
+    roles = assign_roles(table, options, reserved)
     rejected = Counter(table.rejected)
     usable = usable_rows(roles, rejected, table.read_on)
     schema = table.schema or schema_of(
@@ -132,7 +136,7 @@ def house_key(roles: Roles, row: int) -> str:
     """The key of the house of a row: its identifier, or else what the file says of the house itself."""
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:
-        return _plain(identifier)
+        return str(shortest(identifier))
     return key_of({each.name: value for each in roles.identity if (value := each.values[row]) is not None})
 
 
@@ -201,9 +205,9 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
     return (0.0 if low >= 0 and MEASURE.search(words_of(name)) else None), None
 
 
-def _plain(identifier: Value) -> str:
-    """An identifier as it would be written: some programs make decimals of whole numbers, 7129300520.0."""
-    return str(int(identifier)) if isinstance(identifier, float) and identifier.is_integer() else str(identifier)
+def shortest(value: Value) -> Value:
+    """A number as it is written shortest, 7 for 7.0: some programs make decimals of whole numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _too_few(usable: int, rejected: Mapping[str, int]) -> str:

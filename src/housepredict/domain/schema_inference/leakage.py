@@ -270,7 +270,6 @@ _AFTER_SALE = re.compile(
 )
 _MEASURE_TOO = re.compile(r"\b(surface|acres?|acreage|m2|feet|ft|width|depth|height|length)\b")
 _MONEY = re.compile(r"pric|val(ue|uation)?\b|cost|amount|worth|rate\b|\bper\b|assess|apprais|tax|paid|dollar|usd|eur\b")
-_PLAIN = re.compile(r"[\w.%+#-]+")
 
 
 def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
@@ -289,7 +288,7 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
 def after_sale(name: str) -> str | None:
     """Why a column of this name is known too late, if it is."""
     if _AFTER_SALE.fullmatch(words_of(name)):
-        return f"known only when the house is sold; {_allowing(name)} uses it all the same"
+        return f"known only when the house is sold; allow {name!r} to use it all the same"
     return None
 
 
@@ -314,7 +313,7 @@ def _alone(column: Column, price: Column, rows: Iterable[int]) -> str | None:
         if _ASSESSED.search(words_of(column.name)) and abs(together) >= ASSESSED_CORRELATION:
             return (
                 f"a value that may have been set after the sale: rank correlation {together:.3f}; "
-                f"allow it with {_allowing(column.name)} if it was set before"
+                f"allow {column.name!r} if it was set before"
             )
         if abs(together) >= math.tanh(math.atanh(RANK_CORRELATION) + 2 / math.sqrt(len(rows) - 3)):
             return _gives_away(column.name, f"rank correlation {together:.3f}")
@@ -326,8 +325,4 @@ def _alone(column: Column, price: Column, rows: Iterable[int]) -> str | None:
 
 
 def _gives_away(name: str, how: str) -> str:
-    return f"gives the price away: {how}; allow it with {_allowing(name)} if it is known before the sale"
-
-
-def _allowing(name: str) -> str:
-    return f"--allow {name if _PLAIN.fullmatch(name) else repr(name)}"
+    return f"gives the price away: {how}; allow {name!r} if it is known before the sale"

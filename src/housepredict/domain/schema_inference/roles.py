@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import date
 from functools import partial
 
@@ -13,6 +13,7 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.sales import Cell, SalesTable
 from housepredict.domain.schema_inference.columns import (
+    READABLE_SHARE,
     Column,
     is_missing,
     present_in,
@@ -21,20 +22,14 @@ from housepredict.domain.schema_inference.columns import (
     two_digit_years,
     words_of,
 )
-from housepredict.domain.schema_inference.leakage import find_leaks
+from housepredict.domain.schema_inference.leakage import after_sale, find_leaks
 from housepredict.domain.schema_inference.sale_dates import (
     MONTH_OF_SALE,
     find_sale_date,
     find_sale_months,
     last_year_of,
 )
-from housepredict.domain.schema_inference.screening import doubt, is_identifier, tells_price
 from housepredict.domain.training_options import TrainingOptions, did_you_mean
-
-ANSWER_FIELDS = frozenset(
-    {"id", "created_at", "predicted_price", "interval", "fsd", "model_version", "generation", "valued_on", "warnings"}
-)
-"""Fields that an answer has beside the features: no feature may have such a name."""
 
 _PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",
                 "price paid", "purchase price", "house price", "sale amount", "median house value")  # fmt: skip
@@ -44,6 +39,15 @@ _CODE_NAME = re.compile(
     r"zip|post ?(al|code)|pin ?code|fips|tract|district|borough|municipality|neighbou?rhood"
     r"|\b(id|code|class|subclass|zone)$"
 )
+
+_PRICE_WORD = re.compile(r"\bprices?\b|\bppsf\b|\b(log\d*|ln)price")
+_EARLIER_PRICE = re.compile(r"\b(prev|previous|prior|index)\b")
+_ROW_NAME = re.compile(r"unnamed \d+|index|row|")
+_ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
+_MOSTLY_DISTINCT = 0.5
+_LONG_CODE = 10
+"""Whole numbers of so many digits and one length, most of them different, are codes rather than amounts."""
+_SELDOM_REPEATED = 0.2  # a house comes up for sale again, now and then
 
 _SHOWN = 3  # cells in a message
 
@@ -76,9 +80,16 @@ class Roles:
     sale_months: tuple[str, str] | None = None
 
 
-def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
-    """Decide what every column is for. Raises UnusableSales if a column that is needed or named is not there."""
-    _check_names(table, options)
+def assign_roles(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> Roles:
+    """Decide what every column is for.
+
+    Args:
+        reserved: names that no feature may have.
+
+    Raises:
+        UnusableSales: if a column that is needed or named is not there.
+    """
+    _check_names(table, options, reserved)
     price_name = options.price or _find_price(table.columns)
     kinds = dict(options.kinds)
     if options.sale_date:
@@ -109,7 +120,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
         }
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
     # what tells houses apart depends on no option, and so neither does the split of the sales
-    accepted = [each for each in read_alone.values() if each.name != price_name and not doubt(each)]
+    accepted = [each for each in read_alone.values() if each.name != price_name and not _doubt(each)]
     leaks = {} if table.schema else find_leaks(price, accepted)
     of_the_sale = {*leaks, *((months.year, months.month) if months else ())}
     identity = tuple(each for each in accepted if each.kind is not Kind.DATE and each.name not in of_the_sale)
@@ -117,14 +128,14 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     doubts = {name: why for name, why in leaks.items() if name not in allowed}
     sale_months = (months.year, months.month) if months and sale_date is months.date else None
     doubts |= dict.fromkeys(sale_months or (), f"is in {MONTH_OF_SALE}")
-    doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := doubt(each))}
+    doubts |= {name: why for name, each in columns.items() if name not in {*allowed, *kinds} and (why := _doubt(each))}
     decisions = tuple(
-        _decide(each, options, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
+        _decide(each, options, reserved, price=price, sale_date=sale_date, house_id=house_id, against=doubts.get(name))
         for name, each in columns.items()
     )
     open_to_all = [name for name in options.closed if columns[name].kind is not Kind.CATEGORY]
     if open_to_all:
-        raise UnusableSales(f"only a category can be closed: say --type COLUMN=category of {_listed(open_to_all)} too")
+        raise UnusableSales(f"only a category can be closed: give {_listed(open_to_all)} the type category too")
     features = tuple(decision.column for decision in decisions if decision.use in ("feature", "sale date"))
     if not features:
         reasons = "; ".join(
@@ -134,7 +145,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions) -> Roles:
     return Roles(columns, price, sale_date, house_id, identity, features, decisions, sale_months)
 
 
-def _check_names(table: SalesTable, options: TrainingOptions) -> None:
+def _check_names(table: SalesTable, options: TrainingOptions, reserved: Set[str]) -> None:
     asked = _named(options)
     unknown = [name for name in asked if name not in table.columns]
     if unknown:
@@ -142,7 +153,7 @@ def _check_names(table: SalesTable, options: TrainingOptions) -> None:
         raise UnusableSales(f"the sales have no column {lines}; their columns are {_listed(table.columns)}")
     if table.schema and asked:
         raise UnusableSales("these sales bring a schema of their own: nothing can be said of their columns")
-    taken = sorted(ANSWER_FIELDS.intersection(options.features))
+    taken = sorted(reserved & set(options.features))
     if taken:
         raise UnusableSales(f"{_listed(taken)} cannot be a feature: answers have such a field; rename the column")
 
@@ -174,12 +185,10 @@ def _find_price(names: Mapping[str, object]) -> str:
             if words_of(name) == wanted:
                 return name
     # such as "Price (USD)", where no other column comes into question
-    alike = [name for name in names if tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
+    alike = [name for name in names if _tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
     if len(alike) == 1:
         return alike[0]
-    raise UnusableSales(
-        f"which column is the price? Name the price column (--price COLUMN in a terminal) of {_listed(names)}"
-    )
+    raise UnusableSales(f"which column is the price? Name one of {_listed(names)}")
 
 
 def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | None:
@@ -187,7 +196,7 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
         (
             column
             for column in columns.values()
-            if column is not price and is_identifier(column)
+            if column is not price and _is_identifier(column)
             and not _NO_HOUSE_ID_NAME.search(words_of(column.name))
             and not column.is_row_number and (column.is_whole or column.kind is Kind.CATEGORY)
         ),
@@ -201,7 +210,7 @@ def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | No
     if read_on:
         column = _with_century(column, cells, read_on)
     is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
-    if not is_code or is_identifier(column):
+    if not is_code or _is_identifier(column):
         return column
     return evolve(read_column(name, cells, Kind.CATEGORY), why="the name says that the numbers are no quantities")
 
@@ -215,8 +224,8 @@ def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: in
 
 
 def _decide(
-    column: Column, options: TrainingOptions, *, price: Column, sale_date: Column | None, house_id: Column | None,
-    against: str | None,
+    column: Column, options: TrainingOptions, reserved: Set[str], *, price: Column, sale_date: Column | None,
+    house_id: Column | None, against: str | None,
 ) -> Decision:  # fmt: skip
     name, kind = column.name, column.kind
     if column is price:
@@ -227,7 +236,7 @@ def _decide(
         return Decision(name, "left out", "as you said")
     if options.features and name not in options.features and column is not sale_date:
         return Decision(name, "left out", "not among the features that you named")
-    if name in ANSWER_FIELDS:
+    if name in reserved:
         return Decision(name, "left out", "answers have a field of that name; rename the column to use it")
     if len(column.distinct) < 2:
         return Decision(name, "left out", _why_not_varying(column))
@@ -255,3 +264,49 @@ def _description(column: Column) -> str:
 
 def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
     return ", ".join(map(repr, names))
+
+
+def _doubt(column: Column) -> str | None:
+    """Why a column that varies is no feature, unless the user says that it is one."""
+    if column.is_row_number or (_ROW_NAME.fullmatch(words_of(column.name)) and _is_key(column)):
+        return "counts the rows"
+    if _is_identifier(column):
+        return "an identifier: nearly every value differs"
+    if digits := _code_digits(column):
+        return f"an identifier: most values differ, and all are whole numbers of {digits} digits"
+    if _tells_price(column.name):
+        return "goes with the price, which nobody knows before the sale"
+    if too_late := after_sale(column.name):
+        return too_late
+    unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)
+    if column.kind is Kind.CATEGORY and (unread or _differ(column, _MOSTLY_DISTINCT)):
+        return "free text: nearly every value differs"
+    return None
+
+
+def _tells_price(name: str) -> bool:
+    """Whether a name is that of a price of this sale."""
+    words = words_of(name)
+    return name.startswith("$/") or bool(_PRICE_WORD.search(words) and not _EARLIER_PRICE.search(words))
+
+
+def _is_identifier(column: Column) -> bool:
+    """Whether a column identifies something, by its name and its values."""
+    return _ID_NAME.search(words_of(column.name)) is not None and _differ(column, _SELDOM_REPEATED)
+
+
+def _code_digits(column: Column) -> int | None:
+    """The number of digits that all values have, if there are too many for an amount; None otherwise."""
+    if not column.is_whole or not _differ(column, _MOSTLY_DISTINCT):
+        return None
+    lengths = {len(str(abs(int(value)))) for value in column.distinct}
+    return lengths.pop() if len(lengths) == 1 and min(lengths) >= _LONG_CODE else None
+
+
+def _is_key(column: Column) -> bool:
+    return column.is_whole and len(column.distinct) == column.present
+
+
+def _differ(column: Column, share: float) -> bool:
+    """Whether a column has a different value in more than this share of its rows."""
+    return len(column.distinct) > share * max(column.present, 1)

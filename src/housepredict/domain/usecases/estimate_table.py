@@ -9,7 +9,6 @@ from attrs import define, frozen
 from housepredict.domain.errors import InvalidHouses, UnreadableFile
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.ports import HouseTable, Outcome, PredictorSource, PriceTable, Progress
-from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
@@ -58,7 +57,7 @@ class EstimateTable:
         serving = self._models.current()
         schema = serving.version.schema
         houses = table.read(schema, self._batch)
-        _check_columns(schema, houses.columns)
+        _check_columns(schema, houses.columns, prices.columns)
         done, estimated = 0, 0
         refusals: list[RefusedRow] = []
         for rows in houses.rows:
@@ -76,8 +75,8 @@ class EstimateTable:
         return EstimatedTable(serving.version.name, estimated, done - estimated, refusals, houses.notes)
 
 
-def _check_columns(schema: FeatureSchema, columns: Sequence[str]) -> None:
-    if taken := [name for name in PRICE_COLUMNS if name in columns]:
+def _check_columns(schema: FeatureSchema, columns: Sequence[str], added: Sequence[str]) -> None:
+    if taken := [name for name in added if name in columns]:
         raise UnreadableFile(f"The houses have columns that prices are written to: rename {', '.join(taken)}")
     known = {feature.name for column in columns if (feature := schema.named(column))}
     missing = [each.name for each in schema.features if each.required and each.name not in known]

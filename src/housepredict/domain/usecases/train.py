@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
@@ -78,7 +78,8 @@ class Training:
 class Train:
     """Train a model version on sales, evaluate it on sales held out, keep it, and promote it if it deserves it.
 
-    `uninterrupted` is the context in which a version is stored, promoted and logged.
+    `uninterrupted` is the context in which a version is stored, promoted and logged. No feature may have a `reserved`
+    name.
     """
 
     _trainer: Trainer
@@ -88,6 +89,7 @@ class Train:
     _clock: Clock
     _trainings: Trainings
     _uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
+    _reserved: Set[str] = frozenset()
 
     def __call__(
         self,
@@ -107,7 +109,7 @@ class Train:
         """
         with self._trainings.under_way(source, progress, begun) as run:
             table = evolve(source.read(), read_on=latest_day(self._clock.now()))
-            sales = prepare(table, options)
+            sales = prepare(table, options, self._reserved)
             origin = TrainingSource(
                 source.location, table.digest, table.recorded, table.read_on, sales.rejected, sales.notes
             )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
 from attrs import asdict
@@ -32,8 +32,7 @@ from housepredict.entrypoints.cli.terminal import (
     split_pair,
     table,
 )
-from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at
-from housepredict.entrypoints.csv_tables import write_csv, write_lines
+from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at, write_csv
 
 _MAX_REFUSALS = 20
 _MAX_HOUSE = 60  # characters
@@ -243,9 +242,18 @@ def _export(application: Application, options: argparse.Namespace) -> int:
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
-        count = write_csv(read, stream) if ending.startswith(".csv") else write_lines(read(), stream)
+        count = write_csv(read, stream) if ending.startswith(".csv") else _write_lines(read(), stream)
     report(f"exported {count:,} predictions")
     return 0
+
+
+def _write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
+    """Write JSON, one prediction a line, and return how many there were."""
+    count = 0
+    for prediction in predictions:
+        stream.write(json.dumps(prediction_document(prediction), ensure_ascii=False) + "\n")
+        count += 1
+    return count
 
 
 def _midnight(day: date) -> datetime:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import LEVELS
+from housepredict.domain.features import Kind
 from housepredict.domain.sales import RealizedSale
+from housepredict.domain.schema_inference.columns import value_reader
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
 from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
-from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.csv_tables import number_or_text, sales_of_csv
+from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE
 
 _FIELDS = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
@@ -37,7 +38,8 @@ def add_sale_commands(commands: Commands) -> None:
 
 
 def _record_sale(application: Application, options: argparse.Namespace) -> int:
-    sale = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
+    price = value_reader(Kind.NUMBER, {options.price: 1}, money=True)(options.price)
+    sale = {"prediction": options.prediction, "price": price, "date": options.date}
     realized = application.record_sales.one(sale)
     return answer(options, sale_document(realized), _sale_text(realized))
 
@@ -56,7 +58,7 @@ def _record_sales(application: Application, options: argparse.Namespace) -> int:
     except OSError as error:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
-    realized = application.record_sales.any_number(sales_of_csv(content), key)
+    realized = application.record_sales.any_number(recorded_sales_of_csv(content), key)
     text = f"Recorded {counted(len(realized), 'sale')}"
     if unknown := unmatched(realized):
         text += f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"

@@ -1,4 +1,4 @@
-"""What the query of a request says, with every parameter that is none named."""
+"""The parameters in the query of a request. Every violation is reported at once, as a Problem."""
 
 from __future__ import annotations
 
@@ -12,95 +12,167 @@ from uuid import UUID
 
 from starlette.datastructures import QueryParams
 
+from housepredict.domain.evaluation.promotion import PromotionPolicy
+from housepredict.domain.features import Kind
+from housepredict.domain.training_options import (
+    Algorithm,
+    Effort,
+    TrainingOptions,
+    choice,
+    column,
+    encoding,
+    seconds,
+    seed,
+)
 from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem, summary
+from housepredict.entrypoints.training_processes import TrainingRequest
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
 MAX_PARAMETERS = 1000
 
+Reader = Callable[[str], Any]
+"""Reads the text of a parameter. Raises ValueError with what it must be."""
+
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
-    """How many predictions to list, and before which one. Raises a Problem with every violation."""
-    values = _parameters(query, _PAGE)
+    """How many predictions to list, and before which one."""
+    values = _values(query, {"limit": _LIMIT, "before": _ID})
     return values.get("limit", DEFAULT_LIMIT), values.get("before")
 
 
 def listed(query: QueryParams) -> int:
-    """How many to list. Raises a Problem with every violation."""
-    limit: int = _parameters(query, {"limit": _PAGE["limit"]}).get("limit", DEFAULT_LIMIT)
+    """How many to list."""
+    limit: int = _values(query, {"limit": _LIMIT}).get("limit", DEFAULT_LIMIT)
     return limit
 
 
-def from_sales(query: QueryParams) -> bool:
-    """Whether to train on the sales that came back, too. Raises a Problem with every violation."""
-    return bool(_parameters(query, {"from_sales": _FLAG}).get("from_sales"))
-
-
 def wants_explanation(query: QueryParams) -> bool:
-    """Whether estimates are to be explained. Raises a Problem with every violation."""
-    return bool(_parameters(query, _PREDICT).get("explain"))
+    """Whether estimates are to be explained."""
+    return bool(_values(query, {"explain": _FLAG}).get("explain"))
 
 
 def not_for_a_key() -> Problem:
-    """What to say of a request with a key that is to be explained: explanations are not kept, so as to be repeated."""
+    """The Problem of a request with a key that is to be explained: explanations are not stored to be repeated."""
     message = "cannot be true in a request with an Idempotency-Key"
-    return invalid_query([Violation(pointer_to("explain"), Rule.UNKNOWN, message, "true")])
+    return _invalid_query([Violation(pointer_to("explain"), Rule.UNKNOWN, message, "true")])
 
 
 def span_of_days(query: QueryParams) -> tuple[date | None, date | None]:
-    """From which day to which, both included; None where it is not said. Raises a Problem with every violation."""
-    values = _parameters(query, _SPAN)
+    """The first day and the last; None for one that is not given."""
+    values = _values(query, {"since": _DAY, "until": _DAY})
     return values.get("since"), values.get("until")
 
 
-def _day(text: str) -> date | None:
-    with suppress(ValueError):
-        return date.fromisoformat(text)
-    return None
+def retraining_request(query: QueryParams) -> TrainingRequest:
+    """How to train if no sales are sent: all but which version again."""
+    return TrainingRequest(with_recorded=bool(_values(query, {"from_sales": _FLAG}).get("from_sales")))
 
 
-# What a parameter looks like, how it is read, and what to say where it is something else.
-_Parameter = tuple[re.Pattern[str], Callable[[str], object], str]
-_Parameters = Mapping[str, _Parameter]
-_PAGE: _Parameters = {
-    "limit": (re.compile(r"[1-9]\d{0,2}|1000", re.ASCII), int, "must be a whole number from 1 to 1000"),
-    "before": (re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), UUID, "must be a prediction's id"),
-}
-_FLAG: _Parameter = (re.compile("true|false"), json.loads, "must be true or false")
-_PREDICT: _Parameters = {"explain": _FLAG}
-
-_IS_DAY = (re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII), _day, "must be a date of the calendar, YYYY-MM-DD")
-_SPAN: _Parameters = {"since": _IS_DAY, "until": _IS_DAY}
-
-
-def _parameters(query: QueryParams, known: _Parameters) -> Mapping[str, Any]:
-    values: dict[str, Any] = {}
-    violations = []
-    for name, text in given(query):
-        if name not in known:
-            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
-        elif name in values:
-            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
-        else:
-            form, read, message = known[name]
-            values[name] = read(text) if form.fullmatch(text) else None
-            if values[name] is None:
-                violations.append(Violation(pointer_to(name), Rule.TYPE, message, text))
+def training_request(query: QueryParams) -> TrainingRequest:
+    """How to train on sales that are sent: all but where they are."""
+    values, violations = _read(query, _TRAINING, _COLUMNS)
+    named = [kind[0] for kind in values.get("type", ()) if kind]
+    violations += [
+        Violation("/type", Rule.DUPLICATE, "is given more than once for this column", name)
+        for name in sorted({name for name in named if named.count(name) > 1})
+    ]
     if violations:
-        raise invalid_query(violations)
+        raise _invalid_query(violations)
+    policy, with_recorded = values.pop("promote", PromotionPolicy.IF_BETTER), values.pop("from_sales", False)
+    options = TrainingOptions(features=values.pop("feature", ()), kinds=dict(values.pop("type", ())), **values)
+    return TrainingRequest(options=options, policy=policy, with_recorded=with_recorded)
+
+
+def _matching(form: str, read: Reader, message: str) -> Reader:
+    pattern = re.compile(form, re.ASCII)
+
+    def value(text: str) -> Any:
+        if pattern.fullmatch(text):
+            with suppress(ValueError):
+                return read(text)
+        raise ValueError(message)
+
+    return value
+
+
+def _kind_of_column(text: str) -> tuple[str, Kind]:
+    name, equals, kind = text.rpartition("=")
+    if not equals:
+        raise ValueError(f"must be COLUMN=KIND, with a kind of {', '.join(Kind)}")
+    return column(name), choice(Kind)(kind)
+
+
+def _seed(text: str) -> int:
+    return seed(int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else None)
+
+
+def _seconds(text: str) -> float:
+    return seconds(float(text) if re.fullmatch(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", text, re.ASCII) else None)
+
+
+_LIMIT = _matching(r"[1-9]\d{0,2}|1000", int, "must be a whole number from 1 to 1000")
+_ID = _matching(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", UUID, "must be a prediction's id")
+_FLAG = _matching("true|false", json.loads, "must be true or false")
+_DAY = _matching(r"\d{4}-\d{2}-\d{2}", date.fromisoformat, "must be a date of the calendar, YYYY-MM-DD")
+_TRAINING: Mapping[str, Reader] = {
+    "price": column,
+    "sale_date": column,
+    "house_id": column,
+    "algorithm": choice(Algorithm),
+    "effort": choice(Effort),
+    "seed": _seed,
+    "time_limit": _seconds,
+    "encoding": encoding,
+    "promote": choice(PromotionPolicy),
+    "from_sales": _FLAG,
+}
+_COLUMNS: Mapping[str, Reader] = {
+    "feature": column,
+    "exclude": column,
+    "closed": column,
+    "allow": column,
+    "type": _kind_of_column,
+}
+"""Parameters of a training that may be repeated."""
+
+
+def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]:
+    values, violations = _read(query, once, {})
+    if violations:
+        raise _invalid_query(violations)
     return values
 
 
-def given(query: QueryParams) -> Sequence[tuple[str, str]]:
-    """The parameters in their order. Raises a Problem for more than anybody has to say, which are not looked at."""
+def _read(
+    query: QueryParams, once: Mapping[str, Reader], repeatable: Mapping[str, Reader]
+) -> tuple[dict[str, Any], list[Violation]]:
+    """Return the values, lists of those that may be repeated, and what is wrong with them."""
     parameters = query.multi_items()
     if len(parameters) > MAX_PARAMETERS:
         message = f"must have at most {MAX_PARAMETERS} parameters, not {len(parameters)}"
-        raise invalid_query([Violation("", Rule.LIMIT, message)])
-    return parameters
+        raise _invalid_query([Violation("", Rule.LIMIT, message)])
+    values: dict[str, Any] = {}
+    violations = []
+    for name, text in parameters:
+        read = once.get(name) or repeatable.get(name)
+        if read is None:
+            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
+            continue
+        try:
+            value = read(text)
+        except ValueError as error:
+            violations.append(Violation(pointer_to(name), Rule.TYPE, str(error), text))
+            value = None
+        if name in repeatable:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
+        else:
+            values[name] = value
+    return values, violations
 
 
-def invalid_query(violations: Sequence[Violation]) -> Problem:
-    """What to say of parameters that break rules."""
+def _invalid_query(violations: Sequence[Violation]) -> Problem:
     return Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)

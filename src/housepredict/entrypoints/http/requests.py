@@ -9,6 +9,7 @@ import zlib
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from email.message import Message
 from json import JSONDecodeError
 from typing import Any
@@ -83,13 +84,8 @@ def is_packed(headers: Headers) -> bool:
         return False
     codings = weights(listed).keys() - {"identity"}
     if codings and (len(codings) > 1 or not codings <= set(_GZIP)):
-        raise Problem(
-            "unsupported-media-type",
-            415,
-            "The coding of the body is not understood",
-            "Send it as it is, or with `Content-Encoding: gzip`.",
-            headers={"Accept-Encoding": "gzip"},
-        )
+        hint = "Send it as it is, or with `Content-Encoding: gzip`."
+        raise unsupported_type("The coding of the body is not understood", hint, {"Accept-Encoding": "gzip"})
     return bool(codings)
 
 
@@ -151,64 +147,52 @@ def application_of(request: Request) -> Application:
 def require_json(headers: Headers) -> None:
     """Raise a Problem unless the body is said to be JSON in UTF-8."""
     if not _is_json(_utf8_type(headers)):
-        raise Problem(
-            "unsupported-media-type",
-            415,
-            "Only JSON is understood",
-            "Send JSON in UTF-8, with the header `Content-Type: application/json`.",
-            headers={"Accept": "application/json"},
-        )
+        hint = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
+        raise unsupported_type("Only JSON is understood", hint, {"Accept": "application/json"})
 
 
 def is_csv(headers: Headers) -> bool:
     """Whether the body is said to be CSV, see csv_body. Raises a Problem unless it is that or JSON in UTF-8."""
     named = _utf8_type(headers)
-    if named not in CSV_TYPES and not _is_json(named):
-        if media_type(headers) in CSV_TYPES and charset_of(headers) is not None:
+    if named in CSV_TYPES or _is_json(named):
+        return named in CSV_TYPES
+    with suppress(ValueError):
+        if media_type(headers) in CSV_TYPES and charset_of(headers):
             return True
-        raise Problem(
-            "unsupported-media-type",
-            415,
-            "Only JSON and CSV are understood",
-            "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`; a file with "
-            "`curl --data-binary @file.csv -H 'Content-Type: text/csv'`.",
-            headers={"Accept": "application/json, text/csv"},
-        )
-    return named in CSV_TYPES
+    hint = (
+        "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`; a file with "
+        "`curl --data-binary @file.csv -H 'Content-Type: text/csv'`."
+    )
+    raise unsupported_type("Only JSON and CSV are understood", hint, {"Accept": "application/json, text/csv"})
+
+
+def unsupported_type(title: str, detail: str, headers: Mapping[str, str]) -> Problem:
+    """Return the Problem of a body in a form that is not read; `headers` say which forms are."""
+    return Problem("unsupported-media-type", 415, title, detail, headers=headers)
 
 
 def charset_of(headers: Headers) -> str | None:
-    """The encoding other than UTF-8 that a CSV body is said to be in, as Python calls it."""
-    try:
-        name = encoding(_content_type(headers).get_content_charset())
-    except ValueError:
-        return None
-    return None if name == "utf-8" else name
+    """The encoding other than UTF-8 that a body of text is said to be in, as Python calls it.
 
-
-def unknown_charset_of(headers: Headers) -> str | None:
-    """Return the charset of a body of text, as the header has it, if Python knows no such encoding."""
-    content_type = _content_type(headers)
-    charset = content_type.get_param("charset")
-    try:
-        encoding(content_type.get_content_charset())
-    except ValueError:
-        return None if charset is None else str(charset)
-    return None
-
-
-def _content_type(headers: Headers) -> Message:
-    """Return a message with the type of the body, without one unless the body is text."""
-    message = Message()
+    Raises:
+        ValueError: with the charset as the header has it, if Python knows no such encoding.
+    """
     named = media_type(headers)
-    is_text = named in CSV_TYPES or named.startswith("text/")
-    message["content-type"] = headers.get("content-type", "") if is_text else ""
-    return message
+    content_type = Message()
+    content_type["content-type"] = headers.get("content-type", "")
+    charset = content_type.get_param("charset")
+    if charset is None or not (named in CSV_TYPES or named.startswith("text/")):
+        return None
+    try:
+        name = encoding(content_type.get_content_charset())
+    except ValueError:
+        raise ValueError(charset) from None
+    return None if name == "utf-8" else name
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
     """A CSV body in UTF-8, whichever encoding it is said to be in. Raises this error if it is not in that."""
-    charset = charset_of(headers)
+    charset = None if _utf8_type(headers) else charset_of(headers)
     if charset is None:
         return body
     try:
@@ -241,7 +225,7 @@ async def require_no_body(request: Request) -> None:
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     if not is_nothing(body):
         detail = "This route takes no body. What it needs is in its path: see `GET /`."
-        raise Problem("unsupported-media-type", 415, "No body is expected", detail)
+        raise unsupported_type("No body is expected", detail, {})
 
 
 def _is_json(media_type: str) -> bool:

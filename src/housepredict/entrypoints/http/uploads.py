@@ -1,4 +1,4 @@
-"""Sales that are sent to be trained on: their options in the query, they themselves on their way to the disk."""
+"""Sales that are sent to be trained on, on their way to the disk."""
 
 from __future__ import annotations
 
@@ -9,42 +9,28 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from attrs import define
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
-from housepredict.domain.evaluation.promotion import PromotionPolicy
-from housepredict.domain.features import Kind
-from housepredict.domain.training_options import (
-    Algorithm,
-    Effort,
-    TrainingOptions,
-    choice,
-    column,
-    encoding,
-    seconds,
-    seed,
-)
-from housepredict.domain.validation import Rule, Violation, pointer_to
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.queries import from_sales, given, invalid_query
 from housepredict.entrypoints.http.requests import (
     CSV_TYPES,
+    charset_of,
     is_nothing,
     media_type,
     too_large,
     too_late,
-    unknown_charset_of,
+    unsupported_type,
 )
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_processes import TrainingRequest
 
 _log = logging.getLogger(__name__)
 
@@ -128,9 +114,11 @@ def require_type(request: Request, *, reads_parquet: bool) -> None:
         workbook = "spreadsheet" in named or "ms-excel" in named
         why = _WORKBOOK if workbook else _WHY.get(named, "This Content-Type is not supported.")
         raise _unsupported(request, why, reads_parquet=reads_parquet)
-    if (charset := unknown_charset_of(request.headers)) is not None:
-        why = f"The charset {charset!r} is unknown: name an encoding, such as utf-8, cp1252 or gb18030, or none."
-        raise _unsupported(request, why, reads_parquet=reads_parquet)
+    try:
+        charset_of(request.headers)
+    except ValueError as error:
+        why = f"The charset {str(error)!r} is unknown: name an encoding, such as utf-8, cp1252 or gb18030, or none."
+        raise _unsupported(request, why, reads_parquet=reads_parquet) from None
     if coding != "identity" and (named in _PACKED or coding not in ("gzip", "x-gzip")):
         raise _unsupported(request, "This Content-Encoding is not supported.", reads_parquet=reads_parquet)
 
@@ -161,13 +149,11 @@ def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
 def _unsupported(request: Request, why: str, *, reads_parquet: bool) -> Problem:
     or_parquet = ", or Parquet as application/vnd.apache.parquet" if reads_parquet else ""
     command = f"curl --data-binary @sales.csv -H 'Content-Type: text/csv' {shlex.quote(str(request.url))}"
-    return Problem(
-        "unsupported-media-type",
-        415,
+    return unsupported_type(
         "The sales cannot be read",
         f"{why} Send CSV as text/csv, with or without `Content-Encoding: gzip`{or_parquet}: `{command}`. To train on "
         "the sales of the model in service, send no body.",
-        headers={
+        {
             "Accept": ", ".join(each for each in TYPES if reads_parquet or "parquet" not in each),
             "Accept-Encoding": "gzip",
         },
@@ -234,84 +220,3 @@ async def _write(body: Body, file: IO[bytes], limit: int) -> str:
 def _flush(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _typed(text: str) -> tuple[str, Kind]:
-    name, equals, kind = text.rpartition("=")
-    if not equals:
-        raise ValueError(f"must be COLUMN=KIND, with a kind of {', '.join(Kind)}")
-    return column(name), choice(Kind)(kind)
-
-
-def _seed(text: str) -> int:
-    return seed(int(text) if re.fullmatch(r"\d{1,10}", text, re.ASCII) else None)
-
-
-def _seconds(text: str) -> float:
-    return seconds(float(text) if _NUMBER.fullmatch(text) else None)
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
-_NUMBER = re.compile(r"\d{1,20}(\.\d{1,25})?([eE][+-]?\d{1,3})?", re.ASCII)
-_ONCE: Mapping[str, Callable[[str], Any]] = {
-    "price": column,
-    "sale_date": column,
-    "house_id": column,
-    "algorithm": choice(Algorithm),
-    "effort": choice(Effort),
-    "seed": _seed,
-    "time_limit": _seconds,
-    "encoding": encoding,
-    "promote": choice(PromotionPolicy),
-    "from_sales": _flag,
-}
-# What may be said again and again, and the field of the options that it makes.
-_REPEATABLE: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "feature": (column, "features"),
-    "exclude": (column, "exclude"),
-    "closed": (column, "closed"),
-    "allow": (column, "allow"),
-    "type": (_typed, "kinds"),
-}
-
-
-def retraining_request(query: QueryParams) -> TrainingRequest:
-    """How to train where no sales are sent: all but which version again. Raises a Problem with every violation."""
-    return TrainingRequest(with_recorded=from_sales(query))
-
-
-def training_request(query: QueryParams) -> TrainingRequest:
-    """How to train on sales that are sent: all but where they are. Raises a Problem with every violation."""
-    values: dict[str, Any] = {}
-    violations = []
-    for name, text in given(query):
-        if name not in _ONCE and name not in _REPEATABLE:
-            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
-            continue
-        read, field = _REPEATABLE[name] if name in _REPEATABLE else (_ONCE[name], name)
-        try:
-            value = read(text)
-        except ValueError as error:
-            violations.append(Violation(pointer_to(name), Rule.TYPE, str(error), text))
-            value = None
-        if name in _REPEATABLE:
-            values.setdefault(field, []).append(value)
-        elif name in values:
-            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
-        else:
-            values[name] = value
-    columns = [each[0] for each in values.get("kinds", ()) if each]
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    violations += [Violation("/type", Rule.DUPLICATE, "is given more than once for this column", it) for it in repeated]
-    if violations:
-        raise invalid_query(violations)
-    policy, with_recorded = values.pop("promote", PromotionPolicy.IF_BETTER), values.pop("from_sales", False)
-    kinds = dict(values.pop("kinds", ()))
-    lists: dict[str, Any] = {field: tuple(values.pop(field)) for _, field in _REPEATABLE.values() if field in values}
-    options = TrainingOptions(**values, **lists, kinds=kinds)
-    return TrainingRequest(options=options, policy=policy, with_recorded=with_recorded)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from housepredict.domain.estimates import Unit
 from housepredict.domain.evaluation.drift import Movement
-from housepredict.entrypoints.csv_tables import COLUMNS
+from housepredict.entrypoints.composition import PREDICTION_COLUMNS
 from housepredict.entrypoints.http.openapi.operations import (
     CONTENT_ENCODING,
     COUNT,
@@ -50,7 +50,7 @@ _HOUSES = about(
 )
 TABLE = about(
     TEXT,
-    f"UTF-8, commas: {', '.join(f'`{name}`' for name in COLUMNS)}, and the features.",
+    f"UTF-8, commas: {', '.join(f'`{name}`' for name in PREDICTION_COLUMNS)}, and the features.",
 )
 """Predictions in CSV."""
 ORIGIN: Json = {

@@ -17,10 +17,8 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import ExplainedPrediction, Interval, Prediction
 from housepredict.domain.features import EstimateWarning
 from housepredict.domain.idempotency import Delivery
-from housepredict.domain.json_objects import encode_each
 from housepredict.entrypoints.answer_documents import explanation_document, warning_document
-from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
+from housepredict.entrypoints.composition import Application, csv_of, encode_each, houses_of_csv
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation

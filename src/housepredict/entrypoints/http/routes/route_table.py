@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.answer_documents import backlog_document, drift_document, recorded_document
-from housepredict.entrypoints.csv_tables import csv_of
+from housepredict.entrypoints.composition import csv_of
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import page

@@ -13,8 +13,7 @@ from starlette.routing import Route
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.sales import RealizedSale
 from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
-from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.csv_tables import sales_of_csv
+from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import span_of_days
@@ -51,7 +50,7 @@ async def sales(request: Request) -> Response:
     application = application_of(request)
     require_access(request)
     as_csv = is_csv(request.headers)
-    read: Callable[[bytes], Any] = sales_of_csv if as_csv else decode
+    read: Callable[[bytes], Any] = recorded_sales_of_csv if as_csv else decode
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
     if as_csv:
         body = csv_body(request.headers, body, InvalidSales)

@@ -22,7 +22,7 @@ from housepredict.entrypoints.answer_documents import evaluation_document, inter
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.problems import address
-from housepredict.entrypoints.http.queries import listed
+from housepredict.entrypoints.http.queries import listed, retraining_request, training_request
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.uploads import (
@@ -31,9 +31,7 @@ from housepredict.entrypoints.http.uploads import (
     describes_sales,
     receive_upload,
     require_type,
-    retraining_request,
     suffix_of,
-    training_request,
 )
 from housepredict.entrypoints.training_processes import TrainingJob, TrainingRequest
 
