@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.entrypoints.answer_documents import recorded_document
+from housepredict.entrypoints.answers import RecordedPredictionAnswer
 from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.json_documents import document
 from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
@@ -83,7 +84,7 @@ def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Predic
             {str(known.level): {"low": known.low, "high": known.high} for known in each.estimate.intervals} or None
         )
         assert (answer["prediction"], answer["fsd"]) == (each.price, each.estimate.fsd)
-        listed = recorded_document(each)
+        listed = document(each, RecordedPredictionAnswer)
         assert {name: listed[name] for name in answer.keys() - {"prediction", "input"}} == {
             name: value for name, value in answer.items() if name not in ("prediction", "input")
         }

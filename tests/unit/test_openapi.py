@@ -17,9 +17,8 @@ from starlette.testclient import TestClient
 import housepredict
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.openapi.document import OPERATIONS
-from housepredict.entrypoints.http.openapi.problem_responses import PROBLEMS
-from housepredict.entrypoints.http.routes.route_table import ROUTES
+from housepredict.entrypoints.http.problems import PROBLEMS
+from housepredict.entrypoints.http.routes.route_table import OPERATIONS, ROUTES
 from tests.http_service import (
     LAB_HOUSE,
     application,

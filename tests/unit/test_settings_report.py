@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.entrypoints.answer_documents import settings_document
 from housepredict.entrypoints.cli.main import main
+from housepredict.entrypoints.cli.service_commands import settings_document
 from housepredict.entrypoints.cli.texts import settings_text
 from housepredict.entrypoints.settings import SECRETS, settings_and_origins
 
@@ -85,12 +85,12 @@ def test_what_is_said_of_clients_is_told_as_it_is_set() -> None:
     document = json.loads(json.dumps(settings_document(settings, origins)))
     values = {each["setting"]: each["value"] for each in document}
     assert values["cors_origins"] == ["https://a.example", "https://b.example"]
-    assert "https://a.example, https://b.example " in settings_text(settings, origins)
+    assert "https://a.example, https://b.example " in settings_text(settings_document(settings, origins))
 
 
 def test_it_is_a_table_to_read() -> None:
     settings, origins = settings_and_origins({"HOUSEPREDICT_DEMO": "1"})
-    lines = [line.split() for line in settings_text(settings, origins).splitlines()]
+    lines = [line.split() for line in settings_text(settings_document(settings, origins)).splitlines()]
     assert ["demo", "1", "HOUSEPREDICT_DEMO"] in lines
     assert ["token", "none", "default"] in lines
     assert ["cors_origins", "none", "default"] in lines

@@ -18,7 +18,8 @@ from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
 from housepredict.domain.schema_inference.columns import is_missing
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
-from housepredict.entrypoints.answer_documents import prediction_document
+from housepredict.entrypoints.answers import OTHERS, ExportedPredictionAnswer
+from housepredict.entrypoints.json_documents import document
 
 _BOM = "\ufeff"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -175,7 +176,7 @@ Read = Callable[[], Iterable[Prediction]]
 COLUMNS = (
     *("prediction_id", "created_at", "model_version", "generation", "valued_on"),
     *PRICE_COLUMNS[:NUMBERS],
-    *("fsd", "warnings"),
+    *("fsd", *OTHERS, "warnings"),
 )
 """The columns of CSV before those of the features."""
 
@@ -184,7 +185,7 @@ def write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
     """Write JSON, one prediction a line; how many there were."""
     count = 0
     for each in predictions:
-        stream.write(json.dumps(prediction_document(each), ensure_ascii=False) + "\n")
+        stream.write(json.dumps(document(each, ExportedPredictionAnswer), ensure_ascii=False) + "\n")
         count += 1
     return count
 
@@ -222,6 +223,7 @@ def _cells(prediction: Prediction) -> Iterator[Any]:
         "generation": estimate.generation,
         "valued_on": estimate.valued_on,
         "fsd": estimate.fsd,
+        **{name: getattr(estimate, name) for name in OTHERS},
     }
     return (said[name] for name in COLUMNS)
 

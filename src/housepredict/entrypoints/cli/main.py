@@ -14,11 +14,12 @@ from housepredict.domain import errors
 from housepredict.domain.estimates import ExplainedPrediction
 from housepredict.domain.features import FeatureSchema, Kind
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.entrypoints.answer_documents import (
-    drift_document,
-    prediction_document,
-    training_document,
-    training_record_document,
+from housepredict.entrypoints.answers import (
+    DriftAnswer,
+    ExportedPredictionAnswer,
+    TrainingAnswer,
+    TrainingResultAnswer,
+    TrainingsAnswer,
 )
 from housepredict.entrypoints.cli import model_commands, service_commands
 from housepredict.entrypoints.cli import prediction_commands as file_commands
@@ -34,6 +35,7 @@ from housepredict.entrypoints.cli.texts import (
     trainings_text,
 )
 from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.settings import read_settings
 
 __all__ = ["EXIT_CODES", "main"]
@@ -144,7 +146,7 @@ def _train(application: Application, options: argparse.Namespace) -> int:
             stored = outcome and outcome.version
             interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
         raise interrupt from None
-    return answer(options, training_document(training), training_text(training))
+    return answer(options, document(training, TrainingResultAnswer), training_text(training))
 
 
 def _predict(application: Application, options: argparse.Namespace) -> int:
@@ -159,32 +161,30 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     lines = [f"{prediction.price:.2f}"]
     if isinstance(prediction, ExplainedPrediction):
         lines.append(explanation_text(prediction.explanation))
-    return answer(options, prediction_document(prediction), "\n".join(lines))
+    return answer(options, document(prediction, ExportedPredictionAnswer), "\n".join(lines))
 
 
 def _trainings(application: Application, options: argparse.Namespace) -> int:
     records = application.trainings.recent(options.limit)
-    document = {"trainings": [training_record_document(each) for each in records]}
-    return answer(options, document, trainings_text(records))
+    return answer(options, document(records, TrainingsAnswer), trainings_text(records))
 
 
 def _cancel_training(application: Application, options: argparse.Namespace) -> int:
     record = application.trainings.cancel(options.training)
-    document = training_record_document(record)
-    return answer(options, document, f"Training {record.id} is told to end.")
+    return answer(options, document(record, TrainingAnswer), f"Training {record.id} is told to end.")
 
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     application.records.require_all()
-    document = {"predictions": [prediction_document(each) for each in predictions]}
-    return answer(options, document, predictions_text(predictions))
+    documents = [document(each, ExportedPredictionAnswer) for each in predictions]
+    return answer(options, {"predictions": documents}, predictions_text(predictions))
 
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     application.records.require_all()
-    return answer(options, drift_document(drift), drift_text(drift))
+    return answer(options, document(drift, DriftAnswer), drift_text(drift))
 
 
 class _Given(dict[str, object]):

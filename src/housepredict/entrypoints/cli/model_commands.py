@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.evaluation.held_out import Valued, of_artefact
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
+from housepredict.entrypoints.answers import ModelVersionAnswer, model_document, models_document
 from housepredict.entrypoints.cli.terminal import answer, print_json
 from housepredict.entrypoints.cli.texts import models_text, version_text
 from housepredict.entrypoints.composition import Application
@@ -39,7 +39,7 @@ def show_model(application: Application, options: argparse.Namespace) -> int:
             return 5
         print(f"housepredict: wrote {options.html}", file=sys.stderr)
     if options.json:
-        print_json(version_document(version, promoted))
+        print_json(model_document(version, promoted, ModelVersionAnswer))
     elif not options.html:
         print(version_text(version, promoted))
     return 0

@@ -13,12 +13,13 @@ from attrs import asdict
 
 from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.usecases import EstimatedTable, Removed
-from housepredict.entrypoints.answer_documents import prediction_document
+from housepredict.entrypoints.answers import ExportedPredictionAnswer
 from housepredict.entrypoints.cli.sale_commands import day
 from housepredict.entrypoints.cli.terminal import answer, print_json, progress_bar
 from housepredict.entrypoints.cli.texts import prediction_text
 from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at
 from housepredict.entrypoints.csv_tables import write_csv, write_lines
+from housepredict.entrypoints.json_documents import document
 
 _SHOWN = 20  # refused rows
 
@@ -69,7 +70,7 @@ def _document(table: EstimatedTable) -> dict[str, Any]:
 def show(application: Application, options: argparse.Namespace) -> int:
     """Show one prediction."""
     prediction = application.records.one(options.prediction)
-    return answer(options, prediction_document(prediction), prediction_text(prediction))
+    return answer(options, document(prediction, ExportedPredictionAnswer), prediction_text(prediction))
 
 
 def export(application: Application, options: argparse.Namespace) -> int:

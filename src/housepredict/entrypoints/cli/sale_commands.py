@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from housepredict.domain.errors import UnusableSales
-from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document
+from housepredict.entrypoints.answers import AccuracyAnswer, RecordedSaleAnswer, RecordedSalesAnswer
 from housepredict.entrypoints.cli.terminal import answer
 from housepredict.entrypoints.cli.texts import accuracy_text, sale_text, sales_text
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import number_or_text, sales_of_csv
+from housepredict.entrypoints.json_documents import document
 
 
 def record_sale(application: Application, options: argparse.Namespace) -> int:
     """Record one sale."""
     given = {"prediction": options.prediction, "price": number_or_text(options.price), "date": options.date}
     returned = application.record_sales.one(given)
-    return answer(options, sale_document(returned), sale_text(returned))
+    return answer(options, document(returned, RecordedSaleAnswer), sale_text(returned))
 
 
 def record_file(application: Application, options: argparse.Namespace) -> int:
@@ -31,14 +32,14 @@ def record_file(application: Application, options: argparse.Namespace) -> int:
         raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
     returned = application.record_sales.any_number(sales_of_csv(content), key)
-    return answer(options, sales_document(returned), sales_text(returned))
+    return answer(options, document(returned, RecordedSalesAnswer), sales_text(returned))
 
 
 def review_accuracy(application: Application, options: argparse.Namespace) -> int:
     """Measure estimates by the sales that came back."""
     review = application.review_accuracy(options.since, options.until)
-    document = accuracy_document(review, options.since, options.until)
-    return answer(options, document, accuracy_text(review))
+    measured = document(review, AccuracyAnswer, since=options.since, until=options.until)
+    return answer(options, measured, accuracy_text(review))
 
 
 def add_sales_commands(add: Any, as_json: argparse.ArgumentParser) -> None:

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
+
+from attrs import fields
 
 from housepredict.domain.errors import MissingExtra
-from housepredict.entrypoints.answer_documents import settings_document
 from housepredict.entrypoints.cli.terminal import answer
 from housepredict.entrypoints.cli.texts import settings_text
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.settings import settings_and_origins
+from housepredict.entrypoints.settings import (
+    IN_MEMORY,
+    SECRETS,
+    Settings,
+    scheme_of,
+    settings_and_origins,
+    shown_database,
+)
 
+_HIDDEN = "(hidden)"
 _PATIENCE = 4.0  # seconds
 
 
 def show_config(_application: Application, options: argparse.Namespace) -> int:
     """The settings in effect, and where each is from."""
     settings, origins = settings_and_origins(data_dir=options.data_dir)
-    document = {"settings": settings_document(settings, origins)}
-    return answer(options, document, settings_text(settings, origins))
+    shown = settings_document(settings, origins)
+    return answer(options, {"settings": shown}, settings_text(shown))
+
+
+def settings_document(settings: Settings, origins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Each setting with its value, None where there is none, and where that is from; see settings_and_origins."""
+    names = {"given": "command line"}
+    return [
+        {
+            "setting": each.name,
+            "value": _shown(each.name, getattr(settings, each.name)),
+            "from": [names.get(origin, origin) for origin in origins.get(each.name, ())] or ["default"],
+        }
+        for each in fields(Settings)
+    ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in SECRETS and value and value != IN_MEMORY:
+        return f"{scheme_of(value)}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
+    if isinstance(value, tuple):
+        return list(value) or None
+    return str(value) if isinstance(value, Path) else value
 
 
 def health(application: Application, _options: argparse.Namespace) -> int:

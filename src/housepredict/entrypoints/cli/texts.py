@@ -18,10 +18,9 @@ from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases import AccuracyReview, Measured, Training
-from housepredict.entrypoints.answer_documents import Origins, settings_document, unmatched
+from housepredict.entrypoints.answers import unmatched
 from housepredict.entrypoints.cli.terminal import table
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, coverage_note
-from housepredict.entrypoints.settings import Settings
 
 
 def verdict_lines(version: ModelVersion, verdict: Verdict) -> list[str]:
@@ -376,12 +375,9 @@ def _result(record: TrainingStatus) -> str:
     return record.outcome.version + (", promoted" if record.outcome.promoted else "")
 
 
-def settings_text(settings: Settings, origins: Origins) -> str:
+def settings_text(settings: Sequence[Mapping[str, Any]]) -> str:
     """The same as a table."""
-    rows = [
-        (each["setting"], _written(each["value"]), ", ".join(each["from"]))
-        for each in settings_document(settings, origins)
-    ]
+    rows = [(each["setting"], _written(each["value"]), ", ".join(each["from"])) for each in settings]
     return table(("setting", "value", "from"), rows)
 
 

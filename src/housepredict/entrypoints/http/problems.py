@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from housepredict.domain import errors
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.http.responses import json_response
+from housepredict.entrypoints.json_documents import ABSENT, document, keywords, part
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ PROBLEM = "housepredict.problem"
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client did not wait for an answer."""
 
+PROBLEM_JSON = "application/problem+json"
 URN = "urn:housepredict:problem:"
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SHOWN_ITEMS = 10
@@ -48,23 +50,11 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(factory=dict)
     error: str | None = None
     instance: str | None = None
-    members: Mapping[str, Any] = field(factory=dict)
+    training: str | None = ABSENT
 
     def response(self) -> Response:
         """The problem document."""
-        document: dict[str, Any] = {
-            "type": URN + self.name,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "error": self.error or self.detail,
-        }
-        if self.instance:
-            document["instance"] = self.instance
-        document |= self.members
-        if self.violations:
-            document["violations"] = [_violation_document(each) for each in self.violations]
-        return json_response(document, self.status, self.headers, "application/problem+json")
+        return json_response(document(self, ProblemAnswer), self.status, self.headers, PROBLEM_JSON)
 
 
 class NotStarted(RuntimeError):
@@ -123,6 +113,82 @@ KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
 """How the domain's errors are told."""
 
 
+@frozen
+class ProblemType:
+    """What problems of a name have in common; `headers` are always there, `others` sometimes."""
+
+    status: int
+    title: str
+    headers: Sequence[str] = ()
+    others: Sequence[str] = ()
+
+
+# Those that no error of the domain stands behind.
+_OF_HTTP = {
+    "body-too-large": ProblemType(413, "The body is too large"),
+    "forbidden": ProblemType(403, "Not from here"),
+    "headers-too-large": ProblemType(431, "The headers are too large"),
+    "internal-error": ProblemType(500, "Internal error"),
+    "invalid-houses": ProblemType(422, "This is no house to estimate"),
+    "invalid-query": ProblemType(422, "The query cannot be understood"),
+    "invalid-sales": ProblemType(422, "This is no sale of a house"),
+    "malformed-request": ProblemType(400, "This is not HTTP"),
+    "missing-feature": ProblemType(400, "A feature is missing"),
+    "not-found": ProblemType(404, "Not found"),
+    "not-gzip": ProblemType(400, "The body is not gzip"),
+    "not-json": ProblemType(400, "The body is not JSON"),
+    "not-started": ProblemType(503, "The service was not started"),
+    "overloaded": ProblemType(503, "Too many requests", ["Retry-After"]),
+    "refused-version": ProblemType(409, "The version is refused"),
+    "request-timeout": ProblemType(408, "The request took too long"),
+    "too-many-connections": ProblemType(503, "Too many connections", ["Retry-After"]),
+    "unauthorized": ProblemType(401, "A token is needed", ["WWW-Authenticate"]),
+    "unknown-version": ProblemType(404, "There is no such version"),
+    "unsupported-media-type": ProblemType(415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
+    "wrong-method": ProblemType(405, "Wrong method", ["Allow"]),
+}
+
+PROBLEMS: Mapping[str, ProblemType] = _OF_HTTP | {
+    each.name: ProblemType(
+        each.status,
+        each.title,
+        [] if each.retry_after is None else ["Retry-After"],
+        ["Location"] if error is errors.TrainingInProgress else [],
+    )
+    for error, each in KINDS.items()
+}
+"""Every problem by name."""
+
+
+TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
+Status = Annotated[int, keywords(minimum=400, maximum=599)]
+
+
+@frozen(kw_only=True)
+class ProblemAnswer:
+    """What kept a request from being answered (RFC 9457)."""
+
+    type: TypeName = part(lambda problem: URN + problem.name, "A stable name.")
+    title: str
+    status: Status
+    detail: str
+    error: str = part(lambda problem: problem.error or problem.detail, "What the tutorial's service would say.")
+    instance: str | None = part(about="Where the service's log says more of this.", optional=True)
+    violations: Sequence[ViolationAnswer] | None = part(lambda problem: problem.violations or None, optional=True)
+    training: str | None = part(about="The address of the training that is under way.", optional=True, nullable=True)
+
+
+@frozen(kw_only=True)
+class ViolationAnswer:  # noqa: D101  # its docstring would be its description in the OpenAPI document
+    pointer: str = part(
+        lambda violation: _short(violation.pointer),
+        "Where the value stands in the body (RFC 6901), or the parameter's name after a `/`.",
+    )
+    rule: Rule
+    message: str = part(lambda violation: _short(violation.message))
+    value: Any = part(lambda violation: _shown(violation.value), "What stood there, cut off where it is long.")
+
+
 async def answer(request: Request, error: Exception) -> Response:
     """The response to whatever was raised."""
     if isinstance(error, ClientDisconnect):
@@ -153,9 +219,9 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case errors.TrainingInProgress(training=UUID() as id_):
             path = address(request, f"/trainings/{id_}")
             problem = _known(error, KINDS[errors.TrainingInProgress])
-            return evolve(problem, headers={**problem.headers, "Location": path}, members={"training": path})
+            return evolve(problem, headers={**problem.headers, "Location": path}, training=path)
         case errors.TrainingInProgress():
-            return evolve(_known(error, KINDS[errors.TrainingInProgress]), members={"training": None})
+            return evolve(_known(error, KINDS[errors.TrainingInProgress]), training=None)
         case HTTPException(status_code=404):
             return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
         case HTTPException(status_code=405):
@@ -214,15 +280,6 @@ def _unexpected(request: Request, error: Exception) -> Problem:
     _log.error("%s failed: %s", request.method, instance, exc_info=error)
     detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
     return Problem("internal-error", 500, "Internal error", detail, instance=instance)
-
-
-def _violation_document(violation: Violation) -> dict[str, Any]:
-    return {
-        "pointer": _short(violation.pointer),
-        "rule": violation.rule,
-        "message": _short(violation.message),
-        "value": _shown(violation.value),
-    }
 
 
 def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:

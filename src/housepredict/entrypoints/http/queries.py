@@ -18,6 +18,8 @@ from housepredict.entrypoints.http.problems import Problem, summary
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
 MAX_PARAMETERS = 1000
+LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+"""The schema of a number of entries to list."""
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from attrs import frozen
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_NAMES = (
+NAMES = (
     "accuracy.js",
     "asking.js",
     "drawing.js",
@@ -36,7 +36,7 @@ class Assets:
 def assets() -> Assets:
     """The assets of this package."""
     folder = files(__package__)
-    found = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in _NAMES}
+    found = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in NAMES}
     # scripts import one another by relative addresses, so that one digest stands for all
     together = hashlib.sha256()
     for name, (content, _) in found.items():

@@ -2,109 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from types import FunctionType
+from typing import Any
 
-from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.http.openapi import estimate_operations as estimates
-from housepredict.entrypoints.http.openapi import inference_operations as inferences
-from housepredict.entrypoints.http.openapi import model_operations as models
 from housepredict.entrypoints.http.openapi import problem_responses as problems
-from housepredict.entrypoints.http.openapi import record_operations as records
-from housepredict.entrypoints.http.openapi import sale_operations as sales
-from housepredict.entrypoints.http.openapi import service_operations as service
-from housepredict.entrypoints.http.openapi import tensor_schemas as tensors
-from housepredict.entrypoints.http.openapi import training_operations as trainings
-from housepredict.entrypoints.http.openapi.operations import DATE, JSON, Answer, Json, Operation, list_of, ref
+from housepredict.entrypoints.http.openapi.operations import JSON, Answer, DocumentedRoute, Operation, operations_of
+from housepredict.entrypoints.http.openapi.schemas import (
+    GENERIC,
+    Json,
+    Schema,
+    SchemaFactory,
+    house_schema,
+    list_of,
+    name_of,
+    object_schema,
+    ref,
+)
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
-
-GENERIC: Json = {
-    "type": "object",
-    "description": "The features of a house by name. No model is in service: which ones it will want is not known yet.",
-}
-_TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}
-_CODE = re.compile("0|-?[1-9][0-9]{0,14}|-?10{15}")  # a category that a whole number may stand for
-_SHOWN = 20
-
-
-def house_schema(schema: FeatureSchema, example: Mapping[str, object]) -> Json:
-    """The JSON Schema of a house that fits a FeatureSchema."""
-    return {
-        "type": "object",
-        "properties": {each.name: _feature(each, schema) for each in schema.features},
-        "required": [each.name for each in schema.features if each.required],
-        "additionalProperties": False,
-        "examples": [dict(example)],
-    }
-
-
-def _feature(feature: Feature, schema: FeatureSchema) -> Json:
-    about = _about(feature, schema)
-    described: dict[str, Any] = {"description": about} if about else {}
-    if feature.unit:
-        described["x-unit"] = feature.unit
-    values = _values(feature)
-    if feature.required:
-        return {**values, **described}
-    if "type" in values:
-        return {**values, "type": [values["type"], "null"], **described}
-    if "enum" in values:
-        return {**values, "enum": [*values["enum"], None], **described}
-    return {"anyOf": [*values["anyOf"], {"type": "null"}], **described}
-
-
-def _values(feature: Feature) -> Json:
-    match feature.kind:
-        case Kind.NUMBER | Kind.INTEGER:
-            low, high = feature.minimum, feature.maximum
-            return {
-                "type": "integer" if feature.kind is Kind.INTEGER else "number",
-                "minimum": _plain(-MAX_MAGNITUDE if low is None else max(low, -MAX_MAGNITUDE)),
-                "maximum": _plain(MAX_MAGNITUDE if high is None else min(high, MAX_MAGNITUDE)),
-            }
-        case Kind.BOOLEAN:
-            return {"type": "boolean"}
-        case Kind.DATE:
-            return DATE
-        case Kind.CATEGORY:
-            if feature.closed:
-                codes = [int(each) for each in feature.categories if _CODE.fullmatch(each)]
-                return {"enum": [*feature.categories, *codes]}
-            limit = int(MAX_MAGNITUDE)
-            # a code such as a zip code may come as a number
-            return {"anyOf": [_TEXT, {"type": "integer", "minimum": -limit, "maximum": limit}]}
-        case _:
-            assert_never(feature.kind)
-
-
-def _plain(bound: float) -> float:
-    """A bound as JSON has it: 0 and not 0.0."""
-    return int(bound) if float(bound).is_integer() else bound
-
-
-def _about(feature: Feature, schema: FeatureSchema) -> str:
-    parts = [f"In {feature.unit}."] if feature.unit else []
-    if feature.name == schema.sale_date:
-        otherwise = f"; without it, {schema.valuation_date}" if schema.valuation_date else ""
-        parts.append(f"The day that the estimate is for{otherwise}.")
-    if feature.observed:
-        low, high = feature.observed
-        parts.append(f"The model learned from {low} to {high}; values outside are estimated with a warning.")
-    elif feature.categories and not feature.closed:
-        shown = ", ".join(feature.categories[:_SHOWN])
-        more = f", and {len(feature.categories) - _SHOWN} more" if len(feature.categories) > _SHOWN else ""
-        parts.append(f"The model learned from {shown}{more}; others are estimated with a warning.")
-    return " ".join(parts)
-
-
-_PARTS = (estimates, records, inferences, sales, models, trainings, service)
-
-OPERATIONS: Mapping[str, Operation] = {route: each for part in _PARTS for route, each in part.OPERATIONS.items()}
-"""Every operation, by method and route: `GET /health`."""
 
 _ACCESS = "token"
 _DESCRIPTION = (
@@ -116,19 +34,24 @@ _DESCRIPTION = (
 )
 
 
-def document(
-    version: ModelVersion | None, settings: Settings, root_path: str, summaries: Mapping[str, str]
+def openapi_document(
+    routes: Sequence[DocumentedRoute],
+    schemas: Mapping[str, Schema | SchemaFactory],
+    version: ModelVersion | None,
+    settings: Settings,
+    root_path: str,
 ) -> dict[str, Any]:
-    """The document for a version in service, if there is one, below the path where the app is mounted.
+    """The document of some routes, and of the schemas that they use.
 
-    `summaries` say what each operation does, by method and route.
+    Args:
+        version: the version in service, if there is one.
+        root_path: where the app is mounted.
     """
-    paths: dict[str, dict[str, Any]] = {}
     any_request = [{"$ref": f"#/components/parameters/{name}"} for name in problems.PARAMETERS]
-    for route, operation in OPERATIONS.items():
-        method, _, path = route.partition(" ")
-        told = paths.setdefault(path, {"parameters": any_request})
-        told[method.lower()] = _operation(operation, summaries[route], settings)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        described = {method: _operation(one, version, settings) for method, one in route.operations.items()}
+        paths[route.path] = {"parameters": any_request, **described}
     house = GENERIC
     if version:
         one = example(version.schema)
@@ -136,14 +59,7 @@ def document(
         examples = {"house": {"value": one}, "houses": {"summary": "A batch", "value": [one]}}
         paths["/predict"]["post"]["requestBody"]["content"][JSON]["examples"] = examples
     title = f"the model version {version.name}" if version else "no model in service"
-    schemas: dict[str, Any] = {
-        "House": house,
-        "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
-        "InferenceInput": tensors.input_schema(version, settings.max_batch),
-        "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
-    }
-    for part in (problems, *_PARTS):
-        schemas |= part.SCHEMAS
+    named = [schema for schema in schemas.values() if isinstance(schema, type)]
     return {
         "openapi": "3.1.1",
         "info": {
@@ -154,10 +70,19 @@ def document(
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": root_path or "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in OPERATIONS.values())],
+        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in operations_of(routes).values())],
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": {
+                "House": house,
+                "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
+                **{name: make(version, settings) for name, make in schemas.items() if isinstance(make, FunctionType)},
+                **{
+                    name: object_schema(schema, named) if isinstance(schema, type) else schema
+                    for name, schema in schemas.items()
+                    if not isinstance(schema, FunctionType)
+                },
+            },
             "parameters": dict(problems.PARAMETERS),
             "headers": dict(problems.HEADERS),
             "responses": {str(status): problems.response(names) for status, names in problems.SHARED.items()},
@@ -173,8 +98,12 @@ def document(
     }
 
 
-def _operation(operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
-    made: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
+def _operation(operation: Operation, version: ModelVersion | None, settings: Settings) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary_for(version),
+    }
     if operation.description:
         made["description"] = operation.description
     if operation.parameters:
@@ -229,8 +158,14 @@ def _answer(answer: Answer) -> dict[str, Any]:
     headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
     made: dict[str, Any] = {"description": answer.description, "headers": problems.WITH_ID | headers}
     if answer.schema is not None:
-        schemas = {answer.media_type: answer.schema, **answer.also}
+        schemas = {answer.media_type: _body(answer.schema), **answer.also}
         made["content"] = {name: {"schema": each} for name, each in schemas.items()}
     if answer.links:
         made["links"] = dict(answer.links)
     return made
+
+
+def _body(schema: Schema | Sequence[Schema]) -> Json:
+    if isinstance(schema, Sequence):
+        return {"oneOf": [_body(each) for each in schema]}
+    return ref(name_of(schema)) if isinstance(schema, type) else schema

@@ -1,32 +1,19 @@
-"""What the descriptions of routes are made of."""
+"""Operations: what the methods of a route take and answer, as the OpenAPI document describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from enum import StrEnum
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import attrs
 from attrs import field, frozen
+from starlette.routing import Route
 
-Json = Mapping[str, Any]
-"""A piece of the document: plain JSON values."""
+from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, Schema, about, list_of
 
 JSON = "application/json"
 CSV = "text/csv"
 HTML = "text/html"
-DATE: Json = {"type": "string", "format": "date", "pattern": "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-"""A day as every route reads it: of the calendar, from the year 1 on, YYYY-MM-DD."""
-UUID: Json = {"type": "string", "format": "uuid"}
-TIME: Json = {"type": "string", "format": "date-time"}
-TEXT: Json = {"type": "string"}
-NUMBER: Json = {"type": "number"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-FLAG: Json = {"type": "boolean"}
-FILE: Json = {"type": "string", "format": "binary"}
-"""A body that is sent as it is; generated clients take text for JSON."""
 
 SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailable")
 """The problems of what takes a model in service."""
@@ -36,42 +23,6 @@ FAULTS = ("internal-error", "not-started")
 
 PACKABLE = ("body-too-large", "not-gzip", "unsupported-media-type")
 """The problems of what reads a body, which may come in gzip."""
-
-
-def ref(name: str) -> Json:
-    """A schema by its name."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def nullable(schema: Json) -> Json:
-    """A schema, or null."""
-    if isinstance(schema.get("type"), str) and "enum" not in schema:
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def about(schema: Json, description: str) -> Json:
-    """A schema with words of its own."""
-    return {**schema, "description": description}
-
-
-def list_of(schema: Json) -> Json:
-    """A list."""
-    return {"type": "array", "items": schema}
-
-
-def by_name(schema: Json) -> Json:
-    """An object whose names nobody knows before."""
-    return {"type": "object", "additionalProperties": schema}
-
-
-def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
-    """An object that has all of these, but for what is optional."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": [name for name in properties if name not in set(optional)],
-    }
 
 
 def query(name: str, schema: Json, description: str, *, repeatable: bool = False) -> Json:
@@ -90,7 +41,7 @@ def header(name: str, schema: Json, description: str) -> Json:
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
-def idempotency_key(description: str) -> Json:
+def idempotency_header(description: str) -> Json:
     """The header by which a request that is sent again is known."""
     return header("Idempotency-Key", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, description)
 
@@ -128,12 +79,17 @@ def link(operation: str, description: str, **parameters: str) -> Json:
 
 @frozen
 class Answer:
-    """A response that is no problem; `headers` are schemas by name, those in `always` are never left out. `also` are
-    the schemas of the other media types in which it may come.
+    """A response that is not a problem.
+
+    Args:
+        schema: of the body; several are alternatives.
+        also: the schemas of the other media types in which the response may come.
+        headers: their schemas by name.
+        always: the names of the headers that are never left out.
     """
 
     description: str
-    schema: Json | None = None
+    schema: Schema | Sequence[Schema] | None = None
     media_type: str = JSON
     also: Json = field(factory=dict)
     headers: Json = field(factory=dict)
@@ -145,12 +101,16 @@ class Answer:
 class Operation:
     """What a method of a route takes and answers.
 
-    `problems` are the names of those that it may answer, beside what any request may meet with, and `faults`; `body`
-    has the media types that it understands; `protected` operations need access.
+    Args:
+        summary: see `summary_for`.
+        problems: the names of the problems that it may answer, beside those of any request and `faults`.
+        body: the schemas of the body by media type.
+        protected: whether it needs access; see `access`.
     """
 
     id: str
     tag: str
+    summary: str
     answers: Mapping[int, Answer]
     problems: Sequence[str] = ()
     faults: Sequence[str] = FAULTS
@@ -160,32 +120,25 @@ class Operation:
     protected: bool = False
     description: str = ""
 
-
-_PLAIN: Mapping[Any, Json] = {
-    str: {"type": "string"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    bool: {"type": "boolean"},
-    date: DATE,
-}
+    def summary_for(self, version: ModelVersion | None) -> str:
+        """The summary, where `{required}` stands for the features that the version in service needs."""
+        features = version.schema.features if version else ()
+        required = ", ".join(feature.name for feature in features if feature.required) or "a model"
+        return self.summary.replace("{required}", required)
 
 
-def schema_of(kind: Any) -> Json:
-    """The schema of what attrs.asdict makes of a value of a type."""
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        some = [schema_of(each) for each in arguments if each is not NoneType]
-        one = some[0] if len(some) == 1 else {"anyOf": some}
-        return nullable(one) if NoneType in arguments else one
-    if origin is tuple:
-        return list_of(schema_of(arguments[0]))
-    if origin is not None and issubclass(origin, Mapping):
-        return by_name(schema_of(arguments[1]))
-    if attrs.has(kind):
-        hints = get_type_hints(kind)
-        return an_object({each.name: schema_of(hints[each.name]) for each in attrs.fields(kind)})
-    if issubclass(kind, StrEnum):
-        return {"type": "string", "enum": [str(each) for each in kind]}
-    raise TypeError(f"{kind} has no schema")
+class DocumentedRoute(Route):
+    """A route with its operations, by method in lower case."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **operations: Operation) -> None:
+        super().__init__(path, endpoint, methods=[method.upper() for method in operations])
+        self.operations = operations
+
+
+def operations_of(routes: Sequence[DocumentedRoute]) -> Mapping[str, Operation]:
+    """The operations by method and path, such as `GET /health`."""
+    return {
+        f"{method.upper()} {route.path}": operation
+        for route in routes
+        for method, operation in route.operations.items()
+    }

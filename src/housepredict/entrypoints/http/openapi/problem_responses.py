@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
-
-from housepredict.domain.errors import TrainingInProgress
-from housepredict.domain.validation import Rule
-from housepredict.entrypoints.http.openapi.operations import FAULTS, TEXT, Json, about, an_object, header, list_of, ref
-from housepredict.entrypoints.http.problems import KINDS, URN
-
-PROBLEM_JSON = "application/problem+json"
+from housepredict.entrypoints.http.openapi.operations import FAULTS, header
+from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, about, ref
+from housepredict.entrypoints.http.problems import PROBLEM_JSON, PROBLEMS, URN
 
 BY_THE_SERVER = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
 """What any request may be answered before the app sees it."""
@@ -40,52 +35,6 @@ PARAMETERS: Json = {
 """The parameters that any request may have."""
 
 
-@frozen
-class _Told:
-    """How a problem is told; `headers` are always there, `others` sometimes."""
-
-    status: int
-    title: str
-    headers: Sequence[str] = ()
-    others: Sequence[str] = ()
-
-
-# Those that no error of the domain stands behind.
-_OF_HTTP = {
-    "body-too-large": _Told(413, "The body is too large"),
-    "forbidden": _Told(403, "Not from here"),
-    "headers-too-large": _Told(431, "The headers are too large"),
-    "internal-error": _Told(500, "Internal error"),
-    "invalid-houses": _Told(422, "This is no house to estimate"),
-    "invalid-query": _Told(422, "The query cannot be understood"),
-    "invalid-sales": _Told(422, "This is no sale of a house"),
-    "malformed-request": _Told(400, "This is not HTTP"),
-    "missing-feature": _Told(400, "A feature is missing"),
-    "not-found": _Told(404, "Not found"),
-    "not-gzip": _Told(400, "The body is not gzip"),
-    "not-json": _Told(400, "The body is not JSON"),
-    "not-started": _Told(503, "The service was not started"),
-    "overloaded": _Told(503, "Too many requests", ["Retry-After"]),
-    "refused-version": _Told(409, "The version is refused"),
-    "request-timeout": _Told(408, "The request took too long"),
-    "too-many-connections": _Told(503, "Too many connections", ["Retry-After"]),
-    "unauthorized": _Told(401, "A token is needed", ["WWW-Authenticate"]),
-    "unknown-version": _Told(404, "There is no such version"),
-    "unsupported-media-type": _Told(415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
-    "wrong-method": _Told(405, "Wrong method", ["Allow"]),
-}
-
-PROBLEMS: Mapping[str, _Told] = _OF_HTTP | {
-    each.name: _Told(
-        each.status,
-        each.title,
-        [] if each.retry_after is None else ["Retry-After"],
-        ["Location"] if error is TrainingInProgress else [],
-    )
-    for error, each in KINDS.items()
-}
-"""Every problem by name."""
-
 _HEADERS: Mapping[str, Json] = {
     "Accept": about(TEXT, "The media types that are understood."),
     "Accept-Encoding": about(TEXT, "The codings of a body that are understood."),
@@ -93,35 +42,6 @@ _HEADERS: Mapping[str, Json] = {
     "Location": about(TEXT, "The address of the training that is under way, if it is known."),
     "Retry-After": about({"type": "integer", "minimum": 1}, "After how many seconds to try again."),
     "WWW-Authenticate": about(TEXT, "How to send a token."),
-}
-
-SCHEMAS: Mapping[str, Json] = {
-    "Problem": {
-        **an_object(
-            {
-                "type": about({"type": "string", "enum": [URN + each for each in sorted(PROBLEMS)]}, "A stable name."),
-                "title": TEXT,
-                "status": {"type": "integer", "minimum": 400, "maximum": 599},
-                "detail": TEXT,
-                "error": about(TEXT, "What the tutorial's service would say."),
-                "instance": about(TEXT, "Where the service's log says more of this."),
-                "violations": list_of(ref("Violation")),
-                "training": about({"type": ["string", "null"]}, "The address of the training that is under way."),
-            },
-            optional=("instance", "violations", "training"),
-        ),
-        "description": "What kept a request from being answered (RFC 9457).",
-    },
-    "Violation": an_object(
-        {
-            "pointer": about(
-                TEXT, "Where the value stands in the body (RFC 6901), or the parameter's name after a `/`."
-            ),
-            "rule": {"type": "string", "enum": [str(each) for each in Rule]},
-            "message": TEXT,
-            "value": {"description": "What stood there, cut off where it is long."},
-        }
-    ),
 }
 
 

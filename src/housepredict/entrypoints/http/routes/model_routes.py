@@ -8,13 +8,35 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import RefusedModel, UnknownModel
+from housepredict.domain.evaluation.coverage import IntervalChoice
+from housepredict.domain.evaluation.measures import Bounds, Coverage, Segment
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
+from housepredict.entrypoints.answers import (
+    EvaluationAnswer,
+    ModelAnswer,
+    ModelsAnswer,
+    ModelVersionAnswer,
+    OutOfTimeEvaluationAnswer,
+    model_document,
+    models_document,
+)
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http.openapi.operations import (
+    CONTENT_ENCODING,
+    HTML,
+    OF_PAGE,
+    PACKABLE,
+    VARYING,
+    Answer,
+    DocumentedRoute,
+    Operation,
+    in_path,
+    link,
+)
+from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, named
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY, application_of, prefers_html, require_no_body
 from housepredict.entrypoints.http.responses import json_response
@@ -34,7 +56,7 @@ def model(request: Request) -> Response:
     version, promoted = _found(name, lambda: application.version(name)), application.models.pointer().name
     if prefers_html(request.headers):
         return of_version(application, version, promoted)
-    return json_response(_public(version_document(version, promoted)), headers=VARY)
+    return json_response(_public(model_document(version, promoted, ModelVersionAnswer)), headers=VARY)
 
 
 async def promote(request: Request) -> Response:
@@ -57,7 +79,7 @@ async def _moved(request: Request, move: Callable[[Application], ModelVersion]) 
         version = _found(request.path_params.get("name"), lambda: move(application))
         application.live_model.look()  # so that the next request here is served by it
         pointer = application.models.pointer()
-        return _public(model_document(version, pointer.name)) | {"generation": pointer.generation}
+        return _public(model_document(version, pointer.name, generation=pointer.generation))
 
     return json_response(await run_in_threadpool(moved))
 
@@ -79,9 +101,85 @@ def _public(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != "source"}
 
 
+SCHEMAS = named(
+    *(Coverage, Bounds, Segment, IntervalChoice, EvaluationAnswer, OutOfTimeEvaluationAnswer),
+    *(ModelAnswer, ModelVersionAnswer, ModelsAnswer),
+)
+
+_NAME = in_path("name", TEXT, "The name of a model version.")
+_OF_A_VERSION = ("unknown-version", "refused-version", "model-store-unavailable")
+_LINKS: Json = {
+    "version": link("getModel", "How it came about.", name="/model_version"),
+    "promote": link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
+}
+
 MODEL_ROUTES = (
-    Route("/models", models),
-    Route("/models/rollback", rollback, methods=["POST"]),
-    Route("/models/{name}", model),
-    Route("/models/{name}/promote", promote, methods=["POST"]),
+    DocumentedRoute(
+        "/models",
+        models,
+        get=Operation(
+            "listModels",
+            "Models",
+            "The model versions, and the promoted one",
+            {
+                200: Answer(
+                    "All versions, and which is promoted.",
+                    ModelsAnswer,
+                    links={
+                        "first": link("getModel", "How the oldest came about.", name="/models/0/model_version"),
+                        "promoteFirst": link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
+                    },
+                )
+            },
+            problems=("model-store-unavailable",),
+        ),
+    ),
+    DocumentedRoute(
+        "/models/{name}",
+        model,
+        get=Operation(
+            "getModel",
+            "Models",
+            "One model version, with how it came about",
+            {
+                200: Answer(
+                    "The version, with how it came about; for browsers as a page.",
+                    ModelVersionAnswer,
+                    also={HTML: TEXT},
+                    headers={**VARYING, **OF_PAGE},
+                    always=["Vary"],
+                )
+            },
+            problems=_OF_A_VERSION,
+            parameters=[_NAME],
+        ),
+    ),
+    DocumentedRoute(
+        "/models/{name}/promote",
+        promote,
+        post=Operation(
+            "promoteModel",
+            "Models",
+            "Let another version serve",
+            {200: Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS)},
+            problems=(*_OF_A_VERSION, *PACKABLE),
+            parameters=[_NAME, CONTENT_ENCODING],
+            protected=True,
+            description="Whatever the promotion rule says of the version. A body is ignored.",
+        ),
+    ),
+    DocumentedRoute(
+        "/models/rollback",
+        rollback,
+        post=Operation(
+            "rollBackModel",
+            "Models",
+            "Go back to the version that was promoted before",
+            {200: Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS)},
+            problems=(*_OF_A_VERSION, *PACKABLE),
+            parameters=[CONTENT_ENCODING],
+            protected=True,
+            description="Each call goes back further. A body is ignored.",
+        ),
+    ),
 )

@@ -11,7 +11,6 @@ from contextlib import suppress
 from attrs import evolve, frozen
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.evaluation.drift import of_artefact as snapshot_of
@@ -20,10 +19,12 @@ from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
 from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.http.openapi.operations import Answer, DocumentedRoute, Operation, in_path
+from housepredict.entrypoints.http.openapi.schemas import TEXT
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
-from housepredict.entrypoints.pages.assets import assets
+from housepredict.entrypoints.pages.assets import NAMES, assets
 
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
@@ -86,4 +87,30 @@ def _house(application: Application, version: ModelVersion) -> Mapping[str, Valu
     return example(version.schema)
 
 
-PAGE_ROUTES = (Route("/assets/{digest}/{name}", asset),)
+ASSET_ROUTES = (
+    DocumentedRoute(
+        "/assets/{digest}/{name}",
+        asset,
+        get=Operation(
+            "getAsset",
+            "Service",
+            "What the page loads",
+            {
+                200: Answer(
+                    "The file. It may be kept for good if the digest is that of this release.",
+                    TEXT,
+                    "text/javascript",
+                    also={"text/css": TEXT, "image/svg+xml": TEXT},
+                    headers={"Cache-Control": TEXT},
+                    always=["Cache-Control"],
+                )
+            },
+            problems=["not-found"],
+            faults=["internal-error"],
+            parameters=[
+                in_path("digest", TEXT, "What the page has there: it changes with what is loaded."),
+                in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
+            ],
+        ),
+    ),
+)

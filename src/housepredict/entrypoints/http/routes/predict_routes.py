@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import lru_cache
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,13 +16,33 @@ from starlette.types import Receive, Scope, Send
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import ExplainedPrediction, Interval, Prediction
-from housepredict.domain.features import EstimateWarning
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.json_objects import encode_each
-from housepredict.entrypoints.answer_documents import explanation_document, warning_document
+from housepredict.entrypoints.answers import (
+    ExplanationAnswer,
+    IntervalAnswer,
+    PredictionAnswer,
+    PredictionsAnswer,
+    SharedPart,
+    WarningAnswer,
+)
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
+from housepredict.entrypoints.csv_tables import COLUMNS, csv_of, houses_of_csv
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
+from housepredict.entrypoints.http.openapi.operations import (
+    CONTENT_ENCODING,
+    JSON,
+    PACKABLE,
+    PACKED,
+    SERVING,
+    Answer,
+    DocumentedRoute,
+    Operation,
+    idempotency_header,
+    link,
+    query,
+)
+from housepredict.entrypoints.http.openapi.schemas import FILE, FLAG, TEXT, about, named, ref
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
@@ -37,6 +58,7 @@ from housepredict.entrypoints.http.requests import (
 )
 from housepredict.entrypoints.http.responses import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.responses import encode
+from housepredict.entrypoints.json_documents import document, parts_of
 
 
 def predict_for_key(
@@ -158,7 +180,6 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
-    origin = _origin(estimate.model_version, estimate.generation, estimate.valued_on, estimate.warnings)
     # prices are floats of whole cents, whose shortest form is a JSON number
     return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
         str(prediction.id).encode(),
@@ -166,12 +187,12 @@ def _answer(prediction: Prediction, given: bytes) -> bytes:
         given,
         _interval(estimate.intervals),
         b"null" if estimate.fsd is None else repr(estimate.fsd).encode(),
-        origin,
+        _end(_SHARED_BY(estimate)),
     )
 
 
 def _explained_answer(prediction: ExplainedPrediction, given: bytes) -> bytes:
-    explanation = encode(explanation_document(prediction.explanation)).encode()
+    explanation = encode(document(prediction.explanation, ExplanationAnswer)).encode()
     return b'%b,"explanation":%b}' % (_answer(prediction, given)[:-1], explanation)
 
 
@@ -193,15 +214,71 @@ def _interval(intervals: Sequence[Interval]) -> bytes:
     return f"{{{','.join(parts)}}}".encode()
 
 
+_SHARED = [str(part.source) for part in parts_of(SharedPart)]
+_SHARED_BY = attrgetter(*_SHARED)
+
+
 @lru_cache(maxsize=1024)
-def _origin(
-    model_version: str, generation: int | None, valued_on: date | None, warnings: tuple[EstimateWarning, ...]
-) -> bytes:
+def _end(shared: tuple[object, ...]) -> bytes:
     """The end of an answer, which many have in common."""
-    document = {
-        "model_version": model_version,
-        "generation": generation,
-        "valued_on": valued_on.isoformat() if valued_on else None,
-        "warnings": [warning_document(warning) for warning in warnings],
-    }
-    return encode(document).encode()[1:]
+    estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
+    return encode(document(estimate, SharedPart)).encode()[1:]
+
+
+SCHEMAS = named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer)
+
+_HOUSES = about(
+    FILE,
+    "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
+)
+ESTIMATES_IN_CSV = about(
+    TEXT,
+    f"UTF-8, commas: {', '.join(f'`{name}`' for name in COLUMNS)}, and the features.",
+)
+"""Predictions in CSV."""
+
+PREDICT_ROUTES = (
+    DocumentedRoute(
+        "/predict",
+        PREDICT,
+        post=Operation(
+            "predict",
+            "Estimates",
+            "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
+            {
+                200: Answer(
+                    "Estimated and recorded: one house, or those of a list in its order.",
+                    (PredictionAnswer, PredictionsAnswer),
+                    also={CSV: ESTIMATES_IN_CSV},
+                    headers=PACKED,
+                    always=["Vary"],
+                    links={
+                        "sale": link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
+                        "saleSoFar": link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
+                        "again": link("getPrediction", "What is remembered of it.", id="/id"),
+                        "erase": link("erasePrediction", "Forget it.", id="/id"),
+                    },
+                )
+            },
+            problems=(
+                *("not-json", "missing-feature", "no-explanation", *PACKABLE),
+                *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
+                *("erased-predictions", "repeated-key"),
+            ),
+            parameters=[
+                query(
+                    "explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."
+                ),
+                CONTENT_ENCODING,
+                idempotency_header(
+                    "Makes it safe to send the request again: what came with a key is recorded once, and answered "
+                    "alike. Not with `explain`."
+                ),
+            ],
+            body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
+            description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be "
+            "refused although the schema accepts it: if it names a feature twice, or if it is so far from the sales "
+            "that the model has no price for it.",
+        ),
+    ),
+)

@@ -14,18 +14,44 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError, UnknownTraining
+from housepredict.domain.evaluation.promotion import PromotionPolicy
+from housepredict.domain.features import Kind
+from housepredict.domain.training_options import MAX_SECONDS, MAX_SEED, Algorithm, Effort
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.entrypoints.answer_documents import evaluation_document, intervals_document, training_record_document
+from housepredict.entrypoints.answers import TrainedAnswer, TrainingAnswer, TrainingsAnswer
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http.openapi.operations import (
+    CONTENT_ENCODING,
+    JSON,
+    PACKABLE,
+    SERVING,
+    Answer,
+    DocumentedRoute,
+    Operation,
+    header,
+    in_path,
+    link,
+    query,
+)
+from housepredict.entrypoints.http.openapi.schemas import (
+    FILE,
+    FLAG,
+    ID,
+    TEXT,
+    Json,
+    enum_of,
+    list_of,
+    named,
+)
 from housepredict.entrypoints.http.problems import address
-from housepredict.entrypoints.http.queries import listed
+from housepredict.entrypoints.http.queries import LIMIT, listed
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.uploads import (
+    TYPES,
     Body,
     announces_sales,
     describes_sales,
@@ -35,6 +61,7 @@ from housepredict.entrypoints.http.uploads import (
     suffix_of,
     training_request,
 )
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.training_processes import Job, TrainingRequest
 
 
@@ -54,7 +81,7 @@ async def train(request: Request) -> Response:
     if _prefers_not_to_wait(request.headers):
         record = await run_in_threadpool(application.trainings.get, job.id)
         headers = {"Location": address(request, f"/trainings/{job.id}"), "Preference-Applied": "respond-async"}
-        return json_response(training_record_document(record), 202, headers)
+        return json_response(document(record, TrainingAnswer), 202, headers)
     # shielded: a client that leaves ends no training
     await asyncio.shield(asyncio.wrap_future(job.ended))
     return await run_in_threadpool(_made, application, job)
@@ -99,18 +126,8 @@ def _made(application: Application, job: Job) -> Response:
     assert outcome  # noqa: S101  # it has ended
     assert outcome.version  # noqa: S101  # and well
     version = application.models.get(outcome.version)[0]
-    return json_response(
-        {
-            "message": "Model retrained successfully",
-            "model_version": version.name,
-            "promoted": outcome.promoted,
-            "reasons": outcome.reasons,
-            "rejected_rows": dict(version.source.rejected),
-            "notes": version.source.notes,
-            "intervals": intervals_document(version.intervals),
-            "evaluation": evaluation_document(version.evaluation),
-        }
-    )
+    trained = document(version, TrainedAnswer, promoted=outcome.promoted, reasons=outcome.reasons)
+    return json_response(trained)
 
 
 def trainings(request: Request) -> Response:
@@ -120,7 +137,7 @@ def trainings(request: Request) -> Response:
     found = application.trainings.recent(listed(request.query_params))
     for newest in found[:1]:
         _keep_the_word_of(application, newest)
-    return json_response({"trainings": [training_record_document(each) for each in found]})
+    return json_response(document(found, TrainingsAnswer))
 
 
 def training(request: Request) -> Response:
@@ -128,10 +145,10 @@ def training(request: Request) -> Response:
     require_access(request)
     application, id_ = application_of(request), _id(request)
     if request.method == "DELETE":
-        return json_response(training_record_document(application.trainings.cancel(id_)), 202)
+        return json_response(document(application.trainings.cancel(id_), TrainingAnswer), 202)
     record = application.trainings.get(id_)
     _keep_the_word_of(application, record)
-    return json_response(training_record_document(record))
+    return json_response(document(record, TrainingAnswer))
 
 
 def _keep_the_word_of(application: Application, record: TrainingStatus) -> None:
@@ -174,8 +191,120 @@ def _remove_unless_used(application: Application, job: Job, upload: Path, _ended
         upload.unlink(missing_ok=True)
 
 
+SCHEMAS = named(TrainingAnswer, TrainingsAnswer, TrainedAnswer)
+
+_COLUMN: Json = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
+}
+_TYPES: Json = {
+    **list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
+    "uniqueItems": True,
+}
+_ID = in_path("id", ID, "The id of a training.")
+_LINKS: Json = {
+    "progress": link("getTraining", "How far it is.", id="/id"),
+    "cancel": link("cancelTraining", "Its end.", id="/id"),
+}
+ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
+"""Examples of encodings that CSV may be in."""
+
 TRAINING_ROUTES = (
-    Route("/train", train, methods=["POST"]),
-    Route("/trainings", trainings),
-    Route("/trainings/{id}", training, methods=["GET", "DELETE"]),
+    DocumentedRoute(
+        "/train",
+        train,
+        post=Operation(
+            "train",
+            "Trainings",
+            "Retrain the model on the sales that it was trained on, or train one on those that are sent",
+            {
+                200: Answer("Trained.", TrainedAnswer),
+                202: Answer(
+                    "The training has begun, with `Prefer: respond-async`.",
+                    TrainingAnswer,
+                    headers={"Location": TEXT, "Preference-Applied": TEXT},
+                    always=("Location", "Preference-Applied"),
+                    links=_LINKS,
+                ),
+            },
+            problems=(
+                *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
+                *(*PACKABLE, "invalid-query", "storage-unavailable", *SERVING),
+            ),
+            parameters=[
+                CONTENT_ENCODING,
+                header("Prefer", TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
+                query("from_sales", FLAG, "Whether to train on the sales that came back, too."),
+                query("price", _COLUMN, "The column of prices."),
+                query("sale_date", _COLUMN, "The column of sale dates."),
+                query("house_id", _COLUMN, "The column that tells houses apart."),
+                query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
+                query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
+                query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
+                query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
+                query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
+                query("algorithm", enum_of(Algorithm), "How to fit."),
+                query("effort", enum_of(Effort), "How much the search for the best model may cost."),
+                query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
+                query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
+                query(
+                    "encoding",
+                    {"type": "string", "examples": ENCODINGS},
+                    "The encoding of CSV: any that Python knows; told by its bytes if not given.",
+                ),
+                query("promote", enum_of(PromotionPolicy), "When the new version is to serve."),
+            ],
+            body={
+                **{media_type: {"schema": FILE} for media_type in TYPES},
+                JSON: {"schema": {"type": "object", "maxProperties": 0}},
+            },
+            body_required=False,
+            protected=True,
+            description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
+            "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first "
+            "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
+        ),
+    ),
+    DocumentedRoute(
+        "/trainings",
+        trainings,
+        get=Operation(
+            "listTrainings",
+            "Trainings",
+            "Get recent trainings, newest first (?limit=10)",
+            {
+                200: Answer(
+                    "Trainings under way and over, newest first.",
+                    TrainingsAnswer,
+                    links={"newest": link("getTraining", "The newest of them.", id="/trainings/0/id")},
+                )
+            },
+            problems=("invalid-query", "model-store-unavailable"),
+            parameters=[query("limit", LIMIT, "How many to list.")],
+            protected=True,
+        ),
+    ),
+    DocumentedRoute(
+        "/trainings/{id}",
+        training,
+        get=Operation(
+            "getTraining",
+            "Trainings",
+            "Get a training: how far it is, and what came of it",
+            {200: Answer("How far it is, and what came of it.", TrainingAnswer)},
+            problems=("unknown-training", "model-store-unavailable"),
+            parameters=[_ID],
+            protected=True,
+        ),
+        delete=Operation(
+            "cancelTraining",
+            "Trainings",
+            "Cancel a training",
+            {202: Answer("It is asked to end.", TrainingAnswer)},
+            problems=("unknown-training", "training-ended", "model-store-unavailable"),
+            parameters=[_ID],
+            protected=True,
+        ),
+    ),
 )

@@ -1,0 +1,189 @@
+"""JSON documents of attrs classes: each field says where its value comes from, and what it means.
+
+The OpenAPI document describes the same classes; see `http/openapi/schemas.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from functools import cache, partial
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import attrs
+from attrs import frozen
+
+Source = str | Callable[[Any], Any]
+
+ITSELF = ""
+"""The source of a field that reads the whole object."""
+ABSENT: Any = object()
+"""The value of an optional field that is left out."""
+
+
+def keywords(**values: Any) -> tuple[tuple[str, Any], ...]:
+    """Keywords of JSON Schema, to annotate types with; hashable, as typing demands."""
+    return tuple(values.items())
+
+
+def part(
+    source: Source | None = None,
+    about: str = "",
+    *,
+    optional: bool = False,
+    nullable: bool = False,
+    digits: int | None = None,
+    is_public: bool = True,
+) -> Any:
+    """Define a field of an answer.
+
+    Args:
+        source: an attribute of the object that the answer is about, with dots for attributes of attributes, or a
+            function of the object.
+        about: the description in the OpenAPI document.
+        optional: whether the field is left out where it is None.
+        nullable: whether an optional field can be null, too; it is left out where it is ABSENT.
+        digits: how many decimals the number is rounded to.
+        is_public: whether the field is in answers over HTTP, too.
+    """
+    metadata = {
+        "source": source,
+        "about": about,
+        "optional": optional,
+        "never_null": optional and not nullable,
+        "digits": digits,
+        "is_public": is_public,
+    }
+    return attrs.field(default=None, metadata=metadata) if optional else attrs.field(metadata=metadata)
+
+
+def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
+    """Define fields of an answer that are those of another, or the items of a mapping.
+
+    Args:
+        source: as for `part`.
+        without: the names of fields to leave out. A field that the answer defines later takes the place of one of the
+            same name.
+    """
+    return attrs.field(metadata={"source": source, "spread": True, "without": without})
+
+
+@frozen
+class Part:
+    """A field of an answer, as `part` defines it, with its type and how it becomes JSON."""
+
+    name: str
+    hint: Any
+    source: Source
+    about: str = ""
+    optional: bool = False
+    is_public: bool = True
+    is_mapping: bool = False
+    read: Callable[[Any], Any] = attrs.field(init=False)
+    convert: Callable[[Any], Any] = attrs.field(default=None, eq=False)
+    nullable: bool = attrs.field(init=False)
+
+    @read.default
+    def _read(self) -> Callable[[Any], Any]:
+        return _reader(self.source)
+
+    @nullable.default
+    def _nullable(self) -> bool:
+        return self.hint is Any or NoneType in get_args(self.hint)
+
+
+def document(source: object, kind: type | None = None, **given: Any) -> dict[str, Any]:
+    """Make the JSON document of an answer.
+
+    Args:
+        source: the object that the answer is about.
+        kind: the class of the answer; by default that of `source`.
+        given: the values of fields that `source` has no value for, or their documents.
+    """
+    if isinstance(source, dict):
+        return source  # it is a document already
+    made: dict[str, Any] = {}
+    for each in parts_of(kind or type(source)):
+        value = given[each.name] if each.name in given else each.read(source)
+        if value is None:
+            if each.nullable:
+                made[each.name] = None
+        elif each.is_mapping:
+            made.update(value)
+        elif value is not ABSENT:
+            made[each.name] = each.convert(value)
+    return made
+
+
+@cache
+def parts_of(kind: type) -> Sequence[Part]:
+    """The fields of an answer, with those that are spread."""
+    hints, parts = get_type_hints(kind, include_extras=True), {}
+    for each in attrs.fields(kind):
+        metadata, hint = each.metadata, hints[each.name]
+        source = metadata.get("source")
+        source = each.name if source is None else source
+        if not metadata.get("spread"):
+            if metadata.get("never_null"):
+                hint = _without_none(hint)
+            parts[each.name] = Part(
+                each.name,
+                hint,
+                source,
+                about=metadata.get("about", ""),
+                optional=metadata.get("optional", False),
+                is_public=metadata.get("is_public", True),
+                convert=_converter(hint, metadata.get("digits")),
+            )
+        elif attrs.has(hint):
+            inner = [one for one in parts_of(hint) if one.name not in metadata["without"]]
+            parts |= {one.name: attrs.evolve(one, source=_joined(source, one.source)) for one in inner}
+        else:
+            parts[each.name] = Part(each.name, hint, source, is_mapping=True)
+    return tuple(parts.values())
+
+
+def _without_none(hint: Any) -> Any:
+    return Union[tuple(each for each in get_args(hint) if each is not NoneType)]  # noqa: UP007  # of a tuple
+
+
+def _joined(outer: Source, inner: Source) -> Source:
+    if isinstance(outer, str) and isinstance(inner, str):
+        return ".".join(filter(None, (outer, inner)))
+    read_outer, read_inner = _reader(outer), _reader(inner)
+    return lambda source: read_inner(read_outer(source))
+
+
+def _reader(source: Source) -> Callable[[Any], Any]:
+    if not isinstance(source, str):
+        return source
+    return attrgetter(source) if source else _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any]:
+    """How a value of a type, which is not None, becomes JSON."""
+    if digits is not None:
+        return lambda number: round(number, digits)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _converter(arguments[0])
+    if origin in (Union, UnionType):
+        return _converter(_without_none(hint)) if NoneType in arguments else _same
+    if origin in (Mapping, dict):
+        convert = _converter(arguments[1])
+        return dict if convert is _same else lambda values: {name: convert(each) for name, each in values.items()}
+    if origin in (Sequence, tuple, list):
+        convert = _converter(arguments[0])
+        return _same if convert is _same else lambda values: [convert(each) for each in values]
+    if hint in (date, datetime):
+        return hint.isoformat  # type: ignore[no-any-return]
+    if hint is UUID:
+        return str
+    return partial(document, kind=hint) if attrs.has(hint) else _same
