@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
 
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http.openapi import problem_responses as problems
-from housepredict.entrypoints.http.openapi.operations import JSON, Answer, DocumentedRoute, Operation, operations_of
+from housepredict.entrypoints.http.openapi.operations import JSON, Answer, Operation, Resource
 from housepredict.entrypoints.http.openapi.schemas import (
     GENERIC,
     Json,
@@ -17,9 +17,11 @@ from housepredict.entrypoints.http.openapi.schemas import (
     house_schema,
     list_of,
     name_of,
+    named,
     object_schema,
     ref,
 )
+from housepredict.entrypoints.http.problems import ProblemAnswer, ViolationAnswer
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
@@ -35,13 +37,12 @@ _DESCRIPTION = (
 
 
 def openapi_document(
-    routes: Sequence[DocumentedRoute],
-    schemas: Mapping[str, Schema | SchemaFactory],
+    resources: Sequence[Resource],
     version: ModelVersion | None,
     settings: Settings,
     root_path: str,
 ) -> dict[str, Any]:
-    """The document of some routes, and of the schemas that they use.
+    """The document of some resources, in their order.
 
     Args:
         version: the version in service, if there is one.
@@ -49,9 +50,14 @@ def openapi_document(
     """
     any_request = [{"$ref": f"#/components/parameters/{name}"} for name in problems.PARAMETERS]
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        described = {method: _operation(one, version, settings) for method, one in route.operations.items()}
-        paths[route.path] = {"parameters": any_request, **described}
+    operations = {name: operation for resource in resources for name, operation in resource.operations.items()}
+    schemas: dict[str, Schema | SchemaFactory] = dict(named(ProblemAnswer, ViolationAnswer))
+    for resource in resources:
+        schemas |= resource.schemas
+    for name, operation in operations.items():
+        method, _, path = name.partition(" ")
+        described = paths.setdefault(path, {"parameters": any_request})
+        described[method.lower()] = _operation(operation, version, settings)
     house = GENERIC
     if version:
         one = example(version.schema)
@@ -59,7 +65,7 @@ def openapi_document(
         examples = {"house": {"value": one}, "houses": {"summary": "A batch", "value": [one]}}
         paths["/predict"]["post"]["requestBody"]["content"][JSON]["examples"] = examples
     title = f"the model version {version.name}" if version else "no model in service"
-    named = [schema for schema in schemas.values() if isinstance(schema, type)]
+    classes = [schema for schema in schemas.values() if isinstance(schema, type)]
     return {
         "openapi": "3.1.1",
         "info": {
@@ -70,7 +76,7 @@ def openapi_document(
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": root_path or "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in operations_of(routes).values())],
+        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in operations.values())],
         "paths": paths,
         "components": {
             "schemas": {
@@ -78,7 +84,7 @@ def openapi_document(
                 "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
                 **{name: make(version, settings) for name, make in schemas.items() if isinstance(make, FunctionType)},
                 **{
-                    name: object_schema(schema, named) if isinstance(schema, type) else schema
+                    name: object_schema(schema, classes) if isinstance(schema, type) else schema
                     for name, schema in schemas.items()
                     if not isinstance(schema, FunctionType)
                 },

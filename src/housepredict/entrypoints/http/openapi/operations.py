@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, Schema, about, list_of
+from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, Schema, SchemaFactory, about, list_of
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -108,8 +113,8 @@ class Operation:
         protected: whether it needs access; see `access`.
     """
 
-    id: str
     tag: str
+    id: str
     summary: str
     answers: Mapping[int, Answer]
     problems: Sequence[str] = ()
@@ -127,18 +132,59 @@ class Operation:
         return self.summary.replace("{required}", required)
 
 
-class DocumentedRoute(Route):
-    """A route with its operations, by method in lower case."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **operations: Operation) -> None:
-        super().__init__(path, endpoint, methods=[method.upper() for method in operations])
-        self.operations = operations
+Handler = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
 
 
-def operations_of(routes: Sequence[DocumentedRoute]) -> Mapping[str, Operation]:
-    """The operations by method and path, such as `GET /health`."""
-    return {
-        f"{method.upper()} {route.path}": operation
-        for route in routes
-        for method, operation in route.operations.items()
-    }
+@define
+class Resource:
+    """The routes of a resource. Each handler is decorated with its operation.
+
+    Attributes:
+        tag: the heading of its operations in the document.
+        schemas: the schemas that they use, by name.
+        handlers: by path and method.
+        operations: by method and path, such as `GET /health`.
+    """
+
+    tag: str
+    schemas: Mapping[str, Schema | SchemaFactory] = field(factory=dict)
+    handlers: dict[str, dict[str, Handler]] = field(factory=dict)
+    operations: dict[str, Operation] = field(factory=dict)
+
+    def get(self, path: str, *operation: Any, **more: Any) -> Callable[[H], H]:
+        """Add what GET answers at a path; see Operation."""
+        return self._adds("GET", path, Operation(self.tag, *operation, **more))
+
+    def post(self, path: str, *operation: Any, **more: Any) -> Callable[[H], H]:
+        """Add what POST answers at a path; see Operation."""
+        return self._adds("POST", path, Operation(self.tag, *operation, **more))
+
+    def delete(self, path: str, *operation: Any, **more: Any) -> Callable[[H], H]:
+        """Add what DELETE answers at a path; see Operation."""
+        return self._adds("DELETE", path, Operation(self.tag, *operation, **more))
+
+    def _adds(self, method: str, path: str, operation: Operation) -> Callable[[H], H]:
+        def add(handler: H) -> H:
+            self.operations[f"{method} {path}"] = operation
+            self.handlers.setdefault(path, {})[method] = handler
+            return handler
+
+        return add
+
+    @property
+    def routes(self) -> Iterator[Route]:
+        """The routes. A path has one for all its methods, so that it tells them all where it refuses another."""
+        for path, handlers in self.handlers.items():
+            endpoint = next(iter(handlers.values())) if len(handlers) == 1 else _by_method(handlers)
+            yield Route(path, endpoint, methods=list(handlers))
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def answer(request: Request) -> Response:
+        handler = handlers["GET" if request.method == "HEAD" else request.method]
+        answers = handler if iscoroutinefunction(handler) else partial(run_in_threadpool, handler)
+        response: Response = await answers(request)
+        return response
+
+    return answer

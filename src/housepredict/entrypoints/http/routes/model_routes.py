@@ -31,8 +31,7 @@ from housepredict.entrypoints.http.openapi.operations import (
     PACKABLE,
     VARYING,
     Answer,
-    DocumentedRoute,
-    Operation,
+    Resource,
     in_path,
     link,
 )
@@ -42,7 +41,37 @@ from housepredict.entrypoints.http.requests import VARY, application_of, prefers
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.routes.page_routes import of_version
 
+MODELS = Resource(
+    "Models",
+    named(
+        *(Coverage, Bounds, Segment, IntervalChoice, EvaluationAnswer, OutOfTimeEvaluationAnswer),
+        *(ModelAnswer, ModelVersionAnswer, ModelsAnswer),
+    ),
+)
+_NAME = in_path("name", TEXT, "The name of a model version.")
+_OF_A_VERSION = ("unknown-version", "refused-version", "model-store-unavailable")
+_LINKS: Json = {
+    "version": link("getModel", "How it came about.", name="/model_version"),
+    "promote": link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
+}
 
+
+@MODELS.get(
+    "/models",
+    "listModels",
+    "The model versions, and the promoted one",
+    {
+        200: Answer(
+            "All versions, and which is promoted.",
+            ModelsAnswer,
+            links={
+                "first": link("getModel", "How the oldest came about.", name="/models/0/model_version"),
+                "promoteFirst": link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
+            },
+        )
+    },
+    problems=("model-store-unavailable",),
+)
 def models(request: Request) -> Response:
     """List every version, oldest first."""
     application = application_of(request)
@@ -50,6 +79,22 @@ def models(request: Request) -> Response:
     return json_response(document | {"models": [_public(each) for each in document["models"]]})
 
 
+@MODELS.get(
+    "/models/{name}",
+    "getModel",
+    "One model version, with how it came about",
+    {
+        200: Answer(
+            "The version, with how it came about; for browsers as a page.",
+            ModelVersionAnswer,
+            also={HTML: TEXT},
+            headers={**VARYING, **OF_PAGE},
+            always=["Vary"],
+        )
+    },
+    problems=_OF_A_VERSION,
+    parameters=[_NAME],
+)
 def model(request: Request) -> Response:
     """One version, with how it came about; its page for a person's browser."""
     application, name = application_of(request), request.path_params["name"]
@@ -59,12 +104,32 @@ def model(request: Request) -> Response:
     return json_response(_public(model_document(version, promoted, ModelVersionAnswer)), headers=VARY)
 
 
+@MODELS.post(
+    "/models/{name}/promote",
+    "promoteModel",
+    "Let another version serve",
+    {200: Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS)},
+    problems=(*_OF_A_VERSION, *PACKABLE),
+    parameters=[_NAME, CONTENT_ENCODING],
+    protected=True,
+    description="Whatever the promotion rule says of the version. A body is ignored.",
+)
 async def promote(request: Request) -> Response:
     """Let a version serve, whatever the promotion rule says of it."""
     name = request.path_params["name"]
     return await _moved(request, lambda application: application.promote(name))
 
 
+@MODELS.post(
+    "/models/rollback",
+    "rollBackModel",
+    "Go back to the version that was promoted before",
+    {200: Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS)},
+    problems=(*_OF_A_VERSION, *PACKABLE),
+    parameters=[CONTENT_ENCODING],
+    protected=True,
+    description="Each call goes back further. A body is ignored.",
+)
 async def rollback(request: Request) -> Response:
     """Go back to the version that was promoted before."""
     return await _moved(request, lambda application: application.promote.rollback())
@@ -99,87 +164,3 @@ def _found(name: str | None, look: Callable[[], ModelVersion]) -> ModelVersion:
 def _public(document: dict[str, Any]) -> dict[str, Any]:
     """Without where the sales are on the disk of whoever trained."""
     return {name: value for name, value in document.items() if name != "source"}
-
-
-SCHEMAS = named(
-    *(Coverage, Bounds, Segment, IntervalChoice, EvaluationAnswer, OutOfTimeEvaluationAnswer),
-    *(ModelAnswer, ModelVersionAnswer, ModelsAnswer),
-)
-
-_NAME = in_path("name", TEXT, "The name of a model version.")
-_OF_A_VERSION = ("unknown-version", "refused-version", "model-store-unavailable")
-_LINKS: Json = {
-    "version": link("getModel", "How it came about.", name="/model_version"),
-    "promote": link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
-}
-
-MODEL_ROUTES = (
-    DocumentedRoute(
-        "/models",
-        models,
-        get=Operation(
-            "listModels",
-            "Models",
-            "The model versions, and the promoted one",
-            {
-                200: Answer(
-                    "All versions, and which is promoted.",
-                    ModelsAnswer,
-                    links={
-                        "first": link("getModel", "How the oldest came about.", name="/models/0/model_version"),
-                        "promoteFirst": link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
-                    },
-                )
-            },
-            problems=("model-store-unavailable",),
-        ),
-    ),
-    DocumentedRoute(
-        "/models/{name}",
-        model,
-        get=Operation(
-            "getModel",
-            "Models",
-            "One model version, with how it came about",
-            {
-                200: Answer(
-                    "The version, with how it came about; for browsers as a page.",
-                    ModelVersionAnswer,
-                    also={HTML: TEXT},
-                    headers={**VARYING, **OF_PAGE},
-                    always=["Vary"],
-                )
-            },
-            problems=_OF_A_VERSION,
-            parameters=[_NAME],
-        ),
-    ),
-    DocumentedRoute(
-        "/models/{name}/promote",
-        promote,
-        post=Operation(
-            "promoteModel",
-            "Models",
-            "Let another version serve",
-            {200: Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS)},
-            problems=(*_OF_A_VERSION, *PACKABLE),
-            parameters=[_NAME, CONTENT_ENCODING],
-            protected=True,
-            description="Whatever the promotion rule says of the version. A body is ignored.",
-        ),
-    ),
-    DocumentedRoute(
-        "/models/rollback",
-        rollback,
-        post=Operation(
-            "rollBackModel",
-            "Models",
-            "Go back to the version that was promoted before",
-            {200: Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS)},
-            problems=(*_OF_A_VERSION, *PACKABLE),
-            parameters=[CONTENT_ENCODING],
-            protected=True,
-            description="Each call goes back further. A body is ignored.",
-        ),
-    ),
-)

@@ -19,13 +19,14 @@ from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
 from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.openapi.operations import Answer, DocumentedRoute, Operation, in_path
+from housepredict.entrypoints.http.openapi.operations import Answer, Resource, in_path
 from housepredict.entrypoints.http.openapi.schemas import TEXT
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
 from housepredict.entrypoints.pages.assets import NAMES, assets
 
+ASSETS = Resource("Service")
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -60,6 +61,27 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     return _page(version_page(version, promoted, held_out), f"{POLICY}; base-uri 'none'; frame-ancestors 'none'")
 
 
+@ASSETS.get(
+    "/assets/{digest}/{name}",
+    "getAsset",
+    "What the page loads",
+    {
+        200: Answer(
+            "The file. It may be kept for good if the digest is that of this release.",
+            TEXT,
+            "text/javascript",
+            also={"text/css": TEXT, "image/svg+xml": TEXT},
+            headers={"Cache-Control": TEXT},
+            always=["Cache-Control"],
+        )
+    },
+    problems=["not-found"],
+    faults=["internal-error"],
+    parameters=[
+        in_path("digest", TEXT, "What the page has there: it changes with what is loaded."),
+        in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
+    ],
+)
 def asset(request: Request) -> Response:
     """A script, a style or an icon, for good if the address is that of this content."""
     content, media_type = assets().files.get(request.path_params["name"], (None, None))
@@ -85,32 +107,3 @@ def _house(application: Application, version: ModelVersion) -> Mapping[str, Valu
             if not version.schema.violations(house):
                 return house
     return example(version.schema)
-
-
-ASSET_ROUTES = (
-    DocumentedRoute(
-        "/assets/{digest}/{name}",
-        asset,
-        get=Operation(
-            "getAsset",
-            "Service",
-            "What the page loads",
-            {
-                200: Answer(
-                    "The file. It may be kept for good if the digest is that of this release.",
-                    TEXT,
-                    "text/javascript",
-                    also={"text/css": TEXT, "image/svg+xml": TEXT},
-                    headers={"Cache-Control": TEXT},
-                    always=["Cache-Control"],
-                )
-            },
-            problems=["not-found"],
-            faults=["internal-error"],
-            parameters=[
-                in_path("digest", TEXT, "What the page has there: it changes with what is loaded."),
-                in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
-            ],
-        ),
-    ),
-)

@@ -36,8 +36,7 @@ from housepredict.entrypoints.http.openapi.operations import (
     PACKED,
     SERVING,
     Answer,
-    DocumentedRoute,
-    Operation,
+    Resource,
     idempotency_header,
     link,
     query,
@@ -112,10 +111,6 @@ class EstimateHouses:
         headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-
-PREDICT = EstimateHouses()
-"""The endpoint of `POST /predict`."""
 
 
 async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
@@ -225,7 +220,10 @@ def _end(shared: tuple[object, ...]) -> bytes:
     return encode(document(estimate, SharedPart)).encode()[1:]
 
 
-SCHEMAS = named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer)
+ESTIMATES = Resource(
+    "Estimates",
+    named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer),
+)
 
 _HOUSES = about(
     FILE,
@@ -237,48 +235,41 @@ ESTIMATES_IN_CSV = about(
 )
 """Predictions in CSV."""
 
-PREDICT_ROUTES = (
-    DocumentedRoute(
-        "/predict",
-        PREDICT,
-        post=Operation(
-            "predict",
-            "Estimates",
-            "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
-            {
-                200: Answer(
-                    "Estimated and recorded: one house, or those of a list in its order.",
-                    (PredictionAnswer, PredictionsAnswer),
-                    also={CSV: ESTIMATES_IN_CSV},
-                    headers=PACKED,
-                    always=["Vary"],
-                    links={
-                        "sale": link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
-                        "saleSoFar": link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
-                        "again": link("getPrediction", "What is remembered of it.", id="/id"),
-                        "erase": link("erasePrediction", "Forget it.", id="/id"),
-                    },
-                )
+PREDICT = ESTIMATES.post(
+    "/predict",
+    "predict",
+    "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
+    {
+        200: Answer(
+            "Estimated and recorded: one house, or those of a list in its order.",
+            (PredictionAnswer, PredictionsAnswer),
+            also={CSV: ESTIMATES_IN_CSV},
+            headers=PACKED,
+            always=["Vary"],
+            links={
+                "sale": link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
+                "saleSoFar": link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
+                "again": link("getPrediction", "What is remembered of it.", id="/id"),
+                "erase": link("erasePrediction", "Forget it.", id="/id"),
             },
-            problems=(
-                *("not-json", "missing-feature", "no-explanation", *PACKABLE),
-                *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
-                *("erased-predictions", "repeated-key"),
-            ),
-            parameters=[
-                query(
-                    "explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."
-                ),
-                CONTENT_ENCODING,
-                idempotency_header(
-                    "Makes it safe to send the request again: what came with a key is recorded once, and answered "
-                    "alike. Not with `explain`."
-                ),
-            ],
-            body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
-            description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be "
-            "refused although the schema accepts it: if it names a feature twice, or if it is so far from the sales "
-            "that the model has no price for it.",
-        ),
+        )
+    },
+    problems=(
+        *("not-json", "missing-feature", "no-explanation", *PACKABLE),
+        *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
+        *("erased-predictions", "repeated-key"),
     ),
-)
+    parameters=[
+        query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."),
+        CONTENT_ENCODING,
+        idempotency_header(
+            "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
+            "Not with `explain`."
+        ),
+    ],
+    body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
+    description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be refused "
+    "although the schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has "
+    "no price for it.",
+)(EstimateHouses())
+"""The endpoint of `POST /predict`."""

@@ -20,8 +20,7 @@ from housepredict.entrypoints.http.openapi.operations import (
     PACKED,
     SERVING,
     Answer,
-    DocumentedRoute,
-    Operation,
+    Resource,
     in_path,
     link,
     query,
@@ -39,7 +38,43 @@ from housepredict.entrypoints.http.responses import HEADERS, encoded, json_respo
 from housepredict.entrypoints.http.routes.predict_routes import ESTIMATES_IN_CSV
 from housepredict.entrypoints.json_documents import document
 
+DRIFT = Resource("Estimates", named(DriftAnswer))
+PREDICTIONS = Resource("Estimates", named(RecordedPredictionAnswer, RecordedPredictionsAnswer, BacklogAnswer))
+_ID = in_path(
+    "id",
+    {"anyOf": [ID, {"type": "integer", "minimum": 1, "maximum": MAX_LAB_ID}]},
+    "The id of a prediction; of those that a tutorial's table had, also the number there.",
+)
 
+
+@PREDICTIONS.get(
+    "/predictions",
+    "listPredictions",
+    "Get recent predictions, newest first (?limit=10&before=ID)",
+    {
+        200: Answer(
+            "What was estimated, newest first.",
+            RecordedPredictionsAnswer,
+            also={CSV: ESTIMATES_IN_CSV},
+            headers={
+                **PACKED,
+                "Link": about(TEXT, 'Where older ones are, with `rel="next"`, if there may be some.'),
+            },
+            always=["Vary"],
+            links={
+                "older": link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
+                "sale": link("recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"),
+                "first": link("getPrediction", "The first of them alone.", id="/predictions/0/id"),
+                "erase": link("erasePrediction", "Forget the first of them.", id="/predictions/0/id"),
+            },
+        )
+    },
+    problems=("invalid-query", "storage-unavailable"),
+    parameters=[
+        query("limit", LIMIT, "How many to list."),
+        query("before", ID, "The id of a prediction: only what is older."),
+    ],
+)
 def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
@@ -52,16 +87,45 @@ def predictions(request: Request) -> Response:
     return response(encoded(listed), request.headers, "application/json", headers)
 
 
-async def prediction(request: Request) -> Response:
-    """One prediction, as in the list of them; or it is erased."""
-    records, id_ = application_of(request).records, request.path_params["id"]
-    if request.method != "DELETE":
-        return json_response(document(await run_in_threadpool(records.one, id_), RecordedPredictionAnswer))
+@PREDICTIONS.get(
+    "/predictions/{id}",
+    "getPrediction",
+    "Get one prediction",
+    {200: Answer("The prediction.", RecordedPredictionAnswer)},
+    problems=("unknown-prediction", "storage-unavailable"),
+    parameters=[_ID],
+)
+def prediction(request: Request) -> Response:
+    """One prediction, as in the list of them."""
+    found = application_of(request).records.one(request.path_params["id"])
+    return json_response(document(found, RecordedPredictionAnswer))
+
+
+@PREDICTIONS.delete(
+    "/predictions/{id}",
+    "erasePrediction",
+    "Erase a prediction and the sales recorded for it",
+    {204: Answer("It is erased, and the sales recorded for it are.")},
+    problems=("unknown-prediction", "storage-unavailable"),
+    parameters=[_ID],
+    protected=True,
+    description="An id that is not known is erased as well: should its prediction wait somewhere, it is never "
+    "recorded.",
+)
+def erase(request: Request) -> Response:
+    """Erase one prediction, and its sales."""
     require_access(request)
-    await run_in_threadpool(records.erase, [id_])
+    application_of(request).records.erase([request.path_params["id"]])
     return Response(status_code=204, headers=HEADERS)
 
 
+@DRIFT.get(
+    "/drift",
+    "getDrift",
+    "How far houses and estimates have moved from what the model was trained on",
+    {200: Answer("The drift over the newest 10,000 estimates.", DriftAnswer)},
+    problems=("no-snapshot", "storage-unavailable", *SERVING),
+)
 async def drift(request: Request) -> Response:
     """The drift over recent predictions, as of now."""
     application = application_of(request)
@@ -69,85 +133,3 @@ async def drift(request: Request) -> Response:
     async with request.app.state.reviewing:
         review = await run_in_threadpool(application.review_drift)
     return json_response(document(review, DriftAnswer))
-
-
-SCHEMAS = named(DriftAnswer, RecordedPredictionAnswer, RecordedPredictionsAnswer, BacklogAnswer)
-
-_ID = in_path(
-    "id",
-    {"anyOf": [ID, {"type": "integer", "minimum": 1, "maximum": MAX_LAB_ID}]},
-    "The id of a prediction; of those that a tutorial's table had, also the number there.",
-)
-
-PREDICTION_ROUTES = (
-    DocumentedRoute(
-        "/predictions",
-        predictions,
-        get=Operation(
-            "listPredictions",
-            "Estimates",
-            "Get recent predictions, newest first (?limit=10&before=ID)",
-            {
-                200: Answer(
-                    "What was estimated, newest first.",
-                    RecordedPredictionsAnswer,
-                    also={CSV: ESTIMATES_IN_CSV},
-                    headers={
-                        **PACKED,
-                        "Link": about(TEXT, 'Where older ones are, with `rel="next"`, if there may be some.'),
-                    },
-                    always=["Vary"],
-                    links={
-                        "older": link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
-                        "sale": link(
-                            "recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"
-                        ),
-                        "first": link("getPrediction", "The first of them alone.", id="/predictions/0/id"),
-                        "erase": link("erasePrediction", "Forget the first of them.", id="/predictions/0/id"),
-                    },
-                )
-            },
-            problems=("invalid-query", "storage-unavailable"),
-            parameters=[
-                query("limit", LIMIT, "How many to list."),
-                query("before", ID, "The id of a prediction: only what is older."),
-            ],
-        ),
-    ),
-    DocumentedRoute(
-        "/predictions/{id}",
-        prediction,
-        get=Operation(
-            "getPrediction",
-            "Estimates",
-            "Get one prediction",
-            {200: Answer("The prediction.", RecordedPredictionAnswer)},
-            problems=("unknown-prediction", "storage-unavailable"),
-            parameters=[_ID],
-        ),
-        delete=Operation(
-            "erasePrediction",
-            "Estimates",
-            "Erase a prediction and the sales recorded for it",
-            {204: Answer("It is erased, and the sales recorded for it are.")},
-            problems=("unknown-prediction", "storage-unavailable"),
-            parameters=[_ID],
-            protected=True,
-            description="An id that is not known is erased as well: should its prediction wait somewhere, it is never "
-            "recorded.",
-        ),
-    ),
-)
-DRIFT_ROUTES = (
-    DocumentedRoute(
-        "/drift",
-        drift,
-        get=Operation(
-            "getDrift",
-            "Estimates",
-            "How far houses and estimates have moved from what the model was trained on",
-            {200: Answer("The drift over the newest 10,000 estimates.", DriftAnswer)},
-            problems=("no-snapshot", "storage-unavailable", *SERVING),
-        ),
-    ),
-)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +22,6 @@ from housepredict.entrypoints.answers import (
     SaleHistoryAnswer,
     unmatched,
 )
-from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import sales_of_csv
 from housepredict.entrypoints.http.access import require_access
 from housepredict.entrypoints.http.openapi.operations import (
@@ -31,8 +30,7 @@ from housepredict.entrypoints.http.openapi.operations import (
     JSON,
     PACKABLE,
     Answer,
-    DocumentedRoute,
-    Operation,
+    Resource,
     idempotency_header,
     in_path,
     link,
@@ -43,8 +41,6 @@ from housepredict.entrypoints.http.openapi.schemas import (
     FILE,
     ID,
     Json,
-    Schema,
-    SchemaFactory,
     about,
     an_object,
     list_of,
@@ -67,12 +63,73 @@ from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.settings import Settings
 
+_SALE: Json = {
+    "price": {
+        "type": "number",
+        "minimum": 0.005,
+        "maximum": MAX_PRICE - 0.005,
+        "description": "What the house sold for, in the currency of the estimates; rounded to two decimals.",
+    },
+    "date": about(DATE, "The day of the sale, tomorrow (UTC) at the latest."),
+}
 
+
+def _sent(fields: Json) -> Json:
+    return {**an_object(fields), "additionalProperties": False}
+
+
+def _sales_schema(_version: ModelVersion | None, settings: Settings) -> Json:
+    return {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch}
+
+
+SALES = Resource(
+    "Sales",
+    {
+        "Sales": _sales_schema,
+        "SaleOfPrediction": {**_sent(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
+        "Sale": {
+            **_sent({"prediction": about(ID, "The id of the prediction that it is the sale of."), **_SALE}),
+            "examples": [
+                {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
+            ],
+        },
+        **named(
+            RecordedSaleAnswer,
+            RecordedSaleAloneAnswer,
+            RecordedSalesAnswer,
+            SaleHistoryAnswer,
+            MeasuredAnswer,
+            AccuracyAnswer,
+        ),
+    },
+)
+
+_KEY = idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
+_ID = in_path("id", ID, "The id of a prediction.")
+_PROBLEMS = (
+    *("not-json", *PACKABLE),
+    *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
+)
+_LINKS: Json = {"sale": link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")}
+
+
+@SALES.post(
+    "/predictions/{id}/sale",
+    "recordSaleOfPrediction",
+    'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
+    {
+        201: Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS),
+        202: Answer("Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS),
+    },
+    problems=_PROBLEMS,
+    parameters=[_ID, _KEY, CONTENT_ENCODING],
+    body={JSON: {"schema": ref("SaleOfPrediction")}},
+    protected=True,
+    description="Another sale of the same prediction corrects the one before.",
+)
 async def sale_of_prediction(request: Request) -> Response:
-    """The sale of one prediction: recorded, or looked up."""
+    """Record the sale of one prediction."""
     application, prediction = application_of(request), request.path_params["id"]
-    if request.method != "POST":
-        return await run_in_threadpool(_history, application, prediction)
     require_access(request)
     require_json(request.headers)
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
@@ -83,6 +140,50 @@ async def sale_of_prediction(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
+@SALES.get(
+    "/predictions/{id}/sale",
+    "getSaleOfPrediction",
+    "Get the sale of a prediction, and what was recorded before it",
+    {200: Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer)},
+    problems=("not-found", "invalid-sales", "storage-unavailable"),
+    parameters=[_ID],
+)
+def history_of_sale(request: Request) -> Response:
+    """The sale of one prediction."""
+    history = application_of(request).record_sales.history(request.path_params["id"])
+    if not history:
+        detail = "No sale was recorded for this prediction: `POST` one here."
+        raise Problem("not-found", 404, "Not found", detail)
+    return json_response(document(history, SaleHistoryAnswer))
+
+
+@SALES.post(
+    "/sales",
+    "recordSales",
+    "Record sales: one, a list, or CSV (columns prediction, price, date)",
+    {
+        201: Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer)),
+        202: Answer(
+            "Recorded, some of predictions that are not known yet.",
+            (RecordedSaleAloneAnswer, RecordedSalesAnswer),
+        ),
+    },
+    problems=_PROBLEMS,
+    parameters=[_KEY, CONTENT_ENCODING],
+    body={
+        JSON: {"schema": {"oneOf": [ref("Sale"), ref("Sales")]}},
+        CSV: {
+            "schema": about(
+                FILE,
+                "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or "
+                "`id`), `price` and `date` in any order.",
+            ),
+            "example": "prediction,price,date\n01970000-0000-7000-8000-000000000002,310000,2025-06-03\n",
+        },
+    },
+    protected=True,
+    description="All are recorded, or none is. What a list says twice of one prediction has to be the same.",
+)
 async def sales(request: Request) -> Response:
     """Record a sale, or several, all or none."""
     application = application_of(request)
@@ -102,6 +203,17 @@ async def sales(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
+@SALES.get(
+    "/accuracy",
+    "getAccuracy",
+    "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
+    {200: Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer)},
+    problems=("invalid-query", "storage-unavailable"),
+    parameters=[
+        query("since", DATE, "The first day of sale that counts."),
+        query("until", DATE, "The last day of sale that counts."),
+    ],
+)
 async def accuracy(request: Request) -> Response:
     """How far estimates were off, by the sales that came back."""
     application = application_of(request)
@@ -126,139 +238,9 @@ def _named(given: object, prediction: str) -> object:
     return named
 
 
-def _history(application: Application, prediction: str) -> Response:
-    history = application.record_sales.history(prediction)
-    if not history:
-        detail = "No sale was recorded for this prediction: `POST` one here."
-        raise Problem("not-found", 404, "Not found", detail)
-    return json_response(document(history, SaleHistoryAnswer))
-
-
 def _answer_one(sale: RealizedSale) -> Response:
     return json_response(document(sale, RecordedSaleAloneAnswer), 201 if sale.prediction else 202)
 
 
 def _answer(sales: Sequence[RealizedSale]) -> Response:
     return json_response(document(sales, RecordedSalesAnswer), 202 if unmatched(sales) else 201)
-
-
-_SALE: Json = {
-    "price": {
-        "type": "number",
-        "minimum": 0.005,
-        "maximum": MAX_PRICE - 0.005,
-        "description": "What the house sold for, in the currency of the estimates; rounded to two decimals.",
-    },
-    "date": about(DATE, "The day of the sale, tomorrow (UTC) at the latest."),
-}
-
-
-def _sent(fields: Json) -> Json:
-    return {**an_object(fields), "additionalProperties": False}
-
-
-def _sales_schema(_version: ModelVersion | None, settings: Settings) -> Json:
-    return {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch}
-
-
-SCHEMAS: Mapping[str, Schema | SchemaFactory] = {
-    "Sales": _sales_schema,
-    "SaleOfPrediction": {**_sent(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
-    "Sale": {
-        **_sent({"prediction": about(ID, "The id of the prediction that it is the sale of."), **_SALE}),
-        "examples": [
-            {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
-        ],
-    },
-    **named(
-        RecordedSaleAnswer,
-        RecordedSaleAloneAnswer,
-        RecordedSalesAnswer,
-        SaleHistoryAnswer,
-        MeasuredAnswer,
-        AccuracyAnswer,
-    ),
-}
-
-_KEY = idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
-_ID = in_path("id", ID, "The id of a prediction.")
-_PROBLEMS = (
-    *("not-json", *PACKABLE),
-    *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
-)
-_LINKS: Json = {"sale": link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")}
-
-SALE_ROUTES = (
-    DocumentedRoute(
-        "/predictions/{id}/sale",
-        sale_of_prediction,
-        post=Operation(
-            "recordSaleOfPrediction",
-            "Sales",
-            'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
-            {
-                201: Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS),
-                202: Answer("Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS),
-            },
-            problems=_PROBLEMS,
-            parameters=[_ID, _KEY, CONTENT_ENCODING],
-            body={JSON: {"schema": ref("SaleOfPrediction")}},
-            protected=True,
-            description="Another sale of the same prediction corrects the one before.",
-        ),
-        get=Operation(
-            "getSaleOfPrediction",
-            "Sales",
-            "Get the sale of a prediction, and what was recorded before it",
-            {200: Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer)},
-            problems=("not-found", "invalid-sales", "storage-unavailable"),
-            parameters=[_ID],
-        ),
-    ),
-    DocumentedRoute(
-        "/sales",
-        sales,
-        post=Operation(
-            "recordSales",
-            "Sales",
-            "Record sales: one, a list, or CSV (columns prediction, price, date)",
-            {
-                201: Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer)),
-                202: Answer(
-                    "Recorded, some of predictions that are not known yet.",
-                    (RecordedSaleAloneAnswer, RecordedSalesAnswer),
-                ),
-            },
-            problems=_PROBLEMS,
-            parameters=[_KEY, CONTENT_ENCODING],
-            body={
-                JSON: {"schema": {"oneOf": [ref("Sale"), ref("Sales")]}},
-                CSV: {
-                    "schema": about(
-                        FILE,
-                        "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or "
-                        "`id`), `price` and `date` in any order.",
-                    ),
-                    "example": "prediction,price,date\n01970000-0000-7000-8000-000000000002,310000,2025-06-03\n",
-                },
-            },
-            protected=True,
-            description="All are recorded, or none is. What a list says twice of one prediction has to be the same.",
-        ),
-    ),
-    DocumentedRoute(
-        "/accuracy",
-        accuracy,
-        get=Operation(
-            "getAccuracy",
-            "Sales",
-            "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
-            {200: Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer)},
-            problems=("invalid-query", "storage-unavailable"),
-            parameters=[
-                query("since", DATE, "The first day of sale that counts."),
-                query("until", DATE, "The last day of sale that counts."),
-            ],
-        ),
-    ),
-)

@@ -22,12 +22,14 @@ from housepredict.entrypoints.answers import (
     ReadinessAnswer,
 )
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.openapi.operations import Answer, DocumentedRoute, Operation
-from housepredict.entrypoints.http.openapi.schemas import TEXT
+from housepredict.entrypoints.http.openapi.operations import Answer, Resource
+from housepredict.entrypoints.http.openapi.schemas import TEXT, named
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.responses import HEADERS, json_response
 from housepredict.entrypoints.json_documents import ABSENT, document
 
+HEALTH = Resource("Service", named(HealthAnswer, AliveAnswer, ReadinessAnswer))
+METRICS = Resource("Service")
 _registering = Lock()
 
 
@@ -64,6 +66,12 @@ def _check(look: Callable[[], object]) -> dict[str, Any]:
     return {"ok": True}
 
 
+@HEALTH.get(
+    "/health",
+    "getHealth",
+    "Health check",
+    {200: Answer("The process answers.", HealthAnswer)},
+)
 def health(request: Request) -> Response:
     """200 as long as the service is alive: no restart would mend what else is wrong."""
     application = application_of(request)
@@ -76,11 +84,27 @@ def health(request: Request) -> Response:
     return json_response(document(answer))
 
 
+@HEALTH.get(
+    "/health/live",
+    "getLiveness",
+    "Whether the service is alive",
+    {200: Answer("The process answers.", AliveAnswer)},
+    faults=["internal-error"],
+)
 async def live(_request: Request) -> Response:
     """200: the event loop turns."""
     return json_response(document(AliveAnswer(status="alive")))
 
 
+@HEALTH.get(
+    "/health/ready",
+    "getReadiness",
+    "Whether it can estimate and remember, and if not, why",
+    {
+        200: Answer("An estimate could be given and recorded now.", ReadinessAnswer),
+        503: Answer("It could not, or the service is about to stop.", ReadinessAnswer),
+    },
+)
 def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
     checks = readiness_checks(application_of(request))
@@ -90,6 +114,19 @@ def ready(request: Request) -> Response:
     return json_response(document(ReadinessAnswer(status=status, checks=checks)), 200 if status == "ready" else 503)
 
 
+@METRICS.get(
+    "/metrics",
+    "getMetrics",
+    "Metrics for Prometheus",
+    {
+        200: Answer(
+            "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
+            TEXT,
+            "text/plain",
+            also={"application/openmetrics-text": TEXT},
+        )
+    },
+)
 def metrics(request: Request) -> Response:
     """The metrics, in Prometheus's text format or that of OpenMetrics."""
     # loaded with the first request for them: most of the time that this would add to a start
@@ -103,56 +140,3 @@ def metrics(request: Request) -> Response:
             state.registry = registry_of(application, state.observer.meter)
     write, media_type = choose_encoder(request.headers.get("accept", ""))
     return Response(write(state.registry), headers=HEADERS, media_type=media_type)
-
-
-HEALTH_ROUTES = (
-    DocumentedRoute(
-        "/health",
-        health,
-        get=Operation("getHealth", "Service", "Health check", {200: Answer("The process answers.", HealthAnswer)}),
-    ),
-    DocumentedRoute(
-        "/health/live",
-        live,
-        get=Operation(
-            "getLiveness",
-            "Service",
-            "Whether the service is alive",
-            {200: Answer("The process answers.", AliveAnswer)},
-            faults=["internal-error"],
-        ),
-    ),
-    DocumentedRoute(
-        "/health/ready",
-        ready,
-        get=Operation(
-            "getReadiness",
-            "Service",
-            "Whether it can estimate and remember, and if not, why",
-            {
-                200: Answer("An estimate could be given and recorded now.", ReadinessAnswer),
-                503: Answer("It could not, or the service is about to stop.", ReadinessAnswer),
-            },
-        ),
-    ),
-)
-METRIC_ROUTES = (
-    DocumentedRoute(
-        "/metrics",
-        metrics,
-        get=Operation(
-            "getMetrics",
-            "Service",
-            "Metrics for Prometheus",
-            {
-                200: Answer(
-                    "Metrics of requests, estimates, storage and the model, in Prometheus's text format or "
-                    "OpenMetrics.",
-                    TEXT,
-                    "text/plain",
-                    also={"application/openmetrics-text": TEXT},
-                )
-            },
-        ),
-    ),
-)

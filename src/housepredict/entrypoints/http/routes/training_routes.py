@@ -29,8 +29,7 @@ from housepredict.entrypoints.http.openapi.operations import (
     PACKABLE,
     SERVING,
     Answer,
-    DocumentedRoute,
-    Operation,
+    Resource,
     header,
     in_path,
     link,
@@ -64,7 +63,76 @@ from housepredict.entrypoints.http.uploads import (
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.training_processes import Job, TrainingRequest
 
+TRAININGS = Resource("Trainings", named(TrainingAnswer, TrainingsAnswer, TrainedAnswer))
+_COLUMN: Json = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
+}
+_TYPES: Json = {
+    **list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
+    "uniqueItems": True,
+}
+_ID = in_path("id", ID, "The id of a training.")
+_LINKS: Json = {
+    "progress": link("getTraining", "How far it is.", id="/id"),
+    "cancel": link("cancelTraining", "Its end.", id="/id"),
+}
+ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
+"""Examples of encodings that CSV may be in."""
 
+
+@TRAININGS.post(
+    "/train",
+    "train",
+    "Retrain the model on the sales that it was trained on, or train one on those that are sent",
+    {
+        200: Answer("Trained.", TrainedAnswer),
+        202: Answer(
+            "The training has begun, with `Prefer: respond-async`.",
+            TrainingAnswer,
+            headers={"Location": TEXT, "Preference-Applied": TEXT},
+            always=("Location", "Preference-Applied"),
+            links=_LINKS,
+        ),
+    },
+    problems=(
+        *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
+        *(*PACKABLE, "invalid-query", "storage-unavailable", *SERVING),
+    ),
+    parameters=[
+        CONTENT_ENCODING,
+        header("Prefer", TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
+        query("from_sales", FLAG, "Whether to train on the sales that came back, too."),
+        query("price", _COLUMN, "The column of prices."),
+        query("sale_date", _COLUMN, "The column of sale dates."),
+        query("house_id", _COLUMN, "The column that tells houses apart."),
+        query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
+        query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
+        query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
+        query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
+        query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
+        query("algorithm", enum_of(Algorithm), "How to fit."),
+        query("effort", enum_of(Effort), "How much the search for the best model may cost."),
+        query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
+        query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
+        query(
+            "encoding",
+            {"type": "string", "examples": ENCODINGS},
+            "The encoding of CSV: any that Python knows; told by its bytes if not given.",
+        ),
+        query("promote", enum_of(PromotionPolicy), "When the new version is to serve."),
+    ],
+    body={
+        **{media_type: {"schema": FILE} for media_type in TYPES},
+        JSON: {"schema": {"type": "object", "maxProperties": 0}},
+    },
+    body_required=False,
+    protected=True,
+    description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
+    "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first "
+    "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
+)
 async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
@@ -130,6 +198,21 @@ def _made(application: Application, job: Job) -> Response:
     return json_response(trained)
 
 
+@TRAININGS.get(
+    "/trainings",
+    "listTrainings",
+    "Get recent trainings, newest first (?limit=10)",
+    {
+        200: Answer(
+            "Trainings under way and over, newest first.",
+            TrainingsAnswer,
+            links={"newest": link("getTraining", "The newest of them.", id="/trainings/0/id")},
+        )
+    },
+    problems=("invalid-query", "model-store-unavailable"),
+    parameters=[query("limit", LIMIT, "How many to list.")],
+    protected=True,
+)
 def trainings(request: Request) -> Response:
     """What was trained, newest first, by whomever."""
     require_access(request)
@@ -140,15 +223,37 @@ def trainings(request: Request) -> Response:
     return json_response(document(found, TrainingsAnswer))
 
 
+@TRAININGS.get(
+    "/trainings/{id}",
+    "getTraining",
+    "Get a training: how far it is, and what came of it",
+    {200: Answer("How far it is, and what came of it.", TrainingAnswer)},
+    problems=("unknown-training", "model-store-unavailable"),
+    parameters=[_ID],
+    protected=True,
+)
 def training(request: Request) -> Response:
-    """A training: what is known of it, or with DELETE its end."""
+    """What is known of a training."""
     require_access(request)
-    application, id_ = application_of(request), _id(request)
-    if request.method == "DELETE":
-        return json_response(document(application.trainings.cancel(id_), TrainingAnswer), 202)
-    record = application.trainings.get(id_)
+    application = application_of(request)
+    record = application.trainings.get(_id(request))
     _keep_the_word_of(application, record)
     return json_response(document(record, TrainingAnswer))
+
+
+@TRAININGS.delete(
+    "/trainings/{id}",
+    "cancelTraining",
+    "Cancel a training",
+    {202: Answer("It is asked to end.", TrainingAnswer)},
+    problems=("unknown-training", "training-ended", "model-store-unavailable"),
+    parameters=[_ID],
+    protected=True,
+)
+def cancel(request: Request) -> Response:
+    """End a training."""
+    require_access(request)
+    return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 
 def _keep_the_word_of(application: Application, record: TrainingStatus) -> None:
@@ -189,122 +294,3 @@ def _remove_unless_used(application: Application, job: Job, upload: Path, _ended
         return  # better kept for nothing than lost
     if record.outcome and not used:
         upload.unlink(missing_ok=True)
-
-
-SCHEMAS = named(TrainingAnswer, TrainingsAnswer, TrainedAnswer)
-
-_COLUMN: Json = {
-    "type": "string",
-    "minLength": 1,
-    "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
-}
-_TYPES: Json = {
-    **list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
-    "uniqueItems": True,
-}
-_ID = in_path("id", ID, "The id of a training.")
-_LINKS: Json = {
-    "progress": link("getTraining", "How far it is.", id="/id"),
-    "cancel": link("cancelTraining", "Its end.", id="/id"),
-}
-ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
-"""Examples of encodings that CSV may be in."""
-
-TRAINING_ROUTES = (
-    DocumentedRoute(
-        "/train",
-        train,
-        post=Operation(
-            "train",
-            "Trainings",
-            "Retrain the model on the sales that it was trained on, or train one on those that are sent",
-            {
-                200: Answer("Trained.", TrainedAnswer),
-                202: Answer(
-                    "The training has begun, with `Prefer: respond-async`.",
-                    TrainingAnswer,
-                    headers={"Location": TEXT, "Preference-Applied": TEXT},
-                    always=("Location", "Preference-Applied"),
-                    links=_LINKS,
-                ),
-            },
-            problems=(
-                *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
-                *(*PACKABLE, "invalid-query", "storage-unavailable", *SERVING),
-            ),
-            parameters=[
-                CONTENT_ENCODING,
-                header("Prefer", TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
-                query("from_sales", FLAG, "Whether to train on the sales that came back, too."),
-                query("price", _COLUMN, "The column of prices."),
-                query("sale_date", _COLUMN, "The column of sale dates."),
-                query("house_id", _COLUMN, "The column that tells houses apart."),
-                query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
-                query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
-                query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
-                query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
-                query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
-                query("algorithm", enum_of(Algorithm), "How to fit."),
-                query("effort", enum_of(Effort), "How much the search for the best model may cost."),
-                query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
-                query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
-                query(
-                    "encoding",
-                    {"type": "string", "examples": ENCODINGS},
-                    "The encoding of CSV: any that Python knows; told by its bytes if not given.",
-                ),
-                query("promote", enum_of(PromotionPolicy), "When the new version is to serve."),
-            ],
-            body={
-                **{media_type: {"schema": FILE} for media_type in TYPES},
-                JSON: {"schema": {"type": "object", "maxProperties": 0}},
-            },
-            body_required=False,
-            protected=True,
-            description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
-            "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first "
-            "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
-        ),
-    ),
-    DocumentedRoute(
-        "/trainings",
-        trainings,
-        get=Operation(
-            "listTrainings",
-            "Trainings",
-            "Get recent trainings, newest first (?limit=10)",
-            {
-                200: Answer(
-                    "Trainings under way and over, newest first.",
-                    TrainingsAnswer,
-                    links={"newest": link("getTraining", "The newest of them.", id="/trainings/0/id")},
-                )
-            },
-            problems=("invalid-query", "model-store-unavailable"),
-            parameters=[query("limit", LIMIT, "How many to list.")],
-            protected=True,
-        ),
-    ),
-    DocumentedRoute(
-        "/trainings/{id}",
-        training,
-        get=Operation(
-            "getTraining",
-            "Trainings",
-            "Get a training: how far it is, and what came of it",
-            {200: Answer("How far it is, and what came of it.", TrainingAnswer)},
-            problems=("unknown-training", "model-store-unavailable"),
-            parameters=[_ID],
-            protected=True,
-        ),
-        delete=Operation(
-            "cancelTraining",
-            "Trainings",
-            "Cancel a training",
-            {202: Answer("It is asked to end.", TrainingAnswer)},
-            problems=("unknown-training", "training-ended", "model-store-unavailable"),
-            parameters=[_ID],
-            protected=True,
-        ),
-    ),
-)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -20,8 +21,8 @@ from housepredict.entrypoints.http.openapi.operations import (
     PACKED,
     SERVING,
     Answer,
-    DocumentedRoute,
-    Operation,
+    H,
+    Resource,
     header,
     in_path,
     link,
@@ -32,8 +33,6 @@ from housepredict.entrypoints.http.openapi.schemas import (
     FILE,
     TEXT,
     Json,
-    Schema,
-    SchemaFactory,
     about,
     an_object,
     list_of,
@@ -75,6 +74,113 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MEDIA_TYPES = ("", "application/json", "application/octet-stream")  # Triton's own client sends none
 
 
+_SIZE: Json = {"type": "integer", "minimum": 0}
+_VALUE: Json = {"type": ["number", "string", "boolean", "null"]}
+
+
+def _input_schema(version: ModelVersion | None, settings: Settings) -> Json:
+    """The schema of a tensor of the features of the version in service, if there is one."""
+    names = {"enum": [each.name for each in version.schema.features]} if version else {}
+    return an_object(
+        {
+            "name": {"type": "string", **names, "description": "The feature."},
+            "datatype": schema_of(Datatype),
+            "shape": {
+                **list_of({"type": "integer", "minimum": 1, "maximum": settings.max_batch}),
+                "minItems": 1,
+                "maxItems": 2,
+                "description": "[n] or [n, 1], for n houses.",
+            },
+            "data": about(
+                list_of({"anyOf": [_VALUE, list_of(_VALUE)]}), "n values, or n lists of one; null for what is missing."
+            ),
+            "parameters": about(
+                nullable({"type": "object"}), "`binary_data_size`: how many bytes of binary it has in place of data."
+            ),
+        },
+        optional=["data", "parameters"],
+    )
+
+
+INFERENCE = Resource(
+    "Open Inference Protocol",
+    {
+        "InferenceInput": _input_schema,
+        **named(
+            InferenceErrorAnswer,
+            InferenceServerAnswer,
+            InferenceLivenessAnswer,
+            InferenceReadinessAnswer,
+            InferenceModelReadinessAnswer,
+            InferenceModelAnswer,
+        ),
+        "InferenceRequest": an_object(
+            {
+                "id": about(nullable(TEXT), "The answer repeats it."),
+                "inputs": {
+                    **list_of(ref("InferenceInput")),
+                    "minItems": 1,
+                    "description": "One for each feature, of as many houses; those that a house may lack may be left "
+                    "out.",
+                },
+                "outputs": about(
+                    nullable(list_of(ref("InferenceOutput"))), "Those that are wanted; without them, all."
+                ),
+                "parameters": about(
+                    nullable({"type": "object"}), "`binary_data_output`: true for outputs in binary that do not say."
+                ),
+            },
+            optional=["id", "outputs", "parameters"],
+        ),
+        "InferenceOutput": an_object(
+            {
+                "name": schema_of(OutputName),
+                "parameters": about(nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."),
+            },
+            optional=["parameters"],
+        ),
+        **named(InferenceResponseAnswer),
+    },
+)
+
+_BINARY = "application/octet-stream"
+_LENGTH = about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
+
+
+def _problems(*names: str) -> Mapping[int, Answer]:
+    """Problems, as this protocol tells them."""
+    answers = {}
+    for status, some in by_status(names).items():
+        told = problem_response(some)
+        headers = {name: each for name, each in told["headers"].items() if "schema" in each}
+        answers[status] = Answer(
+            told["description"],
+            InferenceErrorAnswer,
+            headers={name: each["schema"] for name, each in headers.items()},
+            always=[name for name, each in headers.items() if each["required"]],
+        )
+    return answers
+
+
+def _or_an_error(kind: type, *names: str) -> Mapping[int, Answer]:
+    """The answer of what is not ready, which may be a problem as well."""
+    problem = _problems(*names)[503]
+    description = f"It could not, or the service is about to stop. Or {problem.description}"
+    return {503: Answer(description, (kind, InferenceErrorAnswer), headers=problem.headers)}
+
+
+_NOT_THIS = {404: Answer("There is no such model here, or it is no version in service.", InferenceErrorAnswer)}
+_OF_AN_INFERENCE = (
+    *("body-too-large", "unsupported-media-type", "request-timeout"),
+    *("overloaded", "storage-unavailable"),
+)
+_READY = "An estimate could be given and recorded now."
+OF_VERSION = Resource(INFERENCE.tag)
+_MODEL, _MODEL_VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+_NAME = in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
+_VERSION = in_path("version", TEXT, "The name of the version in service.")
+
+
 class Refusal(Exception):
     """A request that only this protocol knows, and refuses."""
 
@@ -108,6 +214,40 @@ def _told(problem: Problem) -> Response:
     )
 
 
+def _of_model(suffix: str, id_: str, summary: str, answers: Mapping[int, Answer], **more: Any) -> Callable[[H], H]:
+    """Add a route of the model, and the same route of the version in service."""
+    method = "post" if suffix == "/infer" else "get"
+    own, answers = more.pop("parameters", ()), {**answers, **_NOT_THIS}
+    same = "The same of the version in service, by its name"
+
+    def add_both(handler: H) -> H:
+        plain = getattr(INFERENCE, method)(
+            _MODEL + suffix, id_, summary, answers, faults=(), parameters=[_NAME, *own], **more
+        )
+        of_version = getattr(OF_VERSION, method)(
+            _MODEL_VERSION + suffix,
+            f"{id_}OfVersion",
+            same,
+            answers,
+            faults=(),
+            parameters=[_NAME, _VERSION, *own],
+            **more,
+        )
+        plain(in_its_form(handler))
+        of_version(in_its_form(handler))
+        return handler
+
+    return add_both
+
+
+@INFERENCE.get(
+    "/v2",
+    "getInferenceServer",
+    "Open Inference Protocol: the server",
+    {200: Answer("What serves, and the extensions that it knows.", InferenceServerAnswer)},
+    faults=(),
+)
+@in_its_form
 async def server(_request: Request) -> Response:
     """What serves, and which extensions of the protocol it knows."""
     return json_response(
@@ -115,28 +255,47 @@ async def server(_request: Request) -> Response:
     )
 
 
+@INFERENCE.get(
+    "/v2/health/live",
+    "getInferenceLiveness",
+    "Open Inference Protocol: whether the service is alive",
+    {200: Answer("The process answers.", InferenceLivenessAnswer)},
+    faults=(),
+)
+@in_its_form
 async def live(_request: Request) -> Response:
     """200: the event loop turns."""
     return json_response(document(InferenceLivenessAnswer(live=True)))
 
 
+@INFERENCE.get(
+    "/v2/health/ready",
+    "getInferenceReadiness",
+    "Open Inference Protocol: whether it can estimate and remember",
+    {
+        200: Answer(_READY, InferenceReadinessAnswer),
+        **_problems("internal-error"),
+        **_or_an_error(InferenceReadinessAnswer, "not-started"),
+    },
+    faults=(),
+)
+@in_its_form
 async def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503."""
     is_ready = await run_in_threadpool(_is_ready, request)
     return json_response(document(InferenceReadinessAnswer(ready=is_ready)), 200 if is_ready else 503)
 
 
-async def model_ready(request: Request) -> Response:
-    """The same of the model, which has to be the one that is named."""
-    is_ready = await run_in_threadpool(_is_ready, request)
-    _require_model(request, _estimator(request).in_service().version if is_ready else None)
-    return json_response(document(InferenceModelReadinessAnswer(name=MODEL, ready=is_ready)), 200 if is_ready else 503)
-
-
 def _is_ready(request: Request) -> bool:
     return not request.app.state.stopping and readiness_checks(application_of(request)).all_passed
 
 
+@_of_model(
+    "",
+    "getInferenceModel",
+    "Open Inference Protocol: the inputs and outputs of the model housepredict",
+    {200: Answer("What it takes and what it answers.", InferenceModelAnswer), **_problems(*SERVING, *FAULTS)},
+)
 async def model(request: Request) -> Response:
     """The model's inputs and outputs."""
     version = (await run_in_threadpool(application_of(request).live_model.current)).version
@@ -144,6 +303,55 @@ async def model(request: Request) -> Response:
     return json_response(document(version, InferenceModelAnswer))
 
 
+@_of_model(
+    "/ready",
+    "getInferenceModelReadiness",
+    "Open Inference Protocol: whether it can estimate and remember",
+    {
+        200: Answer(_READY, InferenceModelReadinessAnswer),
+        **_problems("internal-error"),
+        **_or_an_error(InferenceModelReadinessAnswer, "not-started", *SERVING),
+    },
+)
+async def model_ready(request: Request) -> Response:
+    """The same of the model, which has to be the one that is named."""
+    is_ready = await run_in_threadpool(_is_ready, request)
+    _require_model(request, _estimator(request).in_service().version if is_ready else None)
+    return json_response(document(InferenceModelReadinessAnswer(name=MODEL, ready=is_ready)), 200 if is_ready else 503)
+
+
+@_of_model(
+    "/infer",
+    "infer",
+    "Open Inference Protocol: estimate houses, a tensor a feature",
+    {
+        200: Answer(
+            "Estimated and recorded, all houses. In binary, the same JSON comes first.",
+            InferenceResponseAnswer,
+            also={_BINARY: FILE},
+            headers={**PACKED, _HEADER_LENGTH: _LENGTH},
+            always=["Vary"],
+            links={
+                "model": link("getInferenceModel", "What it takes.", name="/model_name"),
+                "version": link(
+                    "getInferenceModelOfVersion",
+                    "The same of the version.",
+                    name="/model_name",
+                    version="/model_version",
+                ),
+            },
+        ),
+        400: Answer("Something is wrong with the body, or with a house.", InferenceErrorAnswer),
+        **_problems(*_OF_AN_INFERENCE, *SERVING, *FAULTS),
+    },
+    parameters=[
+        header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
+        CONTENT_ENCODING,
+    ],
+    body={JSON: {"schema": ref("InferenceRequest")}, _BINARY: {"schema": FILE}},
+    description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same n. In "
+    "binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
+)
 async def infer(request: Request) -> Response:
     """Estimate houses, and remember it before the response leaves: as `POST /predict` does."""
     estimator = _estimator(request)
@@ -197,233 +405,3 @@ def _require_media_type(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise Refusal("send JSON as application/json, or with tensors in binary as application/octet-stream", 415)
-
-
-_SIZE: Json = {"type": "integer", "minimum": 0}
-_VALUE: Json = {"type": ["number", "string", "boolean", "null"]}
-
-
-def _input_schema(version: ModelVersion | None, settings: Settings) -> Json:
-    """The schema of a tensor of the features of the version in service, if there is one."""
-    names = {"enum": [each.name for each in version.schema.features]} if version else {}
-    return an_object(
-        {
-            "name": {"type": "string", **names, "description": "The feature."},
-            "datatype": schema_of(Datatype),
-            "shape": {
-                **list_of({"type": "integer", "minimum": 1, "maximum": settings.max_batch}),
-                "minItems": 1,
-                "maxItems": 2,
-                "description": "[n] or [n, 1], for n houses.",
-            },
-            "data": about(
-                list_of({"anyOf": [_VALUE, list_of(_VALUE)]}), "n values, or n lists of one; null for what is missing."
-            ),
-            "parameters": about(
-                nullable({"type": "object"}), "`binary_data_size`: how many bytes of binary it has in place of data."
-            ),
-        },
-        optional=["data", "parameters"],
-    )
-
-
-SCHEMAS: Mapping[str, Schema | SchemaFactory] = {
-    "InferenceInput": _input_schema,
-    **named(
-        InferenceErrorAnswer,
-        InferenceServerAnswer,
-        InferenceLivenessAnswer,
-        InferenceReadinessAnswer,
-        InferenceModelReadinessAnswer,
-        InferenceModelAnswer,
-    ),
-    "InferenceRequest": an_object(
-        {
-            "id": about(nullable(TEXT), "The answer repeats it."),
-            "inputs": {
-                **list_of(ref("InferenceInput")),
-                "minItems": 1,
-                "description": "One for each feature, of as many houses; those that a house may lack may be left out.",
-            },
-            "outputs": about(nullable(list_of(ref("InferenceOutput"))), "Those that are wanted; without them, all."),
-            "parameters": about(
-                nullable({"type": "object"}), "`binary_data_output`: true for outputs in binary that do not say."
-            ),
-        },
-        optional=["id", "outputs", "parameters"],
-    ),
-    "InferenceOutput": an_object(
-        {
-            "name": schema_of(OutputName),
-            "parameters": about(nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."),
-        },
-        optional=["parameters"],
-    ),
-    **named(InferenceResponseAnswer),
-}
-
-_BINARY = "application/octet-stream"
-_LENGTH = about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
-
-
-def _problems(*names: str) -> Mapping[int, Answer]:
-    """Problems, as this protocol tells them."""
-    answers = {}
-    for status, some in by_status(names).items():
-        told = problem_response(some)
-        headers = {name: each for name, each in told["headers"].items() if "schema" in each}
-        answers[status] = Answer(
-            told["description"],
-            InferenceErrorAnswer,
-            headers={name: each["schema"] for name, each in headers.items()},
-            always=[name for name, each in headers.items() if each["required"]],
-        )
-    return answers
-
-
-def _or_an_error(kind: type, *names: str) -> Mapping[int, Answer]:
-    """The answer of what is not ready, which may be a problem as well."""
-    problem = _problems(*names)[503]
-    description = f"It could not, or the service is about to stop. Or {problem.description}"
-    return {503: Answer(description, (kind, InferenceErrorAnswer), headers=problem.headers)}
-
-
-_NOT_THIS = {404: Answer("There is no such model here, or it is no version in service.", InferenceErrorAnswer)}
-_OF_AN_INFERENCE = (
-    *("body-too-large", "unsupported-media-type", "request-timeout"),
-    *("overloaded", "storage-unavailable"),
-)
-_READY = "An estimate could be given and recorded now."
-_TAG = "Open Inference Protocol"
-_NAME = in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
-_VERSION = in_path("version", TEXT, "The name of the version in service.")
-
-
-def _of_the_model(path: str, suffix: str, same: str, *of_path: Json) -> Sequence[DocumentedRoute]:
-    """The routes at a path of the model, or of a version of it; `same` is the summary of the latter."""
-    return (
-        DocumentedRoute(
-            path,
-            in_its_form(model),
-            get=Operation(
-                f"getInferenceModel{suffix}",
-                _TAG,
-                same or "Open Inference Protocol: the inputs and outputs of the model housepredict",
-                {
-                    200: Answer("What it takes and what it answers.", InferenceModelAnswer),
-                    **_NOT_THIS,
-                    **_problems(*SERVING, *FAULTS),
-                },
-                faults=(),
-                parameters=of_path,
-            ),
-        ),
-        DocumentedRoute(
-            f"{path}/ready",
-            in_its_form(model_ready),
-            get=Operation(
-                f"getInferenceModelReadiness{suffix}",
-                _TAG,
-                same or "Open Inference Protocol: whether it can estimate and remember",
-                {
-                    200: Answer(_READY, InferenceModelReadinessAnswer),
-                    **_NOT_THIS,
-                    **_problems("internal-error"),
-                    **_or_an_error(InferenceModelReadinessAnswer, "not-started", *SERVING),
-                },
-                faults=(),
-                parameters=of_path,
-            ),
-        ),
-        DocumentedRoute(
-            f"{path}/infer",
-            in_its_form(infer),
-            post=Operation(
-                f"infer{suffix}",
-                _TAG,
-                same or "Open Inference Protocol: estimate houses, a tensor a feature",
-                {
-                    200: Answer(
-                        "Estimated and recorded, all houses. In binary, the same JSON comes first.",
-                        InferenceResponseAnswer,
-                        also={_BINARY: FILE},
-                        headers={**PACKED, _HEADER_LENGTH: _LENGTH},
-                        always=["Vary"],
-                        links={
-                            "model": link("getInferenceModel", "What it takes.", name="/model_name"),
-                            "version": link(
-                                "getInferenceModelOfVersion",
-                                "The same of the version.",
-                                name="/model_name",
-                                version="/model_version",
-                            ),
-                        },
-                    ),
-                    400: Answer("Something is wrong with the body, or with a house.", InferenceErrorAnswer),
-                    **_NOT_THIS,
-                    **_problems(*_OF_AN_INFERENCE, *SERVING, *FAULTS),
-                },
-                faults=(),
-                parameters=[
-                    *of_path,
-                    header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
-                    CONTENT_ENCODING,
-                ],
-                body={
-                    JSON: {"schema": ref("InferenceRequest")},
-                    _BINARY: {"schema": FILE},
-                },
-                description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same "
-                "n. In binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
-            ),
-        ),
-    )
-
-
-V2_ROUTES = (
-    DocumentedRoute(
-        "/v2",
-        in_its_form(server),
-        get=Operation(
-            "getInferenceServer",
-            _TAG,
-            "Open Inference Protocol: the server",
-            {200: Answer("What serves, and the extensions that it knows.", InferenceServerAnswer)},
-            faults=(),
-        ),
-    ),
-    DocumentedRoute(
-        "/v2/health/live",
-        in_its_form(live),
-        get=Operation(
-            "getInferenceLiveness",
-            _TAG,
-            "Open Inference Protocol: whether the service is alive",
-            {200: Answer("The process answers.", InferenceLivenessAnswer)},
-            faults=(),
-        ),
-    ),
-    DocumentedRoute(
-        "/v2/health/ready",
-        in_its_form(ready),
-        get=Operation(
-            "getInferenceReadiness",
-            _TAG,
-            "Open Inference Protocol: whether it can estimate and remember",
-            {
-                200: Answer(_READY, InferenceReadinessAnswer),
-                **_problems("internal-error"),
-                **_or_an_error(InferenceReadinessAnswer, "not-started"),
-            },
-            faults=(),
-        ),
-    ),
-    *_of_the_model("/v2/models/{name}", "", "", _NAME),
-    *_of_the_model(
-        "/v2/models/{name}/versions/{version}",
-        "OfVersion",
-        "The same of the version in service, by its name",
-        _NAME,
-        _VERSION,
-    ),
-)
