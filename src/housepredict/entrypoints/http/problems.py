@@ -70,8 +70,16 @@ class NotStarted(RuntimeError):
 
 
 @frozen
-class _Kind:
-    """How a domain error is told. An `internal` one names hosts or files: its message is for the log alone."""
+class ProblemType:
+    """What problems of a name have in common.
+
+    Args:
+        retry_after: after how many seconds to try again.
+        internal: whether the messages of its errors name hosts or files, and are for the log alone.
+        advice: added to the messages of its errors.
+        headers: the headers that its responses always have, beside `Retry-After`.
+        others: the headers that some of its responses have.
+    """
 
     name: str
     status: int
@@ -79,86 +87,77 @@ class _Kind:
     retry_after: int | None = None
     internal: bool = False
     advice: str = ""
+    headers: Sequence[str] = ()
+    others: Sequence[str] = ()
+
+    @property
+    def always(self) -> Sequence[str]:
+        """The headers that its responses always have."""
+        return self.headers if self.retry_after is None else ("Retry-After", *self.headers)
 
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-_REFUSED = _Kind("refused-model", 503, "The model was refused")
+_REFUSED = ProblemType("refused-model", 503, "The model was refused")
 
 # For those of BrokenRules see _invalid. InvalidSettings keep the service from starting.
-KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
-    errors.NoModel: _Kind("no-model", 503, "No model is in service"),
+KINDS: Mapping[type[errors.HousepredictError], ProblemType] = {
+    errors.NoModel: ProblemType("no-model", 503, "No model is in service"),
     errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
     errors.NewerModel: _REFUSED,
-    errors.NoExplanation: _Kind("no-explanation", 409, "The model cannot explain"),
-    errors.NoSnapshot: _Kind("no-snapshot", 409, "The model has no snapshot"),
-    errors.UnknownModel: _Kind(
+    errors.NoExplanation: ProblemType("no-explanation", 409, "The model cannot explain"),
+    errors.NoSnapshot: ProblemType("no-snapshot", 409, "The model has no snapshot"),
+    errors.UnknownModel: ProblemType(
         "unknown-model", 503, "The promoted model is not there", internal=True, advice=_TRAIN_ONE
     ),
-    errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
-    errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
-    errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),
-    errors.UnknownTraining: _Kind("unknown-training", 404, "There is no such training"),
-    errors.TrainingEnded: _Kind("training-ended", 409, "The training has ended"),
-    errors.TrainingCancelled: _Kind("training-cancelled", 409, "The training was cancelled"),
-    errors.TrainingBroken: _Kind("training-failed", 500, "The training failed"),
-    errors.UnreadableFile: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
-    errors.UnknownPrediction: _Kind("unknown-prediction", 404, "There is no such prediction"),
-    errors.ErasedPredictions: _Kind("erased-predictions", 410, "The predictions were erased"),
-    errors.ErasedSales: _Kind("erased-sales", 410, "The sales were erased"),
-    errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
-    errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
-    errors.UnusablePlugin: _Kind("missing-extra", 501, "A part is not installed", internal=True),
+    errors.ModelStoreUnavailable: ProblemType(
+        "model-store-unavailable", 503, "Models cannot be read", 5, internal=True
+    ),
+    errors.RepositoryUnavailable: ProblemType("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
+    errors.TrainingInProgress: ProblemType(
+        "training-in-progress", 409, "A model is being trained", 30, others=["Location"]
+    ),
+    errors.UnknownTraining: ProblemType("unknown-training", 404, "There is no such training"),
+    errors.TrainingEnded: ProblemType("training-ended", 409, "The training has ended"),
+    errors.TrainingCancelled: ProblemType("training-cancelled", 409, "The training was cancelled"),
+    errors.TrainingBroken: ProblemType("training-failed", 500, "The training failed"),
+    errors.UnreadableFile: ProblemType("unusable-sales", 409, "The sales cannot be trained on"),
+    errors.UnknownPrediction: ProblemType("unknown-prediction", 404, "There is no such prediction"),
+    errors.ErasedPredictions: ProblemType("erased-predictions", 410, "The predictions were erased"),
+    errors.ErasedSales: ProblemType("erased-sales", 410, "The sales were erased"),
+    errors.RepeatedKey: ProblemType("repeated-key", 422, "The key came with something else before"),
+    errors.MissingExtra: ProblemType("missing-extra", 501, "A part is not installed"),
+    errors.UnusablePlugin: ProblemType("missing-extra", 501, "A part is not installed", internal=True),
 }
 """How the domain's errors are told."""
 
-
-@frozen
-class ProblemType:
-    """What problems of a name have in common; `headers` are always there, `others` sometimes."""
-
-    status: int
-    title: str
-    headers: Sequence[str] = ()
-    others: Sequence[str] = ()
-
-
 # Those that no error of the domain stands behind.
-_OF_HTTP = {
-    "body-too-large": ProblemType(413, "The body is too large"),
-    "forbidden": ProblemType(403, "Not from here"),
-    "headers-too-large": ProblemType(431, "The headers are too large"),
-    "internal-error": ProblemType(500, "Internal error"),
-    "invalid-houses": ProblemType(422, "This is no house to estimate"),
-    "invalid-query": ProblemType(422, "The query cannot be understood"),
-    "invalid-sales": ProblemType(422, "This is no sale of a house"),
-    "malformed-request": ProblemType(400, "This is not HTTP"),
-    "missing-feature": ProblemType(400, "A feature is missing"),
-    "not-found": ProblemType(404, "Not found"),
-    "not-gzip": ProblemType(400, "The body is not gzip"),
-    "not-json": ProblemType(400, "The body is not JSON"),
-    "not-started": ProblemType(503, "The service was not started"),
-    "overloaded": ProblemType(503, "Too many requests", ["Retry-After"]),
-    "refused-version": ProblemType(409, "The version is refused"),
-    "request-timeout": ProblemType(408, "The request took too long"),
-    "too-many-connections": ProblemType(503, "Too many connections", ["Retry-After"]),
-    "unauthorized": ProblemType(401, "A token is needed", ["WWW-Authenticate"]),
-    "unknown-version": ProblemType(404, "There is no such version"),
-    "unsupported-media-type": ProblemType(415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
-    "wrong-method": ProblemType(405, "Wrong method", ["Allow"]),
-}
+_OF_HTTP = (
+    ProblemType("body-too-large", 413, "The body is too large"),
+    ProblemType("forbidden", 403, "Not from here"),
+    ProblemType("headers-too-large", 431, "The headers are too large"),
+    ProblemType("internal-error", 500, "Internal error"),
+    ProblemType("invalid-houses", 422, "This is no house to estimate"),
+    ProblemType("invalid-query", 422, "The query cannot be understood"),
+    ProblemType("invalid-sales", 422, "This is no sale of a house"),
+    ProblemType("malformed-request", 400, "This is not HTTP"),
+    ProblemType("missing-feature", 400, "A feature is missing"),
+    ProblemType("not-found", 404, "Not found"),
+    ProblemType("not-gzip", 400, "The body is not gzip"),
+    ProblemType("not-json", 400, "The body is not JSON"),
+    ProblemType("not-started", 503, "The service was not started"),
+    ProblemType("overloaded", 503, "Too many requests", headers=["Retry-After"]),
+    ProblemType("refused-version", 409, "The version is refused"),
+    ProblemType("request-timeout", 408, "The request took too long"),
+    ProblemType("too-many-connections", 503, "Too many connections", headers=["Retry-After"]),
+    ProblemType("unauthorized", 401, "A token is needed", headers=["WWW-Authenticate"]),
+    ProblemType("unknown-version", 404, "There is no such version"),
+    ProblemType("unsupported-media-type", 415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
+    ProblemType("wrong-method", 405, "Wrong method", headers=["Allow"]),
+)
 
-PROBLEMS: Mapping[str, ProblemType] = _OF_HTTP | {
-    each.name: ProblemType(
-        each.status,
-        each.title,
-        [] if each.retry_after is None else ["Retry-After"],
-        ["Location"] if error is errors.TrainingInProgress else [],
-    )
-    for error, each in KINDS.items()
-}
+PROBLEMS = {each.name: each for each in (*_OF_HTTP, *KINDS.values())}
 """Every problem by name."""
-
 
 TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
 Status = Annotated[int, keywords(minimum=400, maximum=599)]
@@ -244,7 +243,7 @@ def _allowed(error: HTTPException) -> str:
     return ", ".join(sorted({"OPTIONS", *(error.headers or {})["Allow"].split(", ")}))
 
 
-def _known(error: errors.HousepredictError, kind: _Kind) -> Problem:
+def _known(error: errors.HousepredictError, kind: ProblemType) -> Problem:
     detail = str(error)
     if kind.internal:
         _log.error("%s: %s", kind.title, error)

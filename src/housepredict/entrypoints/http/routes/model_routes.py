@@ -23,36 +23,24 @@ from housepredict.entrypoints.answers import (
     models_document,
 )
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.access import require_access
-from housepredict.entrypoints.http.openapi.operations import (
-    CONTENT_ENCODING,
-    HTML,
-    OF_PAGE,
-    PACKABLE,
-    VARYING,
-    Answer,
-    Resource,
-    in_path,
-    link,
-)
-from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, named
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY, application_of, prefers_html, require_no_body
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.routes.page_routes import of_version
 
-MODELS = Resource(
+MODELS = openapi.Resource(
     "Models",
-    named(
+    openapi.named(
         *(Coverage, Bounds, Segment, IntervalChoice, EvaluationAnswer, OutOfTimeEvaluationAnswer),
         *(ModelAnswer, ModelVersionAnswer, ModelsAnswer),
     ),
 )
-_NAME = in_path("name", TEXT, "The name of a model version.")
+_NAME = openapi.in_path("name", openapi.TEXT, "The name of a model version.")
 _OF_A_VERSION = ("unknown-version", "refused-version", "model-store-unavailable")
-_LINKS: Json = {
-    "version": link("getModel", "How it came about.", name="/model_version"),
-    "promote": link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
+_LINKS: openapi.Json = {
+    "version": openapi.link("getModel", "How it came about.", name="/model_version"),
+    "promote": openapi.link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
 }
 
 
@@ -60,16 +48,14 @@ _LINKS: Json = {
     "/models",
     "listModels",
     "The model versions, and the promoted one",
-    {
-        200: Answer(
-            "All versions, and which is promoted.",
-            ModelsAnswer,
-            links={
-                "first": link("getModel", "How the oldest came about.", name="/models/0/model_version"),
-                "promoteFirst": link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
-            },
-        )
-    },
+    openapi.Answer(
+        "All versions, and which is promoted.",
+        ModelsAnswer,
+        links={
+            "first": openapi.link("getModel", "How the oldest came about.", name="/models/0/model_version"),
+            "promoteFirst": openapi.link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
+        },
+    ),
     problems=("model-store-unavailable",),
 )
 def models(request: Request) -> Response:
@@ -83,15 +69,13 @@ def models(request: Request) -> Response:
     "/models/{name}",
     "getModel",
     "One model version, with how it came about",
-    {
-        200: Answer(
-            "The version, with how it came about; for browsers as a page.",
-            ModelVersionAnswer,
-            also={HTML: TEXT},
-            headers={**VARYING, **OF_PAGE},
-            always=["Vary"],
-        )
-    },
+    openapi.Answer(
+        "The version, with how it came about; for browsers as a page.",
+        ModelVersionAnswer,
+        also={openapi.HTML: openapi.TEXT},
+        headers={**openapi.VARYING, **openapi.OF_PAGE},
+        always=["Vary"],
+    ),
     problems=_OF_A_VERSION,
     parameters=[_NAME],
 )
@@ -108,9 +92,9 @@ def model(request: Request) -> Response:
     "/models/{name}/promote",
     "promoteModel",
     "Let another version serve",
-    {200: Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS)},
-    problems=(*_OF_A_VERSION, *PACKABLE),
-    parameters=[_NAME, CONTENT_ENCODING],
+    openapi.Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS),
+    problems=(*_OF_A_VERSION, *openapi.PACKABLE),
+    parameters=[_NAME, openapi.CONTENT_ENCODING],
     protected=True,
     description="Whatever the promotion rule says of the version. A body is ignored.",
 )
@@ -124,9 +108,9 @@ async def promote(request: Request) -> Response:
     "/models/rollback",
     "rollBackModel",
     "Go back to the version that was promoted before",
-    {200: Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS)},
-    problems=(*_OF_A_VERSION, *PACKABLE),
-    parameters=[CONTENT_ENCODING],
+    openapi.Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS),
+    problems=(*_OF_A_VERSION, *openapi.PACKABLE),
+    parameters=[openapi.CONTENT_ENCODING],
     protected=True,
     description="Each call goes back further. A body is ignored.",
 )
@@ -137,7 +121,6 @@ async def rollback(request: Request) -> Response:
 
 async def _moved(request: Request, move: Callable[[Application], ModelVersion]) -> Response:
     application = application_of(request)
-    require_access(request)
     await require_no_body(request)
 
     def moved() -> dict[str, Any]:

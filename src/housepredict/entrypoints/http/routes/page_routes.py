@@ -19,14 +19,13 @@ from housepredict.domain.evaluation.held_out import of_artefact as held_out_of
 from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.openapi.operations import Answer, Resource, in_path
-from housepredict.entrypoints.http.openapi.schemas import TEXT
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
 from housepredict.entrypoints.pages.assets import NAMES, assets
 
-ASSETS = Resource("Service")
+ASSETS = openapi.Resource("Service")
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -65,21 +64,19 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     "/assets/{digest}/{name}",
     "getAsset",
     "What the page loads",
-    {
-        200: Answer(
-            "The file. It may be kept for good if the digest is that of this release.",
-            TEXT,
-            "text/javascript",
-            also={"text/css": TEXT, "image/svg+xml": TEXT},
-            headers={"Cache-Control": TEXT},
-            always=["Cache-Control"],
-        )
-    },
+    openapi.Answer(
+        "The file. It may be kept for good if the digest is that of this release.",
+        openapi.TEXT,
+        "text/javascript",
+        also={"text/css": openapi.TEXT, "image/svg+xml": openapi.TEXT},
+        headers={"Cache-Control": openapi.TEXT},
+        always=["Cache-Control"],
+    ),
     problems=["not-found"],
     faults=["internal-error"],
     parameters=[
-        in_path("digest", TEXT, "What the page has there: it changes with what is loaded."),
-        in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
+        openapi.in_path("digest", openapi.TEXT, "What the page has there: it changes with what is loaded."),
+        openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
     ],
 )
 def asset(request: Request) -> Response:

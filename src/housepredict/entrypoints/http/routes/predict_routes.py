@@ -28,20 +28,8 @@ from housepredict.entrypoints.answers import (
 )
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import COLUMNS, csv_of, houses_of_csv
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.openapi.operations import (
-    CONTENT_ENCODING,
-    JSON,
-    PACKABLE,
-    PACKED,
-    SERVING,
-    Answer,
-    Resource,
-    idempotency_header,
-    link,
-    query,
-)
-from housepredict.entrypoints.http.openapi.schemas import FILE, FLAG, TEXT, about, named, ref
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
@@ -220,17 +208,17 @@ def _end(shared: tuple[object, ...]) -> bytes:
     return encode(document(estimate, SharedPart)).encode()[1:]
 
 
-ESTIMATES = Resource(
+ESTIMATES = openapi.Resource(
     "Estimates",
-    named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer),
+    openapi.named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer),
 )
 
-_HOUSES = about(
-    FILE,
+_HOUSES = openapi.about(
+    openapi.FILE,
     "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
 )
-ESTIMATES_IN_CSV = about(
-    TEXT,
+ESTIMATES_IN_CSV = openapi.about(
+    openapi.TEXT,
     f"UTF-8, commas: {', '.join(f'`{name}`' for name in COLUMNS)}, and the features.",
 )
 """Predictions in CSV."""
@@ -239,35 +227,35 @@ PREDICT = ESTIMATES.post(
     "/predict",
     "predict",
     "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
-    {
-        200: Answer(
-            "Estimated and recorded: one house, or those of a list in its order.",
-            (PredictionAnswer, PredictionsAnswer),
-            also={CSV: ESTIMATES_IN_CSV},
-            headers=PACKED,
-            always=["Vary"],
-            links={
-                "sale": link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
-                "saleSoFar": link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
-                "again": link("getPrediction", "What is remembered of it.", id="/id"),
-                "erase": link("erasePrediction", "Forget it.", id="/id"),
-            },
-        )
-    },
+    openapi.Answer(
+        "Estimated and recorded: one house, or those of a list in its order.",
+        (PredictionAnswer, PredictionsAnswer),
+        also={CSV: ESTIMATES_IN_CSV},
+        headers=openapi.PACKED,
+        always=["Vary"],
+        links={
+            "sale": openapi.link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
+            "saleSoFar": openapi.link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
+            "again": openapi.link("getPrediction", "What is remembered of it.", id="/id"),
+            "erase": openapi.link("erasePrediction", "Forget it.", id="/id"),
+        },
+    ),
     problems=(
-        *("not-json", "missing-feature", "no-explanation", *PACKABLE),
-        *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *SERVING),
+        *("not-json", "missing-feature", "no-explanation", *openapi.PACKABLE),
+        *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *openapi.SERVING),
         *("erased-predictions", "repeated-key"),
     ),
     parameters=[
-        query("explain", {**FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."),
-        CONTENT_ENCODING,
-        idempotency_header(
+        openapi.query(
+            "explain", {**openapi.FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."
+        ),
+        openapi.CONTENT_ENCODING,
+        openapi.idempotency_header(
             "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
             "Not with `explain`."
         ),
     ],
-    body={JSON: {"schema": {"oneOf": [ref("House"), ref("Houses")]}}, CSV: {"schema": _HOUSES}},
+    body={openapi.JSON: {"schema": {"oneOf": [openapi.ref("House"), openapi.ref("Houses")]}}, CSV: {"schema": _HOUSES}},
     description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be refused "
     "although the schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has "
     "no price for it.",

@@ -14,23 +14,7 @@ from housepredict.entrypoints.answers import (
     RecordedPredictionsAnswer,
 )
 from housepredict.entrypoints.csv_tables import csv_of
-from housepredict.entrypoints.http.access import require_access
-from housepredict.entrypoints.http.openapi.operations import (
-    CSV,
-    PACKED,
-    SERVING,
-    Answer,
-    Resource,
-    in_path,
-    link,
-    query,
-)
-from housepredict.entrypoints.http.openapi.schemas import (
-    ID,
-    TEXT,
-    about,
-    named,
-)
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import LIMIT, page
 from housepredict.entrypoints.http.requests import application_of, prefers_csv, response
@@ -38,11 +22,13 @@ from housepredict.entrypoints.http.responses import HEADERS, encoded, json_respo
 from housepredict.entrypoints.http.routes.predict_routes import ESTIMATES_IN_CSV
 from housepredict.entrypoints.json_documents import document
 
-DRIFT = Resource("Estimates", named(DriftAnswer))
-PREDICTIONS = Resource("Estimates", named(RecordedPredictionAnswer, RecordedPredictionsAnswer, BacklogAnswer))
-_ID = in_path(
+DRIFT = openapi.Resource("Estimates", openapi.named(DriftAnswer))
+PREDICTIONS = openapi.Resource(
+    "Estimates", openapi.named(RecordedPredictionAnswer, RecordedPredictionsAnswer, BacklogAnswer)
+)
+_ID = openapi.in_path(
     "id",
-    {"anyOf": [ID, {"type": "integer", "minimum": 1, "maximum": MAX_LAB_ID}]},
+    {"anyOf": [openapi.ID, {"type": "integer", "minimum": 1, "maximum": MAX_LAB_ID}]},
     "The id of a prediction; of those that a tutorial's table had, also the number there.",
 )
 
@@ -51,28 +37,28 @@ _ID = in_path(
     "/predictions",
     "listPredictions",
     "Get recent predictions, newest first (?limit=10&before=ID)",
-    {
-        200: Answer(
-            "What was estimated, newest first.",
-            RecordedPredictionsAnswer,
-            also={CSV: ESTIMATES_IN_CSV},
-            headers={
-                **PACKED,
-                "Link": about(TEXT, 'Where older ones are, with `rel="next"`, if there may be some.'),
-            },
-            always=["Vary"],
-            links={
-                "older": link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
-                "sale": link("recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"),
-                "first": link("getPrediction", "The first of them alone.", id="/predictions/0/id"),
-                "erase": link("erasePrediction", "Forget the first of them.", id="/predictions/0/id"),
-            },
-        )
-    },
+    openapi.Answer(
+        "What was estimated, newest first.",
+        RecordedPredictionsAnswer,
+        also={openapi.CSV: ESTIMATES_IN_CSV},
+        headers={
+            **openapi.PACKED,
+            "Link": openapi.about(openapi.TEXT, 'Where older ones are, with `rel="next"`, if there may be some.'),
+        },
+        always=["Vary"],
+        links={
+            "older": openapi.link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
+            "sale": openapi.link(
+                "recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"
+            ),
+            "first": openapi.link("getPrediction", "The first of them alone.", id="/predictions/0/id"),
+            "erase": openapi.link("erasePrediction", "Forget the first of them.", id="/predictions/0/id"),
+        },
+    ),
     problems=("invalid-query", "storage-unavailable"),
     parameters=[
-        query("limit", LIMIT, "How many to list."),
-        query("before", ID, "The id of a prediction: only what is older."),
+        openapi.query("limit", LIMIT, "How many to list."),
+        openapi.query("before", openapi.ID, "The id of a prediction: only what is older."),
     ],
 )
 def predictions(request: Request) -> Response:
@@ -82,7 +68,7 @@ def predictions(request: Request) -> Response:
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
-        return response(csv_of(found), request.headers, CSV, headers)
+        return response(csv_of(found), request.headers, openapi.CSV, headers)
     listed = document(found, RecordedPredictionsAnswer, spool=backlog or None)
     return response(encoded(listed), request.headers, "application/json", headers)
 
@@ -91,7 +77,7 @@ def predictions(request: Request) -> Response:
     "/predictions/{id}",
     "getPrediction",
     "Get one prediction",
-    {200: Answer("The prediction.", RecordedPredictionAnswer)},
+    openapi.Answer("The prediction.", RecordedPredictionAnswer),
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
 )
@@ -105,7 +91,7 @@ def prediction(request: Request) -> Response:
     "/predictions/{id}",
     "erasePrediction",
     "Erase a prediction and the sales recorded for it",
-    {204: Answer("It is erased, and the sales recorded for it are.")},
+    openapi.Answer("It is erased, and the sales recorded for it are.", status=204),
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
     protected=True,
@@ -114,7 +100,6 @@ def prediction(request: Request) -> Response:
 )
 def erase(request: Request) -> Response:
     """Erase one prediction, and its sales."""
-    require_access(request)
     application_of(request).records.erase([request.path_params["id"]])
     return Response(status_code=204, headers=HEADERS)
 
@@ -123,8 +108,8 @@ def erase(request: Request) -> Response:
     "/drift",
     "getDrift",
     "How far houses and estimates have moved from what the model was trained on",
-    {200: Answer("The drift over the newest 10,000 estimates.", DriftAnswer)},
-    problems=("no-snapshot", "storage-unavailable", *SERVING),
+    openapi.Answer("The drift over the newest 10,000 estimates.", DriftAnswer),
+    problems=("no-snapshot", "storage-unavailable", *openapi.SERVING),
 )
 async def drift(request: Request) -> Response:
     """The drift over recent predictions, as of now."""

@@ -8,15 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from housepredict.entrypoints.answers import ExampleRequestPart, IndexAnswer
-from housepredict.entrypoints.http.openapi.operations import (
-    HTML,
-    OF_PAGE,
-    VARYING,
-    Answer,
-    Resource,
-    header,
-)
-from housepredict.entrypoints.http.openapi.schemas import TEXT, Json, named
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.requests import VARY, application_of, prefers_html
 from housepredict.entrypoints.http.responses import LAB_EXAMPLE, cached_response, encoded, example, json_response
 from housepredict.entrypoints.http.routes.model_routes import MODELS
@@ -26,30 +18,28 @@ from housepredict.entrypoints.http.routes.prediction_routes import DRIFT, PREDIC
 from housepredict.entrypoints.http.routes.sale_routes import SALES
 from housepredict.entrypoints.http.routes.service_routes import HEALTH, METRICS, in_service
 from housepredict.entrypoints.http.routes.training_routes import TRAININGS
-from housepredict.entrypoints.http.v2.inference_routes import INFERENCE, OF_VERSION
+from housepredict.entrypoints.http.v2.inference_routes import INFERENCE
 from housepredict.entrypoints.json_documents import document
 from housepredict.version import __version__
 
-INDEX = Resource("Service", named(IndexAnswer))
-API = Resource("Service")
-_CACHED: Json = {"ETag": TEXT, "Cache-Control": TEXT}
-_UNCHANGED = Answer("It is still what was sent before.", headers=_CACHED, always=("ETag",))
-_TAG = header("If-None-Match", TEXT, "The ETag of what is there already.")
+INDEX = openapi.Resource("Service", openapi.named(IndexAnswer))
+API = openapi.Resource("Service")
+_CACHED: openapi.Json = {"ETag": openapi.TEXT, "Cache-Control": openapi.TEXT}
+_UNCHANGED = openapi.Answer("It is still what was sent before.", status=304, headers=_CACHED, always=("ETag",))
+_TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of what is there already.")
 
 
 @INDEX.get(
     "/",
     "getIndex",
     "API documentation; for browsers, a page to estimate with",
-    {
-        200: Answer(
-            "What there is, and a request to try; for browsers a page to estimate with.",
-            IndexAnswer,
-            also={HTML: TEXT},
-            headers={**VARYING, **OF_PAGE},
-            always=["Vary"],
-        )
-    },
+    openapi.Answer(
+        "What there is, and a request to try; for browsers a page to estimate with.",
+        IndexAnswer,
+        also={openapi.HTML: openapi.TEXT},
+        headers={**openapi.VARYING, **openapi.OF_PAGE},
+        always=["Vary"],
+    ),
 )
 def index(request: Request) -> Response:
     """What there is, and a request to try; the page for a person's browser."""
@@ -71,10 +61,11 @@ def index(request: Request) -> Response:
     "/openapi.json",
     "getOpenApi",
     "This API as an OpenAPI document",
-    {200: Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",)), 304: _UNCHANGED},
+    openapi.Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",)),
+    _UNCHANGED,
     parameters=[_TAG],
 )
-def openapi(request: Request) -> Response:
+def api(request: Request) -> Response:
     """This API as an OpenAPI document."""
     return cached_response(request, encoded(_document(request)), "application/json")
 
@@ -83,7 +74,8 @@ def openapi(request: Request) -> Response:
     "/docs",
     "getDocs",
     "This API as a page to read",
-    {200: Answer("The page.", TEXT, "text/html", headers=_CACHED, always=("ETag",)), 304: _UNCHANGED},
+    openapi.Answer("The page.", openapi.TEXT, "text/html", headers=_CACHED, always=("ETag",)),
+    _UNCHANGED,
     parameters=[_TAG],
 )
 def docs(request: Request) -> Response:
@@ -96,44 +88,16 @@ def docs(request: Request) -> Response:
 
 def _document(request: Request) -> dict[str, Any]:
     # loaded with the first request for it: a start would take longer for something that few ask for
-    from housepredict.entrypoints.http.openapi.document import openapi_document
+    from housepredict.entrypoints.http.openapi_document import openapi_document
 
     application = application_of(request)
     root_path = request.scope.get("root_path", "")
     return openapi_document(_DESCRIBED, in_service(application), application.settings, root_path)
 
 
-_LISTED = (
-    INDEX,
-    ASSETS,
-    API,
-    HEALTH,
-    ESTIMATES,
-    PREDICTIONS,
-    MODELS,
-    DRIFT,
-    METRICS,
-    SALES,
-    TRAININGS,
-    INFERENCE,
-    OF_VERSION,
-)
+_LISTED = (INDEX, ASSETS, API, HEALTH, ESTIMATES, PREDICTIONS, MODELS, DRIFT, METRICS, SALES, TRAININGS, *INFERENCE)
 """The resources in the order of `GET /`."""
-_DESCRIBED = (
-    ESTIMATES,
-    DRIFT,
-    PREDICTIONS,
-    INFERENCE,
-    OF_VERSION,
-    SALES,
-    MODELS,
-    TRAININGS,
-    INDEX,
-    ASSETS,
-    HEALTH,
-    METRICS,
-    API,
-)
+_DESCRIBED = (ESTIMATES, DRIFT, PREDICTIONS, *INFERENCE, SALES, MODELS, TRAININGS, INDEX, ASSETS, HEALTH, METRICS, API)
 """The resources in the order of the OpenAPI document."""
 OPERATIONS = {name: operation for resource in _LISTED for name, operation in resource.operations.items()}
 """Every operation, by method and path, such as `GET /health`."""

@@ -23,30 +23,7 @@ from housepredict.entrypoints.answers import (
     unmatched,
 )
 from housepredict.entrypoints.csv_tables import sales_of_csv
-from housepredict.entrypoints.http.access import require_access
-from housepredict.entrypoints.http.openapi.operations import (
-    CONTENT_ENCODING,
-    CSV,
-    JSON,
-    PACKABLE,
-    Answer,
-    Resource,
-    idempotency_header,
-    in_path,
-    link,
-    query,
-)
-from housepredict.entrypoints.http.openapi.schemas import (
-    DATE,
-    FILE,
-    ID,
-    Json,
-    about,
-    an_object,
-    list_of,
-    named,
-    ref,
-)
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import span_of_days
 from housepredict.entrypoints.http.requests import (
@@ -63,37 +40,39 @@ from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.settings import Settings
 
-_SALE: Json = {
+_SALE: openapi.Json = {
     "price": {
         "type": "number",
         "minimum": 0.005,
         "maximum": MAX_PRICE - 0.005,
         "description": "What the house sold for, in the currency of the estimates; rounded to two decimals.",
     },
-    "date": about(DATE, "The day of the sale, tomorrow (UTC) at the latest."),
+    "date": openapi.about(openapi.DATE, "The day of the sale, tomorrow (UTC) at the latest."),
 }
 
 
-def _sent(fields: Json) -> Json:
-    return {**an_object(fields), "additionalProperties": False}
+def _sent(fields: openapi.Json) -> openapi.Json:
+    return {**openapi.an_object(fields), "additionalProperties": False}
 
 
-def _sales_schema(_version: ModelVersion | None, settings: Settings) -> Json:
-    return {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch}
+def _sales_schema(_version: ModelVersion | None, settings: Settings) -> openapi.Json:
+    return {**openapi.list_of(openapi.ref("Sale")), "minItems": 1, "maxItems": settings.max_batch}
 
 
-SALES = Resource(
+SALES = openapi.Resource(
     "Sales",
     {
         "Sales": _sales_schema,
         "SaleOfPrediction": {**_sent(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
         "Sale": {
-            **_sent({"prediction": about(ID, "The id of the prediction that it is the sale of."), **_SALE}),
+            **_sent(
+                {"prediction": openapi.about(openapi.ID, "The id of the prediction that it is the sale of."), **_SALE}
+            ),
             "examples": [
                 {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
             ],
         },
-        **named(
+        **openapi.named(
             RecordedSaleAnswer,
             RecordedSaleAloneAnswer,
             RecordedSalesAnswer,
@@ -104,33 +83,34 @@ SALES = Resource(
     },
 )
 
-_KEY = idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
-_ID = in_path("id", ID, "The id of a prediction.")
+_KEY = openapi.idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
+_ID = openapi.in_path("id", openapi.ID, "The id of a prediction.")
 _PROBLEMS = (
-    *("not-json", *PACKABLE),
+    *("not-json", *openapi.PACKABLE),
     *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
 )
-_LINKS: Json = {"sale": link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")}
+_LINKS: openapi.Json = {
+    "sale": openapi.link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")
+}
 
 
 @SALES.post(
     "/predictions/{id}/sale",
     "recordSaleOfPrediction",
     'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
-    {
-        201: Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS),
-        202: Answer("Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS),
-    },
+    openapi.Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
+    openapi.Answer(
+        "Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
+    ),
     problems=_PROBLEMS,
-    parameters=[_ID, _KEY, CONTENT_ENCODING],
-    body={JSON: {"schema": ref("SaleOfPrediction")}},
+    parameters=[_ID, _KEY, openapi.CONTENT_ENCODING],
+    body={openapi.JSON: {"schema": openapi.ref("SaleOfPrediction")}},
     protected=True,
     description="Another sale of the same prediction corrects the one before.",
 )
 async def sale_of_prediction(request: Request) -> Response:
     """Record the sale of one prediction."""
     application, prediction = application_of(request), request.path_params["id"]
-    require_access(request)
     require_json(request.headers)
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
 
@@ -144,7 +124,7 @@ async def sale_of_prediction(request: Request) -> Response:
     "/predictions/{id}/sale",
     "getSaleOfPrediction",
     "Get the sale of a prediction, and what was recorded before it",
-    {200: Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer)},
+    openapi.Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer),
     problems=("not-found", "invalid-sales", "storage-unavailable"),
     parameters=[_ID],
 )
@@ -161,20 +141,19 @@ def history_of_sale(request: Request) -> Response:
     "/sales",
     "recordSales",
     "Record sales: one, a list, or CSV (columns prediction, price, date)",
-    {
-        201: Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer)),
-        202: Answer(
-            "Recorded, some of predictions that are not known yet.",
-            (RecordedSaleAloneAnswer, RecordedSalesAnswer),
-        ),
-    },
+    openapi.Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
+    openapi.Answer(
+        "Recorded, some of predictions that are not known yet.",
+        (RecordedSaleAloneAnswer, RecordedSalesAnswer),
+        status=202,
+    ),
     problems=_PROBLEMS,
-    parameters=[_KEY, CONTENT_ENCODING],
+    parameters=[_KEY, openapi.CONTENT_ENCODING],
     body={
-        JSON: {"schema": {"oneOf": [ref("Sale"), ref("Sales")]}},
-        CSV: {
-            "schema": about(
-                FILE,
+        openapi.JSON: {"schema": {"oneOf": [openapi.ref("Sale"), openapi.ref("Sales")]}},
+        openapi.CSV: {
+            "schema": openapi.about(
+                openapi.FILE,
                 "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or "
                 "`id`), `price` and `date` in any order.",
             ),
@@ -187,7 +166,6 @@ def history_of_sale(request: Request) -> Response:
 async def sales(request: Request) -> Response:
     """Record a sale, or several, all or none."""
     application = application_of(request)
-    require_access(request)
     as_csv = is_csv(request.headers)
     read: Callable[[bytes], Any] = sales_of_csv if as_csv else decode
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
@@ -207,11 +185,11 @@ async def sales(request: Request) -> Response:
     "/accuracy",
     "getAccuracy",
     "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
-    {200: Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer)},
+    openapi.Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer),
     problems=("invalid-query", "storage-unavailable"),
     parameters=[
-        query("since", DATE, "The first day of sale that counts."),
-        query("until", DATE, "The last day of sale that counts."),
+        openapi.query("since", openapi.DATE, "The first day of sale that counts."),
+        openapi.query("until", openapi.DATE, "The last day of sale that counts."),
     ],
 )
 async def accuracy(request: Request) -> Response:
@@ -233,9 +211,9 @@ def _named(given: object, prediction: str) -> object:
     """What was said of a sale, with the prediction that the path names."""
     if not isinstance(given, dict):
         return given
-    named = RepeatingObject(given | {"prediction": prediction})
-    named.repeated = [*getattr(given, "repeated", ()), *(["prediction"] if "prediction" in given else [])]
-    return named
+    sale = RepeatingObject(given | {"prediction": prediction})
+    sale.repeated = [*getattr(given, "repeated", ()), *(["prediction"] if "prediction" in given else [])]
+    return sale
 
 
 def _answer_one(sale: RealizedSale) -> Response:

@@ -22,14 +22,13 @@ from housepredict.entrypoints.answers import (
     ReadinessAnswer,
 )
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.openapi.operations import Answer, Resource
-from housepredict.entrypoints.http.openapi.schemas import TEXT, named
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.responses import HEADERS, json_response
 from housepredict.entrypoints.json_documents import ABSENT, document
 
-HEALTH = Resource("Service", named(HealthAnswer, AliveAnswer, ReadinessAnswer))
-METRICS = Resource("Service")
+HEALTH = openapi.Resource("Service", openapi.named(HealthAnswer, AliveAnswer, ReadinessAnswer))
+METRICS = openapi.Resource("Service")
 _registering = Lock()
 
 
@@ -70,7 +69,7 @@ def _check(look: Callable[[], object]) -> dict[str, Any]:
     "/health",
     "getHealth",
     "Health check",
-    {200: Answer("The process answers.", HealthAnswer)},
+    openapi.Answer("The process answers.", HealthAnswer),
 )
 def health(request: Request) -> Response:
     """200 as long as the service is alive: no restart would mend what else is wrong."""
@@ -88,7 +87,7 @@ def health(request: Request) -> Response:
     "/health/live",
     "getLiveness",
     "Whether the service is alive",
-    {200: Answer("The process answers.", AliveAnswer)},
+    openapi.Answer("The process answers.", AliveAnswer),
     faults=["internal-error"],
 )
 async def live(_request: Request) -> Response:
@@ -100,10 +99,8 @@ async def live(_request: Request) -> Response:
     "/health/ready",
     "getReadiness",
     "Whether it can estimate and remember, and if not, why",
-    {
-        200: Answer("An estimate could be given and recorded now.", ReadinessAnswer),
-        503: Answer("It could not, or the service is about to stop.", ReadinessAnswer),
-    },
+    openapi.Answer("An estimate could be given and recorded now.", ReadinessAnswer),
+    openapi.Answer("It could not, or the service is about to stop.", ReadinessAnswer, status=503),
 )
 def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
@@ -118,14 +115,12 @@ def ready(request: Request) -> Response:
     "/metrics",
     "getMetrics",
     "Metrics for Prometheus",
-    {
-        200: Answer(
-            "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
-            TEXT,
-            "text/plain",
-            also={"application/openmetrics-text": TEXT},
-        )
-    },
+    openapi.Answer(
+        "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
+        openapi.TEXT,
+        "text/plain",
+        also={"application/openmetrics-text": openapi.TEXT},
+    ),
 )
 def metrics(request: Request) -> Response:
     """The metrics, in Prometheus's text format or that of OpenMetrics."""

@@ -22,29 +22,7 @@ from housepredict.domain.training_options import MAX_SECONDS, MAX_SEED, Algorith
 from housepredict.domain.training_status import TrainingStatus
 from housepredict.entrypoints.answers import TrainedAnswer, TrainingAnswer, TrainingsAnswer
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.access import require_access
-from housepredict.entrypoints.http.openapi.operations import (
-    CONTENT_ENCODING,
-    JSON,
-    PACKABLE,
-    SERVING,
-    Answer,
-    Resource,
-    header,
-    in_path,
-    link,
-    query,
-)
-from housepredict.entrypoints.http.openapi.schemas import (
-    FILE,
-    FLAG,
-    ID,
-    TEXT,
-    Json,
-    enum_of,
-    list_of,
-    named,
-)
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import LIMIT, listed
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
@@ -63,20 +41,20 @@ from housepredict.entrypoints.http.uploads import (
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.training_processes import Job, TrainingRequest
 
-TRAININGS = Resource("Trainings", named(TrainingAnswer, TrainingsAnswer, TrainedAnswer))
-_COLUMN: Json = {
+TRAININGS = openapi.Resource("Trainings", openapi.named(TrainingAnswer, TrainingsAnswer, TrainedAnswer))
+_COLUMN: openapi.Json = {
     "type": "string",
     "minLength": 1,
     "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
 }
-_TYPES: Json = {
-    **list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
+_TYPES: openapi.Json = {
+    **openapi.list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
     "uniqueItems": True,
 }
-_ID = in_path("id", ID, "The id of a training.")
-_LINKS: Json = {
-    "progress": link("getTraining", "How far it is.", id="/id"),
-    "cancel": link("cancelTraining", "Its end.", id="/id"),
+_ID = openapi.in_path("id", openapi.ID, "The id of a training.")
+_LINKS: openapi.Json = {
+    "progress": openapi.link("getTraining", "How far it is.", id="/id"),
+    "cancel": openapi.link("cancelTraining", "Its end.", id="/id"),
 }
 ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
 """Examples of encodings that CSV may be in."""
@@ -86,46 +64,45 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     "/train",
     "train",
     "Retrain the model on the sales that it was trained on, or train one on those that are sent",
-    {
-        200: Answer("Trained.", TrainedAnswer),
-        202: Answer(
-            "The training has begun, with `Prefer: respond-async`.",
-            TrainingAnswer,
-            headers={"Location": TEXT, "Preference-Applied": TEXT},
-            always=("Location", "Preference-Applied"),
-            links=_LINKS,
-        ),
-    },
+    openapi.Answer("Trained.", TrainedAnswer),
+    openapi.Answer(
+        "The training has begun, with `Prefer: respond-async`.",
+        TrainingAnswer,
+        headers={"Location": openapi.TEXT, "Preference-Applied": openapi.TEXT},
+        always=("Location", "Preference-Applied"),
+        links=_LINKS,
+        status=202,
+    ),
     problems=(
         *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
-        *(*PACKABLE, "invalid-query", "storage-unavailable", *SERVING),
+        *(*openapi.PACKABLE, "invalid-query", "storage-unavailable", *openapi.SERVING),
     ),
     parameters=[
-        CONTENT_ENCODING,
-        header("Prefer", TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
-        query("from_sales", FLAG, "Whether to train on the sales that came back, too."),
-        query("price", _COLUMN, "The column of prices."),
-        query("sale_date", _COLUMN, "The column of sale dates."),
-        query("house_id", _COLUMN, "The column that tells houses apart."),
-        query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
-        query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
-        query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
-        query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
-        query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
-        query("algorithm", enum_of(Algorithm), "How to fit."),
-        query("effort", enum_of(Effort), "How much the search for the best model may cost."),
-        query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
-        query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
-        query(
+        openapi.CONTENT_ENCODING,
+        openapi.header("Prefer", openapi.TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
+        openapi.query("from_sales", openapi.FLAG, "Whether to train on the sales that came back, too."),
+        openapi.query("price", _COLUMN, "The column of prices."),
+        openapi.query("sale_date", _COLUMN, "The column of sale dates."),
+        openapi.query("house_id", _COLUMN, "The column that tells houses apart."),
+        openapi.query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
+        openapi.query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
+        openapi.query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
+        openapi.query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
+        openapi.query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
+        openapi.query("algorithm", openapi.enum_of(Algorithm), "How to fit."),
+        openapi.query("effort", openapi.enum_of(Effort), "How much the search for the best model may cost."),
+        openapi.query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
+        openapi.query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
+        openapi.query(
             "encoding",
             {"type": "string", "examples": ENCODINGS},
             "The encoding of CSV: any that Python knows; told by its bytes if not given.",
         ),
-        query("promote", enum_of(PromotionPolicy), "When the new version is to serve."),
+        openapi.query("promote", openapi.enum_of(PromotionPolicy), "When the new version is to serve."),
     ],
     body={
-        **{media_type: {"schema": FILE} for media_type in TYPES},
-        JSON: {"schema": {"type": "object", "maxProperties": 0}},
+        **{media_type: {"schema": openapi.FILE} for media_type in TYPES},
+        openapi.JSON: {"schema": {"type": "object", "maxProperties": 0}},
     },
     body_required=False,
     protected=True,
@@ -136,7 +113,6 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
 async def train(request: Request) -> Response:
     """Train anew on the sales of the model in service, as they are now, or on those in the body."""
     application = application_of(request)
-    require_access(request)
     wanted = await _wanted(request, application)
     try:
         job = await run_in_threadpool(application.training_jobs.start, wanted)
@@ -202,20 +178,17 @@ def _made(application: Application, job: Job) -> Response:
     "/trainings",
     "listTrainings",
     "Get recent trainings, newest first (?limit=10)",
-    {
-        200: Answer(
-            "Trainings under way and over, newest first.",
-            TrainingsAnswer,
-            links={"newest": link("getTraining", "The newest of them.", id="/trainings/0/id")},
-        )
-    },
+    openapi.Answer(
+        "Trainings under way and over, newest first.",
+        TrainingsAnswer,
+        links={"newest": openapi.link("getTraining", "The newest of them.", id="/trainings/0/id")},
+    ),
     problems=("invalid-query", "model-store-unavailable"),
-    parameters=[query("limit", LIMIT, "How many to list.")],
+    parameters=[openapi.query("limit", LIMIT, "How many to list.")],
     protected=True,
 )
 def trainings(request: Request) -> Response:
     """What was trained, newest first, by whomever."""
-    require_access(request)
     application = application_of(request)
     found = application.trainings.recent(listed(request.query_params))
     for newest in found[:1]:
@@ -227,14 +200,13 @@ def trainings(request: Request) -> Response:
     "/trainings/{id}",
     "getTraining",
     "Get a training: how far it is, and what came of it",
-    {200: Answer("How far it is, and what came of it.", TrainingAnswer)},
+    openapi.Answer("How far it is, and what came of it.", TrainingAnswer),
     problems=("unknown-training", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def training(request: Request) -> Response:
     """What is known of a training."""
-    require_access(request)
     application = application_of(request)
     record = application.trainings.get(_id(request))
     _keep_the_word_of(application, record)
@@ -245,14 +217,13 @@ def training(request: Request) -> Response:
     "/trainings/{id}",
     "cancelTraining",
     "Cancel a training",
-    {202: Answer("It is asked to end.", TrainingAnswer)},
+    openapi.Answer("It is asked to end.", TrainingAnswer, status=202),
     problems=("unknown-training", "training-ended", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def cancel(request: Request) -> Response:
     """End a training."""
-    require_access(request)
     return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -13,34 +13,9 @@ from starlette.responses import Response
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.openapi.operations import (
-    CONTENT_ENCODING,
-    FAULTS,
-    JSON,
-    PACKED,
-    SERVING,
-    Answer,
-    H,
-    Resource,
-    header,
-    in_path,
-    link,
-)
-from housepredict.entrypoints.http.openapi.problem_responses import by_status
-from housepredict.entrypoints.http.openapi.problem_responses import response as problem_response
-from housepredict.entrypoints.http.openapi.schemas import (
-    FILE,
-    TEXT,
-    Json,
-    about,
-    an_object,
-    list_of,
-    named,
-    nullable,
-    ref,
-    schema_of,
-)
+from housepredict.entrypoints.http.openapi import H
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, NotStarted, Problem, problem_of
 from housepredict.entrypoints.http.requests import application_of, read_body, response
 from housepredict.entrypoints.http.responses import json_response
@@ -74,39 +49,41 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MEDIA_TYPES = ("", "application/json", "application/octet-stream")  # Triton's own client sends none
 
 
-_SIZE: Json = {"type": "integer", "minimum": 0}
-_VALUE: Json = {"type": ["number", "string", "boolean", "null"]}
+_SIZE: openapi.Json = {"type": "integer", "minimum": 0}
+_VALUE: openapi.Json = {"type": ["number", "string", "boolean", "null"]}
 
 
-def _input_schema(version: ModelVersion | None, settings: Settings) -> Json:
+def _input_schema(version: ModelVersion | None, settings: Settings) -> openapi.Json:
     """The schema of a tensor of the features of the version in service, if there is one."""
     names = {"enum": [each.name for each in version.schema.features]} if version else {}
-    return an_object(
+    return openapi.an_object(
         {
             "name": {"type": "string", **names, "description": "The feature."},
-            "datatype": schema_of(Datatype),
+            "datatype": openapi.schema_of(Datatype),
             "shape": {
-                **list_of({"type": "integer", "minimum": 1, "maximum": settings.max_batch}),
+                **openapi.list_of({"type": "integer", "minimum": 1, "maximum": settings.max_batch}),
                 "minItems": 1,
                 "maxItems": 2,
                 "description": "[n] or [n, 1], for n houses.",
             },
-            "data": about(
-                list_of({"anyOf": [_VALUE, list_of(_VALUE)]}), "n values, or n lists of one; null for what is missing."
+            "data": openapi.about(
+                openapi.list_of({"anyOf": [_VALUE, openapi.list_of(_VALUE)]}),
+                "n values, or n lists of one; null for what is missing.",
             ),
-            "parameters": about(
-                nullable({"type": "object"}), "`binary_data_size`: how many bytes of binary it has in place of data."
+            "parameters": openapi.about(
+                openapi.nullable({"type": "object"}),
+                "`binary_data_size`: how many bytes of binary it has in place of data.",
             ),
         },
         optional=["data", "parameters"],
     )
 
 
-INFERENCE = Resource(
+_PLAIN = openapi.Resource(
     "Open Inference Protocol",
     {
         "InferenceInput": _input_schema,
-        **named(
+        **openapi.named(
             InferenceErrorAnswer,
             InferenceServerAnswer,
             InferenceLivenessAnswer,
@@ -114,71 +91,78 @@ INFERENCE = Resource(
             InferenceModelReadinessAnswer,
             InferenceModelAnswer,
         ),
-        "InferenceRequest": an_object(
+        "InferenceRequest": openapi.an_object(
             {
-                "id": about(nullable(TEXT), "The answer repeats it."),
+                "id": openapi.about(openapi.nullable(openapi.TEXT), "The answer repeats it."),
                 "inputs": {
-                    **list_of(ref("InferenceInput")),
+                    **openapi.list_of(openapi.ref("InferenceInput")),
                     "minItems": 1,
                     "description": "One for each feature, of as many houses; those that a house may lack may be left "
                     "out.",
                 },
-                "outputs": about(
-                    nullable(list_of(ref("InferenceOutput"))), "Those that are wanted; without them, all."
+                "outputs": openapi.about(
+                    openapi.nullable(openapi.list_of(openapi.ref("InferenceOutput"))),
+                    "Those that are wanted; without them, all.",
                 ),
-                "parameters": about(
-                    nullable({"type": "object"}), "`binary_data_output`: true for outputs in binary that do not say."
+                "parameters": openapi.about(
+                    openapi.nullable({"type": "object"}),
+                    "`binary_data_output`: true for outputs in binary that do not say.",
                 ),
             },
             optional=["id", "outputs", "parameters"],
         ),
-        "InferenceOutput": an_object(
+        "InferenceOutput": openapi.an_object(
             {
-                "name": schema_of(OutputName),
-                "parameters": about(nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."),
+                "name": openapi.schema_of(OutputName),
+                "parameters": openapi.about(
+                    openapi.nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."
+                ),
             },
             optional=["parameters"],
         ),
-        **named(InferenceResponseAnswer),
+        **openapi.named(InferenceResponseAnswer),
     },
 )
 
 _BINARY = "application/octet-stream"
-_LENGTH = about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
+_LENGTH = openapi.about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
 
 
-def _problems(*names: str) -> Mapping[int, Answer]:
+def _problems(*names: str) -> Sequence[openapi.Answer]:
     """Problems, as this protocol tells them."""
-    answers = {}
-    for status, some in by_status(names).items():
-        told = problem_response(some)
+    answers = []
+    for status, some in openapi.by_status(names).items():
+        told = openapi.problem_response(some)
         headers = {name: each for name, each in told["headers"].items() if "schema" in each}
-        answers[status] = Answer(
-            told["description"],
-            InferenceErrorAnswer,
-            headers={name: each["schema"] for name, each in headers.items()},
-            always=[name for name, each in headers.items() if each["required"]],
+        answers.append(
+            openapi.Answer(
+                told["description"],
+                InferenceErrorAnswer,
+                status=status,
+                headers={name: each["schema"] for name, each in headers.items()},
+                always=[name for name, each in headers.items() if each["required"]],
+            )
         )
     return answers
 
 
-def _or_an_error(kind: type, *names: str) -> Mapping[int, Answer]:
+def _not_ready(kind: type, *names: str) -> openapi.Answer:
     """The answer of what is not ready, which may be a problem as well."""
-    problem = _problems(*names)[503]
+    *_, problem = _problems(*names)
     description = f"It could not, or the service is about to stop. Or {problem.description}"
-    return {503: Answer(description, (kind, InferenceErrorAnswer), headers=problem.headers)}
+    return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
 
 
-_NOT_THIS = {404: Answer("There is no such model here, or it is no version in service.", InferenceErrorAnswer)}
+_UNKNOWN = "There is no such model here, or it is no version in service."
 _OF_AN_INFERENCE = (
     *("body-too-large", "unsupported-media-type", "request-timeout"),
     *("overloaded", "storage-unavailable"),
 )
 _READY = "An estimate could be given and recorded now."
-OF_VERSION = Resource(INFERENCE.tag)
-_MODEL, _MODEL_VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
-_NAME = in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
-_VERSION = in_path("version", TEXT, "The name of the version in service.")
+_OF_VERSION = openapi.Resource(_PLAIN.tag)
+INFERENCE = (_PLAIN, _OF_VERSION)
+_NAME = openapi.in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
+_VERSION = openapi.in_path("version", openapi.TEXT, "The name of the version in service.")
 
 
 class Refusal(Exception):
@@ -214,37 +198,32 @@ def _told(problem: Problem) -> Response:
     )
 
 
-def _of_model(suffix: str, id_: str, summary: str, answers: Mapping[int, Answer], **more: Any) -> Callable[[H], H]:
+def _of_model(suffix: str, id_: str, summary: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
     """Add a route of the model, and the same route of the version in service."""
     method = "post" if suffix == "/infer" else "get"
-    own, answers = more.pop("parameters", ()), {**answers, **_NOT_THIS}
+    own = more.pop("parameters", ())
+    answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
     same = "The same of the version in service, by its name"
 
-    def add_both(handler: H) -> H:
-        plain = getattr(INFERENCE, method)(
-            _MODEL + suffix, id_, summary, answers, faults=(), parameters=[_NAME, *own], **more
-        )
-        of_version = getattr(OF_VERSION, method)(
-            _MODEL_VERSION + suffix,
-            f"{id_}OfVersion",
-            same,
-            answers,
-            faults=(),
-            parameters=[_NAME, _VERSION, *own],
-            **more,
-        )
-        plain(in_its_form(handler))
-        of_version(in_its_form(handler))
+    def add(handler: H) -> H:
+        for resource, path, id_here, text, in_path in (
+            (_PLAIN, "/v2/models/{name}", id_, summary, (_NAME,)),
+            (_OF_VERSION, "/v2/models/{name}/versions/{version}", f"{id_}OfVersion", same, (_NAME, _VERSION)),
+        ):
+            adds = getattr(resource, method)
+            adds(path + suffix, id_here, text, *answers, faults=(), parameters=[*in_path, *own], **more)(
+                in_its_form(handler)
+            )
         return handler
 
-    return add_both
+    return add
 
 
-@INFERENCE.get(
+@_PLAIN.get(
     "/v2",
     "getInferenceServer",
     "Open Inference Protocol: the server",
-    {200: Answer("What serves, and the extensions that it knows.", InferenceServerAnswer)},
+    openapi.Answer("What serves, and the extensions that it knows.", InferenceServerAnswer),
     faults=(),
 )
 @in_its_form
@@ -255,11 +234,11 @@ async def server(_request: Request) -> Response:
     )
 
 
-@INFERENCE.get(
+@_PLAIN.get(
     "/v2/health/live",
     "getInferenceLiveness",
     "Open Inference Protocol: whether the service is alive",
-    {200: Answer("The process answers.", InferenceLivenessAnswer)},
+    openapi.Answer("The process answers.", InferenceLivenessAnswer),
     faults=(),
 )
 @in_its_form
@@ -268,15 +247,13 @@ async def live(_request: Request) -> Response:
     return json_response(document(InferenceLivenessAnswer(live=True)))
 
 
-@INFERENCE.get(
+@_PLAIN.get(
     "/v2/health/ready",
     "getInferenceReadiness",
     "Open Inference Protocol: whether it can estimate and remember",
-    {
-        200: Answer(_READY, InferenceReadinessAnswer),
-        **_problems("internal-error"),
-        **_or_an_error(InferenceReadinessAnswer, "not-started"),
-    },
+    openapi.Answer(_READY, InferenceReadinessAnswer),
+    *_problems("internal-error"),
+    _not_ready(InferenceReadinessAnswer, "not-started"),
     faults=(),
 )
 @in_its_form
@@ -294,7 +271,8 @@ def _is_ready(request: Request) -> bool:
     "",
     "getInferenceModel",
     "Open Inference Protocol: the inputs and outputs of the model housepredict",
-    {200: Answer("What it takes and what it answers.", InferenceModelAnswer), **_problems(*SERVING, *FAULTS)},
+    openapi.Answer("What it takes and what it answers.", InferenceModelAnswer),
+    *_problems(*openapi.SERVING, *openapi.FAULTS),
 )
 async def model(request: Request) -> Response:
     """The model's inputs and outputs."""
@@ -307,11 +285,9 @@ async def model(request: Request) -> Response:
     "/ready",
     "getInferenceModelReadiness",
     "Open Inference Protocol: whether it can estimate and remember",
-    {
-        200: Answer(_READY, InferenceModelReadinessAnswer),
-        **_problems("internal-error"),
-        **_or_an_error(InferenceModelReadinessAnswer, "not-started", *SERVING),
-    },
+    openapi.Answer(_READY, InferenceModelReadinessAnswer),
+    *_problems("internal-error"),
+    _not_ready(InferenceModelReadinessAnswer, "not-started", *openapi.SERVING),
 )
 async def model_ready(request: Request) -> Response:
     """The same of the model, which has to be the one that is named."""
@@ -324,31 +300,29 @@ async def model_ready(request: Request) -> Response:
     "/infer",
     "infer",
     "Open Inference Protocol: estimate houses, a tensor a feature",
-    {
-        200: Answer(
-            "Estimated and recorded, all houses. In binary, the same JSON comes first.",
-            InferenceResponseAnswer,
-            also={_BINARY: FILE},
-            headers={**PACKED, _HEADER_LENGTH: _LENGTH},
-            always=["Vary"],
-            links={
-                "model": link("getInferenceModel", "What it takes.", name="/model_name"),
-                "version": link(
-                    "getInferenceModelOfVersion",
-                    "The same of the version.",
-                    name="/model_name",
-                    version="/model_version",
-                ),
-            },
-        ),
-        400: Answer("Something is wrong with the body, or with a house.", InferenceErrorAnswer),
-        **_problems(*_OF_AN_INFERENCE, *SERVING, *FAULTS),
-    },
+    openapi.Answer(
+        "Estimated and recorded, all houses. In binary, the same JSON comes first.",
+        InferenceResponseAnswer,
+        also={_BINARY: openapi.FILE},
+        headers={**openapi.PACKED, _HEADER_LENGTH: _LENGTH},
+        always=["Vary"],
+        links={
+            "model": openapi.link("getInferenceModel", "What it takes.", name="/model_name"),
+            "version": openapi.link(
+                "getInferenceModelOfVersion",
+                "The same of the version.",
+                name="/model_name",
+                version="/model_version",
+            ),
+        },
+    ),
+    openapi.Answer("Something is wrong with the body, or with a house.", InferenceErrorAnswer, status=400),
+    *_problems(*_OF_AN_INFERENCE, *openapi.SERVING, *openapi.FAULTS),
     parameters=[
-        header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
-        CONTENT_ENCODING,
+        openapi.header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
+        openapi.CONTENT_ENCODING,
     ],
-    body={JSON: {"schema": ref("InferenceRequest")}, _BINARY: {"schema": FILE}},
+    body={openapi.JSON: {"schema": openapi.ref("InferenceRequest")}, _BINARY: {"schema": openapi.FILE}},
     description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same n. In "
     "binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
 )

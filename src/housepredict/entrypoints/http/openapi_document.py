@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, assert_never
 
+from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.http.openapi import problem_responses as problems
-from housepredict.entrypoints.http.openapi.operations import JSON, Answer, Operation, Resource
-from housepredict.entrypoints.http.openapi.schemas import (
-    GENERIC,
+from housepredict.entrypoints.http import openapi
+from housepredict.entrypoints.http.openapi import (
+    DATE,
+    JSON,
+    Answer,
     Json,
+    Operation,
+    Resource,
     Schema,
     SchemaFactory,
-    house_schema,
     list_of,
     name_of,
     named,
@@ -25,6 +29,85 @@ from housepredict.entrypoints.http.problems import ProblemAnswer, ViolationAnswe
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
+
+GENERIC: Json = {
+    "type": "object",
+    "description": "The features of a house by name. No model is in service: which ones it will want is not known yet.",
+}
+_TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}
+_CODE = re.compile("0|-?[1-9][0-9]{0,14}|-?10{15}")  # a category that a whole number may stand for
+_SHOWN = 20
+
+
+def house_schema(schema: FeatureSchema, example: Mapping[str, object]) -> Json:
+    """The JSON Schema of a house that fits a FeatureSchema."""
+    return {
+        "type": "object",
+        "properties": {each.name: _feature(each, schema) for each in schema.features},
+        "required": [each.name for each in schema.features if each.required],
+        "additionalProperties": False,
+        "examples": [dict(example)],
+    }
+
+
+def _feature(feature: Feature, schema: FeatureSchema) -> Json:
+    about = _about(feature, schema)
+    described: dict[str, Any] = {"description": about} if about else {}
+    if feature.unit:
+        described["x-unit"] = feature.unit
+    values = _values(feature)
+    if feature.required:
+        return {**values, **described}
+    if "type" in values:
+        return {**values, "type": [values["type"], "null"], **described}
+    if "enum" in values:
+        return {**values, "enum": [*values["enum"], None], **described}
+    return {"anyOf": [*values["anyOf"], {"type": "null"}], **described}
+
+
+def _values(feature: Feature) -> Json:
+    match feature.kind:
+        case Kind.NUMBER | Kind.INTEGER:
+            low, high = feature.minimum, feature.maximum
+            return {
+                "type": "integer" if feature.kind is Kind.INTEGER else "number",
+                "minimum": _plain(-MAX_MAGNITUDE if low is None else max(low, -MAX_MAGNITUDE)),
+                "maximum": _plain(MAX_MAGNITUDE if high is None else min(high, MAX_MAGNITUDE)),
+            }
+        case Kind.BOOLEAN:
+            return {"type": "boolean"}
+        case Kind.DATE:
+            return DATE
+        case Kind.CATEGORY:
+            if feature.closed:
+                codes = [int(each) for each in feature.categories if _CODE.fullmatch(each)]
+                return {"enum": [*feature.categories, *codes]}
+            limit = int(MAX_MAGNITUDE)
+            # a code such as a zip code may come as a number
+            return {"anyOf": [_TEXT, {"type": "integer", "minimum": -limit, "maximum": limit}]}
+        case _:
+            assert_never(feature.kind)
+
+
+def _plain(bound: float) -> float:
+    """A bound as JSON has it: 0 and not 0.0."""
+    return int(bound) if float(bound).is_integer() else bound
+
+
+def _about(feature: Feature, schema: FeatureSchema) -> str:
+    parts = [f"In {feature.unit}."] if feature.unit else []
+    if feature.name == schema.sale_date:
+        otherwise = f"; without it, {schema.valuation_date}" if schema.valuation_date else ""
+        parts.append(f"The day that the estimate is for{otherwise}.")
+    if feature.observed:
+        low, high = feature.observed
+        parts.append(f"The model learned from {low} to {high}; values outside are estimated with a warning.")
+    elif feature.categories and not feature.closed:
+        shown = ", ".join(feature.categories[:_SHOWN])
+        more = f", and {len(feature.categories) - _SHOWN} more" if len(feature.categories) > _SHOWN else ""
+        parts.append(f"The model learned from {shown}{more}; others are estimated with a warning.")
+    return " ".join(parts)
+
 
 _ACCESS = "token"
 _DESCRIPTION = (
@@ -48,7 +131,7 @@ def openapi_document(
         version: the version in service, if there is one.
         root_path: where the app is mounted.
     """
-    any_request = [{"$ref": f"#/components/parameters/{name}"} for name in problems.PARAMETERS]
+    any_request = [{"$ref": f"#/components/parameters/{name}"} for name in openapi.PARAMETERS]
     paths: dict[str, dict[str, Any]] = {}
     operations = {name: operation for resource in resources for name, operation in resource.operations.items()}
     schemas: dict[str, Schema | SchemaFactory] = dict(named(ProblemAnswer, ViolationAnswer))
@@ -89,9 +172,9 @@ def openapi_document(
                     if not isinstance(schema, FunctionType)
                 },
             },
-            "parameters": dict(problems.PARAMETERS),
-            "headers": dict(problems.HEADERS),
-            "responses": {str(status): problems.response(names) for status, names in problems.SHARED.items()},
+            "parameters": dict(openapi.PARAMETERS),
+            "headers": dict(openapi.HEADERS),
+            "responses": {str(status): openapi.problem_response(names) for status, names in openapi.SHARED.items()},
             "securitySchemes": {
                 _ACCESS: {
                     "type": "http",
@@ -124,20 +207,20 @@ def _operation(operation: Operation, version: ModelVersion | None, settings: Set
         refused = ("forbidden",) if settings.token is None else ("unauthorized",)
         made["security"] = [] if settings.token is None else [{_ACCESS: []}]
     made["responses"] = _responses(
-        operation, [*operation.problems, *operation.faults, *problems.BY_THE_SERVER, *refused]
+        operation, [*operation.problems, *operation.faults, *openapi.BY_THE_SERVER, *refused]
     )
     return made
 
 
 def _responses(operation: Operation, refused: Sequence[str]) -> dict[str, Any]:
-    found = {status: _answer(each) for status, each in operation.answers.items()}
-    for status, names in problems.by_status(refused).items():
+    found = {answer.status: _answer(answer) for answer in operation.answers}
+    for status, names in openapi.by_status(refused).items():
         if status in found:
-            found[status] = _either(found[status], problems.response(names))
-        elif names == problems.SHARED.get(status):
+            found[status] = _either(found[status], openapi.problem_response(names))
+        elif names == openapi.SHARED.get(status):
             found[status] = {"$ref": f"#/components/responses/{status}"}
         else:
-            found[status] = problems.response(names)
+            found[status] = openapi.problem_response(names)
     return {str(status): found[status] for status in sorted(found)}
 
 
@@ -162,7 +245,7 @@ def _has(response: Json, header: str) -> bool:
 
 def _answer(answer: Answer) -> dict[str, Any]:
     headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
-    made: dict[str, Any] = {"description": answer.description, "headers": problems.WITH_ID | headers}
+    made: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
     if answer.schema is not None:
         schemas = {answer.media_type: _body(answer.schema), **answer.also}
         made["content"] = {name: {"schema": each} for name, each in schemas.items()}
