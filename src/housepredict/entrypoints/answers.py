@@ -45,9 +45,6 @@ Notes = Annotated[Sequence[str], keywords(description="How the file of sales was
 Unmatched = Annotated[int, keywords(minimum=0, description="How many are sales of predictions that nobody knows yet.")]
 
 
-# Estimates
-
-
 @frozen(kw_only=True)
 class IntervalAnswer:
     low: Price
@@ -229,9 +226,6 @@ class DriftAnswer:
     features: Mapping[str, FeatureDriftPart] = part(_by_feature)
 
 
-# Sales
-
-
 def unmatched(sales: Sequence[RealizedSale]) -> int:
     """How many are sales of predictions that nobody knows yet."""
     return sum(each.prediction is None for each in sales)
@@ -290,27 +284,19 @@ class AccuracyAnswer:
     by_version: Mapping[str, MeasuredAnswer]
 
 
-# Model versions and trainings
-
-
 @frozen(kw_only=True)
 class OutOfTimeEvaluationAnswer:
     since: date
     trained_on: Count
     held_out: Count
-    accuracy: Accuracy = spread()
-    coverage: Sequence[Coverage]
-    out_of_range: OutOfRange
+    measured: MeasuredAnswer = spread(ITSELF, without=["bounds"])
 
 
 @frozen(kw_only=True)
 class EvaluationAnswer:
     trained_on: Count
     held_out: Count
-    accuracy: Accuracy = spread()
-    bounds: Mapping[str, Bounds]
-    coverage: Sequence[Coverage]
-    out_of_range: OutOfRange
+    measured: MeasuredAnswer = spread(ITSELF)
     price_tenths: Sequence[Segment]
     category: str | None
     categories: Sequence[Segment]
@@ -445,9 +431,6 @@ class TrainingAnswer:
 @frozen(kw_only=True)
 class TrainingsAnswer:
     trainings: Sequence[TrainingAnswer] = part(ITSELF, "Newest first.")
-
-
-# The service
 
 
 @frozen(kw_only=True)

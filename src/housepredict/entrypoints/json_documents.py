@@ -83,7 +83,7 @@ class Part:
     is_public: bool = True
     is_mapping: bool = False
     read: Callable[[Any], Any] = attrs.field(init=False)
-    convert: Callable[[Any], Any] = attrs.field(default=None, eq=False)
+    convert: Callable[[Any], Any] | None = None
     nullable: bool = attrs.field(init=False)
 
     @read.default
@@ -107,14 +107,15 @@ def document(source: object, kind: type | None = None, **given: Any) -> dict[str
         return source  # it is a document already
     made: dict[str, Any] = {}
     for each in parts_of(kind or type(source)):
-        value = given[each.name] if each.name in given else each.read(source)
+        name = each.name
+        value = given[name] if given and name in given else each.read(source)
         if value is None:
             if each.nullable:
-                made[each.name] = None
+                made[name] = None
         elif each.is_mapping:
             made.update(value)
         elif value is not ABSENT:
-            made[each.name] = each.convert(value)
+            made[name] = each.convert(value) if each.convert else value
     return made
 
 
@@ -167,23 +168,31 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any]:
-    """How a value of a type, which is not None, becomes JSON."""
+def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any] | None:
+    """How a value of a type, which is not None, becomes JSON; None for one that is JSON."""
     if digits is not None:
         return lambda number: round(number, digits)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _converter(arguments[0])
     if origin in (Union, UnionType):
-        return _converter(_without_none(hint)) if NoneType in arguments else _same
+        return _converter(_without_none(hint)) if NoneType in arguments else None
     if origin in (Mapping, dict):
         convert = _converter(arguments[1])
-        return dict if convert is _same else lambda values: {name: convert(each) for name, each in values.items()}
+        return partial(_converted_items, convert) if convert else dict
     if origin in (Sequence, tuple, list):
         convert = _converter(arguments[0])
-        return _same if convert is _same else lambda values: [convert(each) for each in values]
+        return partial(_converted_list, convert) if convert else None
     if hint in (date, datetime):
         return hint.isoformat  # type: ignore[no-any-return]
     if hint is UUID:
         return str
-    return partial(document, kind=hint) if attrs.has(hint) else _same
+    return partial(document, kind=hint) if attrs.has(hint) else None
+
+
+def _converted_items(convert: Callable[[Any], Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: convert(value) for name, value in values.items()}
+
+
+def _converted_list(convert: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    return [convert(value) for value in values]

@@ -164,14 +164,10 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
     # prices are floats of whole cents, whose shortest form is a JSON number
-    return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
-        str(prediction.id).encode(),
-        repr(estimate.price).encode(),
-        given,
-        _interval(estimate.intervals),
-        b"null" if estimate.fsd is None else repr(estimate.fsd).encode(),
-        _end(_SHARED_BY(estimate)),
-    )
+    start = f'{{"id":"{prediction.id}","prediction":{estimate.price!r},"input":'.encode()
+    fsd = "null" if estimate.fsd is None else repr(estimate.fsd)
+    certainty = f',"interval":{_interval(estimate.intervals)},"fsd":{fsd},'.encode()
+    return b"%b%b%b%b" % (start, given, certainty, _end(*_SHARED_BY(estimate)))
 
 
 def _explained_answer(prediction: ExplainedPrediction, given: bytes) -> bytes:
@@ -190,11 +186,9 @@ def written(
     return answer(predictions[0], body)
 
 
-def _interval(intervals: Sequence[Interval]) -> bytes:
-    if not intervals:
-        return b"null"
+def _interval(intervals: Sequence[Interval]) -> str:
     parts = [f'"{level}":{{"low":{low!r},"high":{high!r}}}' for level, low, high in intervals]
-    return f"{{{','.join(parts)}}}".encode()
+    return f"{{{','.join(parts)}}}" if parts else "null"
 
 
 _SHARED = [str(part.source) for part in parts_of(SharedPart)]
@@ -202,7 +196,7 @@ _SHARED_BY = attrgetter(*_SHARED)
 
 
 @lru_cache(maxsize=1024)
-def _end(shared: tuple[object, ...]) -> bytes:
+def _end(*shared: object) -> bytes:
     """The end of an answer, which many have in common."""
     estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
     return encode(document(estimate, SharedPart)).encode()[1:]
