@@ -13,7 +13,16 @@ from attrs import fields, frozen
 from housepredict.domain.estimates import Estimate
 from housepredict.entrypoints.answers import ExportedPredictionAnswer, PredictionAnswer, RecordedPredictionAnswer
 from housepredict.entrypoints.http.openapi import object_schema, schema_of
-from housepredict.entrypoints.json_documents import ABSENT, ITSELF, document, keywords, part, parts_of, spread
+from housepredict.entrypoints.json_documents import (
+    ABSENT,
+    ITSELF,
+    document,
+    document_class,
+    keywords,
+    part,
+    parts_of,
+    spread,
+)
 
 SHOWN_AS: Mapping[type, Mapping[str, str]] = {
     PredictionAnswer: {"house": "input", "price": "prediction", "intervals": "interval"},
@@ -42,12 +51,12 @@ class House:
     rooms: Mapping[str, float]
 
 
-@frozen(kw_only=True)
+@document_class
 class RoomPart:
     share: float = part(ITSELF, digits=1)
 
 
-@frozen(kw_only=True)
+@document_class
 class OwnerAnswer:
     """The owner of a house."""
 
@@ -55,7 +64,7 @@ class OwnerAnswer:
     since: date = part(about="The day of the sale.")
 
 
-@frozen(kw_only=True)
+@document_class
 class HouseAnswer:
     id: UUID
     owned: OwnerAnswer = spread("owner", without=["name"])

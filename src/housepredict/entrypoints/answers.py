@@ -13,8 +13,6 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from attrs import frozen
-
 from housepredict.domain.estimates import Calibration, Estimate, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.coverage import IntervalChoice
 from housepredict.domain.evaluation.drift import Drift, Movement
@@ -25,7 +23,16 @@ from housepredict.domain.sales import RealizedSale
 from housepredict.domain.schema_inference.roles import Decision
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.training_status import TrainingState, TrainingStatus
-from housepredict.entrypoints.json_documents import ABSENT, ITSELF, document, keywords, part, parts_of, spread
+from housepredict.entrypoints.json_documents import (
+    ABSENT,
+    ITSELF,
+    document,
+    document_class,
+    keywords,
+    part,
+    parts_of,
+    spread,
+)
 
 Count = Annotated[int, keywords(minimum=0)]
 Day = date  # in a class with a field of the name `date`
@@ -45,13 +52,13 @@ Notes = Annotated[Sequence[str], keywords(description="How the file of sales was
 Unmatched = Annotated[int, keywords(minimum=0, description="How many are sales of predictions that nobody knows yet.")]
 
 
-@frozen(kw_only=True)
+@document_class
 class IntervalAnswer:
     low: Price
     high: Price
 
 
-@frozen(kw_only=True)
+@document_class
 class WarningAnswer:
     code: str
     message: str
@@ -62,7 +69,7 @@ def _by_level(estimate: Estimate) -> Mapping[str, Any] | None:
     return {str(each.level): each for each in estimate.intervals} or None
 
 
-@frozen(kw_only=True)
+@document_class
 class CertaintyPart:
     interval: Mapping[str, IntervalAnswer] | None = part(
         _by_level, "By level, in percent; null for a model that cannot tell how sure it is."
@@ -70,7 +77,7 @@ class CertaintyPart:
     fsd: float | None = part(about="The forecast standard deviation, in percent of the price.")
 
 
-@frozen(kw_only=True)
+@document_class
 class OriginPart:
     """What answers say of an estimate beside its house, its price, how certain it is, and its warnings.
 
@@ -90,7 +97,7 @@ OTHERS = tuple(each.name for each in parts_of(OriginPart)[3:])
 """The fields of an estimate that have no line of their own here."""
 
 
-@frozen(kw_only=True)
+@document_class
 class SharedPart:
     """The end of an answer, which many estimates have in common."""
 
@@ -98,7 +105,7 @@ class SharedPart:
     warnings: Sequence[WarningAnswer] = part(about="Why the estimate deserves less trust.")
 
 
-@frozen(kw_only=True)
+@document_class
 class ContributionPart:
     features: Sequence[str]
     contribution: float
@@ -118,7 +125,7 @@ def _contributions(explanation: Explanation) -> Sequence[ContributionPart]:
     ]
 
 
-@frozen(kw_only=True)
+@document_class
 class ExplanationAnswer:
     unit: Unit
     base: float = part(about="What the model says of a house that it knows nothing of, in the unit.")
@@ -130,7 +137,7 @@ def _explanation(prediction: Prediction) -> Explanation | None:
     return getattr(prediction, "explanation", None)
 
 
-@frozen(kw_only=True)
+@document_class
 class PredictionAnswer:
     id: UUID
     prediction: Price = part("estimate.price")
@@ -140,12 +147,12 @@ class PredictionAnswer:
     explanation: ExplanationAnswer | None = part(_explanation, optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class PredictionsAnswer:
     predictions: Sequence[PredictionAnswer] = part(about="One for each house, in order.")
 
 
-@frozen(kw_only=True)
+@document_class
 class ExportedPredictionAnswer:
     """A prediction on the command line and in files."""
 
@@ -159,7 +166,7 @@ class ExportedPredictionAnswer:
     explanation: ExplanationAnswer | None = part(_explanation, optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class RecordedPredictionAnswer:
     """A prediction that was recorded. The features of the house stand beside these fields."""
 
@@ -171,7 +178,7 @@ class RecordedPredictionAnswer:
     shared: SharedPart = spread("estimate")
 
 
-@frozen(kw_only=True)
+@document_class
 class BacklogAnswer:
     """What has not reached the database yet."""
 
@@ -184,20 +191,20 @@ class BacklogAnswer:
     reason: str | None = part(lambda _: ABSENT, optional=True, nullable=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class RecordedPredictionsAnswer:
     predictions: Sequence[RecordedPredictionAnswer] = part(ITSELF, "Newest first.")
     spool: BacklogAnswer | None = part(optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class BinPart:
     bin: str = part("label")
     expected: float = part(digits=2)
     actual: float = part(digits=2)
 
 
-@frozen(kw_only=True)
+@document_class
 class ShiftPart:
     psi: float | None = part(about="The population stability index.", digits=4)
     chance: float | None = part(about="What it stays below in 99 of 100 cases if nothing moved.", digits=4)
@@ -205,7 +212,7 @@ class ShiftPart:
     bins: Sequence[BinPart]
 
 
-@frozen(kw_only=True)
+@document_class
 class FeatureDriftPart:
     shift: ShiftPart = spread()
     out_of_range: float | None = part(digits=2)
@@ -215,7 +222,7 @@ def _by_feature(drift: Drift) -> Mapping[str, Any]:
     return {each.name: each for each in drift.features}
 
 
-@frozen(kw_only=True)
+@document_class
 class DriftAnswer:
     model_version: str
     examined: Count
@@ -231,7 +238,7 @@ def unmatched(sales: Sequence[RealizedSale]) -> int:
     return sum(each.prediction is None for each in sales)
 
 
-@frozen(kw_only=True)
+@document_class
 class RecordedSaleAnswer:
     id: UUID = part("sale.id")
     prediction: UUID = part("sale.prediction", "The id of the prediction that it is the sale of.")
@@ -246,25 +253,25 @@ class RecordedSaleAnswer:
     model_version: str | None = part(lambda sale: sale.prediction and sale.prediction.estimate.model_version)
 
 
-@frozen(kw_only=True)
+@document_class
 class RecordedSaleAloneAnswer:
     sale: RecordedSaleAnswer = spread(ITSELF)
     unmatched: Unmatched = part(lambda sale: unmatched([sale]))
 
 
-@frozen(kw_only=True)
+@document_class
 class RecordedSalesAnswer:
     sales: Sequence[RecordedSaleAnswer] = part(ITSELF)
     unmatched: Unmatched = part(unmatched)
 
 
-@frozen(kw_only=True)
+@document_class
 class SaleHistoryAnswer:
     sale: RecordedSaleAnswer = spread(lambda sales: sales[-1])
     history: Sequence[RecordedSaleAnswer] = part(ITSELF, "Oldest first.")
 
 
-@frozen(kw_only=True)
+@document_class
 class MeasuredAnswer:
     accuracy: Accuracy = spread()
     bounds: Mapping[str, Bounds]
@@ -272,7 +279,7 @@ class MeasuredAnswer:
     out_of_range: OutOfRange
 
 
-@frozen(kw_only=True)
+@document_class
 class AccuracyAnswer:
     since: date | None
     until: date | None
@@ -284,7 +291,7 @@ class AccuracyAnswer:
     by_version: Mapping[str, MeasuredAnswer]
 
 
-@frozen(kw_only=True)
+@document_class
 class OutOfTimeEvaluationAnswer:
     since: date
     trained_on: Count
@@ -292,7 +299,7 @@ class OutOfTimeEvaluationAnswer:
     measured: MeasuredAnswer = spread(ITSELF, without=["bounds"])
 
 
-@frozen(kw_only=True)
+@document_class
 class EvaluationAnswer:
     trained_on: Count
     held_out: Count
@@ -309,7 +316,7 @@ FittedAlgorithm = Annotated[
 ]
 
 
-@frozen(kw_only=True)
+@document_class
 class FeaturePart:
     name: str
     kind: Kind
@@ -317,7 +324,7 @@ class FeaturePart:
     required: bool
 
 
-@frozen(kw_only=True)
+@document_class
 class ModelAnswer:
     model_version: str = part("name")
     promoted: bool
@@ -339,13 +346,13 @@ class ModelAnswer:
     generation: int | None = part(lambda _: ABSENT, "Grows with each promotion.", optional=True, nullable=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class SelfTestPart:
     house: Mapping[str, Value] = part("house.values")
     price: float
 
 
-@frozen(kw_only=True)
+@document_class
 class ModelVersionAnswer:
     model: ModelAnswer = spread(ITSELF, without=["generation"])
     features: Sequence[Feature] = part("schema.features")
@@ -358,7 +365,7 @@ class ModelVersionAnswer:
     self_test: Sequence[SelfTestPart]
 
 
-@frozen(kw_only=True)
+@document_class
 class ModelsAnswer:
     models: Sequence[ModelAnswer] = part(about="Oldest first.")
     promoted: str | None = part("name")
@@ -377,7 +384,7 @@ def models_document(versions: Sequence[ModelVersion], pointer: Pointer) -> dict[
     return document(pointer, ModelsAnswer, models=[model_document(each, pointer.name) for each in versions])
 
 
-@frozen(kw_only=True)
+@document_class
 class TrainingResultAnswer:
     """What `housepredict train` answers, of a Training."""
 
@@ -389,7 +396,7 @@ class TrainingResultAnswer:
     unreadable_cells: Mapping[str, int] = part("sales.unreadable")
 
 
-@frozen(kw_only=True)
+@document_class
 class TrainedAnswer:
     message: str = part(lambda _: "Model retrained successfully")
     model_version: str = part("name")
@@ -401,7 +408,7 @@ class TrainedAnswer:
     evaluation: EvaluationAnswer
 
 
-@frozen(kw_only=True)
+@document_class
 class ProgressPart:
     done: Count
     total: Count
@@ -411,7 +418,7 @@ def _promoted(status: TrainingStatus) -> bool | None:
     return status.outcome.promoted if status.outcome and status.outcome.version else None
 
 
-@frozen(kw_only=True)
+@document_class
 class TrainingAnswer:
     id: UUID
     state: TrainingState
@@ -428,19 +435,19 @@ class TrainingAnswer:
     error: str | None = part(lambda status: status.outcome and status.outcome.error)
 
 
-@frozen(kw_only=True)
+@document_class
 class TrainingsAnswer:
     trainings: Sequence[TrainingAnswer] = part(ITSELF, "Newest first.")
 
 
-@frozen(kw_only=True)
+@document_class
 class ExampleRequestPart:
     url: str
     method: str
     body: Mapping[str, Any]
 
 
-@frozen(kw_only=True)
+@document_class
 class IndexAnswer:
     title: str
     version: str
@@ -448,19 +455,19 @@ class IndexAnswer:
     example_request: ExampleRequestPart
 
 
-@frozen(kw_only=True)
+@document_class
 class HealthAnswer:
     status: Literal["healthy", "degraded"]
     model_loaded: bool
     model_version: str | None
 
 
-@frozen(kw_only=True)
+@document_class
 class AliveAnswer:
     status: Literal["alive"]
 
 
-@frozen(kw_only=True)
+@document_class
 class ModelCheckPart:
     ok: bool
     reason: str | None = part(about="Why not.", optional=True)
@@ -469,14 +476,14 @@ class ModelCheckPart:
     refused: str | None = part(about="Why what serves is not what is promoted.", optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class PredictionsCheckPart:
     ok: bool
     reason: str | None = part(about="Why not.", optional=True)
     spool: BacklogAnswer | None = part(optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class ChecksPart:
     model: ModelCheckPart
     predictions: PredictionsCheckPart
@@ -487,7 +494,7 @@ class ChecksPart:
         return self.model.ok and self.predictions.ok
 
 
-@frozen(kw_only=True)
+@document_class
 class ReadinessAnswer:
     status: Literal["ready", "not ready", "stopping"]
     checks: ChecksPart

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from functools import cache, partial
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import attrs
@@ -69,6 +69,15 @@ def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
             same name.
     """
     return attrs.field(metadata={"source": source, "spread": True, "without": without})
+
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(part, spread))
+def document_class(kind: type[T]) -> type[T]:
+    """Make an answer of a class: an attrs class without what answers don't need, for it loads in half the time."""
+    return attrs.frozen(kw_only=True, eq=False, repr=False)(kind)
 
 
 @frozen

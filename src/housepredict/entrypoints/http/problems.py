@@ -21,7 +21,7 @@ from housepredict.domain import errors
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.http.responses import json_response
-from housepredict.entrypoints.json_documents import ABSENT, document, keywords, part
+from housepredict.entrypoints.json_documents import ABSENT, document, document_class, keywords, part
 
 _log = logging.getLogger(__name__)
 
@@ -163,7 +163,7 @@ TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROB
 Status = Annotated[int, keywords(minimum=400, maximum=599)]
 
 
-@frozen(kw_only=True)
+@document_class
 class ProblemAnswer:
     """What kept a request from being answered (RFC 9457)."""
 
@@ -177,7 +177,7 @@ class ProblemAnswer:
     training: str | None = part(about="The address of the training that is under way.", optional=True, nullable=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class ViolationAnswer:  # noqa: D101  # its docstring would be its description in the OpenAPI document
     pointer: str = part(
         lambda violation: _short(violation.pointer),

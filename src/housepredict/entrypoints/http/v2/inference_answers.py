@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, assert_never
 
-from attrs import frozen
-
 from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.features import Kind
 from housepredict.entrypoints.answers import Count
 from housepredict.entrypoints.http.responses import encoded
 from housepredict.entrypoints.http.v2.tensors import DATATYPES, to_binary, to_json
-from housepredict.entrypoints.json_documents import ITSELF, document, keywords, part
+from housepredict.entrypoints.json_documents import ITSELF, document, document_class, keywords, part
 
 MODEL = "housepredict"
 """The one model's name; its version is the name of the model version in service."""
@@ -55,41 +53,41 @@ Datatype = Annotated[str, keywords(enum=tuple(sorted(DATATYPES)))]
 OutputName = Annotated[str, keywords(enum=tuple(OUTPUTS))]
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceErrorAnswer:
     error: str = part(about="All that is wrong, in words.")
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceServerAnswer:
     name: str
     version: str
     extensions: Sequence[str]
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceLivenessAnswer:
     live: bool
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceReadinessAnswer:
     ready: bool
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceModelReadinessAnswer:
     name: str
     ready: bool
 
 
-@frozen(kw_only=True)
+@document_class
 class InputParametersPart:
     kind: Kind
     required: bool
 
 
-@frozen(kw_only=True)
+@document_class
 class InputPart:
     name: str
     datatype: Datatype = part(lambda feature: datatype_of(feature.kind))
@@ -97,14 +95,14 @@ class InputPart:
     parameters: InputParametersPart = part(ITSELF)
 
 
-@frozen(kw_only=True)
+@document_class
 class OutputPart:
     name: OutputName
     datatype: Datatype
     shape: Sequence[int] = part(lambda _: [-1], "[-1]: any number of houses.")
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceModelAnswer:
     name: str = part(lambda _: MODEL)
     versions: Sequence[str] = part(lambda version: [version.name], "The version in service alone.")
@@ -115,12 +113,12 @@ class InferenceModelAnswer:
     )
 
 
-@frozen(kw_only=True)
+@document_class
 class OutputParametersPart:
     binary_data_size: Count
 
 
-@frozen(kw_only=True)
+@document_class
 class TensorPart:
     name: OutputName
     datatype: Datatype
@@ -129,7 +127,7 @@ class TensorPart:
     parameters: OutputParametersPart | None = part(optional=True)
 
 
-@frozen(kw_only=True)
+@document_class
 class InferenceResponseAnswer:
     model_name: str
     model_version: str
