@@ -313,7 +313,7 @@ class Operation:
     """What a method of a route takes and answers.
 
     Args:
-        summary: see `summary_for`.
+        summary: see `summary_for`; by default the first line of the docstring of the handler.
         problems: the names of the problems that it may answer, beside those of any request and `faults`.
         body: the schemas of the body by media type.
         protected: whether it requires access; see `access`.
@@ -321,8 +321,8 @@ class Operation:
 
     tag: str
     id: str
-    summary: str
     answers: Sequence[Answer]
+    summary: str
     problems: Sequence[str] = ()
     faults: Sequence[str] = FAULTS
     parameters: Sequence[Json] = ()
@@ -358,20 +358,24 @@ class Resource:
     handlers: dict[str, dict[str, Handler]] = field(factory=dict)
     operations: dict[str, Operation] = field(factory=dict)
 
-    def get(self, path: str, id_: str, summary: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
+    def get(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
         """Add what GET answers at a path; see Operation."""
-        return self._adds("GET", path, Operation(self.tag, id_, summary, answers, **more))
+        return self._adds("GET", path, id_, answers, more)
 
-    def post(self, path: str, id_: str, summary: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
+    def post(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
         """Add what POST answers at a path; see Operation."""
-        return self._adds("POST", path, Operation(self.tag, id_, summary, answers, **more))
+        return self._adds("POST", path, id_, answers, more)
 
-    def delete(self, path: str, id_: str, summary: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
+    def delete(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
         """Add what DELETE answers at a path; see Operation."""
-        return self._adds("DELETE", path, Operation(self.tag, id_, summary, answers, **more))
+        return self._adds("DELETE", path, id_, answers, more)
 
-    def _adds(self, method: str, path: str, operation: Operation) -> Callable[[H], H]:
+    def _adds(
+        self, method: str, path: str, id_: str, answers: Sequence[Answer], more: Mapping[str, Any]
+    ) -> Callable[[H], H]:
         def add(handler: H) -> H:
+            summary = (handler.__doc__ or "").partition("\n")[0].removesuffix(".")
+            operation = Operation(self.tag, id_, answers, **{"summary": summary, **more})
             self.operations[f"{method} {path}"] = operation
             self.handlers.setdefault(path, {})[method] = handler
             return handler

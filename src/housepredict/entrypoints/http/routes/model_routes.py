@@ -47,7 +47,6 @@ _LINKS: openapi.Json = {
 @MODELS.get(
     "/models",
     "listModels",
-    "The model versions, and the promoted one",
     openapi.Answer(
         "All versions, and which is promoted.",
         ModelsAnswer,
@@ -59,7 +58,7 @@ _LINKS: openapi.Json = {
     problems=("model-store-unavailable",),
 )
 def models(request: Request) -> Response:
-    """List every version, oldest first."""
+    """The model versions, and the promoted one."""
     application = application_of(request)
     document = models_document(application.models.versions(), application.models.pointer())
     return json_response(document | {"models": [_public(each) for each in document["models"]]})
@@ -68,7 +67,6 @@ def models(request: Request) -> Response:
 @MODELS.get(
     "/models/{name}",
     "getModel",
-    "One model version, with how it came about",
     openapi.Answer(
         "The version, with how it came about; for browsers as a page.",
         ModelVersionAnswer,
@@ -80,7 +78,7 @@ def models(request: Request) -> Response:
     parameters=[_NAME],
 )
 def model(request: Request) -> Response:
-    """One version, with how it came about; its page for a person's browser."""
+    """One model version, with how it came about."""
     application, name = application_of(request), request.path_params["name"]
     version, promoted = _found(name, lambda: application.version(name)), application.models.pointer().name
     if prefers_html(request.headers):
@@ -91,7 +89,6 @@ def model(request: Request) -> Response:
 @MODELS.post(
     "/models/{name}/promote",
     "promoteModel",
-    "Let another version serve",
     openapi.Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS),
     problems=(*_OF_A_VERSION, *openapi.PACKABLE),
     parameters=[_NAME, openapi.CONTENT_ENCODING],
@@ -99,7 +96,7 @@ def model(request: Request) -> Response:
     description="Whatever the promotion rule says of the version. A body is ignored.",
 )
 async def promote(request: Request) -> Response:
-    """Let a version serve, whatever the promotion rule says of it."""
+    """Let another version serve."""
     name = request.path_params["name"]
     return await _moved(request, lambda application: application.promote(name))
 
@@ -107,7 +104,6 @@ async def promote(request: Request) -> Response:
 @MODELS.post(
     "/models/rollback",
     "rollBackModel",
-    "Go back to the version that was promoted before",
     openapi.Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS),
     problems=(*_OF_A_VERSION, *openapi.PACKABLE),
     parameters=[openapi.CONTENT_ENCODING],

@@ -63,7 +63,6 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
 @ASSETS.get(
     "/assets/{digest}/{name}",
     "getAsset",
-    "What the page loads",
     openapi.Answer(
         "The file. It may be kept for good if the digest is that of this release.",
         openapi.TEXT,
@@ -80,7 +79,7 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     ],
 )
 def asset(request: Request) -> Response:
-    """A script, a style or an icon, for good if the address is that of this content."""
+    """What the page loads."""
     content, media_type = assets().files.get(request.path_params["name"], (None, None))
     if content is None:
         raise Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")

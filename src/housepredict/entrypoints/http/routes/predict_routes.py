@@ -84,8 +84,9 @@ FEW = 50
 
 
 class EstimateHouses:
-    """The ASGI callable: estimates a house, or all houses of a list or a table, and remembers it before the response
-    leaves.
+    """Predict house price (requires: {required}), or those of a list of houses (?explain=true).
+
+    An ASGI callable: the estimates are recorded before the response leaves.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,7 +221,6 @@ ESTIMATES_IN_CSV = openapi.about(
 PREDICT = ESTIMATES.post(
     "/predict",
     "predict",
-    "Predict house price (requires: {required}), or those of a list of houses (?explain=true)",
     openapi.Answer(
         "Estimated and recorded: one house, or those of a list in its order.",
         (PredictionAnswer, PredictionsAnswer),

@@ -36,7 +36,6 @@ _ID = openapi.in_path(
 @PREDICTIONS.get(
     "/predictions",
     "listPredictions",
-    "Get recent predictions, newest first (?limit=10&before=ID)",
     openapi.Answer(
         "What was estimated, newest first.",
         RecordedPredictionsAnswer,
@@ -62,7 +61,7 @@ _ID = openapi.in_path(
     ],
 )
 def predictions(request: Request) -> Response:
-    """What was estimated, newest first, with a link to what is older."""
+    """Get recent predictions, newest first (?limit=10&before=ID)."""
     limit, before = page(request.query_params)
     found, backlog = application_of(request).predict.recent_and_backlog(limit, before)
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
@@ -76,13 +75,12 @@ def predictions(request: Request) -> Response:
 @PREDICTIONS.get(
     "/predictions/{id}",
     "getPrediction",
-    "Get one prediction",
     openapi.Answer("The prediction.", RecordedPredictionAnswer),
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
 )
 def prediction(request: Request) -> Response:
-    """One prediction, as in the list of them."""
+    """Get one prediction."""
     found = application_of(request).records.one(request.path_params["id"])
     return json_response(document(found, RecordedPredictionAnswer))
 
@@ -90,7 +88,6 @@ def prediction(request: Request) -> Response:
 @PREDICTIONS.delete(
     "/predictions/{id}",
     "erasePrediction",
-    "Erase a prediction and the sales recorded for it",
     openapi.Answer("It is erased, and the sales recorded for it are.", status=204),
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
@@ -99,7 +96,7 @@ def prediction(request: Request) -> Response:
     "recorded.",
 )
 def erase(request: Request) -> Response:
-    """Erase one prediction, and its sales."""
+    """Erase a prediction and the sales recorded for it."""
     application_of(request).records.erase([request.path_params["id"]])
     return Response(status_code=204, headers=HEADERS)
 
@@ -107,12 +104,11 @@ def erase(request: Request) -> Response:
 @DRIFT.get(
     "/drift",
     "getDrift",
-    "How far houses and estimates have moved from what the model was trained on",
     openapi.Answer("The drift over the newest 10,000 estimates.", DriftAnswer),
     problems=("no-snapshot", "storage-unavailable", *openapi.SERVING),
 )
 async def drift(request: Request) -> Response:
-    """The drift over recent predictions, as of now."""
+    """How far houses and estimates have moved from what the model was trained on."""
     application = application_of(request)
     # it reads 10,000 predictions: one at a time leaves estimates room, and other routes their threads
     async with request.app.state.reviewing:

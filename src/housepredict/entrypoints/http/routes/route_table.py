@@ -32,7 +32,6 @@ _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of what is there 
 @INDEX.get(
     "/",
     "getIndex",
-    "API documentation; for browsers, a page to estimate with",
     openapi.Answer(
         "What there is, and a request to try; for browsers a page to estimate with.",
         IndexAnswer,
@@ -42,7 +41,7 @@ _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of what is there 
     ),
 )
 def index(request: Request) -> Response:
-    """What there is, and a request to try; the page for a person's browser."""
+    """API documentation; for browsers, a page to estimate with."""
     application = application_of(request)
     version = in_service(application)
     if prefers_html(request.headers):
@@ -60,7 +59,6 @@ def index(request: Request) -> Response:
 @API.get(
     "/openapi.json",
     "getOpenApi",
-    "This API as an OpenAPI document",
     openapi.Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",)),
     _UNCHANGED,
     parameters=[_TAG],
@@ -73,7 +71,6 @@ def api(request: Request) -> Response:
 @API.get(
     "/docs",
     "getDocs",
-    "This API as a page to read",
     openapi.Answer("The page.", openapi.TEXT, "text/html", headers=_CACHED, always=("ETag",)),
     _UNCHANGED,
     parameters=[_TAG],

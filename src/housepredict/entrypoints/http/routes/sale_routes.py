@@ -97,7 +97,6 @@ _LINKS: openapi.Json = {
 @SALES.post(
     "/predictions/{id}/sale",
     "recordSaleOfPrediction",
-    'Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}',
     openapi.Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
     openapi.Answer(
         "Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
@@ -109,7 +108,7 @@ _LINKS: openapi.Json = {
     description="Another sale of the same prediction corrects the one before.",
 )
 async def sale_of_prediction(request: Request) -> Response:
-    """Record the sale of one prediction."""
+    """Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
     require_json(request.headers)
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
@@ -123,13 +122,12 @@ async def sale_of_prediction(request: Request) -> Response:
 @SALES.get(
     "/predictions/{id}/sale",
     "getSaleOfPrediction",
-    "Get the sale of a prediction, and what was recorded before it",
     openapi.Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer),
     problems=("not-found", "invalid-sales", "storage-unavailable"),
     parameters=[_ID],
 )
 def history_of_sale(request: Request) -> Response:
-    """The sale of one prediction."""
+    """Get the sale of a prediction, and what was recorded before it."""
     history = application_of(request).record_sales.history(request.path_params["id"])
     if not history:
         detail = "No sale was recorded for this prediction: `POST` one here."
@@ -140,7 +138,6 @@ def history_of_sale(request: Request) -> Response:
 @SALES.post(
     "/sales",
     "recordSales",
-    "Record sales: one, a list, or CSV (columns prediction, price, date)",
     openapi.Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
     openapi.Answer(
         "Recorded, some of predictions that are not known yet.",
@@ -164,7 +161,7 @@ def history_of_sale(request: Request) -> Response:
     description="All are recorded, or none is. What a list says twice of one prediction has to be the same.",
 )
 async def sales(request: Request) -> Response:
-    """Record a sale, or several, all or none."""
+    """Record sales: one, a list, or CSV (columns prediction, price, date)."""
     application = application_of(request)
     as_csv = is_csv(request.headers)
     read: Callable[[bytes], Any] = sales_of_csv if as_csv else decode
@@ -184,7 +181,6 @@ async def sales(request: Request) -> Response:
 @SALES.get(
     "/accuracy",
     "getAccuracy",
-    "Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)",
     openapi.Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer),
     problems=("invalid-query", "storage-unavailable"),
     parameters=[
@@ -193,7 +189,7 @@ async def sales(request: Request) -> Response:
     ],
 )
 async def accuracy(request: Request) -> Response:
-    """How far estimates were off, by the sales that came back."""
+    """Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
     application = application_of(request)
     since, until = span_of_days(request.query_params)
     # it may read and measure 100,000 sales: one at a time leaves estimates room, and other routes their threads

@@ -68,11 +68,13 @@ def _check(look: Callable[[], object]) -> dict[str, Any]:
 @HEALTH.get(
     "/health",
     "getHealth",
-    "Health check",
     openapi.Answer("The process answers.", HealthAnswer),
 )
 def health(request: Request) -> Response:
-    """200 as long as the service is alive: no restart would mend what else is wrong."""
+    """Health check.
+
+    200 as long as the process answers: a restart would repair nothing else.
+    """
     application = application_of(request)
     version = in_service(application)
     answer = HealthAnswer(
@@ -86,24 +88,25 @@ def health(request: Request) -> Response:
 @HEALTH.get(
     "/health/live",
     "getLiveness",
-    "Whether the service is alive",
     openapi.Answer("The process answers.", AliveAnswer),
     faults=["internal-error"],
 )
 async def live(_request: Request) -> Response:
-    """200: the event loop turns."""
+    """Whether the service is alive."""
     return json_response(document(AliveAnswer(status="alive")))
 
 
 @HEALTH.get(
     "/health/ready",
     "getReadiness",
-    "Whether it can estimate and remember, and if not, why",
     openapi.Answer("An estimate could be given and recorded now.", ReadinessAnswer),
     openapi.Answer("It could not, or the service is about to stop.", ReadinessAnswer, status=503),
 )
 def ready(request: Request) -> Response:
-    """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
+    """Whether it can estimate and remember, and if not, why.
+
+    503 during the drain period, too, when requests are still served.
+    """
     checks = readiness_checks(application_of(request))
     status: Literal["ready", "not ready", "stopping"] = "ready" if checks.all_passed else "not ready"
     if request.app.state.stopping:
@@ -114,7 +117,6 @@ def ready(request: Request) -> Response:
 @METRICS.get(
     "/metrics",
     "getMetrics",
-    "Metrics for Prometheus",
     openapi.Answer(
         "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
         openapi.TEXT,
@@ -123,7 +125,7 @@ def ready(request: Request) -> Response:
     ),
 )
 def metrics(request: Request) -> Response:
-    """The metrics, in Prometheus's text format or that of OpenMetrics."""
+    """Metrics for Prometheus."""
     # loaded with the first request for them: most of the time that this would add to a start
     from prometheus_client.exposition import choose_encoder
 

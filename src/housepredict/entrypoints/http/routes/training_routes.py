@@ -63,7 +63,6 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
 @TRAININGS.post(
     "/train",
     "train",
-    "Retrain the model on the sales that it was trained on, or train one on those that are sent",
     openapi.Answer("Trained.", TrainedAnswer),
     openapi.Answer(
         "The training has begun, with `Prefer: respond-async`.",
@@ -111,7 +110,7 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
 )
 async def train(request: Request) -> Response:
-    """Train anew on the sales of the model in service, as they are now, or on those in the body."""
+    """Retrain the model on the sales that it was trained on, or train one on those that are sent."""
     application = application_of(request)
     wanted = await _wanted(request, application)
     try:
@@ -177,7 +176,6 @@ def _made(application: Application, job: Job) -> Response:
 @TRAININGS.get(
     "/trainings",
     "listTrainings",
-    "Get recent trainings, newest first (?limit=10)",
     openapi.Answer(
         "Trainings under way and over, newest first.",
         TrainingsAnswer,
@@ -188,7 +186,7 @@ def _made(application: Application, job: Job) -> Response:
     protected=True,
 )
 def trainings(request: Request) -> Response:
-    """What was trained, newest first, by whomever."""
+    """Get recent trainings, newest first (?limit=10)."""
     application = application_of(request)
     found = application.trainings.recent(listed(request.query_params))
     for newest in found[:1]:
@@ -199,14 +197,13 @@ def trainings(request: Request) -> Response:
 @TRAININGS.get(
     "/trainings/{id}",
     "getTraining",
-    "Get a training: how far it is, and what came of it",
     openapi.Answer("How far it is, and what came of it.", TrainingAnswer),
     problems=("unknown-training", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def training(request: Request) -> Response:
-    """What is known of a training."""
+    """Get a training: how far it is, and what came of it."""
     application = application_of(request)
     record = application.trainings.get(_id(request))
     _keep_the_word_of(application, record)
@@ -216,14 +213,13 @@ def training(request: Request) -> Response:
 @TRAININGS.delete(
     "/trainings/{id}",
     "cancelTraining",
-    "Cancel a training",
     openapi.Answer("It is asked to end.", TrainingAnswer, status=202),
     problems=("unknown-training", "training-ended", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def cancel(request: Request) -> Response:
-    """End a training."""
+    """Cancel a training."""
     return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -176,6 +177,7 @@ class Refusal(Exception):
 def in_its_form(endpoint: Endpoint) -> Endpoint:
     """The endpoint, whose errors are told as the protocol wants it: `{"error": …}`, with every violation."""
 
+    @wraps(endpoint)
     async def answered(request: Request) -> Response:
         try:
             return await endpoint(request)
@@ -198,20 +200,20 @@ def _told(problem: Problem) -> Response:
     )
 
 
-def _of_model(suffix: str, id_: str, summary: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
+def _of_model(suffix: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
     """Add a route of the model, and the same route of the version in service."""
     method = "post" if suffix == "/infer" else "get"
     own = more.pop("parameters", ())
     answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
-    same = "The same of the version in service, by its name"
+    same = {"summary": "The same of the version in service, by its name"}
 
     def add(handler: H) -> H:
-        for resource, path, id_here, text, in_path in (
-            (_PLAIN, "/v2/models/{name}", id_, summary, (_NAME,)),
-            (_OF_VERSION, "/v2/models/{name}/versions/{version}", f"{id_}OfVersion", same, (_NAME, _VERSION)),
+        for resource, path, id_here, in_path, summary in (
+            (_PLAIN, "/v2/models/{name}", id_, (_NAME,), {}),
+            (_OF_VERSION, "/v2/models/{name}/versions/{version}", f"{id_}OfVersion", (_NAME, _VERSION), same),
         ):
             adds = getattr(resource, method)
-            adds(path + suffix, id_here, text, *answers, faults=(), parameters=[*in_path, *own], **more)(
+            adds(path + suffix, id_here, *answers, faults=(), parameters=[*in_path, *own], **summary, **more)(
                 in_its_form(handler)
             )
         return handler
@@ -222,13 +224,12 @@ def _of_model(suffix: str, id_: str, summary: str, *answers: openapi.Answer, **m
 @_PLAIN.get(
     "/v2",
     "getInferenceServer",
-    "Open Inference Protocol: the server",
     openapi.Answer("What serves, and the extensions that it knows.", InferenceServerAnswer),
     faults=(),
 )
 @in_its_form
 async def server(_request: Request) -> Response:
-    """What serves, and which extensions of the protocol it knows."""
+    """Open Inference Protocol: the server."""
     return json_response(
         document(InferenceServerAnswer(name=MODEL, version=__version__, extensions=["binary_tensor_data"]))
     )
@@ -237,20 +238,18 @@ async def server(_request: Request) -> Response:
 @_PLAIN.get(
     "/v2/health/live",
     "getInferenceLiveness",
-    "Open Inference Protocol: whether the service is alive",
     openapi.Answer("The process answers.", InferenceLivenessAnswer),
     faults=(),
 )
 @in_its_form
 async def live(_request: Request) -> Response:
-    """200: the event loop turns."""
+    """Open Inference Protocol: whether the service is alive."""
     return json_response(document(InferenceLivenessAnswer(live=True)))
 
 
 @_PLAIN.get(
     "/v2/health/ready",
     "getInferenceReadiness",
-    "Open Inference Protocol: whether it can estimate and remember",
     openapi.Answer(_READY, InferenceReadinessAnswer),
     *_problems("internal-error"),
     _not_ready(InferenceReadinessAnswer, "not-started"),
@@ -258,7 +257,7 @@ async def live(_request: Request) -> Response:
 )
 @in_its_form
 async def ready(request: Request) -> Response:
-    """200 if an estimate could be given and remembered now, else 503."""
+    """Open Inference Protocol: whether it can estimate and remember."""
     is_ready = await run_in_threadpool(_is_ready, request)
     return json_response(document(InferenceReadinessAnswer(ready=is_ready)), 200 if is_ready else 503)
 
@@ -270,12 +269,11 @@ def _is_ready(request: Request) -> bool:
 @_of_model(
     "",
     "getInferenceModel",
-    "Open Inference Protocol: the inputs and outputs of the model housepredict",
     openapi.Answer("What it takes and what it answers.", InferenceModelAnswer),
     *_problems(*openapi.SERVING, *openapi.FAULTS),
 )
 async def model(request: Request) -> Response:
-    """The model's inputs and outputs."""
+    """Open Inference Protocol: the inputs and outputs of the model housepredict."""
     version = (await run_in_threadpool(application_of(request).live_model.current)).version
     _require_model(request, version)
     return json_response(document(version, InferenceModelAnswer))
@@ -284,13 +282,12 @@ async def model(request: Request) -> Response:
 @_of_model(
     "/ready",
     "getInferenceModelReadiness",
-    "Open Inference Protocol: whether it can estimate and remember",
     openapi.Answer(_READY, InferenceModelReadinessAnswer),
     *_problems("internal-error"),
     _not_ready(InferenceModelReadinessAnswer, "not-started", *openapi.SERVING),
 )
 async def model_ready(request: Request) -> Response:
-    """The same of the model, which has to be the one that is named."""
+    """Open Inference Protocol: whether it can estimate and remember."""
     is_ready = await run_in_threadpool(_is_ready, request)
     _require_model(request, _estimator(request).in_service().version if is_ready else None)
     return json_response(document(InferenceModelReadinessAnswer(name=MODEL, ready=is_ready)), 200 if is_ready else 503)
@@ -299,7 +296,6 @@ async def model_ready(request: Request) -> Response:
 @_of_model(
     "/infer",
     "infer",
-    "Open Inference Protocol: estimate houses, a tensor a feature",
     openapi.Answer(
         "Estimated and recorded, all houses. In binary, the same JSON comes first.",
         InferenceResponseAnswer,
@@ -327,7 +323,7 @@ async def model_ready(request: Request) -> Response:
     "binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
 )
 async def infer(request: Request) -> Response:
-    """Estimate houses, and remember it before the response leaves: as `POST /predict` does."""
+    """Open Inference Protocol: estimate houses, a tensor a feature."""
     estimator = _estimator(request)
     serving = estimator.in_service()
     _require_model(request, serving.version)
