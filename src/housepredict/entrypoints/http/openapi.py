@@ -358,25 +358,13 @@ class Resource:
     handlers: dict[str, dict[str, Handler]] = field(factory=dict)
     operations: dict[str, Operation] = field(factory=dict)
 
-    def get(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
-        """Add what GET answers at a path; see Operation."""
-        return self._adds("GET", path, id_, answers, more)
+    def route(self, name: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
+        """Add what a handler answers, see Operation, to a method and path such as `GET /health`."""
 
-    def post(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
-        """Add what POST answers at a path; see Operation."""
-        return self._adds("POST", path, id_, answers, more)
-
-    def delete(self, path: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
-        """Add what DELETE answers at a path; see Operation."""
-        return self._adds("DELETE", path, id_, answers, more)
-
-    def _adds(
-        self, method: str, path: str, id_: str, answers: Sequence[Answer], more: Mapping[str, Any]
-    ) -> Callable[[H], H]:
         def add(handler: H) -> H:
             summary = (handler.__doc__ or "").partition("\n")[0].removesuffix(".")
-            operation = Operation(self.tag, id_, answers, **{"summary": summary, **more})
-            self.operations[f"{method} {path}"] = operation
+            method, _, path = name.partition(" ")
+            self.operations[name] = Operation(self.tag, id_, answers, **{"summary": summary, **more})
             self.handlers.setdefault(path, {})[method] = handler
             return handler
 

@@ -44,8 +44,8 @@ _LINKS: openapi.Json = {
 }
 
 
-@MODELS.get(
-    "/models",
+@MODELS.route(
+    "GET /models",
     "listModels",
     openapi.Answer(
         "All versions, and which is promoted.",
@@ -64,8 +64,8 @@ def models(request: Request) -> Response:
     return json_response(document | {"models": [_public(each) for each in document["models"]]})
 
 
-@MODELS.get(
-    "/models/{name}",
+@MODELS.route(
+    "GET /models/{name}",
     "getModel",
     openapi.Answer(
         "The version, with how it came about; for browsers as a page.",
@@ -86,8 +86,8 @@ def model(request: Request) -> Response:
     return json_response(_public(model_document(version, promoted, ModelVersionAnswer)), headers=VARY)
 
 
-@MODELS.post(
-    "/models/{name}/promote",
+@MODELS.route(
+    "POST /models/{name}/promote",
     "promoteModel",
     openapi.Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS),
     problems=(*_OF_A_VERSION, *openapi.PACKABLE),
@@ -101,8 +101,8 @@ async def promote(request: Request) -> Response:
     return await _moved(request, lambda application: application.promote(name))
 
 
-@MODELS.post(
-    "/models/rollback",
+@MODELS.route(
+    "POST /models/rollback",
     "rollBackModel",
     openapi.Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS),
     problems=(*_OF_A_VERSION, *openapi.PACKABLE),

@@ -60,8 +60,8 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     return _page(version_page(version, promoted, held_out), f"{POLICY}; base-uri 'none'; frame-ancestors 'none'")
 
 
-@ASSETS.get(
-    "/assets/{digest}/{name}",
+@ASSETS.route(
+    "GET /assets/{digest}/{name}",
     "getAsset",
     openapi.Answer(
         "The file. It may be kept for good if the digest is that of this release.",

@@ -218,8 +218,8 @@ ESTIMATES_IN_CSV = openapi.about(
 )
 """Predictions in CSV."""
 
-PREDICT = ESTIMATES.post(
-    "/predict",
+PREDICT = ESTIMATES.route(
+    "POST /predict",
     "predict",
     openapi.Answer(
         "Estimated and recorded: one house, or those of a list in its order.",

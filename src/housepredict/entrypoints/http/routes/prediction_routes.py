@@ -33,8 +33,8 @@ _ID = openapi.in_path(
 )
 
 
-@PREDICTIONS.get(
-    "/predictions",
+@PREDICTIONS.route(
+    "GET /predictions",
     "listPredictions",
     openapi.Answer(
         "What was estimated, newest first.",
@@ -72,8 +72,8 @@ def predictions(request: Request) -> Response:
     return response(encoded(listed), request.headers, "application/json", headers)
 
 
-@PREDICTIONS.get(
-    "/predictions/{id}",
+@PREDICTIONS.route(
+    "GET /predictions/{id}",
     "getPrediction",
     openapi.Answer("The prediction.", RecordedPredictionAnswer),
     problems=("unknown-prediction", "storage-unavailable"),
@@ -85,8 +85,8 @@ def prediction(request: Request) -> Response:
     return json_response(document(found, RecordedPredictionAnswer))
 
 
-@PREDICTIONS.delete(
-    "/predictions/{id}",
+@PREDICTIONS.route(
+    "DELETE /predictions/{id}",
     "erasePrediction",
     openapi.Answer("It is erased, and the sales recorded for it are.", status=204),
     problems=("unknown-prediction", "storage-unavailable"),
@@ -101,8 +101,8 @@ def erase(request: Request) -> Response:
     return Response(status_code=204, headers=HEADERS)
 
 
-@DRIFT.get(
-    "/drift",
+@DRIFT.route(
+    "GET /drift",
     "getDrift",
     openapi.Answer("The drift over the newest 10,000 estimates.", DriftAnswer),
     problems=("no-snapshot", "storage-unavailable", *openapi.SERVING),

@@ -29,8 +29,8 @@ _UNCHANGED = openapi.Answer("It is still what was sent before.", status=304, hea
 _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of what is there already.")
 
 
-@INDEX.get(
-    "/",
+@INDEX.route(
+    "GET /",
     "getIndex",
     openapi.Answer(
         "What there is, and a request to try; for browsers a page to estimate with.",
@@ -56,8 +56,8 @@ def index(request: Request) -> Response:
     return json_response(document(answer), headers=VARY)
 
 
-@API.get(
-    "/openapi.json",
+@API.route(
+    "GET /openapi.json",
     "getOpenApi",
     openapi.Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",)),
     _UNCHANGED,
@@ -68,8 +68,8 @@ def api(request: Request) -> Response:
     return cached_response(request, encoded(_document(request)), "application/json")
 
 
-@API.get(
-    "/docs",
+@API.route(
+    "GET /docs",
     "getDocs",
     openapi.Answer("The page.", openapi.TEXT, "text/html", headers=_CACHED, always=("ETag",)),
     _UNCHANGED,

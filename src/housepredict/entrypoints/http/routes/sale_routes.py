@@ -94,8 +94,8 @@ _LINKS: openapi.Json = {
 }
 
 
-@SALES.post(
-    "/predictions/{id}/sale",
+@SALES.route(
+    "POST /predictions/{id}/sale",
     "recordSaleOfPrediction",
     openapi.Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
     openapi.Answer(
@@ -119,8 +119,8 @@ async def sale_of_prediction(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
-@SALES.get(
-    "/predictions/{id}/sale",
+@SALES.route(
+    "GET /predictions/{id}/sale",
     "getSaleOfPrediction",
     openapi.Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer),
     problems=("not-found", "invalid-sales", "storage-unavailable"),
@@ -135,8 +135,8 @@ def history_of_sale(request: Request) -> Response:
     return json_response(document(history, SaleHistoryAnswer))
 
 
-@SALES.post(
-    "/sales",
+@SALES.route(
+    "POST /sales",
     "recordSales",
     openapi.Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
     openapi.Answer(
@@ -178,8 +178,8 @@ async def sales(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
-@SALES.get(
-    "/accuracy",
+@SALES.route(
+    "GET /accuracy",
     "getAccuracy",
     openapi.Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer),
     problems=("invalid-query", "storage-unavailable"),

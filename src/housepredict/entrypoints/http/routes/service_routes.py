@@ -65,8 +65,8 @@ def _check(look: Callable[[], object]) -> dict[str, Any]:
     return {"ok": True}
 
 
-@HEALTH.get(
-    "/health",
+@HEALTH.route(
+    "GET /health",
     "getHealth",
     openapi.Answer("The process answers.", HealthAnswer),
 )
@@ -85,8 +85,8 @@ def health(request: Request) -> Response:
     return json_response(document(answer))
 
 
-@HEALTH.get(
-    "/health/live",
+@HEALTH.route(
+    "GET /health/live",
     "getLiveness",
     openapi.Answer("The process answers.", AliveAnswer),
     faults=["internal-error"],
@@ -96,8 +96,8 @@ async def live(_request: Request) -> Response:
     return json_response(document(AliveAnswer(status="alive")))
 
 
-@HEALTH.get(
-    "/health/ready",
+@HEALTH.route(
+    "GET /health/ready",
     "getReadiness",
     openapi.Answer("An estimate could be given and recorded now.", ReadinessAnswer),
     openapi.Answer("It could not, or the service is about to stop.", ReadinessAnswer, status=503),
@@ -114,8 +114,8 @@ def ready(request: Request) -> Response:
     return json_response(document(ReadinessAnswer(status=status, checks=checks)), 200 if status == "ready" else 503)
 
 
-@METRICS.get(
-    "/metrics",
+@METRICS.route(
+    "GET /metrics",
     "getMetrics",
     openapi.Answer(
         "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",

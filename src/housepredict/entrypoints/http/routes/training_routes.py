@@ -60,8 +60,8 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
 """Examples of encodings that CSV may be in."""
 
 
-@TRAININGS.post(
-    "/train",
+@TRAININGS.route(
+    "POST /train",
     "train",
     openapi.Answer("Trained.", TrainedAnswer),
     openapi.Answer(
@@ -173,8 +173,8 @@ def _made(application: Application, job: Job) -> Response:
     return json_response(trained)
 
 
-@TRAININGS.get(
-    "/trainings",
+@TRAININGS.route(
+    "GET /trainings",
     "listTrainings",
     openapi.Answer(
         "Trainings under way and over, newest first.",
@@ -194,8 +194,8 @@ def trainings(request: Request) -> Response:
     return json_response(document(found, TrainingsAnswer))
 
 
-@TRAININGS.get(
-    "/trainings/{id}",
+@TRAININGS.route(
+    "GET /trainings/{id}",
     "getTraining",
     openapi.Answer("How far it is, and what came of it.", TrainingAnswer),
     problems=("unknown-training", "model-store-unavailable"),
@@ -210,8 +210,8 @@ def training(request: Request) -> Response:
     return json_response(document(record, TrainingAnswer))
 
 
-@TRAININGS.delete(
-    "/trainings/{id}",
+@TRAININGS.route(
+    "DELETE /trainings/{id}",
     "cancelTraining",
     openapi.Answer("It is asked to end.", TrainingAnswer, status=202),
     problems=("unknown-training", "training-ended", "model-store-unavailable"),

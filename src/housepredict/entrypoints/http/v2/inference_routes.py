@@ -200,29 +200,34 @@ def _told(problem: Problem) -> Response:
     )
 
 
-def _of_model(suffix: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
+def _of_model(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
     """Add a route of the model, and the same route of the version in service."""
-    method = "post" if suffix == "/infer" else "get"
+    method, _, suffix = name.partition(" ")
     own = more.pop("parameters", ())
     answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
-    same = {"summary": "The same of the version in service, by its name"}
+    plain = _PLAIN.route(
+        f"{method} /v2/models/{{name}}{suffix}", id_, *answers, faults=(), parameters=[_NAME, *own], **more
+    )
+    of_version = _OF_VERSION.route(
+        f"{method} /v2/models/{{name}}/versions/{{version}}{suffix}",
+        f"{id_}OfVersion",
+        *answers,
+        summary="The same of the version in service, by its name",
+        faults=(),
+        parameters=[_NAME, _VERSION, *own],
+        **more,
+    )
 
     def add(handler: H) -> H:
-        for resource, path, id_here, in_path, summary in (
-            (_PLAIN, "/v2/models/{name}", id_, (_NAME,), {}),
-            (_OF_VERSION, "/v2/models/{name}/versions/{version}", f"{id_}OfVersion", (_NAME, _VERSION), same),
-        ):
-            adds = getattr(resource, method)
-            adds(path + suffix, id_here, *answers, faults=(), parameters=[*in_path, *own], **summary, **more)(
-                in_its_form(handler)
-            )
+        plain(in_its_form(handler))
+        of_version(in_its_form(handler))
         return handler
 
     return add
 
 
-@_PLAIN.get(
-    "/v2",
+@_PLAIN.route(
+    "GET /v2",
     "getInferenceServer",
     openapi.Answer("What serves, and the extensions that it knows.", InferenceServerAnswer),
     faults=(),
@@ -235,8 +240,8 @@ async def server(_request: Request) -> Response:
     )
 
 
-@_PLAIN.get(
-    "/v2/health/live",
+@_PLAIN.route(
+    "GET /v2/health/live",
     "getInferenceLiveness",
     openapi.Answer("The process answers.", InferenceLivenessAnswer),
     faults=(),
@@ -247,8 +252,8 @@ async def live(_request: Request) -> Response:
     return json_response(document(InferenceLivenessAnswer(live=True)))
 
 
-@_PLAIN.get(
-    "/v2/health/ready",
+@_PLAIN.route(
+    "GET /v2/health/ready",
     "getInferenceReadiness",
     openapi.Answer(_READY, InferenceReadinessAnswer),
     *_problems("internal-error"),
@@ -267,7 +272,7 @@ def _is_ready(request: Request) -> bool:
 
 
 @_of_model(
-    "",
+    "GET ",
     "getInferenceModel",
     openapi.Answer("What it takes and what it answers.", InferenceModelAnswer),
     *_problems(*openapi.SERVING, *openapi.FAULTS),
@@ -280,7 +285,7 @@ async def model(request: Request) -> Response:
 
 
 @_of_model(
-    "/ready",
+    "GET /ready",
     "getInferenceModelReadiness",
     openapi.Answer(_READY, InferenceModelReadinessAnswer),
     *_problems("internal-error"),
@@ -294,7 +299,7 @@ async def model_ready(request: Request) -> Response:
 
 
 @_of_model(
-    "/infer",
+    "POST /infer",
     "infer",
     openapi.Answer(
         "Estimated and recorded, all houses. In binary, the same JSON comes first.",
