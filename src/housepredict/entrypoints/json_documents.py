@@ -53,7 +53,7 @@ def part(
         "source": source,
         "about": about,
         "optional": optional,
-        "never_null": optional and not nullable,
+        "omits_none": optional and not nullable,
         "digits": digits,
         "is_public": is_public,
     }
@@ -89,19 +89,15 @@ class Part:
     source: Source
     about: str = ""
     optional: bool = False
+    omits_none: bool = False
     is_public: bool = True
     is_mapping: bool = False
-    read: Callable[[Any], Any] = attrs.field(init=False)
     convert: Callable[[Any], Any] | None = None
-    nullable: bool = attrs.field(init=False)
+    read: Callable[[Any], Any] = attrs.field(init=False)
 
     @read.default
     def _read(self) -> Callable[[Any], Any]:
         return _reader(self.source)
-
-    @nullable.default
-    def _nullable(self) -> bool:
-        return self.hint is Any or NoneType in get_args(self.hint)
 
 
 def document(source: object, kind: type | None = None, **given: Any) -> dict[str, Any]:
@@ -119,7 +115,7 @@ def document(source: object, kind: type | None = None, **given: Any) -> dict[str
         name = each.name
         value = given[name] if given and name in given else each.read(source)
         if value is None:
-            if each.nullable:
+            if not each.omits_none:
                 made[name] = None
         elif each.is_mapping:
             made.update(value)
@@ -137,14 +133,15 @@ def parts_of(kind: type) -> Sequence[Part]:
         source = metadata.get("source")
         source = each.name if source is None else source
         if not metadata.get("spread"):
-            if metadata.get("never_null"):
-                hint = _without_none(hint)
+            omits_none = metadata.get("omits_none", False)
+            hint = _without_none(hint) if omits_none else hint
             parts[each.name] = Part(
                 each.name,
                 hint,
                 source,
                 about=metadata.get("about", ""),
                 optional=metadata.get("optional", False),
+                omits_none=omits_none,
                 is_public=metadata.get("is_public", True),
                 convert=_converter(hint, metadata.get("digits")),
             )
