@@ -9,9 +9,15 @@ from uuid import UUID
 
 import pytest
 from attrs import fields, frozen
+from hypothesis import given
 
-from housepredict.domain.estimates import Estimate
-from housepredict.entrypoints.answers import ExportedPredictionAnswer, PredictionAnswer, RecordedPredictionAnswer
+from housepredict.domain.estimates import Estimate, Prediction
+from housepredict.entrypoints.answers import (
+    RECORD_FIELDS,
+    ExportedPredictionAnswer,
+    PredictionAnswer,
+    RecordedPredictionAnswer,
+)
 from housepredict.entrypoints.http.openapi import object_schema, schema_of
 from housepredict.entrypoints.json_documents import (
     ABSENT,
@@ -23,6 +29,7 @@ from housepredict.entrypoints.json_documents import (
     parts_of,
     spread,
 )
+from housepredict.testing.drawing import batches, estimates
 
 SHOWN_AS: Mapping[type, Mapping[str, str]] = {
     PredictionAnswer: {"house": "input", "price": "prediction", "intervals": "interval"},
@@ -35,6 +42,13 @@ SHOWN_AS: Mapping[type, Mapping[str, str]] = {
 def test_every_field_of_an_estimate_is_in_every_answer(kind: type) -> None:
     names = {each.name for each in parts_of(kind)}
     assert {SHOWN_AS[kind].get(each.name, each.name) for each in fields(Estimate)} <= names
+
+
+@given(batches(estimates, min_size=1))
+def test_record_fields_are_those_beside_the_features(batch: list[Prediction]) -> None:
+    for prediction in batch:
+        names = document(prediction, RecordedPredictionAnswer).keys()
+        assert names - prediction.estimate.house.values.keys() == RECORD_FIELDS
 
 
 @frozen

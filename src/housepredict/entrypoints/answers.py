@@ -15,7 +15,7 @@ from uuid import UUID
 
 from housepredict.domain.estimates import Calibration, Estimate, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.coverage import IntervalChoice
-from housepredict.domain.evaluation.drift import Drift, Movement
+from housepredict.domain.evaluation.drift import Movement
 from housepredict.domain.evaluation.measures import RANGES, Accuracy, Bounds, Coverage, Segment
 from housepredict.domain.features import EstimateWarning, Feature, Kind, Value
 from housepredict.domain.models import Comparison, ModelVersion, Pointer
@@ -178,6 +178,10 @@ class RecordedPredictionAnswer:
     shared: SharedPart = spread("estimate")
 
 
+RECORD_FIELDS = frozenset(part.name for part in parts_of(RecordedPredictionAnswer) if not part.is_mapping)
+"""The fields of a recorded prediction beside its features: no feature may have such a name."""
+
+
 @document_class
 class BacklogAnswer:
     """What has not reached the database yet."""
@@ -218,10 +222,6 @@ class FeatureDriftPart:
     out_of_range: float | None = part(digits=2)
 
 
-def _by_feature(drift: Drift) -> Mapping[str, Any]:
-    return {each.name: each for each in drift.features}
-
-
 @document_class
 class DriftAnswer:
     model_version: str
@@ -230,7 +230,7 @@ class DriftAnswer:
     since: datetime | None
     out_of_range: float | None = part(about="The share of the estimates that warn of a feature, in percent.", digits=2)
     estimates: ShiftPart
-    features: Mapping[str, FeatureDriftPart] = part(_by_feature)
+    features: Mapping[str, FeatureDriftPart] = part(lambda drift: {feature.name: feature for feature in drift.features})
 
 
 def unmatched(sales: Sequence[RealizedSale]) -> int:
