@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http.access import require_access
-from housepredict.entrypoints.http.problems import PROBLEM_JSON, PROBLEMS, URN
+from housepredict.entrypoints.http.problems import PROBLEM_JSON, PROBLEMS
 from housepredict.entrypoints.json_documents import Part, parts_of
 from housepredict.entrypoints.settings import Settings
 
@@ -261,41 +261,16 @@ _HEADERS: Mapping[str, Json] = {
 }
 
 
-def by_status(names: Iterable[str]) -> dict[int, list[str]]:
-    """Names of problems by their statuses."""
-    found: dict[int, list[str]] = {}
-    for name in sorted(set(names)):
-        found.setdefault(PROBLEMS[name].status, []).append(name)
-    return dict(sorted(found.items()))
-
-
-SHARED: Mapping[int, Sequence[str]] = by_status([*BY_THE_SERVER, *FAULTS])
-"""What nearly every route may answer, by status: it is told once."""
-
-
-def problem_response(names: Sequence[str]) -> dict[str, Any]:
-    """The response that may be any of these problems, which have a status in common."""
-    told = {name: PROBLEMS[name] for name in names}
-    headers = {each for one in told.values() for each in (*one.always, *one.others)}
-    always = headers.intersection(*(one.always for one in told.values()))
-    return {
-        "description": " ".join(f"`{name}`: {one.title}." for name, one in told.items()),
-        "headers": WITH_ID | {name: {"required": name in always, "schema": _HEADERS[name]} for name in sorted(headers)},
-        "content": {PROBLEM_JSON: {"schema": ref("Problem")}},
-        # not in the schema: generated clients would have a class of its own for each response
-        "x-problem-types": [URN + name for name in names],
-    }
-
-
 @frozen
 class Answer:
-    """A response that is not a problem.
+    """A response.
 
     Args:
         schema: of the body; several are alternatives.
         also: the schemas of the other media types in which the response may come.
         headers: their schemas by name.
         always: the names of the headers that are never left out.
+        problems: the names of the problems that it may be.
     """
 
     description: str
@@ -304,8 +279,35 @@ class Answer:
     status: int = 200
     also: Json = field(factory=dict)
     headers: Json = field(factory=dict)
-    always: Sequence[str] = ()
+    always: Collection[str] = ()
     links: Json = field(factory=dict)
+    problems: Sequence[str] = ()
+
+
+def problem_answers(names: Iterable[str]) -> Mapping[int, Answer]:
+    """The answers that are problems of these names, by status."""
+    by_status: dict[int, list[str]] = {}
+    for name in sorted(set(names)):
+        by_status.setdefault(PROBLEMS[name].status, []).append(name)
+    return {status: _problem_answer(status, some) for status, some in sorted(by_status.items())}
+
+
+def _problem_answer(status: int, names: Sequence[str]) -> Answer:
+    types = [PROBLEMS[name] for name in names]
+    headers = sorted({header for each in types for header in (*each.always, *each.others)})
+    return Answer(
+        " ".join(f"`{each.name}`: {each.title}." for each in types),
+        ref("Problem"),
+        PROBLEM_JSON,
+        status,
+        headers={name: _HEADERS[name] for name in headers},
+        always=[name for name in headers if all(name in each.always for each in types)],
+        problems=names,
+    )
+
+
+SHARED = problem_answers([*BY_THE_SERVER, *FAULTS])
+"""What nearly every route may answer, by status: it is described once."""
 
 
 @frozen

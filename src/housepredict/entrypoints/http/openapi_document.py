@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, assert_never
 
+from attrs import evolve
+
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.http import openapi
@@ -25,7 +27,7 @@ from housepredict.entrypoints.http.openapi import (
     object_schema,
     ref,
 )
-from housepredict.entrypoints.http.problems import ProblemAnswer, ViolationAnswer
+from housepredict.entrypoints.http.problems import URN, ProblemAnswer, ViolationAnswer
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
@@ -174,7 +176,7 @@ def openapi_document(
             },
             "parameters": dict(openapi.PARAMETERS),
             "headers": dict(openapi.HEADERS),
-            "responses": {str(status): openapi.problem_response(names) for status, names in openapi.SHARED.items()},
+            "responses": {str(status): _response(answer) for status, answer in openapi.SHARED.items()},
             "securitySchemes": {
                 _ACCESS: {
                     "type": "http",
@@ -212,38 +214,31 @@ def _operation(operation: Operation, version: ModelVersion | None, settings: Set
     return made
 
 
-def _responses(operation: Operation, refused: Sequence[str]) -> dict[str, Any]:
-    found = {answer.status: _answer(answer) for answer in operation.answers}
-    for status, names in openapi.by_status(refused).items():
-        if status in found:
-            found[status] = _either(found[status], openapi.problem_response(names))
-        elif names == openapi.SHARED.get(status):
-            found[status] = {"$ref": f"#/components/responses/{status}"}
-        else:
-            found[status] = openapi.problem_response(names)
-    return {str(status): found[status] for status in sorted(found)}
-
-
-def _either(answer: Json, problem: Json) -> dict[str, Any]:
-    """The response that is the one or the other: a header that one of them may lack may be lacking."""
-    headers = {
-        name: each if "$ref" in each else {**each, "required": _has(answer, name) and _has(problem, name)}
-        for name, each in {**answer["headers"], **problem["headers"]}.items()
-    }
+def _responses(operation: Operation, problems: Sequence[str]) -> dict[str, Any]:
+    answers = {answer.status: answer for answer in operation.answers}
+    for status, problem in openapi.problem_answers(problems).items():
+        answers[status] = _either(answers[status], problem) if status in answers else problem
     return {
-        **answer,
-        **problem,
-        "description": f"{answer['description']} Or {problem['description']}",
-        "headers": headers,
-        "content": answer["content"] | problem["content"],
+        str(status): {"$ref": f"#/components/responses/{status}"}
+        if answer == openapi.SHARED.get(status)
+        else _response(answer)
+        for status, answer in sorted(answers.items())
     }
 
 
-def _has(response: Json, header: str) -> bool:
-    return bool(response["headers"].get(header, {}).get("required"))
+def _either(answer: Answer, problem: Answer) -> Answer:
+    """The response that is the one or the other: a header that one of them may lack may be lacking."""
+    return evolve(
+        answer,
+        description=f"{answer.description} Or {problem.description}",
+        headers={**answer.headers, **problem.headers},
+        always=set(answer.always) & set(problem.always),
+        also={**answer.also, problem.media_type: problem.schema},
+        problems=problem.problems,
+    )
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _response(answer: Answer) -> dict[str, Any]:
     headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
     made: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
     if answer.schema is not None:
@@ -251,6 +246,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
         made["content"] = {name: {"schema": each} for name, each in schemas.items()}
     if answer.links:
         made["links"] = dict(answer.links)
+    if answer.problems:
+        # not in the schema: generated clients would have a class of its own for each response
+        made["x-problem-types"] = [URN + name for name in answer.problems]
     return made
 
 

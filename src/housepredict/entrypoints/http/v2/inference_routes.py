@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from typing import Any
 
+from attrs import evolve
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -131,20 +132,10 @@ _LENGTH = openapi.about({"type": "integer", "minimum": 0}, "The bytes of the JSO
 
 def _problems(*names: str) -> Sequence[openapi.Answer]:
     """Problems, as this protocol tells them."""
-    answers = []
-    for status, some in openapi.by_status(names).items():
-        told = openapi.problem_response(some)
-        headers = {name: each for name, each in told["headers"].items() if "schema" in each}
-        answers.append(
-            openapi.Answer(
-                told["description"],
-                InferenceErrorAnswer,
-                status=status,
-                headers={name: each["schema"] for name, each in headers.items()},
-                always=[name for name, each in headers.items() if each["required"]],
-            )
-        )
-    return answers
+    return [
+        evolve(answer, schema=InferenceErrorAnswer, media_type=openapi.JSON, problems=())
+        for answer in openapi.problem_answers(names).values()
+    ]
 
 
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
