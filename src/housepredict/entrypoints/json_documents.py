@@ -49,7 +49,7 @@ def part(
         digits: how many decimals the number is rounded to.
         is_public: whether the field is in answers over HTTP, too.
     """
-    metadata = {
+    options = {
         "source": source,
         "about": about,
         "optional": optional,
@@ -57,7 +57,7 @@ def part(
         "digits": digits,
         "is_public": is_public,
     }
-    return attrs.field(default=None, metadata=metadata) if optional else attrs.field(metadata=metadata)
+    return attrs.field(default=None, metadata=options) if optional else attrs.field(metadata=options)
 
 
 def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
@@ -68,7 +68,7 @@ def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
         without: the names of fields to leave out. A field that the answer defines later takes the place of one of the
             same name.
     """
-    return attrs.field(metadata={"source": source, "spread": True, "without": without})
+    return attrs.field(metadata={"source": source, "without": without})
 
 
 T = TypeVar("T")
@@ -90,14 +90,19 @@ class Part:
     about: str = ""
     optional: bool = False
     omits_none: bool = False
+    digits: int | None = None
     is_public: bool = True
     is_mapping: bool = False
-    convert: Callable[[Any], Any] | None = None
     read: Callable[[Any], Any] = attrs.field(init=False)
+    convert: Callable[[Any], Any] | None = attrs.field(init=False)
 
     @read.default
     def _read(self) -> Callable[[Any], Any]:
         return _reader(self.source)
+
+    @convert.default
+    def _convert(self) -> Callable[[Any], Any] | None:
+        return _converter(self.hint, self.digits)
 
 
 def document(source: object, kind: type | None = None, **given: Any) -> dict[str, Any]:
@@ -129,27 +134,18 @@ def parts_of(kind: type) -> Sequence[Part]:
     """The fields of an answer, with those that are spread."""
     hints, parts = get_type_hints(kind, include_extras=True), {}
     for each in attrs.fields(kind):
-        metadata, hint = each.metadata, hints[each.name]
-        source = metadata.get("source")
-        source = each.name if source is None else source
-        if not metadata.get("spread"):
-            omits_none = metadata.get("omits_none", False)
-            hint = _without_none(hint) if omits_none else hint
-            parts[each.name] = Part(
-                each.name,
-                hint,
-                source,
-                about=metadata.get("about", ""),
-                optional=metadata.get("optional", False),
-                omits_none=omits_none,
-                is_public=metadata.get("is_public", True),
-                convert=_converter(hint, metadata.get("digits")),
-            )
+        name, hint, options = each.name, hints[each.name], dict(each.metadata)
+        source = options.pop("source", None)
+        source = name if source is None else source
+        without = options.pop("without", None)
+        if without is None:
+            hint = _without_none(hint) if options.get("omits_none") else hint
+            parts[name] = Part(name, hint, source, **options)
         elif attrs.has(hint):
-            inner = [one for one in parts_of(hint) if one.name not in metadata["without"]]
+            inner = [one for one in parts_of(hint) if one.name not in without]
             parts |= {one.name: attrs.evolve(one, source=_joined(source, one.source)) for one in inner}
         else:
-            parts[each.name] = Part(each.name, hint, source, is_mapping=True)
+            parts[name] = Part(name, hint, source, is_mapping=True)
     return tuple(parts.values())
 
 
