@@ -1,6 +1,6 @@
 """JSON documents of attrs classes: each field says where its value comes from, and what it means.
 
-The OpenAPI document describes the same classes; see `http/openapi/schemas.py`.
+The OpenAPI document describes the same classes; see `http/openapi.py`.
 """
 
 from __future__ import annotations
