@@ -109,7 +109,7 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_problem_is_documented() -> None:
-    there = re.findall(r"(?:Problem|_Kind)\(\s*\"([a-z]+(?:-[a-z]+)*)\"", SOURCE)
+    there = re.findall(r"Problem(?:Type)?\(\s*\"([a-z]+(?:-[a-z]+)*)\"", SOURCE)
     assert_same(first_column(sections("reference/http.md")["Problems"]) - {"urn:housepredict:problem:…"}, there)
 
 

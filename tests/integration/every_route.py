@@ -14,7 +14,7 @@ import httpx2
 from attrs import define, field
 
 from housepredict.entrypoints.http.routes.route_table import ROUTES
-from housepredict.entrypoints.http.v2.inference_requests import MODEL
+from housepredict.entrypoints.http.v2.inference_answers import MODEL
 from tests.integration.load import caught_up
 from tests.integration.services import Service, running
 from tests.integration.test_training_jobs import QUICK, columns

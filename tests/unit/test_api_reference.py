@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.entrypoints.http.openapi.document import OPERATIONS
+from housepredict.entrypoints.http.routes.route_table import OPERATIONS
 from tests.http_service import LAB_SCHEMA, application, lab_version, served
 
 EVIL = '</style><script>alert("1")</script>&amp;'

@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.entrypoints.answer_documents import RECORD_FIELDS, recorded_document
+from housepredict.entrypoints.answers import PredictionAnswer, RecordedPredictionAnswer
 from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.json_documents import document, parts_of
 from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
@@ -68,23 +69,12 @@ def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Predic
     answers = json.loads(written(batch, [house] * len(batch), b""))["predictions"]
     assert json.loads(written(batch[:1], house, b'{"sent":1}')) == answers[0]
     for answer, each in zip(answers, batch, strict=True):
-        assert list(answer) == [
-            "id",
-            "prediction",
-            "input",
-            "interval",
-            "fsd",
-            "model_version",
-            "generation",
-            "valued_on",
-            "warnings",
-        ]
+        assert list(answer) == [part.name for part in parts_of(PredictionAnswer) if not part.optional]
         assert answer["interval"] == (
             {str(known.level): {"low": known.low, "high": known.high} for known in each.estimate.intervals} or None
         )
         assert (answer["prediction"], answer["fsd"]) == (each.price, each.estimate.fsd)
-        listed = recorded_document(each)
-        assert listed.keys() - each.estimate.house.values == RECORD_FIELDS
+        listed = document(each, RecordedPredictionAnswer)
         assert {name: listed[name] for name in answer.keys() - {"prediction", "input"}} == {
             name: value for name, value in answer.items() if name not in ("prediction", "input")
         }

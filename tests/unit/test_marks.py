@@ -15,9 +15,10 @@ from housepredict.domain.evaluation.measures import Coverage, OutOfTimeEvaluatio
 from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.usecases import AccuracyReview, Measured
 from housepredict.domain.usecases.review import RealizedSales
-from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
+from housepredict.entrypoints.answers import AccuracyAnswer, EvaluationAnswer
 from housepredict.entrypoints.cli.model_commands import evaluation_text, models_text
 from housepredict.entrypoints.cli.sale_commands import accuracy_text
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.pages.home import home_page
 from housepredict.entrypoints.pages.version_page import key_figures, version_page
 from housepredict.testing.drawing import a_version
@@ -58,7 +59,7 @@ def test_terminal_marks_each_measure_out_of_range() -> None:
 
 
 def test_json_names_the_measures_out_of_range() -> None:
-    good, bad = evaluation_document(GOOD.evaluation), evaluation_document(BAD.evaluation)
+    good, bad = (document(each.evaluation, EvaluationAnswer) for each in (GOOD, BAD))
     assert good["out_of_range"] == good["out_of_time"]["out_of_range"] == ()
     assert bad["out_of_range"] == bad["out_of_time"]["out_of_range"] == NAMES
 
@@ -108,5 +109,5 @@ def test_version_page_marks_the_measures_in_its_tables() -> None:
 def test_accuracy_of_recorded_sales_is_marked(version: ModelVersion, names: tuple[str, ...]) -> None:
     measured = Measured(version.evaluation.accuracy, {}, version.evaluation.coverage, names)
     review = AccuracyReview(RealizedSales(200, 0, 0, False, {}), measured, {"a": measured})
-    assert accuracy_document(review, None, None)["overall"]["out_of_range"] == names
+    assert document(review, AccuracyAnswer, since=None, until=None)["overall"]["out_of_range"] == names
     assert accuracy_text(review).count(", ".join(names) or "coverage_") == (2 if names else 0)

@@ -17,9 +17,8 @@ from starlette.testclient import TestClient
 import housepredict
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.openapi.document import OPERATIONS
-from housepredict.entrypoints.http.openapi.problem_responses import PROBLEMS
-from housepredict.entrypoints.http.routes.route_table import ROUTES
+from housepredict.entrypoints.http.problems import KINDS, PROBLEMS
+from housepredict.entrypoints.http.routes.route_table import OPERATIONS, ROUTES
 from tests.http_service import (
     LAB_HOUSE,
     application,
@@ -58,7 +57,8 @@ class TestTheDocument:
         assert operations(document_of(client)).keys() == there
 
     def test_tells_of_every_problem_under_its_own_status(self) -> None:
-        raised = re.findall(r"(?:Problem|_Kind)\(\s*\"([a-z]+(?:-[a-z]+)*)\",\s*(\d+)", SOURCE)
+        raised = [(each.name, str(each.status)) for each in KINDS.values()]
+        raised += re.findall(r"\bProblem\(\s*\"([a-z]+(?:-[a-z]+)*)\",\s*(\d+)", SOURCE)
         raised += [("invalid-sales", "422"), ("invalid-houses", "422"), ("missing-feature", "400")]
         assert {(name, str(each.status)) for name, each in PROBLEMS.items()} == set(raised)
 

@@ -13,7 +13,7 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.openapi.document import OPERATIONS
+from housepredict.entrypoints.http.routes.route_table import OPERATIONS
 from housepredict.entrypoints.pages.assets import assets
 from tests.golden.exchanges import Service
 from tests.golden.http_requests import REQUESTS

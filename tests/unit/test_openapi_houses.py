@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.validation import Rule
-from housepredict.entrypoints.http.openapi.document import house_schema
+from housepredict.entrypoints.http.openapi_document import house_schema
 from housepredict.entrypoints.http.requests import decode
 from housepredict.entrypoints.http.responses import example
 

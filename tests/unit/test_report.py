@@ -11,10 +11,16 @@ from hypothesis import given
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.usecases import Training
-from housepredict.entrypoints.answer_documents import prediction_document, training_document, version_document
+from housepredict.entrypoints.answers import (
+    ExportedPredictionAnswer,
+    ModelVersionAnswer,
+    TrainingResultAnswer,
+    model_document,
+)
 from housepredict.entrypoints.cli.model_commands import version_text
 from housepredict.entrypoints.cli.train_commands import training_text
 from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.pages.version_page import version_page
 from housepredict.testing.drawing import batches, estimates
 from tests.training import (
@@ -35,9 +41,9 @@ ALIKE = ("id", "prediction", "interval", "fsd", "model_version", "valued_on")
 @given(batches(estimates, min_size=1))
 def test_an_estimate_is_told_in_the_form_that_http_has(batch: list[Prediction]) -> None:
     for each in batch:
-        document, answer = prediction_document(each), json.loads(written([each], {}, b"{}"))
-        assert list(document)[:5] == list(answer)[:5]
-        assert json.loads(json.dumps([document[name] for name in ALIKE])) == [answer[name] for name in ALIKE]
+        exported, answer = document(each, ExportedPredictionAnswer), json.loads(written([each], {}, b"{}"))
+        assert list(exported)[:5] == list(answer)[:5]
+        assert json.loads(json.dumps([exported[name] for name in ALIKE])) == [answer[name] for name in ALIKE]
 
 
 def trained(
@@ -55,17 +61,17 @@ def test_intervals_that_hold_are_reported_with_the_p_values_of_their_tests() -> 
     [line] = [each for each in training_text(made).splitlines() if each.startswith("Intervals: ")]
     assert line.startswith("Intervals: scaled (coverage test: 80% p = ")
     assert ", 90% p = " in line
-    assert training_document(made)["intervals"]["kind"] == "scaled"
+    assert document(made, TrainingResultAnswer)["intervals"]["kind"] == "scaled"
 
 
 def test_fallback_to_plain_intervals_is_reported_with_its_reason_everywhere() -> None:
     made = trained(NARROW, HOLDS)
     version = made.version
     assert version.intervals
-    document = training_document(made)["intervals"]
-    assert (document["kind"], document["reasons"]) == ("plain", version.intervals.reasons)
-    assert document == version_document(version, None)["intervals"]
-    assert json.loads(json.dumps(document))["tests"][0]["kind"] == "scaled"
+    intervals = document(made, TrainingResultAnswer)["intervals"]
+    assert (intervals["kind"], intervals["reasons"]) == ("plain", version.intervals.reasons)
+    assert intervals == model_document(version, None, ModelVersionAnswer)["intervals"]
+    assert json.loads(json.dumps(intervals))["tests"][0]["kind"] == "scaled"
     for text in (training_text(made), version_text(version, None), version_page(version, None, None)):
         assert "Intervals: plain" in text or "intervals      plain" in text
         for reason in version.intervals.reasons:
@@ -88,6 +94,6 @@ def test_intervals_that_all_fail_are_reported_once_with_the_way_to_overrule_it(p
 
 def test_version_of_an_older_release_says_that_its_intervals_were_not_tested() -> None:
     version = evolve(trained(None, None, ListedSales("/sales.csv")).version, intervals=None)
-    assert version_document(version, None)["intervals"] is None
+    assert model_document(version, None, ModelVersionAnswer)["intervals"] is None
     for text in (version_text(version, None), version_page(version, None, None)):
         assert "not recorded, an older release trained this version" in text

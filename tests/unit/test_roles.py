@@ -12,7 +12,7 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
 from housepredict.domain.schema_inference.roles import Decision, assign_roles
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.entrypoints.answer_documents import RECORD_FIELDS
+from housepredict.entrypoints.answers import RECORD_FIELDS
 
 ROWS = range(60)
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.entrypoints.answer_documents import settings_document
 from housepredict.entrypoints.cli.main import main
-from housepredict.entrypoints.cli.service_commands import settings_text
+from housepredict.entrypoints.cli.service_commands import settings_document, settings_text
 from housepredict.entrypoints.settings import SECRETS, settings_and_origins
 
 SECRET = "s3cret-and-long-enough"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.v2.inference_requests import OUTPUTS, datatype_of, read_inference
+from housepredict.entrypoints.http.v2.inference_answers import OUTPUTS, datatype_of
+from housepredict.entrypoints.http.v2.inference_requests import read_inference
 from housepredict.entrypoints.http.v2.tensors import (
     DATATYPES,
     INTEGERS,

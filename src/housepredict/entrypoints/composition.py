@@ -66,7 +66,7 @@ from housepredict.domain.usecases import (
     Train,
     Trainings,
 )
-from housepredict.entrypoints.answer_documents import RECORD_FIELDS
+from housepredict.entrypoints.answers import RECORD_FIELDS
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import define, field
+from attrs import define, field, fields
 
 from housepredict.adapters.files.arrow import ArrowRows
 from housepredict.adapters.files.atomic import text_file, whole_file
 from housepredict.adapters.files.table_file import TextRows
 from housepredict.domain.errors import InvalidHouses, MissingExtra, UnreadableFile
-from housepredict.domain.estimates import LEVELS, Prediction
+from housepredict.domain.estimates import LEVELS, Estimate, Prediction
 from housepredict.domain.ports import HouseRows, Outcome
 
 PRICE_COLUMNS = (
@@ -31,10 +31,18 @@ PRICE_COLUMNS = (
 NUMBERS = 1 + 2 * len(LEVELS)
 """How many of them hold numbers; the others hold text."""
 
+_ESTIMATE_FIELDS = [
+    attribute.name
+    for attribute in fields(Estimate)
+    if attribute.name not in {"house", "price", "warnings", "intervals"}
+]
+_FIRST = ("model_version", "generation", "valued_on")
+
 PREDICTION_COLUMNS = (
-    *("prediction_id", "created_at", "model_version", "generation", "valued_on"),
+    *("prediction_id", "created_at", *_FIRST),
     *PRICE_COLUMNS[:NUMBERS],
-    *("fsd", "warnings"),
+    *(name for name in _ESTIMATE_FIELDS if name not in _FIRST),
+    "warnings",
 )
 """The columns of predictions as CSV, before those of the features."""
 
@@ -73,10 +81,7 @@ def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
             raise UnreadableFile("Predictions of another model arrived meanwhile: export again, with --until")
         cells = dict(zip(PRICE_COLUMNS, cells_of(prediction), strict=True)) | {
             "created_at": prediction.created_at.isoformat(),
-            "model_version": estimate.model_version,
-            "generation": estimate.generation,
-            "valued_on": estimate.valued_on,
-            "fsd": estimate.fsd,
+            **{name: getattr(estimate, name) for name in _ESTIMATE_FIELDS},
         }
         writer.writerow([*map(cells.get, PREDICTION_COLUMNS), *(_cell_text(values.get(name)) for name in features)])
         count += 1

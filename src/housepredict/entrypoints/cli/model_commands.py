@@ -11,7 +11,7 @@ from housepredict.domain.evaluation.held_out import Valued, read_held_out
 from housepredict.domain.evaluation.measures import Bounds, Evaluation, OutOfTimeEvaluation
 from housepredict.domain.features import Feature
 from housepredict.domain.models import ModelVersion, Pointer
-from housepredict.entrypoints.answer_documents import model_document, models_document, version_document
+from housepredict.entrypoints.answers import ModelVersionAnswer, model_document, models_document
 from housepredict.entrypoints.cli.terminal import Commands, answer, number, print_json, report, table
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.measure_labels import (
@@ -58,7 +58,7 @@ def _show(application: Application, options: argparse.Namespace) -> int:
             return 5
         report(f"wrote {options.html}")
     if options.json:
-        print_json(version_document(version, promoted))
+        print_json(model_document(version, promoted, ModelVersionAnswer))
     elif not options.html:
         print(version_text(version, promoted))
     return 0

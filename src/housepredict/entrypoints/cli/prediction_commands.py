@@ -19,7 +19,7 @@ from housepredict.domain.estimates import ExplainedPrediction, Explanation, Pred
 from housepredict.domain.evaluation.drift import MIN_ESTIMATES, Drift, Shift
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.usecases import EstimatedTable, Removed
-from housepredict.entrypoints.answer_documents import drift_document, prediction_document
+from housepredict.entrypoints.answers import DriftAnswer, ExportedPredictionAnswer
 from housepredict.entrypoints.cli.terminal import (
     Commands,
     add_encoding,
@@ -33,6 +33,7 @@ from housepredict.entrypoints.cli.terminal import (
     table,
 )
 from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at, write_csv
+from housepredict.entrypoints.json_documents import document
 
 _MAX_REFUSALS = 20
 _MAX_HOUSE = 60  # characters
@@ -87,7 +88,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     lines = [f"{prediction.price:.2f}"]
     if isinstance(prediction, ExplainedPrediction):
         lines.append(_explanation_text(prediction.explanation))
-    return answer(options, prediction_document(prediction), "\n".join(lines))
+    return answer(options, document(prediction, ExportedPredictionAnswer), "\n".join(lines))
 
 
 class _House(dict[str, object]):
@@ -168,8 +169,8 @@ def _explanation_text(explanation: Explanation) -> str:
 def _list(application: Application, options: argparse.Namespace) -> int:
     predictions = application.predict.recent(options.limit, options.before)
     application.records.require_all()
-    document = {"predictions": [prediction_document(prediction) for prediction in predictions]}
-    return answer(options, document, _predictions_text(predictions))
+    answers = {"predictions": [document(prediction, ExportedPredictionAnswer) for prediction in predictions]}
+    return answer(options, answers, _predictions_text(predictions))
 
 
 def _predictions_text(predictions: Sequence[Prediction]) -> str:
@@ -195,7 +196,7 @@ def _house_text(prediction: Prediction) -> str:
 
 def _show(application: Application, options: argparse.Namespace) -> int:
     prediction = application.records.one(options.prediction)
-    return answer(options, prediction_document(prediction), _prediction_text(prediction))
+    return answer(options, document(prediction, ExportedPredictionAnswer), _prediction_text(prediction))
 
 
 def _prediction_text(prediction: Prediction) -> str:
@@ -215,7 +216,7 @@ def _prediction_text(prediction: Prediction) -> str:
 def _drift(application: Application, options: argparse.Namespace) -> int:
     drift = application.review_drift()
     application.records.require_all()
-    return answer(options, drift_document(drift), _drift_text(drift))
+    return answer(options, document(drift, DriftAnswer), _drift_text(drift))
 
 
 def _drift_text(drift: Drift) -> str:
@@ -251,7 +252,7 @@ def _write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
     """Write JSON, one prediction a line, and return how many there were."""
     count = 0
     for prediction in predictions:
-        stream.write(json.dumps(prediction_document(prediction), ensure_ascii=False) + "\n")
+        stream.write(json.dumps(document(prediction, ExportedPredictionAnswer), ensure_ascii=False) + "\n")
         count += 1
     return count
 

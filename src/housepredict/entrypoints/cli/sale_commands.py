@@ -13,9 +13,10 @@ from housepredict.domain.features import Kind
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.schema_inference.columns import value_reader
 from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
+from housepredict.entrypoints.answers import AccuracyAnswer, RecordedSaleAnswer, RecordedSalesAnswer, unmatched
 from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
 from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE
 
 _FIELDS = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
@@ -41,7 +42,7 @@ def _record_sale(application: Application, options: argparse.Namespace) -> int:
     price = value_reader(Kind.NUMBER, {options.price: 1}, money=True)(options.price)
     sale = {"prediction": options.prediction, "price": price, "date": options.date}
     realized = application.record_sales.one(sale)
-    return answer(options, sale_document(realized), _sale_text(realized))
+    return answer(options, document(realized, RecordedSaleAnswer), _sale_text(realized))
 
 
 def _sale_text(realized: RealizedSale) -> str:
@@ -62,12 +63,14 @@ def _record_sales(application: Application, options: argparse.Namespace) -> int:
     text = f"Recorded {counted(len(realized), 'sale')}"
     if unknown := unmatched(realized):
         text += f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
-    return answer(options, sales_document(realized), f"{text}.")
+    return answer(options, document(realized, RecordedSalesAnswer), f"{text}.")
 
 
 def _review_accuracy(application: Application, options: argparse.Namespace) -> int:
     review = application.review_accuracy(options.since, options.until)
-    return answer(options, accuracy_document(review, options.since, options.until), accuracy_text(review))
+    return answer(
+        options, document(review, AccuracyAnswer, since=options.since, until=options.until), accuracy_text(review)
+    )
 
 
 def accuracy_text(review: AccuracyReview) -> str:

@@ -7,14 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import fields
+
 from housepredict.domain.errors import MissingExtra
 from housepredict.domain.training_options import seconds
-from housepredict.entrypoints.answer_documents import settings_document
 from housepredict.entrypoints.cli.terminal import Commands, answer, number_reader, reader, report, table
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.settings import settings_and_origins
+from housepredict.entrypoints.settings import (
+    IN_MEMORY,
+    SECRETS,
+    Settings,
+    scheme_of,
+    settings_and_origins,
+    shown_database,
+)
 
 _HEALTH_TIMEOUT_S = 4.0
+_HIDDEN = "(hidden)"
 
 
 def add_service_commands(commands: Commands) -> None:
@@ -59,6 +68,27 @@ def _serve(application: Application, _options: argparse.Namespace) -> int:
 def _show_config(_application: Application, options: argparse.Namespace) -> int:
     document = settings_document(*settings_and_origins(data_dir=options.data_dir))
     return answer(options, {"settings": document}, settings_text(document))
+
+
+def settings_document(settings: Settings, origins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Each setting with its value, None where there is none, and where that is from; see settings_and_origins."""
+    names = {"given": "command line"}
+    return [
+        {
+            "setting": setting.name,
+            "value": _shown(setting.name, getattr(settings, setting.name)),
+            "from": [names.get(origin, origin) for origin in origins.get(setting.name, ())] or ["default"],
+        }
+        for setting in fields(Settings)
+    ]
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in SECRETS and value and value != IN_MEMORY:
+        return f"{scheme_of(value)}://{shown_database(value) or _HIDDEN}" if name.endswith("_url") else _HIDDEN
+    if isinstance(value, tuple):
+        return list(value) or None
+    return str(value) if isinstance(value, Path) else value
 
 
 def settings_text(document: Sequence[Mapping[str, Any]]) -> str:

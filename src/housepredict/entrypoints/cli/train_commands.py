@@ -17,7 +17,7 @@ from housepredict.domain.features import Kind
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions, choice, column, seconds, seed
 from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases import Training
-from housepredict.entrypoints.answer_documents import training_document, training_record_document
+from housepredict.entrypoints.answers import TrainingAnswer, TrainingResultAnswer, TrainingsAnswer
 from housepredict.entrypoints.cli.model_commands import evaluation_text
 from housepredict.entrypoints.cli.terminal import (
     Commands,
@@ -32,6 +32,7 @@ from housepredict.entrypoints.cli.terminal import (
     table,
 )
 from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.measure_labels import intervals_text
 
 
@@ -117,18 +118,17 @@ def _train(application: Application, options: argparse.Namespace) -> int:
             stored = outcome and outcome.version
             interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
         raise interrupt from None
-    return answer(options, training_document(training), training_text(training))
+    return answer(options, document(training, TrainingResultAnswer), training_text(training))
 
 
 def _list(application: Application, options: argparse.Namespace) -> int:
     trainings = application.trainings.recent(options.limit)
-    document = {"trainings": [training_record_document(training) for training in trainings]}
-    return answer(options, document, trainings_text(trainings))
+    return answer(options, document(trainings, TrainingsAnswer), trainings_text(trainings))
 
 
 def _cancel(application: Application, options: argparse.Namespace) -> int:
     training = application.trainings.cancel(options.training)
-    return answer(options, training_record_document(training), f"Training {training.id} is told to end.")
+    return answer(options, document(training, TrainingAnswer), f"Training {training.id} is told to end.")
 
 
 def training_text(training: Training) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -21,6 +21,7 @@ from housepredict.domain import errors
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.http.responses import json_response
+from housepredict.entrypoints.json_documents import ABSENT, document, document_class, keywords, part
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ PROBLEM = "housepredict.problem"
 CLIENT_CLOSED_REQUEST = 499
 """The status of a request whose client did not wait for an answer."""
 
+PROBLEM_JSON = "application/problem+json"
 URN = "urn:housepredict:problem:"
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SHOWN_ITEMS = 10
@@ -48,23 +50,11 @@ class Problem(Exception):
     headers: Mapping[str, str] = field(factory=dict)
     error: str | None = None
     instance: str | None = None
-    members: Mapping[str, Any] = field(factory=dict)
+    training: str | None = ABSENT
 
     def response(self) -> Response:
         """The problem document."""
-        document: dict[str, Any] = {
-            "type": URN + self.name,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "error": self.error or self.detail,
-        }
-        if self.instance:
-            document["instance"] = self.instance
-        document |= self.members
-        if self.violations:
-            document["violations"] = [_violation_document(each) for each in self.violations]
-        return json_response(document, self.status, self.headers, "application/problem+json")
+        return json_response(document(self, ProblemAnswer), self.status, self.headers, PROBLEM_JSON)
 
 
 class NotStarted(RuntimeError):
@@ -80,8 +70,16 @@ class NotStarted(RuntimeError):
 
 
 @frozen
-class _Kind:
-    """How a domain error is told. An `internal` one names hosts or files: its message is for the log alone."""
+class ProblemType:
+    """What problems of a name have in common.
+
+    Args:
+        retry_after: after how many seconds to try again.
+        internal: whether the messages of its errors name hosts or files, and are for the log alone.
+        advice: added to the messages of its errors.
+        headers: the headers that its responses always have, beside `Retry-After`.
+        others: the headers that some of its responses have.
+    """
 
     name: str
     status: int
@@ -89,38 +87,105 @@ class _Kind:
     retry_after: int | None = None
     internal: bool = False
     advice: str = ""
+    headers: Sequence[str] = ()
+    others: Sequence[str] = ()
+
+    @property
+    def always(self) -> Sequence[str]:
+        """The headers that its responses always have."""
+        return self.headers if self.retry_after is None else ("Retry-After", *self.headers)
 
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-_REFUSED = _Kind("refused-model", 503, "The model was refused")
+_REFUSED = ProblemType("refused-model", 503, "The model was refused")
 
 # For those of BrokenRules see _invalid. InvalidSettings keep the service from starting.
-KINDS: Mapping[type[errors.HousepredictError], _Kind] = {
-    errors.NoModel: _Kind("no-model", 503, "No model is in service"),
+KINDS: Mapping[type[errors.HousepredictError], ProblemType] = {
+    errors.NoModel: ProblemType("no-model", 503, "No model is in service"),
     errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
     errors.NewerModel: _REFUSED,
-    errors.NoExplanation: _Kind("no-explanation", 409, "The model cannot explain"),
-    errors.NoSnapshot: _Kind("no-snapshot", 409, "The model has no snapshot"),
-    errors.UnknownModel: _Kind(
+    errors.NoExplanation: ProblemType("no-explanation", 409, "The model cannot explain"),
+    errors.NoSnapshot: ProblemType("no-snapshot", 409, "The model has no snapshot"),
+    errors.UnknownModel: ProblemType(
         "unknown-model", 503, "The promoted model is not there", internal=True, advice=_TRAIN_ONE
     ),
-    errors.ModelStoreUnavailable: _Kind("model-store-unavailable", 503, "Models cannot be read", 5, internal=True),
-    errors.RepositoryUnavailable: _Kind("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
-    errors.TrainingInProgress: _Kind("training-in-progress", 409, "A model is being trained", 30),
-    errors.UnknownTraining: _Kind("unknown-training", 404, "There is no such training"),
-    errors.TrainingEnded: _Kind("training-ended", 409, "The training has ended"),
-    errors.TrainingCancelled: _Kind("training-cancelled", 409, "The training was cancelled"),
-    errors.TrainingBroken: _Kind("training-failed", 500, "The training failed"),
-    errors.UnreadableFile: _Kind("unusable-sales", 409, "The sales cannot be trained on"),
-    errors.UnknownPrediction: _Kind("unknown-prediction", 404, "There is no such prediction"),
-    errors.ErasedPredictions: _Kind("erased-predictions", 410, "The predictions were erased"),
-    errors.ErasedSales: _Kind("erased-sales", 410, "The sales were erased"),
-    errors.RepeatedKey: _Kind("repeated-key", 422, "The key came with something else before"),
-    errors.MissingExtra: _Kind("missing-extra", 501, "A part is not installed"),
-    errors.UnusablePlugin: _Kind("missing-extra", 501, "A part is not installed", internal=True),
+    errors.ModelStoreUnavailable: ProblemType(
+        "model-store-unavailable", 503, "Models cannot be read", 5, internal=True
+    ),
+    errors.RepositoryUnavailable: ProblemType("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
+    errors.TrainingInProgress: ProblemType(
+        "training-in-progress", 409, "A model is being trained", 30, others=["Location"]
+    ),
+    errors.UnknownTraining: ProblemType("unknown-training", 404, "There is no such training"),
+    errors.TrainingEnded: ProblemType("training-ended", 409, "The training has ended"),
+    errors.TrainingCancelled: ProblemType("training-cancelled", 409, "The training was cancelled"),
+    errors.TrainingBroken: ProblemType("training-failed", 500, "The training failed"),
+    errors.UnreadableFile: ProblemType("unusable-sales", 409, "The sales cannot be trained on"),
+    errors.UnknownPrediction: ProblemType("unknown-prediction", 404, "There is no such prediction"),
+    errors.ErasedPredictions: ProblemType("erased-predictions", 410, "The predictions were erased"),
+    errors.ErasedSales: ProblemType("erased-sales", 410, "The sales were erased"),
+    errors.RepeatedKey: ProblemType("repeated-key", 422, "The key came with something else before"),
+    errors.MissingExtra: ProblemType("missing-extra", 501, "A part is not installed"),
+    errors.UnusablePlugin: ProblemType("missing-extra", 501, "A part is not installed", internal=True),
 }
 """How the domain's errors are told."""
+
+# Those that no error of the domain stands behind.
+_OF_HTTP = (
+    ProblemType("body-too-large", 413, "The body is too large"),
+    ProblemType("forbidden", 403, "Not from here"),
+    ProblemType("headers-too-large", 431, "The headers are too large"),
+    ProblemType("internal-error", 500, "Internal error"),
+    ProblemType("invalid-houses", 422, "This is no house to estimate"),
+    ProblemType("invalid-query", 422, "The query cannot be understood"),
+    ProblemType("invalid-sales", 422, "This is no sale of a house"),
+    ProblemType("malformed-request", 400, "This is not HTTP"),
+    ProblemType("missing-feature", 400, "A feature is missing"),
+    ProblemType("not-found", 404, "Not found"),
+    ProblemType("not-gzip", 400, "The body is not gzip"),
+    ProblemType("not-json", 400, "The body is not JSON"),
+    ProblemType("not-started", 503, "The service was not started"),
+    ProblemType("overloaded", 503, "Too many requests", headers=["Retry-After"]),
+    ProblemType("refused-version", 409, "The version is refused"),
+    ProblemType("request-timeout", 408, "The request took too long"),
+    ProblemType("too-many-connections", 503, "Too many connections", headers=["Retry-After"]),
+    ProblemType("unauthorized", 401, "A token is needed", headers=["WWW-Authenticate"]),
+    ProblemType("unknown-version", 404, "There is no such version"),
+    ProblemType("unsupported-media-type", 415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
+    ProblemType("wrong-method", 405, "Wrong method", headers=["Allow"]),
+)
+
+PROBLEMS = {each.name: each for each in (*_OF_HTTP, *KINDS.values())}
+"""Every problem by name."""
+
+TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
+Status = Annotated[int, keywords(minimum=400, maximum=599)]
+
+
+@document_class
+class ProblemAnswer:
+    """What kept a request from being answered (RFC 9457)."""
+
+    type: TypeName = part(lambda problem: URN + problem.name, "A stable name.")
+    title: str
+    status: Status
+    detail: str
+    error: str = part(lambda problem: problem.error or problem.detail, "What the tutorial's service would say.")
+    instance: str | None = part(about="Where the service's log says more of this.", optional=True)
+    violations: Sequence[ViolationAnswer] | None = part(lambda problem: problem.violations or None, optional=True)
+    training: str | None = part(about="The address of the training that is under way.", optional=True, nullable=True)
+
+
+@document_class
+class ViolationAnswer:  # noqa: D101  # its docstring would be its description in the OpenAPI document
+    pointer: str = part(
+        lambda violation: _short(violation.pointer),
+        "Where the value stands in the body (RFC 6901), or the parameter's name after a `/`.",
+    )
+    rule: Rule
+    message: str = part(lambda violation: _short(violation.message))
+    value: Any = part(lambda violation: _shown(violation.value), "What stood there, cut off where it is long.")
 
 
 async def answer(request: Request, error: Exception) -> Response:
@@ -153,9 +218,9 @@ def problem_of(request: Request, error: Exception) -> Problem:
         case errors.TrainingInProgress(training=UUID() as id_):
             path = address(request, f"/trainings/{id_}")
             problem = _known(error, KINDS[errors.TrainingInProgress])
-            return evolve(problem, headers={**problem.headers, "Location": path}, members={"training": path})
+            return evolve(problem, headers={**problem.headers, "Location": path}, training=path)
         case errors.TrainingInProgress():
-            return evolve(_known(error, KINDS[errors.TrainingInProgress]), members={"training": None})
+            return evolve(_known(error, KINDS[errors.TrainingInProgress]), training=None)
         case HTTPException(status_code=404):
             return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
         case HTTPException(status_code=405):
@@ -178,7 +243,7 @@ def _allowed(error: HTTPException) -> str:
     return ", ".join(sorted({"OPTIONS", *(error.headers or {})["Allow"].split(", ")}))
 
 
-def _known(error: errors.HousepredictError, kind: _Kind) -> Problem:
+def _known(error: errors.HousepredictError, kind: ProblemType) -> Problem:
     detail = str(error)
     if kind.internal:
         _log.error("%s: %s", kind.title, error)
@@ -214,15 +279,6 @@ def _unexpected(request: Request, error: Exception) -> Problem:
     _log.error("%s failed: %s", request.method, instance, exc_info=error)
     detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
     return Problem("internal-error", 500, "Internal error", detail, instance=instance)
-
-
-def _violation_document(violation: Violation) -> dict[str, Any]:
-    return {
-        "pointer": _short(violation.pointer),
-        "rule": violation.rule,
-        "message": _short(violation.message),
-        "value": _shown(violation.value),
-    }
 
 
 def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:

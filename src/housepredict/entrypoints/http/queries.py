@@ -31,6 +31,8 @@ from housepredict.entrypoints.training_processes import TrainingRequest
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
 MAX_PARAMETERS = 1000
+LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+"""The schema of a number of entries to list."""
 
 Reader = Callable[[str], Any]
 """Reads the text of a parameter. Raises ValueError with what it must be."""

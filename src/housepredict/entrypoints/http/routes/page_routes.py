@@ -11,7 +11,6 @@ from contextlib import suppress
 from attrs import evolve, frozen
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.evaluation.drift import read_snapshot, typical_values
@@ -19,11 +18,13 @@ from housepredict.domain.evaluation.held_out import read_held_out
 from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
-from housepredict.entrypoints.pages.assets import assets
+from housepredict.entrypoints.pages.assets import NAMES, assets
 
+ASSETS = openapi.Resource("Service")
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -58,8 +59,26 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     return _page(version_page(version, promoted, held_out), f"{POLICY}; base-uri 'none'; frame-ancestors 'none'")
 
 
+@ASSETS.route(
+    "GET /assets/{digest}/{name}",
+    "getAsset",
+    openapi.Answer(
+        "The file. It may be kept for good if the digest is that of this release.",
+        openapi.TEXT,
+        "text/javascript",
+        also={"text/css": openapi.TEXT, "image/svg+xml": openapi.TEXT},
+        headers={"Cache-Control": openapi.TEXT},
+        always=["Cache-Control"],
+    ),
+    problems=["not-found"],
+    faults=["internal-error"],
+    parameters=[
+        openapi.in_path("digest", openapi.TEXT, "What the page has there: it changes with what is loaded."),
+        openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
+    ],
+)
 def asset(request: Request) -> Response:
-    """A script, a style or an icon, for good if the address is that of this content."""
+    """What the page loads."""
     content, media_type = assets().files.get(request.path_params["name"], (None, None))
     if content is None:
         raise Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
@@ -83,6 +102,3 @@ def _house(application: Application, version: ModelVersion) -> Mapping[str, Valu
             if not version.schema.violations(house):
                 return house
     return example(version.schema)
-
-
-PAGE_ROUTES = (Route("/assets/{digest}/{name}", asset),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import date
 from functools import lru_cache
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,10 +16,17 @@ from starlette.types import Receive, Scope, Send
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import ExplainedPrediction, Interval, Prediction
-from housepredict.domain.features import EstimateWarning
 from housepredict.domain.idempotency import Delivery
-from housepredict.entrypoints.answer_documents import explanation_document, warning_document
-from housepredict.entrypoints.composition import Application, csv_of, encode_each, houses_of_csv
+from housepredict.entrypoints.answers import (
+    ExplanationAnswer,
+    IntervalAnswer,
+    PredictionAnswer,
+    PredictionsAnswer,
+    SharedPart,
+    WarningAnswer,
+)
+from housepredict.entrypoints.composition import PREDICTION_COLUMNS, Application, csv_of, encode_each, houses_of_csv
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
 from housepredict.entrypoints.http.problems import NotStarted, answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
@@ -35,6 +43,7 @@ from housepredict.entrypoints.http.requests import (
 )
 from housepredict.entrypoints.http.responses import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.responses import encode
+from housepredict.entrypoints.json_documents import document, parts_of
 
 
 def predict_for_key(
@@ -73,8 +82,9 @@ FEW = 50
 
 
 class EstimateHouses:
-    """The ASGI callable: estimates a house, or all houses of a list or a table, and remembers it before the response
-    leaves.
+    """Predict house price (requires: {required}), or those of a list of houses (?explain=true).
+
+    An ASGI callable: the estimates are recorded before the response leaves.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,10 +98,6 @@ class EstimateHouses:
         headers.append((b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-
-PREDICT = EstimateHouses()
-"""The endpoint of `POST /predict`."""
 
 
 async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
@@ -156,20 +162,15 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
 
 def _answer(prediction: Prediction, given: bytes) -> bytes:
     estimate = prediction.estimate
-    origin = _origin(estimate.model_version, estimate.generation, estimate.valued_on, estimate.warnings)
     # prices are floats of whole cents, whose shortest form is a JSON number
-    return b'{"id":"%b","prediction":%b,"input":%b,"interval":%b,"fsd":%b,%b' % (
-        str(prediction.id).encode(),
-        repr(estimate.price).encode(),
-        given,
-        _interval(estimate.intervals),
-        b"null" if estimate.fsd is None else repr(estimate.fsd).encode(),
-        origin,
-    )
+    start = f'{{"id":"{prediction.id}","prediction":{estimate.price!r},"input":'.encode()
+    fsd = "null" if estimate.fsd is None else repr(estimate.fsd)
+    certainty = f',"interval":{_interval(estimate.intervals)},"fsd":{fsd},'.encode()
+    return b"%b%b%b%b" % (start, given, certainty, _end(*_SHARED_BY(estimate)))
 
 
 def _explained_answer(prediction: ExplainedPrediction, given: bytes) -> bytes:
-    explanation = encode(explanation_document(prediction.explanation)).encode()
+    explanation = encode(document(prediction.explanation, ExplanationAnswer)).encode()
     return b'%b,"explanation":%b}' % (_answer(prediction, given)[:-1], explanation)
 
 
@@ -184,22 +185,71 @@ def written(
     return answer(predictions[0], body)
 
 
-def _interval(intervals: Sequence[Interval]) -> bytes:
-    if not intervals:
-        return b"null"
+def _interval(intervals: Sequence[Interval]) -> str:
     parts = [f'"{level}":{{"low":{low!r},"high":{high!r}}}' for level, low, high in intervals]
-    return f"{{{','.join(parts)}}}".encode()
+    return f"{{{','.join(parts)}}}" if parts else "null"
+
+
+_SHARED = [str(part.source) for part in parts_of(SharedPart)]
+_SHARED_BY = attrgetter(*_SHARED)
 
 
 @lru_cache(maxsize=1024)
-def _origin(
-    model_version: str, generation: int | None, valued_on: date | None, warnings: tuple[EstimateWarning, ...]
-) -> bytes:
+def _end(*shared: object) -> bytes:
     """The end of an answer, which many have in common."""
-    document = {
-        "model_version": model_version,
-        "generation": generation,
-        "valued_on": valued_on.isoformat() if valued_on else None,
-        "warnings": [warning_document(warning) for warning in warnings],
-    }
-    return encode(document).encode()[1:]
+    estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
+    return encode(document(estimate, SharedPart)).encode()[1:]
+
+
+ESTIMATES = openapi.Resource(
+    "Estimates",
+    openapi.named(PredictionAnswer, PredictionsAnswer, IntervalAnswer, WarningAnswer, ExplanationAnswer),
+)
+
+_HOUSES = openapi.about(
+    openapi.FILE,
+    "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
+)
+ESTIMATES_IN_CSV = openapi.about(
+    openapi.TEXT,
+    f"UTF-8, commas: {', '.join(f'`{name}`' for name in PREDICTION_COLUMNS)}, and the features.",
+)
+"""Predictions in CSV."""
+
+PREDICT = ESTIMATES.route(
+    "POST /predict",
+    "predict",
+    openapi.Answer(
+        "Estimated and recorded: one house, or those of a list in its order.",
+        (PredictionAnswer, PredictionsAnswer),
+        also={CSV: ESTIMATES_IN_CSV},
+        headers=openapi.PACKED,
+        always=["Vary"],
+        links={
+            "sale": openapi.link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
+            "saleSoFar": openapi.link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
+            "again": openapi.link("getPrediction", "What is remembered of it.", id="/id"),
+            "erase": openapi.link("erasePrediction", "Forget it.", id="/id"),
+        },
+    ),
+    problems=(
+        *("not-json", "missing-feature", "no-explanation", *openapi.PACKABLE),
+        *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *openapi.SERVING),
+        *("erased-predictions", "repeated-key"),
+    ),
+    parameters=[
+        openapi.query(
+            "explain", {**openapi.FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."
+        ),
+        openapi.CONTENT_ENCODING,
+        openapi.idempotency_header(
+            "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
+            "Not with `explain`."
+        ),
+    ],
+    body={openapi.JSON: {"schema": {"oneOf": [openapi.ref("House"), openapi.ref("Houses")]}}, CSV: {"schema": _HOUSES}},
+    description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be refused "
+    "although the schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has "
+    "no price for it.",
+)(EstimateHouses())
+"""The endpoint of `POST /predict`."""

@@ -8,13 +8,22 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import InvalidSales
+from housepredict.domain.estimates import MAX_PRICE
+from housepredict.domain.models import ModelVersion
 from housepredict.domain.sales import RealizedSale
-from housepredict.entrypoints.answer_documents import accuracy_document, sale_document, sales_document, unmatched
-from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
-from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.answers import (
+    AccuracyAnswer,
+    MeasuredAnswer,
+    RecordedSaleAloneAnswer,
+    RecordedSaleAnswer,
+    RecordedSalesAnswer,
+    SaleHistoryAnswer,
+    unmatched,
+)
+from housepredict.entrypoints.composition import recorded_sales_of_csv
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import span_of_days
 from housepredict.entrypoints.http.requests import (
@@ -28,14 +37,79 @@ from housepredict.entrypoints.http.requests import (
     require_json,
 )
 from housepredict.entrypoints.http.responses import json_response
+from housepredict.entrypoints.json_documents import document
+from housepredict.entrypoints.settings import Settings
+
+_SALE: openapi.Json = {
+    "price": {
+        "type": "number",
+        "minimum": 0.005,
+        "maximum": MAX_PRICE - 0.005,
+        "description": "What the house sold for, in the currency of the estimates; rounded to two decimals.",
+    },
+    "date": openapi.about(openapi.DATE, "The day of the sale, tomorrow (UTC) at the latest."),
+}
 
 
+def _sent(fields: openapi.Json) -> openapi.Json:
+    return {**openapi.an_object(fields), "additionalProperties": False}
+
+
+def _sales_schema(_version: ModelVersion | None, settings: Settings) -> openapi.Json:
+    return {**openapi.list_of(openapi.ref("Sale")), "minItems": 1, "maxItems": settings.max_batch}
+
+
+SALES = openapi.Resource(
+    "Sales",
+    {
+        "Sales": _sales_schema,
+        "SaleOfPrediction": {**_sent(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
+        "Sale": {
+            **_sent(
+                {"prediction": openapi.about(openapi.ID, "The id of the prediction that it is the sale of."), **_SALE}
+            ),
+            "examples": [
+                {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
+            ],
+        },
+        **openapi.named(
+            RecordedSaleAnswer,
+            RecordedSaleAloneAnswer,
+            RecordedSalesAnswer,
+            SaleHistoryAnswer,
+            MeasuredAnswer,
+            AccuracyAnswer,
+        ),
+    },
+)
+
+_KEY = openapi.idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
+_ID = openapi.in_path("id", openapi.ID, "The id of a prediction.")
+_PROBLEMS = (
+    *("not-json", *openapi.PACKABLE),
+    *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
+)
+_LINKS: openapi.Json = {
+    "sale": openapi.link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")
+}
+
+
+@SALES.route(
+    "POST /predictions/{id}/sale",
+    "recordSaleOfPrediction",
+    openapi.Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
+    openapi.Answer(
+        "Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
+    ),
+    problems=_PROBLEMS,
+    parameters=[_ID, _KEY, openapi.CONTENT_ENCODING],
+    body={openapi.JSON: {"schema": openapi.ref("SaleOfPrediction")}},
+    protected=True,
+    description="Another sale of the same prediction corrects the one before.",
+)
 async def sale_of_prediction(request: Request) -> Response:
-    """The sale of one prediction: recorded, or looked up."""
+    """Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
-    if request.method != "POST":
-        return await run_in_threadpool(_history, application, prediction)
-    require_access(request)
     require_json(request.headers)
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
 
@@ -45,10 +119,50 @@ async def sale_of_prediction(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
+@SALES.route(
+    "GET /predictions/{id}/sale",
+    "getSaleOfPrediction",
+    openapi.Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer),
+    problems=("not-found", "invalid-sales", "storage-unavailable"),
+    parameters=[_ID],
+)
+def history_of_sale(request: Request) -> Response:
+    """Get the sale of a prediction, and what was recorded before it."""
+    history = application_of(request).record_sales.history(request.path_params["id"])
+    if not history:
+        detail = "No sale was recorded for this prediction: `POST` one here."
+        raise Problem("not-found", 404, "Not found", detail)
+    return json_response(document(history, SaleHistoryAnswer))
+
+
+@SALES.route(
+    "POST /sales",
+    "recordSales",
+    openapi.Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
+    openapi.Answer(
+        "Recorded, some of predictions that are not known yet.",
+        (RecordedSaleAloneAnswer, RecordedSalesAnswer),
+        status=202,
+    ),
+    problems=_PROBLEMS,
+    parameters=[_KEY, openapi.CONTENT_ENCODING],
+    body={
+        openapi.JSON: {"schema": {"oneOf": [openapi.ref("Sale"), openapi.ref("Sales")]}},
+        openapi.CSV: {
+            "schema": openapi.about(
+                openapi.FILE,
+                "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or "
+                "`id`), `price` and `date` in any order.",
+            ),
+            "example": "prediction,price,date\n01970000-0000-7000-8000-000000000002,310000,2025-06-03\n",
+        },
+    },
+    protected=True,
+    description="All are recorded, or none is. What a list says twice of one prediction has to be the same.",
+)
 async def sales(request: Request) -> Response:
-    """Record a sale, or several, all or none."""
+    """Record sales: one, a list, or CSV (columns prediction, price, date)."""
     application = application_of(request)
-    require_access(request)
     as_csv = is_csv(request.headers)
     read: Callable[[bytes], Any] = recorded_sales_of_csv if as_csv else decode
     body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
@@ -64,14 +178,24 @@ async def sales(request: Request) -> Response:
     return await run_in_threadpool(record)
 
 
+@SALES.route(
+    "GET /accuracy",
+    "getAccuracy",
+    openapi.Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer),
+    problems=("invalid-query", "storage-unavailable"),
+    parameters=[
+        openapi.query("since", openapi.DATE, "The first day of sale that counts."),
+        openapi.query("until", openapi.DATE, "The last day of sale that counts."),
+    ],
+)
 async def accuracy(request: Request) -> Response:
-    """How far estimates were off, by the sales that came back."""
+    """Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
     application = application_of(request)
     since, until = span_of_days(request.query_params)
     # it may read and measure 100,000 sales: one at a time leaves estimates room, and other routes their threads
     async with request.app.state.reviewing:
         review = await run_in_threadpool(application.review_accuracy, since, until)
-    return json_response(accuracy_document(review, since, until))
+    return json_response(document(review, AccuracyAnswer, since=since, until=until))
 
 
 async def _body(request: Request) -> bytes:
@@ -83,30 +207,14 @@ def _named(given: object, prediction: str) -> object:
     """What was said of a sale, with the prediction that the path names."""
     if not isinstance(given, dict):
         return given
-    named = RepeatingObject(given | {"prediction": prediction})
-    named.repeated = [*getattr(given, "repeated", ()), *(["prediction"] if "prediction" in given else [])]
-    return named
+    sale = RepeatingObject(given | {"prediction": prediction})
+    sale.repeated = [*getattr(given, "repeated", ()), *(["prediction"] if "prediction" in given else [])]
+    return sale
 
 
-def _history(application: Application, prediction: str) -> Response:
-    found = application.record_sales.history(prediction)
-    if not found:
-        detail = "No sale was recorded for this prediction: `POST` one here."
-        raise Problem("not-found", 404, "Not found", detail)
-    return json_response({**sale_document(found[-1]), "history": [sale_document(each) for each in found]})
+def _answer_one(sale: RealizedSale) -> Response:
+    return json_response(document(sale, RecordedSaleAloneAnswer), 201 if sale.prediction else 202)
 
 
-def _answer_one(returned: RealizedSale) -> Response:
-    waiting = unmatched([returned])
-    return json_response({**sale_document(returned), "unmatched": waiting}, 202 if waiting else 201)
-
-
-def _answer(returned: Sequence[RealizedSale]) -> Response:
-    return json_response(sales_document(returned), 202 if unmatched(returned) else 201)
-
-
-SALES_ROUTES = (
-    Route("/predictions/{id}/sale", sale_of_prediction, methods=["GET", "POST"]),
-    Route("/sales", sales, methods=["POST"]),
-    Route("/accuracy", accuracy),
-)
+def _answer(sales: Sequence[RealizedSale]) -> Response:
+    return json_response(document(sales, RecordedSalesAnswer), 202 if unmatched(sales) else 201)

@@ -14,18 +14,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from housepredict.domain.errors import HousepredictError, UnknownTraining
+from housepredict.domain.evaluation.promotion import PromotionPolicy
+from housepredict.domain.features import Kind
+from housepredict.domain.training_options import MAX_SECONDS, MAX_SEED, Algorithm, Effort
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.entrypoints.answer_documents import evaluation_document, intervals_document, training_record_document
+from housepredict.entrypoints.answers import TrainedAnswer, TrainingAnswer, TrainingsAnswer
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.access import require_access
+from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
-from housepredict.entrypoints.http.queries import listed, retraining_request, training_request
+from housepredict.entrypoints.http.queries import LIMIT, listed, retraining_request, training_request
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.uploads import (
+    TYPES,
     Body,
     announces_sales,
     describes_sales,
@@ -33,13 +36,80 @@ from housepredict.entrypoints.http.uploads import (
     require_type,
     suffix_of,
 )
+from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.training_processes import TrainingJob, TrainingRequest
 
+TRAININGS = openapi.Resource("Trainings", openapi.named(TrainingAnswer, TrainingsAnswer, TrainedAnswer))
+_COLUMN: openapi.Json = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$",
+}
+_TYPES: openapi.Json = {
+    **openapi.list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
+    "uniqueItems": True,
+}
+_ID = openapi.in_path("id", openapi.ID, "The id of a training.")
+_LINKS: openapi.Json = {
+    "progress": openapi.link("getTraining", "How far it is.", id="/id"),
+    "cancel": openapi.link("cancelTraining", "Its end.", id="/id"),
+}
+ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
+"""Examples of encodings that CSV may be in."""
 
+
+@TRAININGS.route(
+    "POST /train",
+    "train",
+    openapi.Answer("Trained.", TrainedAnswer),
+    openapi.Answer(
+        "The training has begun, with `Prefer: respond-async`.",
+        TrainingAnswer,
+        headers={"Location": openapi.TEXT, "Preference-Applied": openapi.TEXT},
+        always=("Location", "Preference-Applied"),
+        links=_LINKS,
+        status=202,
+    ),
+    problems=(
+        *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
+        *(*openapi.PACKABLE, "invalid-query", "storage-unavailable", *openapi.SERVING),
+    ),
+    parameters=[
+        openapi.CONTENT_ENCODING,
+        openapi.header("Prefer", openapi.TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
+        openapi.query("from_sales", openapi.FLAG, "Whether to train on the sales that came back, too."),
+        openapi.query("price", _COLUMN, "The column of prices."),
+        openapi.query("sale_date", _COLUMN, "The column of sale dates."),
+        openapi.query("house_id", _COLUMN, "The column that tells houses apart."),
+        openapi.query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
+        openapi.query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
+        openapi.query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
+        openapi.query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
+        openapi.query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
+        openapi.query("algorithm", openapi.enum_of(Algorithm), "How to fit."),
+        openapi.query("effort", openapi.enum_of(Effort), "How much the search for the best model may cost."),
+        openapi.query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
+        openapi.query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
+        openapi.query(
+            "encoding",
+            {"type": "string", "examples": ENCODINGS},
+            "The encoding of CSV: any that Python knows; told by its bytes if not given.",
+        ),
+        openapi.query("promote", openapi.enum_of(PromotionPolicy), "When the new version is to serve."),
+    ],
+    body={
+        **{media_type: {"schema": openapi.FILE} for media_type in TYPES},
+        openapi.JSON: {"schema": {"type": "object", "maxProperties": 0}},
+    },
+    body_required=False,
+    protected=True,
+    description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
+    "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first "
+    "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
+)
 async def train(request: Request) -> Response:
-    """Train anew on the sales of the model in service, as they are now, or on those in the body."""
+    """Retrain the model on the sales that it was trained on, or train one on those that are sent."""
     application = application_of(request)
-    require_access(request)
     wanted = await _wanted(request, application)
     try:
         job = await run_in_threadpool(application.training_jobs.start, wanted)
@@ -52,7 +122,7 @@ async def train(request: Request) -> Response:
     if _prefers_not_to_wait(request.headers):
         record = await run_in_threadpool(application.trainings.get, job.id)
         headers = {"Location": address(request, f"/trainings/{job.id}"), "Preference-Applied": "respond-async"}
-        return json_response(training_record_document(record), 202, headers)
+        return json_response(document(record, TrainingAnswer), 202, headers)
     # shielded: a client that leaves ends no training
     await asyncio.shield(asyncio.wrap_future(job.ended))
     return await run_in_threadpool(_made, application, job)
@@ -97,39 +167,58 @@ def _made(application: Application, job: TrainingJob) -> Response:
     assert outcome  # noqa: S101  # it has ended
     assert outcome.version  # noqa: S101  # and well
     version = application.models.get(outcome.version)[0]
-    return json_response(
-        {
-            "message": "Model retrained successfully",
-            "model_version": version.name,
-            "promoted": outcome.promoted,
-            "reasons": outcome.reasons,
-            "rejected_rows": dict(version.source.rejected),
-            "notes": version.source.notes,
-            "intervals": intervals_document(version.intervals),
-            "evaluation": evaluation_document(version.evaluation),
-        }
-    )
+    trained = document(version, TrainedAnswer, promoted=outcome.promoted, reasons=outcome.reasons)
+    return json_response(trained)
 
 
+@TRAININGS.route(
+    "GET /trainings",
+    "listTrainings",
+    openapi.Answer(
+        "Trainings under way and over, newest first.",
+        TrainingsAnswer,
+        links={"newest": openapi.link("getTraining", "The newest of them.", id="/trainings/0/id")},
+    ),
+    problems=("invalid-query", "model-store-unavailable"),
+    parameters=[openapi.query("limit", LIMIT, "How many to list.")],
+    protected=True,
+)
 def trainings(request: Request) -> Response:
-    """What was trained, newest first, by whomever."""
-    require_access(request)
+    """Get recent trainings, newest first (?limit=10)."""
     application = application_of(request)
     found = application.trainings.recent(listed(request.query_params))
     for newest in found[:1]:
         _keep_the_word_of(application, newest)
-    return json_response({"trainings": [training_record_document(each) for each in found]})
+    return json_response(document(found, TrainingsAnswer))
 
 
+@TRAININGS.route(
+    "GET /trainings/{id}",
+    "getTraining",
+    openapi.Answer("How far it is, and what came of it.", TrainingAnswer),
+    problems=("unknown-training", "model-store-unavailable"),
+    parameters=[_ID],
+    protected=True,
+)
 def training(request: Request) -> Response:
-    """A training: what is known of it, or with DELETE its end."""
-    require_access(request)
-    application, id_ = application_of(request), _id(request)
-    if request.method == "DELETE":
-        return json_response(training_record_document(application.trainings.cancel(id_)), 202)
-    record = application.trainings.get(id_)
+    """Get a training: how far it is, and what came of it."""
+    application = application_of(request)
+    record = application.trainings.get(_id(request))
     _keep_the_word_of(application, record)
-    return json_response(training_record_document(record))
+    return json_response(document(record, TrainingAnswer))
+
+
+@TRAININGS.route(
+    "DELETE /trainings/{id}",
+    "cancelTraining",
+    openapi.Answer("It is asked to end.", TrainingAnswer, status=202),
+    problems=("unknown-training", "training-ended", "model-store-unavailable"),
+    parameters=[_ID],
+    protected=True,
+)
+def cancel(request: Request) -> Response:
+    """Cancel a training."""
+    return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 
 def _keep_the_word_of(application: Application, record: TrainingStatus) -> None:
@@ -170,10 +259,3 @@ def _remove_unless_used(application: Application, job: TrainingJob, upload: Path
         return  # better kept for nothing than lost
     if record.outcome and not used:
         upload.unlink(missing_ok=True)
-
-
-TRAINING_ROUTES = (
-    Route("/train", train, methods=["POST"]),
-    Route("/trainings", trainings),
-    Route("/trainings/{id}", training, methods=["GET", "DELETE"]),
-)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, assert_never
 
 from attrs import define, evolve, field, frozen
 
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, Kind, check_value
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.http.requests import decode
-from housepredict.entrypoints.http.responses import encoded
+from housepredict.entrypoints.http.v2.inference_answers import OUTPUTS, datatype_of
 from housepredict.entrypoints.http.v2.tensors import (
     DATATYPES,
     FLOATS,
@@ -23,52 +21,7 @@ from housepredict.entrypoints.http.v2.tensors import (
     element,
     from_binary,
     from_json,
-    to_binary,
-    to_json,
 )
-
-MODEL = "housepredict"
-"""The one model's name; its version is the name of the model version in service."""
-
-
-def _bound(level: int, name: str) -> Callable[[Prediction], object]:
-    def bound(prediction: Prediction) -> object:
-        intervals = prediction.estimate.intervals
-        return next((getattr(each, name) for each in intervals if each.level == level), math.nan)
-
-    return bound
-
-
-OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
-    "price": ("FP64", lambda prediction: prediction.price),
-    **{f"{name}_{level}": ("FP64", _bound(level, name)) for level in LEVELS for name in ("low", "high")},
-    "id": ("BYTES", lambda prediction: str(prediction.id)),
-    "warnings": ("BYTES", lambda prediction: " ".join(each.code for each in prediction.estimate.warnings)),
-}
-"""The outputs: name to datatype, and what it is of a prediction."""
-
-
-def answer_to(
-    id_: str | None, asked: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
-) -> tuple[bytes, int | None]:
-    """The body of an answer with the outputs asked for, True for one in binary; and where its JSON ends if such
-    follow it.
-    """
-    outputs, binary = [], []
-    for name, is_binary in asked.items():
-        datatype, of = OUTPUTS[name]
-        values = [of(each) for each in predictions]
-        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": [len(values)]}
-        if is_binary:
-            binary.append(to_binary(datatype, values))
-            output["parameters"] = {"binary_data_size": len(binary[-1])}
-        else:
-            output["data"] = to_json(values)
-        outputs.append(output)
-    named = {} if id_ is None else {"id": id_}
-    document = {"model_name": MODEL, "model_version": version, **named, "outputs": outputs}
-    head = encoded(document)
-    return b"".join([head, *binary]), len(head) if binary else None
 
 
 @frozen
@@ -288,21 +241,6 @@ def _in_tensors(violation: Violation) -> Violation:
     name = name.replace("~1", "/").replace("~0", "~")
     where = "the batch" if not row else element(name, int(row)) if name else f"house {row}"
     return evolve(violation, pointer=where)
-
-
-def datatype_of(kind: Kind) -> str:
-    """The datatype that a feature's tensor should have."""
-    match kind:
-        case Kind.NUMBER:
-            return "FP64"
-        case Kind.INTEGER:
-            return "INT64"
-        case Kind.BOOLEAN:
-            return "BOOL"
-        case Kind.CATEGORY | Kind.DATE:
-            return "BYTES"
-        case _:
-            assert_never(kind)
 
 
 def _accepted(kind: Kind) -> Collection[str]:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any, assert_never
+
+from attrs import evolve
 
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, Kind
 from housepredict.domain.models import ModelVersion
-from housepredict.entrypoints.http.openapi import estimate_operations as estimates
-from housepredict.entrypoints.http.openapi import inference_operations as inferences
-from housepredict.entrypoints.http.openapi import model_operations as models
-from housepredict.entrypoints.http.openapi import problem_responses as problems
-from housepredict.entrypoints.http.openapi import record_operations as records
-from housepredict.entrypoints.http.openapi import sale_operations as sales
-from housepredict.entrypoints.http.openapi import service_operations as service
-from housepredict.entrypoints.http.openapi import tensor_schemas as tensors
-from housepredict.entrypoints.http.openapi import training_operations as trainings
-from housepredict.entrypoints.http.openapi.operations import DATE, JSON, Answer, Json, Operation, list_of, ref
+from housepredict.entrypoints.http import openapi
+from housepredict.entrypoints.http.openapi import (
+    DATE,
+    JSON,
+    Answer,
+    Json,
+    Operation,
+    Resource,
+    Schema,
+    SchemaFactory,
+    list_of,
+    name_of,
+    named,
+    object_schema,
+    ref,
+)
+from housepredict.entrypoints.http.problems import URN, ProblemAnswer, ViolationAnswer
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
@@ -101,11 +111,6 @@ def _about(feature: Feature, schema: FeatureSchema) -> str:
     return " ".join(parts)
 
 
-_PARTS = (estimates, records, inferences, sales, models, trainings, service)
-
-OPERATIONS: Mapping[str, Operation] = {route: each for part in _PARTS for route, each in part.OPERATIONS.items()}
-"""Every operation, by method and route: `GET /health`."""
-
 _ACCESS = "token"
 _DESCRIPTION = (
     "Estimates what a house will sell for, says how sure it is, and remembers every estimate it gave.\n\n"
@@ -116,19 +121,28 @@ _DESCRIPTION = (
 )
 
 
-def document(
-    version: ModelVersion | None, settings: Settings, root_path: str, summaries: Mapping[str, str]
+def openapi_document(
+    resources: Sequence[Resource],
+    version: ModelVersion | None,
+    settings: Settings,
+    root_path: str,
 ) -> dict[str, Any]:
-    """The document for a version in service, if there is one, below the path where the app is mounted.
+    """The document of some resources, in their order.
 
-    `summaries` say what each operation does, by method and route.
+    Args:
+        version: the version in service, if there is one.
+        root_path: where the app is mounted.
     """
+    any_request = [{"$ref": f"#/components/parameters/{name}"} for name in openapi.PARAMETERS]
     paths: dict[str, dict[str, Any]] = {}
-    any_request = [{"$ref": f"#/components/parameters/{name}"} for name in problems.PARAMETERS]
-    for route, operation in OPERATIONS.items():
-        method, _, path = route.partition(" ")
-        told = paths.setdefault(path, {"parameters": any_request})
-        told[method.lower()] = _operation(operation, summaries[route], settings)
+    operations = {name: operation for resource in resources for name, operation in resource.operations.items()}
+    schemas: dict[str, Schema | SchemaFactory] = dict(named(ProblemAnswer, ViolationAnswer))
+    for resource in resources:
+        schemas |= resource.schemas
+    for name, operation in operations.items():
+        method, _, path = name.partition(" ")
+        described = paths.setdefault(path, {"parameters": any_request})
+        described[method.lower()] = _operation(operation, version, settings)
     house = GENERIC
     if version:
         one = example(version.schema)
@@ -136,14 +150,7 @@ def document(
         examples = {"house": {"value": one}, "houses": {"summary": "A batch", "value": [one]}}
         paths["/predict"]["post"]["requestBody"]["content"][JSON]["examples"] = examples
     title = f"the model version {version.name}" if version else "no model in service"
-    schemas: dict[str, Any] = {
-        "House": house,
-        "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
-        "InferenceInput": tensors.input_schema(version, settings.max_batch),
-        "Sales": {**list_of(ref("Sale")), "minItems": 1, "maxItems": settings.max_batch},
-    }
-    for part in (problems, *_PARTS):
-        schemas |= part.SCHEMAS
+    classes = [schema for schema in schemas.values() if isinstance(schema, type)]
     return {
         "openapi": "3.1.1",
         "info": {
@@ -154,13 +161,22 @@ def document(
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": root_path or "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in OPERATIONS.values())],
+        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in operations.values())],
         "paths": paths,
         "components": {
-            "schemas": schemas,
-            "parameters": dict(problems.PARAMETERS),
-            "headers": dict(problems.HEADERS),
-            "responses": {str(status): problems.response(names) for status, names in problems.SHARED.items()},
+            "schemas": {
+                "House": house,
+                "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
+                **{name: make(version, settings) for name, make in schemas.items() if isinstance(make, FunctionType)},
+                **{
+                    name: object_schema(schema, classes) if isinstance(schema, type) else schema
+                    for name, schema in schemas.items()
+                    if not isinstance(schema, FunctionType)
+                },
+            },
+            "parameters": dict(openapi.PARAMETERS),
+            "headers": dict(openapi.HEADERS),
+            "responses": {str(status): _response(answer) for status, answer in openapi.SHARED.items()},
             "securitySchemes": {
                 _ACCESS: {
                     "type": "http",
@@ -173,8 +189,12 @@ def document(
     }
 
 
-def _operation(operation: Operation, summary: str, settings: Settings) -> dict[str, Any]:
-    made: dict[str, Any] = {"operationId": operation.id, "tags": [operation.tag], "summary": summary}
+def _operation(operation: Operation, version: ModelVersion | None, settings: Settings) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary_for(version),
+    }
     if operation.description:
         made["description"] = operation.description
     if operation.parameters:
@@ -189,48 +209,50 @@ def _operation(operation: Operation, summary: str, settings: Settings) -> dict[s
         refused = ("forbidden",) if settings.token is None else ("unauthorized",)
         made["security"] = [] if settings.token is None else [{_ACCESS: []}]
     made["responses"] = _responses(
-        operation, [*operation.problems, *operation.faults, *problems.BY_THE_SERVER, *refused]
+        operation, [*operation.problems, *operation.faults, *openapi.BY_THE_SERVER, *refused]
     )
     return made
 
 
-def _responses(operation: Operation, refused: Sequence[str]) -> dict[str, Any]:
-    found = {status: _answer(each) for status, each in operation.answers.items()}
-    for status, names in problems.by_status(refused).items():
-        if status in found:
-            found[status] = _either(found[status], problems.response(names))
-        elif names == problems.SHARED.get(status):
-            found[status] = {"$ref": f"#/components/responses/{status}"}
-        else:
-            found[status] = problems.response(names)
-    return {str(status): found[status] for status in sorted(found)}
-
-
-def _either(answer: Json, problem: Json) -> dict[str, Any]:
-    """The response that is the one or the other: a header that one of them may lack may be lacking."""
-    headers = {
-        name: each if "$ref" in each else {**each, "required": _has(answer, name) and _has(problem, name)}
-        for name, each in {**answer["headers"], **problem["headers"]}.items()
-    }
+def _responses(operation: Operation, problems: Sequence[str]) -> dict[str, Any]:
+    answers = {answer.status: answer for answer in operation.answers}
+    for status, problem in openapi.problem_answers(problems).items():
+        answers[status] = _either(answers[status], problem) if status in answers else problem
     return {
-        **answer,
-        **problem,
-        "description": f"{answer['description']} Or {problem['description']}",
-        "headers": headers,
-        "content": answer["content"] | problem["content"],
+        str(status): {"$ref": f"#/components/responses/{status}"}
+        if answer == openapi.SHARED.get(status)
+        else _response(answer)
+        for status, answer in sorted(answers.items())
     }
 
 
-def _has(response: Json, header: str) -> bool:
-    return bool(response["headers"].get(header, {}).get("required"))
+def _either(answer: Answer, problem: Answer) -> Answer:
+    """The response that is the one or the other: a header that one of them may lack may be lacking."""
+    return evolve(
+        answer,
+        description=f"{answer.description} Or {problem.description}",
+        headers={**answer.headers, **problem.headers},
+        always=set(answer.always) & set(problem.always),
+        also={**answer.also, problem.media_type: problem.schema},
+        problems=problem.problems,
+    )
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _response(answer: Answer) -> dict[str, Any]:
     headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
-    made: dict[str, Any] = {"description": answer.description, "headers": problems.WITH_ID | headers}
+    made: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
     if answer.schema is not None:
-        schemas = {answer.media_type: answer.schema, **answer.also}
+        schemas = {answer.media_type: _body(answer.schema), **answer.also}
         made["content"] = {name: {"schema": each} for name, each in schemas.items()}
     if answer.links:
         made["links"] = dict(answer.links)
+    if answer.problems:
+        # not in the schema: generated clients would have a class of its own for each response
+        made["x-problem-types"] = [URN + name for name in answer.problems]
     return made
+
+
+def _body(schema: Schema | Sequence[Schema]) -> Json:
+    if isinstance(schema, Sequence):
+        return {"oneOf": [_body(each) for each in schema]}
+    return ref(name_of(schema)) if isinstance(schema, type) else schema
