@@ -195,8 +195,8 @@ class Model:
 
 def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Model:
     """Fit a candidate to all sales of a table."""
-    line, base, left = start(candidate, table)
-    trees = {loss: fit_trees(candidate, table, left, loss, seed) for loss in candidate.losses}
+    line, base, residuals = start(candidate, table)
+    trees = {loss: fit_trees(candidate, table, residuals, loss, seed) for loss in candidate.losses}
     return Model(candidate, base, line, trees)
 
 
@@ -209,12 +209,12 @@ def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, 
     return line, 0.0, table.log_prices - predicted(line, table.for_lines)
 
 
-def fit_trees(candidate: Candidate, table: TrainingTable, left: NDArray[np.float64], loss: str, seed: int) -> Any:
+def fit_trees(candidate: Candidate, table: TrainingTable, residuals: NDArray[np.float64], loss: str, seed: int) -> Any:
     """Fit the trees of a candidate for one of its losses."""
     return boost(
         table.categorical,
         table.for_trees,
-        left,
+        residuals,
         loss=loss,
         leaves=candidate.leaves,
         iterations=candidate.iterations,

@@ -182,11 +182,11 @@ def _estimate_fold(
     training = ~left_out(folds, fold, count)
     others = with_target_encoding(table.rows(training), folds[training])
     own = table.rows(folds == fold).with_columns(others.columns)
-    line, base, left = start(candidate, others)
+    line, base, residuals = start(candidate, others)
     on = line.predict(own.for_lines) if line else np.full(len(own), base)
     if loss is None:
         return {0: on}
-    estimator: Any = fit_trees(candidate, others, left, loss, seed)
+    estimator: Any = fit_trees(candidate, others, residuals, loss, seed)
     counts = {variant.iterations for variant in candidate.variants()}
     staged = enumerate(estimator.staged_predict(own.for_trees), 1)
     return {trees: on + predicted for trees, predicted in staged if trees in counts}
