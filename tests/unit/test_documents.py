@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.adapters.documents import (
-    _STORED_NAMES,
+    STORED_NAMES,
     NewerDocument,
     UnreadableDocument,
     from_json,
@@ -61,7 +61,7 @@ def _optional(kind: type) -> dict[str, Any]:
         default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
         if not each.eq:
             continue
-        name = _STORED_NAMES.get((kind, each.name), each.name)
+        name = STORED_NAMES.get((kind, each.name), each.name)
         if default is not attrs.NOTHING:
             found[name] = _document(default)
         elif type(None) in getattr(each.type, "__args__", ()):

@@ -36,7 +36,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 # stored documents keep the names of the first release
-_STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
+STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
     (Evaluation, "out_of_time"): "later",
     (Evaluation, "out_of_time_skipped"): "why_no_later",
 }
@@ -101,7 +101,7 @@ def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = 
     def _object(kind: Any) -> Callable[[Any, Any], Any]:
         read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_overrides(kind))
         absent = {
-            _STORED_NAMES.get((kind, attribute.name), attribute.name): None
+            STORED_NAMES.get((kind, attribute.name), attribute.name): None
             for attribute in attrs.fields(attrs.resolve_types(kind))
             if attribute.init and attribute.default is attrs.NOTHING and _may_be_none(attribute)
         }
@@ -122,7 +122,7 @@ def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = 
 
 def _overrides(kind: type) -> dict[str, Any]:
     return {
-        attribute.name: override(rename=_STORED_NAMES.get((kind, attribute.name)), omit=not attribute.eq or None)
+        attribute.name: override(rename=STORED_NAMES.get((kind, attribute.name)), omit=not attribute.eq or None)
         for attribute in attrs.fields(kind)
         if attribute.init
     }
