@@ -281,21 +281,21 @@ def _encode_batch(predictions: Sequence[Prediction]) -> str:
 def _encode(prediction: Prediction, features: str) -> str:
     """A row of a batch. Columns that are left out are null."""
     estimate = prediction.estimate
-    row = (
-        f'{{"id":"{prediction.id}","created_at":"{_time(prediction.created_at)}",'
-        f'"model_version":{_text(estimate.model_version)},"features":{features},"price":{estimate.price!r},'
-        f'"caveats":{_warnings(estimate.warnings)}'
-    )
+    optional = ""
     if estimate.valued_on is not None:
-        row += f',"valued_on":"{estimate.valued_on.isoformat()}"'
+        optional += f',"valued_on":"{estimate.valued_on.isoformat()}"'
     if estimate.intervals:
         bounds = ",".join([f'"{level}":[{low!r},{high!r}]' for level, low, high in estimate.intervals])
-        row += f',"intervals":{{{bounds}}}'
+        optional += f',"intervals":{{{bounds}}}'
     if estimate.fsd is not None:
-        row += f',"fsd":{estimate.fsd!r}'
+        optional += f',"fsd":{estimate.fsd!r}'
     if estimate.generation is not None:
-        row += f',"generation":{estimate.generation}'
-    return row + "}"
+        optional += f',"generation":{estimate.generation}'
+    return (
+        f'{{"id":"{prediction.id}","created_at":"{_time(prediction.created_at)}",'
+        f'"model_version":{_text(estimate.model_version)},"features":{features},"price":{estimate.price!r},'
+        f'"caveats":{_warnings(estimate.warnings)}{optional}}}'
+    )
 
 
 @lru_cache(maxsize=1024)
