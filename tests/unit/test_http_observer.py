@@ -125,7 +125,7 @@ def test_batches_and_commits_are_counted(client: TestClient) -> None:
 
 def test_commits_that_fail_take_time_too() -> None:
     made = application(lab_version())
-    made.predictions = faulty = Faulty()
+    made.storage.predictions = faulty = Faulty()
     with served(made) as client:
         faulty.fault = RepositoryUnavailable()
         assert client.post("/predict", json=LAB_HOUSE).status_code == 503

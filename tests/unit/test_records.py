@@ -248,11 +248,11 @@ def test_a_service_forgets_what_is_older_than_it_is_told_to_keep() -> None:
             pruned.set()
             return found
 
-    made.predictions = Telling()
-    made.predictions.append([old, new])
+    made.storage.predictions = Telling()
+    made.storage.predictions.append([old, new])
     with served(made):
         assert pruned.wait(10)
-        assert list(made.predictions.recent(10)) == [new]
+        assert list(made.storage.predictions.recent(10)) == [new]
 
 
 def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
@@ -264,7 +264,7 @@ def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
             tried.set()
             raise RepositoryUnavailable("gone")
 
-    made.predictions = Refusing()
+    made.storage.predictions = Refusing()
     with served(made) as client:
         assert tried.wait(10)
         assert client.post("/predict", json=LAB_HOUSE).status_code == 200

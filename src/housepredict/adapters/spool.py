@@ -206,7 +206,7 @@ class SpooledPredictions:
             self._spool.append(predictions)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch behind, and not in the spool; see AppendsShared. Only what is refused for good goes there, to
+        """Record a batch behind, and not in the spool; see HasBacklog. Only what is refused for good goes there, to
         be set aside.
         """
         if self._behind is None:

@@ -25,7 +25,7 @@ from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Predict, Removed, Training
+from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Explain, Predict, Removed, Training
 from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
 from housepredict.entrypoints.composition import Application, houses_at, prices_at
 from housepredict.entrypoints.settings import read_settings
@@ -212,7 +212,7 @@ class Prices:
         with prices_at(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
 
-    def _estimating(self, explain: bool) -> Predict:
+    def _estimating(self, explain: bool) -> Predict | Explain:
         return self._application.explain if explain else self._application.predict
 
     def train(
@@ -282,7 +282,7 @@ class Prices:
 
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
-        return self._application.predict.recent(limit, before)
+        return self._application.records.recent(limit, before)
 
     def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
         """The prediction with this id, or with the number that it had in the tutorial's table.

@@ -212,7 +212,7 @@ def _work(
     lifeline: int | None = None,
 ) -> int:
     with configured(settings.tracing) as provider, application(settings) as opened:
-        _ = opened.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
+        _ = opened.storage.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:

@@ -29,7 +29,7 @@ from housepredict.domain import errors
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
-from housepredict.domain.usecases import OnStart, Trainings
+from housepredict.domain.usecases import StartListener, TrainingHistory
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import of_request
 
@@ -107,7 +107,7 @@ class TrainingProcesses:
     """Trains in processes of their own, and watches them."""
 
     _settings: Settings
-    _trainings: Trainings
+    _trainings: TrainingHistory
     _look: Callable[[], None]
     _closed: Event = field(factory=Event, init=False, repr=False)
 
@@ -212,7 +212,7 @@ class TrainingProcesses:
 class TrainingThreads:
     """Trains in threads of this process: where nothing is kept that another could read."""
 
-    _run: Callable[[TrainingRequest, OnStart], None]
+    _run: Callable[[TrainingRequest, StartListener], None]
     _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> Job:

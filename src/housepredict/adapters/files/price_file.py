@@ -17,7 +17,7 @@ from housepredict.adapters.files.arrow import ArrowRows
 from housepredict.adapters.files.atomic import text_file, whole_file
 from housepredict.adapters.files.table_file import TextRows
 from housepredict.domain.errors import MissingExtra, UnreadableFile
-from housepredict.domain.ports import HouseRows, Outcome
+from housepredict.domain.ports import HouseRows, RowOutcome
 from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
 
 _GROUP = 50_000  # rows of a Parquet file that are written at once
@@ -43,7 +43,7 @@ class CsvPrices:
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
-    def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
+    def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
         """Add some rows; see PriceTable."""
         if isinstance(rows.origin, TextRows):
             header, delimiter, cells = rows.origin.header, rows.origin.delimiter, rows.origin.rows
@@ -67,7 +67,7 @@ class ParquetPrices:
     _waiting: list[Any] = field(factory=list, init=False)
     _rows: int = field(default=0, init=False)
 
-    def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
+    def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
         """Add some rows; see PriceTable."""
         import pyarrow as pa
 
@@ -121,7 +121,7 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
 
 
-def _said(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
+def _said(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
     """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
     origin = rows.origin
     beyond = (row[len(origin.header) :] for row in origin.rows) if isinstance(origin, TextRows) else repeat(())

@@ -2,11 +2,11 @@
 
 from housepredict.domain.usecases.estimate_table import EstimatedTable, EstimateTable, RefusedRow
 from housepredict.domain.usecases.manage_records import Records, Removed
-from housepredict.domain.usecases.predict import DEMONSTRATION, Explain, Predict, PredictOnce, estimate
+from housepredict.domain.usecases.predict import DEMONSTRATION, Explain, Predict, PredictOnce
 from housepredict.domain.usecases.record_sales import RecordSales
 from housepredict.domain.usecases.review import AccuracyReview, Measured, RealizedSales, ReviewAccuracy, ReviewDrift
 from housepredict.domain.usecases.train import SELF_TEST_ROWS, Promote, Train, Training
-from housepredict.domain.usecases.training_jobs import OnStart, Trainings
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 
 __all__ = [
     "DEMONSTRATION",
@@ -16,7 +16,6 @@ __all__ = [
     "EstimatedTable",
     "Explain",
     "Measured",
-    "OnStart",
     "Predict",
     "PredictOnce",
     "Promote",
@@ -27,8 +26,8 @@ __all__ = [
     "Removed",
     "ReviewAccuracy",
     "ReviewDrift",
+    "StartListener",
     "Train",
     "Training",
-    "Trainings",
-    "estimate",
+    "TrainingHistory",
 ]

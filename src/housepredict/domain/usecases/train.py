@@ -56,7 +56,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import PreparedSales, prepare
 from housepredict.domain.schema_inference.sale_dates import latest_day
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases.training_jobs import OnStart, Trainings, ignore_start
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
 SELF_TEST_ROWS = 5
 
@@ -87,7 +87,7 @@ class Train:
     _models: ModelStore
     _sources: SalesSources
     _clock: Clock
-    _trainings: Trainings
+    _trainings: TrainingHistory
     _uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def __call__(
@@ -98,7 +98,7 @@ class Train:
         policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
         *,
         if_incomparable: bool = True,
-        begun: OnStart = ignore_start,
+        begun: StartListener = ignore_start,
     ) -> Training:
         """One training at a time. A version that is not promoted is kept all the same.
 
@@ -135,7 +135,7 @@ class Train:
                 run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
-    def again(self, version: ModelVersion, progress: Progress, *, begun: OnStart = ignore_start) -> Training:
+    def again(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
         """Train on the sales that a version was trained on, as they are now, and with its options; see above.
 
         Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.

@@ -175,7 +175,7 @@ def _cancel_training(application: Application, options: argparse.Namespace) -> i
 
 
 def _predictions(application: Application, options: argparse.Namespace) -> int:
-    predictions = application.predict.recent(options.limit, options.before)
+    predictions = application.records.recent(options.limit, options.before)
     application.records.require_all()
     document = {"predictions": [prediction_document(each) for each in predictions]}
     return answer(options, document, predictions_text(predictions))

@@ -68,6 +68,6 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def migrate(application: Application, options: argparse.Namespace) -> int:
     """Bring the database's tables up to date."""
-    there_is_one = application.migrate(options.wait, post=options.post)
+    there_is_one = application.storage.migrate(options.wait, post=options.post)
     print("The database is up to date." if there_is_one else "There is no PostgreSQL to bring up to date.")
     return 0

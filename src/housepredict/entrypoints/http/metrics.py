@@ -178,7 +178,7 @@ def _model_refused(application: Application) -> Iterator[Metric]:
 
 
 def _spool(application: Application) -> Iterator[Metric]:
-    backlog = application.backlog()
+    backlog = application.records.backlog()
     if backlog is not None:
         yield GaugeMetricFamily(
             "housepredict_spool_pending", "Predictions that wait for the database.", backlog.pending

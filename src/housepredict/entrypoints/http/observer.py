@@ -193,18 +193,3 @@ def _fields(id_: bytes, traceparent: str | None) -> dict[str, str]:
         named["traceparent"] = traceparent
         named["trace_id"] = traceparent[3:35]
     return named
-
-
-@define
-class Observed:
-    """The middleware through which requests are observed, while the app is in its lifespan."""
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        observer: Observer | None = scope["app"].state.observer if scope["type"] == "http" else None
-        if observer is None:
-            await self.app(scope, receive, send)
-        else:
-            await observer.observe(self.app, scope, receive, send, time.perf_counter())

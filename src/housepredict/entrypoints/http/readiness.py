@@ -23,13 +23,13 @@ def in_service(application: Application) -> ModelVersion | None:
 def readiness_checks(application: Application) -> dict[str, dict[str, Any]]:
     """What it takes to estimate and remember, and whether it is there, by name."""
     live = application.live_model
-    checks = {"model": _check(live.current), "predictions": _check(application.predictions.check)}
+    checks = {"model": _check(live.current), "predictions": _check(application.records.check)}
     if serving := live.serving:
         checks["model"] |= {"model_version": serving.version.name, "generation": serving.generation}
         if refusal := live.refusal:
             checks["model"]["refused"] = str(refusal)
     with suppress(RepositoryUnavailable):
-        if backlog := application.backlog():
+        if backlog := application.records.backlog():
             checks["predictions"]["spool"] = backlog_document(backlog) | {"reason": backlog.reason}
     return checks
 

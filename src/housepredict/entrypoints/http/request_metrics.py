@@ -6,13 +6,10 @@ import mmap
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Self
-from uuid import UUID
 
 from attrs import define, field, frozen
-
-from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import AppendsInLoop, PredictionRepository
 
 _KEY = 128  # bytes: a length, and the name of a row
 _CELLS = 16  # numbers in a row: what a histogram of fifteen buckets takes, with their sum
@@ -173,76 +170,11 @@ class Lane:
         """Count a batch."""
         self._batches.observe(HOUSES, houses)
 
-    def commit(self, began: float) -> None:
-        """Count a commit that ends now."""
+    def time_commit(self) -> Callable[[], None]:
+        """Start to time a commit. Returns the function that counts it when it ends."""
+        return partial(self._commit, time.perf_counter())
+
+    def _commit(self, began: float) -> None:
         ended = time.perf_counter()
         self._commits.observe(SECONDS, ended - began)
         self.last_commit = began, ended
-
-
-@define
-class TimedPredictions:
-    """A repository whose commits are timed."""
-
-    _timed: PredictionRepository
-    _lane: Lane
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        """See PredictionRepository."""
-        began = time.perf_counter()
-        try:
-            self._timed.append(predictions)
-        finally:
-            self._lane.commit(began)
-
-    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.recent(limit, before)
-
-    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.find(ids)
-
-    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.between(first, end, limit)
-
-    def erase(self, ids: Sequence[UUID]) -> int:
-        """See PredictionRepository."""
-        return self._timed.erase(ids)
-
-    def prune(self, before: UUID, limit: int) -> int:
-        """See PredictionRepository."""
-        return self._timed.prune(before, limit)
-
-    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """See PredictionRepository."""
-        return self._timed.find_erased(ids)
-
-    def check(self) -> None:
-        """See PredictionRepository."""
-        self._timed.check()
-
-
-@define
-class TimedInLoop(TimedPredictions):
-    """A repository with timed commits that an event loop can append to."""
-
-    _in_loop: AppendsInLoop
-
-    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """See AppendsInLoop."""
-        began = time.perf_counter()
-
-        def ended(error: Exception | None) -> None:
-            self._lane.commit(began)
-            done(error)
-
-        return self._in_loop.append_in_loop(predictions, ended)
-
-
-def timed(predictions: PredictionRepository, lane: Lane) -> TimedPredictions:
-    """A repository with timed commits, to which an event loop can append if it could before."""
-    if isinstance(predictions, AppendsInLoop):
-        return TimedInLoop(predictions, lane, predictions)
-    return TimedPredictions(predictions, lane)

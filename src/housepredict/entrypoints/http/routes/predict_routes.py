@@ -22,7 +22,7 @@ from housepredict.entrypoints.answer_documents import explanation_document, warn
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.problems import NotStarted, answer
+from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
     CSV,
@@ -37,6 +37,7 @@ from housepredict.entrypoints.http.requests import (
 )
 from housepredict.entrypoints.http.responses import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.responses import encode
+from housepredict.entrypoints.http.service_state import running_service
 
 
 def predict_for_key(
@@ -98,10 +99,8 @@ PREDICT = EstimateHouses()
 
 async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     explain = wants_explanation(QueryParams(scope["query_string"]))
-    state = scope["app"].state
-    estimator: Estimator | None = state.explaining_estimator if explain else state.estimator
-    if estimator is None:
-        raise NotStarted
+    service = running_service(scope["app"])
+    estimator = service.explaining_estimator if explain else service.estimator
     headers = Headers(scope=scope)
     key = idempotency_key(headers, InvalidHouses)
     if key is not None and explain:
@@ -113,7 +112,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     is_short = len(body) <= SHORT
     predictions: Sequence[Prediction]
     if key is not None:
-        given, predictions = await run_in_threadpool(predict_for_key, state.application, body, key, as_csv)
+        given, predictions = await run_in_threadpool(predict_for_key, service.application, body, key, as_csv)
     else:
         reads = read_csv if as_csv else read
         given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)

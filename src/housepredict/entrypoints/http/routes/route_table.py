@@ -34,6 +34,7 @@ from housepredict.entrypoints.http.routes.page_routes import PAGE_ROUTES, home
 from housepredict.entrypoints.http.routes.predict_routes import PREDICT
 from housepredict.entrypoints.http.routes.sale_routes import SALES_ROUTES
 from housepredict.entrypoints.http.routes.training_routes import TRAINING_ROUTES
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.http.v2.inference_routes import V2_ENDPOINTS, V2_ROUTES
 from housepredict.version import __version__
 
@@ -136,14 +137,14 @@ async def live(_request: Request) -> Response:
 def ready(request: Request) -> Response:
     """200 if an estimate could be given and remembered now, else 503 with the reason; 503 before the service stops."""
     checks = readiness_checks(application_of(request))
-    status = "stopping" if request.app.state.stopping else "ready" if all_passed(checks) else "not ready"
+    status = "stopping" if state_of(request.app).stopping else "ready" if all_passed(checks) else "not ready"
     return json_response({"status": status, "checks": checks}, 200 if status == "ready" else 503)
 
 
 def predictions(request: Request) -> Response:
     """What was estimated, newest first, with a link to what is older."""
     limit, before = page(request.query_params)
-    found, backlog = application_of(request).predict.recent_and_backlog(limit, before)
+    found, backlog = application_of(request).records.recent_and_backlog(limit, before)
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
@@ -166,10 +167,9 @@ async def prediction(request: Request) -> Response:
 
 async def drift(request: Request) -> Response:
     """The drift over recent predictions, as of now."""
-    application = application_of(request)
-    # it reads 10,000 predictions: one at a time leaves estimates room, and other routes their threads
-    async with request.app.state.reviewing:
-        review = await run_in_threadpool(application.review_drift)
+    service = running_service(request.app)
+    async with service.reviewing:
+        review = await run_in_threadpool(service.application.review_drift)
     return json_response(drift_document(review))
 
 
@@ -180,12 +180,12 @@ def metrics(request: Request) -> Response:
 
     from housepredict.entrypoints.http.metrics import registry_of
 
-    application, state = application_of(request), request.app.state
+    service = running_service(request.app)
     with _registering:
-        if state.registry is None:
-            state.registry = registry_of(application, state.observer.meter)
+        if service.registry is None:
+            service.registry = registry_of(service.application, service.observer.meter)
     write, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(write(state.registry), headers=HEADERS, media_type=media_type)
+    return Response(write(service.registry), headers=HEADERS, media_type=media_type)
 
 
 ROUTES = (

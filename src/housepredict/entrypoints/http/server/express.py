@@ -20,11 +20,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.batching import Estimator, Job
+from housepredict.entrypoints.http.batching import Job
 from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.settings import Settings
 
 SURPRISES = (AttributeError, TypeError)
@@ -117,9 +118,9 @@ class ExpressProtocol(HttpProtocol):
             super()._start_asgi_task(cycle, self.app)
             return
         try:
-            estimator: Estimator = self.app.state.estimator
-            given, job = read(estimator, body)
-            estimator.submit(job, _PendingResponse(self, cycle, given, body, self.app.state.observer, job, started))
+            service = running_service(self.app)
+            given, job = read(service.estimator, body)
+            service.estimator.submit(job, _PendingResponse(self, cycle, given, body, service.observer, job, started))
         except Exception as error:  # noqa: BLE001  # every failure has its problem document
             self.fail(cycle, error, started)
 
@@ -131,11 +132,11 @@ class ExpressProtocol(HttpProtocol):
             await response(scope, receive, send)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            observer: Observer | None = self.app.state.observer
-            if observer is None:
+            running = state_of(self.app).running
+            if running is None:
                 await failed(scope, receive, send)
             else:
-                await observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
+                await running.observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
 
         super()._start_asgi_task(cycle, app)
 

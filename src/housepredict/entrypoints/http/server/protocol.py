@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import UPLOAD, too_late
+from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
@@ -199,8 +200,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer instead of the app, and close."""
-        if observer := self.app.state.observer:
-            observer.meter.refused(problem.name, ())
+        if running_service := state_of(self.app).running:
+            running_service.observer.meter.refused(problem.name, ())
         running = self._running
         if running is not None and not running.response_complete:
             if not running.more_body:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from housepredict.entrypoints.http.server.express import ExpressProtocol, Lane
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
+from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 _PATIENCE = 20  # seconds that requests have to finish in, once no more are taken
@@ -118,11 +119,11 @@ class Server(uvicorn.Server):
         """Whether it is time to stop; asked ten times a second."""
         if self._stop_at is None:
             return await super().on_tick(counter)
-        if self._app.state.stopping:
+        if state_of(self._app).stopping:
             self.should_exit = self.should_exit or time.monotonic() >= self._stop_at
         else:
             # also with no drain period at all, clients that are busy hear of it in the time of a tick
-            self._app.state.stopping = True
+            state_of(self._app).stopping = True
             self.config.encoded_headers.append(_CLOSE)
         return await super().on_tick(0)  # at which it makes the default headers anew
 

@@ -16,11 +16,12 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
 from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, NotStarted, Problem, problem_of
+from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body, response
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.routes.predict_routes import FEW, SHORT
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.http.v2.inference_requests import (
     MODEL,
     OUTPUTS,
@@ -101,12 +102,12 @@ async def ready(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """The same of the model, which has to be the one that is named."""
     is_ready = await run_in_threadpool(_is_ready, request)
-    _require_model(request, _estimator(request).in_service().version if is_ready else None)
+    _require_model(request, running_service(request.app).estimator.in_service().version if is_ready else None)
     return json_response({"name": MODEL, "ready": is_ready}, 200 if is_ready else 503)
 
 
 def _is_ready(request: Request) -> bool:
-    return not request.app.state.stopping and all_passed(readiness_checks(application_of(request)))
+    return not state_of(request.app).stopping and all_passed(readiness_checks(application_of(request)))
 
 
 async def model(request: Request) -> Response:
@@ -140,7 +141,7 @@ def _inputs(schema: FeatureSchema) -> list[dict[str, Any]]:
 
 async def infer(request: Request) -> Response:
     """Estimate houses, and remember it before the response leaves: as `POST /predict` does."""
-    estimator = _estimator(request)
+    estimator = running_service(request.app).estimator
     serving = estimator.in_service()
     _require_model(request, serving.version)
     _require_media_type(request.headers)
@@ -169,13 +170,6 @@ def _read(estimator: Estimator, serving: InService, body: bytes, header_length: 
         return inference, estimator.check(inference.houses, serving)
     except InvalidHouses as error:
         raise in_tensors(error) from None
-
-
-def _estimator(request: Request) -> Estimator:
-    estimator: Estimator | None = request.app.state.estimator
-    if estimator is None:
-        raise NotStarted
-    return estimator
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:

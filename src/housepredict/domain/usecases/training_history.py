@@ -31,16 +31,16 @@ _ALL = 1000
 _TRIES = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
-OnStart = Callable[[UUID], None]
+StartListener = Callable[[UUID], None]
 """Is told the id of a training as soon as it has begun."""
 
 
 def ignore_start(_id: UUID) -> None:
-    """A OnStart for who need not know."""
+    """A StartListener for who need not know."""
 
 
 @define
-class Run:
+class TrainingRun:
     """A training that is under way, as whoever trains sees it."""
 
     id: UUID
@@ -83,8 +83,8 @@ class Run:
 
 
 @define
-class Trainings:
-    """Trainings under way and over, whoever started them."""
+class TrainingHistory:
+    """TrainingHistory under way and over, whoever started them."""
 
     _models: ModelStore
     _log: TrainingLog
@@ -92,7 +92,7 @@ class Trainings:
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @contextmanager
-    def under_way(self, source: SalesSource, progress: Progress, begun: OnStart) -> Iterator[Run]:
+    def under_way(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
         """A training, one at a time, on the sales of a source: logged from begin to end, whatever the end is.
 
         Raises TrainingInProgress, with the id of the other one where the log has it, or ModelStoreUnavailable.
@@ -103,7 +103,7 @@ class Trainings:
                 if each.outcome is None:
                     self.over(each.id)
             [id_] = self._ids.take(1, self._clock.now())
-            run = Run(id_, self._log, self._clock, progress)
+            run = TrainingRun(id_, self._log, self._clock, progress)
             try:
                 self._log.begin(TrainingStatus(id_, self._clock.now(), source.location, source.with_recorded))
                 begun(id_)
