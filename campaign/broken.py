@@ -23,6 +23,7 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.ports import (
     AppendsInLoop,
     Backlog,
+    HasBacklog,
     PredictionKeys,
     PredictionRepository,
 )
@@ -32,6 +33,7 @@ from housepredict.entrypoints.composition import Application, Storage
 from housepredict.entrypoints.settings import Settings
 
 _ids = IdSequence()
+_NO_BACKLOG = Backlog(pending=0, oldest=None, dead_letters=0)
 
 
 @frozen
@@ -49,15 +51,18 @@ class _Whole:
         return is_in_loop and self._whole.append_in_loop(self._changed(predictions), done)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        self._whole.append_shared(predictions)
+        if isinstance(self._whole, HasBacklog):
+            self._whole.append_shared(predictions)
+        else:
+            self._whole.append(predictions)
 
     def backlog(self) -> Backlog:
-        backlog: Backlog = self._whole.backlog()
-        return backlog
+        return self._whole.backlog() if isinstance(self._whole, HasBacklog) else _NO_BACKLOG
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        newest, backlog = self._whole.recent_and_backlog(limit, before)
-        return newest, backlog
+        if isinstance(self._whole, HasBacklog):
+            return self._whole.recent_and_backlog(limit, before)
+        return self._whole.recent(limit, before), _NO_BACKLOG
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return predictions
@@ -116,7 +121,7 @@ class _Reordering(_Whole):
         return newest[::-1]
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        newest, backlog = self._whole.recent_and_backlog(limit, before)
+        newest, backlog = super().recent_and_backlog(limit, before)
         return newest[::-1], backlog
 
 
