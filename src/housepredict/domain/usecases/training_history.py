@@ -1,4 +1,4 @@
-"""What is told of trainings: each is logged while it has the lock, so that the log can be proved wrong."""
+"""The history of trainings: each is logged while it holds the lock, so that a stale log can be corrected."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, 
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingStatus
 
 LOOK_EVERY = 1.0
-"""Seconds between looks at the log, while a model is being trained."""
+"""Seconds between updates of the log during a training."""
 NOT_PROMOTED = "It was stored, and its process ended before it was promoted."
 _ALL = 1000
 _TRIES = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
 StartListener = Callable[[UUID], None]
-"""Is told the id of a training as soon as it has begun."""
+"""Receives the id of a training as soon as it has begun."""
 
 
 def ignore_start(_id: UUID) -> None:
-    """A StartListener for who need not know."""
+    """Ignore the start of a training."""
 
 
 @define
 class TrainingRun:
-    """A training that is under way, as whoever trains sees it."""
+    """A training under way, which logs its progress and its outcome."""
 
     id: UUID
     _log: TrainingLog
@@ -52,39 +52,39 @@ class TrainingRun:
     _outcome: TrainingOutcome | None = None
 
     def progress(self, done: int, total: int) -> None:
-        """A Progress that is logged, and the place to notice a wish to cancel. Raises TrainingCancelled."""
+        """Log the progress, at most once a second. Raises TrainingCancelled."""
         self._progress(done, total)
         self._steps = (done, total)
         now = self._clock.now()
         since = math.inf if self._looked_at is None else abs((now - self._looked_at).total_seconds())
         if since >= LOOK_EVERY:
             self._looked_at = now
-            with suppress(*_LOG_LOST):  # what was learned so far is worth more
-                _unless_cancelled(self._log.change(self.id, lambda record: record.at(done, total)))
+            with suppress(*_LOG_LOST):  # the training is worth more than its log
+                _unless_cancelled(self._log.change(self.id, lambda status: status.at(done, total)))
 
     def about_to_keep(self) -> None:
-        """The last moment to cancel. Raises TrainingCancelled or ModelStoreUnavailable."""
-        _unless_cancelled(self._log.change(self.id, lambda record: record.at(*self._steps).to_be_kept()))
+        """Note that the version is about to be stored. Raises TrainingCancelled one last time."""
+        _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).to_be_kept()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Log what came of it: whatever follows, the version is stored."""
+        """Log the success: the version is stored, whatever follows."""
         self.end(TrainingOutcome.success(version, verdict))
 
     def end(self, outcome: TrainingOutcome | None) -> None:
-        """Log the end, once."""
+        """Log the first outcome; without any, raise ValueError."""
         if self._outcome:
             return
         if outcome is None:
             raise ValueError("a training that ends well has made something")
         self._outcome = outcome
-        with suppress(*_LOG_LOST):  # it is what it is, and whoever reads the log finds out that it is over
+        with suppress(*_LOG_LOST):  # the next reader of the log finds out that it is over
             now = self._clock.now()
-            self._log.change(self.id, lambda record: record.ended(now, outcome))
+            self._log.change(self.id, lambda status: status.ended(now, outcome))
 
 
 @define
 class TrainingHistory:
-    """TrainingHistory under way and over, whoever started them."""
+    """Trainings under way and over, of all processes."""
 
     _models: ModelStore
     _log: TrainingLog
@@ -93,15 +93,15 @@ class TrainingHistory:
 
     @contextmanager
     def under_way(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
-        """A training, one at a time, on the sales of a source: logged from begin to end, whatever the end is.
+        """Hold the lock for a training on the sales of a source, and log it from its start to its outcome.
 
-        Raises TrainingInProgress, with the id of the other one where the log has it, or ModelStoreUnavailable.
+        Raises TrainingInProgress, with the id of the other one if the log has it, or ModelStoreUnavailable.
         """
         with ExitStack() as stack:
             self._lock(stack)
-            for each in self._log.recent(_ALL):
-                if each.outcome is None:
-                    self.over(each.id)
+            for status in self._log.recent(_ALL):
+                if status.outcome is None:
+                    self.over(status.id)
             [id_] = self._ids.take(1, self._clock.now())
             run = TrainingRun(id_, self._log, self._clock, progress)
             try:
@@ -114,97 +114,94 @@ class TrainingHistory:
             run.end(None)
 
     def get(self, training: UUID) -> TrainingStatus:
-        """A training. Raises UnknownTraining or ModelStoreUnavailable."""
+        """The status of a training. Raises UnknownTraining or ModelStoreUnavailable."""
         return self._settled(self._log.get(training))
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest trainings, newest first, at most `limit`. Raises ModelStoreUnavailable."""
-        return [self._settled(each) for each in self._log.recent(limit)]
+        """Up to `limit` of the newest trainings, newest first. Raises ModelStoreUnavailable."""
+        return [self._settled(status) for status in self._log.recent(limit)]
 
     def cancel(self, training: UUID) -> TrainingStatus:
-        """Ask a training to end, which may take a while. Raises UnknownTraining, TrainingEnded if it is too late for
-        that, or ModelStoreUnavailable.
+        """Ask a training to end, which may take a while.
+
+        Raises UnknownTraining, TrainingEnded if it is too late, or ModelStoreUnavailable.
         """
         if self.get(training).outcome:
             raise TrainingEnded
-        record = self._log.change(training, TrainingStatus.to_be_cancelled)
-        if not record.cancelling:  # it ended in this very moment, or keeps its version
+        status = self._log.change(training, TrainingStatus.to_be_cancelled)
+        if not status.cancelling:  # it has just ended, or its version is being stored
             raise TrainingEnded
-        return record
+        return status
 
     def is_cancelling(self, training: UUID) -> bool:
-        """Whether somebody wishes that a training ends which has not ended; False while the log cannot tell."""
+        """Whether a running training is to be cancelled; False while the log can't be read."""
         with suppress(*_LOG_LOST):
-            record = self._log.get(training)
-            return record.cancelling and record.outcome is None
+            status = self._log.get(training)
+            return status.cancelling and status.outcome is None
         return False
 
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
-        """Log the end of a training whose process is gone, unless it logged that itself.
+        """Log the outcome of a training whose process has ended, unless the process did.
 
-        It succeeded if its version is stored, even though its process could not log that. Otherwise it failed with
-        `error`, or was cancelled. Raises UnknownTraining or ModelStoreUnavailable.
+        It succeeded if its version is stored. Otherwise it was cancelled, or failed with `error`. Raises
+        UnknownTraining or ModelStoreUnavailable.
         """
-        record = self._log.get(training)
+        status = self._log.get(training)
         outcome = TrainingOutcome.failure(error)
-        if record.cancelling:
+        if status.cancelling:
             outcome = TrainingOutcome.cancellation(str(TrainingCancelled()))
-        elif record.keeping and (version := self._made_by(record)):
-            outcome = version
+        elif status.keeping and (success := self._stored_version(status)):
+            outcome = success
         now = self._clock.now()
-        return self._log.change(training, lambda record: record.ended(now, outcome))
+        return self._log.change(training, lambda status: status.ended(now, outcome))
 
-    def _made_by(self, record: TrainingStatus) -> TrainingOutcome | None:
-        """The success of a training whose version is stored; None if there is none.
+    def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
+        """The success of a training whose version is stored, or None.
 
-        One training runs at a time, so the first version of the same sales since its start is its own.
+        Trainings run one at a time, so the first version of the same sales since its start is its own.
         """
         for version in self._models.versions():
             verdict = version.verdict
-            if version.created_at >= record.started_at and version.source.location == record.location and verdict:
+            if version.created_at >= status.started_at and version.source.location == status.location and verdict:
                 if verdict.promoted and version.name not in self._models.history():
                     verdict = evolve(verdict, promoted=False, reasons=(*verdict.reasons, NOT_PROMOTED))
                 return TrainingOutcome.success(version.name, verdict)
         return None
 
     def require_none(self) -> None:
-        """Raise TrainingInProgress, with its id, if the log tells of one that is under way."""
-        for each in self.recent(1):
-            if each.outcome is None:
-                raise TrainingInProgress(training=each.id)
+        """Raise TrainingInProgress, with its id, if a training is under way."""
+        for status in self.recent(1):
+            if status.outcome is None:
+                raise TrainingInProgress(training=status.id)
 
     def _lock(self, stack: ExitStack) -> None:
         """Hold the lock, or raise TrainingInProgress.
 
-        Whoever reads the log may hold it for a moment, and the log does not know at once who else does: so this is
-        tried until the log has something to say, at most so often.
+        A reader of the log may hold it for a moment, and a training holds it before it is in the log: so try until the
+        log has a running training.
         """
         for _ in range(_TRIES):
             try:
                 stack.enter_context(self._models.training())
             except TrainingInProgress:
-                if running := self._running():
-                    raise TrainingInProgress(training=running) from None
+                with suppress(ModelStoreUnavailable):
+                    for status in self._log.recent(_ALL):
+                        if status.outcome is None:
+                            raise TrainingInProgress(training=status.id) from None
             else:
                 return
         raise TrainingInProgress
 
-    def _running(self) -> UUID | None:
-        with suppress(ModelStoreUnavailable):
-            return next((each.id for each in self._log.recent(_ALL) if each.outcome is None), None)
-        return None
-
-    def _settled(self, record: TrainingStatus) -> TrainingStatus:
-        """The record as it is: where nobody holds the lock, nobody trains."""
-        if record.outcome is None:
+    def _settled(self, status: TrainingStatus) -> TrainingStatus:
+        """The status, with an outcome if no process holds the lock: then no training is under way."""
+        if status.outcome is None:
             with suppress(TrainingInProgress), self._models.training():
-                # what is said of it under the lock: it may have ended well in between
-                return self.over(record.id)
-        return record
+                return self.over(status.id)  # which reads it again under the lock: it may have succeeded meanwhile
+        return status
 
 
-def _unless_cancelled(record: TrainingStatus) -> None:
-    if record.cancelling:
+def _unless_cancelled(status: TrainingStatus) -> None:
+    if status.cancelling:
         raise TrainingCancelled
 
 
