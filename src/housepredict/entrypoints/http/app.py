@@ -26,7 +26,7 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.request_metrics import Lane, Meter, Tally
+from housepredict.entrypoints.http.request_metrics import BatchMeter, Meter, Tally
 from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState, state_of
@@ -155,7 +155,7 @@ def asgi_app(
 
 
 def _estimator(
-    application: Application, lane: Lane, body_timeout: float | None, *, explains: bool = False
+    application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
     """An estimator of its own for explanations: nobody else waits for them."""
     settings = application.settings

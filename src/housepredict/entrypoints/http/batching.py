@@ -20,7 +20,7 @@ from housepredict.domain.features import House
 from housepredict.domain.ports import InService, PredictorSource
 from housepredict.domain.usecases import Explain, Predict
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.request_metrics import Lane
+from housepredict.entrypoints.http.request_metrics import BatchMeter
 
 Batchable = TypeVar("Batchable")
 Result = TypeVar("Result")
@@ -237,7 +237,7 @@ class Estimator:
     max_batch: int
     max_waiting: int
     body_timeout: float | None = None
-    _lane: Lane | None = None
+    _lane: BatchMeter | None = None
     _may_use_loop: bool = False
     """Whether small batches may be estimated in the event loop. Those with explanations never are."""
     _explain: Explain | None = None

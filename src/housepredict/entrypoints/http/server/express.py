@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.batching import Job
-from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
+from housepredict.entrypoints.http.observer import UNNAMED, Observer, RequestNames
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 @define
-class Lane:
+class ExpressLane:
     """Whether requests may be answered below ASGI. One for all connections of a server."""
 
     open: bool = True
@@ -78,9 +78,9 @@ class ExpressProtocol(HttpProtocol):
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
 
-    def __init__(self, settings: Settings, lane: Lane | None = None, **of_uvicorn: Any) -> None:
+    def __init__(self, settings: Settings, lane: ExpressLane | None = None, **of_uvicorn: Any) -> None:
         super().__init__(settings, **of_uvicorn)
-        self._lane = lane or Lane()
+        self._lane = lane or ExpressLane()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
@@ -188,7 +188,7 @@ class _PendingResponse:
             self._protocol.fail(self._cycle, error, self._started)
         else:
             scope = self._cycle.scope
-            named = Given.by(scope["headers"]) if _NAMED in scope else NOTHING
+            named = RequestNames.of(scope["headers"]) if _NAMED in scope else UNNAMED
             self._protocol.answer(self._cycle, content, self._observer.estimated(named, self._started, self._job))
 
     def set_exception(self, error: Exception, /) -> None:

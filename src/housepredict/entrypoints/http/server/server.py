@@ -17,7 +17,7 @@ from attrs import define
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from housepredict.entrypoints.http.server.express import ExpressProtocol, Lane
+from housepredict.entrypoints.http.server.express import ExpressLane, ExpressProtocol
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: Starlette, settings: Settings, announce: Callable[[], None], lifeline: int | None = None
     ) -> None:
-        protocol: Any = Protocols(partial(ExpressProtocol, settings, Lane()))
+        protocol: Any = Protocols(partial(ExpressProtocol, settings, ExpressLane()))
         super().__init__(
             uvicorn.Config(
                 app,
