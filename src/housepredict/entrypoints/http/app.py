@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,6 @@ from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.request_metrics import BatchMeter, Meter, Tally
-from housepredict.entrypoints.http.retention import prune_daily
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState, state_of
 from housepredict.entrypoints.settings import Settings, read_settings
@@ -40,6 +40,8 @@ _METHODS = ("DELETE", "GET", "POST")
 _HEADERS = ("Authorization", "Content-Encoding", "Idempotency-Key", "Inference-Header-Content-Length", "Prefer")
 _EXPOSED = ("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After")
 
+
+_DAY_S, _HOUR_S = 86_400.0, 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +174,25 @@ def _estimator(
         may_use_loop=settings.predictor is None and sys.platform != "win32",
         explain=evolve(application.explain, predict=predict) if explains else None,
     )
+
+
+async def prune_daily(application: Application) -> None:
+    """Delete predictions older than the setting `keep`, now and once a day, or an hour after an error.
+
+    Every process does so: they need not agree, since pruning is safe to repeat.
+    """
+    keep = application.settings.keep
+    while keep is not None:
+        pause = _DAY_S
+        try:
+            removed = await run_in_threadpool(application.records.prune, timedelta(days=keep))
+        except HousepredictError as error:
+            _log.warning("predictions older than %s days could not be forgotten: %s", keep, error)
+            pause = _HOUR_S
+        else:
+            if removed.predictions:
+                _log.info("%s predictions older than %s days were forgotten", removed.predictions, keep)
+        await asyncio.sleep(pause)
 
 
 def _generation(application: Application) -> int:
