@@ -108,13 +108,8 @@ RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
 
 @frozen
 class Backlog:
-    """Predictions that are stored here and have not reached the repository behind.
-
-    Attributes:
-        pending: the number that will be tried again.
-        oldest: the time of the first of them.
-        dead_letters: the number that the repository behind has refused for good.
-        reason: why the repository behind takes none now; None if it does.
+    """Predictions that have not reached the repository behind: the pending ones, which will be tried again, the time of
+    the oldest of these, the dead letters, which it refused for good, and why it takes none now.
     """
 
     pending: int
@@ -139,8 +134,7 @@ class HasBacklog(Protocol):
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
         """The newest predictions as `recent` reads them, and the backlog at that time.
 
-        If predictions of the repository behind are missing, the backlog has the reason. A later call of `backlog` may
-        not.
+        It has the reason if the predictions behind are missing; the backlog of a later call may not.
         """
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
@@ -208,11 +202,9 @@ class SaleRepository(Protocol):
 
 @frozen
 class Valuation:
-    """The output of a model for a batch.
+    """A price for each house of a batch, neither rounded nor cut off, and the spread of each (see Calibration).
 
-    Attributes:
-        prices: a price for each house in order, neither rounded nor cut off.
-        spreads: how uncertain each price is beside the others (see Calibration); None if the model can't tell.
+    `spreads` is None if the model can't tell how uncertain a price is beside the others.
     """
 
     prices: Sequence[float]

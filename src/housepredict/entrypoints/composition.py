@@ -29,6 +29,7 @@ from housepredict.domain.ports import (
     ModelStore,
     PredictionKeys,
     PredictionRepository,
+    Predictor,
     PredictorLoader,
     PriceTable,
     RepositoryOpener,
@@ -335,11 +336,15 @@ class Application:
     @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
+        return LiveModel(self.models, self.load_predictor, self._demonstration)
+
+    @cached_property
+    def _demonstration(self) -> Predictor | None:
         if not self.settings.demo:
-            return LiveModel(self.models, self.load_predictor)
+            return None
         from housepredict.adapters.serving.demonstration import load_demonstration
 
-        return LiveModel(self.models, self.load_predictor, load_demonstration())
+        return load_demonstration()
 
     @cached_property
     def clock(self) -> Clock:
@@ -372,11 +377,8 @@ class Application:
 
     def version(self, name: str) -> ModelVersion:
         """A model version, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
-        if self.settings.demo:
-            from housepredict.adapters.serving.demonstration import load_demonstration
-
-            if (demonstration := load_demonstration().version).name == name:
-                return demonstration
+        if self._demonstration and self._demonstration.version.name == name:
+            return self._demonstration.version
         return self.models.get(name)[0]
 
     def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
