@@ -28,7 +28,7 @@ _NAMES_IN = {
     "domain.schema_inference.inference": "PreparedSales",
     "domain.schema_inference.roles": "Decision",
     "domain.training_options": "Algorithm Effort TrainingOptions",
-    "domain.training_status": "Outcome TrainingStatus TrainingState",
+    "domain.training_status": "TrainingOutcome TrainingState TrainingStatus",
     "domain.usecases": "AccuracyReview EstimatedTable Removed Measured RefusedRow RealizedSales Training",
     "domain.validation": "Rule Violation",
     "entrypoints.http.app": "asgi_app",

@@ -102,4 +102,5 @@ def test_type_checkers_find_every_name_where_it_is() -> None:
     imports = [
         each for each in ast.walk(ast.parse(inspect.getsource(housepredict))) if isinstance(each, ast.ImportFrom)
     ]
-    assert {name.asname: each.module for each in imports for name in each.names if name.asname} == housepredict._HOMES
+    homes = {name.asname: each.module for each in imports for name in each.names if name.asname}
+    assert homes == {**housepredict._HOMES, "__version__": "housepredict.version"}

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from housepredict.adapters.documents import (
+    STORED_NAMES,
     NewerDocument,
     UnreadableDocument,
     from_json,
@@ -57,13 +58,14 @@ def _optional(kind: type) -> dict[str, Any]:
     """The fields that may be missing, and the documents of their defaults."""
     found = {}
     for each in attrs.fields(attrs.resolve_types(kind)):
+        name = STORED_NAMES.get((kind, each.name), each.name)
         default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
         if not each.eq:
             continue
         if default is not attrs.NOTHING:
-            found[each.name] = _document(default)
+            found[name] = _document(default)
         elif type(None) in getattr(each.type, "__args__", ()):
-            found[each.name] = None
+            found[name] = None
     return found
 
 

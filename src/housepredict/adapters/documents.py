@@ -33,7 +33,7 @@ from housepredict.domain.training_options import TrainingOptions
 T = TypeVar("T")
 
 # stored documents keep the names of the first release
-_STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
+STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
     (Evaluation, "out_of_time"): "later",
     (Evaluation, "out_of_time_skipped"): "why_no_later",
 }
@@ -114,7 +114,7 @@ def configured(
     def _object(kind: Any) -> Callable[[Any, Any], Any]:
         read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=forbid_extra_keys, **_overrides(kind))
         absent = {
-            _STORED_NAMES.get((kind, each.name), each.name): None
+            STORED_NAMES.get((kind, each.name), each.name): None
             for each in documented_fields(kind)
             if each.default is attrs.NOTHING and _may_be_none(each)
         }
@@ -160,7 +160,7 @@ def _is_list(kind: Any) -> bool:
 def _overrides(kind: type) -> dict[str, Any]:
     documented = {each.name for each in documented_fields(kind)}
     return {
-        each.name: override(rename=_STORED_NAMES.get((kind, each.name)), omit=each.name not in documented or None)
+        each.name: override(rename=STORED_NAMES.get((kind, each.name)), omit=each.name not in documented or None)
         for each in attrs.fields(kind)
         if each.init
     }
