@@ -194,7 +194,7 @@ TRIALS, FEW = 8, 16
 
 
 @define(eq=False)
-class Job:
+class EstimateJob:
     """Checked houses of a request, and the model version that they were checked for."""
 
     serving: InService
@@ -242,10 +242,10 @@ class Estimator:
     """Whether small batches may be estimated in the event loop. Those with explanations never are."""
     _explain: Explain | None = None
     _pace: Pace = field(factory=Pace, init=False)
-    _coalescer: Coalescer[Job, Sequence[Prediction]] = field(init=False)
+    _coalescer: Coalescer[EstimateJob, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
-    def _in_front(self) -> Coalescer[Job, Sequence[Prediction]]:
+    def _in_front(self) -> Coalescer[EstimateJob, Sequence[Prediction]]:
         uses_loop = self._may_use_loop and self._predict.can_begin and not self._explain
         return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin if uses_loop else None)
 
@@ -253,17 +253,17 @@ class Estimator:
         """What is in service. Raises NoModel, or why the version was refused."""
         return self._models.in_service()
 
-    def check(self, houses: Sequence[object], serving: InService | None = None) -> Job:
+    def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
         """Validate the houses of a request, by default for what is in service. Raises InvalidHouses or NoModel."""
-        return Job(*self._predict.check(houses, serving or self._models.in_service()))
+        return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
-    async def estimate(self, job: Job) -> Sequence[Prediction]:
+    async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
         """Estimate and store houses; see Predict. Raises a Problem if the queue is full."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result
 
-    def submit(self, job: Job, result: PendingResult[Sequence[Prediction]]) -> None:
+    def submit(self, job: EstimateJob, result: PendingResult[Sequence[Prediction]]) -> None:
         """Estimate and store houses later, and deliver the outcome. Raises a Problem if the queue is full."""
         try:
             self._coalescer.submit(job, len(job.houses), result)
@@ -279,7 +279,7 @@ class Estimator:
         """Finish all submitted jobs."""
         self._coalescer.close()
 
-    def _begin(self, jobs: Sequence[Job], deliver: Callable[[Outcomes], None]) -> bool:
+    def _begin(self, jobs: Sequence[EstimateJob], deliver: Callable[[Outcomes], None]) -> bool:
         """Begin a batch in the event loop. Returns False, and stores nothing, if it is one for the thread."""
         serving = jobs[0].serving
         houses = [house for job in jobs for house in job.houses]
@@ -304,7 +304,7 @@ class Estimator:
         self._pace.took(time.perf_counter() - began, len(houses))
         return True
 
-    def _estimate(self, jobs: Sequence[Job]) -> Outcomes:
+    def _estimate(self, jobs: Sequence[EstimateJob]) -> Outcomes:
         if self._lane:
             self._lane.batch(sum([len(job.houses) for job in jobs]))
         outcomes: list[Sequence[Prediction] | Exception] = []
@@ -313,7 +313,7 @@ class Estimator:
             outcomes += self._estimate_with_one_model(list(same_model))
         return outcomes
 
-    def _estimate_with_one_model(self, jobs: Sequence[Job]) -> Outcomes:
+    def _estimate_with_one_model(self, jobs: Sequence[EstimateJob]) -> Outcomes:
         began = time.perf_counter()
         store = self._explain.store if self._explain else self._predict.store
         try:
@@ -327,7 +327,7 @@ class Estimator:
         return self._split(predictions, jobs, began)
 
     def _split(
-        self, predictions: Sequence[Prediction], jobs: Sequence[Job], began: float
+        self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], began: float
     ) -> Sequence[Sequence[Prediction]]:
         """Split the predictions of a batch by job, and note in each job when its batch was made."""
         steps = (began, *self._lane.last_commit) if self._lane else None

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from housepredict.entrypoints.http.batching import JOB, Job
+from housepredict.entrypoints.http.batching import JOB, EstimateJob
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem
 from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row
 from housepredict.entrypoints.telemetry import of_request
@@ -128,7 +128,7 @@ class Observer:
         """The id that the client sent, or a new one."""
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
-    def estimated(self, names: RequestNames, started: float, job: Job) -> bytes:
+    def estimated(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
         """Observe an estimate that is about to be sent below ASGI. Returns the id of the request."""
         now = time.perf_counter()
         seconds = now - started
@@ -166,7 +166,7 @@ class Observer:
             now, route = time.perf_counter(), self._routes.get(scope.get("endpoint"), UNKNOWN)
             self.meter.request(method, route, status).observe(SECONDS, now - started)
             problem: Problem | None = scope.get(PROBLEM)
-            job: Job | None = scope.get(JOB)
+            job: EstimateJob | None = scope.get(JOB)
             if problem:
                 self.meter.refused(problem.name, [violation.rule for violation in problem.violations])
             if self.tracing and trace:
@@ -178,7 +178,7 @@ class Observer:
                 self._access_log.write(method, route, status, now - started, stands_for, **fields, **more)
 
 
-def _steps(job: Job) -> Sequence[Step]:
+def _steps(job: EstimateJob) -> Sequence[Step]:
     """The steps of an estimate, if their times are known."""
     if job.steps is None:
         return ()

@@ -21,7 +21,7 @@ from housepredict.domain.json_objects import encode_each
 from housepredict.entrypoints.answer_documents import explanation_document, warning_document
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.csv_tables import csv_of, houses_of_csv
-from housepredict.entrypoints.http.batching import JOB, Estimator, Job
+from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
@@ -129,7 +129,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
-async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope) -> Sequence[Prediction]:
+async def _estimated(estimator: Estimator, given: object, job: EstimateJob, scope: Scope) -> Sequence[Prediction]:
     scope[JOB] = job
     try:
         return await estimator.estimate(job)
@@ -137,14 +137,14 @@ async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope
         raise error if isinstance(given, list) else error.alone() from None
 
 
-def read_csv(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """The houses of a table, and the job that they make. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
     given = houses_of_csv(body, serving.version.schema)
     return given, estimator.check(given, serving)
 
 
-def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """What a body says, and the job that it makes. Raises a Problem, InvalidHouses or NoModel."""
     given = decode(body)
     if isinstance(given, list):

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.batching import Job
+from housepredict.entrypoints.http.batching import EstimateJob
 from housepredict.entrypoints.http.observer import UNNAMED, Observer, RequestNames
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
@@ -174,7 +174,7 @@ class _PendingResponse:
     _house: object  # as it was sent, or a list
     _body: bytes
     _observer: Observer
-    _job: Job
+    _job: EstimateJob
     _started: float
 
     def done(self) -> bool:

@@ -15,7 +15,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
-from housepredict.entrypoints.http.batching import JOB, Estimator, Job
+from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem, problem_of
 from housepredict.entrypoints.http.readiness import all_passed, readiness_checks
 from housepredict.entrypoints.http.requests import application_of, read_body, response
@@ -164,7 +164,9 @@ async def infer(request: Request) -> Response:
     return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
-def _read(estimator: Estimator, serving: InService, body: bytes, header_length: str | None) -> tuple[Inference, Job]:
+def _read(
+    estimator: Estimator, serving: InService, body: bytes, header_length: str | None
+) -> tuple[Inference, EstimateJob]:
     inference = read_inference(serving.version.schema, body, header_length, estimator.max_batch)
     try:
         return inference, estimator.check(inference.houses, serving)
