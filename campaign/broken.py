@@ -27,7 +27,7 @@ from housepredict.domain.ports import (
     PredictionKeys,
     PredictionRepository,
 )
-from housepredict.domain.usecases import Predict
+from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.cli import main as cli
 from housepredict.entrypoints.composition import Application, Storage
 from housepredict.entrypoints.settings import Settings

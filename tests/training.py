@@ -23,7 +23,8 @@ from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import Train, TrainingHistory
+from housepredict.domain.usecases.train import Train
+from housepredict.domain.usecases.training_history import TrainingHistory
 from housepredict.testing import doubles
 
 NOON = doubles.NOON

@@ -57,7 +57,8 @@ from housepredict.domain.models import (
 from housepredict.domain.ports import Backlog, Fitted, Learned, Progress, Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import Train, TrainingHistory
+from housepredict.domain.usecases.train import Train
+from housepredict.domain.usecases.training_history import TrainingHistory
 from housepredict.entrypoints.cli import main as cli
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app

@@ -17,7 +17,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
-from housepredict.domain.usecases import Predict
+from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.http.batching import EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.testing.drawing import a_version

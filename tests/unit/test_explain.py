@@ -12,7 +12,7 @@ from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownModel
 from housepredict.domain.estimates import Contribution, Explanation, Prediction, Unit
 from housepredict.domain.models import Artefact, ModelVersion
-from housepredict.domain.usecases import Explain
+from housepredict.domain.usecases.predict import Explain
 from housepredict.testing.drawing import a_version
 from tests.explaining import ExplainedBySize
 from tests.training import PricePerArea

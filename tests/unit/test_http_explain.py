@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.errors import NoExplanation
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.usecases import Explain
+from housepredict.domain.usecases.predict import Explain
 from housepredict.entrypoints.composition import Application
 from tests.explaining import ExplainedBySize
 from tests.http_service import (

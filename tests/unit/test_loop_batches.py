@@ -14,7 +14,7 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, Valuation
-from housepredict.domain.usecases import Predict
+from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.http.batching import FEW, HOLD_S, TRIALS, Estimator
 from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally
 from tests.in_loop import Done, MemoryInLoop

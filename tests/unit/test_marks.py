@@ -13,8 +13,7 @@ from attrs import evolve
 
 from housepredict.domain.evaluation.measures import Coverage, OutOfTimeEvaluation
 from housepredict.domain.models import ModelVersion, Pointer
-from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.domain.usecases.review import RealizedSales
+from housepredict.domain.usecases.review import AccuracyReview, Measured, RealizedSales
 from housepredict.entrypoints.answer_documents import accuracy_document, evaluation_document
 from housepredict.entrypoints.cli.texts import accuracy_text, evaluation_text, models_text
 from housepredict.entrypoints.pages.evaluation import key_figures

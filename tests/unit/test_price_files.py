@@ -23,8 +23,7 @@ from housepredict.domain.errors import InvalidHouses, InvalidSettings, Repositor
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.price_columns import PRICE_COLUMNS
 from housepredict.domain.schema_inference.columns import read_column
-from housepredict.domain.usecases import EstimatedTable
-from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS
+from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS, EstimatedTable
 from housepredict.entrypoints.composition import houses_at, prices_at
 from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version

@@ -15,7 +15,7 @@ from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMe
 from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.usecases import Records, Removed
+from housepredict.domain.usecases.manage_records import Records, Removed
 from housepredict.testing.drawing import some_sales
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.evaluation.promotion import PromotionPolicy
-from housepredict.domain.usecases import Training
+from housepredict.domain.usecases.train import Training
 from housepredict.entrypoints.answer_documents import prediction_document, training_document, version_document
 from housepredict.entrypoints.cli.texts import training_text, version_text
 from housepredict.entrypoints.http.routes.predict_routes import written

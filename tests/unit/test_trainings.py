@@ -26,8 +26,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import Fitted
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
-from housepredict.domain.usecases import TrainingHistory
-from housepredict.domain.usecases.training_history import NOT_PROMOTED, TrainingRun
+from housepredict.domain.usecases.training_history import NOT_PROMOTED, TrainingHistory, TrainingRun
 from housepredict.testing.training_contract import SUCCESS, a_training
 from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales, ListedTrainer, ignore, training
 

@@ -18,7 +18,7 @@ from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.models import TrainingSource
 from housepredict.domain.ports import InService
-from housepredict.domain.usecases import DEMONSTRATION, Predict
+from housepredict.domain.usecases.predict import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
 from housepredict.testing.drawing import a_version
 from tests.training import (

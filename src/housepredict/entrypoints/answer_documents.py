@@ -18,7 +18,8 @@ from housepredict.domain.models import ModelVersion, Pointer
 from housepredict.domain.ports import Backlog
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, Measured, Training
+from housepredict.domain.usecases.review import AccuracyReview, Measured
+from housepredict.domain.usecases.train import Training
 from housepredict.entrypoints.settings import IN_MEMORY, SECRETS, Settings, scheme_of, shown_database
 
 

@@ -39,20 +39,13 @@ from housepredict.domain.ports import (
     no_progress,
 )
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.usecases import (
-    EstimateTable,
-    Explain,
-    Predict,
-    PredictOnce,
-    Promote,
-    Records,
-    RecordSales,
-    ReviewAccuracy,
-    ReviewDrift,
-    StartListener,
-    Train,
-    TrainingHistory,
-)
+from housepredict.domain.usecases.estimate_table import EstimateTable
+from housepredict.domain.usecases.manage_records import Records
+from housepredict.domain.usecases.predict import Explain, Predict, PredictOnce
+from housepredict.domain.usecases.record_sales import RecordSales
+from housepredict.domain.usecases.review import ReviewAccuracy, ReviewDrift
+from housepredict.domain.usecases.train import Promote, Train
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
 

@@ -25,7 +25,11 @@ from housepredict.domain.price_columns import NUMBERS, PRICE_COLUMNS, cells_of
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Explain, Predict, Removed, Training
+from housepredict.domain.usecases.estimate_table import EstimatedTable
+from housepredict.domain.usecases.manage_records import Removed
+from housepredict.domain.usecases.predict import Explain, Predict
+from housepredict.domain.usecases.review import AccuracyReview
+from housepredict.domain.usecases.train import Training
 from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
 from housepredict.entrypoints.composition import Application, houses_at, prices_at
 from housepredict.entrypoints.settings import read_settings

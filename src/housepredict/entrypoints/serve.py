@@ -19,7 +19,7 @@ from types import FrameType
 from attrs import define, field, frozen
 
 from housepredict.domain.errors import HousepredictError, MissingExtra
-from housepredict.domain.usecases import DEMONSTRATION
+from housepredict.domain.usecases.predict import DEMONSTRATION
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.request_metrics import Meter, Tally

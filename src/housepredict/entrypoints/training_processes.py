@@ -29,7 +29,7 @@ from housepredict.domain import errors
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
-from housepredict.domain.usecases import StartListener, TrainingHistory
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import of_request
 

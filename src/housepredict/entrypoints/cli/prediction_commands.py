@@ -12,7 +12,8 @@ from typing import Any
 from attrs import asdict
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.domain.usecases import EstimatedTable, Removed
+from housepredict.domain.usecases.estimate_table import EstimatedTable
+from housepredict.domain.usecases.manage_records import Removed
 from housepredict.entrypoints.answer_documents import prediction_document
 from housepredict.entrypoints.cli.sale_commands import day
 from housepredict.entrypoints.cli.terminal import answer, print_json, progress_bar

@@ -17,7 +17,8 @@ from housepredict.domain.models import ModelVersion, Pointer, TrainingSource, Ve
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, Measured, Training
+from housepredict.domain.usecases.review import AccuracyReview, Measured
+from housepredict.domain.usecases.train import Training
 from housepredict.entrypoints.answer_documents import Origins, settings_document, unmatched
 from housepredict.entrypoints.cli.terminal import table
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, coverage_note

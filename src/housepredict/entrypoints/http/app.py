@@ -22,7 +22,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.domain.usecases import DEMONSTRATION
+from housepredict.domain.usecases.predict import DEMONSTRATION
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observer

@@ -18,7 +18,7 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, PredictorSource
-from housepredict.domain.usecases import Explain, Predict
+from housepredict.domain.usecases.predict import Explain, Predict
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.request_metrics import BatchMeter
 

@@ -27,7 +27,7 @@ from prometheus_client.registry import CollectorRegistry
 from housepredict.domain.errors import HousepredictError
 from housepredict.domain.evaluation.drift import Drift, Movement, Shift
 from housepredict.domain.evaluation.held_out import measure
-from housepredict.domain.usecases import RealizedSales
+from housepredict.domain.usecases.review import RealizedSales
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.request_metrics import (
     BATCHES,
