@@ -16,6 +16,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty, application, lab_version
 from tests.training import FrozenClock
+from tests.unit.test_http_metrics import Behind
 
 DELIVERY = Delivery("deed-4711", "0" * 64)
 
@@ -111,6 +112,19 @@ def test_what_another_request_recorded_meanwhile_counts(made: Application) -> No
 
     repository.overtake = overtake
     assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == others == list(recorded(made))
+
+
+def test_predictions_for_a_key_are_stored_where_other_replicas_find_them(made: Application) -> None:
+    @define
+    class Spooled(Behind):
+        shared: list[Prediction] = field(factory=list)
+
+        def append_shared(self, predictions: Sequence[Prediction]) -> None:
+            self.shared.extend(predictions)
+            super().append_shared(predictions)
+
+    made.storage.predictions = repository = Spooled()
+    assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == repository.shared
 
 
 def test_erased_predictions_are_not_made_again(made: Application) -> None:

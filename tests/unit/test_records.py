@@ -120,6 +120,14 @@ def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
     assert list(records.between(yesterday)) == list(records.between(NOON)) == new
 
 
+def test_recent_predictions_are_the_newest_and_have_no_backlog_without_a_spool() -> None:
+    records, (first, second, third) = filled(InMemoryPredictions())
+    assert records.recent(2) == [third, second]
+    assert records.recent(2, before=second.id) == [first]
+    assert records.recent_and_backlog(1) == ([third], None)
+    assert records.backlog() is None
+
+
 def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     repository, sales = InMemoryPredictions(), InMemorySales()
     gone, kept = batch = a_batch(2)

@@ -185,9 +185,8 @@ class TrainingHistory:
                 stack.enter_context(self._models.training())
             except TrainingInProgress:
                 with suppress(ModelStoreUnavailable):
-                    for status in self._log.recent(_ALL):
-                        if status.outcome is None:
-                            raise TrainingInProgress(training=status.id) from None
+                    if running := [status.id for status in self._log.recent(_ALL) if status.outcome is None]:
+                        raise TrainingInProgress(training=running[0]) from None
             else:
                 return
         raise TrainingInProgress
