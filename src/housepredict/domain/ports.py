@@ -36,8 +36,7 @@ class PredictionRepository(Protocol):
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned.
 
-        Raises:
-            RefusedPredictions: for a batch that can never be stored, if the repository can tell.
+        Raises RefusedPredictions for a batch that can never be stored, if the repository can tell.
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
@@ -63,8 +62,7 @@ class PredictionRepository(Protocol):
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`. Returns the
-        number deleted.
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns their number.
 
         A deleted id is never stored again. A repository can remember that without the markers, by a watermark above the
         newest id that it has deleted: ids are times, so appends may ignore all ids below it. The watermark must stay
@@ -151,9 +149,8 @@ class PredictionKeys(Protocol):
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         """The ids that were reserved for a delivery, in their order; None if its key is unknown.
 
-        Raises:
-            RepeatedKey: if the key came with another request.
-            ErasedPredictions: if the keys know that one of these ids was erased.
+        Raises RepeatedKey if the key came with another request, and ErasedPredictions if the keys know that one of
+        these ids was erased.
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:

@@ -27,34 +27,10 @@ _LOOK_EVERY_S = 1.0
 _CLOSE = (b"connection", b"close")
 
 # The internals of uvicorn's request and protocol that the server uses.
-_CYCLE = (
-    "scope",
-    "body",
-    "more_body",
-    "keep_alive",
-    "disconnected",
-    "message_event",
-    "response_started",
-    "response_complete",
-)
+_CYCLE = "scope body more_body keep_alive disconnected message_event response_started response_complete"
 _PROTOCOL = (
-    "_start_asgi_task",
-    "app",
-    "connection_lost",
-    "connection_made",
-    "connections",
-    "cycle",
-    "flow",
-    "headers",
-    "loop",
-    "on_headers_complete",
-    "on_response_complete",
-    "parser",
-    "pipeline",
-    "scope",
-    "server_state",
-    "shutdown",
-    "transport",
+    "_start_asgi_task app connection_lost connection_made connections cycle flow headers loop on_headers_complete "
+    "on_response_complete parser pipeline scope server_state shutdown transport"
 )
 
 _log = logging.getLogger(__name__)
@@ -209,6 +185,5 @@ def _missing(**of_uvicorn: Any) -> list[str]:
         probe.connection_lost(None)
     except Exception as error:  # noqa: BLE001  # an unknown version of uvicorn may raise anything
         return [repr(error)]
-    return [name for name in _PROTOCOL if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)] + [
-        f"cycle.{name}" for name in _CYCLE if not hasattr(cycle, name)
-    ]
+    missing = [name for name in _PROTOCOL.split() if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)]
+    return missing + [f"cycle.{name}" for name in _CYCLE.split() if not hasattr(cycle, name)]
