@@ -27,16 +27,18 @@ from housepredict.domain.ports import (
     PredictionKeys,
     PredictionRepository,
 )
-from housepredict.domain.usecases import Predict
+from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.cli import main as cli
-from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.composition import Application, Storage
+from housepredict.entrypoints.settings import Settings
 
 _ids = IdSequence()
+_NO_BACKLOG = Backlog(pending=0, oldest=None, dead_letters=0)
 
 
 @frozen
 class _Whole:
-    """A repository whose appends may be given other predictions than it was asked to store."""
+    """A repository with a backlog, whose appends may store other predictions than they were given."""
 
     _whole: Any
     _is_in_loop: ClassVar[bool] = True
@@ -47,6 +49,20 @@ class _Whole:
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
         is_in_loop = self._is_in_loop and isinstance(self._whole, AppendsInLoop)
         return is_in_loop and self._whole.append_in_loop(self._changed(predictions), done)
+
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        if isinstance(self._whole, HasBacklog):
+            self._whole.append_shared(predictions)
+        else:
+            self._whole.append(predictions)
+
+    def backlog(self) -> Backlog:
+        return self._whole.backlog() if isinstance(self._whole, HasBacklog) else _NO_BACKLOG
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
+        if isinstance(self._whole, HasBacklog):
+            return self._whole.recent_and_backlog(limit, before)
+        return self._whole.recent(limit, before), _NO_BACKLOG
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return predictions
@@ -105,7 +121,7 @@ class _Reordering(_Whole):
         return newest[::-1]
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        newest, backlog = self._whole.recent_and_backlog(limit, before)
+        newest, backlog = super().recent_and_backlog(limit, before)
         return newest[::-1], backlog
 
 
@@ -168,32 +184,30 @@ BREAKS: Mapping[str, Break] = {
 """By kind. `sound` has nothing broken, and is run the same way."""
 
 
-class _Application(Application):
+class _Storage(Storage):
     broken: ClassVar[Break]
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        whole: PredictionRepository = self.broken.predictions(self._sound)
+        whole: PredictionRepository = self.broken.predictions(super().predictions)
         return whole
-
-    @cached_property
-    def _sound(self) -> PredictionRepository:
-        return super().predictions
-
-    def backlog(self) -> Backlog | None:
-        return self._sound.backlog() if isinstance(self._sound, HasBacklog) else None
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
         whole: PredictionKeys = self.broken.keys(super().prediction_keys)
         return whole
 
+
+class _Application(Application):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, _Storage(settings))
+
     @cached_property
     def predict(self) -> Predict:
         sound = super().predict
-        return evolve(sound, ids=self.broken.ids) if self.broken.ids else sound
+        return evolve(sound, ids=_Storage.broken.ids) if _Storage.broken.ids else sound
 
 
 if __name__ == "__main__":
-    _Application.broken = BREAKS[sys.argv[1]]
+    _Storage.broken = BREAKS[sys.argv[1]]
     sys.exit(cli.main(sys.argv[2:], application=_Application))

@@ -27,7 +27,7 @@ from housepredict.domain.errors import HousepredictError, RefusedModel, UnknownT
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import InService
 from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
-from housepredict.domain.usecases import Promote
+from housepredict.domain.usecases.train import Promote
 from housepredict.testing.doubles import NOON
 
 WHOLE = "20250601-120000-00000000"

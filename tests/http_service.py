@@ -21,7 +21,7 @@ from housepredict.domain.models import Artefact, ModelVersion, TrainingSource, d
 from housepredict.domain.ports import CalibratedModel, Progress, SalesSource, TrainedModel, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import Train
+from housepredict.domain.usecases.train import Train
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.in_memory import in_memory

@@ -23,7 +23,8 @@ from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import Train, Trainings
+from housepredict.domain.usecases.train import Train
+from housepredict.domain.usecases.training_history import TrainingHistory
 from housepredict.testing import doubles
 
 NOON = doubles.NOON
@@ -182,7 +183,7 @@ def training(**parts: Any) -> Train:
     }
     usual |= {"clock": FrozenClock()} | parts
     log = usual.pop("log", None) or InMemoryTrainings()
-    return Train(**usual, trainings=Trainings(usual["models"], log, usual["clock"]))
+    return Train(**usual, trainings=TrainingHistory(usual["models"], log, usual["clock"]))
 
 
 def ignore(_done: int, _total: int) -> None:

@@ -29,7 +29,10 @@ _NAMES_IN = {
     "domain.schema_inference.roles": "Decision",
     "domain.training_options": "Algorithm Effort TrainingOptions",
     "domain.training_status": "TrainingOutcome TrainingState TrainingStatus",
-    "domain.usecases": "AccuracyReview EstimatedTable Removed Measured RefusedRow RealizedSales Training",
+    "domain.usecases.estimate_table": "EstimatedTable RefusedRow",
+    "domain.usecases.manage_records": "Removed",
+    "domain.usecases.review": "AccuracyReview Measured RealizedSales",
+    "domain.usecases.train": "Training",
     "domain.validation": "Rule Violation",
     "entrypoints.http.app": "asgi_app",
     "entrypoints.python": "Prices open",
@@ -113,13 +116,13 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.training_status import TrainingOutcome as TrainingOutcome
     from housepredict.domain.training_status import TrainingState as TrainingState
     from housepredict.domain.training_status import TrainingStatus as TrainingStatus
-    from housepredict.domain.usecases import AccuracyReview as AccuracyReview
-    from housepredict.domain.usecases import EstimatedTable as EstimatedTable
-    from housepredict.domain.usecases import Measured as Measured
-    from housepredict.domain.usecases import RealizedSales as RealizedSales
-    from housepredict.domain.usecases import RefusedRow as RefusedRow
-    from housepredict.domain.usecases import Removed as Removed
-    from housepredict.domain.usecases import Training as Training
+    from housepredict.domain.usecases.estimate_table import EstimatedTable as EstimatedTable
+    from housepredict.domain.usecases.estimate_table import RefusedRow as RefusedRow
+    from housepredict.domain.usecases.manage_records import Removed as Removed
+    from housepredict.domain.usecases.review import AccuracyReview as AccuracyReview
+    from housepredict.domain.usecases.review import Measured as Measured
+    from housepredict.domain.usecases.review import RealizedSales as RealizedSales
+    from housepredict.domain.usecases.train import Training as Training
     from housepredict.domain.validation import Rule as Rule
     from housepredict.domain.validation import Violation as Violation
     from housepredict.entrypoints.http.app import asgi_app as asgi_app

@@ -17,7 +17,7 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.sales import RealizedSale, RecordedSale
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, Measured, RealizedSales
+from housepredict.domain.usecases.review import AccuracyReview, Measured, RealizedSales
 from housepredict.domain.validation import Rule
 from housepredict.entrypoints.cli.main import EXIT_CODES, parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES

@@ -55,7 +55,8 @@ from housepredict.domain.models import (
 from housepredict.domain.ports import Backlog, CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import Train, Trainings
+from housepredict.domain.usecases.train import Train
+from housepredict.domain.usecases.training_history import TrainingHistory
 from housepredict.entrypoints.cli import main as cli
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
@@ -328,6 +329,9 @@ class _LatePredictions(InMemoryPredictions):
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
         return self.recent(limit, before), self.backlog()
 
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        self.append(predictions)
+
 
 @define
 class _NoModels(InMemoryModels):
@@ -381,18 +385,18 @@ def _rewire(application: Application, world: str, clock: _FixedClock, ids: Count
     """Replace the clock, the ids, the loaders, and the trainer of an application."""
     match world:
         case "no storage":
-            application.predictions = _NoPredictions()
+            application.storage.predictions = _NoPredictions()
         case "backlog":
-            application.predictions = _LatePredictions()
+            application.storage.predictions = _LatePredictions()
         case "no model store":
-            application.model_store = _NoModels()
+            application.storage.model_store = _NoModels()
         case "lost model":
-            application.model_store = _LostModels()
+            application.storage.model_store = _LostModels()
         case "no trainer":
             behavior = "missing"
     application.clock = clock
     application._ids = ids
-    application.trainings = Trainings(application.models, application.training_log, clock, ids)
+    application.trainings = TrainingHistory(application.models, application.storage.training_log, clock, ids)
     if world == "real":
         return
     if world != "demonstration":
@@ -437,7 +441,7 @@ def http_service(
         if world == "refused promotion":
             application.models.promote("damaged")
             application.live_model.look()
-        app.state.stopping = stopping
+        app.state.service.stopping = stopping
         with _queue(client, app) if world == "busy model" else nullcontext():
             yield client
 
@@ -453,7 +457,7 @@ def _queue(client: TestClient, app: Starlette) -> Iterator[None]:
     assert _ASKED.wait(60)
     requests[1].start()
     until = time.monotonic() + 60
-    while not app.state.estimator.waiting() and time.monotonic() < until:
+    while not app.state.service.running.estimator.waiting() and time.monotonic() < until:
         time.sleep(0.005)
     try:
         yield

@@ -217,8 +217,8 @@ def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None
     with ExitStack() as stack:
         spool = stack.enter_context(SqliteSpool.open(path))
         stack.enter_context(spool.draining())
-        made.prediction_keys = InMemoryKeys()
-        made.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
+        made.storage.prediction_keys = InMemoryKeys()
+        made.storage.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
         predictions._drain()
         behind.down = True
         predictions.append(a_batch(1))  # notices

@@ -18,6 +18,7 @@ from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.request_metrics import Meter, Tally
 from housepredict.entrypoints.http.server.express import ExpressProtocol
 from housepredict.entrypoints.http.server.server import Server
+from housepredict.entrypoints.http.service_state import RunningService, ServiceState
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import application, lab_version
 from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
@@ -179,8 +180,9 @@ def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
         app = Starlette()  # which has no routes
         server = Server(app, settings, lambda: None)
         server.config.load()
-        app.state.estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
-        app.state.observer = Observer.of([], Meter.of(Tally.of(1)), "off", None)
+        estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
+        observer = Observer.of((), Meter.of(Tally.of(1)), "none", None)
+        app.state.service = ServiceState(embedded=False, running=RunningService(made, observer, estimator, estimator))
         made.live_model.current()
         of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}
         connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
@@ -190,7 +192,7 @@ def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
                 connection.data_received(post({**LAB_HOUSE, "size": size}))
             return [await wire.written.get() for _ in range(3)]
         finally:
-            await asyncio.to_thread(app.state.estimator.close)
+            await asyncio.to_thread(estimator.close)
 
     answers = asyncio.run(scene())
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 3

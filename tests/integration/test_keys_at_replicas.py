@@ -45,7 +45,7 @@ def replicas(tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
             predictions = stack.enter_context(spooled(tmp_path / f"{name}.sqlite", way))
             assert predictions.drained(SOON)
             replica = application(lab_version(name))
-            replica.predictions, replica.prediction_keys = predictions, keys
+            replica.storage.predictions, replica.storage.prediction_keys = predictions, keys
             made.append(Replica(replica, predictions, way))
         yield made[0], made[1]
 

@@ -43,7 +43,7 @@ def test_list_without_what_the_database_holds_says_so_although_the_database_is_b
             assert predictions.drained(SOON)
 
         predictions._spool.meanwhile = come_back  # type: ignore[attr-defined]
-        made.predictions = predictions
+        made.storage.predictions = predictions
         with served(made) as client:
             partial = client.get("/predictions").json()
             complete = client.get("/predictions").json()

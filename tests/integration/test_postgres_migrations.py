@@ -17,7 +17,7 @@ from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Estimate
 from housepredict.domain.features import House
-from housepredict.domain.usecases import Records
+from housepredict.domain.usecases.manage_records import Records
 from tests.doubles import a_batch
 
 LAB_TABLE = """

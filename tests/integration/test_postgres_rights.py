@@ -18,7 +18,7 @@ from housepredict.adapters.postgres.prediction_keys import PostgresKeys
 from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.adapters.system import SystemClock
-from housepredict.domain.usecases import Records
+from housepredict.domain.usecases.manage_records import Records
 from tests.integration.load import url
 from tests.integration.services import LAB_HOUSE, finished, running
 from tests.integration.test_postgres_migrations import LAB_TABLE

@@ -13,7 +13,7 @@ import pytest
 
 import housepredict
 from housepredict import UnknownPrediction
-from housepredict.domain.usecases import Removed
+from housepredict.domain.usecases.manage_records import Removed
 from tests.integration.command_line import Run
 
 UNKNOWN = "01970000-0000-7000-8000-000000000001"

@@ -51,7 +51,7 @@ def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: P
             "Recorded 4 sales; 1 sale of predictions that are not known yet, which count once they are.\n",
         )
     with housepredict.open(tmp_path / ".housepredict") as prices:
-        sales = prices._application.sales
+        sales = prices._application.storage.sales
         assert [len(sales.history(UUID(row.partition(",")[0]))) for row in rows] == [1, 1, 1]
     assert json.loads(run("sales", "back.csv", "--json")[1])["unmatched"] == 1
 

@@ -17,10 +17,10 @@ PROBE = """
 import json, sys
 from functools import cached_property
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.composition import Application
+from housepredict.entrypoints.composition import Application, Storage
 from housepredict.entrypoints.cli.main import main
 
-class Probe(Application):
+class Probe(Storage):
     @cached_property
     def predictions(self):
         import sklearn.ensemble, threadpoolctl
@@ -28,7 +28,11 @@ class Probe(Application):
         print(json.dumps({**pools, "switch": sys.getswitchinterval()}))
         raise RepositoryUnavailable
 
-sys.exit(main(["serve", "--port", "0", "--data-dir", sys.argv[1]], application=Probe))
+class ProbedApplication(Application):
+    def __init__(self, settings):
+        super().__init__(settings, Probe(settings))
+
+sys.exit(main(["serve", "--port", "0", "--data-dir", sys.argv[1]], application=ProbedApplication))
 """
 
 

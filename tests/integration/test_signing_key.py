@@ -61,7 +61,7 @@ def test_a_model_store_of_ones_own_is_trusted_no_more_than_the_folder(tmp_path: 
     for key in "", KEY:
         settings = read_settings({"HOUSEPREDICT_SIGNING_KEY": key}, data_dir=tmp_path, database_url="memory:")
         with Application(settings) as application:
-            application.model_store = kept
+            application.storage.model_store = kept
             prices = Prices(application)
             if key:
                 with pytest.raises(RefusedModel, match="is not signed"):

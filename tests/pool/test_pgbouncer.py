@@ -62,7 +62,7 @@ def test_without_the_direct_way_it_is_seen_to_fail(pool: str) -> None:
 def test_what_locks_goes_to_the_server_itself(pool: str, postgres: str, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, database_url=pool, database_direct_url=url_of(postgres), demo=True)
     with Application(settings) as one, Application(settings) as other:
-        assert one.migrate(0)
+        assert one.storage.migrate(0)
         prediction = one.predict.one({"size": 2500, "bedrooms": 3, "age": 10})
         returned = other.record_sales.one({"prediction": prediction.id, "price": 250_000, "date": "2025-06-02"})
         assert returned.prediction == prediction

@@ -28,8 +28,7 @@ from housepredict.domain.features import EstimateWarning, House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
-from housepredict.domain.usecases import ReviewDrift
-from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE
+from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE, ReviewDrift
 from housepredict.testing.drawing import a_version
 from tests.training import NOON, SCHEMA, PricePerArea
 

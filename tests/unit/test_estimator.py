@@ -17,8 +17,8 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService, PredictionRepository, Valuation
-from housepredict.domain.usecases import Predict
-from housepredict.entrypoints.http.batching import Estimator, Job
+from housepredict.domain.usecases.predict import Predict
+from housepredict.entrypoints.http.batching import EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.testing.drawing import a_version
 from tests.in_loop import MemoryInLoop
@@ -81,7 +81,7 @@ def outcomes(
         return await asked(Estimator(models, predict, 1000, 100, waiting, may_use_loop=True))
 
     async def asked(estimator: Estimator) -> list[Any]:
-        jobs: list[Job] = []
+        jobs: list[EstimateJob] = []
         for position, each in enumerate(sizes):
             if then and position == len(sizes) // 2:
                 models.serving = then

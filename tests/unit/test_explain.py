@@ -12,11 +12,11 @@ from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownModel
 from housepredict.domain.estimates import Contribution, Explanation, Prediction, Unit
 from housepredict.domain.models import Artefact, ModelVersion
-from housepredict.domain.usecases import Explain
+from housepredict.domain.usecases.predict import Explain
 from housepredict.testing.drawing import a_version
 from tests.explaining import ExplainedBySize
-from tests.training import FrozenClock, PricePerArea
-from tests.unit.test_usecases import FullPredictions, Promoted, predictor
+from tests.training import PricePerArea
+from tests.unit.test_usecases import FullPredictions, predict, predictor
 
 
 @define
@@ -36,16 +36,14 @@ class Explainers:
 def explain(
     *predictors: PricePerArea, into: InMemoryPredictions | None = None, by: Explainers | None = None
 ) -> Explain:
-    return Explain(
-        Promoted(list(predictors)), into or InMemoryPredictions(), FrozenClock(), explainer_of=by or Explainers()
-    )
+    return Explain(predict(*predictors, into=into), by or Explainers())
 
 
 def test_each_estimate_has_its_explanation_and_is_recorded_without_it() -> None:
     kept = InMemoryPredictions()
     given = explain(predictor(), into=kept)([{"size": 100}, {"size": 60}])
     assert [each.price for each in given] == [100_000.0, 60_000.0]
-    assert [each.explanation.contributions for each in given] == [  # type: ignore[attr-defined]  # these are explained
+    assert [each.explanation.contributions for each in given] == [
         (Contribution(("size",), 100_000.0),),
         (Contribution(("size",), 60_000.0),),
     ]

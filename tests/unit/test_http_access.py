@@ -60,7 +60,7 @@ def test_it_is_open_to_whoever_bears_the_token_or_without_one_to_programs_here(
                 assert_problem(answer, 401, "unauthorized")
             else:
                 assert_problem(answer, 403, "forbidden")
-    trained = bool(made.training_log.recent(1))
+    trained = bool(made.storage.training_log.recent(1))
     assert trained == (
         (method, path) == ("POST", "/train") and (configured or (not embedded and coming == "from here"))
     )

@@ -30,10 +30,10 @@ def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: P
     assert not list(tmp_path.iterdir())
     for count in (1, 2):
         with TestClient(app) as client:
-            assert app.state.application is not None
+            assert app.state.service.running is not None
             assert client.get("/health/live").status_code == 200
             assert (tmp_path / "data").is_dir(), count
-        assert app.state.application is None
+        assert app.state.service.running is None
 
 
 def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
         for count in (1, 2):
             with served(made) as client:
                 client.post("/predict", json=LAB_HOUSE)
-            assert len(made.predict.recent(10)) == count
+            assert len(made.records.recent(10)) == count
 
 
 def test_without_its_lifespan_it_says_what_is_amiss_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -33,7 +33,7 @@ def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drift
 
 def test_predictions_that_cannot_be_read_are_a_problem() -> None:
     made = application(remembering_version())
-    predictions = made.predictions = Unreadable()
+    predictions = made.storage.predictions = Unreadable()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
         problem = assert_problem(client.get("/drift"), 503, "storage-unavailable")
@@ -42,7 +42,7 @@ def test_predictions_that_cannot_be_read_are_a_problem() -> None:
 
 def test_drift_is_reviewed_for_one_at_a_time() -> None:
     made = application(remembering_version())
-    crowded = made.predictions = Crowded()
+    crowded = made.storage.predictions = Crowded()
     with served(made) as client, ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(client.get, "/drift") for _ in range(8)]
     assert {each.result().status_code for each in answers} == {200}

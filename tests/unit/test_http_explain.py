@@ -9,10 +9,9 @@ import pytest
 from attrs import define
 from starlette.testclient import TestClient
 
-from housepredict.adapters.system import SystemClock
 from housepredict.domain.errors import NoExplanation
 from housepredict.domain.models import ModelVersion
-from housepredict.domain.usecases import Explain
+from housepredict.domain.usecases.predict import Explain
 from housepredict.entrypoints.composition import Application
 from tests.explaining import ExplainedBySize
 from tests.http_service import (
@@ -39,10 +38,8 @@ class Explainers:
 
 
 def explaining(explainers: Explainers | None = None, **settings: Any) -> Application:
-    made = application(lab_version(), **settings)
-    made.explain = Explain(
-        made.live_model, made.predictions, SystemClock(), 20, explainer_of=explainers or Explainers()
-    )
+    made = application(lab_version(), max_batch=20, **settings)
+    made.explain = Explain(made.predict, explainers or Explainers())
     return made
 
 
@@ -101,8 +98,8 @@ def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_record
 
 def test_what_cannot_be_recorded_is_not_answered() -> None:
     made = application(lab_version())
-    made.predictions = Faulty()
-    made.explain = Explain(made.live_model, made.predictions, SystemClock(), explainer_of=Explainers())
+    made.storage.predictions = Faulty()
+    made.explain = Explain(made.predict, Explainers())
     with served(made) as client:
-        made.predictions.fault = ZeroDivisionError()
+        made.storage.predictions.fault = ZeroDivisionError()
         assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 500, "internal-error")

@@ -49,7 +49,7 @@ def test_the_same_request_gets_the_same_answer(
 ) -> None:
     first, again = send(client, body, **headers), send(client, body, **headers)
     assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
-    assert len(made.predictions.recent(10)) == houses
+    assert len(made.storage.predictions.recent(10)) == houses
 
 
 @pytest.mark.parametrize("promoted", [True, False], ids=["another model", "no model"])
@@ -60,7 +60,10 @@ def test_a_table_is_answered_again_whatever_serves_by_then(
     without = application(
         *([lab_version(schema=evolve(LAB_SCHEMA, features=LAB_SCHEMA.features[:2]))] if promoted else [])
     )
-    without.predictions, without.prediction_keys = made.predictions, made.prediction_keys
+    without.storage.predictions, without.storage.prediction_keys = (
+        made.storage.predictions,
+        made.storage.prediction_keys,
+    )
     with served(without) as later:
         again = send(later, CSV, Content_Type="text/csv")
     assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
@@ -91,7 +94,7 @@ def test_a_key_comes_alone(client: TestClient) -> None:
 
 def test_what_could_not_be_recorded_may_be_asked_for_again() -> None:
     made = application(lab_version())
-    made.predictions = repository = Faulty(fault=RepositoryUnavailable())
+    made.storage.predictions = repository = Faulty(fault=RepositoryUnavailable())
     with served(made) as client:
         assert_problem(send(client), 503, "storage-unavailable")
         repository.fault = None

@@ -46,6 +46,9 @@ class Behind(InMemoryPredictions):
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
         return self.recent(limit, before), self.backlog()
 
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        self.append(predictions)
+
 
 def told(made: Application) -> Mapping[str, Metric]:
     """The metrics by name, as Prometheus reads them."""
@@ -63,7 +66,7 @@ def values(metric: Metric) -> dict[str, float]:
 
 def everything() -> Application:
     made = application(remembering_version())
-    made.predictions = Behind()
+    made.storage.predictions = Behind()
     predictions = made.predict(HOUSES)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
     price = predictions[0].price * 1.25
@@ -173,7 +176,7 @@ def test_a_version_that_is_refused_is_told_of() -> None:
 
 def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
     made = application(remembering_version())
-    predictions = made.predictions = Unreadable()
+    predictions = made.storage.predictions = Unreadable()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
         text = client.get("/metrics").text
@@ -183,7 +186,7 @@ def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
 
 def test_a_spool_that_cannot_be_read_leaves_the_rest() -> None:
     made = application(remembering_version())
-    made.predictions = Behind(fault=RepositoryUnavailable())
+    made.storage.predictions = Behind(fault=RepositoryUnavailable())
     found = told(made).keys()
     assert not [each for each in found if "spool" in each]
     assert "housepredict_drift_predictions" in found
@@ -220,7 +223,7 @@ def test_drift_is_reviewed_once_a_minute() -> None:
 
 def test_a_review_that_failed_is_tried_again_at_once() -> None:
     made = application(remembering_version())
-    predictions = made.predictions = Unreadable(fault=RepositoryUnavailable())
+    predictions = made.storage.predictions = Unreadable(fault=RepositoryUnavailable())
     registry = registry_of(made, Meter.of(Tally.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)
     predictions.fault = None

@@ -9,7 +9,7 @@ import pytest
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import PredictorLoader
-from housepredict.domain.usecases import Promote
+from housepredict.domain.usecases.train import Promote
 from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LabModel, application, assert_problem, lab_version, served
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.http.observer import SLOW, AccessLog, Given
+from housepredict.entrypoints.http.observer import SLOW, AccessLog, RequestNames
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -75,12 +75,12 @@ def test_one_that_is_not_well_formed_is_replaced(client: TestClient, id_: bytes)
     ],
 )
 def test_a_traceparent_is_taken_if_it_is_one(value: str, is_one: bool) -> None:
-    assert Given.by([(b"traceparent", value.encode())]).traceparent == (value if is_one else None)
+    assert RequestNames.of([(b"traceparent", value.encode())]).traceparent == (value if is_one else None)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"other"]), st.binary())))
 def test_whatever_the_headers_hold_what_is_taken_is_plain_ascii(headers: list[tuple[bytes, bytes]]) -> None:
-    found = Given.by(headers)
+    found = RequestNames.of(headers)
     assert (found.id or b"").isascii()
     assert (found.traceparent or "").isascii()
 
@@ -125,7 +125,7 @@ def test_batches_and_commits_are_counted(client: TestClient) -> None:
 
 def test_commits_that_fail_take_time_too() -> None:
     made = application(lab_version())
-    made.predictions = faulty = Faulty()
+    made.storage.predictions = faulty = Faulty()
     with served(made) as client:
         faulty.fault = RepositoryUnavailable()
         assert client.post("/predict", json=LAB_HOUSE).status_code == 503

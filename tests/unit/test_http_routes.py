@@ -35,7 +35,7 @@ SECRET = "at db.internal:5432"
 @contextmanager
 def faulty(fault: Exception, made: Application | None = None) -> Iterator[tuple[TestClient, Faulty]]:
     made = made or application(lab_version())
-    predictions = made.predictions = Faulty()
+    predictions = made.storage.predictions = Faulty()
     with served(made) as client:
         predictions.fault = fault
         yield client, predictions

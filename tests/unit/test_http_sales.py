@@ -19,7 +19,6 @@ from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
-from housepredict.domain.usecases import Predict, RecordSales
 from housepredict.entrypoints.composition import Application
 from tests.doubles import a_batch
 from tests.http_service import (
@@ -37,9 +36,7 @@ UNKNOWN = "01970000-0000-7000-8000-000000000001"
 
 def at_noon(made: Application, clock: FrozenClock | None = None) -> Application:
     """The application, to which it is noon all day."""
-    clock, batch = clock or FrozenClock(), made.settings.max_batch
-    made.predict = Predict(made.live_model, made.predictions, clock, batch)
-    made.record_sales = RecordSales(made.sales, made.predictions, clock, batch)
+    made.clock = clock or FrozenClock()
     return made
 
 
@@ -63,7 +60,7 @@ class TestOneSale:
         (late,) = a_batch(1)
         answer = client.post(f"/predictions/{late.id}/sale", json={"price": 200_000, "date": DAY})
         assert (answer.status_code, answer.json()["status"], answer.json()["unmatched"]) == (202, "unmatched", 1)
-        made.predictions.append([late])
+        made.storage.predictions.append([late])
         assert client.get(f"/predictions/{late.id}/sale").json()["status"] == "matched"
 
     def test_of_what_is_no_id_is_refused(self, client: TestClient) -> None:
@@ -126,7 +123,7 @@ class TestAccuracy:
                 Crowded.now -= 1
                 return []
 
-        made.sales = Crowded()
+        made.storage.sales = Crowded()
         with served(made) as client, ThreadPoolExecutor(8) as threads:
             answers = [threads.submit(client.get, "/accuracy") for _ in range(8)]
         assert {each.result().status_code for each in answers} == {200}
@@ -146,7 +143,7 @@ class TestWhileStorageIsAway:
 
     def test_nothing_is_acknowledged(self) -> None:
         made = application(lab_version())
-        made.sales = self.Away()
+        made.storage.sales = self.Away()
         with served(at_noon(made)) as client:
             for answer in (client.post("/sales", json=a_sale()), client.get("/accuracy")):
                 assert_problem(answer, 503, "storage-unavailable")
@@ -159,7 +156,7 @@ class TestWhileStorageIsAway:
                 raise RepositoryUnavailable
 
         made = application(lab_version())
-        made.predictions = Gone()
+        made.storage.predictions = Gone()
         with served(at_noon(made)) as client:
             assert_problem(client.post("/sales", json=a_sale()), 503, "storage-unavailable")
-        assert list(made.sales.current()) == []
+        assert list(made.storage.sales.current()) == []

@@ -130,7 +130,7 @@ class TestSalesThatAreSent:
     def test_are_kept_for_a_version_that_is_stored_though_its_promotion_fails(self, tmp_path: Path) -> None:
         made = application()
         made.settings = evolve(made.settings, data_dir=tmp_path)
-        made.models = FaultyModels(fails_at="promote")
+        made.storage.models = FaultyModels(fails_at="promote")
         with served(trainable(made, FakeTrainer(), sales_at)) as client:
             answer = client.post("/train?promote=always", content=SALES, headers=CSV)
             assert_problem(answer, 503, "model-store-unavailable")
@@ -140,7 +140,7 @@ class TestSalesThatAreSent:
 
     def test_that_nothing_begins_to_train_on_are_removed(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
-            made: Application = client.app.state.application  # type: ignore[attr-defined]
+            made: Application = client.app.state.service.running.application  # type: ignore[attr-defined]
             with made.models.training():
                 assert_problem(client.post("/train", content=SALES, headers=CSV), 409, "training-in-progress")
         assert kept(tmp_path) == []

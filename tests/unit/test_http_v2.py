@@ -82,7 +82,7 @@ def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) ->
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/housepredict/ready"):
         assert client.get(path).status_code == 200
     made = application(lab_version())
-    predictions = made.predictions = Faulty()
+    predictions = made.storage.predictions = Faulty()
     with served(made) as service:
         predictions.fault = RepositoryUnavailable()
         assert service.get("/v2/health/live").json() == {"live": True}
@@ -92,7 +92,7 @@ def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) ->
         assert error(infer(service, *lab_inputs()), 503)
         predictions.fault = None
         assert service.get("/v2/health/ready").json() == {"ready": True}
-        service.app.state.stopping = True  # type: ignore[attr-defined]  # the app is a Starlette
+        service.app.state.service.stopping = True  # type: ignore[attr-defined]  # the app is a Starlette
         assert service.get("/v2/health/ready").status_code == 503
 
 

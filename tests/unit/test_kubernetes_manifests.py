@@ -12,7 +12,7 @@ import yaml
 
 from housepredict.entrypoints.cli.main import parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
-from housepredict.entrypoints.http.server.server import _PATIENCE
+from housepredict.entrypoints.http.server.server import _GRACE_S
 from housepredict.entrypoints.settings import Settings, read_settings, variables
 
 ROOT = Path(__file__).parents[2]
@@ -183,7 +183,7 @@ def test_a_pod_has_the_time_to_stop_that_it_needs() -> None:
     before = float(SERVICE["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = float(ENVIRONMENTS["production"]["HOUSEPREDICT_DRAIN"])
     readiness = SERVICE["containers"][0]["readinessProbe"]
-    assert before + drain + _PATIENCE + 10 <= SERVICE["terminationGracePeriodSeconds"]
+    assert before + drain + _GRACE_S + 10 <= SERVICE["terminationGracePeriodSeconds"]
     assert drain > readiness["periodSeconds"] * readiness.get("failureThreshold", 3)
 
 

@@ -14,9 +14,9 @@ from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, Valuation
-from housepredict.domain.usecases import Predict
+from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.http.batching import FEW, HOLD_S, TRIALS, Estimator
-from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally, timed
+from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally
 from tests.in_loop import Done, MemoryInLoop
 from tests.unit.test_estimator import Models, PricePerFoot, predictor
 
@@ -59,7 +59,7 @@ class Scene:
     def play(self, scene: Callable[[Estimator], Awaitable[None]]) -> None:
         async def played() -> None:
             lane = self.meter.lane("plain")
-            predict = Predict(self.models, timed(self.predictions, lane), SystemClock())
+            predict = Predict(self.models, self.predictions, SystemClock(), start_timer=lane.time_commit)
             estimator = Estimator(self.models, predict, 1000, 100, 100, lane=lane, may_use_loop=True)
             await scene(estimator)
             await asyncio.to_thread(estimator.close)

@@ -13,8 +13,7 @@ from attrs import evolve
 
 from housepredict.domain.evaluation.measures import Coverage, OutOfTimeEvaluation
 from housepredict.domain.models import ModelVersion, Pointer
-from housepredict.domain.usecases import AccuracyReview, Measured
-from housepredict.domain.usecases.review import RealizedSales
+from housepredict.domain.usecases.review import AccuracyReview, Measured, RealizedSales
 from housepredict.entrypoints.answers import AccuracyAnswer, EvaluationAnswer
 from housepredict.entrypoints.cli.model_commands import evaluation_text, models_text
 from housepredict.entrypoints.cli.sale_commands import accuracy_text

@@ -16,6 +16,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty, application, lab_version
 from tests.training import FrozenClock
+from tests.unit.test_http_metrics import Behind
 
 DELIVERY = Delivery("deed-4711", "0" * 64)
 
@@ -26,7 +27,7 @@ def made() -> Application:
 
 
 def recorded(made: Application) -> Sequence[Prediction]:
-    return made.predictions.recent(10)
+    return made.storage.predictions.recent(10)
 
 
 def test_the_same_key_is_recorded_once_and_gets_what_was_said_first(made: Application) -> None:
@@ -42,7 +43,10 @@ def test_the_same_key_is_recorded_once_and_gets_what_was_said_first(made: Applic
 def test_a_known_key_is_answered_without_a_model(made: Application) -> None:
     first = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     without = application()
-    without.predictions, without.prediction_keys = made.predictions, made.prediction_keys
+    without.storage.predictions, without.storage.prediction_keys = (
+        made.storage.predictions,
+        made.storage.prediction_keys,
+    )
     assert list(without.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == list(first)
     with pytest.raises(NoModel):
         without.predict_once.for_key(lambda: [LAB_HOUSE], Delivery("another", "0" * 64))
@@ -76,7 +80,7 @@ def test_what_was_cut_off_before_it_was_recorded_is_recorded_with_the_ids_of_the
             ids.append([each.id for each in predictions])
             super().append(predictions)
 
-    made.predictions = repository = Noting(fault=RepositoryUnavailable())
+    made.storage.predictions = repository = Noting(fault=RepositoryUnavailable())
     with pytest.raises(RepositoryUnavailable):
         made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     repository.fault = None
@@ -99,7 +103,7 @@ def test_what_another_request_recorded_meanwhile_counts(made: Application) -> No
             super().append(predictions)
 
     clock = made.clock = FrozenClock()
-    made.predictions = repository = Overtaken()
+    made.storage.predictions = repository = Overtaken()
     others: list[Prediction] = []
 
     def overtake() -> None:
@@ -108,6 +112,19 @@ def test_what_another_request_recorded_meanwhile_counts(made: Application) -> No
 
     repository.overtake = overtake
     assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == others == list(recorded(made))
+
+
+def test_predictions_for_a_key_are_stored_where_other_replicas_find_them(made: Application) -> None:
+    @define
+    class Spooled(Behind):
+        shared: list[Prediction] = field(factory=list)
+
+        def append_shared(self, predictions: Sequence[Prediction]) -> None:
+            self.shared.extend(predictions)
+            super().append_shared(predictions)
+
+    made.storage.predictions = repository = Spooled()
+    assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == repository.shared
 
 
 def test_erased_predictions_are_not_made_again(made: Application) -> None:
@@ -124,6 +141,6 @@ def test_keys_are_pruned_with_their_predictions() -> None:
     (old,) = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     clock.time += timedelta(days=400, seconds=1)
     made.records.prune(timedelta(days=400))
-    assert made.prediction_keys.find(DELIVERY) is None
+    assert made.storage.prediction_keys.find(DELIVERY) is None
     (new,) = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     assert new.id != old.id

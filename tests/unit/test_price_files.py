@@ -24,8 +24,7 @@ from housepredict.adapters.files.price_file import PRICE_COLUMNS
 from housepredict.domain.errors import InvalidHouses, InvalidSettings, RepositoryUnavailable, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.schema_inference.columns import read_column
-from housepredict.domain.usecases import EstimatedTable
-from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS
+from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS, EstimatedTable
 from housepredict.entrypoints.composition import houses_at, houses_of_csv, prices_at
 from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
@@ -62,7 +61,7 @@ def test_prices_stand_beside_the_houses_as_they_came(estimate: Estimate, tmp_pat
     first, second = rows_of(tmp_path / "prices.csv")
     assert list(first) == ["Name ", "size", "bedrooms", "age", "price", *PRICE_COLUMNS]
     assert (first["Name "], first["price"], second["size"], second["price"]) == ("Smith, J.", "0099", "1,000", "")
-    recorded = made.predict.recent(10)
+    recorded = made.records.recent(10)
     assert [first["prediction_id"], second["prediction_id"]] == [str(each.id) for each in reversed(recorded)]
     assert (first["predicted_price"], first["low_80"], first["high_90"]) == ("254206.02", "224336.03", "326406.99")
     assert first["warnings"] == first["error"] == ""
@@ -87,7 +86,7 @@ def test_rows_that_break_rules_say_so_and_hold_up_no_other(estimate: Estimate, t
     assert [bool(each["predicted_price"]) for each in rows] == [True, False, False, False, False, False, True]
     assert rows[1]["error"] == "/size: must be a number, not text; /bedrooms: is missing; /age: must be a whole number"
     assert [row["prediction_id"] for row in rows if row["prediction_id"]] == [
-        str(each.id) for each in reversed(made.predict.recent(10))
+        str(each.id) for each in reversed(made.records.recent(10))
     ]
 
 
@@ -127,7 +126,7 @@ def test_a_file_that_cannot_be_estimated_is_refused_before_anything_is_recorded(
     with pytest.raises((UnreadableFile, InvalidHouses), match=complaint):
         estimate(content)
     assert [each.name for each in tmp_path.iterdir()] == ["houses"]
-    assert list(made.predict.recent(1)) == []
+    assert list(made.records.recent(1)) == []
 
 
 @pytest.mark.parametrize("output", ["prices.csv", "prices.csv.gz", "prices.parquet"])
@@ -135,7 +134,7 @@ def test_of_a_run_that_fails_no_file_is_left_and_an_older_one_stays(made: Any, t
     houses, prices = tmp_path / "houses.csv", tmp_path / output
     houses.write_text(HEADER + "a,2500,3,10\n" * 10)
     prices.write_text("older")
-    made.predictions = Faulty(fault=RepositoryUnavailable("gone"))
+    made.storage.predictions = Faulty(fault=RepositoryUnavailable("gone"))
     with pytest.raises(RepositoryUnavailable):
         Prices(made).predict_file(houses, prices)
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["houses.csv", output])
@@ -181,7 +180,7 @@ def test_they_are_read_as_sales_are_whatever_wrote_them(
     assert estimate(content).estimated == 1
     (row,) = rows_of(tmp_path / "prices.csv", delimiter)
     assert row["name"] == "M\u00fcnchen"
-    (recorded,) = made.predict.recent(1)
+    (recorded,) = made.records.recent(1)
     assert recorded.estimate.house.values == {"size": 2500.5, "bedrooms": 3, "age": 10}
     assert type(recorded.estimate.house.values["bedrooms"]) is int
 
@@ -222,7 +221,7 @@ def test_all_rows_are_estimated_by_one_version_whatever_is_promoted_meanwhile(ma
             made.live_model.look()
 
     Prices(made).predict_file(houses, tmp_path / "prices.csv", progress=promote)
-    assert {each.estimate.model_version for each in made.predict.recent(20)} == {"sure"}
+    assert {each.estimate.model_version for each in made.records.recent(20)} == {"sure"}
     assert made.live_model.current().version.name == "newer"
 
 

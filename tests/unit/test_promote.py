@@ -16,7 +16,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Artefact, ModelVersion, TrainingSource
-from housepredict.domain.usecases import Promote, Training
+from housepredict.domain.usecases.train import Promote, Training
 from housepredict.testing.drawing import a_version
 from tests.training import (
     OPTIONS,

@@ -18,7 +18,7 @@ from housepredict.domain.errors import ErasedSales, InvalidSales, RepeatedKey, R
 from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
-from housepredict.domain.usecases import RecordSales
+from housepredict.domain.usecases.record_sales import RecordSales
 from housepredict.domain.validation import Rule, Violation
 from housepredict.testing.drawing import new_ids, prices
 from tests.doubles import a_batch

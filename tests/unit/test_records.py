@@ -15,7 +15,7 @@ from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMe
 from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.usecases import Records, Removed
+from housepredict.domain.usecases.manage_records import Records, Removed
 from housepredict.testing.drawing import some_sales
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
@@ -118,6 +118,14 @@ def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
     yesterday = NOON - timedelta(hours=24)
     assert list(records.between(until=yesterday)) == list(records.between(None, NOON)) == old
     assert list(records.between(yesterday)) == list(records.between(NOON)) == new
+
+
+def test_recent_predictions_are_the_newest_and_have_no_backlog_without_a_spool() -> None:
+    records, (first, second, third) = filled(InMemoryPredictions())
+    assert records.recent(2) == [third, second]
+    assert records.recent(2, before=second.id) == [first]
+    assert records.recent_and_backlog(1) == ([third], None)
+    assert records.backlog() is None
 
 
 def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
@@ -248,11 +256,11 @@ def test_a_service_forgets_what_is_older_than_it_is_told_to_keep() -> None:
             pruned.set()
             return found
 
-    made.predictions = Telling()
-    made.predictions.append([old, new])
+    made.storage.predictions = Telling()
+    made.storage.predictions.append([old, new])
     with served(made):
         assert pruned.wait(10)
-        assert list(made.predictions.recent(10)) == [new]
+        assert list(made.storage.predictions.recent(10)) == [new]
 
 
 def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
@@ -264,7 +272,7 @@ def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
             tried.set()
             raise RepositoryUnavailable("gone")
 
-    made.predictions = Refusing()
+    made.storage.predictions = Refusing()
     with served(made) as client:
         assert tried.wait(10)
         assert client.post("/predict", json=LAB_HOUSE).status_code == 200

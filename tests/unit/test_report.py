@@ -10,7 +10,7 @@ from hypothesis import given
 
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.evaluation.promotion import PromotionPolicy
-from housepredict.domain.usecases import Training
+from housepredict.domain.usecases.train import Training
 from housepredict.entrypoints.answers import (
     ExportedPredictionAnswer,
     ModelVersionAnswer,

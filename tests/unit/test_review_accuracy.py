@@ -10,14 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from housepredict.adapters.memory import InMemoryPredictions, InMemorySales
-from housepredict.domain import usecases
 from housepredict.domain.estimates import Calibration, Estimate, Interval, Prediction
 from housepredict.domain.evaluation.held_out import evaluate, valued
 from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import RecordedSale, Sale
-from housepredict.domain.usecases import ReviewAccuracy
-from housepredict.domain.usecases.review import MAX_SALES
+from housepredict.domain.usecases.review import MAX_SALES, ReviewAccuracy
 from housepredict.testing.drawing import new_ids
 from tests.training import NOON
 
@@ -188,7 +186,7 @@ def test_many_predictions_are_looked_for_some_at_a_time() -> None:
 
     returned = nothing_returned()
     returned.predictions = Counting()
-    review = usecases.ReviewAccuracy(returned.sales, returned.predictions)
+    review = ReviewAccuracy(returned.sales, returned.predictions)
     for _ in range(1500):
         returned.sold(returned.estimated())
     assert review.returned().rows["one"][0].estimate == 100_000.0

@@ -98,10 +98,10 @@ def test_a_path_that_is_not_there_is_in_no_name(service: Traced) -> None:
 
 def test_a_failure_is_one_of_its_span_too() -> None:
     made = application(lab_version())
-    made.predictions = Faulty(fault=ZeroDivisionError())
-    made.predictions.fault = None
+    made.storage.predictions = Faulty(fault=ZeroDivisionError())
+    made.storage.predictions.fault = None
     for service in app(made):
-        made.predictions.fault = ZeroDivisionError()
+        made.storage.predictions.fault = ZeroDivisionError()
         service.client.post("/predict", json=LAB_HOUSE)
         assert service.spans()["POST /predict"].status.status_code is StatusCode.ERROR
 

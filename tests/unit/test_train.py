@@ -25,7 +25,7 @@ from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, OutOfTimeSale
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.models import TrainingSource, digests_of
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases import SELF_TEST_ROWS
+from housepredict.domain.usecases.train import SELF_TEST_ROWS
 from housepredict.testing.drawing import a_version
 from tests.training import (
     ENDLESS,

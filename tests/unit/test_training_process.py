@@ -118,12 +118,12 @@ def test_an_end_is_told_by_the_name_of_its_signal() -> None:
     ],
 )
 def test_trainings_are_logged_where_versions_are_kept(url: str | None, models: str, kind: type) -> None:
-    assert type(Application(Settings(Path("/data"), database_url=url, models=models)).training_log) is kind
+    assert type(Application(Settings(Path("/data"), database_url=url, models=models)).storage.training_log) is kind
 
 
 def test_the_version_to_train_again_may_be_the_demonstration() -> None:
     made = Application(Settings(Path("/data"), demo=True))
-    made.models = InMemoryModels()
+    made.storage.model_store = InMemoryModels()
     version, artefact = a_version("a")
     made.models.add(version, artefact)
     assert made.version("a") == version

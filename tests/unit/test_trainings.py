@@ -26,8 +26,7 @@ from housepredict.domain.errors import (
 from housepredict.domain.models import Artefact, ModelVersion, Verdict
 from housepredict.domain.ports import TrainedModel
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
-from housepredict.domain.usecases import Trainings
-from housepredict.domain.usecases.training_jobs import NOT_PROMOTED, Run
+from housepredict.domain.usecases.training_history import NOT_PROMOTED, TrainingHistory, TrainingRun
 from housepredict.testing.training_contract import SUCCESS, a_training
 from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales, ListedTrainer, ignore, training
 
@@ -69,8 +68,8 @@ class Bench:
     clock: FrozenClock = field(factory=FrozenClock)
 
     @property
-    def trainings(self) -> Trainings:
-        return Trainings(self.models, self.log, self.clock)
+    def trainings(self) -> TrainingHistory:
+        return TrainingHistory(self.models, self.log, self.clock)
 
     def train(self, trainer: ListedTrainer | None = None, location: str | None = "/sales.csv") -> None:
         train = training(models=self.models, log=self.log, clock=self.clock, trainer=trainer or ListedTrainer())
@@ -152,7 +151,7 @@ class TestATraining:
     def test_is_asked_for_its_wishes_once_a_second_at_most_and_before_it_keeps_its_version(self, bench: Bench) -> None:
         record = a_training()
         bench.log.begin(record)
-        run = Run(record.id, bench.log, bench.clock, ignore)
+        run = TrainingRun(record.id, bench.log, bench.clock, ignore)
         run.progress(1, 9)
         bench.log.change(record.id, TrainingStatus.to_be_cancelled)
         run.progress(2, 9)
@@ -168,7 +167,7 @@ class TestATraining:
         shown: list[tuple[int, int]] = []
         record = a_training()
         bench.log.begin(record)
-        run = Run(record.id, bench.log, bench.clock, lambda done, total: shown.append((done, total)))
+        run = TrainingRun(record.id, bench.log, bench.clock, lambda done, total: shown.append((done, total)))
         for step in range(3):
             run.progress(step, 2)
         assert shown == [(0, 2), (1, 2), (2, 2)]

@@ -18,7 +18,7 @@ from housepredict.domain.estimates import MAX_PRICE, Prediction
 from housepredict.domain.features import House
 from housepredict.domain.models import TrainingSource
 from housepredict.domain.ports import InService
-from housepredict.domain.usecases import DEMONSTRATION, Predict
+from housepredict.domain.usecases.predict import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
 from housepredict.testing.drawing import a_version
 from tests.training import (
@@ -100,25 +100,25 @@ class TestPredict:
         with pytest.raises(RepositoryUnavailable, match="full"):
             predict(predictor(), into=FullPredictions())([{"size": 100}])
 
-    def test_record_in_loop_passes_on_predictions_or_the_error_when_the_repository_calls_back(self) -> None:
+    def test_begin_passes_on_predictions_or_the_error_when_the_repository_calls_back(self) -> None:
         outcomes: list[Sequence[Prediction] | Exception] = []
         error = RepositoryUnavailable("the disk is full")
         recorded = CalledLater()
         use_case, serving = predict(into=recorded), InService(predictor(), 7)
-        assert use_case.records_in_loop
+        assert use_case.can_begin
         for _ in range(2):
-            assert use_case.record_in_loop(serving, [House({"size": 100})], outcomes.append)
+            assert use_case.begin(serving, [House({"size": 100})], outcomes.append)
         assert outcomes == []
         for done, outcome in zip(recorded.done, (None, error), strict=True):
             done(outcome)
         [[prediction], failed] = outcomes  # type: ignore[misc]  # the first outcome is a sequence
         assert (prediction.price, failed) == (100_000.0, error)
 
-    def test_record_in_loop_does_not_begin_in_a_repository_that_cannot(self) -> None:
+    def test_begin_does_nothing_without_a_repository_for_event_loops(self) -> None:
         outcomes: list[object] = []
         use_case, serving = predict(), InService(predictor(), 7)
-        assert not use_case.records_in_loop
-        assert not use_case.record_in_loop(serving, [House({"size": 100})], outcomes.append)
+        assert not use_case.can_begin
+        assert not use_case.begin(serving, [House({"size": 100})], outcomes.append)
         assert outcomes == []
 
     def test_a_batch_is_estimated_by_one_version_whatever_is_promoted_meanwhile(self) -> None:
@@ -191,9 +191,3 @@ class TestPredict:
             with pytest.raises(InvalidHouses) as raised:
                 use_case.one(house)
             assert violations(raised) == expected
-
-    def test_recent_predictions_are_the_repositorys(self) -> None:
-        use_case = predict(predictor())
-        given = use_case([{"size": 100}, {"size": 60}, {"size": 80}])
-        assert use_case.recent(2) == [given[2], given[1]]
-        assert use_case.recent(2, before=given[1].id) == [given[0]]

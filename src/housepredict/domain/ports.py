@@ -1,6 +1,6 @@
-"""What the core asks of the world. Adapters fit these protocols; they do not inherit from them.
+"""The ports: what the domain needs from the outside. Adapters fit these protocols; they do not inherit from them.
 
-Every port is synchronous and takes a batch; an append may be begun and asked for later, where a repository can.
+Every port is synchronous and takes a batch. A repository may also take batches from an event loop.
 """
 
 from __future__ import annotations
@@ -24,46 +24,45 @@ from housepredict.domain.training_status import TrainingStatus
 
 
 class Clock(Protocol):
-    """What time it is."""
+    """Tells the time."""
 
     def now(self) -> datetime:
         """The time in UTC, with its zone."""
 
 
 class PredictionRepository(Protocol):
-    """Remembers every prediction. Raises RepositoryUnavailable when it cannot."""
+    """Stores predictions. Each method raises RepositoryUnavailable."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned.
 
-        Raises RefusedPredictions, if the repository can tell, for a batch that it will never take.
+        Raises RefusedPredictions for a batch that can never be stored, if the repository can tell.
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first, at most `limit`; only those with an id below `before` if given."""
+        """Up to `limit` of the newest predictions, newest first; with `before`, only those with an id below it."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, each once, in the order of their ids; ids that are not known are left out.
+        """The predictions with these ids, each once, in the order of their ids, without unknown ids.
 
-        Raises RepositoryUnavailable, too, where it cannot tell of an id whether it is known.
+        Raises RepositoryUnavailable, too, if it can't tell whether an id is known.
         """
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """The predictions with ids from `first` on and below `end`, oldest first, at most `limit`.
+        """Up to `limit` predictions with ids from `first` on and below `end`, oldest first.
 
-        Raises RepositoryUnavailable, too, where it cannot tell all of them.
+        Raises RepositoryUnavailable, too, if some can't be read.
         """
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids durably, all or nothing. Returns how many of them were known.
+        """Erase these ids durably, all or nothing. Returns the number of known ids.
 
-        An erased id, known or not, is never stored again: appends ignore it, also those that are in flight. After this
-        returns, no read gives it. Raises RepositoryUnavailable where that cannot be promised now.
+        An erased id, known or not, is never stored again: appends ignore it, also those in flight. After this returns,
+        no read returns it. Raises RepositoryUnavailable, too, if that can't be promised now.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`. Returns the
-        number deleted.
+        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns their number.
 
         A deleted id is never stored again. A repository can remember that without the markers, by a watermark above the
         newest id that it has deleted: ids are times, so appends may ignore all ids below it. The watermark must stay
@@ -73,61 +72,42 @@ class PredictionRepository(Protocol):
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
         """Those of these ids that were erased or pruned, whether they were ever stored here or not.
 
-        Raises RepositoryUnavailable, too, where it cannot tell of an id.
+        Raises RepositoryUnavailable, too, if it can't tell for an id.
         """
 
     def check(self) -> None:
-        """Return if a batch could be recorded now."""
+        """Return if a batch could be stored now."""
 
 
 @runtime_checkable
 class AppendsInLoop(Protocol):
-    """A PredictionRepository that can also be called by an event loop, which it does not block."""
+    """A PredictionRepository that also takes batches from an event loop, without blocking it."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """Begin to store a batch as `append` does. To be called in a running event loop.
+        """Begin to store a batch as `append` does. Call it in a running event loop.
 
         Returns:
-            Whether it has begun. The event loop calls `done` afterwards, when the batch is stored, or with the error
-            that `append` would raise. If it has not begun, nothing was sent, and `append` is to be called in a thread.
-        """
-
-
-@runtime_checkable
-class AppendsShared(Protocol):
-    """A PredictionRepository whose `append` may store a batch where other processes do not find it yet."""
-
-    def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch as `append` does, where every process finds it when this returns.
-
-        For predictions whose ids other processes may store as well: the first batch counts for all of them.
-
-        Raises:
-            RepositoryUnavailable: if the database cannot be reached. It may have stored the batch nevertheless.
+            Whether it has begun. The event loop later calls `done`, with None once the batch is stored, or with the
+            error that `append` would raise. If it has not begun, nothing was sent: call `append` in a thread.
         """
 
 
 @runtime_checkable
 class HasLabIds(Protocol):
-    """A repository that has taken over the predictions of the tutorial's service, which numbered them."""
+    """A PredictionRepository that has taken over the numbered predictions of the tutorial's service."""
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """The prediction that had this number there; None if there is none. Raises RepositoryUnavailable."""
+        """The prediction that had this number there, or None. Raises RepositoryUnavailable."""
 
 
-class RepositoryOpener(Protocol):
-    """Opens a repository of other people's making."""
-
-    def __call__(self, url: str) -> AbstractContextManager[PredictionRepository]:
-        """The repository that a URL names, which is closed when its context is left. Raises RepositoryUnavailable."""
+RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
+"""A plug-in's function that opens the repository of a URL until its context ends. Raises RepositoryUnavailable."""
 
 
 @frozen
 class Backlog:
-    """Predictions that are recorded here and have not reached the repository behind.
-
-    `pending` is how many will be tried again, `oldest` the time of the first of them; `dead_letters` were refused for
-    good and are kept. `reason` is why the repository behind takes none at the moment; None if it does.
+    """Predictions that have not reached the repository behind: the pending ones, which will be tried again, the time of
+    the oldest of these, the dead letters, which it refused for good, and why it takes none now.
     """
 
     pending: int
@@ -141,81 +121,87 @@ class Backlog:
 
 @runtime_checkable
 class HasBacklog(Protocol):
-    """A repository that may be behind: other readers do not see yet what waits here."""
+    """A PredictionRepository that may store a batch where other processes do not find it yet.
+
+    Each method raises RepositoryUnavailable.
+    """
 
     def backlog(self) -> Backlog:
-        """What has not got through. Raises RepositoryUnavailable."""
+        """The predictions that have not reached the repository behind."""
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
         """The newest predictions as `recent` reads them, and the backlog at that time.
 
-        A page that lacks what the repository behind holds comes with the reason in its backlog. Asked afterwards,
-        `backlog` may know of none any more.
+        It has the reason if the predictions behind are missing; the backlog of a later call may not.
+        """
+
+    def append_shared(self, predictions: Sequence[Prediction]) -> None:
+        """Store a batch as `append` does, where every process finds it when this returns.
+
+        For predictions whose ids other processes may store as well: the first batch counts for all of them. After
+        RepositoryUnavailable, the database may have stored the batch nevertheless.
         """
 
 
 class PredictionKeys(Protocol):
-    """Remembers the ids that the predictions of a delivery have. Raises RepositoryUnavailable when it cannot."""
+    """Stores the prediction ids of idempotency keys. Each method raises RepositoryUnavailable."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for it, in their order; None if its key is not known.
+        """The ids that were reserved for a delivery, in their order; None if its key is unknown.
 
-        Raises RepeatedKey if the key came with something else, and ErasedPredictions where the keys know that one of
+        Raises RepeatedKey if the key came with another request, and ErasedPredictions if the keys know that one of
         these ids was erased.
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Keep these ids for it, one at least, durably, unless some were before, and give back those that are kept:
-        callers with the same key get the same ids.
+        """Reserve at least one id for a delivery, durably, unless ids are reserved already. Returns the reserved ids.
 
-        Raises RepeatedKey and ErasedPredictions as `find` does.
+        Callers with the same key get the same ids. Raises what `find` raises.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Forget keys whose first id lies below `before`, the oldest first, at most `limit`; how many those were."""
+        """Delete up to `limit` of the oldest keys whose first id is below `before`. Returns the number deleted."""
 
 
 class SaleRepository(Protocol):
-    """Remembers what houses sold for that were estimated, and every correction. Raises RepositoryUnavailable when it
-    cannot.
-    """
+    """Stores realized sales and their corrections. Each method raises RepositoryUnavailable."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Record a batch durably, all or nothing, and give it back in the order of its ids, which are new.
+        """Store a batch durably, all or nothing. Returns it in the order of its ids, which are new.
 
-        What came with a delivery whose key is known is not recorded again: what the first one recorded is given back.
-        Raises RepeatedKey if that one held something else.
+        For a delivery with a known key, stores nothing, and returns what the first delivery stored. Raises RepeatedKey
+        if that held something else.
         """
 
     def largest_id(self) -> UUID | None:
-        """The largest of all sales' ids; None if there is none."""
+        """The largest id of all sales, or None."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """The sale of each prediction as it was recorded last; of those, what was sold from `since` to `until`, both
-        included, latest sale first, of one day the one with the largest id; at most `limit`.
+        """Up to `limit` sales from `since` to `until`, both included, latest first, of one day the largest id first.
+
+        Of each prediction only the sale that was recorded last counts.
         """
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Forget everything that was recorded for these predictions, durably, all or nothing; how many sales it was.
+        """Erase all sales of these predictions durably, all or nothing. Returns the number of sales.
 
-        The keys that these came with stay known: a delivery that comes again brings none of them back.
+        Their keys stay known, so that a repeated delivery stores none of them again.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """As above, of predictions with an id below `before`, at most `limit` sales."""
+        """Erase up to `limit` sales of predictions with an id below `before`. Returns the number of sales."""
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Everything that was recorded for a prediction, oldest first; the last is what counts."""
+        """All sales recorded for a prediction, oldest first; the last counts."""
 
 
 @frozen
 class Valuation:
-    """What a model says of a batch: prices, one for each house in order, neither rounded nor cut off.
+    """A price for each house of a batch, neither rounded nor cut off, and the spread of each (see Calibration).
 
-    `spreads`, in the same order, say how uncertain each is beside the others (see Calibration); None if the model
-    cannot tell.
+    `spreads` is None if the model can't tell how uncertain a price is beside the others.
     """
 
     prices: Sequence[float]
@@ -223,19 +209,19 @@ class Valuation:
 
 
 class Predictor(Protocol):
-    """A model version that was loaded."""
+    """A loaded model version."""
 
     @property
     def version(self) -> ModelVersion:
-        """The version that this is."""
+        """The version."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Prices, and how sure they are; a house's does not depend on the others."""
+        """Prices and spreads. Those of a house don't depend on the other houses."""
 
 
 @frozen
 class InService:
-    """A predictor, and which generation of the pointer put it in service (see Pointer).
+    """The predictor in service, and the generation of the pointer that put it there (see Pointer).
 
     The generation is None for the demonstration, which was never promoted.
     """
@@ -245,83 +231,84 @@ class InService:
 
     @property
     def version(self) -> ModelVersion:
-        """The version that serves."""
+        """The version in service."""
         return self.predictor.version
 
 
 class PredictorSource(Protocol):
-    """Where the predictor in service comes from."""
+    """Follows the promoted version. Each method raises NoModel, or why the version was refused."""
 
     def current(self) -> InService:
-        """What is in service, looked for if that is due. Raises NoModel, or why the version was refused."""
+        """What is in service. Looks at the model store if that is due."""
 
     def in_service(self) -> InService:
-        """What is in service as of the last look: no I/O. Raises as `current` does."""
+        """What was in service at the last look. Does no I/O."""
 
 
-class PredictorLoader(Protocol):
-    """Makes predictors of what a model store keeps."""
-
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
-        """Load a version's serving form. Raises RefusedModel if anything about it is not as the manifest says."""
+PredictorLoader = Callable[[ModelVersion, Artefact], Predictor]
+"""Loads the serving form of a version. Raises RefusedModel if it does not match the manifest."""
 
 
 class Explainer(Protocol):
-    """Says what moved the estimates of a model version."""
+    """Explains the estimates of a model version."""
 
     @property
     def version(self) -> ModelVersion:
-        """The version whose estimates these are."""
+        """The version."""
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
         """An explanation for each house, in order."""
 
 
 class ModelStore(Protocol):
-    """Keeps model versions, which never change, and one pointer to the promoted version.
+    """Stores immutable model versions, and one pointer to the promoted version.
 
-    Raises ModelStoreUnavailable when it cannot.
+    Each method raises ModelStoreUnavailable.
     """
 
     def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        """Keep a version, wholly or not at all. A version that is there already is left as it is.
+        """Store a version, all or nothing; leave an existing one as it is.
 
         Raises RefusedModel if the files are not those of the manifest (see models.verify).
         """
 
     def versions(self) -> Sequence[ModelVersion]:
-        """Every version, oldest first; a damaged one is left out."""
+        """All versions, oldest first, without damaged ones."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artefact]:
         """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
 
     def promote(self, name: str) -> None:
-        """Point at a version, and remember the one before. Raises UnknownModel, and then leaves the pointer.
+        """Point at a version, and add it to the history. To promote the promoted version changes nothing.
 
-        Promoting the promoted version changes nothing.
+        Raises UnknownModel, and then leaves the pointer.
         """
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, and forget those that were promoted after it.
+        """Point at a version of the history again, and remove the later ones from the history.
 
-        Raises UnknownModel, and then leaves the pointer, if it is not in the history or not kept.
+        Raises UnknownModel, and then leaves the pointer, if it is not in the history or not stored.
         """
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on: at least a hundred, if so many were."""
+        """The promoted version, the one that was promoted before it, and so on: at least the last hundred."""
 
     def pointer(self) -> Pointer:
         """Which version is promoted."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Hold the lock of trainings. Raises TrainingInProgress at once if any process holds it.
+        """Hold the lock of trainings, until the process ends at the latest.
 
-        One that was killed holds nothing any more.
+        Raises TrainingInProgress at once if any process holds it.
         """
 
 
 Progress = Callable[[int, int], None]
-"""Called with the number of finished steps and the number of all steps."""
+"""Receives the number of finished steps and the number of all steps."""
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Ignore the progress."""
 
 
 @frozen
@@ -363,58 +350,54 @@ class Trainer(Protocol):
 
 
 class SalesSource(Protocol):
-    """A file of sales, or whatever stands for one."""
+    """A file of sales, or the recorded sales, or both."""
 
     @property
     def location(self) -> str | None:
-        """Where the sales are, to read them again; None if they are in no file."""
+        """Where to read the sales again; None if they are in no file."""
 
     @property
     def with_recorded(self) -> bool:
-        """Whether sales that came back are among them."""
+        """Whether recorded sales are among them."""
 
     def read(self) -> SalesTable:
-        """Read all of it. Raises UnusableSales if there is nothing to read."""
+        """Read all sales. Raises UnusableSales if there is nothing to read."""
 
 
 SalesSources = Callable[[str | None, TrainingOptions, bool], SalesSource]
-"""Gives the sales at a location (see SalesSource.location) for a training with these options; reading them may fail.
+"""Returns the sales at a location (see SalesSource.location) for a training with these options. Reading may fail.
 
-With True, recorded sales are among them; without a location, they are all there is.
+With True, recorded sales are among them; without a location, there are no others.
 """
 
 
-def no_progress(_done: int, _total: int) -> None:
-    """A Progress that nobody looks at."""
-
-
 class TrainingLog(Protocol):
-    """Tells of trainings, those of other processes too: the newest hundred at least. It is where model versions are.
+    """Stores the status of the newest trainings, at least a hundred, of all processes.
 
-    Each change is made at once and wholly, whoever else makes one: none is lost, and of two that contradict each other
-    the first counts. Raises ModelStoreUnavailable when it cannot, and UnknownTraining for an id that it does not know.
+    Each change is atomic: none is lost, and of two that contradict each other the first counts. Each method raises
+    ModelStoreUnavailable, and UnknownTraining for an unknown id.
     """
 
     def begin(self, record: TrainingStatus) -> None:
-        """Tell of a training that begins."""
+        """Add a training that begins."""
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace a record by what `how`, such as TrainingStatus.to_be_cancelled, makes of it. Returns the new one."""
+        """Replace a status by what `how`, such as TrainingStatus.to_be_cancelled, makes of it. Returns the new one."""
 
     def get(self, training: UUID) -> TrainingStatus:
-        """What is known of it."""
+        """The status of a training."""
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """The newest, newest first, at most `limit`."""
+        """Up to `limit` of the newest trainings, newest first."""
 
 
-Outcome = Prediction | InvalidHouses
-"""What became of a house: its prediction, or what is wrong with it."""
+RowOutcome = Prediction | InvalidHouses
+"""The prediction of a house, or its violations."""
 
 
 @frozen
 class HouseRows:
-    """Some rows of a table: the house in each, None for a row that is none, and the rows as the table has them."""
+    """Some rows of a table: a house for each row, or None, and the rows as they are in the table."""
 
     houses: Sequence[Mapping[str, object] | None]
     origin: Any = None
@@ -422,9 +405,9 @@ class HouseRows:
 
 @frozen
 class Houses:
-    """What a table holds: the names of its columns, how many rows it has, and these, some at a time.
+    """The content of a table: its columns, its number of rows, and the rows, some at a time.
 
-    `notes` say what was decided to read it.
+    `notes` report how it was read.
     """
 
     columns: Sequence[str]
@@ -434,11 +417,12 @@ class Houses:
 
 
 class HouseTable(Protocol):
-    """A table with a house a row."""
+    """A table with a house in each row."""
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
-        """All of it, `size` rows at a time, with the features of a schema as their kinds have them. What cannot be read
-        so is left as it stands. Raises UnreadableFile, also while rows are read.
+        """Read `size` rows at a time, with values of the kinds of the schema's features; others stay as they are.
+
+        Raises UnreadableFile, also while rows are read.
         """
 
 
@@ -449,5 +433,5 @@ class PriceTable(Protocol):
     def columns(self) -> Sequence[str]:
         """The names, which no column of the rows may have."""
 
-    def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
-        """Add some rows. Raises UnreadableFile."""
+    def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
+        """Add rows with their outcomes. Raises UnreadableFile."""

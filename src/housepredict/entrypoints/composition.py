@@ -1,4 +1,4 @@
-"""The composition root: with storage.py, the only place that names concrete adapters."""
+"""The composition root: settings to use cases, and the only place that chooses adapters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 # Functions of whole tables need no wiring: other entrypoints import them from here.
 from housepredict.adapters.documents import encode_each as encode_each
@@ -34,38 +34,29 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import Artefact, ModelVersion
 from housepredict.domain.ports import (
-    Backlog,
     Clock,
     Explainer,
-    HasBacklog,
     HouseTable,
     ModelStore,
     PredictionKeys,
     PredictionRepository,
+    Predictor,
     PredictorLoader,
     PriceTable,
     RepositoryOpener,
     SaleRepository,
     SalesSource,
-    Trainer,
     TrainingLog,
     no_progress,
 )
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.usecases import (
-    EstimateTable,
-    Explain,
-    OnStart,
-    Predict,
-    PredictOnce,
-    Promote,
-    Records,
-    RecordSales,
-    ReviewAccuracy,
-    ReviewDrift,
-    Train,
-    Trainings,
-)
+from housepredict.domain.usecases.estimate_table import EstimateTable
+from housepredict.domain.usecases.manage_records import Records
+from housepredict.domain.usecases.predict import Explain, Predict, PredictOnce
+from housepredict.domain.usecases.record_sales import RecordSales
+from housepredict.domain.usecases.review import ReviewAccuracy, ReviewDrift
+from housepredict.domain.usecases.train import Promote, Train
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 from housepredict.entrypoints.answers import RECORD_FIELDS
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of
@@ -98,20 +89,23 @@ POSTGRES_PATIENCE = 1.0
 
 @define(slots=False)
 class Storage:
-    """The repositories and stores. What is not used is neither opened nor imported."""
+    """The repositories and stores that the settings name. Each is imported and opened with its first use.
 
-    settings: Settings
+    Assign an adapter to an attribute before that to use it instead.
+    """
+
+    _settings: Settings
     _resources: ExitStack = field(factory=ExitStack, repr=False)
 
     @cached_property
     def models(self) -> ModelStore:
-        """The model versions that are trusted: with a signing key, those that it signed."""
-        keys = self.settings.signing_key
+        """The trusted model versions: with a signing key, those that it signed."""
+        keys = self._settings.signing_key
         return SignedModels(self.model_store, keys) if keys else self.model_store
 
     @cached_property
     def model_store(self) -> ModelStore:
-        """Where model versions are kept, whoever made them."""
+        """All model versions, signed or not."""
         own = DirectoryModels(self._model_folder)
         if not self._model_database:
             return own
@@ -121,7 +115,7 @@ class Storage:
         return SharedModels(PostgresModels(self._model_database), own)
 
     def announcements(self) -> PostgresAnnouncements | None:
-        """What announces promotions; None where the pointer must be polled."""
+        """The announcements of promotions; None if the pointer must be polled."""
         if not self._model_database:
             return None
         from housepredict.adapters.postgres.persistent_connection import PostgresAnnouncements
@@ -130,7 +124,7 @@ class Storage:
 
     @cached_property
     def training_log(self) -> TrainingLog:
-        """Where trainings are told of: where model versions are kept, so that the lock there proves it true."""
+        """The training log. It is beside the model versions, whose lock proves that a training is under way."""
         if not self._model_database:
             from housepredict.adapters.folder.training_log import DirectoryTrainings
 
@@ -141,18 +135,15 @@ class Storage:
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        """Where predictions are stored.
-
-        Raises RepositoryUnavailable if it cannot be opened, UnusableDatabase if that is so for good, or UnusablePlugin.
-        """
-        url = self.settings.database_url
+        """The repository of predictions. Raises RepositoryUnavailable, UnusableDatabase or UnusablePlugin."""
+        url = self._settings.database_url
         if url == IN_MEMORY:
             return InMemoryPredictions()
         if url is None:
             from housepredict.adapters.sqlite.predictions import SqlitePredictions
 
-            return self._resources.enter_context(SqlitePredictions.open(self.settings.data_dir / "predictions.sqlite"))
-        if self.settings.postgres_url is None:
+            return self._resources.enter_context(SqlitePredictions.open(self._settings.data_dir / "predictions.sqlite"))
+        if self._settings.postgres_url is None:
             open_: RepositoryOpener = load(REPOSITORIES, scheme_of(url))
             return self._resources.enter_context(open_(url))
         with needing("postgres", "Keeping predictions in PostgreSQL"):
@@ -160,105 +151,90 @@ class Storage:
         from housepredict.adapters.spool import SpooledPredictions
         from housepredict.adapters.sqlite.spool_file import SqliteSpool
 
-        spool = SqliteSpool.open(self.settings.data_dir / "spool.sqlite", max_rows=self.settings.spool_rows)
+        spool = SqliteSpool.open(self._settings.data_dir / "spool.sqlite", max_rows=self._settings.spool_rows)
         behind = partial(
             PostgresPredictions.open,
             url,
-            direct=self.settings.database_direct_url,
-            schema=self.settings.database_schema,
+            direct=self._settings.database_direct_url,
+            schema=self._settings.database_schema,
             timeout=POSTGRES_PATIENCE,
         )
         return self._resources.enter_context(SpooledPredictions.open(spool, behind, fatal=(UnusableDatabase,)))
 
-    def backlog(self) -> Backlog | None:
-        """What has not reached the database yet; None where nothing ever waits. Raises RepositoryUnavailable."""
-        return self.predictions.backlog() if isinstance(self.predictions, HasBacklog) else None
-
     @cached_property
     def sales(self) -> SaleRepository:
-        """Where the sales that come back are remembered: beside the predictions, and with PostgreSQL there alone; where
-        a plug-in keeps predictions, in the data folder.
-
-        Raises RepositoryUnavailable if it cannot be opened.
+        """The repository of recorded sales: in PostgreSQL or in memory if the predictions are there, else in the data
+        folder. Raises RepositoryUnavailable.
         """
-        url = self.settings.postgres_url
-        if self.settings.database_url == IN_MEMORY:
+        if self._settings.database_url == IN_MEMORY:
             return InMemorySales()
-        if url is None:
+        if self._settings.postgres_url is None:
             from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 
-            return self._resources.enter_context(SqliteSales.open(self.settings.data_dir / "sales.sqlite"))
+            return self._resources.enter_context(SqliteSales.open(self._settings.data_dir / "sales.sqlite"))
         with needing("postgres", "Keeping sales in PostgreSQL"):
             from housepredict.adapters.postgres.recorded_sales import PostgresSales
 
         return self._resources.enter_context(
-            closing(PostgresSales.at(self._server, schema=self.settings.database_schema))
+            closing(PostgresSales.at(self._server, schema=self._settings.database_schema))
         )
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
-        """Where the idempotency keys of predictions are remembered: where sales are.
-
-        Raises RepositoryUnavailable if it cannot be opened.
-        """
-        if self.settings.database_url == IN_MEMORY:
+        """The idempotency keys of predictions, beside the sales. Raises RepositoryUnavailable."""
+        if self._settings.database_url == IN_MEMORY:
             return InMemoryKeys()
-        if self.settings.postgres_url is None:
+        if self._settings.postgres_url is None:
             from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
 
-            return self._resources.enter_context(SqliteKeys.open(self.settings.data_dir / "keys.sqlite"))
+            return self._resources.enter_context(SqliteKeys.open(self._settings.data_dir / "keys.sqlite"))
         with needing("postgres", "Keeping keys in PostgreSQL"):
             from housepredict.adapters.postgres.prediction_keys import PostgresKeys
 
-        keys = PostgresKeys.at(self._server, POSTGRES_PATIENCE, schema=self.settings.database_schema)
+        keys = PostgresKeys.at(self._server, POSTGRES_PATIENCE, schema=self._settings.database_schema)
         return self._resources.enter_context(closing(keys))
 
     @property
     def _server(self) -> str:
-        """The way to PostgreSQL itself, which a pool may be in front of: for what locks, listens or is rare."""
-        return self.settings.database_direct_url or self.settings.database_url or ""
+        """The URL of PostgreSQL itself, not of a pool in front of it: for locks, for LISTEN and for rare statements."""
+        return self._settings.database_direct_url or self._settings.database_url or ""
 
     @property
     def _model_folder(self) -> Path:
-        return self.settings.data_dir / "models"
+        return self._settings.data_dir / "models"
 
     @cached_property
     def _model_database(self) -> ModelDatabase | None:
-        """The database in which model versions and what is told of them are; None if they are in the folder."""
-        url = self.settings.postgres_url
-        if url is None or self.settings.models == "folder":
+        """The database of model versions and the training log; None if they are in the folder."""
+        if self._settings.postgres_url is None or self._settings.models == "folder":
             return None
         with needing("postgres", "Keeping model versions in PostgreSQL"):
             from housepredict.adapters.postgres.persistent_connection import ModelDatabase
-        database = ModelDatabase.at(self._server, schema=self.settings.database_schema)
+        database = ModelDatabase.at(self._server, schema=self._settings.database_schema)
         return self._resources.enter_context(closing(database))
 
     def migrate(self, seconds: float, *, post: bool = False) -> bool:
-        """Apply migrations, with `post` also those that wait for it, to PostgreSQL, which has so long to answer.
-        False without PostgreSQL.
+        """Apply migrations to PostgreSQL. Returns whether the settings name one.
 
-        Raises RepositoryUnavailable, or MisconfiguredRepository for tables that are somebody else's.
+        Args:
+            seconds: how long to wait for PostgreSQL to answer.
+            post: also apply the migrations that remove what only earlier releases use.
+
+        Raises:
+            RepositoryUnavailable: if PostgreSQL can't be reached.
+            MisconfiguredRepository: if the tables belong to another role.
         """
-        url = self.settings.postgres_url
-        if url is None:
+        if self._settings.postgres_url is None:
             return False
         with needing("postgres", "Bringing a database up to date"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
-        migrate_once_it_answers(self._server, seconds, schema=self.settings.database_schema, post=post)
+        migrate_once_it_answers(self._server, seconds, schema=self._settings.database_schema, post=post)
         return True
 
     def close(self) -> None:
-        """Close whatever was opened."""
+        """Close all that was opened."""
         self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextmanager
@@ -271,32 +247,120 @@ def needing(extra: str, purpose: str) -> Iterator[None]:
 
 
 @define(slots=False)
-class Application(Storage):
-    """The use cases, wired to the adapters that the settings ask for.
+class Application:
+    """The use cases: the service that the HTTP app, the command line and the Python API call.
 
-    What is not used is neither opened nor imported: numpy with the first model, the database at the first prediction
-    or at `predictions`, scikit-learn at the first training.
+    Each is made with its first use, since it takes time and an extra: NumPy for the first model, the database for the
+    first prediction, scikit-learn for the first training.
     """
 
+    settings: Settings
+    storage: Storage = field(default=Factory(lambda application: Storage(application.settings), takes_self=True))
+    _resources: ExitStack = field(factory=ExitStack, repr=False)
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @cached_property
-    def clock(self) -> Clock:
-        """What time it is."""
-        return SystemClock()
+    def predict(self) -> Predict:
+        """Estimates houses."""
+        return Predict(self.live_model, self.storage.predictions, self.clock, self.settings.max_batch, self._ids)
+
+    @cached_property
+    def explain(self) -> Explain:
+        """Estimates houses, and explains the estimates."""
+        from housepredict.adapters.live_model import StoredExplainers
+
+        demonstration = None
+        if self.settings.demo:
+            from housepredict.adapters.serving.demonstration import load_demonstration_explainer
+
+            demonstration = load_demonstration_explainer()
+        return Explain(self.predict, StoredExplainers(self.models, self._load_explainer, demonstration))
+
+    @cached_property
+    def predict_once(self) -> PredictOnce:
+        """Estimates houses once for an idempotency key."""
+        return PredictOnce(self.predict, self.storage.predictions, self.storage.prediction_keys)
+
+    @cached_property
+    def estimate_table(self) -> EstimateTable:
+        """Estimates the houses of a file."""
+        return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
+
+    @cached_property
+    def records(self) -> Records:
+        """Reads and deletes stored predictions."""
+        return Records(self.storage.predictions, self.storage.sales, self.clock, self.storage.prediction_keys)
+
+    @cached_property
+    def record_sales(self) -> RecordSales:
+        """Records realized sales."""
+        storage = self.storage
+        return RecordSales(storage.sales, storage.predictions, self.clock, self.settings.max_batch, self._ids)
+
+    @cached_property
+    def review_accuracy(self) -> ReviewAccuracy:
+        """Measures estimates by realized sales."""
+        return ReviewAccuracy(self.storage.sales, self.storage.predictions)
+
+    @cached_property
+    def review_drift(self) -> ReviewDrift:
+        """Compares recent predictions with the training data of the version in service."""
+        return ReviewDrift(self.live_model, self.models, self.storage.predictions)
+
+    @cached_property
+    def train(self) -> Train:
+        """Trains model versions. Raises MissingExtra without scikit-learn."""
+        with needing("train", "Training"):
+            from housepredict.adapters.training.trainer import SklearnTrainer
+        trainer, load = SklearnTrainer(), self.load_predictor
+        return Train(
+            trainer, load, self.models, self.sales_source, self.clock, self.trainings, held_back, RECORD_FIELDS
+        )
+
+    @cached_property
+    def trainings(self) -> TrainingHistory:
+        """Lists and cancels trainings."""
+        return TrainingHistory(self.models, self.storage.training_log, self.clock)
+
+    @cached_property
+    def training_jobs(self) -> TrainingJobs:
+        """Starts trainings for the service, in processes of their own."""
+        from housepredict.entrypoints.training_processes import TrainingProcesses
+
+        jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
+        return self._resources.enter_context(closing(jobs))
+
+    @cached_property
+    def promote(self) -> Promote:
+        """Promotes a version, and rolls back."""
+        return Promote(self.load_predictor, self.models)
+
+    @property
+    def models(self) -> ModelStore:
+        """The trusted model versions, to read."""
+        return self.storage.models
 
     @cached_property
     def live_model(self) -> LiveModel:
         """The predictor in service."""
+        return LiveModel(self.models, self.load_predictor, self._demonstration)
+
+    @cached_property
+    def _demonstration(self) -> Predictor | None:
         if not self.settings.demo:
-            return LiveModel(self.models, self.load_predictor)
+            return None
         from housepredict.adapters.serving.demonstration import load_demonstration
 
-        return LiveModel(self.models, self.load_predictor, load_demonstration())
+        return load_demonstration()
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The system's clock."""
+        return SystemClock()
 
     @cached_property
     def load_predictor(self) -> PredictorLoader:
-        """What makes predictors of model versions. Raises UnusablePlugin where the settings name one that is."""
+        """Loads predictors of model versions. Raises UnusablePlugin."""
         if self.settings.predictor is None:
             from housepredict.adapters.serving.loader import load_predictor
 
@@ -309,109 +373,25 @@ class Application(Storage):
 
         return SharedForms()
 
-    def follower(self, publish: Callable[[], None]) -> Follower:
-        """Keeps `live_model` at the promoted version, and calls `publish` after each look at the pointer."""
-        return Follower(self.live_model, publish, self.announcements())
-
-    @cached_property
-    def predict(self) -> Predict:
-        """The use case behind every estimate."""
-        return Predict(self.live_model, self.predictions, self.clock, self.settings.max_batch, self._ids)
-
-    @cached_property
-    def predict_once(self) -> PredictOnce:
-        """The use case behind every estimate that may be asked for again."""
-        return PredictOnce(
-            self.live_model,
-            self.predictions,
-            self.clock,
-            self.settings.max_batch,
-            self._ids,
-            keys=self.prediction_keys,
-        )
-
-    @cached_property
-    def estimate_table(self) -> EstimateTable:
-        """The use case behind the estimates of a whole file."""
-        return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
-
-    @cached_property
-    def explain(self) -> Explain:
-        """The use case behind every estimate that is to be explained."""
-        from housepredict.adapters.live_model import StoredExplainers
-
-        demonstration = None
-        if self.settings.demo:
-            from housepredict.adapters.serving.demonstration import load_demonstration_explainer
-
-            demonstration = load_demonstration_explainer()
-        explainers = StoredExplainers(self.models, self._load_explainer, demonstration)
-        return Explain(
-            self.live_model,
-            self.predictions,
-            self.clock,
-            self.settings.max_batch,
-            self._ids,
-            explainer_of=explainers,
-        )
-
-    @cached_property
-    def records(self) -> Records:
-        """What was estimated: to look up, to read and to forget."""
-        return Records(self.predictions, self.sales, self.clock, self.prediction_keys)
-
     def _load_explainer(self, version: ModelVersion, artefact: Artefact) -> Explainer:
-        """The explainer of a version; numpy is loaded with the first."""
         from housepredict.adapters.serving.loader import load_explainer
 
         return load_explainer(version, artefact, unpack=self._forms)
 
-    @cached_property
-    def record_sales(self) -> RecordSales:
-        """The use case behind every sale that comes back."""
-        return RecordSales(self.sales, self.predictions, self.clock, self.settings.max_batch, self._ids)
+    def follower(self, publish: Callable[[], None]) -> Follower:
+        """A thread that keeps `live_model` at the promoted version, and calls `publish` after each look at it."""
+        return Follower(self.live_model, publish, self.storage.announcements())
 
-    @cached_property
-    def review_accuracy(self) -> ReviewAccuracy:
-        """The use case behind every look at how far estimates were off."""
-        return ReviewAccuracy(self.sales, self.predictions)
+    def version(self, name: str) -> ModelVersion:
+        """A model version, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        if self._demonstration and self._demonstration.version.name == name:
+            return self._demonstration.version
+        return self.models.get(name)[0]
 
-    @cached_property
-    def review_drift(self) -> ReviewDrift:
-        """The use case that compares recent predictions with what the version in service was trained on."""
-        return ReviewDrift(self.live_model, self.models, self.predictions)
+    def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
+        """Train as a service does: nobody is there to decide about a version that can't be compared with the champion.
 
-    @cached_property
-    def train(self) -> Train:
-        """The use case behind every training. Raises MissingExtra without scikit-learn."""
-        return Train(
-            _trainer(),
-            self.load_predictor,
-            self.models,
-            self.sales_source,
-            self.clock,
-            self.trainings,
-            held_back,
-            RECORD_FIELDS,
-        )
-
-    @cached_property
-    def trainings(self) -> Trainings:
-        """Trainings under way and over, whoever started them."""
-        return Trainings(self.models, self.training_log, self.clock)
-
-    @cached_property
-    def training_jobs(self) -> TrainingJobs:
-        """How the service trains: beside itself."""
-        from housepredict.entrypoints.training_processes import TrainingProcesses
-
-        jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
-        return self._resources.enter_context(closing(jobs))
-
-    def run_training(self, request: TrainingRequest, begun: OnStart) -> None:
-        """Train as a service does: nobody is there to decide about a version that can be compared on nothing.
-
-        Raises what Train raises, UnknownModel if the version `again` is not there, or MissingExtra.
+        Raises what Train raises, UnknownModel if the version `again` does not exist, or MissingExtra.
         """
         if request.again is not None:
             self.train.again(self.version(request.again), no_progress, begun=begun)
@@ -419,28 +399,13 @@ class Application(Storage):
         source, options = self.sales_to_train_on(request.location, request.options, with_recorded=request.with_recorded)
         self.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
 
-    @cached_property
-    def reads_parquet(self) -> bool:
-        """Whether files of sales may be Parquet."""
-        return find_spec("pyarrow") is not None
-
-    def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
-        """The sales at a path, the synthetic ones if there is none; see SalesSources. Raises as `live_model` does for
-        recorded sales without a path, whose columns are those of the version in service.
-        """
-        if not with_recorded:
-            return sales_at(location, options.encoding)
-        file = None if location is None else sales_at(location, options.encoding)
-        schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
-        return CombinedSales(file, schema, self.sales, self.predictions, options, self.clock, RECORD_FIELDS)
-
     def sales_to_train_on(
         self, location: str | None, options: TrainingOptions, *, with_recorded: bool
     ) -> tuple[SalesSource, TrainingOptions]:
-        """The sales at a location, with those recorded if asked for, and the options to train with.
+        """The sales at a location, with the recorded ones if asked for, and the options to train with.
 
-        What recorded sales are added to is, if no file is named, that of the promoted version, if it has one that is
-        here, with its options if none are given. Raises as `live_model` does.
+        Without a location, recorded sales are added to the file of the promoted version if that still exists, with its
+        options if `options` are the defaults. Raises what `live_model` raises.
         """
         name = self.models.pointer().name if with_recorded and location is None else None
         if name:
@@ -451,23 +416,40 @@ class Application(Storage):
                 options = promoted.options if options == TrainingOptions() else options
         return self.sales_source(location, options, with_recorded), options
 
+    def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
+        """The sales at a path, or the synthetic ones without a path; see SalesSources.
+
+        Recorded sales without a path have the columns of the version in service; raises what `live_model` raises.
+        """
+        if not with_recorded:
+            return sales_at(location, options.encoding)
+        file = None if location is None else sales_at(location, options.encoding)
+        schema = self.live_model.current().version.schema if file is None else FeatureSchema(())
+        return CombinedSales(
+            file, schema, self.storage.sales, self.storage.predictions, options, self.clock, RECORD_FIELDS
+        )
+
     @cached_property
-    def promote(self) -> Promote:
-        """The use case behind every decision about which version serves."""
-        return Promote(self.load_predictor, self.models)
+    def reads_parquet(self) -> bool:
+        """Whether files of sales may be Parquet."""
+        return find_spec("pyarrow") is not None
 
-    def version(self, name: str) -> ModelVersion:
-        """A version that is kept, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
-        if self.settings.demo:
-            from housepredict.adapters.serving.demonstration import load_demonstration
+    def close(self) -> None:
+        """Close all that was opened."""
+        self._resources.close()
+        self.storage.close()
 
-            if (demonstration := load_demonstration().version).name == name:
-                return demonstration
-        return self.models.get(name)[0]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
-    """The sales at a path; the synthetic ones if there is none."""
+    """The sales at a path; the synthetic ones without a path."""
     if location is None:
         from housepredict.adapters.files.sales_file import SyntheticSales
 
@@ -485,8 +467,8 @@ def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
 
 
 def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """A file for prices, complete when the context is left; standard output if there is none. Raises InvalidSettings
-    for a name that does not say what to write.
+    """A file for prices, complete when the context is left; standard output without a path. Raises InvalidSettings for
+    an unknown file name ending.
     """
     from housepredict.adapters.files.price_file import price_file
 
@@ -494,13 +476,7 @@ def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
 
 
 def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:
-    """A file for text, complete when the context is left; standard output if there is none."""
+    """A file for text, complete when the context is left; standard output without a path."""
     from housepredict.adapters.files.atomic import text_file
 
     return text_file(path)
-
-
-def _trainer() -> Trainer:
-    with needing("train", "Training"):
-        from housepredict.adapters.training.trainer import SklearnTrainer
-    return SklearnTrainer()

@@ -24,8 +24,8 @@ def in_memory(model: Predictor | None = None, clock: Clock | None = None, **sett
     """
     # a data folder that nothing can be written to, should anything try
     made = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
-    made.model_store = InMemoryModels()
-    made.training_log = InMemoryTrainings()
+    made.storage.model_store = InMemoryModels()
+    made.storage.training_log = InMemoryTrainings()
     made.training_jobs = TrainingThreads(made.run_training, lambda: made.live_model.look())  # noqa: PLW0108  # made once it is asked for
     if clock is not None:
         made.clock = clock

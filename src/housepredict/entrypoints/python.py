@@ -24,7 +24,11 @@ from housepredict.domain.ports import Progress, no_progress
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import AccuracyReview, EstimatedTable, Predict, Removed, Training
+from housepredict.domain.usecases.estimate_table import EstimatedTable
+from housepredict.domain.usecases.manage_records import Removed
+from housepredict.domain.usecases.predict import Explain, Predict
+from housepredict.domain.usecases.review import AccuracyReview
+from housepredict.domain.usecases.train import Training
 from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
 from housepredict.entrypoints.composition import (
     NUMBERS,
@@ -212,7 +216,7 @@ class Prices:
         with prices_at(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
 
-    def _estimating(self, explain: bool) -> Predict:
+    def _estimating(self, explain: bool) -> Predict | Explain:
         return self._application.explain if explain else self._application.predict
 
     def train(
@@ -282,7 +286,7 @@ class Prices:
 
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
         """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
-        return self._application.predict.recent(limit, before)
+        return self._application.records.recent(limit, before)
 
     def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
         """The prediction with this id, or with the number that it had in the tutorial's table.

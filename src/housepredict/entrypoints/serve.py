@@ -19,7 +19,7 @@ from types import FrameType
 from attrs import define, field, frozen
 
 from housepredict.domain.errors import HousepredictError, MissingExtra
-from housepredict.domain.usecases import DEMONSTRATION
+from housepredict.domain.usecases.predict import DEMONSTRATION
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.http.request_metrics import Meter, Tally
@@ -219,7 +219,7 @@ def _work(
     lifeline: int | None = None,
 ) -> int:
     with configured(settings.tracing) as provider, application(settings) as opened:
-        _ = opened.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
+        _ = opened.storage.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:

@@ -29,7 +29,7 @@ from housepredict.domain import errors
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
-from housepredict.domain.usecases import OnStart, Trainings
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.telemetry import of_request
 
@@ -112,7 +112,7 @@ class TrainingProcesses:
     """Trains in separate processes, and watches them."""
 
     _settings: Settings
-    _trainings: Trainings
+    _trainings: TrainingHistory
     _look: Callable[[], None]
     _closed: Event = field(factory=Event, init=False, repr=False)
 
@@ -217,7 +217,7 @@ class TrainingProcesses:
 class TrainingThreads:
     """Trains in threads of this process, whose memory holds the stores."""
 
-    _run: Callable[[TrainingRequest, OnStart], None]
+    _run: Callable[[TrainingRequest, StartListener], None]
     _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> TrainingJob:

@@ -17,7 +17,7 @@ from housepredict.adapters.files.atomic import text_file, whole_file
 from housepredict.adapters.files.table_file import TextRows
 from housepredict.domain.errors import InvalidHouses, MissingExtra, UnreadableFile
 from housepredict.domain.estimates import LEVELS, Estimate, Prediction
-from housepredict.domain.ports import HouseRows, Outcome
+from housepredict.domain.ports import HouseRows, RowOutcome
 
 PRICE_COLUMNS = (
     "predicted_price",
@@ -49,7 +49,7 @@ PREDICTION_COLUMNS = (
 _GROUP = 50_000  # rows of a Parquet file that are written at once
 
 
-def cells_of(outcome: Outcome) -> Sequence[str | float | None]:
+def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
     """Return the cells of PRICE_COLUMNS in a row: its prediction, or what is wrong with it."""
     if isinstance(outcome, InvalidHouses):
         return (*[None] * (len(PRICE_COLUMNS) - 1), "; ".join(each.describe() for each in outcome.violations))
@@ -120,7 +120,7 @@ class CsvPrices:
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
-    def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
+    def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
         """Add some rows; see PriceTable."""
         origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
@@ -142,7 +142,7 @@ class ParquetPrices:
     _waiting: list[Any] = field(factory=list, init=False)
     _rows: int = field(default=0, init=False)
 
-    def write(self, rows: HouseRows, outcomes: Sequence[Outcome]) -> None:
+    def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
         """Add some rows; see PriceTable."""
         import pyarrow as pa
 
@@ -190,7 +190,7 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
 
 
-def _added(rows: HouseRows, outcomes: Sequence[Outcome]) -> Iterator[Sequence[str | float | None]]:
+def _added(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
     """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
     for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)

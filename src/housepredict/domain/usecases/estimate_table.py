@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from housepredict.domain.errors import InvalidHouses, UnreadableFile
-from housepredict.domain.features import FeatureSchema
-from housepredict.domain.ports import HouseTable, Outcome, PredictorSource, PriceTable, Progress
+from housepredict.domain.estimates import Prediction
+from housepredict.domain.features import FeatureSchema, House
+from housepredict.domain.ports import HouseTable, InService, PredictorSource, PriceTable, Progress, RowOutcome
 from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 MAX_REJECTIONS = 1000
-"""Of so many rows that were refused it is kept what was wrong with them; the table of prices says it of all."""
+"""Most refused rows whose violations are returned; the table of prices has those of all."""
 
 _RAGGED = InvalidHouses([Violation("", Rule.TYPE, "has another number of fields than the header")])
 
@@ -28,9 +29,9 @@ class RefusedRow:
 
 @frozen
 class EstimatedTable:
-    """What became of a table: how many rows were estimated, by which version, and how many refused.
+    """The outcome of a table: the number of estimated and of refused rows.
 
-    `refusals` are the first of these, 1,000 at most. `notes` say what was decided to read the table.
+    `refusals` are the first refused rows, 1,000 at most. `notes` report how the table was read.
     """
 
     model_version: str
@@ -42,17 +43,20 @@ class EstimatedTable:
 
 @define
 class EstimateTable:
-    """Estimate the houses of a table and remember the estimates, a batch at a time: a table may be of any length."""
+    """Estimate the houses of a table of any length, and store the predictions, a batch at a time."""
 
     _models: PredictorSource
     _predict: Predict
     _batch: int = 1000
 
     def __call__(self, table: HouseTable, prices: PriceTable, progress: Progress) -> EstimatedTable:
-        """Estimate each row by itself, all by one version. What was estimated before a fault stays remembered.
+        """Estimate each row by itself, all with one version. An error keeps the predictions that were stored before.
 
-        Raises InvalidHouses for a table that lacks the column of a feature, UnreadableFile, NoModel, RefusedModel or
-        RepositoryUnavailable.
+        Raises:
+            InvalidHouses: if the column of a required feature is missing.
+            UnreadableFile: if the table can't be read.
+            NoModel: if no version is in service.
+            RepositoryUnavailable: if predictions can't be stored.
         """
         serving = self._models.current()
         schema = serving.version.schema
@@ -61,9 +65,7 @@ class EstimateTable:
         done, estimated = 0, 0
         refusals: list[RefusedRow] = []
         for rows in houses.rows:
-            whole = [house for house in rows.houses if house is not None]
-            found = iter(self._predict.each(serving, whole))
-            outcomes: list[Outcome] = [_RAGGED if house is None else next(found) for house in rows.houses]
+            outcomes = self._estimate(serving, rows.houses)
             prices.write(rows, outcomes)
             for row, outcome in enumerate(outcomes, done + 1):
                 if not isinstance(outcome, InvalidHouses):
@@ -74,12 +76,40 @@ class EstimateTable:
             progress(done, houses.length)
         return EstimatedTable(serving.version.name, estimated, done - estimated, refusals, houses.notes)
 
+    def _estimate(self, serving: InService, rows: Sequence[object]) -> Sequence[RowOutcome]:
+        """Estimate the valid houses of a batch. Returns the prediction of each row, or its violations."""
+        outcomes: dict[int, RowOutcome] = {}
+        houses: dict[int, House] = {}
+        for position, row in enumerate(rows):
+            if row is None:
+                outcomes[position] = _RAGGED
+                continue
+            try:
+                (houses[position],) = serving.version.schema.houses([row])
+            except InvalidHouses as error:
+                outcomes[position] = error.alone()
+        try:
+            predictions = self._store(serving, houses)
+        except InvalidHouses as error:
+            # the model has no price for these houses: the others are estimated without them
+            positions = list(houses)
+            for violation in error.violations:
+                position = positions[int(violation.pointer.removeprefix("/"))]
+                outcomes[position] = InvalidHouses([evolve(violation, pointer="")])
+                del houses[position]
+            predictions = self._store(serving, houses)
+        outcomes.update(zip(houses, predictions, strict=True))
+        return [outcomes[position] for position in range(len(rows))]
+
+    def _store(self, serving: InService, houses: Mapping[int, House]) -> Sequence[Prediction]:
+        return self._predict.store(serving, list(houses.values())) if houses else []
+
 
 def _check_columns(schema: FeatureSchema, columns: Sequence[str], added: Sequence[str]) -> None:
     if taken := [name for name in added if name in columns]:
         raise UnreadableFile(f"The houses have columns that prices are written to: rename {', '.join(taken)}")
     known = {feature.name for column in columns if (feature := schema.named(column))}
-    missing = [each.name for each in schema.features if each.required and each.name not in known]
+    missing = [feature.name for feature in schema.features if feature.required and feature.name not in known]
     if missing:
         message = "is a column that is missing"
-        raise InvalidHouses([Violation(pointer_to(each), Rule.MISSING, message) for each in missing])
+        raise InvalidHouses([Violation(pointer_to(name), Rule.MISSING, message) for name in missing])

@@ -1,4 +1,4 @@
-"""The predictions that are remembered: looked up, read in their order, and forgotten."""
+"""The stored predictions: looked up, listed, exported, erased and pruned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from attrs import define, frozen
 from housepredict.domain.errors import UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import first_id_at, is_uuid
-from housepredict.domain.ports import Clock, HasLabIds, PredictionKeys, PredictionRepository, SaleRepository
+from housepredict.domain.ports import (
+    Backlog,
+    Clock,
+    HasBacklog,
+    HasLabIds,
+    PredictionKeys,
+    PredictionRepository,
+    SaleRepository,
+)
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
@@ -24,7 +32,7 @@ _PAGE = 1000  # so few that no statement takes long, and no lock is held long
 
 @frozen
 class Removed:
-    """How many predictions and sales were known and are no more."""
+    """The number of deleted predictions and sales."""
 
     predictions: int
     sales: int
@@ -32,7 +40,10 @@ class Removed:
 
 @define
 class Records:
-    """Look up and read what was estimated, and forget it together with the sales that came back for it."""
+    """Read stored predictions, and delete them together with the sales recorded for them.
+
+    Each method raises RepositoryUnavailable.
+    """
 
     _predictions: PredictionRepository
     _sales: SaleRepository
@@ -40,24 +51,35 @@ class Records:
     _keys: PredictionKeys
 
     def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
-        """The prediction with an id, or with the number that it had in the tutorial's table.
-
-        Raises UnknownPrediction, or RepositoryUnavailable.
-        """
+        """The prediction with an id, or with its number in the tutorial's table. Raises UnknownPrediction."""
         text = str(id)
+        prediction = None
         if is_uuid(text):
-            found = next(iter(self._predictions.find([UUID(text)])), None)
+            prediction = next(iter(self._predictions.find([UUID(text)])), None)
         elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, HasLabIds):
-            found = self._predictions.find_by_lab_id(int(text))
-        else:
-            found = None
-        if found is None:
+            prediction = self._predictions.find_by_lab_id(int(text))
+        if prediction is None:
             raise UnknownPrediction(f"no prediction {text[:100]} is remembered")
-        return found
+        return prediction
+
+    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
+        """The newest predictions, newest first; see PredictionRepository."""
+        return self._predictions.recent(limit, before)
+
+    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
+        """The newest predictions, and the backlog at that time; None for a repository that has none. See HasBacklog."""
+        if isinstance(self._predictions, HasBacklog):
+            return self._predictions.recent_and_backlog(limit, before)
+        return self.recent(limit, before), None
+
+    def backlog(self) -> Backlog | None:
+        """The predictions that have not reached the database; None for a repository without a backlog."""
+        return self._predictions.backlog() if isinstance(self._predictions, HasBacklog) else None
 
     def between(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
-        """What was estimated from `since` on and before `until`, which have a zone, oldest first; read as it is asked
-        for. Without `until` it ends at what is estimated now. Raises RepositoryUnavailable, also on the way.
+        """The predictions made from `since` on and before `until` (by default now), oldest first, read page by page.
+
+        Both times have a time zone.
         """
         first = _FIRST_OF_ALL if since is None else first_id_at(since)
         end = first_id_at(until or self._clock.now() + _ONE_SECOND)
@@ -66,29 +88,30 @@ class Records:
             first = UUID(int=page[-1].id.int + 1)
 
     def require_all(self) -> None:
-        """Raise RepositoryUnavailable while some predictions cannot be read: what waits in a spool is not all."""
+        """Raise RepositoryUnavailable unless all predictions can be read: those in a spool are not all."""
         self._predictions.between(_FIRST_OF_ALL, _FIRST_OF_ALL, 1)
 
-    def erase(self, ids: Sequence[UUID | str | int]) -> Removed:
-        """Forget predictions for good, by their ids or their numbers in the tutorial's table, and the sales of them.
+    def check(self) -> None:
+        """Return if a batch could be stored now."""
+        self._predictions.check()
 
-        An id that is not known is never recorded from now on: it may wait somewhere. Raises UnknownPrediction for
-        what is no id, or no number of a prediction, and RepositoryUnavailable; then it may be asked for again.
+    def erase(self, ids: Sequence[UUID | str | int]) -> Removed:
+        """Erase predictions and their sales, by ids or by numbers in the tutorial's table. Safe to repeat.
+
+        An erased id is never stored again, even if it is unknown now: it may be in a spool. Raises UnknownPrediction
+        for a text that is no id, and for an unknown number.
         """
-        found = [UUID(str(each)) if is_uuid(str(each)) else self.one(each).id for each in ids]
-        # the sales first: of a prediction that is gone, nobody knows the number that it had. And those, too, that were
-        # recorded until it was gone.
-        sales = self._sales.erase(found)
-        predictions = self._predictions.erase(found)
-        return Removed(predictions, sales + self._sales.erase(found))
+        erased = [UUID(str(id_)) if is_uuid(str(id_)) else self.one(id_).id for id_ in ids]
+        # the sales first: the number of an erased prediction can't be looked up again; and once more, for the sales
+        # that were recorded until the prediction was erased
+        sales = self._sales.erase(erased)
+        predictions = self._predictions.erase(erased)
+        return Removed(predictions, sales + self._sales.erase(erased))
 
     def prune(self, keep: timedelta) -> Removed:
-        """Forget predictions that are older than `keep`, their keys and the sales of them, some at a time.
-
-        Raises RepositoryUnavailable; what was forgotten until then is.
-        """
+        """Delete predictions that are older than `keep`, their keys and their sales, a page at a time."""
         before = first_id_at(self._clock.now() - keep)
-        # the keys first: one that outlived its predictions would have them made again, with ids of long ago
+        # the keys first: a key that outlived its predictions would have them made again, with old ids
         _all(self._keys.prune, before)
         return Removed(_all(self._predictions.prune, before), _all(self._sales.prune, before))
 

@@ -1,10 +1,13 @@
-"""Estimates that may be asked for more than once, and are given once."""
+"""Estimates of houses: stored before they are returned, explained on request, and made once for an idempotency key.
+
+Nothing outside this module stores a prediction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
-from uuid import UUID
+from typing import TypeVar
 
 from attrs import define, evolve, field
 
@@ -16,8 +19,6 @@ from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import (
     AppendsInLoop,
-    AppendsShared,
-    Backlog,
     Clock,
     Explainer,
     HasBacklog,
@@ -33,136 +34,136 @@ DEMONSTRATION = EstimateWarning(
     "this model rests on synthetic data: it shows how housepredict works and says nothing about real houses",
 )
 
+AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
+
+
+CommitTimer = Callable[[], Callable[[], None]]
+"""Starts to time a commit, and returns the function that stops."""
+
+
+def _no_timer() -> Callable[[], None]:
+    return _no_timer_stops
+
+
+def _no_timer_stops() -> None:
+    """Do nothing."""
+
 
 @define
 class Predict:
-    """Estimate houses, and remember having done so."""
+    """Estimate houses with the model version in service, and store the predictions."""
 
     _models: PredictorSource
     _predictions: PredictionRepository
     _clock: Clock
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
+    _start_timer: CommitTimer = _no_timer
     _in_loop: AppendsInLoop | None = field(init=False)  # the repository, if it is one
 
     @_in_loop.default
     def _repository_in_loop(self) -> AppendsInLoop | None:
         return self._predictions if isinstance(self._predictions, AppendsInLoop) else None
 
-    def __call__(self, given: Sequence[object]) -> Sequence[Prediction]:
-        """One prediction a house, in order, all by one model version, recorded when this returns.
+    def __call__(self, houses: Sequence[object]) -> Sequence[Prediction]:
+        """Estimate a batch with one model version, all or nothing.
 
-        Each of `given` maps feature names to values. Raises InvalidHouses with every violation (pointers begin with
-        the house's position: `/3/size`), NoModel, or RepositoryUnavailable.
+        Args:
+            houses: for each house, a mapping of feature names to values.
+
+        Returns:
+            A stored prediction for each house, in order.
+
+        Raises:
+            InvalidHouses: with every violation. Pointers begin with the position of the house, as in `/3/size`.
+            NoModel: if no version is in service.
+            RepositoryUnavailable: if the predictions can't be stored.
         """
-        self._demand_few(given)
+        return self.store(*self.check(houses))
+
+    def one(self, house: object) -> Prediction:
+        """Estimate one house; see `__call__`. Pointers begin at the house itself: `/size`."""
+        return _only(self, house)
+
+    def any_number(self, houses: Sequence[object]) -> Sequence[Prediction]:
+        """Estimate more houses than a batch holds; see `__call__`. All are estimated before the first is stored."""
         serving = self._models.current()
-        return self.record(serving, self.check(serving, given))
+        predictions = self.estimate(serving, serving.version.schema.houses(houses))
+        for start in range(0, len(predictions), self._max_batch):
+            self._append(predictions[start : start + self._max_batch])
+        return predictions
 
-    def check(self, serving: InService, given: Sequence[object]) -> Sequence[House]:
-        """The houses given, if the schema of what is in service has nothing against them; see above."""
-        self._demand_few(given)
-        return serving.version.schema.houses(given)
+    def check(self, houses: Sequence[object], serving: InService | None = None) -> tuple[InService, Sequence[House]]:
+        """Validate a batch. Returns what `store` takes: `serving`, by default what is in service, and the houses.
 
-    def record(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate houses that were checked for what is in service, and remember it; see above."""
-        return self._remember(estimate(serving, houses))
+        Raises:
+            InvalidHouses: with every violation.
+            NoModel: if no version is in service.
+        """
+        if len(houses) > self._max_batch:
+            message = f"must hold at most {self._max_batch} houses, not {len(houses)}"
+            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
+        serving = serving or self._models.current()
+        return serving, serving.version.schema.houses(houses)
+
+    def store(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
+        """Estimate a batch of checked houses, and store the predictions; see `__call__`."""
+        predictions = self.estimate(serving, houses)
+        self._append(predictions)
+        return predictions
 
     @property
-    def records_in_loop(self) -> bool:
-        """Whether the repository can store what an event loop gives it, without blocking it."""
+    def can_begin(self) -> bool:
+        """Whether the repository takes batches from an event loop."""
         return self._in_loop is not None
 
-    def record_in_loop(
+    def begin(
         self,
         serving: InService,
         houses: Sequence[House],
         done: Callable[[Sequence[Prediction] | Exception], None],
     ) -> bool:
-        """As `record`, to be called in a running event loop, which calls `done` with what `record` returns or raises.
+        """Begin what `store` does, in the running event loop, which calls `done` with the result or the error.
 
         Returns:
-            Whether it has begun; see AppendsInLoop. If not, or if the estimates fail, nothing was recorded.
+            Whether it has begun (see AppendsInLoop). Otherwise, and if the estimate fails, nothing is stored.
         """
         if self._in_loop is None:
             return False
-        predictions = self._identified(estimate(serving, houses))
-        return self._in_loop.append_in_loop(predictions, lambda error: done(error or predictions))
+        predictions = self.estimate(serving, houses)
+        stop_timer = self._start_timer()
 
-    def any_number(self, given: Sequence[object]) -> Sequence[Prediction]:
-        """As above, for more than a batch: every house is checked and estimated before the first batch is recorded."""
-        serving = self._models.current()
-        houses = serving.version.schema.houses(given)
-        estimates = estimate(serving, houses)
-        starts = range(0, len(estimates), self._max_batch)
-        return [each for start in starts for each in self._remember(estimates[start : start + self._max_batch])]
+        def stored(error: Exception | None) -> None:
+            stop_timer()
+            done(error or predictions)
 
-    def each(self, serving: InService, given: Sequence[object]) -> Sequence[Prediction | InvalidHouses]:
-        """As above, of houses of which some may be refused: the prediction of each, or what is wrong with it.
+        return self._in_loop.append_in_loop(predictions, stored)
 
-        Pointers begin at the house itself: `/size`.
-        """
-        outcomes: dict[int, Prediction | InvalidHouses] = {}
-        houses: dict[int, House] = {}
-        for position, one in enumerate(given):
-            try:
-                (houses[position],) = serving.version.schema.houses([one])
-            except InvalidHouses as error:
-                outcomes[position] = error.alone()
-        try:
-            predictions = self._record_any(serving, houses.values())
-        except InvalidHouses as error:
-            # those that the model has no price for: the others are estimated without them
-            positions = list(houses)
-            for violation in error.violations:
-                position = positions[int(violation.pointer.removeprefix("/"))]
-                outcomes[position] = InvalidHouses([evolve(violation, pointer="")])
-                del houses[position]
-            predictions = self._record_any(serving, houses.values())
-        outcomes.update(zip(houses, predictions, strict=True))
-        return [outcomes[position] for position in range(len(given))]
-
-    def _record_any(self, serving: InService, houses: Iterable[House]) -> Sequence[Prediction]:
-        checked = list(houses)
-        return self.record(serving, checked) if checked else []
-
-    def _remember(self, estimates: Sequence[Estimate]) -> Sequence[Prediction]:
-        predictions = self._identified(estimates)
-        self._predictions.append(predictions)
-        return predictions
-
-    def _identified(self, estimates: Sequence[Estimate]) -> Sequence[Prediction]:
+    def estimate(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
+        """Estimate checked houses without storing the predictions. Raises InvalidHouses for a house without a price."""
+        estimates = _estimates(serving, houses)
         now = self._clock.now()
         return [
-            Prediction(identifier, now, each)
-            for identifier, each in zip(self._ids.take(len(estimates), now), estimates, strict=True)
+            Prediction(id_, now, estimate)
+            for id_, estimate in zip(self._ids.take(len(estimates), now), estimates, strict=True)
         ]
 
-    def one(self, given: object) -> Prediction:
-        """A batch of one; pointers begin at the house itself: `/size`."""
+    def _append(self, predictions: Sequence[Prediction]) -> None:
+        stop_timer = self._start_timer()
         try:
-            return self([given])[0]
-        except InvalidHouses as error:
-            raise error.alone() from None
-
-    def _demand_few(self, given: Sequence[object]) -> None:
-        if len(given) > self._max_batch:
-            message = f"must hold at most {self._max_batch} houses, not {len(given)}"
-            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
-
-    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first; see PredictionRepository."""
-        return self._predictions.recent(limit, before)
-
-    def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
-        """The same, and what they may lack; None where predictions wait nowhere. See HasBacklog."""
-        if isinstance(self._predictions, HasBacklog):
-            return self._predictions.recent_and_backlog(limit, before)
-        return self.recent(limit, before), None
+            self._predictions.append(predictions)
+        finally:
+            stop_timer()
 
 
-def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
-    """What a model says of houses that fit its schema. Raises InvalidHouses for one that it has no price for."""
+def _only(estimate: Callable[[Sequence[object]], Sequence[AnyPrediction]], house: object) -> AnyPrediction:
+    try:
+        return estimate([house])[0]
+    except InvalidHouses as error:
+        raise error.alone() from None
+
+
+def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
     version, schema = serving.version, serving.version.schema
     valuation, calibration = serving.predictor.predict(houses), version.calibration
     prices = [whole_cents(price) for price in valuation.prices]
@@ -191,63 +192,71 @@ def estimate(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
 
 
 @define
-class Explain(Predict):
-    """Estimate houses, remember having done so, and say what moved each estimate."""
+class Explain:
+    """Estimate houses as Predict does, and explain each estimate. An estimate without explanation is not stored."""
 
-    _explainer_of: Callable[[ModelVersion], Explainer] = field(kw_only=True)
+    _predict: Predict
+    _explainer_of: Callable[[ModelVersion], Explainer]
 
-    @property
-    def records_in_loop(self) -> bool:
-        """False: to explain takes long."""
-        return False
+    def __call__(self, houses: Sequence[object]) -> Sequence[ExplainedPrediction]:
+        """Estimate and explain a batch. Raises what Predict raises, and NoExplanation."""
+        return self.store(*self._predict.check(houses))
 
-    def record(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
-        """As of Predict. What cannot be explained is not recorded either."""
+    def one(self, house: object) -> ExplainedPrediction:
+        """Estimate and explain one house. Pointers begin at the house itself: `/size`."""
+        return _only(self, house)
+
+    def store(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
+        """Estimate and explain checked houses (see Predict.check), and store the predictions."""
         explanations = self._explainer_of(serving.version).explain(houses)
-        predictions = super().record(serving, houses)
         return [
-            ExplainedPrediction(each.id, each.created_at, each.estimate, explanation)
-            for each, explanation in zip(predictions, explanations, strict=True)
+            ExplainedPrediction(prediction.id, prediction.created_at, prediction.estimate, explanation)
+            for prediction, explanation in zip(self._predict.store(serving, houses), explanations, strict=True)
         ]
 
 
 @define
-class PredictOnce(Predict):
-    """Estimate houses for an idempotency key, and whenever it comes again say what was said first.
+class PredictOnce:
+    """Estimate houses once for an idempotency key, and return the same predictions whenever the key is repeated.
 
-    The ids of predictions are kept with their key before the predictions are recorded, and a prediction whose id is
-    known is not recorded again. So whatever is cut off between the two, and whoever asks at the same time: what is
-    recorded first counts for all.
+    The ids are reserved for the key before the predictions are stored, and a repository ignores an id that it knows.
+    So a request that was cut off in between, or one that runs at the same time, gets what was stored first.
     """
 
-    _keys: PredictionKeys = field(kw_only=True)
+    _predict: Predict
+    _predictions: PredictionRepository
+    _keys: PredictionKeys
 
     def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
-        """As `Predict` does; houses whose predictions are recorded for the key are not even read.
+        """Estimate a batch (see Predict), unless its predictions are stored already. A key with invalid houses stays
+        free.
 
-        Raises RepeatedKey for a key that came with something else, ErasedPredictions where some of what was recorded
-        for it is no more, what Predict raises and what `read` does; a key with houses that are refused stays free.
+        Args:
+            read: returns the houses; not called if their predictions are stored.
+            delivery: the key, and the digest of the request that it came with.
+
+        Raises:
+            RepeatedKey: if the key came with another request.
+            ErasedPredictions: if predictions that were stored for it are deleted.
         """
         require_valid_key(delivery.key, InvalidHouses)
-        known = self._keys.find(delivery)
-        if known is not None:
-            found = self._predictions.find(known)
-            if len(found) == len(known):
-                return found
-        serving = self._models.current()
-        estimates = estimate(serving, self.check(serving, read()))
-        now = self._clock.now()
-        ids = self._keys.reserve(delivery, self._ids.take(len(estimates), now))
-        self._append([Prediction(id_, now, each) for id_, each in zip(ids, estimates, strict=True)])
-        # somebody else's may have been recorded first, and what was erased is ignored
-        found = self._predictions.find(ids)
-        if len(found) < len(ids):
+        ids = self._keys.find(delivery)
+        if ids is not None:
+            stored = self._predictions.find(ids)
+            if len(stored) == len(ids):
+                return stored
+        predictions = self._predict.estimate(*self._predict.check(read()))
+        ids = self._keys.reserve(delivery, [prediction.id for prediction in predictions])
+        self._append([evolve(prediction, id=id_) for prediction, id_ in zip(predictions, ids, strict=True)])
+        # another request may have stored its predictions first, and the repository ignores erased ids
+        stored = self._predictions.find(ids)
+        if len(stored) < len(ids):
             raise ErasedPredictions
-        return found
+        return stored
 
     def _append(self, predictions: Sequence[Prediction]) -> None:
-        # in a spool it would answer here, while another replica stores and answers something else for the same id
-        if isinstance(self._predictions, AppendsShared):
+        # a spool would take the ids here while another replica stores, and returns, other estimates for them
+        if isinstance(self._predictions, HasBacklog):
             self._predictions.append_shared(predictions)
         else:
             self._predictions.append(predictions)

@@ -1,4 +1,4 @@
-"""Sales that come back, and the memory of them."""
+"""Realized sales: recorded, corrected and looked up."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from housepredict.domain.schema_inference.sale_dates import latest_day
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 FIELDS = ("prediction", "price", "date")
-"""What there is to say of a sale."""
+"""The fields of a sale."""
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
 
 
 @frozen
-class _Told:
-    """What was told of a sale, checked."""
-
+class _CheckedSale:
     prediction: UUID
     price: float
     sold_on: date
@@ -37,11 +35,11 @@ class _Told:
 
 @define
 class RecordSales:
-    """Remember what houses sold for that were estimated, and say which estimates these sales belong to.
+    """Record the realized sales of estimated houses, and return them with their predictions.
 
-    A sale counts for its prediction until another one is recorded for it: a correction. A prediction that is not known
-    yet may come to be known later, so its sale is recorded all the same. No sale is stored for a prediction that was
-    erased or pruned: the id can never be matched, and pruning deletes the markers that tell one from the other.
+    The sale that was recorded last counts for a prediction: it corrects the others. A sale of an unknown prediction is
+    stored, too, since the prediction may still be in a spool. No sale is stored for a prediction that was erased or
+    pruned: the id can never be matched, and pruning deletes the markers that tell one from the other.
     """
 
     _sales: SaleRepository
@@ -50,68 +48,75 @@ class RecordSales:
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
 
-    def __call__(self, given: Sequence[object], key: str | None = None) -> Sequence[RealizedSale]:
-        """The sales in order, recorded when this returns, all or none; of those that are equal, one.
+    def __call__(self, sales: Sequence[object], key: str | None = None) -> Sequence[RealizedSale]:
+        """Record a batch, all or nothing.
 
-        Each of `given` maps `prediction` to an id, `price` to what the house sold for, and `date` to the day of the
-        sale. With a `key` of 1 to 255 visible ASCII characters the same batch is recorded once, however often it is
-        given. Sales of erased and pruned predictions are left out. Raises InvalidSales with every violation (pointers
-        begin with the sale's position: `/3/price`), RepeatedKey for another batch with a known key, ErasedSales if no
-        sale is left, or RepositoryUnavailable.
+        Args:
+            sales: mappings of `prediction` to an id, `price` to the sale price, and `date` to the day of the sale.
+            key: 1 to 255 visible ASCII characters. A batch that is repeated with its key is recorded once.
+
+        Returns:
+            The sales in order, equal ones once, without those of erased and pruned predictions.
+
+        Raises:
+            InvalidSales: with every violation. Pointers begin with the position of the sale, as in `/3/price`.
+            RepeatedKey: if the key came with another batch.
+            ErasedSales: if no sale is left.
+            RepositoryUnavailable: if the sales can't be stored, or the predictions can't be read.
         """
-        if len(given) > self._max_batch:
-            message = f"must hold at most {self._max_batch} sales, not {len(given)}"
+        if len(sales) > self._max_batch:
+            message = f"must hold at most {self._max_batch} sales, not {len(sales)}"
             raise InvalidSales([Violation("", Rule.LIMIT, message)])
         if key is not None:
             require_valid_key(key, InvalidSales)
-        returned = self._record(self._checked(given), key)
-        if not returned:
+        recorded = self._record(self._checked(sales), key)
+        if not recorded:
             raise ErasedSales
-        return returned
+        return recorded
 
-    def one(self, given: object, key: str | None = None) -> RealizedSale:
-        """A batch of one; pointers begin at the sale itself: `/price`."""
+    def one(self, sale: object, key: str | None = None) -> RealizedSale:
+        """Record one sale; see `__call__`. Pointers begin at the sale itself: `/price`."""
         try:
-            return self([given], key)[0]
+            return self([sale], key)[0]
         except InvalidSales as error:
             raise error.alone() from None
 
-    def any_number(self, given: Sequence[object], key: str) -> Sequence[RealizedSale]:
-        """As above, for more than a batch: every sale is checked before the first batch is recorded. What was recorded
-        of it before a fault is not recorded again when it is given again.
+    def any_number(self, sales: Sequence[object], key: str) -> Sequence[RealizedSale]:
+        """Record more sales than a batch holds; see `__call__`. All are checked before the first batch is stored.
+
+        A repetition after an error stores only what is missing.
         """
         require_valid_key(key, InvalidSales)
-        told = self._checked(given)
-        starts = range(0, len(told), self._max_batch)
-        batches = [(start, told[start : start + self._max_batch]) for start in starts]
-        return [
-            each
-            for start, batch in batches
-            # the place of a batch is part of its key: with another size of batches they are others
-            for each in self._record(batch, f"{key}:{start}-{start + len(batch)}")
-        ]
+        checked = self._checked(sales)
+        recorded: list[RealizedSale] = []
+        for start in range(0, len(checked), self._max_batch):
+            batch = checked[start : start + self._max_batch]
+            # the place of a batch is part of its key: batches of another size are different ones
+            recorded += self._record(batch, f"{key}:{start}-{start + len(batch)}")
+        return recorded
 
     def history(self, prediction: UUID | str) -> Sequence[RealizedSale]:
-        """Everything that was recorded for a prediction, oldest first; the last is what counts.
+        """All sales recorded for a prediction, oldest first; the last counts.
 
-        Raises InvalidSales if the id is none, or RepositoryUnavailable.
+        Raises InvalidSales for a text that is no id, or RepositoryUnavailable.
         """
-        if broken := _prediction(prediction):
+        if broken := _broken("prediction", prediction, self._clock.now()):
             raise InvalidSales([Violation(pointer_to("prediction"), *broken, prediction)])
         return self._matched(self._sales.history(UUID(str(prediction))))
 
-    def _record(self, told: Sequence[_Told], key: str | None) -> Sequence[RealizedSale]:
+    def _record(self, checked: Sequence[_CheckedSale], key: str | None) -> Sequence[RealizedSale]:
         now = self._clock.now()
         # a correction counts by its id, and another process, or this one before, may have had a clock that is ahead
-        ids = self._ids.take(len(told), now, self._sales.largest_id())
+        ids = self._ids.take(len(checked), now, self._sales.largest_id())
         sales = [
-            RecordedSale(id_, each.prediction, each.price, each.sold_on, now)
-            for id_, each in zip(ids, told, strict=True)
+            RecordedSale(id_, sale.prediction, sale.price, sale.sold_on, now)
+            for id_, sale in zip(ids, checked, strict=True)
         ]
-        # before they are recorded: who is told that predictions cannot be read now will try again
+        # before the sales are stored: if predictions can't be read now, the caller will try again
         matched = self._matched(sales)
-        known = {each.sale.prediction: each.prediction for each in matched}
-        recorded = self._sales.append([each.sale for each in matched], Delivery(key, _digest(told)) if key else None)
+        known = {match.sale.prediction: match.prediction for match in matched}
+        delivery = Delivery(key, _digest(checked)) if key else None
+        recorded = self._sales.append([match.sale for match in matched], delivery)
         # An erasure may have removed the sales of a prediction between the two calls above. One that commits after
         # this check removes the sales itself, since Records.erase ends with them.
         erased = set(self._predictions.find_erased([sale.prediction for sale in recorded]))
@@ -122,93 +127,75 @@ class RecordSales:
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[RealizedSale]:
         """The sales with their predictions, without the sales of erased and pruned predictions."""
         matched = list(with_predictions(sales, self._predictions.find))
-        unknown = list({each.sale.prediction for each in matched if each.prediction is None})
+        unknown = list({match.sale.prediction for match in matched if match.prediction is None})
         erased = set(self._predictions.find_erased(unknown)) if unknown else set()
-        return [each for each in matched if each.sale.prediction not in erased]
+        return [match for match in matched if match.sale.prediction not in erased]
 
-    def _checked(self, given: Sequence[object]) -> Sequence[_Told]:
-        if not given:
+    def _checked(self, sales: Sequence[object]) -> Sequence[_CheckedSale]:
+        if not sales:
             raise InvalidSales([Violation("", Rule.EMPTY, "must hold at least one sale")])
         now = self._clock.now()
-        violations = [violation for row, each in enumerate(given) for violation in _violations(each, row, now)]
+        violations = [violation for row, sale in enumerate(sales) for violation in _violations(sale, row, now)]
         if violations:
             raise InvalidSales(violations)
-        first: dict[UUID, tuple[int, _Told]] = {}
-        for row, each in enumerate(given):
-            told = _told(each)  # type: ignore[arg-type]  # a mapping, or it would have been refused
-            position, known = first.setdefault(told.prediction, (row, told))
-            if known != told:
+        first: dict[UUID, tuple[int, _CheckedSale]] = {}
+        for row, sale in enumerate(sales):
+            checked = _parsed(sale)  # type: ignore[arg-type]  # a mapping, or it would be a violation
+            position, known = first.setdefault(checked.prediction, (row, checked))
+            if known != checked:
                 message = f"says of the same prediction something else than {pointer_to(position)}"
                 violations.append(Violation(pointer_to(row), Rule.DUPLICATE, message))
         if violations:
             raise InvalidSales(violations)
-        return [told for _, told in first.values()]
+        return [checked for _, checked in first.values()]
 
 
-def _violations(given: object, row: int, now: datetime) -> list[Violation]:
-    if not isinstance(given, Mapping):
-        return [Violation(pointer_to(row), Rule.TYPE, "must be an object with prediction, price and date", given)]
-    found = []
+def _violations(sale: object, row: int, now: datetime) -> list[Violation]:
+    if not isinstance(sale, Mapping):
+        return [Violation(pointer_to(row), Rule.TYPE, "must be an object with prediction, price and date", sale)]
+    violations = []
     for name in FIELDS:
-        value = given.get(name)
+        value = sale.get(name)
         if value is None:
-            message = "is missing" if name not in given else "is required and must not be null"
-            found.append(Violation(pointer_to(row, name), Rule.MISSING, message))
+            message = "is missing" if name not in sale else "is required and must not be null"
+            violations.append(Violation(pointer_to(row, name), Rule.MISSING, message))
         elif broken := _broken(name, value, now):
-            found.append(Violation(pointer_to(row, name), *broken, value))
-    found.extend(
-        Violation(pointer_to(row, name), Rule.UNKNOWN, "is nothing to say of a sale", given[name])
-        for name in given
+            violations.append(Violation(pointer_to(row, name), *broken, value))
+    violations += [
+        Violation(pointer_to(row, name), Rule.UNKNOWN, "is nothing to say of a sale", sale[name])
+        for name in sale
         if name not in FIELDS
-    )
-    found.extend(
-        Violation(pointer_to(row, name), Rule.DUPLICATE, "is given more than once", given.get(name))
-        for name in getattr(given, "repeated", ())
-    )
-    return found
+    ]
+    violations += [
+        Violation(pointer_to(row, name), Rule.DUPLICATE, "is given more than once", sale.get(name))
+        for name in getattr(sale, "repeated", ())
+    ]
+    return violations
 
 
 def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
-    match name:
-        case "prediction":
-            return _prediction(value)
-        case "price":
-            return _price(value)
-        case _:
-            return _date(value, now)
-
-
-def _prediction(value: object) -> tuple[Rule, str] | None:
-    if isinstance(value, UUID) or (isinstance(value, str) and is_uuid(value)):
-        return None
-    return Rule.TYPE, "must be the id of a prediction, a UUID"
-
-
-def _price(value: object) -> tuple[Rule, str] | None:
-    if broken := check_value(_PRICE, value):
+    """The rule that a field breaks, with its message."""
+    if name == "prediction":
+        is_id = isinstance(value, UUID) or (isinstance(value, str) and is_uuid(value))
+        return None if is_id else (Rule.TYPE, "must be the id of a prediction, a UUID")
+    if broken := check_value(_PRICE if name == "price" else _DATE, value):
         return broken
-    # in whole cents: nothing is left of 0.004
-    if 0 < round(float(value), 2) < MAX_PRICE:  # type: ignore[arg-type]  # a number
-        return None
-    return Rule.BOUNDS, f"must be a cent at least, and below {MAX_PRICE:.0e}"
-
-
-def _date(value: object, now: datetime) -> tuple[Rule, str] | None:
-    if broken := check_value(_DATE, value):
-        return broken
+    if name == "price":
+        # in whole cents: nothing is left of 0.004
+        is_price = 0 < _cents(value) < MAX_PRICE
+        return None if is_price else (Rule.BOUNDS, f"must be a cent at least, and below {MAX_PRICE:.0e}")
     if (day := _day(value)) <= (latest := latest_day(now)):
         return None
     message = f"is {day}, in the future: today is {now:%Y-%m-%d} in UTC, and {latest} is the latest date accepted"
     return Rule.DATE, message
 
 
-def _told(given: Mapping[str, object]) -> _Told:
-    prediction, price, sold_on = (given[name] for name in FIELDS)
-    return _Told(
-        UUID(str(prediction)),
-        round(float(price), 2),  # type: ignore[arg-type]  # a number
-        _day(sold_on),
-    )
+def _parsed(sale: Mapping[str, object]) -> _CheckedSale:
+    return _CheckedSale(UUID(str(sale["prediction"])), _cents(sale["price"]), _day(sale["date"]))
+
+
+def _cents(price: object) -> float:
+    return round(float(price), 2)  # type: ignore[arg-type]  # a number
 
 
 def _day(value: object) -> date:
@@ -217,7 +204,7 @@ def _day(value: object) -> date:
     return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
-def _digest(told: Sequence[_Told]) -> str:
-    """Of what was told, however it was written."""
-    content = [[str(each.prediction), repr(each.price), each.sold_on.isoformat()] for each in told]
+def _digest(sales: Sequence[_CheckedSale]) -> str:
+    """The digest of a batch, however its values were written."""
+    content = [[str(sale.prediction), repr(sale.price), sale.sold_on.isoformat()] for sale in sales]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How far houses and estimates have moved from what the version in service was trained on."""
+"""Reviews of stored predictions: their accuracy by realized sales, and their drift from the training data."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from attrs import define, field, frozen
 
 from housepredict.domain.errors import NoSnapshot, UnknownModel
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.evaluation.drift import Drift, Snapshot, drift, read_snapshot
+from housepredict.domain.evaluation.drift import Drift, drift, read_snapshot
 from housepredict.domain.evaluation.held_out import Valued, bounds, coverages, measure
 from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, out_of_range
-from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore, PredictionRepository, PredictorSource, SaleRepository
 from housepredict.domain.sales import RecordedSale, Sale, with_predictions
 
 MAX_SALES = 100_000
-"""Of more sales, the latest are looked at."""
+"""Most sales in a review: the latest."""
 
 
 @frozen
 class Measured:
-    """What is measured of sales, as a version's evaluation has it of those that were held out.
+    """The measures of realized sales, as an evaluation has them for held-out sales.
 
-    `out_of_range` names the measures that are not acceptable (see ranges).
+    `out_of_range` names the measures outside of their acceptable range.
     """
 
     accuracy: Accuracy
@@ -36,11 +35,14 @@ class Measured:
 
 @frozen
 class RealizedSales:
-    """The sales that came back, each the one that counts for its prediction.
+    """The realized sales that count, one for each prediction.
 
-    `rows` are those that can be measured, by model version, latest sale first. `sales` is how many were looked at:
-    all of them, or the latest if it is `truncated`. Of these, `unmatched` are of predictions that nobody knows, or
-    nobody knows yet, and `estimated_after_sale` of predictions that were made on the day of the sale or after it.
+    Attributes:
+        sales: the number of reviewed sales.
+        unmatched: those whose prediction is unknown, at least for now.
+        estimated_after_sale: those whose prediction was made on the day of the sale, or later.
+        truncated: whether these are only the latest sales.
+        rows: the other sales, by model version, latest first.
     """
 
     sales: int
@@ -52,7 +54,7 @@ class RealizedSales:
 
 @frozen
 class AccuracyReview:
-    """The measures of the sales that came back: as a whole, None if there are none, and by model version, by name."""
+    """The measures of all realized sales, None without any, and those of each model version."""
 
     returned: RealizedSales
     overall: Measured | None
@@ -61,59 +63,58 @@ class AccuracyReview:
 
 @define
 class ReviewAccuracy:
-    """Measure estimates by the sales that came back, as models are measured by the sales that were held out."""
+    """Measure estimates by realized sales, as models are measured by held-out sales.
+
+    Each method raises RepositoryUnavailable.
+    """
 
     _sales: SaleRepository
     _predictions: PredictionRepository
 
     def __call__(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """Of what was sold from `since` to `until`, both included; of everything by default.
-
-        Raises RepositoryUnavailable.
-        """
+        """Review what was sold from `since` to `until`, both included; by default everything."""
         returned = self.returned(since, until)
         every = [row for rows in returned.rows.values() for row in rows]
         by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
         return AccuracyReview(returned, measured(every) if every else None, by_version)
 
     def returned(self, since: date | None = None, until: date | None = None) -> RealizedSales:
-        """The sales themselves; see above."""
-        found = self._sales.current(since, until, MAX_SALES + 1)
-        sales = found[:MAX_SALES]
+        """The sales of a review; see `__call__`."""
+        latest = self._sales.current(since, until, MAX_SALES + 1)
+        sales = latest[:MAX_SALES]
         unmatched = too_late = 0
         rows: dict[str, list[Valued]] = {}
-        for each in with_predictions(sales, self._predictions.find):
-            sale, prediction = each.sale, each.prediction
+        for match in with_predictions(sales, self._predictions.find):
+            sale, prediction = match.sale, match.prediction
             if prediction is None:
                 unmatched += 1
             elif prediction.created_at.astimezone(UTC).date() >= sale.sold_on:
                 too_late += 1
             else:
                 rows.setdefault(prediction.estimate.model_version, []).append(_valued(sale, prediction))
-        return RealizedSales(len(sales), unmatched, too_late, len(found) > len(sales), rows)
+        return RealizedSales(len(sales), unmatched, too_late, len(latest) > len(sales), rows)
 
 
 def measured(rows: Sequence[Valued]) -> Measured:
-    """The measures of sales, of which there is at least one."""
-    accuracy = measure(rows)
-    found = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
-    covered = coverages(rows)
+    """The measures of at least one sale."""
+    accuracy, coverage = measure(rows), coverages(rows)
+    confidence = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
     sales = Counter(interval.level for row in rows for interval in row.intervals)
-    return Measured(accuracy, found, covered, out_of_range(accuracy, covered, sales))
+    return Measured(accuracy, confidence, coverage, out_of_range(accuracy, coverage, sales))
 
 
 def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
     estimate = prediction.estimate
     sold = Sale(estimate.house, sale.price, house_key=str(prediction.id), sold_on=sale.sold_on)
-    # what the tutorial's service estimated may lie below zero
+    # estimates of the tutorial's service may be negative
     return Valued(sold, max(estimate.price, 0.0), estimate.intervals)
 
 
 MAX_REVIEWED = 10_000
-"""How many predictions are looked at, the newest."""
+"""Most predictions in a review of drift: the newest."""
 
 PAGE = 1000
-"""How many are read at a time."""
+"""Predictions read at a time."""
 
 
 @define
@@ -125,28 +126,22 @@ class ReviewDrift:
     _predictions: PredictionRepository
 
     def __call__(self) -> Drift:
-        """The drift as of now.
-
-        Raises NoModel, NoSnapshot, RefusedModel, ModelStoreUnavailable or RepositoryUnavailable.
-        """
+        """Review the drift. Raises NoModel, RefusedModel, NoSnapshot, ModelStoreUnavailable, RepositoryUnavailable."""
         version = self._models.current().version
-        return drift(version.name, self._snapshot(version), self._recent())
-
-    def _snapshot(self, version: ModelVersion) -> Snapshot:
         try:
             _, artefact = self._store.get(version.name)
         except UnknownModel:
             raise NoSnapshot(f"{version.name} is in no store of models, and has no snapshot") from None
-        found = read_snapshot(artefact)
-        if found is None:
+        snapshot = read_snapshot(artefact)
+        if snapshot is None:
             raise NoSnapshot
-        return found
+        return drift(version.name, snapshot, self._recent())
 
-    def _recent(self) -> list[Prediction]:
-        found: list[Prediction] = []
-        while len(found) < MAX_REVIEWED:
-            page = self._predictions.recent(PAGE, found[-1].id if found else None)
-            found += page
+    def _recent(self) -> Sequence[Prediction]:
+        recent: list[Prediction] = []
+        while len(recent) < MAX_REVIEWED:
+            page = self._predictions.recent(PAGE, recent[-1].id if recent else None)
+            recent += page
             if len(page) < PAGE:
                 break
-        return found
+        return recent

@@ -1,4 +1,4 @@
-"""Which version serves, by a person's decision."""
+"""Training, evaluation and promotion of model versions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import PreparedSales, prepare
 from housepredict.domain.schema_inference.sale_dates import latest_day
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from housepredict.domain.usecases.training_jobs import OnStart, Trainings, ignore_start
+from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
 SELF_TEST_ROWS = 5
 
@@ -67,7 +67,7 @@ _NONE_LEFT = "So this version has no intervals, and is not promoted automaticall
 
 @frozen
 class Training:
-    """What a training did: the version that it made, what became of the sales, and whether it was promoted."""
+    """The result of a training: the version, its sales, and whether it was promoted."""
 
     version: ModelVersion
     sales: PreparedSales
@@ -76,7 +76,7 @@ class Training:
 
 @define
 class Train:
-    """Train a model version on sales, evaluate it on sales held out, keep it, and promote it if it deserves it.
+    """Train a model version on sales, evaluate it on held-out sales, store it, and promote it if the policy says so.
 
     `uninterrupted` is the context in which a version is stored, promoted and logged. No feature may have a `reserved`
     name.
@@ -87,7 +87,7 @@ class Train:
     _models: ModelStore
     _sources: SalesSources
     _clock: Clock
-    _trainings: Trainings
+    _trainings: TrainingHistory
     _uninterrupted: Callable[[], AbstractContextManager[None]] = nullcontext
     _reserved: Set[str] = frozenset()
 
@@ -99,12 +99,12 @@ class Train:
         policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
         *,
         if_incomparable: bool = True,
-        begun: OnStart = ignore_start,
+        begun: StartListener = ignore_start,
     ) -> Training:
-        """One training at a time. A version that is not promoted is kept all the same.
+        """Train a version, one at a time. It is stored even if it is not promoted.
 
-        `if_incomparable` is whether a version that can't be compared with the promoted one may be promoted. Without a
-        version to compare with, absolute floors decide (see promotion.judge_alone).
+        `if_incomparable` is whether a version that can't be compared with the champion may be promoted. Without a
+        champion, absolute floors decide (see promotion.judge_alone).
         Raises UnusableSales, RefusedModel, TrainingInProgress, TrainingCancelled or ModelStoreUnavailable.
         """
         with self._trainings.under_way(source, progress, begun) as run:
@@ -122,9 +122,9 @@ class Train:
                 intervals = IntervalChoice(IntervalKind.NONE, reasons=(_SYNTHETIC,))
             else:
                 fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
-            fitted = evolve(fitted, artefact={**fitted.artefact, **_to_look_at(sales, rows)})
+            fitted = evolve(fitted, artefact={**fitted.artefact, **_review_files(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows, intervals)
-            # nothing is kept that could not be loaded again
+            # a version that can't be loaded again is not stored
             self._load(version, fitted.artefact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
@@ -136,10 +136,10 @@ class Train:
                 run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
-    def again(self, version: ModelVersion, progress: Progress, *, begun: OnStart = ignore_start) -> Training:
-        """Train on the sales that a version was trained on, as they are now, and with its options; see above.
+    def again(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
+        """Train on the current state of the sales of a version, with its options; see `__call__`.
 
-        Nobody is there to decide: a version that can be compared with the promoted one on nothing is not promoted.
+        Nobody is there to decide: a version that can't be compared with the champion is not promoted.
         """
         source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
@@ -161,7 +161,7 @@ class Train:
             schema=sales.schema,
             options=options,
             source=source,
-            evaluation=evaluate(rows, sales.schema, len(sales.training), _later(sales, fitted)),
+            evaluation=evaluate(rows, sales.schema, len(sales.training), _out_of_time(sales, fitted)),
             self_test=tuple(SelfTest(row.sale.house, row.estimate) for row in rows[:SELF_TEST_ROWS]),
             digests=digests_of(fitted.artefact),
             libraries=fitted.libraries,
@@ -209,7 +209,7 @@ class Train:
         return judge(comparison)
 
     def _champion(self) -> Predictor | str:
-        """The promoted version, or why there is none to compare with."""
+        """The promoted version, or why there is none."""
         name = self._models.pointer().name
         if name is None:
             return "No version was promoted before."
@@ -235,14 +235,14 @@ def _with_intervals(
     while True:
         rows = _estimated(held_out, fitted)
         kind = IntervalKind.SCALED if fitted.with_plain_intervals else IntervalKind.PLAIN
-        found = check_coverage(kind, [(row.sale.price, row.intervals) for row in rows])
-        if fitted.calibration is None or not found:
+        checks = check_coverage(kind, [(row.sale.price, row.intervals) for row in rows])
+        if fitted.calibration is None or not checks:
             return fitted, rows, IntervalChoice(IntervalKind.NONE, reasons=(_TOO_FEW,))
-        tests += found
-        if is_finite(fitted.calibration) and not any(each.rejects for each in found):
+        tests += checks
+        if is_finite(fitted.calibration) and not any(check.rejects for check in checks):
             instead = (_PLAIN_INSTEAD,) if rejections else ()
             return fitted, rows, IntervalChoice(kind, tests, (*rejections, *instead))
-        rejections += (rejection(found),)
+        rejections += (rejection(checks),)
         if fitted.with_plain_intervals is None:
             fitted = evolve(fitted, calibration=None)
             choice = IntervalChoice(IntervalKind.NONE, tests, (*rejections, _NONE_LEFT))
@@ -250,14 +250,14 @@ def _with_intervals(
         fitted = fitted.with_plain_intervals()
 
 
-def _to_look_at(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
-    """The files that are kept for people, and are not read to serve."""
-    trained_on = snapshot(sales.schema, [each.house for each in sales.training], [row.estimate for row in rows])
+def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
+    """The files of a version that reviews read, and serving does not."""
+    trained_on = snapshot(sales.schema, [sale.house for sale in sales.training], [row.estimate for row in rows])
     return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
-def _later(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
-    """The evaluation on the latest sales, or why there is none."""
+def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
+    """The out-of-time evaluation, or why there is none."""
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
@@ -270,7 +270,7 @@ def _later(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | 
 
 @define
 class Promote:
-    """Point at another version, which is loaded first: one that is damaged is refused, and the pointer stays."""
+    """Promote another version. It is loaded first: a damaged one is refused, and the pointer stays."""
 
     _load: PredictorLoader
     _models: ModelStore
@@ -282,9 +282,9 @@ class Promote:
         return version
 
     def rollback(self) -> ModelVersion:
-        """Go back to the version that was promoted before, and so on with each call.
+        """Promote the version that was promoted before, and so on with each call.
 
-        Raises UnknownModel if there was none, RefusedModel or ModelStoreUnavailable.
+        Raises UnknownModel if there is none, RefusedModel or ModelStoreUnavailable.
         """
         history = self._models.history()
         if len(history) < 2:

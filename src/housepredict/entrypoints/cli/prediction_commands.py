@@ -18,7 +18,8 @@ from housepredict.domain.errors import InvalidSettings
 from housepredict.domain.estimates import ExplainedPrediction, Explanation, Prediction, Unit
 from housepredict.domain.evaluation.drift import MIN_ESTIMATES, Drift, Shift
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.usecases import EstimatedTable, Removed
+from housepredict.domain.usecases.estimate_table import EstimatedTable
+from housepredict.domain.usecases.manage_records import Removed
 from housepredict.entrypoints.answers import DriftAnswer, ExportedPredictionAnswer
 from housepredict.entrypoints.cli.terminal import (
     Commands,
@@ -167,7 +168,7 @@ def _explanation_text(explanation: Explanation) -> str:
 
 
 def _list(application: Application, options: argparse.Namespace) -> int:
-    predictions = application.predict.recent(options.limit, options.before)
+    predictions = application.records.recent(options.limit, options.before)
     application.records.require_all()
     answers = {"predictions": [document(prediction, ExportedPredictionAnswer) for prediction in predictions]}
     return answer(options, answers, _predictions_text(predictions))

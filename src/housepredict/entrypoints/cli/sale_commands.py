@@ -12,7 +12,7 @@ from housepredict.domain.estimates import LEVELS
 from housepredict.domain.features import Kind
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.schema_inference.columns import value_reader
-from housepredict.domain.usecases import AccuracyReview, Measured
+from housepredict.domain.usecases.review import AccuracyReview, Measured
 from housepredict.entrypoints.answers import AccuracyAnswer, RecordedSaleAnswer, RecordedSalesAnswer, unmatched
 from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
 from housepredict.entrypoints.composition import Application, recorded_sales_of_csv

@@ -130,7 +130,7 @@ def _health(application: Application, _options: argparse.Namespace) -> int:
 
 
 def _migrate(application: Application, options: argparse.Namespace) -> int:
-    has_database = application.migrate(options.wait, post=options.post)
+    has_database = application.storage.migrate(options.wait, post=options.post)
     print("The database is up to date." if has_database else "There is no PostgreSQL to bring up to date.")
     return 0
 

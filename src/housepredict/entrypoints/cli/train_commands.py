@@ -16,7 +16,7 @@ from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Kind
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions, choice, column, seconds, seed
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.domain.usecases import Training
+from housepredict.domain.usecases.train import Training
 from housepredict.entrypoints.answers import TrainingAnswer, TrainingResultAnswer, TrainingsAnswer
 from housepredict.entrypoints.cli.model_commands import evaluation_text
 from housepredict.entrypoints.cli.terminal import (

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import application_of
+from housepredict.entrypoints.http.service_state import state_of
 
 _LOOPBACK_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -17,7 +18,7 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip
 
 def require_access(request: Request) -> None:
     """Raise a Problem unless the request may change something."""
-    token, embedded = application_of(request).settings.token, request.app.state.embedded
+    token, embedded = application_of(request).settings.token, state_of(request.app).embedded
     if token is not None:
         _require_token(request, token)
     elif embedded or not (_is_from_here(request) and _is_no_web_page(request)):

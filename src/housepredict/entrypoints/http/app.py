@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import define, evolve
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -19,14 +22,14 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from housepredict.domain.errors import HousepredictError
-from housepredict.domain.usecases import DEMONSTRATION
+from housepredict.domain.usecases.predict import DEMONSTRATION
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.batching import Estimator
-from housepredict.entrypoints.http.observer import Observed, Observer
+from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.request_metrics import Meter, Tally, timed
-from housepredict.entrypoints.http.retention import prune_daily
+from housepredict.entrypoints.http.request_metrics import BatchMeter, Meter, Tally
 from housepredict.entrypoints.http.routes.route_table import ROUTES
+from housepredict.entrypoints.http.service_state import RunningService, ServiceState, state_of
 from housepredict.entrypoints.settings import Settings, read_settings
 from housepredict.entrypoints.telemetry import Tracing
 
@@ -38,34 +41,43 @@ _HEADERS = ("Authorization", "Content-Encoding", "Idempotency-Key", "Inference-H
 _EXPOSED = ("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After")
 
 
-class Cors:
-    """Starlette's CORS middleware for the origins in the app's state, which are known when its lifespan has begun."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._origins: Sequence[str] = ()
-        self._inner: ASGIApp = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, with what other origins' pages have to be told."""
-        origins: Sequence[str] = scope["app"].state.cors_origins if scope["type"] == "http" else ()
-        if origins is not self._origins:
-            self._origins = origins
-            self._inner = (
-                CORSMiddleware(
-                    self._app,
-                    allow_origins=origins,
-                    allow_methods=_METHODS,
-                    allow_headers=_HEADERS,
-                    expose_headers=_EXPOSED,
-                )
-                if origins
-                else self._app
-            )
-        await self._inner(scope, receive, send)
-
+_DAY_S, _HOUR_S = 86_400.0, 3600.0
 
 _log = logging.getLogger(__name__)
+
+
+@define
+class ObserveRequests:
+    """The middleware that counts, logs and traces requests during the app's lifespan."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        running = state_of(scope["app"]).running if scope["type"] == "http" else None
+        if running is None:
+            await self.app(scope, receive, send)
+        else:
+            await running.observer.observe(self.app, scope, receive, send, time.perf_counter())
+
+
+@define
+class Cors:
+    """Starlette's CORS middleware for the origins in the settings, which are read when the lifespan begins."""
+
+    app: ASGIApp
+    _origins: Sequence[str] = ()
+    _inner: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and add the headers for pages of other origins to its response."""
+        running = state_of(scope["app"]).running if scope["type"] == "http" else None
+        origins: Sequence[str] = running.application.settings.cors_origins if running else ()
+        if origins is not self._origins:
+            self._origins = origins
+            cors = partial(CORSMiddleware, allow_methods=_METHODS, allow_headers=_HEADERS, expose_headers=_EXPOSED)
+            self._inner = cors(self.app, allow_origins=origins) if origins else None
+        await (self._inner or self.app)(scope, receive, send)
 
 
 def asgi_app(
@@ -78,8 +90,8 @@ def asgi_app(
 ) -> Starlette:
     """The service as an ASGI app, to serve by itself or to mount inside another.
 
-    Building it does no I/O. Its lifespan opens models and predictions and closes them; Starlette and FastAPI do not run
-    the lifespan of an app that is mounted, so theirs has to be it, or enter it:
+    Building it does no I/O. Its lifespan opens and closes models and predictions. Starlette and FastAPI don't run the
+    lifespan of a mounted app, so their own lifespan has to be it, or enter it:
 
         prices = housepredict.asgi_app()
 
@@ -91,30 +103,32 @@ def asgi_app(
             async with prices.router.lifespan_context(prices):
                 yield
 
-    `settings` are read from the environment if they are not given; an `application` that is given stays open when the
-    lifespan ends. An `embedded` app cannot know who reaches it, and retrains or records sales for a token alone. A
-    `tracer_provider` of OpenTelemetry makes spans of its requests; a `meter` is what one worker of several counts with.
-    The lifespan raises InvalidSettings, RepositoryUnavailable, UnusablePlugin or MissingExtra.
+    Args:
+        settings: by default read from the environment.
+        application: use cases to serve with. It stays open when the lifespan ends.
+        embedded: whether the app is part of another. Its write routes then always need a token.
+        meter: counts the requests of one of several worker processes.
+        tracer_provider: OpenTelemetry's, to make a span of each request.
+
+    Raises:
+        InvalidSettings: in the lifespan, as are RepositoryUnavailable, UnusablePlugin and MissingExtra.
     """
+    state = ServiceState(embedded)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         with ExitStack() as resources:
             opened = application or resources.enter_context(Application(settings or read_settings()))
             await run_in_threadpool(_open, opened)
-            settings_ = opened.settings
             counting = meter or Meter.of(Tally.of(1))
             tracing = Tracing(tracer_provider) if tracer_provider else None
-            observer = Observer.of(ROUTES, counting, settings_.access_log, tracing)
-            # a server of ours has deadlines of its own, and a timer for each request takes some microseconds
-            body_timeout = settings_.client_timeout if embedded else None
-            estimators = _estimators(opened, counting, body_timeout)
-            counting.watch(lambda: sum(each.waiting() for each in estimators), lambda: _generation(opened))
-            app.state.cors_origins = settings_.cors_origins
-            app.state.application, app.state.observer = opened, observer
-            app.state.registry = app.state.home = None
-            app.state.estimator, app.state.explaining_estimator = estimators
-            app.state.reviewing = asyncio.Lock()
+            observer = Observer.of(ROUTES, counting, opened.settings.access_log, tracing)
+            # housepredict's own server has deadlines, and a timer for each request takes some microseconds
+            body_timeout = opened.settings.client_timeout if embedded else None
+            estimator = _estimator(opened, counting.lane("plain"), body_timeout)
+            explaining = _estimator(opened, counting.lane("explained"), body_timeout, explains=True)
+            counting.watch(lambda: estimator.waiting() + explaining.waiting(), lambda: _generation(opened))
+            state.running = RunningService(opened, observer, estimator, explaining)
             follower = opened.follower(counting.publish)
             follower.start()
             pruning = asyncio.create_task(prune_daily(opened))
@@ -122,11 +136,9 @@ def asgi_app(
                 yield
             finally:
                 pruning.cancel()
-                app.state.application = app.state.estimator = app.state.explaining_estimator = None
-                app.state.observer = None
-                await run_in_threadpool(follower.close)
-                for estimator in estimators:
-                    await run_in_threadpool(estimator.close)
+                state.running = None
+                for resource in (follower, estimator, explaining):
+                    await run_in_threadpool(resource.close)
 
     app = Starlette(
         routes=ROUTES,
@@ -134,41 +146,64 @@ def asgi_app(
         exception_handlers={HTTPException: answer},
         # Starlette's own handler of unexpected errors raises them once more, for the server to log a second time
         middleware=[
-            Middleware(Observed),
+            Middleware(ObserveRequests),
             Middleware(Cors),
             Middleware(ExceptionMiddleware, handlers={Exception: answer}),
         ],
     )
     app.router.redirect_slashes = False
-    app.state.application = app.state.estimator = app.state.explaining_estimator = app.state.observer = None
-    app.state.cors_origins = ()
-    app.state.embedded = embedded
-    app.state.stopping = False
+    app.state.service = state
     return app
 
 
-def _estimators(application: Application, counting: Meter, body_timeout: float | None) -> Sequence[Estimator]:
-    """One for each use case: who asks for no explanation does not wait for those of others."""
-    made, settings = [], application.settings
-    # a predictor of others may wait for whatever it likes, and event loops on Windows watch no descriptors
-    in_loop = settings.predictor is None and sys.platform != "win32"
-    for name, use_case in (("plain", application.predict), ("explained", application.explain)):
-        lane = counting.lane(name)
-        predict = evolve(use_case, predictions=timed(application.predictions, lane))
-        limits = settings.max_body, settings.max_batch, settings.max_waiting
-        made.append(Estimator(application.live_model, predict, *limits, body_timeout, lane, in_loop))
-    return made
+def _estimator(
+    application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
+) -> Estimator:
+    """An estimator of its own for explanations: nobody else waits for them."""
+    settings = application.settings
+    predict = evolve(application.predict, start_timer=lane.time_commit)
+    return Estimator(
+        application.live_model,
+        predict,
+        settings.max_body,
+        settings.max_batch,
+        settings.max_waiting,
+        body_timeout,
+        lane,
+        # a plug-in's predictor may take its time, and event loops on Windows watch no descriptors
+        may_use_loop=settings.predictor is None and sys.platform != "win32",
+        explain=evolve(application.explain, predict=predict) if explains else None,
+    )
+
+
+async def prune_daily(application: Application) -> None:
+    """Delete predictions older than the setting `keep`, now and once a day, or an hour after an error.
+
+    Every process does so: they need not agree, since pruning is safe to repeat.
+    """
+    keep = application.settings.keep
+    while keep is not None:
+        pause = _DAY_S
+        try:
+            removed = await run_in_threadpool(application.records.prune, timedelta(days=keep))
+        except HousepredictError as error:
+            _log.warning("predictions older than %s days could not be forgotten: %s", keep, error)
+            pause = _HOUR_S
+        else:
+            if removed.predictions:
+                _log.info("%s predictions older than %s days were forgotten", removed.predictions, keep)
+        await asyncio.sleep(pause)
 
 
 def _generation(application: Application) -> int:
-    """The generation in service; 0 for the demonstration, without a model, or if it is unknown."""
+    """The generation in service; 0 for the demonstration, and if none is known."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
 
 
 def _open(application: Application) -> None:
-    """Do now what the first request would have to wait for."""
-    _ = application.predict, application.record_sales, application.predict_once  # whose files are opened with them
+    """Open what the first requests would have to wait for."""
+    _ = application.records, application.predict_once
     try:
         version = application.live_model.current().version
     except HousepredictError as error:

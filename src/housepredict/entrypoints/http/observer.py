@@ -1,4 +1,4 @@
-"""Sees every request pass: gives it an id, counts it, writes its line in the log, and its trace where one is wanted."""
+"""Observes requests: each gets an id, is counted, and may get a line in the access log and a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from housepredict.entrypoints.http.batching import JOB, Job
+from housepredict.entrypoints.http.batching import JOB, EstimateJob
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem
 from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row
 from housepredict.entrypoints.telemetry import of_request
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger("housepredict.access")
 
 SLOW = 1.0
-"""Seconds from which on a request is slow."""
+"""Seconds after which a request counts as slow."""
 
 SAMPLED_EVERY = 1.0
-"""Seconds in which one request is told of that was neither slow nor an error."""
+"""Seconds between log lines of requests that are neither slow nor errors, in the mode `sampled`."""
 
 
 @define(eq=False)
 class AccessLog:
-    """Tells of requests; see Settings.access_log. Used in one thread."""
+    """Logs requests; see Settings.access_log. Used in one thread."""
 
     _mode: str
     _next: float = field(default=0.0, init=False)  # when another sample is due
     _passed: int = field(default=0, init=False)  # since the last one
 
     def stands_for(self, is_error: bool, seconds: float, now: float) -> int:
-        """How many requests a line about this one stands for; 0 for no line. To be asked once for each request."""
+        """The number of requests that the line of this one stands for; 0 for no line. Call it once for each request."""
         if is_error or seconds >= SLOW or self._mode == "all":
             return int(self._mode != "none")
         self._passed += 1
@@ -49,8 +49,8 @@ class AccessLog:
         self._next, passed, self._passed = now + SAMPLED_EVERY, self._passed, 0
         return passed
 
-    def tell(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
-        """Write the line: what was asked for is the template of a route, and nothing of what was sent."""
+    def write(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
+        """Write the line of a request, with the template of its route and nothing that was sent."""
         fields = {
             **{name: value for name, value in more.items() if value is not None},
             "method": method,
@@ -64,7 +64,7 @@ class AccessLog:
 
 
 UNKNOWN = "unknown"
-"""The route of a request that none is there for."""
+"""The route of a request that matches none."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 _OTHER = "_OTHER"  # as OpenTelemetry has it
@@ -76,15 +76,15 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 @frozen
-class Given:
-    """How whoever asks names a request, where that is well-formed: the id, and W3C's `traceparent`."""
+class RequestNames:
+    """The request id and W3C's `traceparent` that a client sent, if they are well-formed."""
 
     id: bytes | None = None
     traceparent: str | None = None
 
     @classmethod
-    def by(cls, headers: Headers) -> Given:
-        """What the headers say."""
+    def of(cls, headers: Headers) -> RequestNames:
+        """The names in the headers of a request."""
         id_ = traceparent = None
         for name, value in headers:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
@@ -94,12 +94,12 @@ class Given:
         return cls(id_, traceparent)
 
 
-NOTHING = Given()
+UNNAMED = RequestNames()
 
 
 def _traceparent(value: bytes) -> str | None:
-    found = _TRACE_PARENT.fullmatch(value)
-    return None if not found or (found["more"] and value.startswith(b"00")) else value.decode("latin-1")
+    match = _TRACE_PARENT.fullmatch(value)
+    return None if not match or (match["more"] and value.startswith(b"00")) else value.decode("latin-1")
 
 
 @define(eq=False)
@@ -111,7 +111,7 @@ class Observer:
     tracing: Tracing | None = None
     _routes: Mapping[object, str] = field(factory=dict)
     _ids: Callable[[], int] = field(factory=lambda: count().__next__, init=False)
-    # ids need to differ, and no more: random ones would take a microsecond each
+    # ids only need to differ: random ones would take a microsecond each
     _prefix: bytes = field(factory=lambda: secrets.token_hex(8).encode(), init=False)
     _estimated: Row = field(init=False)
 
@@ -124,32 +124,32 @@ class Observer:
         known: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
         return cls(meter, AccessLog(access_log), tracing, known)
 
-    def request_id(self, given: Given) -> bytes:
-        """The id of a request: the one that came with it, or a new one."""
-        return given.id or b"%b%08x" % (self._prefix, self._ids())
+    def request_id(self, names: RequestNames) -> bytes:
+        """The id that the client sent, or a new one."""
+        return names.id or b"%b%08x" % (self._prefix, self._ids())
 
-    def estimated(self, given: Given, started: float, job: Job) -> bytes:
-        """Note an estimate that is about to be sent below ASGI. Returns the id of the request."""
+    def estimated(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
+        """Observe an estimate that is about to be sent below ASGI. Returns the id of the request."""
         now = time.perf_counter()
         seconds = now - started
         self._estimated.observe(SECONDS, seconds)
-        id_ = self.request_id(given)
-        trace = self.tracing and self.tracing.begin("POST", given.traceparent, started)
+        id_ = self.request_id(names)
+        trace = self.tracing and self.tracing.begin("POST", names.traceparent, started)
         if self.tracing and trace:
             self.tracing.end(trace, "/predict", 200, now, *_steps(job))
         stands_for = self._access_log.stands_for(False, seconds, now)
         if stands_for:
-            named = _fields(id_, trace.traceparent if trace else given.traceparent)
+            fields = _fields(id_, trace.traceparent if trace else names.traceparent)
             version = job.serving.version.name
-            self._access_log.tell("POST", "/predict", 200, seconds, stands_for, **named, model_version=version)
+            self._access_log.write("POST", "/predict", 200, seconds, stands_for, **fields, model_version=version)
         return id_
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
-        """Let an app answer a request."""
-        given, status = Given.by(scope["headers"]), 500  # of a request that is not answered
-        id_, method = self.request_id(given), scope["method"] if scope["method"] in _METHODS else _OTHER
-        trace = self.tracing and self.tracing.begin(method, given.traceparent, started)
-        named = _fields(id_, trace.traceparent if trace else given.traceparent)
+        """Pass a request on to an app, and observe its response."""
+        names, status = RequestNames.of(scope["headers"]), 500  # unless the app answers
+        id_, method = self.request_id(names), scope["method"] if scope["method"] in _METHODS else _OTHER
+        trace = self.tracing and self.tracing.begin(method, names.traceparent, started)
+        fields = _fields(id_, trace.traceparent if trace else names.traceparent)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -158,7 +158,7 @@ class Observer:
                 message = {**message, "headers": [*message["headers"], (b"x-request-id", id_)]}
             await send(message)
 
-        token = of_request.set(named)
+        token = of_request.set(fields)
         try:
             await app(scope, receive, answer)
         finally:
@@ -166,21 +166,20 @@ class Observer:
             now, route = time.perf_counter(), self._routes.get(scope.get("endpoint"), UNKNOWN)
             self.meter.request(method, route, status).observe(SECONDS, now - started)
             problem: Problem | None = scope.get(PROBLEM)
-            job: Job | None = scope.get(JOB)
+            job: EstimateJob | None = scope.get(JOB)
             if problem:
-                self.meter.refused(problem.name, [each.rule for each in problem.violations])
+                self.meter.refused(problem.name, [violation.rule for violation in problem.violations])
             if self.tracing and trace:
                 self.tracing.end(trace, None if route == UNKNOWN else route, status, now, *(_steps(job) if job else ()))
-            stands_for = self._access_log.stands_for(
-                status >= 400 and status != CLIENT_CLOSED_REQUEST, now - started, now
-            )
+            is_error = status >= 400 and status != CLIENT_CLOSED_REQUEST
+            stands_for = self._access_log.stands_for(is_error, now - started, now)
             if stands_for:
-                said = {"problem": problem and problem.name, "model_version": job and job.serving.version.name}
-                self._access_log.tell(method, route, status, now - started, stands_for, **named, **said)
+                more = {"problem": problem and problem.name, "model_version": job and job.serving.version.name}
+                self._access_log.write(method, route, status, now - started, stands_for, **fields, **more)
 
 
-def _steps(job: Job) -> Sequence[Step]:
-    """The parts of an estimate, where their times were noted."""
+def _steps(job: EstimateJob) -> Sequence[Step]:
+    """The steps of an estimate, if their times are known."""
     if job.steps is None:
         return ()
     began, commit, committed = job.steps
@@ -188,23 +187,7 @@ def _steps(job: Job) -> Sequence[Step]:
 
 
 def _fields(id_: bytes, traceparent: str | None) -> dict[str, str]:
-    named = {"request_id": id_.decode()}
+    fields = {"request_id": id_.decode()}
     if traceparent:
-        named["traceparent"] = traceparent
-        named["trace_id"] = traceparent[3:35]
-    return named
-
-
-@define
-class Observed:
-    """The middleware through which requests are observed, while the app is in its lifespan."""
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        observer: Observer | None = scope["app"].state.observer if scope["type"] == "http" else None
-        if observer is None:
-            await self.app(scope, receive, send)
-        else:
-            await observer.observe(self.app, scope, receive, send, time.perf_counter())
+        fields |= {"traceparent": traceparent, "trace_id": traceparent[3:35]}
+    return fields

@@ -1,4 +1,4 @@
-"""What is counted of requests, batches and commits, by each worker for all; see collector.py for how it is told."""
+"""Counters of requests, batches and commits in memory that all workers share; see metrics.py for their names."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import mmap
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Self
-from uuid import UUID
 
 from attrs import define, field, frozen
 
-from housepredict.domain.estimates import Prediction
-from housepredict.domain.ports import AppendsInLoop, PredictionRepository
-
 _KEY = 128  # bytes: a length, and the name of a row
-_CELLS = 16  # numbers in a row: what a histogram of fifteen buckets takes, with their sum
+_CELLS = 16  # numbers in a row: up to fifteen buckets of a histogram, and the sum
 _ROW = _KEY + 8 * _CELLS
 _ROWS = 512  # far more than there are routes with their statuses, problems and rules
 _REGION = _KEY + _ROWS * _ROW  # which begins with the number of its rows
 _SEPARATOR = "\t"
 
 Key = tuple[str, ...]
-"""What is counted, and the values of its labels."""
+"""A metric, and the values of its labels."""
 
 
 @frozen(eq=False)
 class Row:
-    """Numbers of one writer: a counter's is the first of them."""
+    """The numbers of a counter, the first of them, or of a histogram. It has one writer."""
 
     cells: memoryview[float]
 
@@ -36,7 +33,7 @@ class Row:
         self.cells[0] += amount
 
     def observe(self, bounds: Sequence[float], value: float) -> None:
-        """Count a value in its bucket, and add it to the sum, which is the last number."""
+        """Count a value in its bucket, and add it to the sum, the last number."""
         cells = self.cells
         cells[bisect_left(bounds, value)] += 1.0
         cells[-1] += value
@@ -53,11 +50,11 @@ class Region:
         self._rows.update(_read(self._memory))
 
     def row(self, key: Key) -> Row:
-        """The row of a key, new or not. One that there is no room for is counted, and told to nobody."""
-        found = self._rows.get(key)
-        if found is None:
-            found = self._rows[key] = self._new(key)
-        return found
+        """The row of a key, made on first use; without room for it, a row that no other process sees."""
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = self._new(key)
+        return row
 
     def _new(self, key: Key) -> Row:
         name, count = _SEPARATOR.join(key).encode(), self._memory[:8].cast("q")
@@ -78,15 +75,15 @@ class Tally:
 
     @classmethod
     def of(cls, workers: int) -> Self:
-        """Memory for so many workers, to be forked after this."""
+        """Memory for a number of workers, which must be forked later."""
         return cls(memoryview(mmap.mmap(-1, workers * _REGION)), workers)
 
     def region(self, worker: int) -> Region:
-        """The region of a worker, from 0: to write, for that one alone."""
+        """The region that worker 0, 1, … writes to."""
         return Region(self._region(worker))
 
     def read(self) -> Mapping[Key, Sequence[float]]:
-        """The numbers of each key, all workers together."""
+        """The numbers of each key, summed over all workers."""
         sums: dict[Key, list[float]] = {}
         for worker in range(self._workers):
             for key, row in _read(self._region(worker)):
@@ -114,7 +111,7 @@ REQUESTS, REFUSALS, BATCHES, COMMITS = "requests", "refusals", "batches", "commi
 WAITING, GENERATION = "waiting", "generation"
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of durations: those of OpenTelemetry's conventions from 5 ms on, most of them, and two below."""
+"""Upper bounds of durations: most of OpenTelemetry's from 5 ms on, and two below."""
 
 HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 """Upper bounds of the sizes of batches."""
@@ -122,7 +119,7 @@ HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024
 
 @define(eq=False)
 class Meter:
-    """Counts in the region of this worker. Used in the event loop, but for the lanes, each of which has a thread."""
+    """Counts in the region of a worker. Used in the event loop, except for lanes, each of which has a thread."""
 
     tally: Tally
     _region: Region
@@ -132,117 +129,52 @@ class Meter:
 
     @classmethod
     def of(cls, tally: Tally, worker: int = 0) -> Meter:
-        """The meter of a worker, which has just been started."""
+        """The meter of a worker that has just started."""
         return cls(tally, tally.region(worker), worker)
 
     def request(self, method: str, route: str, status: int) -> Row:
-        """The durations of requests of a kind."""
+        """The durations of requests with this method, route and status."""
         return self._region.row((REQUESTS, method, route, str(status)))
 
     def refused(self, problem: str, rules: Iterable[str]) -> None:
-        """Count a request that was refused: once for each rule that it broke, or for the problem alone."""
+        """Count a refused request, for each rule that it broke, or for the problem if there is none."""
         for rule in sorted(set(rules)) or [""]:
             self._region.row((REFUSALS, problem, rule)).add()
 
-    def lane(self, name: str) -> Lane:
-        """Where one thread counts."""
-        return Lane(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
+    def lane(self, name: str) -> BatchMeter:
+        """The meter of one thread's batches."""
+        return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Publish the number of waiting houses and the generation in service, as these return them, from now on."""
+        """Publish the number of waiting houses and the generation in service from these functions from now on."""
         self._waiting, self._generation = waiting, generation
         self.publish()
 
     def publish(self) -> None:
-        """Show all workers the number of waiting houses and the generation in service here. Call it every second."""
+        """Share the number of waiting houses and the generation in service with all workers. Call it every second."""
         self._region.row((WAITING,)).cells[0] = self._waiting()
         # a row for each worker: sums over workers mean nothing here
         self._region.row((GENERATION, str(self._worker))).cells[0] = self._generation()
 
 
 @define(eq=False)
-class Lane:
+class BatchMeter:
     """Counts the batches and the commits of one thread."""
 
     _batches: Row
     _commits: Row
     last_commit: tuple[float, float] = field(default=(0.0, 0.0), init=False)
-    """When the last one began and ended, by time.perf_counter."""
+    """The time.perf_counter of the begin and the end of the last commit."""
 
     def batch(self, houses: int) -> None:
         """Count a batch."""
         self._batches.observe(HOUSES, houses)
 
-    def commit(self, began: float) -> None:
-        """Count a commit that ends now."""
+    def time_commit(self) -> Callable[[], None]:
+        """Start to time a commit. Returns the function that counts it at its end."""
+        return partial(self._commit, time.perf_counter())
+
+    def _commit(self, began: float) -> None:
         ended = time.perf_counter()
         self._commits.observe(SECONDS, ended - began)
         self.last_commit = began, ended
-
-
-@define
-class TimedPredictions:
-    """A repository whose commits are timed."""
-
-    _timed: PredictionRepository
-    _lane: Lane
-
-    def append(self, predictions: Sequence[Prediction]) -> None:
-        """See PredictionRepository."""
-        began = time.perf_counter()
-        try:
-            self._timed.append(predictions)
-        finally:
-            self._lane.commit(began)
-
-    def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.recent(limit, before)
-
-    def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.find(ids)
-
-    def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """See PredictionRepository."""
-        return self._timed.between(first, end, limit)
-
-    def erase(self, ids: Sequence[UUID]) -> int:
-        """See PredictionRepository."""
-        return self._timed.erase(ids)
-
-    def prune(self, before: UUID, limit: int) -> int:
-        """See PredictionRepository."""
-        return self._timed.prune(before, limit)
-
-    def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """See PredictionRepository."""
-        return self._timed.find_erased(ids)
-
-    def check(self) -> None:
-        """See PredictionRepository."""
-        self._timed.check()
-
-
-@define
-class TimedInLoop(TimedPredictions):
-    """A repository with timed commits that an event loop can append to."""
-
-    _in_loop: AppendsInLoop
-
-    def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """See AppendsInLoop."""
-        began = time.perf_counter()
-
-        def ended(error: Exception | None) -> None:
-            self._lane.commit(began)
-            done(error)
-
-        return self._in_loop.append_in_loop(predictions, ended)
-
-
-def timed(predictions: PredictionRepository, lane: Lane) -> TimedPredictions:
-    """A repository with timed commits, to which an event loop can append if it could before."""
-    if isinstance(predictions, AppendsInLoop):
-        return TimedInLoop(predictions, lane, predictions)
-    return TimedPredictions(predictions, lane)

@@ -24,8 +24,9 @@ from housepredict.domain.errors import BrokenRules
 from housepredict.domain.training_options import encoding
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.problems import NotStarted, Problem
+from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.responses import HEADERS
+from housepredict.entrypoints.http.service_state import running_service
 
 VARY = {"Vary": "Accept"}
 """What an answer says that is another one for other clients."""
@@ -137,11 +138,8 @@ _LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
 
 
 def application_of(request: Request) -> Application:
-    """What serves the request. Raises NotStarted outside of the app's lifespan."""
-    application: Application | None = request.app.state.application
-    if application is None:
-        raise NotStarted
-    return application
+    """The use cases. Raises NotStarted outside of the app's lifespan."""
+    return running_service(request.app).application
 
 
 def require_json(headers: Headers) -> None:
@@ -221,7 +219,7 @@ def is_nothing(body: bytes) -> bool:
 
 async def require_no_body(request: Request) -> None:
     """Raise a Problem for a body where none is expected: it would be ignored."""
-    estimator = request.app.state.estimator
+    estimator = running_service(request.app).estimator
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     if not is_nothing(body):
         detail = "This route takes no body. What it needs is in its path: see `GET /`."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from attrs import evolve, frozen
+from attrs import evolve
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,29 +22,22 @@ from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
+from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.pages.assets import NAMES, assets
 
 ASSETS = openapi.Resource("Service")
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
-@frozen
-class KeptPage:
-    """The page that was last made, and for which version."""
-
-    version: ModelVersion | None
-    page: str
-
-
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
     """The page of the service, made once for each version that serves."""
     from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
 
-    kept: KeptPage | None = request.app.state.home
-    if kept is None or kept.version is not version:
+    service = running_service(request.app)
+    if service.home_page is None or service.home_page[0] is not version:
         house = _house(application, version) if version else {}
-        kept = request.app.state.home = KeptPage(version, home_page(version, house))
-    return _page(kept.page, HOME_POLICY)
+        service.home_page = version, home_page(version, house)
+    return _page(service.home_page[1], HOME_POLICY)
 
 
 def of_version(application: Application, version: ModelVersion, promoted: str | None) -> Response:

@@ -27,8 +27,8 @@ from housepredict.entrypoints.answers import (
 )
 from housepredict.entrypoints.composition import PREDICTION_COLUMNS, Application, csv_of, encode_each, houses_of_csv
 from housepredict.entrypoints.http import openapi
-from housepredict.entrypoints.http.batching import JOB, Estimator, Job
-from housepredict.entrypoints.http.problems import NotStarted, answer
+from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
+from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
     CSV,
@@ -43,6 +43,7 @@ from housepredict.entrypoints.http.requests import (
 )
 from housepredict.entrypoints.http.responses import HEADERS as COMMON_HEADERS
 from housepredict.entrypoints.http.responses import encode
+from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.json_documents import document, parts_of
 
 
@@ -102,10 +103,8 @@ class EstimateHouses:
 
 async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     explain = wants_explanation(QueryParams(scope["query_string"]))
-    state = scope["app"].state
-    estimator: Estimator | None = state.explaining_estimator if explain else state.estimator
-    if estimator is None:
-        raise NotStarted
+    service = running_service(scope["app"])
+    estimator = service.explaining_estimator if explain else service.estimator
     headers = Headers(scope=scope)
     key = idempotency_key(headers, InvalidHouses)
     if key is not None and explain:
@@ -117,7 +116,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     is_short = len(body) <= SHORT
     predictions: Sequence[Prediction]
     if key is not None:
-        given, predictions = await run_in_threadpool(predict_for_key, state.application, body, key, as_csv)
+        given, predictions = await run_in_threadpool(predict_for_key, service.application, body, key, as_csv)
     else:
         reads = read_csv if as_csv else read
         given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
@@ -134,7 +133,7 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
-async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope) -> Sequence[Prediction]:
+async def _estimated(estimator: Estimator, given: object, job: EstimateJob, scope: Scope) -> Sequence[Prediction]:
     scope[JOB] = job
     try:
         return await estimator.estimate(job)
@@ -142,14 +141,14 @@ async def _estimated(estimator: Estimator, given: object, job: Job, scope: Scope
         raise error if isinstance(given, list) else error.alone() from None
 
 
-def read_csv(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """The houses of a table, and the job that they make. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
     given = houses_of_csv(body, serving.version.schema)
     return given, estimator.check(given, serving)
 
 
-def read(estimator: Estimator, body: bytes) -> tuple[object, Job]:
+def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """What a body says, and the job that it makes. Raises a Problem, InvalidHouses or NoModel."""
     given = decode(body)
     if isinstance(given, list):

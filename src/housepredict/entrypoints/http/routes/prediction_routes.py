@@ -20,6 +20,7 @@ from housepredict.entrypoints.http.queries import LIMIT, page
 from housepredict.entrypoints.http.requests import application_of, prefers_csv, response
 from housepredict.entrypoints.http.responses import HEADERS, encoded, json_response
 from housepredict.entrypoints.http.routes.predict_routes import ESTIMATES_IN_CSV
+from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.json_documents import document
 
 DRIFT = openapi.Resource("Estimates", openapi.named(DriftAnswer))
@@ -63,7 +64,7 @@ _ID = openapi.in_path(
 def predictions(request: Request) -> Response:
     """Get recent predictions, newest first (?limit=10&before=ID)."""
     limit, before = page(request.query_params)
-    found, backlog = application_of(request).predict.recent_and_backlog(limit, before)
+    found, backlog = application_of(request).records.recent_and_backlog(limit, before)
     older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
     headers = {"Link": older} if len(found) == limit else {}
     if prefers_csv(request.headers):
@@ -109,8 +110,7 @@ def erase(request: Request) -> Response:
 )
 async def drift(request: Request) -> Response:
     """How far houses and estimates have moved from what the model was trained on."""
-    application = application_of(request)
-    # it reads 10,000 predictions: one at a time leaves estimates room, and other routes their threads
-    async with request.app.state.reviewing:
-        review = await run_in_threadpool(application.review_drift)
+    service = running_service(request.app)
+    async with service.reviewing:
+        review = await run_in_threadpool(service.application.review_drift)
     return json_response(document(review, DriftAnswer))

@@ -37,6 +37,7 @@ from housepredict.entrypoints.http.requests import (
     require_json,
 )
 from housepredict.entrypoints.http.responses import json_response
+from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.settings import Settings
 
@@ -190,16 +191,16 @@ async def sales(request: Request) -> Response:
 )
 async def accuracy(request: Request) -> Response:
     """Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
-    application = application_of(request)
+    service = running_service(request.app)
     since, until = span_of_days(request.query_params)
     # it may read and measure 100,000 sales: one at a time leaves estimates room, and other routes their threads
-    async with request.app.state.reviewing:
-        review = await run_in_threadpool(application.review_accuracy, since, until)
+    async with service.reviewing:
+        review = await run_in_threadpool(service.application.review_accuracy, since, until)
     return json_response(document(review, AccuracyAnswer, since=since, until=until))
 
 
 async def _body(request: Request) -> bytes:
-    estimator = request.app.state.estimator
+    estimator = running_service(request.app).estimator
     return await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
 
 

@@ -25,6 +25,7 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.requests import application_of
 from housepredict.entrypoints.http.responses import HEADERS, json_response
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.json_documents import ABSENT, document
 
 HEALTH = openapi.Resource("Service", openapi.named(HealthAnswer, AliveAnswer, ReadinessAnswer))
@@ -49,11 +50,11 @@ def readiness_checks(application: Application) -> ChecksPart:
         refused = str(live.refusal) if live.refusal else None
         model = {"model_version": serving.version.name, "generation": serving.generation, "refused": refused}
     with suppress(RepositoryUnavailable):
-        if backlog := application.backlog():
+        if backlog := application.records.backlog():
             spool = document(backlog, BacklogAnswer, reason=backlog.reason)
     return ChecksPart(
         model=ModelCheckPart(**_check(live.current), **model),
-        predictions=PredictionsCheckPart(**_check(application.predictions.check), spool=spool),
+        predictions=PredictionsCheckPart(**_check(application.records.check), spool=spool),
     )
 
 
@@ -109,7 +110,7 @@ def ready(request: Request) -> Response:
     """
     checks = readiness_checks(application_of(request))
     status: Literal["ready", "not ready", "stopping"] = "ready" if checks.all_passed else "not ready"
-    if request.app.state.stopping:
+    if state_of(request.app).stopping:
         status = "stopping"
     return json_response(document(ReadinessAnswer(status=status, checks=checks)), 200 if status == "ready" else 503)
 
@@ -131,9 +132,9 @@ def metrics(request: Request) -> Response:
 
     from housepredict.entrypoints.http.metrics import registry_of
 
-    application, state = application_of(request), request.app.state
+    service = running_service(request.app)
     with _registering:
-        if state.registry is None:
-            state.registry = registry_of(application, state.observer.meter)
+        if service.registry is None:
+            service.registry = registry_of(service.application, service.observer.meter)
     write, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(write(state.registry), headers=HEADERS, media_type=media_type)
+    return Response(write(service.registry), headers=HEADERS, media_type=media_type)

@@ -27,6 +27,7 @@ from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import LIMIT, listed, retraining_request, training_request
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
 from housepredict.entrypoints.http.responses import json_response
+from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.http.uploads import (
     TYPES,
     Body,
@@ -129,7 +130,7 @@ async def train(request: Request) -> Response:
 
 
 async def _wanted(request: Request, application: Application) -> TrainingRequest:
-    timeout = request.app.state.estimator.body_timeout
+    timeout = running_service(request.app).estimator.body_timeout
 
     async def asked() -> TrainingRequest:
         require_type(request, reads_parquet=application.reads_parquet)

@@ -1,9 +1,8 @@
 """The express lane: `POST /predict` answered where its bytes arrive, below ASGI.
 
-A task, a router and two calls of `send` cost a request more than its estimate, its validation and its record together.
-So the protocol hands requests of the usual form to the estimator by itself, and writes what comes of them. Whatever is
-not of that form goes the ordinary way, through the app, and what fails is answered as it would be there. If uvicorn's
-internals are not as expected, this request and all that follow go the ordinary way.
+A task, a router and two calls of `send` take longer than validating, estimating and storing a house. So the protocol
+submits usual requests to the estimator and writes the answers itself. All other requests go through the app, and errors
+are answered as they are there. If uvicorn's internals differ, this request and all later ones go through the app.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
-from housepredict.entrypoints.http.batching import Estimator, Job
-from housepredict.entrypoints.http.observer import NOTHING, Given, Observer
+from housepredict.entrypoints.http.batching import EstimateJob
+from housepredict.entrypoints.http.observer import UNNAMED, Observer, RequestNames
 from housepredict.entrypoints.http.problems import answer
 from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.settings import Settings
 
 SURPRISES = (AttributeError, TypeError)
-"""What other internals raise where they are used."""
+"""What the use of other internals raises."""
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -46,19 +46,19 @@ _RELEVANT_HEADERS = _NAMING | {
 }
 _NAMED = "housepredict.named"
 _A_FEW = 16
-"""The answer about more houses may be so long that it is packed, if the client takes it so."""
+"""Houses; the answer for more may be compressed, if the client accepts that."""
 
 _log = logging.getLogger(__name__)
 
 
 @define
-class Lane:
-    """Whether requests may be answered below ASGI. One for all connections of a server."""
+class ExpressLane:
+    """Whether requests may be answered below ASGI, for all connections of a server."""
 
     open: bool = True
 
     def close(self, reason: object) -> None:
-        """Send this request and those that follow through the app, and say so once."""
+        """Send this request and all later ones through the app, and log that once."""
         if self.open:
             self.open = False
             _log.warning(
@@ -73,13 +73,13 @@ class ExpressProtocol(HttpProtocol):
     """A connection with the express lane, for an app that is not mounted in another."""
 
     _awaiting_body: RequestResponseCycle | None = None
-    # the headers that all have in common, and the lines of an answer that they make
+    # the server's default headers, and the first lines of an answer with them
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
 
-    def __init__(self, settings: Settings, lane: Lane | None = None, **of_uvicorn: Any) -> None:
+    def __init__(self, settings: Settings, lane: ExpressLane | None = None, **of_uvicorn: Any) -> None:
         super().__init__(settings, **of_uvicorn)
-        self._lane = lane or Lane()
+        self._lane = lane or ExpressLane()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
@@ -98,7 +98,7 @@ class ExpressProtocol(HttpProtocol):
             self._estimate(cycle)
 
     def on_message_complete(self) -> None:
-        """Estimate what was read."""
+        """Estimate the houses in the body."""
         super().on_message_complete()
         cycle, self._awaiting_body = self._awaiting_body, None
         if cycle:
@@ -117,10 +117,10 @@ class ExpressProtocol(HttpProtocol):
             super()._start_asgi_task(cycle, self.app)
             return
         try:
-            estimator: Estimator = self.app.state.estimator
-            given, job = read(estimator, body)
-            estimator.submit(job, _PendingResponse(self, cycle, given, body, self.app.state.observer, job, started))
-        except Exception as error:  # noqa: BLE001  # every failure has its problem document
+            service = running_service(self.app)
+            house, job = read(service.estimator, body)
+            service.estimator.submit(job, _PendingResponse(self, cycle, house, body, service.observer, job, started))
+        except Exception as error:  # noqa: BLE001  # every error has its problem document
             self.fail(cycle, error, started)
 
     def fail(self, cycle: RequestResponseCycle, error: Exception, started: float) -> None:
@@ -131,16 +131,16 @@ class ExpressProtocol(HttpProtocol):
             await response(scope, receive, send)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            observer: Observer | None = self.app.state.observer
-            if observer is None:
+            running = state_of(self.app).running
+            if running is None:
                 await failed(scope, receive, send)
             else:
-                await observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
+                await running.observer.observe(failed, {**scope, "endpoint": PREDICT}, receive, send, started)
 
         super()._start_asgi_task(cycle, app)
 
     def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
-        """Answer with an estimate: what `send` would write, at once."""
+        """Answer with an estimate, in one write."""
         common = self.server_state.default_headers
         if common is not self._common:  # a new second has begun, or the drain period
             self._common = common
@@ -167,14 +167,14 @@ class ExpressProtocol(HttpProtocol):
 
 @define(eq=False)
 class _PendingResponse:
-    """A request that waits for its estimate; to the coalescer, an outcome."""
+    """A request that waits for its estimate: the PendingResult of its job."""
 
     _protocol: ExpressProtocol
     _cycle: RequestResponseCycle
-    _given: object
+    _house: object  # as it was sent, or a list
     _body: bytes
     _observer: Observer
-    _job: Job
+    _job: EstimateJob
     _started: float
 
     def done(self) -> bool:
@@ -182,22 +182,22 @@ class _PendingResponse:
 
     def set_result(self, predictions: Sequence[Prediction], /) -> None:
         try:
-            content = written(predictions, self._given, self._body)
-        except Exception as error:  # noqa: BLE001  # others of its batch wait to be told
+            content = written(predictions, self._house, self._body)
+        except Exception as error:  # noqa: BLE001  # the other requests of its batch wait
             self._protocol.fail(self._cycle, error, self._started)
         else:
             scope = self._cycle.scope
-            named = Given.by(scope["headers"]) if _NAMED in scope else NOTHING
-            self._protocol.answer(self._cycle, content, self._observer.estimated(named, self._started, self._job))
+            names = RequestNames.of(scope["headers"]) if _NAMED in scope else UNNAMED
+            self._protocol.answer(self._cycle, content, self._observer.estimated(names, self._started, self._job))
 
     def set_exception(self, error: Exception, /) -> None:
-        if isinstance(error, InvalidHouses) and not isinstance(self._given, list):
+        if isinstance(error, InvalidHouses) and not isinstance(self._house, list):
             error = error.alone()
         self._protocol.fail(self._cycle, error, self._started)
 
 
 def _estimated(content: bytes, request_id: bytes) -> Any:
-    """An app that answers with an estimate which was made and recorded."""
+    """An app that answers with an estimate that is stored."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive
@@ -209,8 +209,9 @@ def _estimated(content: bytes, request_id: bytes) -> Any:
 
 
 def _is_usual(scope: Any, limit: int) -> bool:
-    """Whether a request is one to `/predict`, without parameters, whose short JSON body comes in one piece, and whose
-    answer is to be JSON as it is. One that is given a name by whoever asks is marked.
+    """Whether a request is a `POST /predict` without parameters, with a short JSON body, for an answer in plain JSON.
+
+    Marks the scope if the client sent a request id or a trace.
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False

@@ -1,6 +1,6 @@
-"""The server's side of a connection: uvicorn's, with bounds on what a client may hold up, and for how long.
+"""The server's side of a connection: uvicorn's, with limits of time and size.
 
-uvicorn has none: a client that is silent, slow or endless keeps its connection, and what was read of it, for ever.
+uvicorn has none: a client that is silent, slow or endless would keep its connection and its memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import UPLOAD, too_late
+from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
-"""Most bytes in the address and the headers of a request, and in whatever frames its body."""
+"""Most bytes in the URL and the headers of a request, and in the chunk headers and trailers of its body."""
 
 MIN_UPLOAD_RATE = 262_144
-"""Bytes of an upload that have to come within the time that any other body has in all."""
+"""Bytes of an upload that must arrive within the client timeout, in which other bodies must arrive as a whole."""
 
 _MALFORMED = Problem("malformed-request", 400, "This is not HTTP", "The request cannot be read as HTTP/1.1.")
 _TOO_LONG = Problem("headers-too-large", 431, "The headers are too large", f"They may have {MAX_HEADERS} bytes in all.")
@@ -33,20 +34,20 @@ _FULL = Problem(
 
 
 class _Turn(Enum):
-    """Whose turn it is on a connection, and to do what."""
+    """Who has to act on a connection, and how."""
 
     OURS = auto()
-    BEGIN = auto()  # the client's: to begin a request, the first or another
-    HEADERS = auto()  # to send the rest of them
-    BODY = auto()
-    READ = auto()  # to take what was sent to it
+    BEGIN = auto()  # the client has to begin a request
+    HEADERS = auto()  # the client has to send the rest of the headers
+    BODY = auto()  # the client has to send the rest of the body
+    READ = auto()  # the client has to read the response
 
 
 class HttpProtocol(HttpToolsProtocol):
     """A connection.
 
-    Requests that come in one piece pay next to nothing for the deadlines: nothing is timed as they pass. `look` comes
-    by every second instead, and sees who has not moved on since.
+    Deadlines cost usual requests next to nothing: instead of a timer for each request, the server calls `look` every
+    second, which finds the clients that made no progress.
     """
 
     cycle: RequestResponseCycle | None  # type: ignore[assignment]  # as it is before the first request
@@ -54,21 +55,21 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._settings = settings
-        self._running: RequestResponseCycle | None = None  # the request that the app is at; `cycle` is the newest
+        self._running: RequestResponseCycle | None = None  # the request in the app; `cycle` is the newest
         self._fault = _MALFORMED
         self._last_word: Problem | None = None
-        # the request of which only a part is here, and how many bytes of it have come since it was first seen so
+        # the request that has arrived only in part, and its bytes since that was first seen
         self._part: object = None
         self._more = 0
-        self._chunk = 0  # bytes that came last
-        self._offered = False  # whether the request that is being read offers to go on in another protocol
-        # what `look` saw last: whose turn, in which request, and since when
+        self._chunk = 0  # bytes that arrived last
+        self._offered = False  # whether the request that is being read offers an upgrade
+        # what `look` saw last: the turn, the request, and since when
         self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
         self._since = 0.0
-        self._had = 0  # bytes of an upload that had come by then
+        self._had = 0  # bytes of an upload that had arrived by then
 
     def look(self, now: float) -> None:
-        """End the connection if the client has had its turn for too long, however busy it looks."""
+        """End the connection if the client has kept it waiting for too long."""
         turn, request = self._turn()
         if turn is not self._seen[0] or request is not self._seen[1]:
             self._seen, self._since, self._had = (turn, request), now, self._more
@@ -85,7 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()  # closing would first wait for it to read
 
     def _limit(self) -> int:
-        """Most bytes in the body of the request that the app is at."""
+        """Most bytes in the body of the request in the app."""
         limit: int = self._scope().get(UPLOAD, self._settings.max_body)
         return limit
 
@@ -109,19 +110,19 @@ class HttpProtocol(HttpToolsProtocol):
         return cycle if cycle.more_body and not cycle.response_complete else None
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection, or refuse it where too many are open."""
+        """Accept the connection, or refuse it if too many are open."""
         super().connection_made(transport)
         if len(self.connections) > self._settings.max_connections:
             self._refuse(_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the app; uvicorn would tell the newest request, which may stand in line."""
+        """Disconnect the request in the app; uvicorn would disconnect the newest one, which may still be queued."""
         if self._running is not None:
             self._running.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sends, unless it makes no sense or has no end."""
+        """Parse what the client sends, unless it is malformed or endless."""
         self._chunk = len(data)
         try:
             try:
@@ -136,12 +137,12 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._more = self._more + len(data) if part is self._part else 0
         self._part = part
-        # the app sees to bodies that are too large: beyond twice that, it is chunks or trailers that have no end
+        # the app refuses bodies that are too large: beyond twice their limit, chunk headers or trailers are endless
         if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
     def _parse_on(self, rest: memoryview) -> None:
-        """Answer in this protocol who would rather go on in another, however often it is offered (RFC 9110, 7.8)."""
+        """Ignore offers to upgrade to another protocol, however often they are made (RFC 9110, section 7.8)."""
         while self._offered:
             try:
                 self._begin_without_the_offer()
@@ -151,32 +152,32 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app."""
-        # those of most requests come in one piece, which is short enough
+        # the headers of most requests arrive in one piece, which is short enough
         may_be = self._chunk > MAX_HEADERS or self._part is self.scope
         if may_be and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
             self._fault = _TOO_LONG
             raise ValueError  # which ends the parsing
-        # as Java's client and curl offer HTTP/2
+        # Java's client and curl offer HTTP/2
         self._offered = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
         if not self._offered:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Tell the app that the body is whole."""
+        """Tell the app that the body is complete."""
         cycle = self.cycle
         if not self._offered and cycle and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
 
     def _begin_without_the_offer(self) -> None:
-        """Begin the request anew as if nothing were offered: the parser left it before its body."""
+        """Parse the request again without the offer: the parser stopped before its body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"\r\n".join([first, *lines, b"", b""]))
 
     def on_response_complete(self) -> None:
-        """Go on to what the client has sent meanwhile. uvicorn would start a timer for each response here."""
+        """Go on to the next request in the pipeline. uvicorn would start a timer for each response here."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -194,21 +195,21 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        """End the connection, once what is on its way here is answered."""
+        """End the connection, once requests on their way here are answered."""
         self.loop.call_later(0.1, super().shutdown)
 
     def _refuse(self, problem: Problem) -> None:
         """Answer instead of the app, and close."""
-        if observer := self.app.state.observer:
-            observer.meter.refused(problem.name, ())
+        if running_service := state_of(self.app).running:
+            running_service.observer.meter.refused(problem.name, ())
         running = self._running
         if running is not None and not running.response_complete:
             if not running.more_body:
-                # it came before what is refused, and is answered first
+                # it came before the refused one, and is answered first
                 self._last_word = problem
                 self.flow.pause_reading()
                 return
-            # the app is told that the client has left, and what it still says goes nowhere
+            # to the app, the client has left: the rest of its response is discarded
             running.disconnected = True
             running.message_event.set()
         response = problem.response()

@@ -1,4 +1,4 @@
-"""uvicorn as a service of its own needs it: it says when it is ready, watches its clients, and stops in good order."""
+"""uvicorn for a service: it announces that it is ready, enforces deadlines of clients, and drains before it stops."""
 
 from __future__ import annotations
 
@@ -17,59 +17,36 @@ from attrs import define
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from housepredict.entrypoints.http.server.express import ExpressProtocol, Lane
+from housepredict.entrypoints.http.server.express import ExpressLane, ExpressProtocol
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
+from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
-_PATIENCE = 20  # seconds that requests have to finish in, once no more are taken
-_LOOK_EVERY = 1.0  # seconds
+_GRACE_S = 20  # seconds for requests to finish, once no more are accepted
+_LOOK_EVERY_S = 1.0
 _CLOSE = (b"connection", b"close")
 
-# What the server uses of uvicorn's protocol, and of its request.
-_CYCLE = (
-    "scope",
-    "body",
-    "more_body",
-    "keep_alive",
-    "disconnected",
-    "message_event",
-    "response_started",
-    "response_complete",
-)
+# The internals of uvicorn's request and protocol that the server uses.
+_CYCLE = "scope body more_body keep_alive disconnected message_event response_started response_complete"
 _PROTOCOL = (
-    "_start_asgi_task",
-    "app",
-    "connection_lost",
-    "connection_made",
-    "connections",
-    "cycle",
-    "flow",
-    "headers",
-    "loop",
-    "on_headers_complete",
-    "on_response_complete",
-    "parser",
-    "pipeline",
-    "scope",
-    "server_state",
-    "shutdown",
-    "transport",
+    "_start_asgi_task app connection_lost connection_made connections cycle flow headers loop on_headers_complete "
+    "on_response_complete parser pipeline scope server_state shutdown transport"
 )
 
 _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an app until SIGTERM, SIGINT, or the end of `lifeline`, a descriptor to read from; then it drains.
+    """Serves an app until SIGTERM, SIGINT, or the end of file of the descriptor `lifeline`; then it drains.
 
-    For the drain period readiness fails, and each answer says that its connection closes. Then no more connections are
-    taken, what has been accepted is answered, and the lifespan ends. A second SIGINT waits for nobody.
+    During the drain period readiness fails, and each answer closes its connection. Then no more connections are
+    accepted, accepted requests are answered, and the lifespan ends. A second SIGINT stops at once.
     """
 
     def __init__(
         self, app: Starlette, settings: Settings, announce: Callable[[], None], lifeline: int | None = None
     ) -> None:
-        protocol: Any = Protocols(partial(ExpressProtocol, settings, Lane()))
+        protocol: Any = Protocols(partial(ExpressProtocol, settings, ExpressLane()))
         super().__init__(
             uvicorn.Config(
                 app,
@@ -77,12 +54,12 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
-                # at its level info, uvicorn says what the greeting says
+                # at level info, uvicorn repeats the greeting
                 log_level="warning" if settings.log_level == "info" else settings.log_level,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=_PATIENCE,
+                timeout_graceful_shutdown=_GRACE_S,
             )
         )
         self._app = app
@@ -92,7 +69,7 @@ class Server(uvicorn.Server):
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and announce it."""
         await super().startup(sockets)
         self._watching = asyncio.create_task(self._watch())
         if self._lifeline is not None:
@@ -100,9 +77,9 @@ class Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; clients that are slow keep their deadlines meanwhile."""
+        """Stop; deadlines of clients hold until the end."""
         await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn would leave the lifespan to be cancelled, with a traceback
+        if self.force_exit:  # else uvicorn cancels the lifespan, with a traceback
             await self.lifespan.shutdown()
         self._watching.cancel()
 
@@ -118,13 +95,13 @@ class Server(uvicorn.Server):
         """Whether it is time to stop; asked ten times a second."""
         if self._stop_at is None:
             return await super().on_tick(counter)
-        if self._app.state.stopping:
+        if state_of(self._app).stopping:
             self.should_exit = self.should_exit or time.monotonic() >= self._stop_at
         else:
-            # also with no drain period at all, clients that are busy hear of it in the time of a tick
-            self._app.state.stopping = True
+            # even without a drain period, busy clients learn of it within a tick
+            state_of(self._app).stopping = True
             self.config.encoded_headers.append(_CLOSE)
-        return await super().on_tick(0)  # at which it makes the default headers anew
+        return await super().on_tick(0)  # which makes the default headers again
 
     def _abandoned(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)
@@ -132,16 +109,16 @@ class Server(uvicorn.Server):
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_LOOK_EVERY_S)
             now = time.monotonic()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, HttpProtocol):  # those of uvicorn have no deadlines
+                if isinstance(connection, HttpProtocol):  # uvicorn's own have no deadlines
                     connection.look(now)
 
 
 @define
 class Protocols:
-    """Makes the protocol of each connection: housepredict's, or uvicorn's own where that has other internals.
+    """Makes the protocol of each connection: housepredict's, or uvicorn's own if its internals differ.
 
     uvicorn's own has no deadlines for clients.
     """
@@ -165,7 +142,7 @@ class Protocols:
 
 
 class _Probe(HttpToolsProtocol):
-    """uvicorn's own protocol, which tells what it would start."""
+    """uvicorn's own protocol, which stores the request that it would start."""
 
     started: object = None
 
@@ -175,7 +152,7 @@ class _Probe(HttpToolsProtocol):
 
 
 class _Nowhere(asyncio.Transport):
-    """A connection to nobody."""
+    """A transport without a peer."""
 
     def is_closing(self) -> bool:
         return False
@@ -198,7 +175,7 @@ async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def _missing(**of_uvicorn: Any) -> list[str]:
-    """The names that uvicorn lacks, as a request shows that reaches nobody."""
+    """The names that uvicorn lacks, found with a request that is never answered."""
     try:
         probe: Any = _Probe(**of_uvicorn)
         probe.app = _app
@@ -206,8 +183,7 @@ def _missing(**of_uvicorn: Any) -> list[str]:
         probe.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n1")
         cycle = probe.started
         probe.connection_lost(None)
-    except Exception as error:  # noqa: BLE001  # of code that nobody here has seen
+    except Exception as error:  # noqa: BLE001  # an unknown version of uvicorn may raise anything
         return [repr(error)]
-    return [name for name in _PROTOCOL if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)] + [
-        f"cycle.{name}" for name in _CYCLE if not hasattr(cycle, name)
-    ]
+    missing = [name for name in _PROTOCOL.split() if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)]
+    return missing + [f"cycle.{name}" for name in _CYCLE.split() if not hasattr(cycle, name)]

@@ -16,13 +16,14 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import InService
 from housepredict.entrypoints.http import openapi
-from housepredict.entrypoints.http.batching import JOB, Estimator, Job
+from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.openapi import H
-from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, NotStarted, Problem, problem_of
+from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem, problem_of
 from housepredict.entrypoints.http.requests import application_of, read_body, response
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.routes.predict_routes import FEW, SHORT
 from housepredict.entrypoints.http.routes.service_routes import readiness_checks
+from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.http.v2.inference_answers import (
     MODEL,
     Datatype,
@@ -259,7 +260,7 @@ async def ready(request: Request) -> Response:
 
 
 def _is_ready(request: Request) -> bool:
-    return not request.app.state.stopping and readiness_checks(application_of(request)).all_passed
+    return not state_of(request.app).stopping and readiness_checks(application_of(request)).all_passed
 
 
 @_of_model(
@@ -285,7 +286,7 @@ async def model(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """Open Inference Protocol: whether it can estimate and remember."""
     is_ready = await run_in_threadpool(_is_ready, request)
-    _require_model(request, _estimator(request).in_service().version if is_ready else None)
+    _require_model(request, running_service(request.app).estimator.in_service().version if is_ready else None)
     return json_response(document(InferenceModelReadinessAnswer(name=MODEL, ready=is_ready)), 200 if is_ready else 503)
 
 
@@ -320,7 +321,7 @@ async def model_ready(request: Request) -> Response:
 )
 async def infer(request: Request) -> Response:
     """Open Inference Protocol: estimate houses, a tensor a feature."""
-    estimator = _estimator(request)
+    estimator = running_service(request.app).estimator
     serving = estimator.in_service()
     _require_model(request, serving.version)
     _require_media_type(request.headers)
@@ -343,19 +344,14 @@ async def infer(request: Request) -> Response:
     return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
 
 
-def _read(estimator: Estimator, serving: InService, body: bytes, header_length: str | None) -> tuple[Inference, Job]:
+def _read(
+    estimator: Estimator, serving: InService, body: bytes, header_length: str | None
+) -> tuple[Inference, EstimateJob]:
     inference = read_inference(serving.version.schema, body, header_length, estimator.max_batch)
     try:
         return inference, estimator.check(inference.houses, serving)
     except InvalidHouses as error:
         raise in_tensors(error) from None
-
-
-def _estimator(request: Request) -> Estimator:
-    estimator: Estimator | None = request.app.state.estimator
-    if estimator is None:
-        raise NotStarted
-    return estimator
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:
