@@ -1,4 +1,4 @@
-"""Houses to estimate, in CSV and Parquet files (read twice, since all rows show how a column is written) and in bodies."""
+"""Houses to estimate: in bodies, and in files, which are read twice since all rows show how a column is written."""
 
 from __future__ import annotations
 
