@@ -56,9 +56,9 @@ class TextRows:
         return [len(row) == len(self.header) for row in self.rows]
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of columns, of the rows that fit: tidy text, or None if there is none."""
+        """Return the cells of columns, of the rows that fit: tidy text."""
         columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
-        return [[tidy(cell) or None for cell in columns[position]] for position in positions]
+        return [list(map(tidy, columns[position])) for position in positions]
 
     def texts(self) -> Iterator[Sequence[str]]:
         """Return the rows as text, each of the header's length."""
