@@ -138,7 +138,7 @@ def test_synthetic_sales_give_the_tutorials_error(run: Run) -> None:
         (None, "nosuch.csv"),
         (b"", "empty"),
         (b"price,sqft\n", "no"),
-        (b"size,sqft\n1,2\n", "--price"),
+        (b"size,sqft\n1,2\n", "Set `price`"),
         (b"price,sqft\n1,2\n2,9\n3,4\n", "at least 30"),
         (b"price,sqft\n" + b"100000,900\n" * 40, "no column is left"),
     ],

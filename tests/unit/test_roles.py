@@ -390,7 +390,7 @@ def test_the_price_is_found_by_its_name(name: str) -> None:
     "columns", [{}, {"cost": PRICES}, {"list price": PRICES}, {"price 2014": PRICES, "price 2015": PRICES}]
 )
 def test_a_price_that_cannot_be_found_is_asked_for(columns: dict[str, list[Cell]]) -> None:
-    with pytest.raises(UnusableSales, match="which column is the price") as caught:
+    with pytest.raises(UnusableSales, match="Set `price` to one of") as caught:
         decide(columns)
     assert all(repr(name) in str(caught.value) for name in columns)
 

@@ -205,7 +205,7 @@ def _typed(value: object) -> Cell:
         case None | bool() | int():
             return value
         case str():
-            return tidy(value) or None
+            return tidy(value)
         case float() | Decimal():
             return None if value != value else float(value)
         case datetime():

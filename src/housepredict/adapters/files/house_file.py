@@ -1,6 +1,4 @@
-"""Houses to estimate in CSV and Parquet files of any length. Each is read twice, for how features are written shows in
-all of it.
-"""
+"""Houses to estimate: in bodies, and in files, which are read twice since all rows show how a column is written."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ class HouseFile:
     encoding: str | None = None
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
-        """All of it; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
+        """Read all rows; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
         file = TableFile(self.path, encoding=self.encoding)
         # under the names that they have in a file; the schema of an older release may spell them in another way
         features = {tidy(each.name): each for each in schema.features}

@@ -54,6 +54,7 @@ class SalesFile:
                     # equal cells become one object: columns repeat themselves, and files have millions of rows
                     if len(seen) > _REMEMBERED:
                         seen.clear()
+                    seen[""] = None
                     column.extend(map(seen.setdefault, cells, cells))
         rejected, notes = {RAGGED: source.ragged} if source.ragged else {}, source.notes
         table = SalesTable(columns, digest, rejected, notes=tuple(notes))

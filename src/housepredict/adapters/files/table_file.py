@@ -56,9 +56,9 @@ class TextRows:
         return [len(row) == len(self.header) for row in self.rows]
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of columns, of the rows that fit: tidy text, or None if there is none."""
+        """Return the cells of columns, of the rows that fit: tidy text."""
         columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
-        return [[tidy(cell) or None for cell in columns[position]] for position in positions]
+        return [list(map(tidy, columns[position])) for position in positions]
 
     def texts(self) -> Iterator[Sequence[str]]:
         """Return the rows as text, each of the header's length."""
@@ -190,7 +190,7 @@ class TableFile:
 
     @contextmanager
     def _text(self, like: object) -> Iterator[TextTable]:
-        """The table in a CSV file, without the last columns if they have neither a name nor any text."""
+        """Open a CSV file. Its last columns are left out if they have neither a name nor any text."""
         encoding = like.encoding if isinstance(like, TextTable) else self._text_encoding()
         with self._rows(encoding) as source:
             if not (header := source.header()):
@@ -241,7 +241,7 @@ class TableFile:
             raise self.refused(f"is no Parquet file that can be read ({error}): write it anew, or as CSV") from error
 
     def refused(self, reason: str) -> UnreadableFile:
-        """The error for a file of which this is to be said."""
+        """Return the error for this file, with what is wrong with it."""
         return self.fault(f"{self.path} {reason}")
 
     def _opener(self) -> Callable[..., IO[Any]]:
@@ -286,14 +286,14 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
     except UnicodeDecodeError as fault:
         raise error([Violation("", Rule.TYPE, f"byte {fault.start} is not UTF-8")]) from None
     # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
-    found = rows_of(io.StringIO(text, newline=""))
-    header = found.header(keep_empty=True)
-    rows = list(found)
+    source = rows_of(io.StringIO(text, newline=""))
+    header = source.header(keep_empty=True)
+    rows = list(source)
     while rows and not has_text(rows[-1]):
         rows.pop()
-    if not any(has_text(row[found.named :]) for row in rows):
-        del header[found.named :]
-    return TextRows(names_of(header), found.delimiter, [fitted(row, len(header)) for row in rows])
+    if not any(has_text(row[source.named :]) for row in rows):
+        del header[source.named :]
+    return TextRows(names_of(header), source.delimiter, [fitted(row, len(header)) for row in rows])
 
 
 def check_columns(
@@ -315,7 +315,7 @@ def names_of(header: Sequence[str]) -> list[str]:
 
 
 def quoted(header: Sequence[str]) -> str:
-    """A header as messages show it, the beginning of a long one."""
+    """Return a header for a message; of a long one its beginning."""
     text = ",".join(header)
     return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"}"'
 

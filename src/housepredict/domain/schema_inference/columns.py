@@ -140,13 +140,13 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float
     del currencies[""]
     accepted = ["", *dict(currencies.most_common(1))]
 
-    def told(cell: Cell) -> str | None:
+    def text_of(cell: Cell) -> str | None:
         text = _number_text(cell, accepted)
         group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
         # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
         return f"{text}{group[1]}" if group else text
 
-    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(told, present)), largest=largest)
+    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(text_of, present)), largest=largest)
 
 
 def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format, largest: float) -> Value | None:

@@ -188,7 +188,7 @@ def _find_price(names: Mapping[str, object]) -> str:
     alike = [name for name in names if _tells_price(name) and not _DERIVED_PRICE.search(words_of(name))]
     if len(alike) == 1:
         return alike[0]
-    raise UnusableSales(f"which column is the price? Name one of {_listed(names)}")
+    raise UnusableSales(f"which column is the price? Set `price` to one of {_listed(names)}")
 
 
 def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | None:
