@@ -166,6 +166,24 @@ def test_pruned_predictions_are_the_oldest_of_both(path: Path) -> None:
         assert list(predictions.recent(10)) == batch[5:]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 10])
+def test_pruned_predictions_are_counted_once_wherever_they_are(path: Path, limit: int) -> None:
+    behind, batch = Behind(), a_batch(8)
+    ids = [prediction.id for prediction in batch]
+    with ExitStack() as stack:
+        predictions = connected_while_they_wait(stack, path, behind, [batch[1], *batch[3:6]])
+        InMemoryPredictions.append(behind, [batch[0], batch[2], batch[3], batch[4], *batch[6:]])
+        total = 0
+        while total < 7:
+            pruned = predictions.prune(ids[7], limit)
+            assert pruned == min(limit, 7 - total)
+            total += pruned
+            assert list(predictions.between(ids[0], AFTER_ALL, 10)) == batch[total:]
+            assert list(predictions.find_erased(ids)) == ids[:total]
+        assert predictions.prune(ids[7], limit) == 0
+        assert not predictions.backlog()
+
+
 def test_a_late_drain_brings_nothing_back_that_was_pruned(path: Path) -> None:
     behind, batch = Behind(down=True), a_batch(4)
     waiting, erased, uncertain, kept = batch

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -25,6 +26,7 @@ from attrs import define, evolve, field, frozen
 from housepredict.adapters.sqlite.spool_file import SpoolUnavailable, SqliteSpool
 from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictions, RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
+from housepredict.domain.identifiers import next_id
 from housepredict.domain.ports import AppendsInLoop, Backlog, HasLabIds, PredictionRepository
 
 T = TypeVar("T")
@@ -226,14 +228,20 @@ class SpooledPredictions:
 
     def prune(self, before: UUID, limit: int) -> int:
         def prune_both(behind: ClosableRepository) -> int:
+            pruned, end = 0, None
             with self._batch_lock:
-                oldest = self._spool.between(_FIRST_OF_ALL, before, 1)
-                # a repository that prunes less than the limit refuses all ids below `before`: the spool's go first
-                pruned = behind.prune(oldest[0].id if oldest else before, limit)
-                if oldest:
-                    pruned += self._spool.prune(before, limit - pruned)
+                for prediction in self._spool.between(_FIRST_OF_ALL, before, limit):
+                    pruned += behind.prune(prediction.id, limit - pruned)  # those that are older
+                    if pruned == limit:
+                        break
+                    end = next_id(prediction.id)
+                    behind.prune(end, 1)  # where it may be stored, too, and is refused from now on
+                    pruned += 1
+                else:
                     pruned += behind.prune(before, limit - pruned)
-                return pruned
+                if end:
+                    self._spool.prune(end, sys.maxsize)  # all that is refused behind
+            return pruned
 
         return self._ask(prune_both)
 

@@ -68,11 +68,12 @@ ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{column} = EXCLUDED.{column}" for column in {**_MARKER, **_COLUMNS, "lab_id": None} if column != "id")}
 WHERE predictions.erased_at IS NULL
 """  # noqa: S608
+# The array is built once. A subquery that is joined may be repeated for each row of a small table: it then skips what
+# the statement has deleted so far, and the limit is exceeded.
 _PRUNE = """
-DELETE FROM {schema}.predictions USING (
+DELETE FROM {schema}.predictions WHERE id = ANY (ARRAY(
     SELECT id FROM {schema}.predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-) AS oldest
-WHERE predictions.id = oldest.id RETURNING predictions.id, lab_id
+)) RETURNING id, lab_id
 """
 # Not above the server's time, whatever the clock of the service says: the ids that come next must not be refused.
 _RAISE_WATERMARK = """
