@@ -109,7 +109,7 @@ class TestTables:
     def test_cells_are_missing_where_they_would_be_in_a_file_of_sales(self) -> None:
         optional = FeatureSchema(tuple(Feature(each.name, each.kind, required=False) for each in MIXED.features))
         table = "size,area,waterfront,sold,bedrooms,heating\n,NA,null,NaT,?,\n1,north,TRUE,2015-05-27,2,98001\n"
-        missing, present = houses_of_csv(table.encode(), optional)
+        missing, present = houses_of_csv(table.encode(), optional, 1000)
         assert missing == {}
         assert present == {
             "size": 1, "area": "north", "waterfront": True, "sold": "2015-05-27", "bedrooms": 2, "heating": "98001",

@@ -18,6 +18,7 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
 from housepredict.domain.schema_inference.columns import LAST_YEAR, present_in, value_reader
+from housepredict.domain.usecases.predict import require_batch_size
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _REMEMBERED = 50_000  # different cells of a column, which decide how it is written
@@ -52,13 +53,15 @@ class HouseFile:
         return Houses(table.names, columns.length, houses(), table.notes)
 
 
-def houses_of_csv(content: bytes, schema: FeatureSchema) -> Sequence[object]:
+def houses_of_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
     """Return the houses of CSV in UTF-8, read as those of a file, but with no column that is not a feature.
 
     Raises:
-        InvalidHouses: with every violation, if a column or a row is not one of such a table; see csv_table.
+        InvalidHouses: with every violation, if a column or a row is not one of such a table (see csv_table), or if
+            there are more rows than `max_batch`, whose cells are not read then.
     """
     table = csv_table(content, InvalidHouses)
+    require_batch_size(len(table.rows), max_batch)
     features = {name: feature for name in table.header if (feature := schema.named(name))}
     names = [features[name].name if name in features else name for name in table.header]
     required = [feature.name for feature in schema.features if feature.required]

@@ -49,6 +49,12 @@ def _no_timer_stops() -> None:
     """Do nothing."""
 
 
+def require_batch_size(houses: int, max_batch: int) -> None:
+    """Raise InvalidHouses if a batch has more houses than the limit."""
+    if houses > max_batch:
+        raise InvalidHouses([Violation("", Rule.LIMIT, f"must hold at most {max_batch} houses, not {houses}")])
+
+
 @define
 class Predict:
     """Estimate houses with the model version in service, and store the predictions."""
@@ -100,9 +106,7 @@ class Predict:
             InvalidHouses: with every violation.
             NoModel: if no version is in service.
         """
-        if len(houses) > self._max_batch:
-            message = f"must hold at most {self._max_batch} houses, not {len(houses)}"
-            raise InvalidHouses([Violation("", Rule.LIMIT, message)])
+        require_batch_size(len(houses), self._max_batch)
         serving = serving or self._models.current()
         return serving, serving.version.schema.houses(houses)
 

@@ -59,7 +59,12 @@ def predict_for_key(
     once = application.predict_once
     if as_csv:
         # which features its columns are is the model's to say, and that may be another one by the second time
-        found = once.for_key(lambda: houses_of_csv(body, application.live_model.current().version.schema), delivery)
+
+        def read() -> Sequence[object]:
+            schema = application.live_model.current().version.schema
+            return houses_of_csv(body, schema, application.settings.max_batch)
+
+        found = once.for_key(read, delivery)
         return [each.estimate.house.values for each in found], found
     given = decode(body)
     if isinstance(given, list):
@@ -144,7 +149,7 @@ async def _estimated(estimator: Estimator, given: object, job: EstimateJob, scop
 def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """The houses of a table, and the job that they make. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
-    given = houses_of_csv(body, serving.version.schema)
+    given = houses_of_csv(body, serving.version.schema, estimator.max_batch)
     return given, estimator.check(given, serving)
 
 
