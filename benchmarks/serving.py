@@ -27,7 +27,7 @@ from housepredict.adapters.serving.loader import ESTIMATOR_FILE, SERVING_FILE, u
 from housepredict.adapters.training.candidates import ABSOLUTE
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import FeatureSchema
-from housepredict.domain.models import Artefact
+from housepredict.domain.models import Artifact
 from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -47,21 +47,21 @@ def main() -> None:
     parser.add_argument("--version", type=Path, metavar="FOLDER", help="a version of such a model, instead of training")
     folder = parser.parse_args().version
     prepared = prepare(SalesFile(KING_COUNTY).read(), TrainingOptions(price="price"))
-    schema, algorithm, artefact = _kept(folder) if folder else _trained(prepared.schema, prepared.training)
-    form = cast("LogPrices", unpack(artefact[SERVING_FILE], algorithm))
+    schema, algorithm, artifact = _kept(folder) if folder else _trained(prepared.schema, prepared.training)
+    form = cast("LogPrices", unpack(artifact[SERVING_FILE], algorithm))
     columns = form.columns(Encoder(schema)([sale.house for sale in prepared.held_out]))
     with threadpool_limits(1):
-        _measure(_serving(form), _estimators(form, joblib.load(BytesIO(artefact[ESTIMATOR_FILE]))), columns)
+        _measure(_serving(form), _estimators(form, joblib.load(BytesIO(artifact[ESTIMATOR_FILE]))), columns)
 
 
-def _kept(folder: Path) -> tuple[FeatureSchema, Algorithm, Artefact]:
-    version, artefact = DirectoryModels(folder.resolve().parents[1]).get(folder.resolve().name)
-    return version.schema, version.algorithm, artefact
+def _kept(folder: Path) -> tuple[FeatureSchema, Algorithm, Artifact]:
+    version, artifact = DirectoryModels(folder.resolve().parents[1]).get(folder.resolve().name)
+    return version.schema, version.algorithm, artifact
 
 
-def _trained(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[FeatureSchema, Algorithm, Artefact]:
+def _trained(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[FeatureSchema, Algorithm, Artifact]:
     fitted = SklearnTrainer().fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
-    return schema, fitted.algorithm, fitted.artefact
+    return schema, fitted.algorithm, fitted.artifact
 
 
 def _serving(form: LogPrices) -> Predict:

@@ -24,7 +24,7 @@ from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.errors import HousepredictError, RefusedModel, UnknownTraining
-from housepredict.domain.models import Artefact, ModelVersion, Verdict
+from housepredict.domain.models import Artifact, ModelVersion, Verdict
 from housepredict.domain.ports import InService
 from housepredict.domain.training_status import TrainingOutcome, TrainingStatus
 from housepredict.domain.usecases.train import Promote
@@ -44,7 +44,7 @@ class Folder:
 
     data: Path
     version: ModelVersion
-    artefact: Artefact
+    artifact: Artifact
 
     @property
     def models(self) -> Path:
@@ -78,8 +78,8 @@ def _make(data: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=LONG)
     store = DirectoryModels(data / "models")
     [version] = store.versions()
-    version, artefact = store.get(version.name)
-    store.add(evolve(version, name=WHOLE), artefact)
+    version, artifact = store.get(version.name)
+    store.add(evolve(version, name=WHOLE), artifact)
     store.promote(WHOLE)
     store.promote(version.name)
 
@@ -102,8 +102,8 @@ def tear_version(trial: Trial, folder: Path, places: Places) -> None:
         live = LiveModel(store, load_predictor, serving=whole)
         if live.current() != whole or not live.refusal:
             raise Broken(f"{live.serving} is in service, and refused is {live.refusal}")
-        store.add(has.version, has.artefact)
-        if store.get(name) != (has.version, has.artefact):
+        store.add(has.version, has.artifact)
+        if store.get(name) != (has.version, has.artifact):
             raise Broken("a torn version that was added again is not what was added")
 
     _while_torn(trial, has.files(), check, places)

@@ -32,7 +32,7 @@ def start(trial: Trial, folder: Path, places: Places) -> None:
     for number in range(_STARTS if places.every else 1):
         service = Service(folder / f"torn-{number}", free_port(), options=())
         shutil.copytree(has.data, service.folder / "data")
-        torn = _tear_one(trial, Folder(service.folder / "data", has.version, has.artefact), number)
+        torn = _tear_one(trial, Folder(service.folder / "data", has.version, has.artifact), number)
         try:
             for command in _COMMANDS if places.every else [trial.random.choice(_COMMANDS)]:
                 _require_words(service, command)

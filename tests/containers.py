@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from housepredict.adapters.folder.model_store import DirectoryModels
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from tests.integration.load import eventually
 from tests.postgres_servers import engine_answers, free_port
 
@@ -100,11 +100,11 @@ class Contained:
         return is_healthy
 
 
-def put_into(volume: str, version: ModelVersion, artefact: Artefact) -> None:
+def put_into(volume: str, version: ModelVersion, artifact: Artifact) -> None:
     """Make a version the promoted one of the data folder in a volume."""
     with TemporaryDirectory() as folder:
         models = DirectoryModels(Path(folder, "models"))
-        models.add(version, artefact)
+        models.add(version, artifact)
         models.promote(version.name)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -17,7 +17,7 @@ from housepredict.adapters.serving.linear import Linear, LogPrices
 from housepredict.adapters.serving.loader import SERVING_FILE, ServingForm, pack
 from housepredict.adapters.serving.trees import Trees
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
-from housepredict.domain.models import Artefact, ModelVersion, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, digests_of
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm
 from housepredict.testing import drawing as versions
@@ -84,14 +84,14 @@ def a_log_form() -> LogPrices:
     )
 
 
-def a_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artefact]:
+def a_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artifact]:
     """A version of the tutorial's features that serves this form, and its files."""
-    artefact = {SERVING_FILE: pack(form), "estimator.joblib": b"never opened"}
+    artifact = {SERVING_FILE: pack(form), "estimator.joblib": b"never opened"}
     algorithm = Algorithm.LINEAR if isinstance(form, Linear) else Algorithm.BOOSTING
     version = evolve(
-        versions.a_version()[0], algorithm=algorithm, schema=TUTORIAL, self_test=(), digests=digests_of(artefact)
+        versions.a_version()[0], algorithm=algorithm, schema=TUTORIAL, self_test=(), digests=digests_of(artifact)
     )
-    return evolve(version, **overrides), artefact
+    return evolve(version, **overrides), artifact
 
 
 def some_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float = 0.2) -> list[Sale]:

@@ -17,7 +17,7 @@ from housepredict.adapters.system import SystemClock
 from housepredict.domain.estimates import Calibration, Prediction
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, snapshot, write_snapshot
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Artefact, ModelVersion, TrainingSource, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, TrainingSource, digests_of
 from housepredict.domain.ports import CalibratedModel, Progress, SalesSource, TrainedModel, Valuation
 from housepredict.domain.sales import Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -43,7 +43,7 @@ class LabModel:
     """The linear model that the tutorial's code comes to."""
 
     version: ModelVersion
-    _artefact: Artefact = field(factory=dict)
+    _artifact: Artifact = field(factory=dict)
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation([_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
@@ -63,24 +63,24 @@ def _lab_price(size: float = 0, bedrooms: int = 0, age: int = 0, **_others: obje
 
 def lab_version(
     name: str = "lab", *, schema: FeatureSchema = LAB_SCHEMA, location: str | None = "/sales.csv"
-) -> tuple[ModelVersion, Artefact]:
-    version, artefact = a_version(name)
-    return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artefact
+) -> tuple[ModelVersion, Artifact]:
+    version, artifact = a_version(name)
+    return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artifact
 
 
-def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25) -> tuple[ModelVersion, Artefact]:
+def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25) -> tuple[ModelVersion, Artifact]:
     """A version that knows how far its estimates are off."""
-    version, artefact = lab_version("sure")
-    return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artefact
+    version, artifact = lab_version("sure")
+    return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artifact
 
 
-def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artefact]:
+def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artifact]:
     """A version that keeps a snapshot of the houses it learned from, which had 1,000 to 3,000 square feet."""
     houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
     taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
-    version, artefact = lab_version(name)
-    artefact = {**artefact, SNAPSHOT_FILE: write_snapshot(taken)}
-    return evolve(version, digests=digests_of(artefact)), artefact
+    version, artifact = lab_version(name)
+    artifact = {**artifact, SNAPSHOT_FILE: write_snapshot(taken)}
+    return evolve(version, digests=digests_of(artifact)), artifact
 
 
 @define
@@ -122,7 +122,7 @@ class FakeTrainer:
         return TrainedModel(
             predict=predict,
             calibration=None,
-            artefact={"model.bin": b"trained"},
+            artifact={"model.bin": b"trained"},
             algorithm=Algorithm.LINEAR,
             libraries={},
             refit=lambda _sales: CalibratedModel(predict, None),
@@ -148,12 +148,12 @@ class FakeSales:
 
 
 def application(
-    *versions: tuple[ModelVersion, Artefact], load: Callable[..., Any] = LabModel, **settings: Any
+    *versions: tuple[ModelVersion, Artifact], load: Callable[..., Any] = LabModel, **settings: Any
 ) -> Application:
     """The application, in memory; the last of the versions is promoted."""
     made = in_memory(**settings)
-    for version, artefact in versions:
-        made.models.add(version, artefact)
+    for version, artifact in versions:
+        made.models.add(version, artifact)
         made.models.promote(version.name)
     made.live_model = LiveModel(made.models, load)
     return made

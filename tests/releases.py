@@ -17,7 +17,7 @@ import numpy as np
 import housepredict
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE
 from housepredict.domain.evaluation.held_out import HELD_OUT_FILE
-from housepredict.domain.models import Artefact, digests_of
+from housepredict.domain.models import Artifact, digests_of
 
 DOCUMENTS = Path(__file__).parent / "documents"
 FIRST_RELEASE = DOCUMENTS / "first_release"
@@ -71,18 +71,18 @@ def with_new_fields(kind: type, document: Any) -> Any:
     return newer
 
 
-def newer_artefact(artefact: Artefact) -> dict[str, bytes]:
+def newer_artifact(artifact: Artifact) -> dict[str, bytes]:
     """The files of a version with more in each that is read to serve, to show or to explain."""
-    held_out, snapshot = json.loads(artefact[HELD_OUT_FILE]), json.loads(artefact[SNAPSHOT_FILE])
+    held_out, snapshot = json.loads(artifact[HELD_OUT_FILE]), json.loads(artifact[SNAPSHOT_FILE])
     held_out |= {"new": NEW, "columns": ["new", *held_out["columns"]]}
     held_out["sales"] = [["new", *row] for row in held_out["sales"]]
     snapshot |= {"new": NEW}
     for each in (snapshot["estimates"], *snapshot["features"].values()):
         each["new"] = NEW
-    files = {**artefact, HELD_OUT_FILE: json.dumps(held_out).encode(), SNAPSHOT_FILE: json.dumps(snapshot).encode()}
+    files = {**artifact, HELD_OUT_FILE: json.dumps(held_out).encode(), SNAPSHOT_FILE: json.dumps(snapshot).encode()}
     for name in ("serving.npz", "explanation.npz"):
         files[name] = with_arrays(
-            artefact[name], new=np.array([1.5]), **{"linear.new": np.arange(3), "new.part": np.array(["text"])}
+            artifact[name], new=np.array([1.5]), **{"linear.new": np.arange(3), "new.part": np.array(["text"])}
         )
     return files
 
@@ -96,9 +96,9 @@ def with_arrays(content: bytes, **arrays: Any) -> bytes:
     return stream.getvalue()
 
 
-def manifest_for(document: Mapping[str, Any], artefact: Artefact) -> dict[str, Any]:
+def manifest_for(document: Mapping[str, Any], artifact: Artifact) -> dict[str, Any]:
     """A manifest with the digests of these files."""
-    return {**document, "digests": digests_of(artefact)}
+    return {**document, "digests": digests_of(artifact)}
 
 
 def yoyo_database(migrations: int) -> str:

@@ -19,7 +19,7 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import CalibratedModel, Progress, TrainedModel, Valuation
 from housepredict.domain.sales import Cell, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -105,7 +105,7 @@ class ListedTrainer:
         fitted = TrainedModel(
             predict=self._predict,
             calibration=self.calibration,
-            artefact={"model.bin": b"%d" % len(self.seen)},
+            artifact={"model.bin": b"%d" % len(self.seen)},
             algorithm=Algorithm.BOOSTING if options.algorithm is Algorithm.AUTO else options.algorithm,
             libraries={"lib": "1.0"},
             refit=partial(self._refit, calibration=self.calibration),
@@ -116,7 +116,7 @@ class ListedTrainer:
         plain = evolve(
             fitted,
             calibration=self.plain_calibration,
-            artefact={"model.bin": b"plain"},
+            artifact={"model.bin": b"plain"},
             refit=partial(self._refit, calibration=self.plain_calibration),
         )
         return evolve(fitted, with_plain_intervals=lambda: plain)
@@ -149,11 +149,11 @@ def mostly_right(house: House) -> float:
     return 1100 * size * {8: 1.1, 9: 2.0}.get(round(2 * size) % 10, 1.0)
 
 
-def load(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+def load(version: ModelVersion, artifact: Artifact) -> PricePerArea:
     return PricePerArea(version)
 
 
-def refuse(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+def refuse(version: ModelVersion, artifact: Artifact) -> PricePerArea:
     raise RefusedModel
 
 
@@ -163,10 +163,10 @@ class FaultyModels(InMemoryModels):
 
     fails_at: str = ""
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
         if self.fails_at == "add":
             raise ModelStoreUnavailable
-        super().add(version, artefact)
+        super().add(version, artifact)
 
     def promote(self, name: str) -> None:
         if self.fails_at == "promote":

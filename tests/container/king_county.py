@@ -15,7 +15,7 @@ from housepredict.adapters.serving.loader import EXPLANATION_FILE, SERVING_FILE,
 from housepredict.adapters.training.candidates import Candidate, fit_candidate
 from housepredict.adapters.training.refit import attribution, encoded, table_of
 from housepredict.adapters.training.target_encoding import with_target_encoding
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import TrainingOptions
 from tests.containers import ROOT
@@ -27,7 +27,7 @@ class Boosted:
     """A version, and what it says of houses, which are bodies of requests."""
 
     version: ModelVersion
-    artefact: Artefact
+    artifact: Artifact
     houses: Sequence[Mapping[str, Any]]
     prices: Sequence[float]
 
@@ -40,13 +40,13 @@ def a_boosted_version(trees: int) -> Boosted:
     with threadpool_limits(1):  # more threads than free cores would wait for each other
         model = fit_candidate(Candidate(on_a_line=True, leaves=31, iterations=trees), table, 1)
     form = model.form(table, None)
-    artefact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
+    artifact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
     houses = [sale.house for sale in sales.held_out[:1000]]
     said = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
     version, _ = a_version(
-        a_log_form(), schema=sales.schema, digests=digests_of(artefact), self_test=(SelfTest(houses[0], said[0]),)
+        a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], said[0]),)
     )
     as_json = [
         {name: str(value) if name == "date" else value for name, value in house.values.items()} for house in houses
     ]
-    return Boosted(version, artefact, as_json, said)
+    return Boosted(version, artifact, as_json, said)

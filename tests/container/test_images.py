@@ -121,7 +121,7 @@ def test_training_that_exceeds_the_memory_is_killed_and_the_service_goes_on() ->
 def test_boosted_trees_are_explained_in_the_least_memory(volume: str) -> None:
     """As many as `--effort low` makes of these sales."""
     made = a_boosted_version(500)
-    put_into(volume, made.version, made.artefact)
+    put_into(volume, made.version, made.artifact)
     with confined("serving", volume) as service:
         for _ in range(3):
             answer = httpx2.post(f"{service.url}/predict?explain=true", json=made.houses[:10], timeout=600)

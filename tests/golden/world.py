@@ -42,7 +42,7 @@ from housepredict.domain.evaluation.measures import Accuracy, Bounds, Coverage, 
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import (
-    Artefact,
+    Artifact,
     Comparison,
     ModelVersion,
     Performance,
@@ -117,7 +117,7 @@ class _Predictor:
     """100 per square foot, 5,000 per bedroom, 20,000 for a garden, and an amount for some towns."""
 
     version: ModelVersion
-    _artefact: Artefact = field(factory=dict)
+    _artifact: Artifact = field(factory=dict)
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         prices = [_price(house) for house in houses]
@@ -177,7 +177,7 @@ def _houses(count: int) -> Sequence[House]:
     ]
 
 
-def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
+def _version(name: str, day: int) -> tuple[ModelVersion, Artifact]:
     """A version in which every field is set."""
     houses = _houses(200)
     prices = [_price(house) for house in houses]
@@ -185,7 +185,7 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
         HeldOutSale(price, price * (0.875 + row % 5 / 16), 1.0, date(2024, 1 + row % 12, 3))
         for row, price in enumerate(prices[:40])
     ]
-    artefact = {
+    artifact = {
         "model.bin": b"made by hand",
         SNAPSHOT_FILE: write_snapshot(snapshot(_SCHEMA, houses, prices)),
         HELD_OUT_FILE: write_held_out(HeldOut(tuple(sales), 200)),
@@ -214,7 +214,7 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
             ),
         ),
         self_test=(SelfTest(houses[0], prices[0]),),
-        digests=digests_of(artefact),
+        digests=digests_of(artifact),
         libraries={"scikit-learn": "1.9.1"},
         calibration=_CALIBRATION,
         verdict=Verdict(
@@ -228,23 +228,23 @@ def _version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
             ),
         ),
     )
-    return version, artefact
+    return version, artifact
 
 
-def _plain_version(name: str, day: int) -> tuple[ModelVersion, Artefact]:
+def _plain_version(name: str, day: int) -> tuple[ModelVersion, Artifact]:
     """A version without intervals, snapshot, and explanations, like those of older releases."""
     version, _ = _version(name, day)
-    artefact = {"model.bin": b"made by hand, too"}
-    return evolve(version, calibration=None, verdict=None, intervals=None, digests=digests_of(artefact)), artefact
+    artifact = {"model.bin": b"made by hand, too"}
+    return evolve(version, calibration=None, verdict=None, intervals=None, digests=digests_of(artifact)), artifact
 
 
-def _load(version: ModelVersion, artefact: Artefact) -> _Predictor:
+def _load(version: ModelVersion, artifact: Artifact) -> _Predictor:
     if version.name == "damaged":
         raise RefusedModel("Model version damaged is damaged: model.bin was changed")
     return _PREDICTORS.get(version.name, _Predictor)(version)
 
 
-def _load_explainer(version: ModelVersion, artefact: Artefact) -> _Explainer:
+def _load_explainer(version: ModelVersion, artifact: Artifact) -> _Explainer:
     if version.calibration is None:
         raise NoExplanation
     return _Explainer(version)
@@ -277,7 +277,7 @@ class _Trainer:
         return TrainedModel(
             predict=predict,
             calibration=_CALIBRATION,
-            artefact={"model.bin": b"trained"},
+            artifact={"model.bin": b"trained"},
             algorithm=Algorithm.LINEAR,
             libraries={"scikit-learn": "1.9.1"},
             refit=lambda _sales: CalibratedModel(predict, _CALIBRATION),
@@ -340,7 +340,7 @@ class _NoModels(InMemoryModels):
     def versions(self) -> Sequence[ModelVersion]:
         raise ModelStoreUnavailable("no answer from db.internal")
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         raise ModelStoreUnavailable("no answer from db.internal")
 
     def pointer(self) -> Pointer:
@@ -351,7 +351,7 @@ class _NoModels(InMemoryModels):
 class _LostModels(InMemoryModels):
     """A model store that lacks the promoted version."""
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         raise UnknownModel(f"There is no model version {name!r} in /data/models")
 
     def pointer(self) -> Pointer:
@@ -375,8 +375,8 @@ def _add_versions(application: Application, world: str) -> None:
             versions = [_plain_version("busy", 1)]
         case _:
             return
-    for version, artefact in versions:
-        application.models.add(version, artefact)
+    for version, artifact in versions:
+        application.models.add(version, artifact)
         if version.name != "damaged" or len(versions) == 1:
             application.models.promote(version.name)
 

@@ -15,7 +15,7 @@ from attrs import define, frozen
 from housepredict.adapters.live_model import LiveModel
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import Predictor, Valuation
 from housepredict.entrypoints.cli import main as cli
 from housepredict.entrypoints.composition import Application
@@ -27,8 +27,8 @@ class Loader:
 
     last: Predictor | None = None
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
-        self.last = load_predictor(version, artefact)
+    def __call__(self, version: ModelVersion, artifact: Artifact) -> Predictor:
+        self.last = load_predictor(version, artifact)
         return Mixed(version, self)
 
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from housepredict.adapters.live_model import Follower, LiveModel
 from housepredict.adapters.postgres.model_store import PostgresModels
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase, PostgresAnnouncements
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.testing.drawing import a_version
 from tests.postgres_servers import Server
 
@@ -83,7 +83,7 @@ def test_a_connection_that_is_lost_ends_the_wait_for_it_and_is_made_anew(stoppab
 @frozen
 class Named:
     version: ModelVersion
-    _artefact: Artefact
+    _artifact: Artifact
 
     predict: Any = None
 

@@ -146,7 +146,7 @@ def estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]
 
 
 def has_spread_trees(fitted: TrainedModel) -> bool:
-    return bool(getattr(unpack(fitted.artefact[SERVING_FILE], fitted.algorithm), "spread", None))
+    return bool(getattr(unpack(fitted.artifact[SERVING_FILE], fitted.algorithm), "spread", None))
 
 
 def require_coverage(rows: Sequence[Valued]) -> None:
@@ -162,8 +162,8 @@ def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     plain = fitted.with_plain_intervals()
     assert plain.with_plain_intervals is None
     assert not has_spread_trees(plain)
-    assert joblib.load(BytesIO(plain.artefact[ESTIMATOR_FILE]))["spread"] is None
-    assert plain.artefact[EXPLANATION_FILE] == fitted.artefact[EXPLANATION_FILE]
+    assert joblib.load(BytesIO(plain.artifact[ESTIMATOR_FILE]))["spread"] is None
+    assert plain.artifact[EXPLANATION_FILE] == fitted.artifact[EXPLANATION_FILE]
     houses = [sale.house for sale in asked]
     assert plain.predict(houses).prices == fitted.predict(houses).prices
     rows = estimated(asked, plain)
@@ -173,9 +173,9 @@ def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     assert len(widths) == 1
     # a version that serves them can be loaded, and earlier sales get the same kind
     version = evolve(
-        a_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artefact)
+        a_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artifact)
     )
-    assert load_predictor(version, plain.artefact).predict(houses) == plain.predict(houses)
+    assert load_predictor(version, plain.artifact).predict(houses) == plain.predict(houses)
     earlier = scattered_sales(1000, 23)
     assert {row.spread for row in estimated(asked, plain.refit(earlier))} == {1.0}
     assert len({row.spread for row in estimated(asked, fitted.refit(earlier))}) > 1

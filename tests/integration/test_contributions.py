@@ -147,8 +147,8 @@ def test_features_that_turned_axes_connect_are_one_player_named_after_them() -> 
     schema = FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in ("size", "lat", "age", "long")))
     sales = some_sales(schema, 150)
     fitted = SklearnTrainer(lambda *_: [BOTH]).fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
-    version, _ = a_version(a_log_form(), schema=schema, algorithm=fitted.algorithm, digests=digests_of(fitted.artefact))
-    (explanation,) = load_explainer(version, fitted.artefact).explain([sales[0].house])
+    version, _ = a_version(a_log_form(), schema=schema, algorithm=fitted.algorithm, digests=digests_of(fitted.artifact))
+    (explanation,) = load_explainer(version, fitted.artifact).explain([sales[0].house])
     assert [each.name for each in explanation.contributions] == ["size", "lat, long", "age"]
 
 
@@ -174,11 +174,11 @@ def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorit
         a_log_form(),
         schema=sales.schema,
         algorithm=fitted.algorithm,
-        digests=digests_of(fitted.artefact),
+        digests=digests_of(fitted.artifact),
         self_test=(SelfTest(houses[0], prices[0]),),
     )
-    assert load_predictor(version, fitted.artefact).predict(houses).prices == prices
-    for explanation, price in zip(load_explainer(version, fitted.artefact).explain(houses), prices, strict=True):
+    assert load_predictor(version, fitted.artifact).predict(houses).prices == prices
+    for explanation, price in zip(load_explainer(version, fitted.artifact).explain(houses), prices, strict=True):
         total = explanation.base + sum(each.amount for each in explanation.contributions)
         if algorithm is Algorithm.LINEAR:
             assert explanation.unit is Unit.PRICE
@@ -193,8 +193,8 @@ def test_the_contributions_of_a_linear_model_are_its_terms_above_their_mean() ->
     sales = some_sales(MIXED, 200)
     options = TrainingOptions(algorithm=Algorithm.LINEAR)
     fitted = SklearnTrainer().fit(MIXED, sales, options, lambda _done, _total: None)
-    version, _ = a_version(a_log_form(), schema=MIXED, algorithm=Algorithm.LINEAR, digests=digests_of(fitted.artefact))
-    explanations = load_explainer(version, fitted.artefact).explain([sale.house for sale in sales])
+    version, _ = a_version(a_log_form(), schema=MIXED, algorithm=Algorithm.LINEAR, digests=digests_of(fitted.artifact))
+    explanations = load_explainer(version, fitted.artifact).explain([sale.house for sale in sales])
     assert explanations[0].base == pytest.approx(np.mean([sale.price for sale in sales]))
     amounts = np.array([[each.amount for each in explanation.contributions] for explanation in explanations])
     assert amounts.mean(axis=0) == pytest.approx(np.zeros(6), abs=1e-6)

@@ -19,17 +19,17 @@ from housepredict.entrypoints.settings import read_settings
 def test_the_demonstration_is_what_training_makes(tmp_path: Path) -> None:
     with Application(read_settings({}, data_dir=tmp_path)) as application:
         training = application.train(sales_at(None), TrainingOptions(), lambda _done, _total: None)
-        trained, artefact = application.models.get(training.version.name)
+        trained, artifact = application.models.get(training.version.name)
     shipped = load_demonstration().version
     source = evolve(trained.source, read_on=None)  # the day of the training
     assert (trained.schema, trained.options, source) == (shipped.schema, shipped.options, shipped.source)
     # processors differ in the last bit of a sum
     assert asdict(trained.evaluation.accuracy) == pytest.approx(asdict(shipped.evaluation.accuracy))
     houses = [House({"size": float(size), "bedrooms": size % 5 + 1, "age": size % 50}) for size in range(400, 4000, 7)]
-    ours = [whole_cents(price) for price in load_predictor(trained, artefact).predict(houses).prices]
+    ours = [whole_cents(price) for price in load_predictor(trained, artifact).predict(houses).prices]
     assert ours == [whole_cents(price) for price in load_demonstration().predict(houses).prices]
-    assert SERVING_FILE in artefact
-    theirs, own = load_explainer(trained, artefact).explain(houses), load_demonstration_explainer().explain(houses)
+    assert SERVING_FILE in artifact
+    theirs, own = load_explainer(trained, artifact).explain(houses), load_demonstration_explainer().explain(houses)
     for told, expected in zip(own, theirs, strict=True):
         assert told.base == pytest.approx(expected.base)
         assert [each.amount for each in told.contributions] == pytest.approx(

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, Pointer, digests_of
+from housepredict.domain.models import MAX_ARTIFACT, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.drawing import a_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
@@ -79,7 +79,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a folder more": (lambda folder: (folder / "more").mkdir(), "more is not a regular file"),
     "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "pipe is not a regular file"),
     "a link": (lambda folder: (folder / "link").symlink_to("model.bin"), "link is not a regular file"),
-    "a huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTEFACT + 1), "model.bin is too large"),
+    "a huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTIFACT + 1), "model.bin is too large"),
 }
 DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
@@ -138,10 +138,10 @@ def test_files_that_are_no_versions_are_left_alone(store: DirectoryModels, folde
 
 
 def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryModels) -> None:
-    artefact = {"manifest.json": b"{}"}
-    version = evolve(a_version()[0], digests=digests_of(artefact))
+    artifact = {"manifest.json": b"{}"}
+    version = evolve(a_version()[0], digests=digests_of(artifact))
     with pytest.raises(RefusedModel, match="may not be named"):
-        store.add(version, artefact)
+        store.add(version, artifact)
 
 
 @pytest.mark.parametrize(

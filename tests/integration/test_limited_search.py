@@ -45,7 +45,7 @@ def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: in
     """The line has five fits, for which there is always time; either kind of trees has ten, looked at one by one."""
     steps: list[tuple[int, int]] = []
     ended = fit(time_limit=limit, steps=steps)
-    assert ended.artefact == fit(CANDIDATES[:compared]).artefact
+    assert ended.artifact == fit(CANDIDATES[:compared]).artifact
     assert ended.irreproducible == (
         f"the time limit of {limit} s ended the search with {compared} of 3 candidates compared"
     )
@@ -54,7 +54,7 @@ def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: in
 
 def test_a_limit_that_was_not_reached_changes_nothing() -> None:
     limited, unlimited = fit(time_limit=21), fit()
-    assert limited.artefact == unlimited.artefact
+    assert limited.artifact == unlimited.artifact
     assert limited.calibration == unlimited.calibration
     assert (limited.irreproducible, unlimited.irreproducible) == (None, None)
 

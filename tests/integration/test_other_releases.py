@@ -36,7 +36,7 @@ from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
 from housepredict.domain.sales import RecordedSale
 from housepredict.domain.training_status import TrainingOutcome, TrainingState, TrainingStatus
-from tests.releases import FIRST_RELEASE, NEW, manifest_for, newer_artefact, with_new_fields
+from tests.releases import FIRST_RELEASE, NEW, manifest_for, newer_artifact, with_new_fields
 
 KEY = bytes(range(32))
 NAME = "20261130-094029-e24ff927"
@@ -75,9 +75,9 @@ def next_release(folder: Path, store: ModelStore) -> ModelVersion:
     """Sign and add the version as a release would that stores more of everything."""
     kept = DirectoryModels(folder / "models")
     document = json.loads(to_json(kept.get(NAME)[0]))
-    artefact = newer_artefact(kept.get(NAME)[1])
-    newer = manifest_for(with_new_fields(ModelVersion, document), artefact) | {"name": "next", "signature": None}
-    SignedModels(store, [KEY]).add(from_json(json.dumps(newer)), artefact)
+    artifact = newer_artifact(kept.get(NAME)[1])
+    newer = manifest_for(with_new_fields(ModelVersion, document), artifact) | {"name": "next", "signature": None}
+    SignedModels(store, [KEY]).add(from_json(json.dumps(newer)), artifact)
     return from_json(json.dumps(newer))
 
 
@@ -92,8 +92,8 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
         assert [each.price for each in old] == [PRICE, 544093.96]
         assert [caveat.code for caveat in old[1].estimate.warnings] == ["outside_observed_range", "unseen_category"]
         assert prices.drift().model_version == NAME
-    _, artefact = DirectoryModels(data / "models").get(NAME)
-    held_out, snapshot = read_held_out(artefact), read_snapshot(artefact)
+    _, artifact = DirectoryModels(data / "models").get(NAME)
+    held_out, snapshot = read_held_out(artifact), read_snapshot(artifact)
     assert held_out
     assert held_out.of == len(held_out.sales) == version.evaluation.held_out
     assert snapshot

@@ -31,7 +31,7 @@ def some_file(path: Path) -> Path:
 
 
 def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tuple[dict[str, bytes], Any]:
-    """The artefact's files, and the manifest without what tells one training from another: its name and its time."""
+    """The artifact's files, and the manifest without what tells one training from another: its name and its time."""
     command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
     subprocess.run(
         command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=600

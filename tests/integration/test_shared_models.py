@@ -14,7 +14,7 @@ from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.guarded_stores import SharedModels
 from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
-from housepredict.domain.models import Artefact, ModelVersion, Pointer
+from housepredict.domain.models import Artifact, ModelVersion, Pointer
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.drawing import a_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
@@ -44,7 +44,7 @@ class Reachable(InMemoryModels):
         self._demand()
         return super().pointer()
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         self._demand()
         return super().get(name)
 

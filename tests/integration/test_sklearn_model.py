@@ -117,7 +117,7 @@ def test_a_linear_model_serves_what_scikit_learn_predicts(
     schema = _schema(kinds, categories)
     fitted = fit(schema, some_sales(schema, 60, seed, missing), Algorithm.LINEAR)
     houses = [*(sale.house for sale in some_sales(schema, 60, seed + 1, missing)), a_house()]
-    expected = joblib.load(BytesIO(fitted.artefact["estimator.joblib"])).predict(Encoder(schema)(houses))
+    expected = joblib.load(BytesIO(fitted.artifact["estimator.joblib"])).predict(Encoder(schema)(houses))
     assert prices_of(fitted, houses) == pytest.approx(expected.tolist(), rel=1e-9)
     assert [prices_of(fitted, [house])[0] for house in houses] == prices_of(fitted, houses)
 
@@ -136,21 +136,21 @@ def test_what_was_fitted_can_be_loaded_and_predicts_the_same(algorithm: Algorith
     sales = some_sales(MIXED, 200)
     fitted = fit(MIXED, sales, algorithm)
     version, _ = a_version(a_log_form())
-    version = evolve(version, schema=MIXED, algorithm=algorithm, digests=digests_of(fitted.artefact))
+    version = evolve(version, schema=MIXED, algorithm=algorithm, digests=digests_of(fitted.artifact))
     houses = [sale.house for sale in sales]
-    assert load_predictor(version, fitted.artefact).predict(houses) == fitted.predict(houses)
+    assert load_predictor(version, fitted.artifact).predict(houses) == fitted.predict(houses)
     assert fitted.libraries.keys() == {"python", "numpy", "scikit-learn", "joblib"}
 
 
 @ALGORITHMS
 def test_the_same_sales_and_seed_make_the_same_serving_form(algorithm: Algorithm) -> None:
     first, second = (fit(MIXED, some_sales(MIXED, 150), algorithm) for _ in range(2))
-    assert first.artefact["serving.npz"] == second.artefact["serving.npz"]
+    assert first.artifact["serving.npz"] == second.artifact["serving.npz"]
 
 
 def test_another_seed_makes_other_trees() -> None:
     first, second = (fit(MIXED, some_sales(MIXED, 150), Algorithm.BOOSTING, seed) for seed in (1, 2))
-    assert first.artefact["serving.npz"] != second.artefact["serving.npz"]
+    assert first.artifact["serving.npz"] != second.artifact["serving.npz"]
 
 
 def test_more_categories_than_least_squares_can_tell_apart_leave_the_rare_ones_as_others() -> None:

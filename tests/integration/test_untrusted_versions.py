@@ -36,8 +36,8 @@ FORM = Linear(
     sizes=np.array([0, 5, 0, 0, 0, 3]),
     offsets=np.array([1.0, 2.0, 3.0, 4.0, 0.0, 5.0, 6.0, 0.0]),
 )
-VERSION, ARTEFACT = a_version(FORM, schema=MIXED)
-VERSION = evolve(VERSION, self_test=(SelfTest(HOUSE, load_predictor(VERSION, ARTEFACT).predict([HOUSE]).prices[0]),))
+VERSION, ARTIFACT = a_version(FORM, schema=MIXED)
+VERSION = evolve(VERSION, self_test=(SelfTest(HOUSE, load_predictor(VERSION, ARTIFACT).predict([HOUSE]).prices[0]),))
 
 
 class TestSignedDirectory(ModelStoreContract):
@@ -65,11 +65,11 @@ def loaded(store: ModelStore) -> Predictor:
     return load_predictor(*store.get(VERSION.name))
 
 
-@pytest.mark.parametrize("name", ["manifest.json", *ARTEFACT])
+@pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
 def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
     """Without a key, there is nothing that the manifest itself could be compared with."""
     store = store_in(tmp_path, keys)
-    store.add(VERSION, ARTEFACT)
+    store.add(VERSION, ARTIFACT)
     file = tmp_path / "versions" / VERSION.name / name
     content = file.read_bytes()
 
@@ -83,7 +83,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequ
         assert name == "manifest.json"
         if keys:
             assert predictor.version == VERSION
-            assert predictor.predict([HOUSE]) == load_predictor(VERSION, ARTEFACT).predict([HOUSE])
+            assert predictor.predict([HOUSE]) == load_predictor(VERSION, ARTIFACT).predict([HOUSE])
 
     changed()
 
@@ -92,7 +92,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequ
 def store(tmp_path: Path, keys: Sequence[bytes]) -> ModelStore:
     """In a folder `models`, as an application has it."""
     made = store_in(tmp_path / "models", keys)
-    made.add(VERSION, ARTEFACT)
+    made.add(VERSION, ARTIFACT)
     made.add(*a_version(a_log_form(), name="b"))
     return made
 
@@ -171,7 +171,7 @@ def bomb(tmp_path: Path) -> Iterator[bytes]:
     assert not trace.exists(), "a pickle was opened"
 
 
-@pytest.mark.parametrize("name", ["manifest.json", *ARTEFACT])
+@pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
 def test_a_pickle_in_the_place_of_a_file_is_never_opened(
     store: ModelStore, folder: Path, bomb: bytes, name: str
 ) -> None:
@@ -180,13 +180,13 @@ def test_a_pickle_in_the_place_of_a_file_is_never_opened(
         loaded(store)
 
 
-@pytest.mark.parametrize("name", ARTEFACT)
+@pytest.mark.parametrize("name", ARTIFACT)
 def test_a_pickle_that_the_manifest_names_is_never_opened(
     tmp_path: Path, keys: Sequence[bytes], bomb: bytes, name: str
 ) -> None:
     """As whoever has the key could plant one, or anybody where there is none."""
-    artefact = {**ARTEFACT, name: bomb}
-    store_in(tmp_path / "models", keys).add(evolve(VERSION, digests=digests_of(artefact)), artefact)
+    artifact = {**ARTIFACT, name: bomb}
+    store_in(tmp_path / "models", keys).add(evolve(VERSION, digests=digests_of(artifact)), artifact)
     environment = {"HOUSEPREDICT_SIGNING_KEY": " ".join(key.hex() for key in keys)}
     with Application(read_settings(environment, data_dir=tmp_path)) as application:
         if name == "serving.npz":
@@ -206,5 +206,5 @@ def test_a_version_with_too_large_a_manifest_is_refused_and_leaves_nothing(
 ) -> None:
     store = store_in(tmp_path / "models", keys)
     with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes, where 4194304 are the most"):
-        store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTEFACT)
+        store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTIFACT)
     assert list(tmp_path.iterdir()) == []

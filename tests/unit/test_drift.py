@@ -62,8 +62,8 @@ class Counting(InMemoryPredictions):
 
 def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
     trained = snapshot(SCHEMA, [House({"size": size}) for size in SIZES], [1000 * size for size in SIZES])
-    artefact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if kept else {})}
-    return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artefact)), artefact
+    artifact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if kept else {})}
+    return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artifact)), artifact
 
 
 def estimates(sizes: Sequence[float], name: str = "mine", *caveats: EstimateWarning) -> list[Prediction]:
@@ -80,8 +80,8 @@ def estimates(sizes: Sequence[float], name: str = "mine", *caveats: EstimateWarn
 
 def reviewed(*batches: Sequence[Prediction], predictions: InMemoryPredictions | None = None) -> Drift:
     store, remembered = InMemoryModels(), predictions or InMemoryPredictions()
-    mine, artefact = version()
-    store.add(mine, artefact)
+    mine, artifact = version()
+    store.add(mine, artifact)
     for batch in batches:
         remembered.append(batch)
     return ReviewDrift(Serving(PricePerArea(mine)), store, remembered)()
@@ -149,9 +149,9 @@ def test_the_newest_are_looked_at_in_pages() -> None:
 @pytest.mark.parametrize("kept", [True, False], ids=["not in the store", "of before there were snapshots"])
 def test_a_version_without_a_snapshot_says_so(kept: bool) -> None:
     store = InMemoryModels()
-    mine, artefact = version(kept=kept)
+    mine, artifact = version(kept=kept)
     if not kept:
-        store.add(mine, artefact)
+        store.add(mine, artifact)
     with pytest.raises(NoSnapshot):
         ReviewDrift(Serving(PricePerArea(mine)), store, InMemoryPredictions())()
 

@@ -11,7 +11,7 @@ from housepredict.adapters.live_model import StoredExplainers
 from housepredict.adapters.memory import InMemoryModels, InMemoryPredictions
 from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownModel
 from housepredict.domain.estimates import Contribution, Explanation, Prediction, Unit
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.usecases.predict import Explain
 from housepredict.testing.drawing import a_version
 from tests.explaining import ExplainedBySize
@@ -97,7 +97,7 @@ def test_a_contribution_to_a_price_starts_from_a_price() -> None:
 class CountingLoader:
     loaded: list[str] = field(factory=list)
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> ExplainedBySize:
+    def __call__(self, version: ModelVersion, artifact: Artifact) -> ExplainedBySize:
         self.loaded.append(version.name)
         return ExplainedBySize(version)
 

@@ -38,8 +38,8 @@ Rows = Sequence[dict[str, Any]]
 
 
 def some_prices() -> Prices:
-    version, artefact = sure_version()
-    return Prices(application((evolve(version, schema=SCHEMA), artefact), load=SureModel, max_batch=3))
+    version, artifact = sure_version()
+    return Prices(application((evolve(version, schema=SCHEMA), artifact), load=SureModel, max_batch=3))
 
 
 def in_pandas(rows: Rows) -> pd.DataFrame:

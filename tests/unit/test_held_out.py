@@ -49,7 +49,7 @@ def test_what_is_kept_is_read_again(sales: tuple[HeldOutSale, ...], of: int) -> 
     assert read_held_out({HELD_OUT_FILE: write_held_out(kept), "serving.npz": b""}) == kept
 
 
-def test_an_artefact_of_before_has_none() -> None:
+def test_an_artifact_of_before_has_none() -> None:
     assert read_held_out({"serving.npz": b""}) is None
 
 

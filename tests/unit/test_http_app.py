@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import Valuation
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
@@ -73,7 +73,7 @@ class Held:
     """A model whose every price is its own, and that can be held up while it estimates."""
 
     version: ModelVersion
-    _artefact: Artefact
+    _artifact: Artifact
     began: Event = field(factory=Event)
     may_end: Event = field(factory=Event)
 
@@ -86,8 +86,8 @@ class Held:
 def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_made() -> None:
     made: dict[str, Held] = {}
 
-    def load(version: ModelVersion, artefact: Artefact) -> Held:
-        return made.setdefault(version.name, Held(version, artefact))
+    def load(version: ModelVersion, artifact: Artifact) -> Held:
+        return made.setdefault(version.name, Held(version, artifact))
 
     service = application(lab_version("1"), load=load)
     service.models.add(*lab_version("2"))

@@ -231,8 +231,8 @@ def test_a_review_that_failed_is_tried_again_at_once() -> None:
 
 
 def test_two_apps_have_metrics_of_their_own() -> None:
-    version, artefact = lab_version()
-    other = application((evolve(version, name="other"), artefact))
+    version, artifact = lab_version()
+    other = application((evolve(version, name="other"), artifact))
     assert isinstance(other.live_model, LiveModel)
     first = told(application(lab_version()))["housepredict_model_info"].samples[0].labels
     second = told(other)["housepredict_model_info"].samples[0].labels

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import PredictorLoader
 from housepredict.domain.usecases.train import Promote
 from housepredict.entrypoints.composition import Application
@@ -20,7 +20,7 @@ def two_versions(load: PredictorLoader = LabModel, **settings: Any) -> Applicati
     return made
 
 
-def refusing_one(version: ModelVersion, artefact: Artefact) -> LabModel:
+def refusing_one(version: ModelVersion, artifact: Artifact) -> LabModel:
     if version.name == "one":
         raise RefusedModel("its digest is wrong")
     return LabModel(version)

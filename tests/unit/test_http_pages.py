@@ -115,9 +115,9 @@ class TestWhoGetsThePage:
         assert values == {"size": "1998", "bedrooms": "3", "age": "24"}
 
     def test_a_snapshot_that_does_not_fit_the_schema_is_not_used(self) -> None:
-        version, artefact = remembering_version()
+        version, artifact = remembering_version()
         schema = FeatureSchema((*version.schema.features[:2], Feature("storeys", Kind.INTEGER, observed=(1, 3))))
-        with served(application((evolve(version, schema=schema), artefact))) as client:
+        with served(application((evolve(version, schema=schema), artifact))) as client:
             document = parsed(client.get("/", headers=BROWSER).text)
         assert control(document, "storeys").get("value") == "2"
 

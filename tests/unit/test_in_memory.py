@@ -21,7 +21,7 @@ from housepredict import Prices
 from housepredict.adapters.serving.demonstration import read_demonstration
 from housepredict.domain.errors import NoModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import Predictor, Valuation
 from housepredict.entrypoints.http.server.background_server import serving
 from housepredict.entrypoints.in_memory import in_memory
@@ -83,8 +83,8 @@ def test_without_a_model_there_is_none() -> None:
 
 def test_other_versions_are_loaded_as_ever() -> None:
     with Prices(in_memory(FixedModel())) as prices:
-        version, artefact = read_demonstration()
-        prices._application.models.add(version, artefact)
+        version, artifact = read_demonstration()
+        prices._application.models.add(version, artifact)
         prices.promote(version.name)
         assert prices.predict(LAB_HOUSE).price == LAB_PRICE
         prices.rollback()
@@ -137,7 +137,7 @@ def test_a_request_that_was_accepted_is_answered_before_it_stops() -> None:
 
 
 def test_a_service_that_does_not_start_is_an_error() -> None:
-    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+    def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         raise OSError("broken")
 
     made = in_memory(FixedModel())

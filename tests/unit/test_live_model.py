@@ -16,7 +16,7 @@ from housepredict.adapters.live_model import LOOK_EVERY, Follower, LiveModel
 from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion, Pointer
+from housepredict.domain.models import Artifact, ModelVersion, Pointer
 from housepredict.domain.ports import Valuation
 from housepredict.testing.drawing import a_version
 
@@ -36,7 +36,7 @@ class Loader:
     refused: set[str] = field(factory=set)
     loaded: list[str] = field(factory=list)
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> StubPredictor:
+    def __call__(self, version: ModelVersion, artifact: Artifact) -> StubPredictor:
         self.loaded.append(version.name)
         if version.name in self.refused:
             raise RefusedModel("its digest is wrong")

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from housepredict.domain.errors import HousepredictError, InvalidSettings, MissingExtra, RefusedModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, digests_of, is_plain, verify, version_name
+from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, digests_of, is_plain, verify, version_name
 from housepredict.testing.doubles import NOON
 from housepredict.testing.drawing import OfSize, a_version
 
@@ -42,17 +42,17 @@ def test_a_file_that_is_too_large_is_refused() -> None:
 
 
 def test_files_that_are_too_large_together_are_refused() -> None:
-    verify_sizes(MAX_FILE, MAX_ARTEFACT - MAX_FILE)
-    with pytest.raises(RefusedModel, match=f"over {MAX_ARTEFACT} bytes together"):
-        verify_sizes(MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1)
+    verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE)
+    with pytest.raises(RefusedModel, match=f"over {MAX_ARTIFACT} bytes together"):
+        verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "-a", "a\n", "a b", "ä", "a" * 101])
 def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
-    version, artefact = a_version()
+    version, artifact = a_version()
     assert not is_plain(name)
     with pytest.raises(RefusedModel, match="is no name"):
-        verify(evolve(version, name=name), artefact)
+        verify(evolve(version, name=name), artifact)
     with pytest.raises(RefusedModel, match="is no name"):
         verify(evolve(version, digests=digests_of({name: b""})), {name: b""})
 

@@ -14,7 +14,7 @@ from attrs import evolve
 from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.ports import ModelStore
 from housepredict.testing.drawing import a_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
@@ -35,7 +35,7 @@ def run_contract_test(contract: ModelStoreContract, promise: str, new_store: New
 
 
 class IsNeverNew(InMemoryModels):
-    everything: ClassVar[dict[str, tuple[ModelVersion, Artefact]]] = {}
+    everything: ClassVar[dict[str, tuple[ModelVersion, Artifact]]] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,19 +44,19 @@ class IsNeverNew(InMemoryModels):
 
 
 class Overwrites(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
         self._kept.pop(version.name, None)
-        super().add(version, artefact)
+        super().add(version, artifact)
 
 
 class KeepsTheCallersFiles(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        self._kept.setdefault(version.name, (version, artefact))
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        self._kept.setdefault(version.name, (version, artifact))
 
 
 class LosesTypes(InMemoryModels):
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        version, artefact = super().get(name)
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
+        version, artifact = super().get(name)
         tests = [
             SelfTest(
                 House(
@@ -66,7 +66,7 @@ class LosesTypes(InMemoryModels):
             )
             for test in version.self_test
         ]
-        return evolve(version, self_test=tuple(tests)), artefact
+        return evolve(version, self_test=tuple(tests)), artifact
 
 
 class NewestFirst(InMemoryModels):
@@ -80,29 +80,29 @@ class ByNameAlone(InMemoryModels):
 
 
 class KeepsAnyName(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().add(evolve(version, name="plain"), artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().add(evolve(version, name="plain"), artifact)
         self._kept.setdefault(version.name, self._kept.pop("plain"))
 
 
 class KeepsAnyFiles(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().add(evolve(version, digests=digests_of(artefact)), artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().add(evolve(version, digests=digests_of(artifact)), artifact)
 
 
 class LosesSignatures(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().add(evolve(version, signature=None), artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().add(evolve(version, signature=None), artifact)
 
 
 class RaisesItsOwnError(InMemoryModels):
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         return self._kept[name]
 
 
 class PromotesTheNewest(InMemoryModels):
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().add(version, artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().add(version, artifact)
         self.promote(version.name)
 
 
@@ -150,12 +150,12 @@ class LosesWhatOthersAdd(InMemoryModels):
         super().__init__()
         self.together = Barrier(2)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
         before = dict(self._kept)
         with suppress(BrokenBarrierError):
             self.together.wait(timeout=1)
         self._kept = before
-        super().add(version, artefact)
+        super().add(version, artifact)
 
 
 class LetsEveryoneTrain(InMemoryModels):

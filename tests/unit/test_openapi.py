@@ -125,8 +125,8 @@ class TestTheDocument:
         schema = FeatureSchema((Feature("zip", Kind.CATEGORY, categories=("98178",), closed=True),))
         with served(made) as client:
             before = client.get("/openapi.json")
-            version, artefact = lab_version("second", schema=schema)
-            made.models.add(version, artefact)
+            version, artifact = lab_version("second", schema=schema)
+            made.models.add(version, artifact)
             made.models.promote("second")
             made.live_model.look()
             after = client.get("/openapi.json", headers={"If-None-Match": before.headers["ETag"]})

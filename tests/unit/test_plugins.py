@@ -31,9 +31,9 @@ THEIRS = """
         yield InMemoryPredictions()
         closed.append(url)
 
-    def load(version, artefact):
+    def load(version, artifact):
         loaded.append(version.name)
-        return load_predictor(version, artefact)
+        return load_predictor(version, artifact)
 
     number = 1
 """
@@ -100,9 +100,9 @@ def test_a_predictor_that_is_not_installed_is_told_with_those_that_are() -> None
 
 
 def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_path: Path) -> None:
-    version, artefact = a_version(a_linear_form())
+    version, artifact = a_version(a_linear_form())
     with Application(Settings(tmp_path)) as application:
-        application.models.add(version, artefact)
+        application.models.add(version, artifact)
         application.models.promote(version.name)
     settings = read_settings({"HOUSEPREDICT_PREDICTOR": "watched"}, data_dir=tmp_path, database_url=IN_MEMORY)
     with Application(settings) as application:

@@ -15,7 +15,7 @@ from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import HousepredictError, NoModel, RefusedModel
 from housepredict.domain.evaluation.self_test import require_self_test
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, verify
+from housepredict.domain.models import Artifact, ModelVersion, SelfTest, verify
 from housepredict.domain.ports import Predictor, PredictorLoader, Valuation
 from housepredict.testing.model_contract import Kept, PredictorLoaderContract
 from tests.factories import a_house, a_log_form, a_version
@@ -24,11 +24,11 @@ from tests.http_service import LAB_HOUSE, LabModel, lab_version
 HOUSES = [House(LAB_HOUSE), House({**LAB_HOUSE, "size": 900.5})]
 
 
-def proven(version: ModelVersion, artefact: Artefact, predictor: Predictor) -> Kept:
+def proven(version: ModelVersion, artifact: Artifact, predictor: Predictor) -> Kept:
     """The version, its self-test being what a predictor says."""
     prices = predictor.predict(HOUSES).prices
     tests = tuple(SelfTest(house, price) for house, price in zip(HOUSES, prices, strict=True))
-    return evolve(version, self_test=tests), artefact
+    return evolve(version, self_test=tests), artifact
 
 
 class TestLoadPredictor(PredictorLoaderContract):
@@ -38,8 +38,8 @@ class TestLoadPredictor(PredictorLoaderContract):
 
     @pytest.fixture
     def kept(self) -> Kept:
-        version, artefact = a_version(a_log_form())
-        return proven(version, artefact, load_predictor(version, artefact))
+        version, artifact = a_version(a_log_form())
+        return proven(version, artifact, load_predictor(version, artifact))
 
 
 class TestDemonstration(PredictorLoaderContract):
@@ -63,13 +63,13 @@ class TestProvenLoader(PredictorLoaderContract):
 
     @pytest.fixture
     def kept(self) -> Kept:
-        version, artefact = lab_version()
-        return proven(version, artefact, LabModel(version))
+        version, artifact = lab_version()
+        return proven(version, artifact, LabModel(version))
 
 
 @pytest.mark.parametrize("raised", [KeyError("gone"), RuntimeError("odd"), ValueError("wrong")])
 def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(raised: Exception) -> None:
-    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+    def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         raise raised
 
     with pytest.raises(RefusedModel, match="by the plug-in odd") as caught:
@@ -80,7 +80,7 @@ def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(rai
 def test_what_a_plug_in_says_in_our_words_stays_as_it_is() -> None:
     raised = NoModel()
 
-    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+    def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         raise raised
 
     with pytest.raises(HousepredictError) as caught:
@@ -109,8 +109,8 @@ class Changing(LabModel):
 
 
 class Nameless(LabModel):
-    def __init__(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().__init__(evolve(version, name="another"), artefact)
+    def __init__(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().__init__(evolve(version, name="another"), artifact)
 
 
 class Dear(Changing):
@@ -140,7 +140,7 @@ class Restless:
     """Says another price each time."""
 
     version: ModelVersion
-    _artefact: Artefact
+    _artifact: Artifact
     _times: count[int] = field(factory=count)
 
     def predict(self, houses: Sequence[House]) -> Valuation:
@@ -148,13 +148,13 @@ class Restless:
         return Valuation([price + more for price in LabModel(self.version).predict(houses).prices])
 
 
-def unproven(version: ModelVersion, artefact: Artefact) -> Predictor:
-    verify(version, artefact)
-    return LabModel(version, artefact)
+def unproven(version: ModelVersion, artifact: Artifact) -> Predictor:
+    verify(version, artifact)
+    return LabModel(version, artifact)
 
 
-def unverified(version: ModelVersion, artefact: Artefact) -> Predictor:
-    predictor = LabModel(version, artefact)
+def unverified(version: ModelVersion, artifact: Artifact) -> Predictor:
+    predictor = LabModel(version, artifact)
     require_self_test(predictor)
     return predictor
 
@@ -173,8 +173,8 @@ FAILURES: dict[str, PredictorLoader] = {
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_broken_loader_fails_the_suite(name: str) -> None:
-    version, artefact = lab_version()
-    kept = proven(version, artefact, LabModel(version))
+    version, artifact = lab_version()
+    kept = proven(version, artifact, LabModel(version))
     load = FAILURES[name]
     given = {"load": load, "kept": kept, "predictor": load(*kept)}
     test = getattr(PredictorLoaderContract(), name)
@@ -188,9 +188,9 @@ def test_every_test_of_the_suite_is_seen_to_fail() -> None:
 
 
 def test_a_house_that_is_none_fails_the_self_test() -> None:
-    version, artefact = a_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
+    version, artifact = a_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
     with pytest.raises(RefusedModel, match="self-test"):
-        load_predictor(version, artefact)
+        load_predictor(version, artifact)
 
 
 def test_the_demonstration_passes_its_self_test() -> None:

@@ -15,7 +15,7 @@ from housepredict.domain.errors import (
 )
 from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Artefact, ModelVersion, TrainingSource
+from housepredict.domain.models import Artifact, ModelVersion, TrainingSource
 from housepredict.domain.usecases.train import Promote, Training
 from housepredict.testing.drawing import a_version
 from tests.training import (
@@ -34,9 +34,9 @@ from tests.training import (
 
 def champion_of(models: InMemoryModels, **changes: Any) -> ModelVersion:
     """A promoted version that knows the size of a house."""
-    version, artefact = a_version("champion")
+    version, artifact = a_version("champion")
     version = evolve(version, **changes)
-    models.add(version, artefact)
+    models.add(version, artifact)
     models.promote(version.name)
     return version
 
@@ -47,7 +47,7 @@ class LoadsAs:
 
     champion: float
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> PricePerArea:
+    def __call__(self, version: ModelVersion, artifact: Artifact) -> PricePerArea:
         return PricePerArea(version, self.champion if version.name == "champion" else 1000.0)
 
 
@@ -175,7 +175,7 @@ class TestPromotionOfWhatWasTrained:
 
     @pytest.mark.parametrize(("per_area", "promoted"), [(1000, True), (500, False)])
     def test_champion_that_cannot_be_loaded_counts_as_none(self, per_area: float, promoted: bool) -> None:
-        def damaged(version: ModelVersion, artefact: Artefact) -> PricePerArea:
+        def damaged(version: ModelVersion, artifact: Artifact) -> PricePerArea:
             if version.name == "champion":
                 raise RefusedModel("it is damaged")
             return PricePerArea(version)

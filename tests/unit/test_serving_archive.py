@@ -125,11 +125,11 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason: str) -> None:
     content = make()
     version, _ = a_version(a_log_form())
-    artefact = {"serving.npz": content}
+    artifact = {"serving.npz": content}
     tracemalloc.start()
     try:
         with pytest.raises(RefusedModel, match=reason):
-            load_predictor(evolve(version, digests=digests_of(artefact)), artefact)
+            load_predictor(evolve(version, digests=digests_of(artifact)), artifact)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -25,7 +25,7 @@ from housepredict.adapters.serving.loader import (
 from housepredict.adapters.serving.trees import Paths, _Masks
 from housepredict.domain.errors import NoExplanation, RefusedModel
 from housepredict.domain.estimates import Unit
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from tests.factories import a_house, a_linear_form, a_log_form, a_version
 
 LAB = a_house(size=2500, bedrooms=3, age=10)
@@ -45,13 +45,13 @@ def of_trees() -> Attribution:
     return Attribution(np.zeros(3), squared=Paths(masks, ratios, np.asarray(12.75 + 0.5)))
 
 
-def explained_by(attribution: Attribution, form: ServingForm, **overrides: object) -> tuple[ModelVersion, Artefact]:
-    version, artefact = a_version(form, **overrides)
-    return _with(version, artefact, pack(attribution))
+def explained_by(attribution: Attribution, form: ServingForm, **overrides: object) -> tuple[ModelVersion, Artifact]:
+    version, artifact = a_version(form, **overrides)
+    return _with(version, artifact, pack(attribution))
 
 
-def _with(version: ModelVersion, artefact: Artefact, content: bytes) -> tuple[ModelVersion, Artefact]:
-    files = {**artefact, "explanation.npz": content}
+def _with(version: ModelVersion, artifact: Artifact, content: bytes) -> tuple[ModelVersion, Artifact]:
+    files = {**artifact, "explanation.npz": content}
     return evolve(version, digests=digests_of(files)), files
 
 
@@ -97,10 +97,10 @@ def test_a_version_of_before_has_no_explanation() -> None:
 
 
 def test_files_that_were_changed_are_refused() -> None:
-    version, artefact = explained_by(of_a_line(), a_linear_form())
+    version, artifact = explained_by(of_a_line(), a_linear_form())
     for file in ("explanation.npz", SERVING_FILE):
         with pytest.raises(RefusedModel, match="was changed"):
-            load_explainer(version, {**artefact, file: b"changed"})
+            load_explainer(version, {**artifact, file: b"changed"})
 
 
 @pytest.mark.parametrize("attribution", [of_trees(), Attribution(np.zeros(2))], ids=["trees", "a feature less"])
@@ -153,16 +153,16 @@ def test_the_masks_of_paths_are_the_same_in_less_memory(data: st.DataObject) -> 
 
 def test_an_explainer_shares_the_form_of_its_predictor() -> None:
     forms = SharedForms()
-    version, artefact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
-    predictor = load_predictor(version, artefact, forms)
-    explainer = load_explainer(version, artefact, forms)
+    version, artifact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artifact, forms)
+    explainer = load_explainer(version, artifact, forms)
     assert explainer._contributions.form is predictor._form
 
 
 def test_a_form_that_nobody_uses_is_not_kept() -> None:
     forms = SharedForms()
-    version, artefact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
-    predictor = load_predictor(version, artefact, forms)
+    version, artifact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artifact, forms)
     assert len(forms._in_use) == 1
     del predictor
     gc.collect()

@@ -19,7 +19,7 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import ServingForm, load_predictor, pack, unpack
 from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from housepredict.domain.models import Artefact, ModelVersion, SelfTest, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.training_options import Algorithm
 from tests.factories import a_house, a_linear_form, a_log_form, a_trees_form, a_version
 
@@ -28,8 +28,8 @@ FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algori
 
 
 def test_a_version_is_loaded_and_predicts() -> None:
-    version, artefact = a_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
-    predictor = load_predictor(version, artefact)
+    version, artifact = a_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    predictor = load_predictor(version, artifact)
     assert predictor.version is version
     assert predictor.predict([LAB, a_house()]).prices == [325_000.0, 267_500.0]
     assert predictor.predict([]).prices == []
@@ -37,18 +37,18 @@ def test_a_version_is_loaded_and_predicts() -> None:
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_form_comes_back_as_it_was_and_equal_forms_make_equal_bytes(form: ServingForm) -> None:
-    version, artefact = a_version(form)
+    version, artifact = a_version(form)
     content = pack(form)
-    assert content == artefact["serving.npz"]
+    assert content == artifact["serving.npz"]
     assert pack(unpack(content, version.algorithm)) == content
 
 
 def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
-    version, artefact = a_version(a_linear_form())
+    version, artifact = a_version(a_linear_form())
     for damaged in (
-        {**artefact, "estimator.joblib": b"changed"},
-        {**artefact, "more": b""},
-        {"serving.npz": artefact["serving.npz"]},
+        {**artifact, "estimator.joblib": b"changed"},
+        {**artifact, "more": b""},
+        {"serving.npz": artifact["serving.npz"]},
         {},
     ):
         with pytest.raises(RefusedModel):
@@ -57,16 +57,16 @@ def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
 
 def test_a_version_without_serving_form_is_refused() -> None:
     version, _ = a_version(a_linear_form())
-    artefact = {"estimator.joblib": b"alone"}
+    artifact = {"estimator.joblib": b"alone"}
     with pytest.raises(RefusedModel, match=r"no serving\.npz"):
-        load_predictor(evolve(version, digests=digests_of(artefact)), artefact)
+        load_predictor(evolve(version, digests=digests_of(artifact)), artifact)
 
 
 @given(form=st.sampled_from(sorted(FORMS)), data=st.data())
 def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algorithm, data: st.DataObject) -> None:
     """Whatever stands in the file, loading ends with RefusedModel or a predictor that predicts."""
-    version, artefact = a_version(FORMS[form])
-    content = artefact["serving.npz"]
+    version, artifact = a_version(FORMS[form])
+    content = artifact["serving.npz"]
     place = data.draw(st.integers(0, len(content) - 1))
     damaged = data.draw(
         st.sampled_from([content[:place], content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]])
@@ -240,10 +240,10 @@ print({"sklearn", "scipy", "joblib"} & set(sys.modules))
     assert done.stdout == "set()\n"
 
 
-def _with(version: ModelVersion, content: bytes) -> tuple[ModelVersion, Artefact]:
+def _with(version: ModelVersion, content: bytes) -> tuple[ModelVersion, Artifact]:
     """The version with another serving form, and digests that say so."""
-    artefact = {"serving.npz": content}
-    return evolve(version, digests=digests_of(artefact)), artefact
+    artifact = {"serving.npz": content}
+    return evolve(version, digests=digests_of(artifact)), artifact
 
 
 def _npz(form: ServingForm, **changes: Any) -> bytes:

@@ -34,9 +34,9 @@ class TestSignedModels(ModelStoreContract):
 
     def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
         """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
-        version, artefact = a_version()
-        tested_store.add(evolve(version, signature="somebody's"), artefact)
-        assert tested_store.get("a") == (version, artefact)
+        version, artifact = a_version()
+        tested_store.add(evolve(version, signature="somebody's"), artifact)
+        assert tested_store.get("a") == (version, artifact)
         assert list(tested_store.versions()) == [version]
 
 
@@ -52,16 +52,16 @@ def signed_by(key: bytes) -> InMemoryModels:
 def with_signature(signature: Callable[[str], str | None]) -> InMemoryModels:
     """The same with another signature of `a`."""
     kept = signed_by(KEY)
-    version, artefact = kept._kept["a"]
-    kept._kept["a"] = evolve(version, signature=signature(version.signature or "")), artefact
+    version, artifact = kept._kept["a"]
+    kept._kept["a"] = evolve(version, signature=signature(version.signature or "")), artifact
     return kept
 
 
 def with_manifest(**changes: Any) -> InMemoryModels:
     """The same with another manifest of `a`."""
     kept = signed_by(KEY)
-    version, artefact = kept._kept["a"]
-    kept._kept["a"] = evolve(version, **changes), artefact
+    version, artifact = kept._kept["a"]
+    kept._kept["a"] = evolve(version, **changes), artifact
     return kept
 
 
@@ -123,8 +123,8 @@ def test_the_first_key_signs_and_all_verify() -> None:
 
 
 def test_without_a_key_a_signed_version_is_as_any_other() -> None:
-    version, artefact = signed_by(KEY).get("a")
-    assert (evolve(version, signature=None), artefact) == a_version("a")
+    version, artifact = signed_by(KEY).get("a")
+    assert (evolve(version, signature=None), artifact) == a_version("a")
 
 
 def test_a_version_that_is_not_there_is_still_unknown() -> None:
@@ -146,10 +146,10 @@ def test_signature_of_the_first_release_is_valid() -> None:
 def test_signature_of_the_first_release_is_over_every_field_that_it_could_know_of() -> None:
     for path in ((), ("source",), ("evaluation", "accuracy"), ("schema", "features", 0)):
         kept = with_signature(lambda _own: OF_FIRST_RELEASE)
-        version, artefact = kept._kept["a"]
+        version, artifact = kept._kept["a"]
         document = json.loads(to_json(version))
         at(document, path)["added"] = None
-        kept._kept["a"] = from_json(json.dumps(document)), artefact
+        kept._kept["a"] = from_json(json.dumps(document)), artifact
         with pytest.raises(RefusedModel, match="a was changed"):
             SignedModels(kept, [KEY]).get("a")
 

@@ -64,7 +64,7 @@ def test_a_snapshot_has_the_shares_of_values_and_of_what_is_missing() -> None:
     assert taken.estimates == Distribution(Ranges((1.0,)), (1, 1, 0))
 
 
-def test_an_artefact_of_before_has_none() -> None:
+def test_an_artifact_of_before_has_none() -> None:
     assert read_snapshot({"serving.npz": b""}) is None
 
 

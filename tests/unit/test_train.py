@@ -56,9 +56,9 @@ class TestTrain:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
         assert models.pointer().name == made.version.name
-        version, artefact = models.get(made.version.name)
+        version, artifact = models.get(made.version.name)
         assert version == made.version
-        assert artefact.keys() == {"model.bin", HELD_OUT_FILE, SNAPSHOT_FILE}
+        assert artifact.keys() == {"model.bin", HELD_OUT_FILE, SNAPSHOT_FILE}
         assert made.version.name.startswith("20250601-120000-")
 
     def test_the_manifest_says_how_the_version_came_about(self) -> None:
@@ -309,8 +309,8 @@ class TestTrain:
         self, parts: dict[str, Any], source: ListedSales, error: type[HousepredictError]
     ) -> None:
         models = parts.get("models", InMemoryModels())
-        version, artefact = a_version("champion")
-        InMemoryModels.add(models, version, artefact)
+        version, artifact = a_version("champion")
+        InMemoryModels.add(models, version, artifact)
         InMemoryModels.promote(models, "champion")
         train = training(**{"models": models, **parts})
         for _ in range(2):

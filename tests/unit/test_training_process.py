@@ -124,8 +124,8 @@ def test_trainings_are_logged_where_versions_are_kept(url: str | None, models: s
 def test_the_version_to_train_again_may_be_the_demonstration() -> None:
     made = Application(Settings(Path("/data"), demo=True))
     made.storage.model_store = InMemoryModels()
-    version, artefact = a_version("a")
-    made.models.add(version, artefact)
+    version, artifact = a_version("a")
+    made.models.add(version, artifact)
     assert made.version("a") == version
     assert made.version("demonstration").source.synthetic
     with pytest.raises(errors.UnknownModel):

@@ -23,7 +23,7 @@ from housepredict.domain.errors import (
     UnknownTraining,
     UnusableSales,
 )
-from housepredict.domain.models import Artefact, ModelVersion, Verdict
+from housepredict.domain.models import Artifact, ModelVersion, Verdict
 from housepredict.domain.ports import TrainedModel
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
 from housepredict.domain.usecases.training_history import NOT_PROMOTED, TrainingHistory, TrainingRun
@@ -54,8 +54,8 @@ class DownAfterAdding(FaultyModels):
 
     log: FaultyLog = field(factory=FaultyLog)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        super().add(version, artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        super().add(version, artifact)
         self.log.down = True
 
 

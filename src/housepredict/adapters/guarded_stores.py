@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from housepredict.adapters.documents import readable_versions, signed_texts
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
-from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.models import Artifact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import ModelStore
 
 _log = logging.getLogger(__name__)
@@ -31,24 +31,24 @@ class SharedModels:
     _cut_off: bool = field(default=False, init=False)
     _pointed_at: Pointer = field(default=Pointer(), init=False)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        self._shared.add(version, artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        self._shared.add(version, artifact)
 
     def versions(self) -> Sequence[ModelVersion]:
         return self._shared.versions()
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         try:
-            version, artefact = self._own.get(name)
+            version, artifact = self._own.get(name)
         except (UnknownModel, RefusedModel, ModelStoreUnavailable):
-            version, artefact = self._shared.get(name)
+            version, artifact = self._shared.get(name)
         try:
-            self._own.add(version, artefact)
+            self._own.add(version, artifact)
             if name == self._pointed_at.name:
                 self._own.promote(name)
         except ModelStoreUnavailable as error:
             _log.warning("model version %s is not kept here: %s", name, error)
-        return version, artefact
+        return version, artifact
 
     def promote(self, name: str) -> None:
         self._shared.promote(name)
@@ -101,18 +101,18 @@ class SignedModels:
     _models: ModelStore
     _keys: Sequence[bytes] = field(repr=False)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        self._models.add(evolve(version, signature=_signature(signed_texts(version)[0], self._keys[0])), artifact)
 
     def versions(self) -> Sequence[ModelVersion]:
         versions = {version.name: version for version in self._models.versions()}
         return readable_versions(versions, lambda name: self._trusted(versions[name]))
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
-        version, artefact = self._models.get(name)
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
+        version, artifact = self._models.get(name)
         trusted = self._trusted(version)
-        verify(trusted, artefact)  # the signature is over digests alone
-        return trusted, artefact
+        verify(trusted, artifact)  # the signature is over digests alone
+        return trusted, artifact
 
     def promote(self, name: str) -> None:
         self.get(name)

@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from housepredict.domain.errors import HousepredictError, ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.evaluation.self_test import require_self_test
-from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.models import Artifact, ModelVersion, Pointer, verify
 from housepredict.domain.ports import Explainer, InService, ModelStore, Predictor, PredictorLoader
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class StoredExplainers:
     """Keeps the explainer that was used last. That of the demonstration is in no store."""
 
     _models: ModelStore
-    _load: Callable[[ModelVersion, Artefact], Explainer]
+    _load: Callable[[ModelVersion, Artifact], Explainer]
     _demonstration: Explainer | None = None
     _kept: Explainer | None = field(default=None, init=False)
     _lock: Lock = field(factory=Lock, repr=False, init=False)
@@ -173,10 +173,10 @@ class CheckedLoader:
     _name: str
     _load: PredictorLoader
 
-    def __call__(self, version: ModelVersion, artefact: Artefact) -> Predictor:
-        verify(version, artefact)
+    def __call__(self, version: ModelVersion, artifact: Artifact) -> Predictor:
+        verify(version, artifact)
         try:
-            predictor = self._load(version, artefact)
+            predictor = self._load(version, artifact)
             require_self_test(predictor)
         except HousepredictError:
             raise

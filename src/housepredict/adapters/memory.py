@@ -16,7 +16,7 @@ from housepredict.domain.errors import RepeatedKey, TrainingInProgress, UnknownM
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.identifiers import first_id_at, next_id
-from housepredict.domain.models import Artefact, ModelVersion, Pointer, verify
+from housepredict.domain.models import Artifact, ModelVersion, Pointer, verify
 from housepredict.domain.sales import RecordedSale
 from housepredict.domain.training_status import TrainingStatus
 
@@ -179,23 +179,23 @@ class InMemorySales:
 class InMemoryModels:
     """Keeps model versions in memory, for any number of threads."""
 
-    _kept: dict[str, tuple[ModelVersion, Artefact]] = field(init=False, factory=dict, repr=False)
+    _kept: dict[str, tuple[ModelVersion, Artifact]] = field(init=False, factory=dict, repr=False)
     _history: list[str] = field(init=False, factory=list)
     _generation: int = field(init=False, default=0)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
     _training: Lock = field(init=False, factory=Lock, repr=False)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        verify(version, artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        verify(version, artifact)
         with self._lock:
-            self._kept.setdefault(version.name, (version, MappingProxyType(dict(artefact))))
+            self._kept.setdefault(version.name, (version, MappingProxyType(dict(artifact))))
 
     def versions(self) -> Sequence[ModelVersion]:
         with self._lock:
             versions = [version for version, _ in self._kept.values()]
         return sorted(versions, key=lambda version: (version.created_at, version.name))
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         try:
             return self._kept[name]
         except KeyError:

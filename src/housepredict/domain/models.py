@@ -1,4 +1,4 @@
-"""Model versions: the manifest and the artefact of a trained model."""
+"""Model versions: the manifest and the artifact of a trained model."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class SelfTest:
 class ModelVersion:
     """The manifest of a version: everything but the arrays.
 
-    `digests` are the SHA-256 of the artefact's files, in hexadecimal; `libraries` are the versions that trained it.
+    `digests` are the SHA-256 of the artifact's files, in hexadecimal; `libraries` are the versions that trained it.
     Without a `calibration`, estimates have no intervals. `irreproducible` is the reason why the same sales and options
     may make another version; None if they make the same. `verdict` is that of the promotion rule at the training;
     promotions by hand don't change it. `intervals` is None in a manifest of an older release. The `signature` is over
@@ -147,27 +147,27 @@ class Pointer:
     generation: int | None = 0
 
 
-Artefact = Mapping[str, bytes]
+Artifact = Mapping[str, bytes]
 """The files of a version: file name to content."""
 
 MAX_FILE = 2**28
 """The largest file of a version, in bytes; a model of 20,000 sales has under 2 MiB."""
 
-MAX_ARTEFACT = 2**29
-"""The largest artefact, in bytes of all its files."""
+MAX_ARTIFACT = 2**29
+"""The largest artifact, in bytes of all its files."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
-def digests_of(artefact: Artefact) -> dict[str, str]:
+def digests_of(artifact: Artifact) -> dict[str, str]:
     """The SHA-256 of each file, in hexadecimal."""
-    return {name: hashlib.sha256(content).hexdigest() for name, content in artefact.items()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in artifact.items()}
 
 
-def version_name(created_at: datetime, artefact: Artefact) -> str:
+def version_name(created_at: datetime, artifact: Artifact) -> str:
     """A name that sorts by time, and that differs for trainings of the same second."""
     content = created_at.isoformat() + "".join(
-        f"{name}:{digest};" for name, digest in sorted(digests_of(artefact).items())
+        f"{name}:{digest};" for name, digest in sorted(digests_of(artifact).items())
     )
     return f"{created_at:%Y%m%d-%H%M%S}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
@@ -177,7 +177,7 @@ def is_plain(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
-def verify(version: ModelVersion, artefact: Artefact) -> None:
+def verify(version: ModelVersion, artifact: Artifact) -> None:
     """Check that these are the files of the version, unchanged, and that stores can hold them.
 
     Raises:
@@ -186,14 +186,14 @@ def verify(version: ModelVersion, artefact: Artefact) -> None:
     for name in (version.name, *version.digests):
         if not is_plain(name):
             raise RefusedModel(f"{name!r} is no name for a model version or a file of it")
-    if artefact.keys() != version.digests.keys():
-        expected, found = (", ".join(sorted(names)) or "none" for names in (version.digests, artefact))
+    if artifact.keys() != version.digests.keys():
+        expected, found = (", ".join(sorted(names)) or "none" for names in (version.digests, artifact))
         raise RefusedModel(f"Model version {version.name} is damaged: its files are {found}, not {expected}")
-    for name, content in artefact.items():
+    for name, content in artifact.items():
         if len(content) > MAX_FILE:
             raise RefusedModel(f"{name} of model version {version.name} is too large: over {MAX_FILE} bytes")
-    if sum(map(len, artefact.values())) > MAX_ARTEFACT:
-        raise RefusedModel(f"The files of model version {version.name} are over {MAX_ARTEFACT} bytes together")
-    changed = [name for name, digest in digests_of(artefact).items() if digest != version.digests[name]]
+    if sum(map(len, artifact.values())) > MAX_ARTIFACT:
+        raise RefusedModel(f"The files of model version {version.name} are over {MAX_ARTIFACT} bytes together")
+    changed = [name for name, digest in digests_of(artifact).items() if digest != version.digests[name]]
     if changed:
         raise RefusedModel(f"Model version {version.name} is damaged: {', '.join(sorted(changed))} was changed")

@@ -17,7 +17,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Calibration, Explanation, Prediction
 from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.idempotency import Delivery
-from housepredict.domain.models import Artefact, ModelVersion, Pointer
+from housepredict.domain.models import Artifact, ModelVersion, Pointer
 from housepredict.domain.sales import RecordedSale, Sale, SalesTable
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.training_status import TrainingStatus
@@ -245,7 +245,7 @@ class PredictorSource(Protocol):
         """What was in service at the last look. Does no I/O."""
 
 
-PredictorLoader = Callable[[ModelVersion, Artefact], Predictor]
+PredictorLoader = Callable[[ModelVersion, Artifact], Predictor]
 """Loads the serving form of a version. Raises RefusedModel if it does not match the manifest."""
 
 
@@ -266,7 +266,7 @@ class ModelStore(Protocol):
     Each method raises ModelStoreUnavailable.
     """
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
         """Store a version, all or nothing; leave an existing one as it is.
 
         Raises RefusedModel if the files are not those of the manifest (see models.verify).
@@ -275,7 +275,7 @@ class ModelStore(Protocol):
     def versions(self) -> Sequence[ModelVersion]:
         """All versions, oldest first, without damaged ones."""
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
 
     def promote(self, name: str) -> None:
@@ -328,7 +328,7 @@ class TrainedModel(CalibratedModel):
     if the intervals are plain (see IntervalKind).
     """
 
-    artefact: Artefact
+    artifact: Artifact
     algorithm: Algorithm
     libraries: Mapping[str, str]
     refit: Callable[[Sequence[Sale]], CalibratedModel]

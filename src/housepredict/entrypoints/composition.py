@@ -32,7 +32,7 @@ from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.errors import InvalidSettings, MissingExtra, UnusableDatabase
 from housepredict.domain.features import FeatureSchema
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import (
     Clock,
     Explainer,
@@ -373,10 +373,10 @@ class Application:
 
         return SharedForms()
 
-    def _load_explainer(self, version: ModelVersion, artefact: Artefact) -> Explainer:
+    def _load_explainer(self, version: ModelVersion, artifact: Artifact) -> Explainer:
         from housepredict.adapters.serving.loader import load_explainer
 
-        return load_explainer(version, artefact, unpack=self._forms)
+        return load_explainer(version, artifact, unpack=self._forms)
 
     def follower(self, publish: Callable[[], None]) -> Follower:
         """A thread that keeps `live_model` at the promoted version, and calls `publish` after each look at it."""

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from housepredict.adapters.memory import InMemoryModels, InMemoryTrainings
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.ports import Clock, Predictor
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import IN_MEMORY, Settings
@@ -39,11 +39,11 @@ def _promote(made: Application, model: Predictor) -> None:
     made.models.add(version, {})
     made.models.promote(version.name)
 
-    def load(version: ModelVersion, artefact: Artefact) -> Predictor:
+    def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         if version.name == model.version.name:
             return model
         from housepredict.adapters.serving.loader import load_predictor
 
-        return load_predictor(version, artefact)
+        return load_predictor(version, artifact)
 
     made.load_predictor = load

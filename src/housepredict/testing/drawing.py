@@ -22,7 +22,7 @@ from housepredict.domain.evaluation.measures import Accuracy, Coverage, Evaluati
 from housepredict.domain.features import MAX_MAGNITUDE, MAX_TEXT, Feature, FeatureSchema, House, Kind, Value
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.identifiers import IdSequence
-from housepredict.domain.models import Artefact, ModelVersion, Performance, SelfTest, TrainingSource, digests_of
+from housepredict.domain.models import Artifact, ModelVersion, Performance, SelfTest, TrainingSource, digests_of
 from housepredict.domain.ports import PredictionRepository
 from housepredict.domain.sales import RecordedSale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
@@ -142,19 +142,19 @@ _VERSION_VALUES = Drawing(
     }
 )
 
-artefacts: st.SearchStrategy[Artefact] = st.dictionaries(_NAMES, st.binary(max_size=40), max_size=3)
+artifacts: st.SearchStrategy[Artifact] = st.dictionaries(_NAMES, st.binary(max_size=40), max_size=3)
 
 
-def model_versions(artefact: Artefact) -> st.SearchStrategy[ModelVersion]:
-    """Draw manifests for an artefact, without a signature."""
-    return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artefact)), signature=st.none())
+def model_versions(artifact: Artifact) -> st.SearchStrategy[ModelVersion]:
+    """Draw manifests for an artifact, without a signature."""
+    return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artifact)), signature=st.none())
 
 
 def a_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
-) -> tuple[ModelVersion, Artefact]:
-    """Return a version with one feature, and its artefact of one file."""
-    artefact = {"model.bin": content}
+) -> tuple[ModelVersion, Artifact]:
+    """Return a version with one feature, and its artifact of one file."""
+    artifact = {"model.bin": content}
     measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
     version = ModelVersion(
         name=name,
@@ -165,10 +165,10 @@ def a_version(
         source=TrainingSource("/sales.csv", "0" * 64),
         evaluation=Evaluation(800, 200, measures),
         self_test=(SelfTest(House({"size": 2500, "waterfront": True, "floors": 1.0}), 254206.02),),
-        digests=digests_of(artefact),
+        digests=digests_of(artifact),
         libraries={"scikit-learn": "1.9.1"},
     )
-    return version, artefact
+    return version, artifact
 
 
 class OfSize(bytes):

@@ -25,9 +25,9 @@ from housepredict.domain.errors import RefusedModel, TrainingInProgress, Unknown
 from housepredict.domain.estimates import whole_cents
 from housepredict.domain.features import House
 from housepredict.domain.models import (
-    MAX_ARTEFACT,
+    MAX_ARTIFACT,
     MAX_FILE,
-    Artefact,
+    Artifact,
     ModelVersion,
     Pointer,
     SelfTest,
@@ -35,7 +35,7 @@ from housepredict.domain.models import (
 )
 from housepredict.domain.ports import ModelStore, Predictor, PredictorLoader
 from housepredict.testing.doubles import NOON
-from housepredict.testing.drawing import OfSize, a_version, artefacts, exactly, model_versions
+from housepredict.testing.drawing import OfSize, a_version, artifacts, exactly, model_versions
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
@@ -47,27 +47,27 @@ class ModelStoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         self._reopen = reopen
-        self.kept: dict[str, tuple[ModelVersion, Artefact]] = {}
+        self.kept: dict[str, tuple[ModelVersion, Artifact]] = {}
         self.promotions: list[str] = []
         self.generation = 0
 
     @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
     def add(self, name: str, day: int, content: bytes) -> None:
-        version, artefact = a_version(name, NOON + timedelta(days=day), content)
-        self.store.add(version, artefact)
-        self.kept.setdefault(name, (version, artefact))
+        version, artifact = a_version(name, NOON + timedelta(days=day), content)
+        self.store.add(version, artifact)
+        self.kept.setdefault(name, (version, artifact))
 
     @rule(name=names)
     def add_damaged(self, name: str) -> None:
-        version, artefact = a_version(name)
+        version, artifact = a_version(name)
         with pytest.raises(RefusedModel):
-            self.store.add(evolve(version, digests={**version.digests, "lost.bin": "0" * 64}), artefact)
+            self.store.add(evolve(version, digests={**version.digests, "lost.bin": "0" * 64}), artifact)
 
     @rule(name=names)
     def get(self, name: str) -> None:
         if name in self.kept:
-            version, artefact = self.store.get(name)
-            assert (version, dict(artefact)) == self.kept[name]
+            version, artifact = self.store.get(name)
+            assert (version, dict(artifact)) == self.kept[name]
         else:
             with pytest.raises(UnknownModel):
                 self.store.get(name)
@@ -141,13 +141,13 @@ class ModelStoreContract:
         @settings(max_examples=30, deadline=None)
         @given(st.data())
         def comes_back(data: st.DataObject) -> None:
-            artefact = data.draw(artefacts)
-            version = data.draw(model_versions(artefact))
+            artifact = data.draw(artifacts)
+            version = data.draw(model_versions(artifact))
             store = new_store()
-            store.add(version, artefact)
+            store.add(version, artifact)
             found, files = self.reopen(store).get(version.name)
             assert exactly(found) == exactly(version)
-            assert dict(files) == artefact
+            assert dict(files) == artifact
             (listed,) = self.reopen(store).versions()
             assert exactly(listed) == exactly(version)
 
@@ -169,8 +169,8 @@ class ModelStoreContract:
         assert list(tested_store.versions()) == [a_version(content=b"first")[0]]
 
     def test_what_was_added_does_not_change_with_what_it_was_added_from(self, tested_store: ModelStore) -> None:
-        version, artefact = a_version()
-        files = dict(artefact)
+        version, artifact = a_version()
+        files = dict(artifact)
         tested_store.add(version, files)
         files["model.bin"] = b"changed"
         assert tested_store.get("a") == a_version()
@@ -186,23 +186,23 @@ class ModelStoreContract:
         assert list(tested_store.versions()) == []
 
     def test_files_that_are_not_those_of_the_manifest_are_refused(self, tested_store: ModelStore) -> None:
-        version, artefact = a_version()
-        for files in ({"model.bin": b"other"}, {}, {**artefact, "more.bin": b""}, {"other.bin": b"content"}):
+        version, artifact = a_version()
+        for files in ({"model.bin": b"other"}, {}, {**artifact, "more.bin": b""}, {"other.bin": b"content"}):
             with pytest.raises(RefusedModel):
                 tested_store.add(version, files)
         assert list(tested_store.versions()) == []
 
     def test_files_that_are_too_large_are_refused(self, tested_store: ModelStore) -> None:
-        for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTEFACT - MAX_FILE, 1]):
-            artefact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
+        for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1]):
+            artifact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
-                tested_store.add(evolve(a_version()[0], digests=digests_of(artefact)), artefact)
+                tested_store.add(evolve(a_version()[0], digests=digests_of(artifact)), artifact)
         assert list(tested_store.versions()) == []
 
     def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
-        version, artefact = a_version()
-        tested_store.add(evolve(version, signature="5ig"), artefact)
-        assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artefact)
+        version, artifact = a_version()
+        tested_store.add(evolve(version, signature="5ig"), artifact)
+        assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artifact)
         assert list(self.reopen(tested_store).versions()) == [evolve(version, signature="5ig")]
 
     def test_one_trains_at_a_time(self, tested_store: ModelStore) -> None:
@@ -284,8 +284,8 @@ class ModelStoreContract:
         )
 
 
-Kept = tuple[ModelVersion, Artefact]
-"""A version and its artefact."""
+Kept = tuple[ModelVersion, Artifact]
+"""A version and its artifact."""
 
 
 def _houses_of(version: ModelVersion) -> Sequence[House]:
@@ -293,7 +293,7 @@ def _houses_of(version: ModelVersion) -> Sequence[House]:
 
 
 class PredictorLoaderContract:
-    """Subclass it, and define the fixtures `load`, the loader, and `kept`, a version that it accepts and its artefact.
+    """Subclass it, and define the fixtures `load`, the loader, and `kept`, a version that it accepts and its artifact.
 
     class TestMyLoader(PredictorLoaderContract):
         @pytest.fixture
@@ -302,7 +302,7 @@ class PredictorLoaderContract:
 
         @pytest.fixture
         def kept(self):
-            return version, artefact
+            return version, artifact
     """
 
     @pytest.fixture
@@ -312,7 +312,7 @@ class PredictorLoaderContract:
 
     @pytest.fixture
     def kept(self) -> Kept:
-        """A version with at least two houses in its self-test, and its artefact."""
+        """A version with at least two houses in its self-test, and its artifact."""
         raise NotImplementedError("a subclass of PredictorLoaderContract needs the fixture `kept`")
 
     @pytest.fixture
@@ -349,18 +349,18 @@ class PredictorLoaderContract:
             assert all(list(each.prices) == prices for each in threads.map(predictor.predict, [houses] * 40))
 
     def test_files_that_are_not_those_of_the_manifest_are_refused(self, load: PredictorLoader, kept: Kept) -> None:
-        version, artefact = kept
-        for name, content in artefact.items():
+        version, artifact = kept
+        for name, content in artifact.items():
             for damaged in (
-                {**artefact, name: content + b"\0"},
-                {each: artefact[each] for each in artefact if each != name},
-                {**artefact, "more": b""},
+                {**artifact, name: content + b"\0"},
+                {each: artifact[each] for each in artifact if each != name},
+                {**artifact, "more": b""},
             ):
                 with pytest.raises(RefusedModel):
                     load(version, damaged)
 
     def test_a_version_that_fails_its_self_test_is_refused(self, load: PredictorLoader, kept: Kept) -> None:
-        version, artefact = kept
+        version, artifact = kept
         wrong = [SelfTest(each.house, each.price + 1000) for each in version.self_test]
         with pytest.raises(RefusedModel):
-            load(evolve(version, self_test=tuple(wrong)), artefact)
+            load(evolve(version, self_test=tuple(wrong)), artifact)

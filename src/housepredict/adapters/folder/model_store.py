@@ -1,6 +1,6 @@
 """A model store in a folder: nothing to install, and it can be copied, backed up and looked into.
 
-    versions/NAME/manifest.json   and the artefact's files beside it
+    versions/NAME/manifest.json   and the artifact's files beside it
     promoted                      the name of the promoted version; below it those that were promoted before, and how
                                   often the pointer was moved: `generation 7`
     training.lock                 locked by whoever trains
@@ -33,7 +33,7 @@ from housepredict.domain.errors import (
     TrainingInProgress,
     UnknownModel,
 )
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
+from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, Artifact, ModelVersion, Pointer, is_plain, verify
 
 _MANIFEST = "manifest.json"
 _TRAINING = "training.lock"
@@ -50,10 +50,10 @@ class DirectoryModels:
 
     path: Path = field(converter=Path)
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
         """Keep a version, on disk when this returns; see ModelStore. One that is there but damaged is replaced."""
-        verify(version, artefact)
-        if _MANIFEST in artefact:
+        verify(version, artifact)
+        if _MANIFEST in artifact:
             raise RefusedModel(f"A file of a model version may not be named {_MANIFEST}")
         manifest = to_json(version)
         target = self._versions / version.name
@@ -64,7 +64,7 @@ class DirectoryModels:
             with self._workspace() as workspace:
                 folder = workspace / version.name
                 folder.mkdir(mode=0o700)
-                for name, content in {**artefact, _MANIFEST: manifest}.items():
+                for name, content in {**artifact, _MANIFEST: manifest}.items():
                     write_durably(folder / name, content)
                 _flush_folder(folder)
                 if damaged:
@@ -81,16 +81,16 @@ class DirectoryModels:
     def versions(self) -> Sequence[ModelVersion]:
         return readable_versions(self._names(), self._manifest)
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         version = self._manifest(name)
         with self._available():
-            artefact: dict[str, bytes] = {}
+            artifact: dict[str, bytes] = {}
             for file in self._folder(name).iterdir():
                 if file.name != _MANIFEST:
-                    left = MAX_ARTEFACT - sum(map(len, artefact.values()))
-                    artefact[file.name] = _read(file, min(MAX_FILE, left))
-        verify(version, artefact)
-        return version, artefact
+                    left = MAX_ARTIFACT - sum(map(len, artifact.values()))
+                    artifact[file.name] = _read(file, min(MAX_FILE, left))
+        verify(version, artifact)
+        return version, artifact
 
     def promote(self, name: str) -> None:
         with self._moving(name) as workspace:

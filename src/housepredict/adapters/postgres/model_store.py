@@ -11,7 +11,7 @@ from housepredict.adapters.documents import read_manifest, readable_versions, to
 from housepredict.adapters.postgres.connections import TimeLimitedConnection
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.models import MAX_ARTEFACT, MAX_FILE, Artefact, ModelVersion, Pointer, is_plain, verify
+from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, Artifact, ModelVersion, Pointer, is_plain, verify
 
 _LONGEST_HISTORY = 1000
 _LONG_PATIENCE = 60.0
@@ -28,8 +28,8 @@ class PostgresModels:
 
     _server: ModelDatabase
 
-    def add(self, version: ModelVersion, artefact: Artefact) -> None:
-        verify(version, artefact)
+    def add(self, version: ModelVersion, artifact: Artifact) -> None:
+        verify(version, artifact)
         manifest = to_json(version).decode()
         with self._server.long_session(_LONG_PATIENCE) as connection, connection.transaction():
             added = connection.execute(
@@ -37,7 +37,7 @@ class PostgresModels:
                 (version.name, manifest),
             )
             if added.rowcount:
-                for name, content in artefact.items():
+                for name, content in artifact.items():
                     connection.execute(
                         "INSERT INTO {schema}.model_files (version, name, content) VALUES (%s, %s, %b)",
                         (version.name, name, content),
@@ -49,21 +49,21 @@ class PostgresModels:
         manifests = dict(rows)
         return readable_versions(manifests, lambda name: read_manifest(name, manifests[name]))
 
-    def get(self, name: str) -> tuple[ModelVersion, Artefact]:
+    def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         with self._server.long_session(_LONG_PATIENCE) as connection:
             version = read_manifest(name, self._manifest(connection, name))
             [(largest, together)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
                 (name,),
             )
-            if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTEFACT:
+            if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTIFACT:
                 raise RefusedModel(f"Model version {name} is damaged: its files are too large")
             rows = connection.execute(
                 "SELECT name, content FROM {schema}.model_files WHERE version = %s", (name,), binary=True
             ).fetchall()
-        artefact = dict(rows)
-        verify(version, artefact)
-        return version, artefact
+        artifact = dict(rows)
+        verify(version, artifact)
+        return version, artifact
 
     def promote(self, name: str) -> None:
         with self._server.session() as connection:

@@ -23,7 +23,7 @@ from housepredict.domain.errors import NoExplanation, RefusedModel
 from housepredict.domain.estimates import Contribution, Explanation
 from housepredict.domain.evaluation.self_test import require_self_test
 from housepredict.domain.features import House
-from housepredict.domain.models import Artefact, ModelVersion, require_format, verify
+from housepredict.domain.models import Artifact, ModelVersion, require_format, verify
 from housepredict.domain.ports import Valuation
 from housepredict.domain.training_options import Algorithm
 
@@ -178,17 +178,17 @@ class ServingPredictor:
         return valuation(self._form, self._encode(houses))
 
 
-def load_predictor(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingPredictor:
+def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = unpack) -> ServingPredictor:
     """Load the predictor of a version.
 
     Raises:
         RefusedModel: unless the files are those of the manifest, the serving form is valid and takes the schema's
             features, and the version passes its self-test.
     """
-    verify(version, artefact)
-    if SERVING_FILE not in artefact:
+    verify(version, artifact)
+    if SERVING_FILE not in artifact:
         raise RefusedModel(f"Model version {version.name} has no {SERVING_FILE}")
-    form = unpack(artefact[SERVING_FILE], version.algorithm)
+    form = unpack(artifact[SERVING_FILE], version.algorithm)
     features = len(version.schema.features)
     if form.features != features:
         raise RefusedModel(f"Model version {version.name} computes with {form.features} features, and names {features}")
@@ -216,7 +216,7 @@ class ServingExplainer:
         ]
 
 
-def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = unpack) -> ServingExplainer:
+def load_explainer(version: ModelVersion, artifact: Artifact, unpack: Unpack = unpack) -> ServingExplainer:
     """Load the explainer of a version.
 
     Raises:
@@ -224,12 +224,12 @@ def load_explainer(version: ModelVersion, artefact: Artefact, unpack: Unpack = u
         RefusedModel: unless the files are those of the manifest, fit each other, and explain the houses of the
             self-test.
     """
-    verify(version, artefact)
-    if EXPLANATION_FILE not in artefact:
+    verify(version, artifact)
+    if EXPLANATION_FILE not in artifact:
         raise NoExplanation
-    form = unpack(artefact[SERVING_FILE], version.algorithm)
+    form = unpack(artifact[SERVING_FILE], version.algorithm)
     try:
-        contributions = read_contributions(artefact[EXPLANATION_FILE], form)
+        contributions = read_contributions(artifact[EXPLANATION_FILE], form)
     except ValueError as error:
         raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
     encode = Encoder(version.schema)

@@ -144,7 +144,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         fitted = trainer.fit(self.schema_, sales, options, no_progress)
         self.algorithm_ = str(fitted.algorithm)
         self.calibration_ = fitted.calibration
-        self._serving = fitted.artefact[SERVING_FILE]
+        self._serving = fitted.artifact[SERVING_FILE]
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803

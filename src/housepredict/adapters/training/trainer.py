@@ -109,7 +109,7 @@ class SklearnTrainer:
             return TrainedModel(
                 predict=_predictor(schema, form),
                 calibration=calibration,
-                artefact={
+                artifact={
                     SERVING_FILE: serving,
                     EXPLANATION_FILE: _explanation(schema, form, attribution(model, form, table), matrix),
                     ESTIMATOR_FILE: _dump({**model.parts(), "spread": spread}),
@@ -154,7 +154,7 @@ def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress
     return TrainedModel(
         predict=_predictor(schema, form),
         calibration=calibration,
-        artefact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
+        artifact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
         algorithm=Algorithm.LINEAR,
         libraries=_LIBRARIES,
         refit=refit_to,

@@ -18,7 +18,7 @@ from attrs import frozen
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
-from housepredict.domain.models import Artefact, require_format
+from housepredict.domain.models import Artifact, require_format
 
 QUANTILES = 10
 """The most bins of numbers and dates, without the one for missing values."""
@@ -202,12 +202,12 @@ def _document(spread: Distribution) -> dict[str, Any]:
     return {**values, "counts": spread.counts}
 
 
-def read_snapshot(artefact: Artefact) -> Snapshot | None:
+def read_snapshot(artifact: Artifact) -> Snapshot | None:
     """Read the snapshot of a version; None for a version of an older release. Raises RefusedModel if it is damaged."""
-    if SNAPSHOT_FILE not in artefact:
+    if SNAPSHOT_FILE not in artifact:
         return None
     try:
-        document = json.loads(artefact[SNAPSHOT_FILE])
+        document = json.loads(artifact[SNAPSHOT_FILE])
         require_format(document["format"], _FORMAT, SNAPSHOT_FILE)
         features = {str(name): _read(each) for name, each in document["features"].items()}
         return Snapshot(features, _read(document["estimates"]))

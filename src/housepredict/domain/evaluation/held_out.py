@@ -26,7 +26,7 @@ from housepredict.domain.evaluation.measures import (
     accuracy,
 )
 from housepredict.domain.features import FeatureSchema, Kind, coordinates
-from housepredict.domain.models import Artefact, require_format
+from housepredict.domain.models import Artifact, require_format
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import MIN_SALES
@@ -285,12 +285,12 @@ def write_held_out(held_out: HeldOut) -> bytes:
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
 
 
-def read_held_out(artefact: Artefact) -> HeldOut | None:
+def read_held_out(artifact: Artifact) -> HeldOut | None:
     """Read the held-out sales of a version; None for one of an older release. Raises RefusedModel for a bad file."""
-    if HELD_OUT_FILE not in artefact:
+    if HELD_OUT_FILE not in artifact:
         return None
     try:
-        document = json.loads(artefact[HELD_OUT_FILE])
+        document = json.loads(artifact[HELD_OUT_FILE])
         require_format(document["format"], _FORMAT, HELD_OUT_FILE)
         columns = document.get("columns", _COLUMNS)
         return HeldOut(tuple(_read(columns, row) for row in document["sales"]), int(document["of"]))

@@ -129,10 +129,10 @@ class ReviewDrift:
         """Review the drift. Raises NoModel, RefusedModel, NoSnapshot, ModelStoreUnavailable, RepositoryUnavailable."""
         version = self._models.current().version
         try:
-            _, artefact = self._store.get(version.name)
+            _, artifact = self._store.get(version.name)
         except UnknownModel:
             raise NoSnapshot(f"{version.name} is in no store of models, and has no snapshot") from None
-        snapshot = read_snapshot(artefact)
+        snapshot = read_snapshot(artifact)
         if snapshot is None:
             raise NoSnapshot
         return drift(version.name, snapshot, self._recent())

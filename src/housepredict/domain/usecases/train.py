@@ -31,7 +31,7 @@ from housepredict.domain.evaluation.held_out import (
 from housepredict.domain.evaluation.measures import OutOfTimeEvaluation
 from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
 from housepredict.domain.models import (
-    Artefact,
+    Artifact,
     ModelVersion,
     SelfTest,
     TrainingSource,
@@ -122,15 +122,15 @@ class Train:
                 intervals = IntervalChoice(IntervalKind.NONE, reasons=(_SYNTHETIC,))
             else:
                 fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
-            fitted = evolve(fitted, artefact={**fitted.artefact, **_review_files(sales, rows)})
+            fitted = evolve(fitted, artifact={**fitted.artifact, **_review_files(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows, intervals)
             # a version that can't be loaded again is not stored
-            self._load(version, fitted.artefact)
+            self._load(version, fitted.artifact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
             with self._uninterrupted():
                 run.about_to_keep()
-                self._models.add(version, fitted.artefact)
+                self._models.add(version, fitted.artifact)
                 if verdict.promoted:
                     self._models.promote(version.name)
                 run.succeeded(version.name, verdict)
@@ -155,7 +155,7 @@ class Train:
     ) -> ModelVersion:
         now = self._clock.now()
         return ModelVersion(
-            name=version_name(now, fitted.artefact),
+            name=version_name(now, fitted.artifact),
             created_at=now,
             algorithm=fitted.algorithm,
             schema=sales.schema,
@@ -163,7 +163,7 @@ class Train:
             source=source,
             evaluation=evaluate(rows, sales.schema, len(sales.training), _out_of_time(sales, fitted)),
             self_test=tuple(SelfTest(row.sale.house, row.estimate) for row in rows[:SELF_TEST_ROWS]),
-            digests=digests_of(fitted.artefact),
+            digests=digests_of(fitted.artifact),
             libraries=fitted.libraries,
             calibration=fitted.calibration,
             irreproducible=fitted.irreproducible,
@@ -250,7 +250,7 @@ def _with_intervals(
         fitted = fitted.with_plain_intervals()
 
 
-def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artefact:
+def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artifact:
     """The files of a version that reviews read, and serving does not."""
     trained_on = snapshot(sales.schema, [sale.house for sale in sales.training], [row.estimate for row in rows])
     return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
@@ -294,6 +294,6 @@ class Promote:
         return version
 
     def _loaded(self, name: str) -> ModelVersion:
-        version, artefact = self._models.get(name)
-        self._load(version, artefact)
+        version, artifact = self._models.get(name)
+        self._load(version, artifact)
         return version

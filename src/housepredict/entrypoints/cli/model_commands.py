@@ -45,12 +45,12 @@ def _list(application: Application, options: argparse.Namespace) -> int:
 
 
 def _show(application: Application, options: argparse.Namespace) -> int:
-    version, artefact = application.models.get(options.version)
+    version, artifact = application.models.get(options.version)
     promoted = application.models.pointer().name
     if options.html:
         from housepredict.entrypoints.pages.version_page import version_page
 
-        page = version_page(version, promoted, read_held_out(artefact), _realized_sales(application, version))
+        page = version_page(version, promoted, read_held_out(artifact), _realized_sales(application, version))
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:

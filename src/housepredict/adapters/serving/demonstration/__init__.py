@@ -17,7 +17,7 @@ from housepredict.adapters.serving.loader import (
     load_explainer,
     load_predictor,
 )
-from housepredict.domain.models import Artefact, ModelVersion
+from housepredict.domain.models import Artifact, ModelVersion
 
 
 def load_demonstration() -> ServingPredictor:
@@ -30,7 +30,7 @@ def load_demonstration_explainer() -> ServingExplainer:
     return load_explainer(*read_demonstration())
 
 
-def read_demonstration() -> tuple[ModelVersion, Artefact]:
+def read_demonstration() -> tuple[ModelVersion, Artifact]:
     """The version, and its files."""
     folder = files(__package__)
     manifest = from_json(folder.joinpath("manifest.json").read_bytes())
