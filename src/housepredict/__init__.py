@@ -22,7 +22,7 @@ _NAMES_IN = {
     "domain.evaluation.held_out": "Valued",
     "domain.evaluation.measures": "Accuracy Bounds Coverage Evaluation OutOfTimeEvaluation Segment",
     "domain.evaluation.promotion": "PromotionPolicy",
-    "domain.features": "EstimateWarning Feature FeatureSchema House Kind",
+    "domain.features": "Feature FeatureSchema House Kind",
     "domain.models": "Comparison ModelVersion Performance SelfTest TrainingSource Verdict",
     "domain.sales": "RecordedSale RealizedSale Sale",
     "domain.schema_inference.inference": "PreparedSales",
@@ -34,6 +34,7 @@ _NAMES_IN = {
     "domain.usecases.review": "AccuracyReview Measured RealizedSales",
     "domain.usecases.train": "Training",
     "domain.validation": "Rule Violation",
+    "domain.warnings": "EstimateWarning",
     "entrypoints.http.app": "asgi_app",
     "entrypoints.python": "Prices open",
     "entrypoints.settings": "Settings read_settings",
@@ -94,7 +95,6 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.evaluation.measures import OutOfTimeEvaluation as OutOfTimeEvaluation
     from housepredict.domain.evaluation.measures import Segment as Segment
     from housepredict.domain.evaluation.promotion import PromotionPolicy as PromotionPolicy
-    from housepredict.domain.features import EstimateWarning as EstimateWarning
     from housepredict.domain.features import Feature as Feature
     from housepredict.domain.features import FeatureSchema as FeatureSchema
     from housepredict.domain.features import House as House
@@ -125,6 +125,7 @@ if TYPE_CHECKING:  # what a type checker exports: it cannot read the table
     from housepredict.domain.usecases.train import Training as Training
     from housepredict.domain.validation import Rule as Rule
     from housepredict.domain.validation import Violation as Violation
+    from housepredict.domain.warnings import EstimateWarning as EstimateWarning
     from housepredict.entrypoints.http.app import asgi_app as asgi_app
     from housepredict.entrypoints.python import Prices as Prices
     from housepredict.entrypoints.python import open as open

@@ -14,7 +14,8 @@ from attrs import evolve
 from housepredict.adapters.sqlite.predictions import SqlitePredictions
 from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from housepredict.domain.estimates import Estimate, Interval, Prediction
-from housepredict.domain.features import EstimateWarning, House
+from housepredict.domain.features import House
+from housepredict.domain.warnings import EstimateWarning
 from tests.doubles import a_batch
 from tests.integration.spools import SOON, Behind, spooled
 

@@ -26,9 +26,9 @@ from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.estimates import Interval
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, read_snapshot
 from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, HeldOutSale, read_held_out, write_held_out
-from housepredict.domain.features import EstimateWarning
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.training_status import TrainingState, TrainingStatus
+from housepredict.domain.warnings import EstimateWarning
 from housepredict.testing.drawing import Drawing, a_version, exactly, model_versions
 from tests.releases import NEW, at, objects, with_new_fields
 

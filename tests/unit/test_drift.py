@@ -24,11 +24,12 @@ from housepredict.domain.evaluation.drift import (
     snapshot,
     write_snapshot,
 )
-from housepredict.domain.features import EstimateWarning, House
+from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
 from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE, ReviewDrift
+from housepredict.domain.warnings import EstimateWarning
 from housepredict.testing.drawing import a_version
 from tests.training import NOON, SCHEMA, PricePerArea
 

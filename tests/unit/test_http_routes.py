@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.features import Feature, FeatureSchema, Kind
+from housepredict.domain.warnings import find_warnings
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.http.routes.route_table import ROUTES
@@ -105,7 +106,7 @@ class TestIndex:
 def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> None:
     schema = FeatureSchema(tuple(features))
     (house,) = schema.houses([example(schema)])
-    assert schema.warnings(house) == ()
+    assert find_warnings(schema, house) == ()
 
 
 class TestHealth:

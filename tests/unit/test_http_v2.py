@@ -15,8 +15,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.v2.inference_answers import datatype_of
-from housepredict.entrypoints.http.v2.tensors import to_binary
+from housepredict.entrypoints.http.v2.inference_answers import datatype_of, to_binary
 from tests.factories import MIXED
 from tests.http_service import (
     LAB_HOUSE,

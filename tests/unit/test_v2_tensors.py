@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.v2.inference_answers import OUTPUTS, datatype_of
-from housepredict.entrypoints.http.v2.inference_requests import read_inference
-from housepredict.entrypoints.http.v2.tensors import (
+from housepredict.entrypoints.http.v2.inference_answers import (
     DATATYPES,
     INTEGERS,
+    OUTPUTS,
     InvalidTensor,
+    datatype_of,
     from_binary,
     from_json,
     to_binary,
     to_json,
 )
+from housepredict.entrypoints.http.v2.inference_requests import read_inference
 from tests.factories import MIXED
 
 whole = st.integers(-(10**15), 10**15)

@@ -27,9 +27,10 @@ from cattrs.preconf.json import JsonConverter, make_converter
 from housepredict.domain.errors import InvalidOptions, ModelStoreUnavailable, NewerModel, RefusedModel, UnknownModel
 from housepredict.domain.estimates import Estimate, Interval, Prediction
 from housepredict.domain.evaluation.measures import Evaluation
-from housepredict.domain.features import EstimateWarning, House
+from housepredict.domain.features import House
 from housepredict.domain.models import ModelVersion, require_format
 from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.warnings import EstimateWarning
 
 T = TypeVar("T")
 

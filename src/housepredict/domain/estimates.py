@@ -10,7 +10,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-from housepredict.domain.features import EstimateWarning, House
+from housepredict.domain.features import House
+from housepredict.domain.warnings import EstimateWarning
 
 MAX_PRICE = 1e13
 """Estimates end below this price: up to there a float holds every cent exactly."""

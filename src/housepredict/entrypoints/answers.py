@@ -17,12 +17,13 @@ from housepredict.domain.estimates import Calibration, Estimate, Explanation, Pr
 from housepredict.domain.evaluation.coverage import IntervalChoice
 from housepredict.domain.evaluation.drift import Movement
 from housepredict.domain.evaluation.measures import RANGES, Accuracy, Bounds, Coverage, Segment
-from housepredict.domain.features import EstimateWarning, Feature, Kind, Value
+from housepredict.domain.features import Feature, Kind, Value
 from housepredict.domain.models import Comparison, ModelVersion, Pointer
 from housepredict.domain.sales import RealizedSale
 from housepredict.domain.schema_inference.roles import Decision
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.training_status import TrainingState, TrainingStatus
+from housepredict.domain.warnings import EstimateWarning
 from housepredict.entrypoints.json_documents import (
     ABSENT,
     ITSELF,

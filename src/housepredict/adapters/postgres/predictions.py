@@ -20,8 +20,8 @@ from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from housepredict.domain.features import EstimateWarning
 from housepredict.domain.identifiers import next_id
+from housepredict.domain.warnings import EstimateWarning
 
 # Those of a prediction, with the types that a batch in JSON is read with.
 _COLUMNS = {

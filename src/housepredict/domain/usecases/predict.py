@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses
 from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, whole_cents
-from housepredict.domain.features import EstimateWarning, House
+from housepredict.domain.features import House
 from housepredict.domain.idempotency import Delivery, require_valid_key
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion
@@ -28,6 +28,7 @@ from housepredict.domain.ports import (
     PredictorSource,
 )
 from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.domain.warnings import EstimateWarning, find_warnings
 
 DEMONSTRATION = EstimateWarning(
     "demonstration",
@@ -185,7 +186,7 @@ def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate
             price,
             version.name,
             schema.valued_on(house),
-            always + schema.warnings(house),
+            always + find_warnings(schema, house),
             calibration.intervals(price, spread) if calibration and spread is not None else (),
             calibration.fsd(spread) if calibration and spread is not None else None,
             serving.generation,

@@ -1,17 +1,152 @@
-"""The answers of the Open Inference Protocol, as `answers` describes those of other routes."""
+"""Tensors, in JSON and in binary, and the answers of the Open Inference Protocol."""
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, assert_never
 
 from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.features import Kind
+from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.answers import Count
 from housepredict.entrypoints.http.responses import encoded
-from housepredict.entrypoints.http.v2.tensors import DATATYPES, to_binary, to_json
 from housepredict.entrypoints.json_documents import ITSELF, document, document_class, keywords, part
+
+# How `struct` calls the datatypes of a fixed size; in tensors they are little-endian, without padding.
+_CODES = {
+    "BOOL": "?",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "FP16": "e",
+    "FP32": "f",
+    "FP64": "d",
+}
+FLOATS = frozenset({"FP16", "FP32", "FP64"})
+INTEGERS = frozenset(name for name in _CODES if "INT" in name)
+DATATYPES = frozenset({*_CODES, "BYTES"})
+"""BF16 is not among them: it has neither a JSON form nor one in the standard library."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class InvalidTensor(Exception):
+    """A tensor's data are not what its datatype and its shape say; the message begins with a verb."""
+
+
+def to_binary(datatype: str, values: Sequence[object]) -> bytes:
+    """A tensor in binary: texts as UTF-8, a missing number as NaN."""
+    if datatype == "BYTES":
+        texts = [str(value).encode("utf-8", "replace") for value in values]
+        return b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
+    return struct.pack(f"<{len(values)}{_CODES[datatype]}", *values)
+
+
+def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
+    """The values of a tensor in binary; BYTES that are no UTF-8 stay bytes. Raises InvalidTensor."""
+    if datatype == "BYTES":
+        return _texts(content, count)
+    size = count * struct.calcsize(f"<{_CODES[datatype]}")
+    if len(content) != size:
+        raise InvalidTensor(f"has {len(content)} bytes of binary data, where {count} of {datatype} take {size}")
+    return struct.unpack(f"<{count}{_CODES[datatype]}", content)
+
+
+def _texts(content: bytes, count: int) -> Sequence[object]:
+    values: list[object] = []
+    at = 0
+    while at < len(content) and len(values) < count:
+        start = at + _LENGTH.size
+        if start > len(content):
+            break
+        (length,) = _LENGTH.unpack_from(content, at)
+        at = start + length
+        values.append(_text(content[start:at]))
+    if at != len(content) or len(values) != count:
+        raise InvalidTensor(f"has binary data that are not {count} texts, each after its length in four bytes")
+    return values
+
+
+def _text(content: bytes) -> str | bytes:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content
+
+
+def to_json(values: Sequence[object]) -> list[object]:
+    """A tensor's data in JSON, which has no NaN: null stands for it."""
+    return [None if value != value else value for value in values]
+
+
+def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Sequence[object], list[Violation]]:
+    """The values of a tensor's data in JSON, flat or nested, None for null; and what is wrong with any of them.
+
+    Raises InvalidTensor where there are not as many as the shape says.
+    """
+    flat = _flat(data)
+    if len(flat) != count:
+        raise InvalidTensor(f"has {len(flat)} values as its data, where its shape takes {count}")
+    read = _READERS[datatype]
+    values = [None if value is None else read(value) for value in flat]
+    violations = [
+        Violation(element(name, row), Rule.TYPE, f"must be {datatype}", given)
+        for row, (value, given) in enumerate(zip(values, flat, strict=True))
+        if value is None and given is not None
+    ]
+    return values, violations
+
+
+def _flat(data: object) -> Sequence[object]:
+    """A list, or one of lists of single values: shape [n, 1]."""
+    if not isinstance(data, list):
+        raise InvalidTensor("must have a list as its data")
+    if data and all(isinstance(each, list) and len(each) == 1 for each in data):
+        return [each[0] for each in data]
+    return data
+
+
+def element(name: str, row: int) -> str:
+    """How a value is called in errors."""
+    return f"{name}[{row}]"
+
+
+def _range(datatype: str) -> tuple[int, int]:
+    bits = int(datatype.lstrip("UINT"))
+    return (0, 2**bits - 1) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _integer(low: int, high: int, value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and low <= value <= high else None
+
+
+def _float(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+# What a value in JSON is to a datatype; None where it is none of it.
+_READERS: Mapping[str, Callable[[object], object]] = {
+    "BOOL": lambda value: value if isinstance(value, bool) else None,
+    "BYTES": lambda value: value if isinstance(value, str) else None,
+    **dict.fromkeys(FLOATS, _float),
+    **{datatype: partial(_integer, *_range(datatype)) for datatype in INTEGERS},
+}
+
 
 MODEL = "housepredict"
 """The one model's name; its version is the name of the model version in service."""

@@ -12,12 +12,13 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind, check_value
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.http.requests import decode
-from housepredict.entrypoints.http.v2.inference_answers import OUTPUTS, datatype_of
-from housepredict.entrypoints.http.v2.tensors import (
+from housepredict.entrypoints.http.v2.inference_answers import (
     DATATYPES,
     FLOATS,
     INTEGERS,
+    OUTPUTS,
     InvalidTensor,
+    datatype_of,
     element,
     from_binary,
     from_json,
