@@ -24,7 +24,7 @@ from tests.integration.cutting_relay import Cut, CuttingRelay
 from tests.postgres_servers import free_port
 
 _DATABASE = "campaign"
-STORES_PREDICTIONS = b".predictions\n    (id, "
+STORES_PREDICTIONS = b".predictions (id, created_at, model_version, features, price, valued_on"
 _PLACES = (
     ("before", (Cut.BEFORE_COMMIT, Cut.MID_STATEMENT)),
     ("during", (Cut.DURING_COMMIT,)),
