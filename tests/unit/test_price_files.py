@@ -344,5 +344,5 @@ def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pyt
 
 def test_a_pipe_is_refused(tmp_path: Path, made: Any) -> None:
     os.mkfifo(tmp_path / "houses")
-    with pytest.raises(UnreadableFile, match="houses is no regular file: save it to one first"):
+    with pytest.raises(UnreadableFile, match="houses is not a regular file: save it to one first"):
         Prices(made).predict_file(tmp_path / "houses", tmp_path / "prices.csv")

@@ -182,12 +182,12 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
         (b"PK\x03\x04\x14\0\x06\0", "export it as CSV in UTF-8"),
         (
             gzip.compress(b"price\n" + b"1\n" * 999, mtime=0)[:-10],
-            "is a damaged or incomplete gzip file .*: copy it anew",
+            "is a damaged or incomplete gzip file .*: copy it again",
         ),
-        (b"\x1f\x8bnot gzip at all", "is a damaged or incomplete gzip file .*: copy it anew"),
+        (b"\x1f\x8bnot gzip at all", "is a damaged or incomplete gzip file .*: copy it again"),
         (
             gzip.compress(b"price\n1\n", mtime=0)[:-8] + b"\0" * 8,
-            "is a damaged or incomplete gzip file .*: copy it anew",
+            "is a damaged or incomplete gzip file .*: copy it again",
         ),
         (b"PAR1", "is no Parquet file that can be read"),
         (b"PAR1 and then something else, PAR1", "is no Parquet file that can be read"),
@@ -283,7 +283,7 @@ def test_a_pipe_is_refused_untouched_because_files_are_read_more_than_once(tmp_p
     writer = os.open(pipe, os.O_WRONLY)
     try:
         os.write(writer, b"price\n1\n")
-        with pytest.raises(UnusableSales, match=r"sales\.csv is no regular file: save it to one first"):
+        with pytest.raises(UnusableSales, match=r"sales\.csv is not a regular file: save it to one first"):
             SalesFile(pipe).read()
         assert os.read(reader, 99) == b"price\n1\n"
     finally:

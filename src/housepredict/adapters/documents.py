@@ -316,7 +316,7 @@ def _canonical(document: Mapping[str, Any]) -> bytes:
 def _finite(number: str) -> float:
     value = float(number)
     if not math.isfinite(value):
-        raise ValueError(f"{number} is no finite number")
+        raise ValueError(f"{number} is not a finite number")
     return value
 
 
@@ -374,6 +374,6 @@ def encode_each(encode: Callable[[object], str], objects: Sequence[Mapping[str, 
     """
     parts = encode(objects)[2:-2].split("},{")
     if len(parts) != len(objects):
-        # there are none, or a text or an object inside looks like the end of one
+        # the list is empty, or a text or a nested object contains the separator
         return [encode(each) for each in objects]
     return [f"{{{part}}}" for part in parts]

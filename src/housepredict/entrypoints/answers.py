@@ -1,9 +1,8 @@
 """Every answer as an attrs class: HTTP sends it, `--json` prints it, and the OpenAPI document describes it.
 
 Each field reads its value from the domain object that the answer is about, by default from the attribute of the same
-name. Domain classes are answers as they are. The schema of an answer has the name of its class without `Answer`, and
-its docstring as the description; that of a `Part` stands inside the schema of an answer. Problems and the answers of
-the Open Inference Protocol are described beside what makes them.
+name. Domain classes can be answers. A schema takes its name from the class, without `Answer`, and its description from
+the docstring; a `Part` is inlined in the schema around it. Problems and the Open Inference Protocol are elsewhere.
 """
 
 from __future__ import annotations

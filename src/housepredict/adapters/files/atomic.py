@@ -92,7 +92,7 @@ def held(file: Path) -> Iterator[bool]:
 
 @contextmanager
 def waited_for(file: Path) -> Iterator[None]:
-    """Holds the lock of that name, once nobody else does. Raises OSError."""
+    """Hold the lock of this name; wait while another process holds it. Raises OSError."""
     with _opened(file) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -267,7 +267,7 @@ class Rows:
         return row
 
     def _has_run_on(self, row: list[str]) -> bool:
-        """Whether a row of several lines swallowed others: its width is no row's, or lines within it are whole rows."""
+        """Whether a row of several lines swallowed others: no other row has its width, or it contains whole rows."""
         if len(row) not in self._widths:
             return True
         # a line with a quote ends one cell of several lines, and begins another

@@ -77,7 +77,7 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
     """
     table = csv_table(content, InvalidSales)
     names = [_ALSO.get(name.lower(), name.lower()) for name in table.header]
-    if wrong := check_columns(names, FIELDS, FIELDS, "is no column of sales"):
+    if wrong := check_columns(names, FIELDS, FIELDS, "is not a column of sales"):
         raise InvalidSales(wrong)
     kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
     values: dict[str, list[object]] = {}

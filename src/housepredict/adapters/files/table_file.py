@@ -161,14 +161,14 @@ class TableFile:
         try:
             # what is read of a pipe is gone, and all of it is read several times
             if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
-                raise self.refused("is no regular file: save it to one first")
+                raise self.refused("is not a regular file: save it to one first")
             yield
         except FileNotFoundError as error:
             raise self.fault(f"There is no file {self.path}: check the path") from error
         except IsADirectoryError as error:
             raise self.fault(f"{self.path} is a folder: name a file in it") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise self.refused(f"is a damaged or incomplete gzip file ({error}): copy it anew") from error
+            raise self.refused(f"is a damaged or incomplete gzip file ({error}): copy it again") from error
         except OSError as error:
             raise self.refused(f"cannot be read: {error}") from error
 
@@ -176,7 +176,7 @@ class TableFile:
         try:
             return None if self.encoding is None else named(self.encoding)
         except LookupError as error:
-            raise self.refused(f"cannot be read: there is no encoding {self.encoding!r}") from error
+            raise self.refused(f"cannot be read: unknown encoding {self.encoding!r}") from error
 
     def _text_encoding(self) -> TextEncoding:
         """Return the encoding that was named, or else the one that the text seems to have."""
@@ -220,7 +220,7 @@ class TableFile:
             try:
                 yield rows_of(stream)
             except UnicodeError as error:
-                raise self.refused(f"is no text in {encoding.codec} ({error}): say which encoding it has") from error
+                raise self.refused(f"is not text in {encoding.codec} ({error}): say which encoding it has") from error
 
     @contextmanager
     def _parquet(self, like: object) -> Iterator[ParquetTable]:
