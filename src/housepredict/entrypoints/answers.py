@@ -93,10 +93,6 @@ class OriginPart:
     )
 
 
-OTHERS = tuple(each.name for each in parts_of(OriginPart)[3:])
-"""The fields of an estimate that have no line of their own here."""
-
-
 @document_class
 class SharedPart:
     """The end of an answer, which many estimates have in common."""

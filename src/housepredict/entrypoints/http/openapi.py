@@ -36,7 +36,6 @@ ID: Json = {"type": "string", "format": "uuid"}
 TIME: Json = {"type": "string", "format": "date-time"}
 TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
-COUNT: Json = {"type": "integer", "minimum": 0}
 FLAG: Json = {"type": "boolean"}
 FILE: Json = {"type": "string", "format": "binary"}
 """A body that is sent as it is; generated clients take text for JSON."""
