@@ -23,7 +23,7 @@ from housepredict.entrypoints.cli.main import EXIT_CODES, parser
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.python import Prices
 from housepredict.entrypoints.settings import PREFIX, REMOVED, variables
-from tests.docs.blocks import ROOT
+from tests.docs.environment import ROOT
 
 PAGES = [
     *ROOT.glob("*.md"),

@@ -16,7 +16,7 @@ from housepredict import NoSnapshot, TrainingOptions
 from housepredict.domain.evaluation.drift import SNAPSHOT_FILE, Movement
 from housepredict.domain.training_options import Algorithm
 from housepredict.entrypoints.cli.main import main
-from tests.docs.blocks import ROOT
+from tests.docs.environment import ROOT
 
 SALES = ROOT / "examples" / "saratoga_sales.csv"
 QUICK = TrainingOptions(algorithm=Algorithm.LINEAR)

@@ -14,7 +14,7 @@ from campaign import report
 from campaign.attacks import ATTACKS
 from campaign.checker import Rule
 from campaign.trials import Attack, Result, Trial
-from tests.docs.blocks import ROOT
+from tests.docs.environment import ROOT
 
 
 def nothing(_trial: Trial) -> None:

@@ -23,7 +23,7 @@ from housepredict.domain.usecases.review import MAX_REVIEWED
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.metrics import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
 from housepredict.entrypoints.http.request_metrics import Meter, Tally
-from tests.docs.blocks import ROOT
+from tests.docs.environment import ROOT
 from tests.http_service import LabModel, application, lab_version, remembering_version, served
 from tests.unit.test_http_drift import Unreadable
 

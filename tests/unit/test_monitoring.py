@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from promql_parser import parse
 
-from tests.docs.blocks import ROOT
+from tests.docs.environment import ROOT
 from tests.http_service import LAB_HOUSE, served
 from tests.unit.test_http_metrics import everything
 
