@@ -29,7 +29,8 @@ from housepredict.domain.schema_inference.sale_dates import (
     find_sale_months,
     last_year_of,
 )
-from housepredict.domain.training_options import TrainingOptions, did_you_mean
+from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.validation import did_you_mean
 
 _PRICE_NAMES = ("price", "sale price", "saleprice", "sold price", "sales price", "selling price", "price sold",
                 "price paid", "purchase price", "house price", "sale amount", "median house value")  # fmt: skip
