@@ -141,3 +141,8 @@ def iso_day(value: date) -> str:
 def counted(count: int, noun: str) -> str:
     """Format a count with its noun: `1 sale`, `1,910 sales`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def describe_rejected(rejected: Mapping[str, int]) -> str:
+    """Describe the number of rejected rows by reason, as the end of a message: `; 2 rows rejected: size: missing`."""
+    return "".join(f"; {counted(count, 'row')} rejected: {reason}" for reason, count in rejected.items())

@@ -221,8 +221,8 @@ def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
     houses = {sale.house_key for sale in latest}
     earlier = [sale for sale in sales if sale.sold_on and sale.sold_on < since and sale.house_key not in houses]
     if min(len(earlier), len(latest)) < MIN_SALES:
-        counts_text = f"{counted(len(latest), 'sale')} since {since}, {counted(len(earlier), 'earlier sale')}"
-        return f"{counts_text} of other houses; at least {MIN_SALES} of each are needed"
+        sizes = f"{counted(len(latest), 'sale')} since {since}, {counted(len(earlier), 'earlier sale')}"
+        return f"{sizes} of other houses; at least {MIN_SALES} of each are needed"
     return OutOfTimeSales(since, earlier, latest)
 
 

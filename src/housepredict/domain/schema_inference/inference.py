@@ -18,7 +18,7 @@ from housepredict.domain.schema_inference.columns import MEASURE, Column, words_
 from housepredict.domain.schema_inference.roles import Decision, Roles, assign_roles
 from housepredict.domain.schema_inference.sale_dates import plausible_days
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.validation import counted
+from housepredict.domain.validation import counted, describe_rejected
 
 MIN_SALES = 30
 """The smallest number of usable sales that a model is trained on."""
@@ -92,11 +92,10 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
         hold_out = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
         (held_out if hold_out else training).append(sale)
     if len(usable) < MIN_SALES:
-        raise UnusableSales(_too_few(len(usable), rejected))
+        usable_count = counted(len(usable), "usable sale")
+        raise UnusableSales(f"only {usable_count}, at least {MIN_SALES} are needed{describe_rejected(rejected)}")
     if not training or not held_out:
-        raise UnusableSales(
-            "too few different houses: some are needed for training, and others to evaluate the model on"
-        )
+        raise UnusableSales("too few different houses: training needs some, and the evaluation needs others")
     return PreparedSales(
         schema=schema,
         training=training,
@@ -114,13 +113,14 @@ def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> l
     name, dates = roles.price.name, roles.sale_date
     for row, price in enumerate(roles.price.values):
         if price is None:
-            rejected[f"{name}: price missing or not a number"] += 1
+            rejected[f"{name}: missing or not a number"] += 1
         elif not 0 < float(price) < MAX_PRICE:
-            rejected[f"{name}: price {'not above zero' if float(price) <= 0 else f'not below {MAX_PRICE:.0e}'}"] += 1
+            bound = "above zero" if float(price) <= 0 else f"below {MAX_PRICE:.0e}"
+            rejected[f"{name}: must be {bound}"] += 1
         elif dates and dates.values[row] is None:
-            rejected[f"{dates.name}: sale date missing or not a date"] += 1
+            rejected[f"{dates.name}: missing or not a date"] += 1
         elif dates and read_on and date.fromisoformat(str(dates.values[row])) > read_on:
-            rejected[f"{dates.name}: sale date in the future, after {read_on}"] += 1
+            rejected[f"{dates.name}: in the future, after {read_on}"] += 1
         else:
             usable.append(row)
     return _without_date_outliers(dates, usable, rejected) if dates and usable else usable
@@ -133,7 +133,7 @@ def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter
     plausible = [row for row, day in days.items() if first <= day <= last]
     if len(plausible) < len(days):
         reason = (
-            f"{dates.name}: sale date far outside {first} to {last}, the range of nearly all sales, and probably "
+            f"{dates.name}: far outside {first} to {last}, the range of nearly all sales, and probably "
             f"mistyped (exclude {dates.name} to use these sales without their dates)"
         )
         rejected[reason] += len(days) - len(plausible)
@@ -217,8 +217,3 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
 def shortest(value: Value) -> Value:
     """Convert a float without decimals, such as 7.0, to an int: some programs write all numbers as decimals."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _too_few(usable: int, rejected: Mapping[str, int]) -> str:
-    rejections = "".join(f"; {counted(count, 'row')} rejected: {reason}" for reason, count in rejected.items())
-    return f"only {counted(usable, 'usable sale')}, at least {MIN_SALES} are needed{rejections}"
