@@ -28,7 +28,7 @@ REPEATED = "recorded sale: already in the file"
 
 @define
 class CombinedSales:
-    """A SalesSource of a file and all recorded sales or, without a file, of recorded sales with the features of a schema.
+    """A SalesSource of a file and all recorded sales or, without a file, of recorded sales with a schema's features.
 
     The roles of the file's columns are inferred as usual. A recorded sale becomes a row with the features of the
     prediction's house, the price and the sale date. If these features, other than the sale date, equal those of a row
