@@ -39,12 +39,12 @@ _NAMES_IN = {
     "entrypoints.python": "Prices open",
     "entrypoints.settings": "Settings read_settings",
 }
-_MODULES = {name: f"{__name__}.{module}" for module, names in _NAMES_IN.items() for name in names.split()}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_IN.items() for name in names.split()}
 
 # The extra and its purpose, for names that need one.
 _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
 
-__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:  # Type checkers can't evaluate the table above.
     from housepredict.adapters.training.regressor import HousePriceRegressor as HousePriceRegressor
@@ -134,10 +134,10 @@ if TYPE_CHECKING:  # Type checkers can't evaluate the table above.
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'housepredict' has no attribute {name!r}")
     try:
-        return getattr(import_module(_MODULES[name]), name)
+        return getattr(import_module(_HOMES[name]), name)
     except ImportError as error:
         if name not in _EXTRAS:
             raise
@@ -147,4 +147,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_HOMES})

@@ -94,13 +94,8 @@ class _Table:
     """A table of sales that recorded sales are added to.
 
     Attributes:
-        features: the kinds of the features, without the sale date.
         required: the features that no usable row lacks.
-        price: the column of prices.
-        sale_date: the column of sale dates; None without any.
         months: the columns of the year and the month that the sale date is made of; None for any other.
-        house_id: the column of identifiers; None without any.
-        columns: the cells of each column.
         house_keys: the key of the house of each row.
         houses: the keys of all houses with the same features, each with its identifier.
         sold: the house key, price and sale date of each sale.

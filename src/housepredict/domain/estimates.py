@@ -84,11 +84,8 @@ class Estimate:
     """An estimate of the price of a house.
 
     Attributes:
-        house: the house.
         price: the price in the currency of the training sales, rounded to cents.
-        model_version: the name of the model version.
         valued_on: the date that the price is for; None for a model without dates.
-        warnings: the unusual values of the house.
         intervals: the 80% and the 90% interval; empty for a model without a calibration.
         fsd: the forecast standard deviation, in percent of the price; None without a calibration.
         generation: the generation of the version's promotion (see Pointer); None if it is unknown.

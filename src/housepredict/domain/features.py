@@ -44,12 +44,7 @@ class Feature:
     """A property of a house that a model uses.
 
     Attributes:
-        name: the name, as in the sales file.
-        kind: the kind of its values.
-        unit: the unit of its values, for people; None if it is unknown.
-        required: whether every house must have a value.
-        minimum: the smallest valid value; None if there is no limit.
-        maximum: the largest valid value; None if there is no limit.
+        minimum: the smallest valid value, in `unit`; None if there is no limit. `maximum` is the largest one.
         observed: the range of the training sales; None for other kinds than numbers and dates. A value outside gets
             a warning.
         categories: the categories in the training sales. Another category gets a warning, or is invalid if `closed`.

@@ -31,13 +31,7 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Generate the next ids.
-
-        Args:
-            count: the number of ids.
-            now: the time, with a time zone.
-            above: an id that the new ids must exceed; it may come from a process whose clock is ahead.
-        """
+        """Generate `count` ids for a time with a time zone, above an id of another process, whose clock may be ahead."""
         with self._lock:
             if above is not None:
                 self._continue_after(above)

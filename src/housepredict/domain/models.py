@@ -18,12 +18,7 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 
 def require_format(actual: object, supported: int, document: str) -> None:
-    """Check the format number of a stored document.
-
-    Args:
-        actual: the number in the document.
-        supported: the number that this release reads.
-        document: the name of the document, for messages.
+    """Check that this release supports the format number of a stored document, which is named in messages.
 
     Raises:
         NewerModel: if a newer release made the document.
@@ -42,11 +37,8 @@ def require_format(actual: object, supported: int, document: str) -> None:
 class Performance:
     """The performance of one of the two models in a comparison.
 
-    Attributes:
-        error: the mean of |ln(estimate / price)|.
-        accuracy: the valuation measures.
-        coverage: the coverage of the 90% intervals, in percent; None without intervals.
-        refused: the share of the held-out houses that the model can't estimate, in percent.
+    `error` is the mean of |ln(estimate / price)|. `coverage` is that of the 90% intervals, None without intervals, and
+    `refused` the share of the held-out houses that the model can't estimate, both in percent.
     """
 
     error: float
@@ -57,14 +49,9 @@ class Performance:
 
 @frozen
 class Comparison:
-    """A challenger and the champion on the held-out sales whose houses both can estimate.
+    """A comparison of a challenger with the champion (the `incumbent`) on the held-out sales that both can estimate.
 
-    Attributes:
-        champion: the name of the promoted version.
-        sales: the number of compared sales.
-        better: the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
-        challenger: the performance of the new version.
-        incumbent: the performance of the champion.
+    `better` is the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
     """
 
     champion: str
@@ -92,7 +79,7 @@ class TrainingSource:
         location: the location of the sales file; None without a file.
         digest: the SHA-256 of the sales, in hexadecimal.
         recorded: the number of recorded sales among them; None if recorded sales were not requested.
-        read_on: the latest sale date accepted at the training; None in a version of an older release.
+        read_on: the latest accepted sale date; None in a version of an older release, which has no `notes` either.
         rejected: the number of rejected rows by reason.
         notes: how the file was read, such as its encoding.
     """
@@ -123,13 +110,6 @@ class ModelVersion:
     """The manifest of a version: everything about a trained model but its arrays.
 
     Attributes:
-        name: the unique name; names sort by time.
-        created_at: the time of the training, in UTC.
-        algorithm: the algorithm chosen, never `auto`.
-        schema: the features of the model.
-        options: the training options.
-        source: the source of the sales.
-        evaluation: the evaluation on held-out sales.
         self_test: houses with the prices that the version must estimate for them.
         digests: the SHA-256 of each file of the artifact, in hexadecimal.
         libraries: the versions of the libraries used in the training.

@@ -121,13 +121,8 @@ RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
 
 @frozen
 class Backlog:
-    """Predictions that are stored locally and have not reached the database.
-
-    Attributes:
-        pending: the number of predictions that are still to be sent.
-        oldest: the time of the oldest pending prediction.
-        dead_letters: the number of predictions that the database has refused for good.
-        reason: why the database can't be reached now; None if it can.
+    """The numbers of predictions that are stored locally: `pending` ones that will be sent to the database, with the
+    time of the oldest, and `dead_letters` that it has refused for good. `reason` is why it accepts none now.
     """
 
     pending: int
@@ -358,9 +353,6 @@ class TrainedModel(CalibratedModel):
     """The result of a training.
 
     Attributes:
-        artifact: the files of the model.
-        algorithm: the algorithm chosen, never `auto`.
-        libraries: the versions of the libraries used.
         refit: fits the best candidate of the search to other sales of the same schema.
         irreproducible: why the same sales and options may train a different model; None if they train the same one.
         with_plain_intervals: returns the same model with plain intervals, without another fit; None if its intervals

@@ -35,12 +35,11 @@ class SalesTable:
     """A table of sales, as read from its source.
 
     Attributes:
-        columns: the cells of each column; all columns have the same length.
         digest: the SHA-256 of the source, in hexadecimal.
         rejected: the number of unreadable rows by reason.
-        schema: the features, if the source defines them; otherwise they are inferred.
-        held_out: for each row, whether it is held out, if the source defines the split; otherwise it is computed.
-        house_keys: for each row, the key of its house, if the source defines the keys; otherwise they are computed.
+        schema: the features; None infers them.
+        held_out: for each row, whether it is held out; None derives it from the key of the house.
+        house_keys: for each row, the key of its house; None derives it from the columns.
         recorded: the number of recorded sales in the table; None if recorded sales were not requested.
         read_on: the latest accepted sale date; None accepts any date.
         notes: how the source was read, such as its encoding.

@@ -62,16 +62,12 @@ class TrainingStatus:
     """The status of a training. Times are in UTC.
 
     Attributes:
-        id: a UUIDv7.
-        started_at: the time of the start.
         location: the location of the sales file; None without a file.
         with_recorded: whether recorded sales are among the sales.
         done: the number of completed steps.
         total: the number of all steps; 0 before the first progress.
         cancelling: whether cancellation was requested.
         keeping: whether the version is being stored, which is too late to cancel.
-        ended_at: the time of the end; None while the training runs.
-        outcome: the outcome; None while the training runs.
     """
 
     id: UUID

@@ -48,13 +48,10 @@ class Rule(StrEnum):
 
 @frozen
 class Violation:
-    """An invalid value, and why it is invalid.
+    """An invalid value (None if it is missing), and why it is invalid.
 
-    Attributes:
-        pointer: where the value is in the input, as a JSON pointer (RFC 6901); `""` for the input as a whole.
-        rule: the violated rule, for programs.
-        message: what is wrong, for people, without the field's name: "must be a number, not text".
-        value: the invalid value; None if it is missing.
+    `pointer` is the JSON pointer (RFC 6901) of the value in the input, `""` for the input as a whole. The message does
+    not name the field: "must be a number, not text".
     """
 
     pointer: str

@@ -311,8 +311,6 @@ class Drift:
         examined: the number of examined predictions, the newest of all versions.
         n: the number of examined predictions that this version made.
         since: the time of the oldest of these.
-        estimates: how far the estimates have moved.
-        features: how far each feature has moved.
         out_of_range: the share of the estimates with a warning about any feature, in percent.
     """
 
@@ -326,13 +324,7 @@ class Drift:
 
 
 def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Prediction]) -> Drift:
-    """Measure the drift of a version.
-
-    Args:
-        model_version: the name of the version.
-        trained_on: the snapshot of the version.
-        predictions: recent predictions, also of other versions, newest first.
-    """
+    """Measure the drift of a version from its snapshot, in recent predictions of any versions, newest first."""
     made = [prediction for prediction in predictions if prediction.estimate.model_version == model_version]
     estimates = [prediction.estimate for prediction in made]
     warned = [

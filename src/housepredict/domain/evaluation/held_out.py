@@ -45,12 +45,9 @@ _SEED = 42
 
 
 def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accuracy) -> Mapping[str, Bounds]:
-    """Compute the 95% confidence bounds of measures by bootstrap, for each measure that is defined in all resamples.
+    """Compute the 95% confidence bounds of `measured`, the measures of these sales, by bootstrap.
 
-    Args:
-        estimates: the estimates.
-        prices: the sale prices, in the same order.
-        measured: the measures of all these sales.
+    A measure that is undefined in a resample has no bounds.
     """
     draw, size = Random(_SEED), min(len(prices), LARGEST)
     resamples = []
@@ -69,11 +66,9 @@ def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accura
 
 
 def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
-    """Compute the share of resamples, in percent, in which one model has a smaller mean loss than another.
+    """Compute the share of resamples, in percent, in which the mean of `losses` is below that of `others`.
 
-    Args:
-        losses: the losses of that model.
-        others: the losses of the other model on the same sales, in the same order; both are drawn together.
+    Both are losses on the same sales, in the same order, and are drawn in pairs.
     """
     gains = [other - loss for loss, other in zip(losses, others, strict=True)]
     draw, size = Random(_SEED), min(len(gains), LARGEST)

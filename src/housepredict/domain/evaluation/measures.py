@@ -177,10 +177,7 @@ def out_of_range(
 ) -> tuple[str, ...]:
     """Name the measures that are out of range: fields of `Accuracy`, `coverage_80` and `coverage_90`.
 
-    Args:
-        accuracy: the measures.
-        coverage: the coverage of each level.
-        sales: the number of sales with an interval of each level; by default all sales of `accuracy`.
+    `sales` are the numbers of sales with an interval of each level; by default all sales of `accuracy`.
     """
     measures = [(limits, getattr(accuracy, name)) for name, limits in RANGES.items()]
     counts = sales or {}
@@ -224,16 +221,10 @@ class Evaluation:
     """The evaluation of a version on held-out sales.
 
     Attributes:
-        trained_on: the number of training sales.
-        held_out: the number of held-out sales.
-        accuracy: the measures.
-        bounds: the confidence bounds by measure.
-        coverage: the coverage of each level; empty without intervals.
         price_tenths: the accuracy by tenths of the sale prices, cheapest first.
         category: the category feature with the most categories; None if there is no category feature.
         categories: the accuracy for the most common values of that feature.
-        out_of_time: the out-of-time evaluation.
-        out_of_time_skipped: why there is no out-of-time evaluation.
+        out_of_time_skipped: why `out_of_time` is None.
     """
 
     trained_on: int

@@ -329,7 +329,6 @@ class Column:
     """A column that was read as a kind.
 
     Attributes:
-        name: the name.
         kind: the kind of the values.
         why: what decided the kind, for people.
         unreadable: the number of cells that can't be read as this kind.

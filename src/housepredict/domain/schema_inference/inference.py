@@ -42,9 +42,6 @@ class PreparedSales:
     """Sales that are ready for training, and how they were prepared.
 
     Attributes:
-        schema: the inferred features.
-        training: the training sales.
-        held_out: the held-out sales, which only the evaluation uses.
         decisions: the role of each column, with its reason.
         rejected: the number of rejected rows by reason.
         unreadable: the number of unreadable cells by column.

@@ -68,13 +68,8 @@ class Roles:
     """The columns of a file by their role.
 
     Attributes:
-        columns: all columns by name.
-        price: the sale prices.
-        sale_date: the sale dates; None without any.
-        house_id: the identifiers of the houses; None without any.
         identity: the columns that identify a house without an identifier. They don't depend on the options.
         features: the names of the features, in the order of the file.
-        decisions: the role of each column, with its reason.
         sale_months: the columns of the year and the month that the sale date is made of; None for any other.
     """
 

@@ -53,7 +53,7 @@ class RecordSales:
 
         Args:
             sales: mappings with the keys `prediction` (its id), `price` and `date`.
-            key: an idempotency key: a batch that is repeated with it is recorded once. 1 to 255 visible ASCII characters.
+            key: an idempotency key; a batch that is repeated with its key is recorded once.
 
         Returns:
             The sales with their predictions, in order, without repetitions and sales of erased or pruned predictions.
