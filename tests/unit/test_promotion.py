@@ -97,7 +97,7 @@ def test_a_challenger_that_is_closer_and_otherwise_the_same_is_promoted(each: Pe
 def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Comparison) -> None:
     verdict = judge(given_)
     assert not verdict.promoted
-    assert f"{given_.better:.1f} % of the resamples" in verdict.reasons[0]
+    assert f"{given_.better:.1f}% of the resamples" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Compari
         (
             {"coverage": 84.0},
             {"coverage": None},
-            ["Its coverage of the 90 % intervals is 84.0, outside 85 to 95; that of champion is not defined."],
+            ["Coverage of the 90% intervals: 84.0, against not defined for champion; must be 85 to 95, or no worse."],
         ),
         ({"coverage": 96.0}, {"coverage": 99.0}, []),
         ({"cod": 15.04}, {}, []),
@@ -126,12 +126,12 @@ def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Compari
         (
             {"refused": 2.0},
             {"refused": 1.0},
-            ["It has no price for 2.0 % of the held-out houses, champion for 1.0 %."],
+            ["Held-out houses not estimated: 2.0%, against 1.0% for champion."],
         ),
         ({"refused": 1.0}, {"refused": 1.0}, []),
         ({"cod": 20.0, "prd": 1.2}, {}, [
-            "Its COD is 20.0, outside 5 to 15; that of champion is 10.0.",
-            "Its PRD is 1.200, outside 0.98 to 1.03; that of champion is 1.000.",
+            "COD: 20.0, against 10.0 for champion; must be 5 to 15, or no worse.",
+            "PRD: 1.200, against 1.000 for champion; must be 0.98 to 1.03, or no worse.",
         ]),
     ],
 )  # fmt: skip
@@ -272,14 +272,14 @@ def test_version_above_the_floors_is_promoted_without_a_champion() -> None:
 @pytest.mark.parametrize(
     ("changes", "floor"),
     [
-        ({"n": 19}, "Only 19 sales were held out; it takes 20 to judge a version by itself."),
-        ({"n": 1}, "Only 1 sale was held out; it takes 20 to judge a version by itself."),
+        ({"n": 19}, "Only 19 held-out sales; a version without a champion needs at least 20."),
+        ({"n": 1}, "Only 1 held-out sale; a version without a champion needs at least 20."),
         ({"n": 20}, None),
-        ({"cod": 100.0}, "Its COD is 100.0; it must be below 100."),
-        ({"cod": 239_429.73}, "Its COD is 239,429.7; it must be below 100."),
-        ({"cod": None}, "Its COD is not defined; it must be below 100."),
+        ({"cod": 100.0}, "COD: 100.0, must be below 100."),
+        ({"cod": 239_429.73}, "COD: 239,429.7, must be below 100."),
+        ({"cod": None}, "COD: not defined, must be below 100."),
         ({"cod": 99.9}, None),
-        ({"mse": math.inf, "r2": math.nan}, "These measures are not finite: mse, r2."),
+        ({"mse": math.inf, "r2": math.nan}, "Some measures are not finite: mse, r2."),
         ({"r2": None, "prd": None, "prb": None}, None),
     ],
 )

@@ -31,7 +31,7 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Generate `count` ids for a time with a time zone, above an id of another process, whose clock may be ahead."""
+        """Generate `count` ids for a time with a zone, above an id of another process, whose clock may be ahead."""
         with self._lock:
             if above is not None:
                 self._continue_after(above)
