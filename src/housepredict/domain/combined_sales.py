@@ -51,7 +51,7 @@ class CombinedSales:
 
     @property
     def with_recorded(self) -> bool:
-        """Whether the source includes the recorded sales: always."""
+        """True: the source always includes the recorded sales."""
         return True
 
     def read(self) -> SalesTable:

@@ -31,7 +31,10 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Generate `count` ids for a time with a zone, above an id of another process, whose clock may be ahead."""
+        """Generate `count` ids for a time that has a zone.
+
+        With `above`, an id from a process whose clock may be ahead, they are all larger than that.
+        """
         with self._lock:
             if above is not None:
                 self._continue_after(above)

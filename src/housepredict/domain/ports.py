@@ -61,8 +61,8 @@ class PredictionRepository(Protocol):
     def erase(self, ids: Sequence[UUID]) -> int:
         """Erase predictions durably, all or nothing. Returns how many of the ids were known.
 
-        After this returns, no read returns them, and no append stores them again: not even one in flight, and also not
-        under an id that was unknown.
+        After this returns, no read returns them, and no append, even one in flight, stores one of these ids again. This
+        also holds for ids that were unknown.
 
         Raises:
             RepositoryUnavailable: also if the repository can't promise that now.
@@ -319,7 +319,7 @@ class ModelStore(Protocol):
         """
 
     def history(self) -> Sequence[str]:
-        """List the promoted versions, last promotion first, at least the last hundred."""
+        """List the promoted version, the one promoted before it, and so on: at least the last hundred."""
 
     def pointer(self) -> Pointer:
         """Read the pointer."""

@@ -48,7 +48,7 @@ class Rule(StrEnum):
 
 @frozen
 class Violation:
-    """An invalid value (None if it is missing), and why it is invalid.
+    """An invalid or missing value of the input, and what is wrong with it.
 
     `pointer` is the JSON pointer (RFC 6901) of the value in the input, `""` for the input as a whole. The message does
     not name the field: "must be a number, not text".

@@ -113,7 +113,7 @@ def measure(rows: Sequence[Valued]) -> Accuracy:
 
 
 def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
-    """Compute the coverage and the width of the intervals of a level; None if there are none."""
+    """Compute the coverage and the width of the intervals of a level; None without intervals."""
     pairs = [(row, interval) for row in rows for interval in row.intervals if interval.level == level]
     if not pairs:
         return None

@@ -24,7 +24,7 @@ from housepredict.domain.models import Verdict
 from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, TrainingLog
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingStatus
 
-LOOK_EVERY = 1.0
+LOG_INTERVAL_S = 1.0
 """The time between updates of the log during a training, in seconds."""
 NOT_PROMOTED = "The version is stored, but the training process ended before it was promoted."
 _MAX_TRAININGS = 1000
@@ -57,7 +57,7 @@ class TrainingRun:
         self._steps = (done, total)
         now = self._clock.now()
         since = math.inf if self._looked_at is None else abs((now - self._looked_at).total_seconds())
-        if since >= LOOK_EVERY:
+        if since >= LOG_INTERVAL_S:
             self._looked_at = now
             with suppress(*_LOG_LOST):  # A training continues without its log.
                 _unless_cancelled(self._log.change(self.id, lambda status: status.at(done, total)))
