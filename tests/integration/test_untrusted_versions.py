@@ -129,7 +129,7 @@ def pointing_elsewhere(folder: Path) -> None:
 
 
 DAMAGES = {
-    "files of one version swapped": (swapped, "estimator.joblib, serving.npz was changed"),
+    "files of one version swapped": (swapped, "estimator.joblib, serving.npz were changed"),
     "a file of another version": (
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",

@@ -209,7 +209,7 @@ def test_a_failing_self_test_refuses_the_version(price: float) -> None:
 def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[str, Any]) -> None:
     schema = FeatureSchema((*a_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
     version = a_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
-    with pytest.raises(RefusedModel, match="cannot value the houses of its self-test"):
+    with pytest.raises(RefusedModel, match="cannot estimate the houses of its self-test"):
         load_predictor(*version)
 
 

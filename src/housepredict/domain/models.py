@@ -203,6 +203,6 @@ def verify(version: ModelVersion, artifact: Artifact) -> None:
             raise RefusedModel(f"Model version {version.name} is too large: {name} has over {MAX_FILE:,} bytes")
     if sum(map(len, artifact.values())) > MAX_ARTIFACT:
         raise RefusedModel(f"Model version {version.name} is too large: over {MAX_ARTIFACT:,} bytes in total")
-    changed = [name for name, digest in digests_of(artifact).items() if digest != version.digests[name]]
-    if changed:
-        raise RefusedModel(f"Model version {version.name} is damaged: {', '.join(sorted(changed))} changed")
+    if changed := sorted(name for name, digest in digests_of(artifact).items() if digest != version.digests[name]):
+        files = f"{', '.join(changed)} {'was' if len(changed) == 1 else 'were'} changed"
+        raise RefusedModel(f"Model version {version.name} is damaged: {files}")

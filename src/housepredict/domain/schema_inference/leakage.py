@@ -201,7 +201,7 @@ def find_leaking_pairs(
             other = pair.columns[1 - derived]
             combination = "product with" if pair.powers[0] == pair.powers[1] else "ratio to"
             leaks[pair.columns[derived].name] = (
-                f"its {combination} {other.name} has a correlation of {pair.strength:.3f} with it"
+                f"its {combination} {other.name} has a correlation of {pair.strength:.3f} with the price"
             )
     return leaks
 
@@ -342,7 +342,7 @@ def _leak(column: Column, price: Column, rows: Iterable[int]) -> str | None:
     if column.kind is not Kind.BOOLEAN and len(set(values)) <= len(rows) / 10:
         share = explained_share(values, ranks(prices))
         if share >= EXPLAINED_SHARE:
-            return _reason(f"its {len(set(values)):,} values explain {share:.1%} of the variance of its rank")
+            return _reason(f"its {len(set(values)):,} values explain {share:.1%} of the variance of the price's rank")
     return None
 
 

@@ -264,13 +264,13 @@ def _constant_reason(column: Column) -> str:
 
 def _description(column: Column) -> str:
     if column.kind is Kind.CATEGORY:
-        extent = f"{len(column.distinct)} categories"
+        extent = f"{len(column.distinct):,} categories"
     elif column.kind is Kind.BOOLEAN:
         return column.why
     else:
         extent = f"{min(column.distinct)} to {max(column.distinct)}"
     missing = len(column.values) - column.present
-    return f"{column.why}; {extent}" + (f"; {missing} missing" if missing else "")
+    return f"{column.why}; {extent}" + (f"; {missing:,} missing" if missing else "")
 
 
 def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
