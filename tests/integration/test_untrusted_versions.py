@@ -136,7 +136,7 @@ DAMAGES = {
     ),
     "a folder that is a link": (linked, "a is a link to another folder"),
     "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
-    "a file elsewhere": (pointing_elsewhere, "is no name for a model version or a file of it"),
+    "a file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
 }
 
 

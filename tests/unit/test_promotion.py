@@ -103,14 +103,14 @@ def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Compari
 @pytest.mark.parametrize(
     ("challenger", "incumbent", "said"),
     [
-        ({"cod": 15.1}, {"cod": 15.0}, ["Its COD is 15.1, outside 5 to 15; that of champion is 15.0."]),
+        ({"cod": 15.1}, {"cod": 15.0}, ["COD: 15.1, against 15.0 for champion; must be 5 to 15, or no worse."]),
         ({"cod": 15.0}, {"cod": 5.0}, []),
         ({"cod": 16.0}, {"cod": 17.0}, []),
-        ({"cod": 3.0}, {"cod": 8.0}, ["Its COD is 3.0, outside 5 to 15; that of champion is 8.0."]),
-        ({"prd": 1.031}, {}, ["Its PRD is 1.031, outside 0.98 to 1.03; that of champion is 1.000."]),
-        ({"prd": 0.97}, {}, ["Its PRD is 0.970, outside 0.98 to 1.03; that of champion is 1.000."]),
+        ({"cod": 3.0}, {"cod": 8.0}, ["COD: 3.0, against 8.0 for champion; must be 5 to 15, or no worse."]),
+        ({"prd": 1.031}, {}, ["PRD: 1.031, against 1.000 for champion; must be 0.98 to 1.03, or no worse."]),
+        ({"prd": 0.97}, {}, ["PRD: 0.970, against 1.000 for champion; must be 0.98 to 1.03, or no worse."]),
         ({"prd": 1.04}, {"prd": 0.96}, []),
-        ({"prb": -0.06}, {"prb": 0.055}, ["Its |PRB| is 0.060, outside 0 to 0.05; that of champion is 0.055."]),
+        ({"prb": -0.06}, {"prb": 0.055}, ["|PRB|: 0.060, against 0.055 for champion; must be 0 to 0.05, or no worse."]),
         ({"prb": -0.06}, {"prb": 0.07}, []),
         (
             {"coverage": 84.0},
@@ -306,7 +306,9 @@ def test_median_price_itself_is_not_more_accurate_than_the_median_price() -> Non
     middle = median(sale.price for sale in TRAINING)
     verdict = alone([evolve(row, estimate=middle) for row in WELL])
     assert not verdict.promoted
-    assert verdict.reasons[1].endswith(" (128,350) for every house is off by 14.3%.")
+    assert verdict.reasons[1].endswith(
+        "must be below 14.3%, the error of estimating the median training price (128,350) for every house."
+    )
 
 
 @given(st.floats(50_000, 500_000))
