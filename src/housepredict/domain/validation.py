@@ -64,7 +64,7 @@ class Violation:
         if not self.pointer.startswith("/"):
             return f"{self.pointer}: {self.message}" if self.pointer else self.message
         steps = [step.replace("~1", "/").replace("~0", "~") for step in self.pointer[1:].split("/")]
-        path = "".join(f"[{step}]" if step.isdecimal() else f".{step}" for step in steps)
+        path = "".join(f"[{step}]" if step.isdecimal() else "." + (step or '""') for step in steps)
         return f"{path.removeprefix('.')}: {self.message}"
 
 
