@@ -107,7 +107,7 @@ def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
 MAX_REVIEWED = 10_000
 """The largest number of predictions in a review of drift, which are the newest."""
 
-_PAGE_SIZE = 1000
+PAGE_SIZE = 1000
 
 
 @define
@@ -135,8 +135,8 @@ class ReviewDrift:
     def _recent(self) -> Sequence[Prediction]:
         recent: list[Prediction] = []
         while len(recent) < MAX_REVIEWED:
-            page = self._predictions.recent(_PAGE_SIZE, recent[-1].id if recent else None)
+            page = self._predictions.recent(PAGE_SIZE, recent[-1].id if recent else None)
             recent += page
-            if len(page) < _PAGE_SIZE:
+            if len(page) < PAGE_SIZE:
                 break
         return recent
