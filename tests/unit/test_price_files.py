@@ -96,8 +96,8 @@ def test_what_a_row_has_beyond_the_header_is_in_its_error(estimate: Estimate, tm
     path = tmp_path / output
     rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else rows_of(path)
     assert [(each["name"], each["age"] or "", each["error"]) for each in rows] == [
-        ("a", "10", 'has another number of fields than the header: ["x, y", "ü"]'),
-        ("b", "", "has another number of fields than the header"),
+        ("a", "10", 'number of fields differs from the header: ["x, y", "ü"]'),
+        ("b", "", "number of fields differs from the header"),
     ]
 
 

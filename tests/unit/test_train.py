@@ -327,7 +327,7 @@ class TestTrain:
         first.start()
         try:
             assert trainer.started.wait(10)
-            with pytest.raises(TrainingInProgress, match="try again"):
+            with pytest.raises(TrainingInProgress, match="Try again"):
                 train(ListedSales("/sales.csv"), OPTIONS, ignore)
         finally:
             assert trainer.waits_for

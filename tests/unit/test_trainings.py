@@ -189,7 +189,7 @@ class TestATraining:
 
     def test_that_says_nothing_of_a_version_cannot_end_well(self, bench: Bench) -> None:
         with (
-            pytest.raises(ValueError, match="made something"),
+            pytest.raises(ValueError, match="needs an outcome"),
             bench.trainings.under_way(ListedSales(None), ignore, lambda _: None),
         ):
             pass

@@ -23,7 +23,7 @@ COVERAGE = "Coverage of the 90% intervals"
 GUARDS = {
     "COD": RANGES["cod"],
     "PRD": RANGES["prd"],
-    "|PRB|": evolve(RANGES["prb"], low=0.0),
+    "Absolute PRB": evolve(RANGES["prb"], low=0.0),
     COVERAGE: Range(COVERAGE, 85.0, 95.0, 1, "the promotion rule"),
 }
 """The guards: measures that a promotion must not worsen outside their acceptable range."""
@@ -180,7 +180,7 @@ def _guarded(performance: Performance) -> dict[str, float | None]:
     """Return the guards rounded as in messages, so that values that look the same count as equal."""
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
-    figures = {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
+    figures = {"COD": measured.cod, "PRD": measured.prd, "Absolute PRB": prb, COVERAGE: performance.coverage}
     return {guard: None if value is None else round(value, GUARDS[guard].digits) for guard, value in figures.items()}
 
 
