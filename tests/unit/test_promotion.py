@@ -110,7 +110,11 @@ def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Compari
         ({"prd": 1.031}, {}, ["PRD: 1.031, against 1.000 for champion; must be 0.98 to 1.03, or no worse."]),
         ({"prd": 0.97}, {}, ["PRD: 0.970, against 1.000 for champion; must be 0.98 to 1.03, or no worse."]),
         ({"prd": 1.04}, {"prd": 0.96}, []),
-        ({"prb": -0.06}, {"prb": 0.055}, ["Absolute PRB: 0.060, against 0.055 for champion; must be 0 to 0.05, or no worse."]),
+        (
+            {"prb": -0.06},
+            {"prb": 0.055},
+            ["Absolute PRB: 0.060, against 0.055 for champion; must be 0 to 0.05, or no worse."],
+        ),
         ({"prb": -0.06}, {"prb": 0.07}, []),
         (
             {"coverage": 84.0},
