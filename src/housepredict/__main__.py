@@ -1,6 +1,6 @@
-"""The process of `housepredict` and `python -m housepredict`: an interrupt at any time ends it with one line.
+"""The entry point of `housepredict` and `python -m housepredict`, which ends an interrupted command with one line.
 
-The handlers are installed before other modules are imported, which takes most of the time of a short command.
+The signal handlers are installed before the imports, which take most of the time of a short command.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _received: list[int] = []
 
 
 def main() -> int:
-    """Run the command of this process's arguments. Returns the exit code: 128 plus its number after a signal."""
+    """Run the command in this process's arguments. Returns the exit code; after a signal, 128 plus its number."""
     sys.unraisablehook = _report
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is under `nohup`, and in the background of a script
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and background jobs of scripts ignore it.
             signal.signal(number, _interrupt)
     try:
         from housepredict.entrypoints.cli.main import main as run
 
         code = run()
     except BaseException:
-        # an import that is interrupted may fail in another way
+        # An interrupted import may raise another error.
         if not _received:
             raise
         sys.stderr.write("housepredict: interrupted\n")
@@ -37,12 +37,12 @@ def main() -> int:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # nothing is left to interrupt
+            signal.signal(number, signal.SIG_IGN)  # Nothing is left to interrupt.
     return 128 + _received[0] if _received else code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt with the signal's number. Later signals are ignored: they must not interrupt cleanup."""
+    """Raise KeyboardInterrupt with the signal's number. Later signals are ignored, so that cleanup can finish."""
     _received.append(number)
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
@@ -52,7 +52,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt again if it was lost: caught by a library, or raised in a destructor."""
+    """Raise KeyboardInterrupt again if it got lost: a library caught it, or it was raised in a destructor."""
     error = sys.exception()
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__

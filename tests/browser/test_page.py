@@ -97,7 +97,7 @@ def test_what_the_service_says_of_no_field_stands_above_them(browser: Browser, d
         page = seen.page
         page.locator("[data-feature=age]").evaluate("field => field.dataset.feature = 'storeys'")
         page.get_by_role("button", name="Estimate").click()
-        expect(page.get_by_role("alert")).to_contain_text("age is missing")
+        expect(page.get_by_role("alert")).to_contain_text("age required")
         expect(page.get_by_role("alert")).to_contain_text("load the page again")
 
 

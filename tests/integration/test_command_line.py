@@ -31,22 +31,22 @@ def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -
     assert run("predict", "sqft=2000", "zip=98101", "pool=true").code == 0
     refused = run("predict", *LAB_HOUSE)
     assert refused.code == 3
-    for violation in ("/sqft: is missing", "/zip: is missing", "/size: is no feature", "/age: is no feature"):
+    for violation in ("sqft: required", "zip: required", "size: not a feature", "age: not a feature"):
         assert violation in refused.err
 
 
 @pytest.mark.parametrize(
     ("given", "violation"),
     [
-        ("size=abc", "/size: must be a number, not text"),
-        ("size=NaN", "/size: must be a finite number"),
-        ("size=1e999", "/size: must be a finite number"),
-        ("size=-1", "/size: must be at least 0"),
-        ("size=true", "/size: must be a number, not a boolean"),
-        ('size="2500"', "/size: must be a number, not text"),
+        ("size=abc", "size: must be a number, not text"),
+        ("size=NaN", "size: must be a finite number"),
+        ("size=1e999", "size: must be a finite number"),
+        ("size=-1", "size: must be at least 0"),
+        ("size=true", "size: must be a number, not a boolean"),
+        ('size="2500"', "size: must be a number, not text"),
         ("size=" + "9" * 5000, "/size:"),
-        ("bedrooms=2.5", "/bedrooms: must be a whole number"),
-        ("colour=red", "/colour: is no feature of this model"),
+        ("bedrooms=2.5", "bedrooms: must be a whole number"),
+        ("colour=red", "colour: not a feature of this model"),
     ],
 )
 def test_each_violation_is_named(run: Run, given: str, violation: str) -> None:

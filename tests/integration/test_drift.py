@@ -92,4 +92,4 @@ def test_a_version_of_before_serves_and_has_no_drift(tmp_path: Path, capsys: pyt
         with pytest.raises(NoSnapshot):
             prices.drift()
     assert main(["drift", "--data-dir", str(tmp_path)]) == 4
-    assert "Train again" in capsys.readouterr().err
+    assert "Retrain" in capsys.readouterr().err

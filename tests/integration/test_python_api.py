@@ -49,7 +49,7 @@ def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) ->
     assert prices.model == first
     assert prices.promote(second.name) == prices.model == second
     assert prices.rollback() == prices.model == first
-    with pytest.raises(UnknownModel, match="nothing to go back to"):
+    with pytest.raises(UnknownModel, match="no other version was promoted before"):
         prices.rollback()
     with pytest.raises(UnknownModel):
         prices.promote("nosuch")

@@ -29,7 +29,7 @@ def predicted(run: Run) -> Any:
 def test_a_prediction_that_is_not_remembered_is_told(run: Run, id_: str) -> None:
     code, out, err = run("predictions", "show", id_)
     assert (code, out) == (4, "")
-    assert err == f"housepredict: no prediction {id_} is remembered\n"
+    assert err == f"housepredict: unknown prediction id: {id_}\n"
     with housepredict.open() as prices, pytest.raises(UnknownPrediction):
         prices.prediction(id_)
 
@@ -39,18 +39,18 @@ def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Pat
     code, out, err = run("predict", "--demo", "houses.csv", "-o", "prices.csv")
     assert (code, out) == (3, "")
     assert err == (
-        "housepredict: row 2: /size: must be a number, not text; /bedrooms: is missing\n"
+        "housepredict: row 2: size: must be a number, not text; bedrooms: required\n"
         "housepredict: estimated 1 houses by version demonstration; refused 1, as the column error says\n"
     )
     written = (tmp_path / "prices.csv").read_text().splitlines()
     assert written[1].startswith("a,2500,3,10,254206.02,")
-    assert written[2] == 'b,big,,10,,,,,,,,"/size: must be a number, not text; /bedrooms: is missing"'
+    assert written[2] == 'b,big,,10,,,,,,,,"size: must be a number, not text; bedrooms: required"'
     code, out, _ = run("predict", "--demo", "--json", "houses.csv", "--output", "prices.parquet")
     assert json.loads(out) == {
         "model_version": "demonstration",
         "estimated": 1,
         "refused": 1,
-        "refusals": [{"row": 2, "violations": ["/size: must be a number, not text", "/bedrooms: is missing"]}],
+        "refusals": [{"row": 2, "violations": ["size: must be a number, not text", "bedrooms: required"]}],
         "notes": [],
     }
     (tmp_path / "houses.csv").write_text("size,bedrooms,age\n2500,3,10\n")

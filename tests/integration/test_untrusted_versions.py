@@ -129,14 +129,14 @@ def pointing_elsewhere(folder: Path) -> None:
 
 
 DAMAGES = {
-    "files of one version swapped": (swapped, "estimator.joblib, serving.npz was changed"),
+    "files of one version swapped": (swapped, "estimator.joblib, serving.npz were changed"),
     "a file of another version": (
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",
     ),
     "a folder that is a link": (linked, "a is a link to another folder"),
     "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
-    "a file elsewhere": (pointing_elsewhere, "is no name for a model version or a file of it"),
+    "a file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
 }
 
 

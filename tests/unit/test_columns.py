@@ -205,7 +205,7 @@ def test_a_few_unreadable_cells_do_not_change_a_columns_kind_and_are_counted() -
 )
 def test_a_kind_that_the_user_names_is_obeyed(kind: Kind, expected: list[object]) -> None:
     read = read_column("column", ["1", "0", "yes", "2.5", "2014-05-02"], kind)
-    assert (read.kind, list(read.values), read.why) == (kind, expected, "as you said")
+    assert (read.kind, list(read.values), read.why) == (kind, expected, "as requested")
     assert read.unreadable == expected.count(None)
 
 

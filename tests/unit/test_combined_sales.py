@@ -124,10 +124,10 @@ class TestRows:
     @pytest.mark.parametrize(
         ("values", "reason"),
         [
-            ({"size": 2000}, "recorded, and its house has no rooms"),
-            ({"living_area": 2000, "rooms": 3}, "recorded, and its house has no size"),
-            ({"size": "large", "rooms": 3}, "recorded, and its size is no number"),
-            ({"size": 2000, "rooms": True}, "recorded, and its rooms is no integer"),
+            ({"size": 2000}, "recorded sale: its house has no rooms"),
+            ({"living_area": 2000, "rooms": 3}, "recorded sale: its house has no size"),
+            ({"size": "large", "rooms": 3}, "recorded sale: size of its house can't be read as number"),
+            ({"size": 2000, "rooms": True}, "recorded sale: rooms of its house can't be read as integer"),
         ],
     )
     def test_a_house_without_the_features_is_counted_with_the_reason(
@@ -142,7 +142,7 @@ class TestRows:
         )
         assert combined(({"area": "none"}, 5e5, MAY), table=gaps).rejected == {
             "ragged": 2,
-            "recorded, and its house has none of the features": 1,
+            "recorded sale: its house has none of the features": 1,
         }
         assert combined(({"area": "south"}, 5e5, MAY), table=gaps).recorded == 1
 
@@ -254,9 +254,9 @@ class TestAlone:
         assert added(table, 0) == [{"amount": 5e5, "sale_date": MAY, "size": 1000}]
 
     def test_nothing_is_not_enough(self) -> None:
-        with pytest.raises(UnusableSales, match="no sale came back"):
+        with pytest.raises(UnusableSales, match="no recorded sale"):
             combined()
-        with pytest.raises(UnusableSales, match="1 recorded, and its house has no size"):
+        with pytest.raises(UnusableSales, match="1 row rejected: recorded sale: its house has no size"):
             combined(({"area": "north"}, 5e5, MAY))
 
 

@@ -28,7 +28,7 @@ from housepredict.domain.features import House
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
-from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE, ReviewDrift
+from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE_SIZE, ReviewDrift
 from housepredict.domain.warnings import EstimateWarning
 from housepredict.testing.drawing import a_version
 from tests.training import NOON, SCHEMA, PricePerArea
@@ -143,7 +143,7 @@ def test_the_newest_are_looked_at_in_pages() -> None:
     old = estimates([2 * size for size in like_training(300)])
     drift = reviewed(old, estimates(like_training(MAX_REVIEWED)), predictions=predictions)
     assert drift.examined == drift.n == MAX_REVIEWED
-    assert predictions.limits == [PAGE] * (MAX_REVIEWED // PAGE)
+    assert predictions.limits == [PAGE_SIZE] * (MAX_REVIEWED // PAGE_SIZE)
     assert drift.features[0].shift.movement is Movement.STABLE
 
 

@@ -26,7 +26,7 @@ SCHEMA = FeatureSchema(
         Feature("zip", Kind.CATEGORY, categories=tuple(f"Z{number}" for number in range(14))),
     )
 )
-NO_DATES = "they have no dates"
+NO_DATES = "the sales have no dates"
 SURE = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
 
 

@@ -63,7 +63,7 @@ def test_the_explanation_is_by_the_version_that_estimated() -> None:
 
 def test_what_cannot_be_explained_is_not_recorded() -> None:
     kept = InMemoryPredictions()
-    with pytest.raises(NoExplanation, match="Train again"):
+    with pytest.raises(NoExplanation, match="Retrain"):
         explain(predictor("old"), into=kept, by=Explainers(without="old")).one({"size": 100})
     assert list(kept.recent(10)) == []
 

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_a_house_is_said_as_usual(client: TestClient) -> None
 def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_recorded() -> None:
     with served(explaining(Explainers(NoExplanation()))) as client:
         problem = assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 409, "no-explanation")
-        assert "Train again" in problem["detail"]
+        assert "Retrain" in problem["detail"]
         assert client.get("/predictions").json()["predictions"] == []
         assert client.post("/predict", json=LAB_HOUSE).status_code == 200
 

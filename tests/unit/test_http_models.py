@@ -74,7 +74,7 @@ def test_a_version_that_is_damaged_or_not_there_leaves_the_promoted_one() -> Non
 def test_with_nothing_to_go_back_to_a_rollback_says_so() -> None:
     with served(application(lab_version())) as client:
         problem = assert_problem(client.post("/models/rollback"), 404, "unknown-version")
-    assert "nothing to go back to" in problem["detail"]
+    assert "no other version was promoted before" in problem["detail"]
 
 
 @pytest.mark.parametrize("path", ["/models/one/promote", "/models/rollback"])

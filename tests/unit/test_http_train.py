@@ -35,7 +35,7 @@ def test_it_retrains_the_version_in_service_on_its_own_sales_and_serves_the_new_
         document = answer.json()
         assert document["message"] == "Model retrained successfully"
         assert document["promoted"] is True
-        assert "closer in 100.0 % of the resamples" in document["reasons"][0]
+        assert "smaller in 100.0% of the resamples" in document["reasons"][0]
         assert document["evaluation"]["trained_on"] == len(trainer.seen) == 32
         assert document["evaluation"]["held_out"] == 8
         assert isinstance(document["evaluation"]["mdape"], float)

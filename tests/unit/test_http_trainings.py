@@ -65,7 +65,7 @@ class TestNotWaiting:
         assert held.client.post("/predict", json=LAB_HOUSE).json()["model_version"] == "lab"  # meanwhile
         told = held.over(answer.headers["Location"])
         assert (told["state"], told["promoted"], told["error"]) == ("succeeded", True, None)
-        assert "closer in 100.0 % of the resamples" in told["reasons"][0]
+        assert "smaller in 100.0% of the resamples" in told["reasons"][0]
 
     @pytest.mark.parametrize(
         ("prefer", "applied"),

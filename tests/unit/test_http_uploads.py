@@ -85,7 +85,7 @@ class TestSalesThatAreSent:
     def test_with_other_features_make_a_version_that_does_not_serve_by_itself(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
             answer = client.post("/train", content=SALES, headers=CSV).json()
-            assert (answer["promoted"], "other features" in answer["reasons"][0]) == (False, True)
+            assert (answer["promoted"], "different features" in answer["reasons"][0]) == (False, True)
             assert client.get("/health").json()["model_version"] == "lab"
         assert len(kept(tmp_path)) == 1
 
@@ -110,7 +110,7 @@ class TestSalesThatAreSent:
             assert (record["promoted"], record["reasons"]) == (promoted, document["reasons"])
             assert client.get("/health/ready").status_code == (200 if promoted else 503)
             if not promoted:
-                assert "is off by 30" in document["reasons"][1]
+                assert "Mean error: 30" in document["reasons"][1]
                 assert "train with the policy `always`" in document["reasons"][-1]
 
     def test_always_overrides_the_floors(self, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ class TestOptions:
         guess, ragged = made.json()["notes"]
         assert guess == "read as Windows-1252 (guessed; set `encoding` to overrule)"
         assert ragged.endswith("line 62 has 2")
-        rejected = {"has another number of fields than the header": 1, "the price is missing or no number": 1}
+        rejected = {"has another number of fields than the header": 1, "price: missing or not a number": 1}
         assert made.json()["rejected_rows"] == version["rejected_rows"] == rejected
         assert made.json()["notes"] == version["notes"]
 

@@ -79,7 +79,7 @@ def test_rejection_names_the_kind_the_levels_and_the_coverage() -> None:
         "Scaled intervals failed the coverage test (exact binomial at 0.1%): "
         "the 80% interval covered 24.3% of 103 held-out sale prices."
     )
-    assert "they have no ends" in rejection(tests[1:])
+    assert "they are unbounded" in rejection(tests[1:])
 
 
 @pytest.mark.parametrize("number", [math.inf, math.nan])

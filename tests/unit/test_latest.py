@@ -56,11 +56,14 @@ def test_where_each_sale_has_a_day_it_is_a_fifth() -> None:
 @pytest.mark.parametrize(
     ("sales", "why"),
     [
-        ([Sale(House({}), 1.0, "a")] * 200, "they have no dates"),
-        (sales_on([0] * 200), "they are all of one date"),
-        (sales_on(list(range(100))), "20 are since 2024-03-21 and 80 of other houses before: 30 are needed of each"),
-        (sales_on(list(range(100)), [day % 20 for day in range(100)]), "20 are since 2024-03-21 and 0 of other"),
-        (sales_on([0] * 20 + [1] * 180), "180 are since 2024-01-02 and 20 of other houses before"),
+        ([Sale(House({}), 1.0, "a")] * 200, "the sales have no dates"),
+        (sales_on([0] * 200), "all sales have the same date"),
+        (
+            sales_on(list(range(100))),
+            "20 sales since 2024-03-21, 80 earlier sales of other houses; at least 30 of each are needed",
+        ),
+        (sales_on(list(range(100)), [day % 20 for day in range(100)]), "20 sales since 2024-03-21, 0 earlier sales"),
+        (sales_on([0] * 20 + [1] * 180), "180 sales since 2024-01-02, 20 earlier sales of other houses"),
     ],
 )
 def test_where_there_are_none_to_tell_it_says_why(sales: list[Sale], why: str) -> None:

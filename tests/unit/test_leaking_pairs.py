@@ -55,11 +55,11 @@ def waves(left: float, right: float, rest: float) -> tuple[list[float], list[flo
 def test_a_product_or_ratio_has_to_correlate_by_995_parts_in_1000(together: float, found: bool) -> None:
     left, right, price = waves(0.5 * together**2, 0.5 * together**2, 1 - together**2)
     assert pairs({"left": left, "right": right}, price) == (
-        {"right": f"correlation {together:.3f} of its product with left"} if found else {}
+        {"right": f"its product with left has a correlation of {together:.3f} with the price"} if found else {}
     )
     inverse = [1 / each for each in right]
     assert pairs({"left": left, "right": inverse}, price) == (
-        {"right": f"correlation {together:.3f} of its ratio to left"} if found else {}
+        {"right": f"its ratio to left has a correlation of {together:.3f} with the price"} if found else {}
     )
 
 
@@ -102,7 +102,7 @@ def test_of_pairs_that_share_a_column_the_closest_is_named() -> None:
     area, rate = whole(250, 500, seed=1), [each + 0.5 for each in whole(250, 100, seed=2)]
     close: list[Cell] = [round(each * math.exp(draw.gauss(0, 0.02)), 2) for each in area]
     columns: dict[str, Sequence[Cell]] = {"rooms": whole(7, 1), "close": close, "area": area, "rate": rate}
-    found = {"rate": "correlation 1.000 of its product with area"}
+    found = {"rate": "its product with area has a correlation of 1.000 with the price"}
     assert pairs(columns, products(area, rate)) == found
     assert pairs({name: columns[name] for name in reversed(columns)}, products(area, rate)) == found
 

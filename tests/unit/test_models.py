@@ -37,13 +37,13 @@ def verify_sizes(*sizes: int) -> None:
 
 def test_a_file_that_is_too_large_is_refused() -> None:
     verify_sizes(MAX_FILE)
-    with pytest.raises(RefusedModel, match=rf"1\.bin of model version a is too large: over {MAX_FILE} bytes"):
+    with pytest.raises(RefusedModel, match=rf"version a is too large: 1\.bin has over {MAX_FILE:,} bytes"):
         verify_sizes(1, MAX_FILE + 1)
 
 
 def test_files_that_are_too_large_together_are_refused() -> None:
     verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE)
-    with pytest.raises(RefusedModel, match=f"over {MAX_ARTIFACT} bytes together"):
+    with pytest.raises(RefusedModel, match=f"over {MAX_ARTIFACT:,} bytes in total"):
         verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1)
 
 
@@ -51,9 +51,9 @@ def test_files_that_are_too_large_together_are_refused() -> None:
 def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
     version, artifact = a_version()
     assert not is_plain(name)
-    with pytest.raises(RefusedModel, match="is no name"):
+    with pytest.raises(RefusedModel, match="is not a valid name"):
         verify(evolve(version, name=name), artifact)
-    with pytest.raises(RefusedModel, match="is no name"):
+    with pytest.raises(RefusedModel, match="is not a valid name"):
         verify(evolve(version, digests=digests_of({name: b""})), {name: b""})
 
 
@@ -67,9 +67,9 @@ def test_a_versions_name_sorts_by_time_and_tells_what_was_made() -> None:
 
 
 def test_an_error_says_what_its_docstring_says_unless_it_is_told_more() -> None:
-    assert str(RefusedModel()) == "A model version failed a check and was not loaded."
+    assert str(RefusedModel()) == "The model version failed a check and was not loaded."
     assert str(HousepredictError("more")) == "more"
     assert str(InvalidSettings(["one", "two"])) == "one; two"
-    assert "needs housepredict[train], which is not installed: pip install '.[train]'" in str(
+    assert "requires housepredict[train], which is not installed: run pip install '.[train]'" in str(
         MissingExtra.named("train", "training")
     )

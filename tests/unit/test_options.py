@@ -54,12 +54,12 @@ def test_members_and_their_values_mean_the_same() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "pointer", "says"),
     [
-        ("algorithm", "boost", "/algorithm", "did you mean boosting?"),
-        ("algorithm", "Ridge", "/algorithm", "did you mean ridge?"),
+        ("algorithm", "boost", "/algorithm", "did you mean `boosting`?"),
+        ("algorithm", "Ridge", "/algorithm", "did you mean `ridge`?"),
         ("algorithm", None, "/algorithm", "must be one of auto, linear, ridge, boosting"),
-        ("effort", "hi", "/effort", "must be one of low, normal, high, not 'hi' (did you mean high?)"),
+        ("effort", "hi", "/effort", "must be one of low, normal, high, not 'hi' (did you mean `high`?)"),
         ("effort", 3, "/effort", "must be one of"),
-        ("seed", "x", "/seed", "a whole number from 0 to 4294967295"),
+        ("seed", "x", "/seed", "a whole number from 0 to 4,294,967,295"),
         ("seed", -1, "/seed", "a whole number"),
         ("seed", 2**32, "/seed", "a whole number"),
         ("seed", 1.5, "/seed", "a whole number"),
@@ -75,14 +75,14 @@ def test_members_and_their_values_mean_the_same() -> None:
         ("closed", {"zip": True}, "/closed", "must be a list of columns"),
         ("allow", 3, "/allow", "must be a list of columns"),
         ("allow", None, "/allow", "must be a list of columns"),
-        ("features", ["sqft", 3], "/features/1", "must name a column"),
-        ("features", [" "], "/features/0", "must name a column"),
-        ("price", "", "/price", "must name a column"),
-        ("price", 3, "/price", "must name a column"),
-        ("price", "a\0", "/price", "must name a column"),
-        ("kinds", {"zip": "catgory"}, "/kinds/zip", "did you mean category?"),
-        ("kinds", {3: "category"}, "/kinds", "must name a column"),
-        ("kinds", ["zip"], "/kinds", "must be columns with their kinds"),
+        ("features", ["sqft", 3], "/features/1", "must be the name of a column"),
+        ("features", [" "], "/features/0", "must be the name of a column"),
+        ("price", "", "/price", "must be the name of a column"),
+        ("price", 3, "/price", "must be the name of a column"),
+        ("price", "a\0", "/price", "must be the name of a column"),
+        ("kinds", {"zip": "catgory"}, "/kinds/zip", "did you mean `category`?"),
+        ("kinds", {3: "category"}, "/kinds", "must be the name of a column"),
+        ("kinds", ["zip"], "/kinds", "must map columns to kinds"),
     ],
 )
 def test_wrong_option_is_refused_at_once_with_what_it_must_be(option: str, value: Any, pointer: str, says: str) -> None:
@@ -122,7 +122,7 @@ def test_no_value_raises_anything_but_invalid_options(values: dict[str, Any]) ->
 
 
 def test_policy_is_checked_before_anything_is_read() -> None:
-    with pytest.raises(InvalidOptions, match="did you mean always") as caught:
+    with pytest.raises(InvalidOptions, match="did you mean `always`") as caught:
         Prices(application()).train("there-is-no-such.csv", promote="alway")
     assert caught.value.violations[0].pointer == "/promote"
 

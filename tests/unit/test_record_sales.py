@@ -305,7 +305,7 @@ def test_history_hides_sales_of_an_erased_prediction(returning: Returning) -> No
 
 
 def test_the_history_of_what_is_no_id_is_refused(returning: Returning) -> None:
-    with pytest.raises(InvalidSales, match="/prediction: must be the id of a prediction"):
+    with pytest.raises(InvalidSales, match="prediction: must be a prediction id"):
         returning.record.history("7")
 
 
@@ -366,6 +366,6 @@ def test_sale_in_the_future_is_refused_with_its_date_and_today(returning: Return
     known, latest, later = returning.known[0].id, date(2025, 6, 2), "2025-06-03"
     with pytest.raises(InvalidSales) as caught:
         returning.record([{"prediction": known, "price": 200_000, "date": later}])
-    message = f"is {later}, in the future: today is 2025-06-01 in UTC, and {latest} is the latest date accepted"
+    message = f"must not be in the future: {later} is after {latest} (today is 2025-06-01 in UTC)"
     assert caught.value.violations == (Violation("/0/date", Rule.DATE, message, later),)
     assert returning.record([{"prediction": known, "price": 200_000, "date": latest}])

@@ -61,7 +61,7 @@ def test_a_prediction_is_found_by_its_id_however_that_is_written() -> None:
 @pytest.mark.parametrize("id_", [*NO_IDS, UNKNOWN, "1"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
 def test_what_is_not_remembered_is_unknown(id_: str) -> None:
     records, _ = filled(InMemoryPredictions())
-    with pytest.raises(UnknownPrediction, match="is remembered"):
+    with pytest.raises(UnknownPrediction, match="unknown prediction id"):
         records.one(id_)
 
 

@@ -21,7 +21,7 @@ HOUSES: dict[str, list[Cell]] = {
     "price": [200_000 + 1_111 * (row * 37 % 120) for row in ROWS],
 }
 FAR = (
-    "lies far outside 2006-01-01 to 2010-12-01, where all but a few sales lie, and may be mistyped "
+    "far outside 2006-01-01 to 2010-12-01, the range of nearly all sales, and probably mistyped "
     "(exclude sale_date to use these sales without their dates)"
 )
 AMES = {"Mo Sold": MONTHS, "Yr Sold": YEARS, **HOUSES}
@@ -58,29 +58,29 @@ def test_a_year_and_a_month_of_sale_are_the_date_of_sale(year: str, month: str) 
 
 def test_the_table_says_what_became_of_the_two() -> None:
     why = {each.column: each.why for each in prepared(AMES).decisions}
-    assert why["Yr Sold"] == why["Mo Sold"] == "is in sale_date"
-    assert why["sale_date"] == "the first of the month, from Yr Sold and Mo Sold; 2006-01-01 to 2010-12-01"
+    assert why["Yr Sold"] == why["Mo Sold"] == "part of sale_date"
+    assert why["sale_date"] == "first of the month, from Yr Sold and Mo Sold; 2006-01-01 to 2010-12-01"
 
 
 def test_a_sale_without_its_month_is_rejected() -> None:
     found = prepared({**AMES, "Mo Sold": [None, *MONTHS[1:]]})
-    assert found.rejected == {"the sale date (sale_date) is missing or no date": 1}
+    assert found.rejected == {"sale_date: missing or not a date": 1}
 
 
 @pytest.mark.parametrize(
     ("name", "mistyped", "reason"),
     [
-        ("Mo Sold", 13, "is missing or no date"),
-        ("Yr Sold", 20100, "is missing or no date"),
-        ("Yr Sold", 0, "is missing or no date"),
-        ("Yr Sold", 9999, "is in the future, after 2011-01-31"),
+        ("Mo Sold", 13, "missing or not a date"),
+        ("Yr Sold", 20100, "missing or not a date"),
+        ("Yr Sold", 0, "missing or not a date"),
+        ("Yr Sold", 9999, "in the future, after 2011-01-31"),
         ("Yr Sold", 1899, FAR),
     ],
 )  # fmt: skip
 def test_mistyped_month_or_year_costs_its_row_alone(name: str, mistyped: Cell, reason: str) -> None:
     columns = {**AMES, name: [mistyped, *AMES[name][1:]]}
     found = prepare(SalesTable(columns, "", read_on=date(2011, 1, 31)), TrainingOptions())
-    assert found.rejected == {f"the sale date (sale_date) {reason}": 1}
+    assert found.rejected == {f"sale_date: {reason}": 1}
     assert found.schema.valuation_date == date(2010, 12, 1)
 
 

@@ -160,7 +160,7 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
         read_settings(environment)
     assert len(caught.value.problems) == len(environment)
     assert all(any(problem.startswith(name) for problem in caught.value.problems) for name in environment)
-    assert "did you mean HOUSEPREDICT_HOST?" in str(caught.value)
+    assert "did you mean `HOUSEPREDICT_HOST`?" in str(caught.value)
     assert PASSWORD not in str(caught.value)
     assert "short" not in str(caught.value)
 

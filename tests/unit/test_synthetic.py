@@ -62,5 +62,5 @@ def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) 
 
 def test_what_their_schema_says_is_not_taken_for_the_words_of_whoever_trains(table: SalesTable) -> None:
     decisions = assign_roles(table, TrainingOptions()).decisions
-    assert decisions[1].why == "their schema says so; 1 to 5"
+    assert decisions[1].why == "by the schema; 1 to 5"
     assert not [each for each in decisions if "you said" in each.why]

@@ -100,7 +100,7 @@ class TestTrain:
     def test_without_sales_that_are_later_than_others_it_says_why(self) -> None:
         trainer = ListedTrainer()
         evaluation = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.evaluation
-        assert (evaluation.out_of_time, evaluation.out_of_time_skipped) == (None, "they have no dates")
+        assert (evaluation.out_of_time, evaluation.out_of_time_skipped) == (None, "the sales have no dates")
         assert trainer.seen_again == []
 
     def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
@@ -258,7 +258,7 @@ class TestTrain:
         assert {sale.spread for sale in kept.sales} == {None}
         assert made.verdict.promoted is (policy is PromotionPolicy.ALWAYS)
         assert models.pointer().name == (version.name if policy is PromotionPolicy.ALWAYS else None)
-        assert choice.reasons[-1] == "So this version has no intervals, and is not promoted automatically."
+        assert choice.reasons[-1] == "This version therefore has no intervals, and is not promoted automatically."
         assert (made.verdict.reasons == choice.reasons) is (policy is PromotionPolicy.IF_BETTER)
 
     def test_endless_intervals_fail_on_too_few_sales_for_a_test_too(self) -> None:
@@ -327,7 +327,7 @@ class TestTrain:
         first.start()
         try:
             assert trainer.started.wait(10)
-            with pytest.raises(TrainingInProgress, match="try again"):
+            with pytest.raises(TrainingInProgress, match="Try again"):
                 train(ListedSales("/sales.csv"), OPTIONS, ignore)
         finally:
             assert trainer.waits_for

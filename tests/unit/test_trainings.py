@@ -113,7 +113,7 @@ class TestATraining:
         assert record.outcome
         assert record.outcome.version == bench.models.pointer().name
         assert record.outcome.promoted
-        assert record.outcome.reasons == ("No version was promoted before.",)
+        assert record.outcome.reasons == ("No version is promoted yet.",)
         assert not record.synthetic
 
     def test_on_synthetic_sales_says_so(self, bench: Bench) -> None:
@@ -125,7 +125,7 @@ class TestATraining:
         [
             (UnusableSales("They are gone."), TrainingState.FAILED, "They are gone."),
             (KeyboardInterrupt(), TrainingState.CANCELLED, "The training was cancelled."),
-            (ZeroDivisionError("secret"), TrainingState.FAILED, "not expected: ZeroDivisionError."),
+            (ZeroDivisionError("secret"), TrainingState.FAILED, "Unexpected error: ZeroDivisionError."),
         ],
     )
     def test_that_fails_is_logged_with_why(
@@ -189,7 +189,7 @@ class TestATraining:
 
     def test_that_says_nothing_of_a_version_cannot_end_well(self, bench: Bench) -> None:
         with (
-            pytest.raises(ValueError, match="made something"),
+            pytest.raises(ValueError, match="needs an outcome"),
             bench.trainings.under_way(ListedSales(None), ignore, lambda _: None),
         ):
             pass

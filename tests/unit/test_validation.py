@@ -71,10 +71,10 @@ def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any
 
 
 def test_message_of_many_violations_is_capped_and_counts_them() -> None:
-    violations = [Violation(f"/{row}/size", Rule.MISSING, "is missing") for row in range(100_000)]
+    violations = [Violation(f"/{row}/size", Rule.MISSING, "required") for row in range(100_000)]
     error = InvalidHouses(violations)
     assert error.violations == tuple(violations)
-    assert str(error).endswith("/19/size: is missing; and 99,980 more")
+    assert str(error).endswith("[19].size: required; and 99,980 more")
 
 
 good_houses = st.fixed_dictionaries(
@@ -190,19 +190,19 @@ def test_what_python_users_have_becomes_what_json_has(name: str, value: object, 
         # numpy's boolean is no bool to Python, and the domain does not know numpy
         ("pool", np.bool_(True), "must be true or false, not bool"),
         ("area", np.bool_(True), "must be a number, not bool"),
-        ("sold", pd.NaT, "must be a date"),
-        ("area", None, "is required and must not be null"),
+        ("sold", pd.NaT, "must be a valid date"),
+        ("area", None, "required, must not be null"),
         ("area", "99", "must be a number, not text"),
         ("area", [], "must be a number, not a list"),
         ("zip", {}, "must be text or a whole number, not an object"),
         ("zip", 1.5, "must be text or a whole number, not a number"),
-        ("sold", False, "must be a date as text, YYYY-MM-DD, not a boolean"),
+        ("sold", False, "must be a date (YYYY-MM-DD), not a boolean"),
     ],
 )
 def test_a_message_says_what_is_wanted_and_what_was_given(name: str, value: object, message: str) -> None:
     [violation] = SCHEMA.violations({**GOOD, name: value})
     assert violation.message == message
-    assert violation.describe() == f"/{name}: {message}"
+    assert violation.describe() == f"{name}: {message}"
 
 
 def test_nothing_has_the_name_that_json_has_for_it() -> None:
@@ -227,7 +227,7 @@ def test_a_house_is_an_object(value: object) -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([GOOD, value])
     assert caught.value.violations == (
-        Violation("/1", Rule.TYPE, "must be an object: feature names and values", value),
+        Violation("/1", Rule.TYPE, "must be an object that maps feature names to values", value),
     )
 
 
@@ -242,7 +242,7 @@ def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([])
     assert [(each.pointer, each.rule) for each in caught.value.violations] == [("", Rule.EMPTY)]
-    assert str(caught.value) == "must hold at least one house"
+    assert str(caught.value) == "must contain at least one house"
 
 
 @pytest.mark.parametrize("missing", [{}, {"sold": None}])

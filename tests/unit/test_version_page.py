@@ -70,7 +70,7 @@ def version_of(rows: Sequence[Valued], calibration: Calibration | None = SURE, *
     return evolve(
         version,
         schema=SCHEMA,
-        evaluation=evaluate(rows, SCHEMA, 800, "they have no dates"),
+        evaluation=evaluate(rows, SCHEMA, 800, "the sales have no dates"),
         calibration=calibration,
         **changes,
     )
@@ -198,7 +198,7 @@ def test_the_figures_are_those_of_the_manifest() -> None:
 def test_the_coverage_is_that_of_the_intervals() -> None:
     rows = estimated(sales(150))
     kept = held_out(rows, SCHEMA)
-    shares = {each.level: each.share for each in evaluate(rows, SCHEMA, 0, "they have no dates").coverage}
+    shares = {each.level: each.share for each in evaluate(rows, SCHEMA, 0, "the sales have no dates").coverage}
     assert shares == {80: coverage(kept.sales, 0.24), 90: coverage(kept.sales, 0.27)}
 
 
@@ -215,7 +215,7 @@ def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
     for latest, all_dates in zip(later.coverage, version.evaluation.coverage, strict=True):
         assert f"In {latest.level} % interval {latest.share:.1f} % {all_dates.share:.1f} %" in page
     assert "no: it ran out of time" in page
-    assert "latest of the sales: they have no dates." in words(parsed(version_page(version_of(rows), None, None)))
+    assert "latest of the sales: the sales have no dates." in words(parsed(version_page(version_of(rows), None, None)))
 
 
 def test_what_was_compared_and_decided_is_told() -> None:

@@ -1,1 +1,1 @@
-"""What a house, a sale, an estimate and a model are, and what is done with them: no I/O, no framework."""
+"""The core of housepredict: houses, sales, estimates, models and use cases, without I/O or frameworks."""

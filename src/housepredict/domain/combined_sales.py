@@ -1,4 +1,4 @@
-"""The sales of a file and those that came back of houses that were estimated, as one table."""
+"""A table that combines the sales of a file with the recorded sales of estimated houses."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from housepredict.domain.schema_inference.inference import house_key, shortest, 
 from housepredict.domain.schema_inference.roles import assign_roles
 from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_day
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.domain.validation import tidy
+from housepredict.domain.validation import describe_rejected, tidy
 
-UNKNOWN = "recorded for a prediction that nobody knows"
-AMBIGUOUS = "recorded, and like houses that are learned from and like others that are held out"
-REPEATED = "recorded, and among the sales already"
+UNKNOWN = "recorded sale: unknown prediction id"
+AMBIGUOUS = "recorded sale: matches training houses as well as held-out ones"
+REPEATED = "recorded sale: already in the file"
 
 
 @define
 class CombinedSales:
-    """A SalesSource of a file and of all sales that came back; of these alone, with a schema's features, without one.
+    """A SalesSource of a file and all recorded sales or, without a file, of recorded sales with a schema's features.
 
-    What the columns of the file are is decided with the options, as ever, and what came back stands in those columns:
-    the features of the prediction's house, the price and the day of the sale. A house that has the features of a row
-    of the file, the date of sale apart, is that row's house, on that row's side of the split. Which rows of the
-    file are held out does not depend on what came back.
+    The roles of the file's columns are inferred as usual. A recorded sale becomes a row with the features of the
+    prediction's house, the price and the sale date. If these features, other than the sale date, equal those of a row
+    of the file, both rows are the same house, on the same side of the split. Recorded sales never change which rows of
+    the file are held out.
     """
 
     _file: SalesSource | None
@@ -46,31 +46,35 @@ class CombinedSales:
 
     @property
     def location(self) -> str | None:
-        """Where the file is; None without one."""
+        """The location of the file; None without a file."""
         return self._file.location if self._file else None
 
     @property
     def with_recorded(self) -> bool:
-        """True: they are what it is for."""
+        """True: the source always includes the recorded sales."""
         return True
 
     def read(self) -> SalesTable:
-        """Read all of it. Raises UnusableSales, RepositoryUnavailable, or what reading the file raises."""
+        """Read and combine all sales. Raises UnusableSales, RepositoryUnavailable, or an error of the file's source."""
         if self._file:
             file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
-            table, digest, rejected = _of_file(file, self._options, self._reserved), file.digest, Counter(file.rejected)
+            table, digest, rejected = (
+                _table_of_file(file, self._options, self._reserved),
+                file.digest,
+                Counter(file.rejected),
+            )
             notes = file.notes
         else:
-            table, digest, rejected = _of_schema(self._schema, self._options), "", Counter()
+            table, digest, rejected = _table_of_schema(self._schema, self._options), "", Counter()
             notes = ()
-        # in an order that does not depend on where they are kept
-        sales = sorted(self._sales.current(), key=lambda each: (each.sold_on, each.prediction))
-        for each in with_predictions(sales, self._predictions.find):
-            reason = UNKNOWN if each.prediction is None else table.add(each.sale, each.prediction.estimate.house)
+        # The order must not depend on the repository.
+        sales = sorted(self._sales.current(), key=lambda sale: (sale.sold_on, sale.prediction))
+        for match in with_predictions(sales, self._predictions.find):
+            reason = UNKNOWN if match.prediction is None else table.add(match.sale, match.prediction.estimate.house)
             if reason:
                 rejected[reason] += 1
         if not table.house_keys:
-            raise UnusableSales(f"no sale came back that a model could learn from{_told(rejected)}")
+            raise UnusableSales(f"no recorded sale can be used for training{describe_rejected(rejected)}")
         return SalesTable(
             table.columns,
             hashlib.sha256(json.dumps([digest, table.added]).encode()).hexdigest(),
@@ -81,16 +85,21 @@ class CombinedSales:
         )
 
 
-_Like = tuple[Value | None, ...]
-"""All features of a house but the date of sale: equal for equal values, 7 and 7.0, of the same kind."""
+_Features = tuple[Value | None, ...]
+"""All features of a house but the sale date. Equal numbers, such as 7 and 7.0, are equal here."""
 
 
 @define
 class _Table:
-    """A table of sales to which others are added, in the columns that it has.
+    """A table of sales that recorded sales are added to.
 
-    `months` are the columns of a year and a month of sale where these stand for the `sale_date`. `houses` are the keys
-    of the houses with the same features, each with what the table has as their identifier; `sold` are their sales.
+    Attributes:
+        required: the features that no usable row lacks.
+        months: the columns of the year and the month that the sale date is made of; None for any other.
+        house_keys: the key of the house of each row.
+        houses: the keys of all houses with the same features, each with its identifier.
+        sold: the house key, price and sale date of each sale.
+        added: the values, price and date of each added sale.
     """
 
     features: Mapping[str, Kind]
@@ -101,45 +110,47 @@ class _Table:
     house_id: str | None
     columns: dict[str, list[Cell]] = field(repr=False)
     house_keys: list[str] = field(factory=list, repr=False)
-    houses: dict[_Like, dict[str, Cell]] = field(factory=dict, repr=False)
+    houses: dict[_Features, dict[str, Cell]] = field(factory=dict, repr=False)
     sold: set[tuple[str, float, str | None]] = field(factory=set, repr=False)
     added: list[tuple[dict[str, Value], float, str]] = field(factory=list, repr=False)
 
-    def know(self, house: _Like, key: str, identifier: Cell, price: float, day: str | None) -> None:
-        """Take note of a sale of the table."""
-        self.houses.setdefault(house, {}).setdefault(key, identifier)
+    def register(self, features: _Features, key: str, identifier: Cell, price: float, day: str | None) -> None:
+        """Register a sale of the table, so that its house and its repetitions are recognized."""
+        self.houses.setdefault(features, {}).setdefault(key, identifier)
         self.sold.add((key, price, day))
 
     def add(self, sale: RecordedSale, house: House) -> str | None:
-        """Add a sale as a row, or say why not."""
+        """Add a recorded sale as a row, or return why it can't be added."""
         values: dict[str, Value] = {}
-        # a version of an older release may have recorded other spellings
-        spelled = {tidy(name): tidy(value) if isinstance(value, str) else value for name, value in house.values.items()}
+        # A version of an older release may have recorded other spellings.
+        recorded = {
+            tidy(name): tidy(value) if isinstance(value, str) else value for name, value in house.values.items()
+        }
         for name, kind in self.features.items():
-            given = spelled.get(tidy(name))
-            if given is None or is_missing(given):
+            cell = recorded.get(tidy(name))
+            if cell is None or is_missing(cell):
                 if name in self.required:
-                    return f"recorded, and its house has no {name}"
+                    return f"recorded sale: its house has no {name}"
                 continue
-            value = way_to_read(kind, {given: 1})(given)
+            value = way_to_read(kind, {cell: 1})(cell)
             if value is None:
-                return f"recorded, and its {name} is no {kind}"
+                return f"recorded sale: {name} of its house can't be read as {kind}"
             values[name] = shortest(value)
         if not values:
-            return "recorded, and its house has none of the features"
-        like, day = tuple(values.get(name) for name in self.features), self._day(sale.sold_on)
-        alike = self.houses.get(like, {})
-        if len({is_held_out(key) for key in alike}) > 1:
+            return "recorded sale: its house has none of the features"
+        features, day = tuple(values.get(name) for name in self.features), self._day(sale.sold_on)
+        same = self.houses.get(features, {})
+        if len({is_held_out(key) for key in same}) > 1:
             return AMBIGUOUS
-        if any((key, sale.price, day) in self.sold for key in alike):
+        if any((key, sale.price, day) in self.sold for key in same):
             return REPEATED
-        # all that is known of it, whichever of that the table has columns for; equal houses have equal keys
-        own = {name: shortest(value) for name, value in sorted(spelled.items()) if name != self.sale_date}
-        key, identifier = next(iter(alike.items()), (key_of(own), None))
-        self.know(like, key, identifier, sale.price, day)
+        # A new key covers all values of the house, even those without a column, so that equal houses have equal keys.
+        all_values = {name: shortest(value) for name, value in sorted(recorded.items()) if name != self.sale_date}
+        key, identifier = next(iter(same.items()), (key_of(all_values), None))
+        self.register(features, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
         self.house_keys.append(key)
-        self.added.append((own, sale.price, sale.sold_on.isoformat()))
+        self.added.append((all_values, sale.price, sale.sold_on.isoformat()))
         return None
 
     def _append(self, values: Mapping[str, Value], sale: RecordedSale, identifier: Cell) -> None:
@@ -158,20 +169,20 @@ class _Table:
             cells.append(row.get(name))
 
     def _day(self, sold_on: date) -> str | None:
-        """The day of a sale as the table would have it."""
+        """Return a sale date as the table has it: None without dates, or the first of the month."""
         if self.sale_date is None:
             return None
         return (sold_on.replace(day=1) if self.months else sold_on).isoformat()
 
 
-def _of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> _Table:
+def _table_of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> _Table:
     roles = assign_roles(file, options, reserved)
     rows = usable_rows(roles, Counter(), file.read_on)
     sale_date = roles.sale_date.name if roles.sale_date else None
-    readings = {name: roles.columns[name] for name in roles.features if name != sale_date}
+    columns = {name: roles.columns[name] for name in roles.features if name != sale_date}
     table = _Table(
-        features={name: column.kind for name, column in readings.items()},
-        required={name for name, column in readings.items() if all(column.values[row] is not None for row in rows)},
+        features={name: column.kind for name, column in columns.items()},
+        required={name for name, column in columns.items() if all(column.values[row] is not None for row in rows)},
         price=roles.price.name,
         sale_date=sale_date,
         months=roles.sale_months,
@@ -180,8 +191,8 @@ def _of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> 
         house_keys=[house_key(roles, row) for row in range(len(file))],
     )
     for row in rows:
-        table.know(
-            tuple(column.values[row] for column in readings.values()),
+        table.register(
+            tuple(column.values[row] for column in columns.values()),
             table.house_keys[row],
             file.columns[table.house_id][row] if table.house_id else None,
             float(roles.price.values[row] or 0),
@@ -190,20 +201,16 @@ def _of_file(file: SalesTable, options: TrainingOptions, reserved: Set[str]) -> 
     return table
 
 
-def _of_schema(schema: FeatureSchema, options: TrainingOptions) -> _Table:
+def _table_of_schema(schema: FeatureSchema, options: TrainingOptions) -> _Table:
     price = options.price or "price"
     sale_date = options.sale_date or schema.sale_date or MONTH_OF_SALE
-    features = [each for each in schema.features if each.name not in (price, sale_date)]
+    features = [feature for feature in schema.features if feature.name not in (price, sale_date)]
     return _Table(
-        features={each.name: each.kind for each in features},
-        required={each.name for each in features if each.required},
+        features={feature.name: feature.kind for feature in features},
+        required={feature.name for feature in features if feature.required},
         price=price,
         sale_date=sale_date,
         months=None,
         house_id=None,
-        columns={name: [] for name in (price, sale_date, *(each.name for each in features))},
+        columns={name: [] for name in (price, sale_date, *(feature.name for feature in features))},
     )
-
-
-def _told(rejected: Mapping[str, int]) -> str:
-    return "".join(f"; {count} {reason}" for reason, count in rejected.items())

@@ -1,4 +1,4 @@
-"""Every error that housepredict raises on purpose: one tree, whose docstrings are the default messages."""
+"""All errors that housepredict raises on purpose. The docstring of an error class is its default message."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ if TYPE_CHECKING:
     from housepredict.domain.validation import Violation
 
 
-_DESCRIBED = 20
-"""How many violations a message describes; the error has all of them."""
+_MAX_DESCRIBED = 20
+"""The largest number of violations in a message; the error itself has all of them."""
 
 
 class HousepredictError(Exception):
-    """housepredict could not do what was asked."""
+    """The operation failed."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class BrokenRules(HousepredictError):
-    """What was given breaks rules."""
+    """The input is invalid."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         self.violations = tuple(violations)
         super().__init__("; ".join(describe_some(self.violations)))
 
     def alone(self) -> Self:
-        """The error of the only item of a batch: pointers start at the item, `/size` for `/0/size`."""
-        return type(self)([evolve(each, pointer=each.pointer.removeprefix("/0")) for each in self.violations])
+        """Return this error of a batch of one item with pointers into that item: `/size` instead of `/0/size`."""
+        return type(self)(
+            [evolve(violation, pointer=violation.pointer.removeprefix("/0")) for violation in self.violations]
+        )
 
 
 def describe_some(violations: Sequence[Violation]) -> Sequence[str]:
-    """Describe the first violations, and count the others."""
-    more = len(violations) - _DESCRIBED
-    lines = [violation.describe() for violation in violations[:_DESCRIBED]]
+    """Describe the first 20 violations, one a line, and count the rest in a last line."""
+    more = len(violations) - _MAX_DESCRIBED
+    lines = [violation.describe() for violation in violations[:_MAX_DESCRIBED]]
     return [*lines, f"and {more:,} more"] if more > 0 else lines
 
 
 class InvalidOptions(BrokenRules, ValueError):
-    """Options of a training that cannot be read."""
+    """The training options are invalid."""
 
 
 class InvalidHouses(BrokenRules):
-    """What was given does not describe a house that this model can estimate."""
+    """These houses can't be estimated: their features are invalid for this model."""
 
 
 class InvalidSales(BrokenRules):
-    """What was given does not say what houses sold for that were estimated."""
+    """These sales can't be recorded: their fields are invalid."""
 
 
 class InvalidSettings(HousepredictError):
-    """The settings contradict themselves or cannot be read."""
+    """The settings are invalid."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -63,7 +65,7 @@ class InvalidSettings(HousepredictError):
 
 
 class UnreadableFile(HousepredictError):
-    """A file cannot be read as a table, or not be written."""
+    """The file can't be read as a table, or can't be written."""
 
 
 class UnusableSales(UnreadableFile):
@@ -71,54 +73,52 @@ class UnusableSales(UnreadableFile):
 
 
 class NoModel(HousepredictError):
-    """No model is promoted yet: train one with `housepredict train SALES.csv --price COLUMN`, promote a stored version
-    with `housepredict models promote VERSION`, or try the demonstration model with `--demo` (HOUSEPREDICT_DEMO=1).
-    """
+    """No model is promoted. Train one, promote a stored version, or turn on the demo model (setting `demo`)."""
 
 
 class UnknownModel(HousepredictError):
-    """The store has no such model version."""
+    """The model store has no version with this name."""
 
 
 class RefusedModel(HousepredictError):
-    """A model version failed a check and was not loaded."""
+    """The model version failed a check and was not loaded."""
 
 
 class NewerModel(RefusedModel):
-    """A model version was made by a newer release of housepredict: upgrade housepredict."""
+    """The model version was made by a newer release of housepredict. Upgrade housepredict."""
 
 
 class NoExplanation(HousepredictError):
-    """This model version cannot say what moved its estimates: it was trained before versions could. Train again."""
+    """This model version can't explain its estimates (made by an older release). Retrain to enable explanations."""
 
 
 class NoSnapshot(HousepredictError):
-    """This model version does not say what it was trained on: it was trained before versions did. Train again."""
+    """This model version has no training snapshot (made by an older release). Retrain to enable drift."""
 
 
 class ModelStoreUnavailable(HousepredictError):
-    """The model store cannot be read or written."""
+    """The model store can't be read or written."""
 
 
 class UnusableModelDatabase(ModelStoreUnavailable):
-    """The database of model versions is named wrongly, or of a kind that cannot be used."""
+    """The URL of the model database is invalid, or names an unsupported kind of database."""
 
 
 class TrainingInProgress(HousepredictError):
-    """A model is being trained already: try again when it is done."""
+    """Another training is in progress. Try again when it has ended."""
 
     def __init__(self, message: str | None = None, training: UUID | None = None) -> None:
         self.training = training
-        """The id of the one that is under way, where it is known."""
+        """The id of the training in progress, if known."""
         super().__init__(message)
 
 
 class UnknownTraining(HousepredictError):
-    """The log has no such training."""
+    """No training has this id."""
 
 
 class TrainingEnded(HousepredictError):
-    """The training has ended, or is keeping its version: it is too late to cancel it."""
+    """The training can't be cancelled: it has ended, or its version is being stored."""
 
 
 class TrainingCancelled(HousepredictError):
@@ -126,57 +126,57 @@ class TrainingCancelled(HousepredictError):
 
 
 class TrainingBroken(HousepredictError):
-    """The process that trained has ended before the training had."""
+    """The training process ended before the training was done."""
 
 
 class RepositoryUnavailable(HousepredictError):
-    """Predictions or sales cannot be recorded or read at the moment."""
+    """Predictions and sales can't be stored or read at the moment. Try again later."""
 
 
 class MisconfiguredRepository(RepositoryUnavailable):
-    """Where predictions are to be recorded was set up wrongly: waiting will not help."""
+    """The repository of predictions is misconfigured. Fix its settings; retrying does not help."""
 
 
 class UnusableDatabase(MisconfiguredRepository):
-    """The database is named wrongly, or of a kind that cannot be used: another one has to be named."""
+    """The database URL is invalid, or names an unsupported kind of database."""
 
 
 class RefusedPredictions(RepositoryUnavailable):
-    """A batch that the repository will not take, however often it is tried: something in it is to blame."""
+    """The repository refuses this batch of predictions, and would refuse it again: its content is invalid."""
 
 
 class UnknownPrediction(HousepredictError):
-    """No prediction of this id is remembered."""
+    """No stored prediction has this id."""
 
 
 class ErasedSales(HousepredictError):
-    """These sales are not stored: their predictions were erased or pruned."""
+    """These sales were not stored: their predictions were erased or pruned."""
 
 
 class ErasedPredictions(HousepredictError):
-    """Predictions that were made for this key were erased, and are not made again."""
+    """The predictions for this idempotency key were erased, and are not made again."""
 
 
 class RepeatedKey(HousepredictError):
-    """This idempotency key came with something else before: a new request needs a new key."""
+    """This idempotency key was already used for a different request. Use a new key."""
 
 
 class UnusablePlugin(HousepredictError):
-    """A plug-in that the settings name is not installed, or cannot be imported."""
+    """A plug-in named in the settings is not installed, or can't be imported."""
 
 
 class MissingExtra(HousepredictError):
-    """A part of housepredict that this needs is not installed."""
+    """A required extra of housepredict is not installed."""
 
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:
-        """The error for an extra of the package, e.g. `train`, that `purpose` needs."""
-        needed = f"pip install '.[{extra}]' in a checkout, or take a container image that has it"
-        return cls(f"{purpose} needs housepredict[{extra}], which is not installed: {needed}")
+        """Create the error for an extra of the package, such as `train`, that `purpose` requires."""
+        command = f"run pip install '.[{extra}]' in a checkout, or use a container image that includes it"
+        return cls(f"{purpose} requires housepredict[{extra}], which is not installed: {command}")
 
 
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
-    """The KeyboardInterrupt that an error is or has in its context: libraries may raise other errors after one."""
+    """Return the KeyboardInterrupt that an error is or that led to it (libraries may raise another error), or None."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__

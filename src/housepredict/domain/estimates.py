@@ -14,44 +14,49 @@ from housepredict.domain.features import House
 from housepredict.domain.warnings import EstimateWarning
 
 MAX_PRICE = 1e13
-"""Estimates end below this price: up to there a float holds every cent exactly."""
+"""Estimates must be below this price, so that a float holds every cent exactly."""
 
 LEVELS = (80, 90)
 """The levels of intervals, in percent."""
 
 MAX_LOG_FACTOR = 30.0
-"""Intervals are at most a factor of e^30 wide either way."""
+"""The largest natural logarithm of high / estimate, and of estimate / low, of an interval."""
 
 
 def whole_cents(price: float) -> float | None:
-    """A model's output as a price: rounded to the cent, never negative; None if it is not finite or too large."""
+    """Convert a model's output to a price: rounded to cents, never negative; None if it is not finite or too large."""
     if not math.isfinite(price):
         return None
-    # in this order, so that -0.0 becomes 0.0
+    # max(0.0, -0.0) is 0.0; the other order would keep the sign.
     cents = round(max(0.0, price), 2)
     return cents if cents < MAX_PRICE else None
 
 
-class Interval(NamedTuple):  # of which every estimate has two: a tuple is made in half the time
-    """The prices that a house sells between with a probability of `level` percent, as floats of whole cents."""
+class Interval(NamedTuple):  # Every estimate has two, and a tuple is created in half the time of an attrs class.
+    """The bounds that a sale price lies between with a probability of `level` percent, rounded to cents."""
 
     level: int
     low: float
     high: float
 
     def holds(self, price: float) -> bool:
-        """Whether a sale price lies inside. An interval up to `MAX_PRICE` has no end, and holds none."""
+        """Whether a sale price is inside. An interval that ends at `MAX_PRICE` is unbounded and holds no price."""
         return self.low <= price <= self.high < MAX_PRICE
 
 
 @frozen
 class Calibration:
-    """The distribution of errors on sales that the model was not fitted to, relative to its spread for each house.
+    """The distribution of a model's errors, relative to its spread, on sales that it was not fitted to.
 
-    `within_80` and `within_90` are the values that |ln(sale price / estimate)| / spread did not exceed for that share
-    of the sales, None for too few; `deviation` is the standard deviation of ln(sale price / estimate) / spread.
-    `within_tenths` are as the first two, for 10, 20, … 90% of the sales, as far as there were enough.
-    (Split conformal prediction with normalized scores: Lei et al., JASA 113 (2018), section 5.2.)
+    The spread is the model's own estimate of its error for a house. The score of a sale is
+    |ln(sale price / estimate)| / spread. (Split conformal prediction with normalized scores: Lei et al., JASA 113
+    (2018), section 5.2.)
+
+    Attributes:
+        within_80: the score that 80% of the sales don't exceed; None if there were too few sales.
+        within_90: the same for 90% of the sales.
+        deviation: the standard deviation of ln(sale price / estimate) / spread.
+        within_tenths: the scores that 10, 20, … 90% of the sales don't exceed, up to the last with enough sales.
     """
 
     within_80: float | None
@@ -60,7 +65,7 @@ class Calibration:
     within_tenths: tuple[float, ...] = ()
 
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
-        """The intervals around an estimate."""
+        """Compute the intervals around an estimate from its spread (see Calibration)."""
         intervals = []
         for level, within in zip(LEVELS, (self.within_80, self.within_90), strict=True):
             if within is not None:
@@ -70,7 +75,7 @@ class Calibration:
         return tuple(intervals)
 
     def fsd(self, spread: float) -> float:
-        """The forecast standard deviation of an estimate, in percent of the price."""
+        """Compute the forecast standard deviation of an estimate, in percent of the price, from its spread."""
         return round(100 * math.expm1(min(self.deviation * spread, MAX_LOG_FACTOR)), 2)
 
 
@@ -78,10 +83,12 @@ class Calibration:
 class Estimate:
     """An estimate of the price of a house.
 
-    `price` is in the currency of the training sales, a float of whole cents. `valued_on` is the date that the price is
-    for, None for a model without dates. A model without a calibration has no `intervals` and no `fsd`, the forecast
-    standard deviation in percent. `generation` is that of the promotion of the model version (see Pointer), None if it
-    is unknown.
+    Attributes:
+        price: the price in the currency of the training sales, rounded to cents.
+        valued_on: the date that the price is for; None for a model without dates.
+        intervals: the 80% and the 90% interval; empty for a model without a calibration.
+        fsd: the forecast standard deviation, in percent of the price; None without a calibration.
+        generation: the generation of the version's promotion (see Pointer); None if it is unknown.
     """
 
     house: House
@@ -96,7 +103,7 @@ class Estimate:
 
 @frozen
 class Prediction:
-    """A stored estimate. `id` is a UUIDv7, so ids sort by time. `created_at` is in UTC."""
+    """A stored estimate. `id` is a UUIDv7, so that ids sort by time. `created_at` is in UTC."""
 
     id: UUID
     created_at: datetime
@@ -104,12 +111,12 @@ class Prediction:
 
     @property
     def price(self) -> float:
-        """The estimate's price."""
+        """The price of the estimate."""
         return self.estimate.price
 
 
-_BEYOND = 700.0
-"""No price changes by this much, and a float could not hold its inverse."""
+_MAX_AMOUNT = 700.0
+"""The largest logarithm in `Contribution.percent`: above about 709, the exponential overflows a float."""
 
 
 class Unit(StrEnum):
@@ -121,28 +128,29 @@ class Unit(StrEnum):
 
 @frozen
 class Contribution:
-    """The contribution of a feature to an estimate, or of several that the model uses as one."""
+    """The contribution to an estimate of a feature, or of several that the model uses as one, in an Explanation."""
 
     features: tuple[str, ...]
     amount: float
 
     @property
     def name(self) -> str:
-        """The features, for people."""
+        """The names of the features, for people."""
         return ", ".join(self.features)
 
     @property
     def percent(self) -> float:
-        """The change of the price by an amount of its logarithm, in percent; such percentages multiply."""
-        return 100 * math.expm1(min(self.amount, _BEYOND))
+        """The change of the price in percent, if the amount is of its logarithm. Such changes multiply."""
+        return 100 * math.expm1(min(self.amount, _MAX_AMOUNT))
 
 
 @frozen
 class Explanation:
-    """The contributions to an estimate, in the order of the schema and in `unit`. From `base`, the average before any
-    feature is known, they add up to the model's output, neither rounded nor cut off.
+    """The contributions of features to an estimate, in the order of the schema: Shapley values (Lundberg and Lee, NIPS
+    2017; the adapter documents the expectations).
 
-    They are Shapley values (Lundberg and Lee, NIPS 2017; see the adapter for the expectations).
+    `base` is the average output of the model before any feature is known. It and the contributions, all in `unit`, add
+    up to the unrounded output for the house.
     """
 
     unit: Unit
@@ -151,7 +159,7 @@ class Explanation:
 
     @property
     def base_price(self) -> float:
-        """The base as a price, in the currency of the sales."""
+        """The base as a price, in the currency of the training sales."""
         match self.unit:
             case Unit.PRICE:
                 return self.base
@@ -163,6 +171,6 @@ class Explanation:
 
 @frozen
 class ExplainedPrediction(Prediction):
-    """A stored prediction with its explanation, which is computed and not stored."""
+    """A stored prediction with its explanation. The explanation itself is not stored."""
 
     explanation: Explanation

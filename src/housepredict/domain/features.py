@@ -1,4 +1,4 @@
-"""Houses and the features that a model knows of them, with the rules of their values."""
+"""The features of a model, the rules for their values, and houses that follow these rules."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from typing import Any, assert_never
 from attrs import define, field, frozen
 
 from housepredict.domain.errors import InvalidHouses
-from housepredict.domain.validation import Rule, Violation, iso_day, pointer_to, tidy
+from housepredict.domain.validation import Rule, Violation, did_you_mean, iso_day, pointer_to, tidy
 
-_YEAR = 365  # days
+_YEAR_DAYS = 365
+_MAX_SUGGESTIONS = 3
+"""A house with more unknown names gets no suggestions: each takes 0.1 ms."""
 
 
 def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
-    """The range in which a value needs no warning; None for a feature without one."""
+    """Return the range in which a value gets no warning, both ends included; None for a feature without a range."""
     if is_sale_date and feature.observed:
         first, last = feature.observed
         return first, _year_after(str(last))
@@ -28,23 +30,28 @@ def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] 
 
 
 def _year_after(day: str) -> str:
-    ordinal = date.fromisoformat(day).toordinal() + _YEAR
+    ordinal = date.fromisoformat(day).toordinal() + _YEAR_DAYS
     return date.fromordinal(min(ordinal, date.max.toordinal())).isoformat()
 
 
 Value = str | int | float | bool
-"""A feature's value, as JSON has it: a date is text, YYYY-MM-DD."""
+"""The value of a feature, of a JSON type; a date is text, YYYY-MM-DD."""
 
 
-# slots=False: cached_property needs a __dict__
+# cached_property needs a __dict__, which slots don't have.
 @frozen(slots=False)
 class Feature:
-    """One property of a house.
+    """A property of a house that a model uses.
 
-    A value outside `minimum` and `maximum` (inclusive, in `unit`) is invalid. `observed` is the range in the training
-    sales (numbers, or dates as text), and `categories` are the categories in them: a value outside gets an estimate
-    with a warning, unless `closed` declares the categories complete. So do values outside the `usual` range, and `rare`
-    categories, which few of the sales had.
+    Attributes:
+        minimum: the smallest valid value, in `unit`; None if there is no limit. `maximum` is the largest one.
+        observed: the range of the training sales; None for other kinds than numbers and dates. A value outside gets
+            a warning.
+        categories: the categories in the training sales. Another category gets a warning, or is invalid if `closed`.
+        closed: whether `categories` are complete.
+        usual: the range beyond which training sales are rare, if it is narrower than `observed`. A value outside gets
+            a warning.
+        rare: the categories that are rare in the training sales, which get a warning.
     """
 
     name: str
@@ -61,7 +68,7 @@ class Feature:
 
     @cached_property
     def known_categories(self) -> frozenset[str]:
-        """The categories, for look-up."""
+        """The categories, as a set."""
         return frozenset(self.categories)
 
     @cached_property
@@ -69,7 +76,7 @@ class Feature:
         return {tidy(category): category for category in self.categories}
 
     def spelled(self, value: object) -> object:
-        """A category as the sales spell it, without blanks around it; any other value unchanged."""
+        """Return a category in the spelling of the training sales; any other value unchanged."""
         if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
             return value
         text = tidy(value)
@@ -77,24 +84,24 @@ class Feature:
 
 
 class _SpelledHouse(dict[str, object]):
-    """An unchecked house with the schema's spelling of names and categories, and the names that occurred twice."""
+    """An unchecked house in the schema's spelling of names and categories, with the names that it `repeated`."""
 
     repeated: list[str]
 
 
 @frozen
 class House:
-    """A house that was checked against a schema: feature name to value, with missing features left out."""
+    """A house that is valid for a schema. `values` maps names of features to values, without missing ones."""
 
     values: Mapping[str, Value] = field(hash=False)
 
 
 @define(frozen=True, slots=False)
 class FeatureSchema:
-    """The features that a model knows, in order.
+    """The features of a model, in order.
 
-    `sale_date` names the feature that is the date of sale, if there is one; a house without it is estimated for
-    `valuation_date`.
+    `sale_date` is the name of the feature that holds the date of sale, if there is one. A house without this date is
+    estimated for `valuation_date`.
     """
 
     features: tuple[Feature, ...]
@@ -103,96 +110,100 @@ class FeatureSchema:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The features' names, for look-up."""
+        """The names of the features, as a set."""
         return frozenset(feature.name for feature in self.features)
 
-    def house(self, given: Mapping[str, object]) -> House:
-        """Check one house. Raises InvalidHouses with every violation; pointers start at the house: `/size`."""
+    def house(self, values: Mapping[str, object]) -> House:
+        """Validate one house. Raises InvalidHouses with every violation; pointers start at the house: `/size`."""
         try:
-            return self.houses([given])[0]
+            return self.houses([values])[0]
         except InvalidHouses as error:
             raise error.alone() from None
 
-    def houses(self, given: Sequence[object]) -> tuple[House, ...]:
-        """Check a batch, all or nothing.
+    def houses(self, batch: Sequence[object]) -> tuple[House, ...]:
+        """Validate a batch of houses, all or nothing.
 
-        Names that a mapping held more than once are read from its attribute `repeated`, if it has one.
+        Args:
+            batch: mappings of feature names to values. A mapping that was parsed from an object with duplicate names
+                may list these in an attribute `repeated`.
 
         Raises:
             InvalidHouses: with every violation of every house; pointers start at the batch: `/3/size`.
         """
-        if not given:
-            raise InvalidHouses([Violation("", Rule.EMPTY, "must hold at least one house")])
-        houses = [self._plain_house(house) for house in given]
+        if not batch:
+            raise InvalidHouses([Violation("", Rule.EMPTY, "must contain at least one house")])
+        houses = [self._plain_house(values) for values in batch]
         if None not in houses:
-            return tuple(houses)  # type: ignore[arg-type]  # there is no None among them
-        spelled = [self._spelled(house) for house in given]
-        violations = [violation for row, house in enumerate(spelled) for violation in self._violations(house, row)]
+            return tuple(houses)  # type: ignore[arg-type]  # None is excluded above.
+        spelled = [self._spelled(values) for values in batch]
+        violations = [violation for row, values in enumerate(spelled) for violation in self._violations(values, row)]
         if violations:
             raise InvalidHouses(violations)
-        return tuple(self._house(house) for house in spelled)  # type: ignore[arg-type]  # others have violations
+        return tuple(self._house(values) for values in spelled)  # type: ignore[arg-type]  # All are valid mappings.
 
     def named(self, name: object) -> Feature | None:
-        """The feature of a name, also with blanks around it or in another Unicode form; None if there is none."""
+        """Find a feature by its name, ignoring surrounding blanks and the Unicode form; None if there is none."""
         if not isinstance(name, str):
             return None
         return self._by_name.get(name) or self._by_tidy_name.get(tidy(name))
 
-    def violations(self, given: object, *path: str | int) -> list[Violation]:
-        """Every violation of one house; `path` is its place in the input."""
-        return self._violations(self._spelled(given), *path)
+    def violations(self, values: object, *path: str | int) -> list[Violation]:
+        """Return every violation of one house; pointers start with `path`, its place in the input."""
+        return self._violations(self._spelled(values), *path)
 
-    def _spelled(self, given: object) -> object:
-        if not isinstance(given, Mapping):
-            return given
+    def _spelled(self, values: object) -> object:
+        """Return a mapping in the schema's spelling of names and categories; anything else unchanged."""
+        if not isinstance(values, Mapping):
+            return values
         house = _SpelledHouse()
-        house.repeated = [*getattr(given, "repeated", ())]
-        for name, value in given.items():
+        house.repeated = [*getattr(values, "repeated", ())]
+        for name, value in values.items():
             feature = self.named(name)
-            known = name if feature is None else feature.name
-            if known in house:
+            schema_name = name if feature is None else feature.name
+            if schema_name in house:
                 house.repeated.append(name)
-            house[known] = value if feature is None else feature.spelled(value)
+            house[schema_name] = value if feature is None else feature.spelled(value)
         return house
 
-    def _violations(self, given: object, *path: str | int) -> list[Violation]:
-        if not isinstance(given, Mapping):
-            return [Violation(pointer_to(*path), Rule.TYPE, "must be an object: feature names and values", given)]
-        found = []
+    def _violations(self, values: object, *path: str | int) -> list[Violation]:
+        if not isinstance(values, Mapping):
+            message = "must be an object that maps feature names to values"
+            return [Violation(pointer_to(*path), Rule.TYPE, message, values)]
+        violations = []
         for feature, rules in self._rules:
-            value = given.get(feature.name)
+            value = values.get(feature.name)
             if value is not None:
                 if broken := rules.broken(value):
-                    found.append(Violation(pointer_to(*path, feature.name), *broken, value))
+                    violations.append(Violation(pointer_to(*path, feature.name), *broken, value))
             elif feature.required:
-                message = "is missing" if feature.name not in given else "is required and must not be null"
-                found.append(Violation(pointer_to(*path, feature.name), Rule.MISSING, message))
-        found.extend(
-            Violation(pointer_to(*path, name), Rule.UNKNOWN, "is no feature of this model", given[name])
-            for name in given
-            if name not in self.names
+                message = "required" if feature.name not in values else "required, must not be null"
+                violations.append(Violation(pointer_to(*path, feature.name), Rule.MISSING, message))
+        unknown = [name for name in values if name not in self.names]
+        for name in unknown:
+            hint = did_you_mean(str(name), self.names) if len(unknown) <= _MAX_SUGGESTIONS else ""
+            message = f"not a feature of this model{hint}"
+            violations.append(Violation(pointer_to(*path, name), Rule.UNKNOWN, message, values[name]))
+        violations.extend(
+            Violation(pointer_to(*path, name), Rule.DUPLICATE, "given more than once", values.get(name))
+            for name in getattr(values, "repeated", ())
         )
-        found.extend(
-            Violation(pointer_to(*path, name), Rule.DUPLICATE, "is given more than once", given.get(name))
-            for name in getattr(given, "repeated", ())
-        )
-        return found
+        return violations
 
     @cached_property
     def usual_values(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
-        """The usual values of each feature: some categories, or a range."""
-        found: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
+        """For each feature, the values that get no warning: a set of categories, or None and both ends of a range."""
+        usual_values: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
         for feature in self.features:
             if feature.kind is Kind.CATEGORY:
-                found.append((feature, feature.known_categories.difference(feature.rare), "", ""))
+                usual_values.append((feature, feature.known_categories.difference(feature.rare), "", ""))
             elif usual := usual_range(feature, is_sale_date=feature.name == self.sale_date):
-                found.append((feature, None, *usual))
-        return found
+                usual_values.append((feature, None, *usual))
+        return usual_values
 
     def valued_on(self, house: House) -> date | None:
-        """The date that the estimate of a house is for; None for a model without dates."""
-        given = house.values.get(self.sale_date) if self.sale_date else None
-        return date.fromisoformat(given) if isinstance(given, str) else self.valuation_date
+        """Return the date that the estimate of a house is for; None for a model without dates."""
+        sale_date = house.values.get(self.sale_date) if self.sale_date else None
+        return date.fromisoformat(sale_date) if isinstance(sale_date, str) else self.valuation_date
 
     @cached_property
     def _by_name(self) -> Mapping[str, Feature]:
@@ -210,27 +221,27 @@ class FeatureSchema:
     def _plain_tests(self) -> Sequence[tuple[str, Callable[[object], bool], bool]]:
         return [(feature.name, rules.is_plain, feature.required) for feature, rules in self._rules]
 
-    def _plain_house(self, given: object) -> House | None:
-        """A house whose values all pass their plain tests; None for others, which may be valid as well."""
-        if type(given) is not dict:
+    def _plain_house(self, values: object) -> House | None:
+        """Validate a house whose values all pass the quick test; return None for others, which may be valid, too."""
+        if type(values) is not dict:
             return None
-        values = {}
+        checked = {}
         for name, is_plain, required in self._plain_tests:
-            if name in given:
-                value = given[name]
+            if name in values:
+                value = values[name]
                 if not is_plain(value):
                     return None
-                values[name] = value
+                checked[name] = value
             elif required:
                 return None
-        return House(values) if len(values) == len(given) else None
+        return House(checked) if len(checked) == len(values) else None
 
-    def _house(self, given: Mapping[str, object]) -> House:
+    def _house(self, values: Mapping[str, object]) -> House:
         return House(
             {
-                feature.name: rules.stored(given[feature.name])
+                feature.name: rules.stored(values[feature.name])
                 for feature, rules in self._rules
-                if given.get(feature.name) is not None
+                if values.get(feature.name) is not None
             }
         )
 
@@ -240,22 +251,21 @@ _LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longit
 
 
 def coordinates(schema: FeatureSchema) -> tuple[str, str] | None:
-    """The names of the latitude and the longitude; None unless there is exactly one of each."""
+    """Find the names of the latitude and the longitude; None unless there is exactly one of each."""
     numbers = [feature.name for feature in schema.features if feature.kind is Kind.NUMBER]
-    latitudes, longitudes = ([name for name in numbers if each.search(name)] for each in (_LATITUDE, _LONGITUDE))
+    latitudes, longitudes = ([name for name in numbers if part.search(name)] for part in (_LATITUDE, _LONGITUDE))
     return (latitudes[0], longitudes[0]) if len(latitudes) == len(longitudes) == 1 else None
 
 
 MAX_MAGNITUDE = 1e15
-"""The largest absolute value of a number: below it whole numbers and their JSON are exact in every store."""
-
+"""The largest absolute value of a number: up to it, every store and every JSON reader keeps whole numbers exact."""
 
 MAX_TEXT = 200
-"""The longest text, in characters."""
+"""The longest valid text, in characters."""
 
 
 class Kind(StrEnum):
-    """What a feature's values are. (A boolean is neither a number nor a category: in JSON it is true or false.)"""
+    """The kind of a feature's values. In JSON, a boolean is true or false, and a date is text."""
 
     NUMBER = "number"
     INTEGER = "integer"
@@ -265,16 +275,17 @@ class Kind(StrEnum):
 
 
 Broken = tuple[Rule, str]
-"""A broken rule, and its message."""
+"""The rule that a value violates, and the message about it."""
 
 
 @frozen
 class FeatureRules:
-    """The rules of a feature's values.
+    """The rules for the values of a feature.
 
-    `broken` returns the rule that a present value breaks, None if it is valid. `is_plain` is a quick test that most
-    valid values pass, and nothing else: they are stored unchanged. `stored` is a valid value as JSON has it, also if it
-    came as a NumPy scalar or a date.
+    Attributes:
+        broken: returns the rule that a value violates, with a message, or None if the value is valid.
+        is_plain: a quick test that only valid values pass, and that most do. They are stored unchanged.
+        stored: converts a valid value, such as a NumPy scalar or a date, to its JSON type.
     """
 
     broken: Callable[[object], Broken | None]
@@ -283,7 +294,7 @@ class FeatureRules:
 
 
 def rules_of(feature: Feature) -> FeatureRules:
-    """The rules of a feature's values."""
+    """Return the rules for the values of a feature."""
     known = feature.known_categories
     low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
     high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
@@ -311,19 +322,19 @@ def rules_of(feature: Feature) -> FeatureRules:
 
 
 def check_value(feature: Feature, value: object) -> Broken | None:
-    """The rule that a present value breaks for a feature, with its message; None if it is valid."""
+    """Return the rule that a value of a feature violates, with a message; None if the value is valid."""
     return rules_of(feature).broken(value)
 
 
 def _number(feature: Feature, value: object) -> Broken | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return Rule.TYPE, f"must be a number, not {_type_name(value)}"
-    # an int may be too large for a float: it is compared as it is
+    # An int may be too large for a float.
     number = int(value) if isinstance(value, Integral) else float(value)
     if isinstance(number, float) and not math.isfinite(number):
         return Rule.FINITE, "must be a finite number"
     if abs(number) > MAX_MAGNITUDE:
-        return Rule.BOUNDS, f"must lie between -{MAX_MAGNITUDE:.0e} and {MAX_MAGNITUDE:.0e}"
+        return Rule.BOUNDS, f"must be between -{MAX_MAGNITUDE:.0e} and {MAX_MAGNITUDE:.0e}"
     if feature.minimum is not None and number < feature.minimum:
         return Rule.BOUNDS, f"must be at least {feature.minimum:g}"
     if feature.maximum is not None and number > feature.maximum:
@@ -335,7 +346,7 @@ def _number(feature: Feature, value: object) -> Broken | None:
 
 def _stored_number(value: Any) -> Value:
     if type(value) in (int, float):
-        return value  # type: ignore[no-any-return]  # as the line above says
+        return value  # type: ignore[no-any-return]  # The condition narrows the type.
     return int(value) if isinstance(value, Integral) else float(value)
 
 
@@ -344,10 +355,10 @@ def _boolean(value: object) -> Broken | None:
 
 
 def _category(feature: Feature, value: object) -> Broken | None:
-    # a code such as a zip code is a number in some files, and text to the model
+    # Codes such as zip codes are numbers in some files, but text to the model.
     code = _whole_number(value)
     if code is not None and abs(code) > MAX_MAGNITUDE:
-        return Rule.BOUNDS, f"must be text, or a whole number up to {MAX_MAGNITUDE:.0e}"
+        return Rule.BOUNDS, f"must be text or a whole number up to {MAX_MAGNITUDE:.0e}"
     if code is None and not isinstance(value, str | date):
         return Rule.TYPE, f"must be text or a whole number, not {_type_name(value)}"
     text = _stored_category(value)
@@ -366,7 +377,7 @@ def _stored_category(value: object) -> str:
 
 
 def _whole_number(value: object) -> int | None:
-    """The whole number that a value is, also as JSON's 98178.0; None if it is none."""
+    """Convert a number without decimals, such as 98178 or 98178.0, to an int; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     if isinstance(value, Integral):
@@ -376,26 +387,26 @@ def _whole_number(value: object) -> int | None:
 
 
 def text_problem(text: str) -> str | None:
-    """The reason why not every store can hold a text; None if every store can."""
+    """Return why some stores can't hold a text, as the message of a violation; None if every store can."""
     if len(text) > MAX_TEXT:
         return f"must have at most {MAX_TEXT} characters"
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        return "must be text without NUL characters or lone surrogates"
+        return "must not contain NUL characters or lone surrogates"
     return None
 
 
 def _date(value: object) -> Broken | None:
     if isinstance(value, date):
-        # pandas' NaT is a date to Python, and unequal to itself
-        return None if value == value else (Rule.DATE, "must be a date")
+        # pandas' NaT is a datetime.date, but unequal to itself.
+        return None if value == value else (Rule.DATE, "must be a valid date")
     if not isinstance(value, str):
-        return Rule.TYPE, f"must be a date as text, YYYY-MM-DD, not {_type_name(value)}"
+        return Rule.TYPE, f"must be a date (YYYY-MM-DD), not {_type_name(value)}"
     try:
-        # fromisoformat alone also reads 20150527 and 2015-W22-3; one spelling keeps what is stored comparable
+        # fromisoformat also accepts 20150527 and 2015-W22-3, but stored dates must compare as text.
         canonical = date.fromisoformat(value).isoformat() == value
     except ValueError:
         canonical = False
-    return None if canonical else (Rule.DATE, "must be a date of the calendar, YYYY-MM-DD")
+    return None if canonical else (Rule.DATE, "must be a valid date (YYYY-MM-DD)")
 
 
 def _stored_date(value: object) -> str:
@@ -403,7 +414,7 @@ def _stored_date(value: object) -> str:
 
 
 def _type_name(value: object) -> str:
-    """The JSON name of a value's type, or Python's where JSON has none."""
+    """Name the type of a value in terms of JSON, or of Python if JSON doesn't have the type."""
     if value is None:
         return "null"
     for kind, name in ((bool, "a boolean"), (str, "text"), (Real, "a number"), (dict, "an object"), (list, "a list")):

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), in batches."""
+"""Identifiers: UUIDv7 (RFC 9562), generated in batches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 @define
 class IdSequence:
-    """Strictly increasing UUIDv7s, across batches and threads, also when the clock stands still or steps back.
+    """A thread-safe generator of strictly increasing UUIDv7s, even if the clock stops or steps back.
 
-    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1), so that
-    the ids of a batch are in its order.
+    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1), so the
+    ids of a batch are in order.
     """
 
     _millisecond: int = 0
@@ -31,39 +31,42 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Take `count` ids for the time `now`, which has a zone; above the id of another clock, if there is one."""
+        """Generate `count` ids for a time that has a zone.
+
+        With `above`, an id from a process whose clock may be ahead, they are all larger than that.
+        """
         with self._lock:
             if above is not None:
-                self._go_on_from(above)
+                self._continue_after(above)
             millisecond = max((now - _EPOCH) // timedelta(milliseconds=1), self._millisecond)
             if millisecond > self._millisecond:
-                # the top bit stays free, so that no batch can run over the end
+                # The top bit stays clear, so that a batch can't overflow the counter.
                 self._counter = secrets.randbits(_RANDOM_BITS - 1)
             first = self._counter + 1
             self._millisecond, self._counter = millisecond, self._counter + count
-        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # as nearly always: no carry across the variant's bits
+        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # nearly always: no carry into the variant's bits
             start = _uuid7(millisecond, first)
             return [UUID(int=number) for number in range(start, start + count)]
         return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
 
-    def _go_on_from(self, id_: UUID) -> None:
+    def _continue_after(self, id_: UUID) -> None:
         number = (id_.int >> 64 & 0xFFF) << _LOW_BITS | id_.int & _LOW
         self._millisecond, self._counter = max((id_.int >> 80, number), (self._millisecond, self._counter))
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID in its usual form."""
+    """Whether a text is a UUID with its four hyphens."""
     return _UUID.fullmatch(text) is not None
 
 
 def first_id_at(time: datetime) -> UUID:
-    """The smallest id of a time, which has a zone: all earlier ids are below it."""
+    """Return the smallest id of a time, which has a time zone: the ids of earlier times are below it."""
     millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
     return UUID(int=millisecond << 80)
 
 
 def next_id(id: UUID) -> UUID:  # noqa: A002  # its name everywhere
-    """The smallest id above this one."""
+    """Return the smallest id above this one."""
     return UUID(int=id.int + 1)
 
 

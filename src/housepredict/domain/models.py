@@ -1,4 +1,4 @@
-"""Model versions: the manifest and the artifact of a trained model."""
+"""Model versions: the manifest of a trained model, and its files (the artifact)."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from housepredict.domain.features import FeatureSchema, House
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 
-def require_format(found: object, known: int, document: str) -> None:
-    """Check that this release reads the format of a document.
+def require_format(actual: object, supported: int, document: str) -> None:
+    """Check that this release supports the format number of a stored document, which is named in messages.
 
     Raises:
         NewerModel: if a newer release made the document.
-        ValueError: if the number is anything else but `known`.
+        ValueError: if the number is otherwise not `supported`.
     """
-    if type(found) is int and found > known:
+    if type(actual) is int and actual > supported:
         raise NewerModel(
-            f"{document} was made by a newer release of housepredict: it has format {found}, and this release reads "
-            f"format {known}. Upgrade housepredict"
+            f"{document} was made by a newer release of housepredict: it has format {actual}, but this release reads "
+            f"format {supported}. Upgrade housepredict"
         )
-    if type(found) is not int or found != known:
-        raise ValueError(f"format {found!r}, not {known}")
+    if type(actual) is not int or actual != supported:
+        raise ValueError(f"format must be {supported}, not {actual!r}")
 
 
 @frozen
 class Performance:
-    """The performance of a model on the sales of a comparison.
+    """The performance of one of the two models in a comparison.
 
-    `error` is the mean of |ln(estimate / price)|; `coverage`, in percent, is that of the 90% intervals, None without
-    any; `refused` is the share of all held-out houses, in percent, without a price.
+    `error` is the mean of |ln(estimate / price)|. `coverage` is that of the 90% intervals, None without intervals, and
+    `refused` the share of the held-out houses that the model can't estimate, both in percent.
     """
 
     error: float
@@ -49,9 +49,9 @@ class Performance:
 
 @frozen
 class Comparison:
-    """A challenger and the champion on the held-out sales that both have a price for.
+    """A comparison of a challenger with the champion (the `incumbent`) on the held-out sales that both can estimate.
 
-    `better` is the share of resamples, in percent, in which the challenger's error was below the champion's.
+    `better` is the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
     """
 
     champion: str
@@ -63,7 +63,7 @@ class Comparison:
 
 @frozen
 class Verdict:
-    """Whether a version was promoted, and the reasons, as sentences."""
+    """The decision whether to promote a version, and its reasons, as sentences."""
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -72,12 +72,16 @@ class Verdict:
 
 @frozen
 class TrainingSource:
-    """The source of a version's sales, enough to read them again.
+    """The source of a version's sales, in enough detail to read them again. Without a file and recorded sales, the
+    sales are synthetic.
 
-    `location` is None without a file. `recorded` is the number of recorded sales among them, None if none were wanted;
-    without a file either, the sales are synthetic. `read_on` is the latest date that a sale could have at the training.
-    `rejected` counts the rejected rows by reason, and `notes` say how the file was read. In a version of an older
-    release these three are None or empty.
+    Attributes:
+        location: the location of the sales file; None without a file.
+        digest: the SHA-256 of the sales, in hexadecimal.
+        recorded: the number of recorded sales among them; None if recorded sales were not requested.
+        read_on: the latest accepted sale date; None in a version of an older release, which has no `notes` either.
+        rejected: the number of rejected rows by reason.
+        notes: how the file was read, such as its encoding.
     """
 
     location: str | None
@@ -89,13 +93,13 @@ class TrainingSource:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the sales were generated."""
+        """Whether the sales are synthetic."""
         return self.location is None and self.recorded is None
 
 
 @frozen
 class SelfTest:
-    """A house, and the price that a version must estimate for it before it serves."""
+    """A house, and the price that the version must estimate for it before it goes into service."""
 
     house: House
     price: float
@@ -103,14 +107,19 @@ class SelfTest:
 
 @frozen
 class ModelVersion:
-    """The manifest of a version: everything but the arrays.
+    """The manifest of a version: everything about a trained model but its arrays.
 
-    `digests` are the SHA-256 of the artifact's files, in hexadecimal; `libraries` are the versions that trained it.
-    Without a `calibration`, estimates have no intervals. `irreproducible` is the reason why the same sales and options
-    may make another version; None if they make the same. `verdict` is that of the promotion rule at the training;
-    promotions by hand don't change it. `intervals` is None in a manifest of an older release. The `signature` is over
-    all other fields; None if the version is unsigned. `document` is the manifest as another release wrote it: stores
-    copy that, so that fields of a newer release and their signature stay.
+    Attributes:
+        self_test: houses with the prices that the version must estimate for them.
+        digests: the SHA-256 of each file of the artifact, in hexadecimal.
+        libraries: the versions of the libraries used in the training.
+        calibration: the calibration of the intervals; None if estimates have no intervals.
+        irreproducible: why the same sales and options may train a different model; None if they train the same one.
+        verdict: the decision of the promotion rule after the training; later promotions don't change it.
+        intervals: the chosen kind of intervals; None in a version of an older release.
+        signature: the signature of all other fields; None if the version is unsigned.
+        document: the manifest as another release wrote it. Stores copy it unchanged, so that fields of a newer
+            release are preserved, and its signature stays valid.
     """
 
     name: str
@@ -132,15 +141,15 @@ class ModelVersion:
 
     @property
     def valuation_date(self) -> date | None:
-        """The date that estimates are for unless a house has one."""
+        """The date that estimates are for unless a house has a sale date; None for a model without dates."""
         return self.schema.valuation_date
 
 
 @frozen
 class Pointer:
-    """The promoted version; None before the first promotion.
+    """The pointer of a model store to its promoted version; its name is None before the first promotion.
 
-    `generation` grows with each promotion; None while the store is unavailable, and the last known version counts.
+    `generation` grows with each promotion. It is None while the store is unavailable and `name` is the last known one.
     """
 
     name: str | None = None
@@ -148,24 +157,24 @@ class Pointer:
 
 
 Artifact = Mapping[str, bytes]
-"""The files of a version: file name to content."""
+"""The files of a version: the content of each by its name."""
 
 MAX_FILE = 2**28
-"""The largest file of a version, in bytes; a model of 20,000 sales has under 2 MiB."""
+"""The largest size of a file of a version, in bytes. (Files of a model of 20,000 sales are under 2 MiB.)"""
 
 MAX_ARTIFACT = 2**29
-"""The largest artifact, in bytes of all its files."""
+"""The largest total size of the files of a version, in bytes."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def digests_of(artifact: Artifact) -> dict[str, str]:
-    """The SHA-256 of each file, in hexadecimal."""
+    """Compute the SHA-256 of each file, in hexadecimal."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in artifact.items()}
 
 
 def version_name(created_at: datetime, artifact: Artifact) -> str:
-    """A name that sorts by time, and that differs for trainings of the same second."""
+    """Create a name that sorts by time, and that is unique among trainings of the same second."""
     content = created_at.isoformat() + "".join(
         f"{name}:{digest};" for name, digest in sorted(digests_of(artifact).items())
     )
@@ -173,27 +182,27 @@ def version_name(created_at: datetime, artifact: Artifact) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a version or a file may have this name: every store can use it, also in a path."""
+    """Whether a name is valid for a version or a file: safe as a path component in every store."""
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def verify(version: ModelVersion, artifact: Artifact) -> None:
-    """Check that these are the files of the version, unchanged, and that stores can hold them.
+    """Check that an artifact has exactly the files of a version, unchanged, and that every store can hold them.
 
     Raises:
-        RefusedModel: if they are not.
+        RefusedModel: if a file is missing, unexpected, changed or too large, or a name is invalid.
     """
     for name in (version.name, *version.digests):
         if not is_plain(name):
-            raise RefusedModel(f"{name!r} is no name for a model version or a file of it")
+            raise RefusedModel(f"{name!r} is not a valid name for a model version or its files")
     if artifact.keys() != version.digests.keys():
-        expected, found = (", ".join(sorted(names)) or "none" for names in (version.digests, artifact))
-        raise RefusedModel(f"Model version {version.name} is damaged: its files are {found}, not {expected}")
+        expected, actual = (", ".join(sorted(names)) or "none" for names in (version.digests, artifact))
+        raise RefusedModel(f"Model version {version.name} is damaged: its files are {actual}, not {expected}")
     for name, content in artifact.items():
         if len(content) > MAX_FILE:
-            raise RefusedModel(f"{name} of model version {version.name} is too large: over {MAX_FILE} bytes")
+            raise RefusedModel(f"Model version {version.name} is too large: {name} has over {MAX_FILE:,} bytes")
     if sum(map(len, artifact.values())) > MAX_ARTIFACT:
-        raise RefusedModel(f"The files of model version {version.name} are over {MAX_ARTIFACT} bytes together")
-    changed = [name for name, digest in digests_of(artifact).items() if digest != version.digests[name]]
-    if changed:
-        raise RefusedModel(f"Model version {version.name} is damaged: {', '.join(sorted(changed))} was changed")
+        raise RefusedModel(f"Model version {version.name} is too large: over {MAX_ARTIFACT:,} bytes in total")
+    if changed := sorted(name for name, digest in digests_of(artifact).items() if digest != version.digests[name]):
+        files = f"{', '.join(changed)} {'was' if len(changed) == 1 else 'were'} changed"
+        raise RefusedModel(f"Model version {version.name} is damaged: {files}")

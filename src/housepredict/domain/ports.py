@@ -1,6 +1,6 @@
-"""The ports: what the domain needs from the outside. Adapters fit these protocols; they do not inherit from them.
+"""The ports: protocols for what the domain needs from the outside. Adapters implement them without inheriting.
 
-Every port is synchronous and takes a batch. A repository may also take batches from an event loop.
+All methods are synchronous, and take batches where speed matters.
 """
 
 from __future__ import annotations
@@ -24,90 +24,105 @@ from housepredict.domain.training_status import TrainingStatus
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A clock."""
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone."""
+        """Return the time in UTC, with a time zone."""
 
 
 class PredictionRepository(Protocol):
-    """Stores predictions. Each method raises RepositoryUnavailable."""
+    """A store of predictions. Each method raises RepositoryUnavailable if the store can't be used at the moment."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned.
 
-        Raises RefusedPredictions for a batch that can never be stored, if the repository can tell.
+        Raises:
+            RepositoryUnavailable: if the batch was not stored; the caller may try again.
+            RefusedPredictions: if the batch can never be stored, as far as the repository can tell.
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Up to `limit` of the newest predictions, newest first; with `before`, only those with an id below it."""
+        """Return up to `limit` of the newest predictions, newest first; with `before`, only those with a lower id."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """The predictions with these ids, each once, in the order of their ids, without unknown ids.
+        """Return the predictions with these ids, in the order of their ids, each once. Skips unknown ids.
 
-        Raises RepositoryUnavailable, too, if it can't tell whether an id is known.
+        Raises:
+            RepositoryUnavailable: also if the repository can't tell whether an id is known.
         """
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """Up to `limit` predictions with ids from `first` on and below `end`, oldest first.
+        """Return up to `limit` predictions, oldest first, with ids from `first`, included, to `end`, excluded.
 
-        Raises RepositoryUnavailable, too, if some can't be read.
+        Raises:
+            RepositoryUnavailable: also if some of the predictions can't be read.
         """
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids durably, all or nothing. Returns the number of known ids.
+        """Erase predictions durably, all or nothing. Returns how many of the ids were known.
 
-        An erased id, known or not, is never stored again: appends ignore it, also those in flight. After this returns,
-        no read returns it. Raises RepositoryUnavailable, too, if that can't be promised now.
+        After this returns, no read returns them, and no append, even one in flight, stores one of these ids again. This
+        also holds for ids that were unknown.
+
+        Raises:
+            RepositoryUnavailable: also if the repository can't promise that now.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and erasure markers below `before`. Returns their number.
+        """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`.
 
-        A deleted id is never stored again. A repository can remember that without the markers, by a watermark above the
-        newest id that it has deleted: ids are times, so appends may ignore all ids below it. The watermark must stay
-        below the ids that come next, whatever `before` is: the clock of the caller may be wrong.
+        A deleted id is never stored again. Instead of markers, a repository can use a watermark above the newest id
+        that it has deleted: ids sort by time, so appends may ignore all ids below it. The watermark must stay below
+        the ids of future predictions even if `before` is far in the future: the clock of the caller may be wrong.
+
+        Returns:
+            The number deleted.
         """
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Those of these ids that were erased or pruned, whether they were ever stored here or not.
+        """Return which of these ids were erased or pruned, including ids that were never stored here.
 
-        Raises RepositoryUnavailable, too, if it can't tell for an id.
+        Raises:
+            RepositoryUnavailable: also if the repository can't tell for an id.
         """
 
     def check(self) -> None:
-        """Return if a batch could be stored now."""
+        """Raise RepositoryUnavailable unless a batch could be stored now."""
 
 
 @runtime_checkable
 class AppendsInLoop(Protocol):
-    """A PredictionRepository that also takes batches from an event loop, without blocking it."""
+    """A PredictionRepository that can also store batches from an event loop, without blocking it."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """Begin to store a batch as `append` does. Call it in a running event loop.
+        """Start to store a batch as `append` does. Must be called in a running event loop.
+
+        Args:
+            predictions: the batch.
+            done: called later by the event loop: with None once the batch is stored, or with the error that `append`
+                would have raised.
 
         Returns:
-            Whether it has begun. The event loop later calls `done`, with None once the batch is stored, or with the
-            error that `append` would raise. If it has not begun, nothing was sent: call `append` in a thread.
+            Whether the append has started. If not, nothing was sent: call `append` in a thread.
         """
 
 
 @runtime_checkable
 class HasLabIds(Protocol):
-    """A PredictionRepository that has taken over the numbered predictions of the tutorial's service."""
+    """A PredictionRepository that has imported the predictions of the tutorial's service, which have numbers as ids."""
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """The prediction that had this number there, or None. Raises RepositoryUnavailable."""
+        """Return the prediction that had this number, or None. Raises RepositoryUnavailable."""
 
 
 RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
-"""A plug-in's function that opens the repository of a URL until its context ends. Raises RepositoryUnavailable."""
+"""A plug-in's function that opens the repository at a URL, for a `with` block. Raises RepositoryUnavailable."""
 
 
 @frozen
 class Backlog:
-    """Predictions that have not reached the repository behind: the pending ones, which will be tried again, the time of
-    the oldest of these, the dead letters, which it refused for good, and why it takes none now.
+    """The numbers of predictions that are stored locally: `pending` ones that will be sent to the database, with the
+    time of the oldest, and `dead_letters` that it has refused for good. `reason` is why it accepts none now.
     """
 
     pending: int
@@ -121,42 +136,45 @@ class Backlog:
 
 @runtime_checkable
 class HasBacklog(Protocol):
-    """A PredictionRepository that may store a batch where other processes do not find it yet.
+    """A PredictionRepository that may store a batch locally, where other processes don't see it yet.
 
     Each method raises RepositoryUnavailable.
     """
 
     def backlog(self) -> Backlog:
-        """The predictions that have not reached the repository behind."""
+        """Return the predictions that have not reached the database."""
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        """The newest predictions as `recent` reads them, and the backlog at that time.
+        """Return the newest predictions as `recent` does, and the backlog at the time of that read.
 
-        It has the reason if the predictions behind are missing; the backlog of a later call may not.
+        If the predictions in the database are missing from the result, the backlog has the reason. A later call of
+        `backlog` may not have it.
         """
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch as `append` does, where every process finds it when this returns.
+        """Store a batch as `append` does, in the database itself: when this returns, every process can read it.
 
-        For predictions whose ids other processes may store as well: the first batch counts for all of them. After
-        RepositoryUnavailable, the database may have stored the batch nevertheless.
+        For predictions whose ids other processes may store as well: the first batch wins. After
+        RepositoryUnavailable, the database may still have stored the batch.
         """
 
 
 class PredictionKeys(Protocol):
-    """Stores the prediction ids of idempotency keys. Each method raises RepositoryUnavailable."""
+    """A store of idempotency keys with the ids of their predictions. Each method raises RepositoryUnavailable."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """The ids that were reserved for a delivery, in their order; None if its key is unknown.
+        """Return the ids reserved for a delivery, in order; None if its key is unknown.
 
-        Raises RepeatedKey if the key came with another request, and ErasedPredictions if the keys know that one of
-        these ids was erased.
+        Raises:
+            RepeatedKey: if the key was used for a different request.
+            ErasedPredictions: if one of the ids is known to be erased.
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Reserve at least one id for a delivery, durably, unless ids are reserved already. Returns the reserved ids.
+        """Reserve ids (at least one) for a delivery durably, unless its key has reserved ids. Raises as `find` does.
 
-        Callers with the same key get the same ids. Raises what `find` raises.
+        Returns:
+            The reserved ids, which are the same for all callers with this key.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
@@ -164,44 +182,48 @@ class PredictionKeys(Protocol):
 
 
 class SaleRepository(Protocol):
-    """Stores realized sales and their corrections. Each method raises RepositoryUnavailable."""
+    """A store of realized sales and their corrections. Each method raises RepositoryUnavailable."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Store a batch durably, all or nothing. Returns it in the order of its ids, which are new.
+        """Store a batch with new ids durably, all or nothing.
 
-        For a delivery with a known key, stores nothing, and returns what the first delivery stored. Raises RepeatedKey
-        if that held something else.
+        Returns:
+            The batch in the order of its ids. For a delivery whose key is known, nothing is stored, and the batch that
+            was stored first is returned.
+
+        Raises:
+            RepeatedKey: if the key was used for a different batch.
         """
 
     def largest_id(self) -> UUID | None:
-        """The largest id of all sales, or None."""
+        """Return the largest id of all sales, or None."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """Up to `limit` sales from `since` to `until`, both included, latest first, of one day the largest id first.
+        """Return up to `limit` sales with dates from `since` to `until`, both included, without corrected ones.
 
-        Of each prediction only the sale that was recorded last counts.
+        They are sorted by date and id, latest first. Of several sales of a prediction, the last recorded counts.
         """
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         """Erase all sales of these predictions durably, all or nothing. Returns the number of sales.
 
-        Their keys stay known, so that a repeated delivery stores none of them again.
+        Their idempotency keys stay known, so that a repeated delivery stores none of them again.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Erase up to `limit` sales of predictions with an id below `before`. Returns the number of sales."""
+        """Erase up to `limit` sales of predictions with ids below `before`. Returns the number of sales."""
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """All sales recorded for a prediction, oldest first; the last counts."""
+        """Return all sales recorded for a prediction, oldest first; the last one counts."""
 
 
 @frozen
 class Valuation:
-    """A price for each house of a batch, neither rounded nor cut off, and the spread of each (see Calibration).
+    """A model's output for a batch of houses: for each house the price, not yet rounded or limited, and the spread.
 
-    `spreads` is None if the model can't tell how uncertain a price is beside the others.
+    The spread is the expected error of the price (see Calibration); `spreads` is None for a model without it.
     """
 
     prices: Sequence[float]
@@ -209,21 +231,21 @@ class Valuation:
 
 
 class Predictor(Protocol):
-    """A loaded model version."""
+    """A model version that is loaded into memory."""
 
     @property
     def version(self) -> ModelVersion:
         """The version."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Prices and spreads. Those of a house don't depend on the other houses."""
+        """Compute prices and spreads. The output for a house does not depend on the other houses of the batch."""
 
 
 @frozen
 class InService:
-    """The predictor in service, and the generation of the pointer that put it there (see Pointer).
+    """The predictor in service, and the generation of the pointer that selected it (see Pointer).
 
-    The generation is None for the demonstration, which was never promoted.
+    The generation is None for the demo model, which was never promoted.
     """
 
     predictor: Predictor
@@ -236,84 +258,91 @@ class InService:
 
 
 class PredictorSource(Protocol):
-    """Follows the promoted version. Each method raises NoModel, or why the version was refused."""
+    """The source of the version in service, which follows the promoted version.
+
+    Each method raises NoModel, or the error that kept the promoted version from being loaded.
+    """
 
     def current(self) -> InService:
-        """What is in service. Looks at the model store if that is due."""
+        """Return the version in service, after a look at the model store if one is due."""
 
     def in_service(self) -> InService:
-        """What was in service at the last look. Does no I/O."""
+        """Return the version that was in service at the last look at the model store, without any I/O."""
 
 
 PredictorLoader = Callable[[ModelVersion, Artifact], Predictor]
-"""Loads the serving form of a version. Raises RefusedModel if it does not match the manifest."""
+"""A function that loads the serving form of a version. Raises RefusedModel if it does not match the manifest."""
 
 
 class Explainer(Protocol):
-    """Explains the estimates of a model version."""
+    """The explainer of a model version."""
 
     @property
     def version(self) -> ModelVersion:
         """The version."""
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
-        """An explanation for each house, in order."""
+        """Explain the estimate of each house, in order."""
 
 
 class ModelStore(Protocol):
-    """Stores immutable model versions, and one pointer to the promoted version.
+    """A store of immutable model versions, with one pointer to the promoted version.
 
     Each method raises ModelStoreUnavailable.
     """
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
-        """Store a version, all or nothing; leave an existing one as it is.
+        """Store a version, all or nothing. An existing version of this name stays unchanged.
 
-        Raises RefusedModel if the files are not those of the manifest (see models.verify).
+        Raises:
+            RefusedModel: if the files don't match the manifest (see models.verify).
         """
 
     def versions(self) -> Sequence[ModelVersion]:
-        """All versions, oldest first, without damaged ones."""
+        """List all versions, oldest first. Skips damaged ones."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        """A version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
+        """Return a version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
 
     def promote(self, name: str) -> None:
-        """Point at a version, and add it to the history. To promote the promoted version changes nothing.
+        """Move the pointer to a version, and add it to the history. Promoting the promoted version has no effect.
 
-        Raises UnknownModel, and then leaves the pointer.
+        Raises:
+            UnknownModel: if the version is not stored; the pointer stays.
         """
 
     def rollback(self, name: str) -> None:
-        """Point at a version of the history again, and remove the later ones from the history.
+        """Move the pointer back to a version in the history, and remove the later ones from the history.
 
-        Raises UnknownModel, and then leaves the pointer, if it is not in the history or not stored.
+        Raises:
+            UnknownModel: if the version is not in the history, or not stored; the pointer stays.
         """
 
     def history(self) -> Sequence[str]:
-        """The promoted version, the one that was promoted before it, and so on: at least the last hundred."""
+        """List the promoted version, the one promoted before it, and so on: at least the last hundred."""
 
     def pointer(self) -> Pointer:
-        """Which version is promoted."""
+        """Read the pointer."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Hold the lock of trainings, until the process ends at the latest.
+        """Hold the training lock in a `with` block. The end of the process releases it, too.
 
-        Raises TrainingInProgress at once if any process holds it.
+        Raises:
+            TrainingInProgress: at once, if any process holds the lock.
         """
 
 
 Progress = Callable[[int, int], None]
-"""Receives the number of finished steps and the number of all steps."""
+"""A callback that receives the number of completed steps and of all steps."""
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Ignore the progress."""
+    """Ignore progress."""
 
 
 @frozen
 class CalibratedModel:
-    """A model that predicts (see Predictor.predict), and the calibration of its intervals."""
+    """A fitted model: its `predict` function (see Predictor.predict), and the calibration of its intervals."""
 
     predict: Callable[[Sequence[House]], Valuation]
     calibration: Calibration | None
@@ -321,11 +350,13 @@ class CalibratedModel:
 
 @frozen
 class TrainedModel(CalibratedModel):
-    """The result of a training: the model, its files, the algorithm chosen, and the versions of the libraries.
+    """The result of a training.
 
-    `refit` fits the candidate that the search found to other sales of the same schema. `irreproducible` is as in
-    ModelVersion. `with_plain_intervals` returns the same model with plain intervals, without another fit; it is None
-    if the intervals are plain (see IntervalKind).
+    Attributes:
+        refit: fits the best candidate of the search to other sales of the same schema.
+        irreproducible: why the same sales and options may train a different model; None if they train the same one.
+        with_plain_intervals: returns the same model with plain intervals, without another fit; None if its intervals
+            are plain (see IntervalKind).
     """
 
     artifact: Artifact
@@ -337,67 +368,71 @@ class TrainedModel(CalibratedModel):
 
 
 class Trainer(Protocol):
-    """Fits models."""
+    """A trainer of models."""
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
     ) -> TrainedModel:
-        """Fit a model to sales with the options' algorithm, effort, seed and time limit.
+        """Search for the best model, and fit it to sales.
+
+        Args:
+            schema: the features.
+            sales: the training sales.
+            options: the algorithm, effort, seed and time limit are used.
+            progress: called after each step.
 
         Raises:
-            RefusedModel: if its serving form fails the parity check.
+            RefusedModel: if the serving form of the model fails the parity check.
         """
 
 
 class SalesSource(Protocol):
-    """A file of sales, or the recorded sales, or both."""
+    """A source of sales: a file, the recorded sales, or both."""
 
     @property
     def location(self) -> str | None:
-        """Where to read the sales again; None if they are in no file."""
+        """The location of the file; None without a file."""
 
     @property
     def with_recorded(self) -> bool:
-        """Whether recorded sales are among them."""
+        """Whether the source includes the recorded sales."""
 
     def read(self) -> SalesTable:
-        """Read all sales. Raises UnusableSales if there is nothing to read."""
+        """Read all sales. Raises UnusableSales if there are none, or they can't be read."""
 
 
 SalesSources = Callable[[str | None, TrainingOptions, bool], SalesSource]
-"""Returns the sales at a location (see SalesSource.location) for a training with these options. Reading may fail.
-
-With True, recorded sales are among them; without a location, there are no others.
+"""A function that returns the source for a location (None for no file), training options, and whether to include the
+recorded sales. It does not read the sales yet.
 """
 
 
 class TrainingLog(Protocol):
-    """Stores the status of the newest trainings, at least a hundred, of all processes.
+    """A log of the status of trainings, shared by all processes. It keeps at least the hundred newest.
 
-    Each change is atomic: none is lost, and of two that contradict each other the first counts. Each method raises
-    ModelStoreUnavailable, and UnknownTraining for an unknown id.
+    Changes are atomic: none is lost. Each method raises ModelStoreUnavailable, and UnknownTraining for an unknown id.
     """
 
     def begin(self, record: TrainingStatus) -> None:
-        """Add a training that begins."""
+        """Add a training that starts."""
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace a status by what `how`, such as TrainingStatus.to_be_cancelled, makes of it. Returns the new one."""
+        """Replace a status by the result of `how`, such as TrainingStatus.to_be_cancelled, and return that."""
 
     def get(self, training: UUID) -> TrainingStatus:
-        """The status of a training."""
+        """Return the status of a training."""
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Up to `limit` of the newest trainings, newest first."""
+        """Return the status of up to `limit` of the newest trainings, newest first."""
 
 
 RowOutcome = Prediction | InvalidHouses
-"""The prediction of a house, or its violations."""
+"""The result for a row of a table: the prediction, or the violations of the house."""
 
 
 @frozen
 class HouseRows:
-    """Some rows of a table: a house for each row, or None, and the rows as they are in the table."""
+    """A batch of rows: a house for each row, or None for a malformed row, and the rows in the table's own format."""
 
     houses: Sequence[Mapping[str, object] | None]
     origin: Any = None
@@ -405,9 +440,9 @@ class HouseRows:
 
 @frozen
 class Houses:
-    """The content of a table: its columns, its number of rows, and the rows, some at a time.
+    """The content of a table: its columns, its number of rows, and an iterator over batches of rows.
 
-    `notes` report how it was read.
+    `notes` say how the table was read, such as its encoding.
     """
 
     columns: Sequence[str]
@@ -420,18 +455,23 @@ class HouseTable(Protocol):
     """A table with a house in each row."""
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
-        """Read `size` rows at a time, with values of the kinds of the schema's features; others stay as they are.
+        """Read the table in batches.
 
-        Raises UnreadableFile, also while rows are read.
+        Args:
+            schema: cells of its features are converted to their kinds; other cells stay as they are.
+            size: the number of rows in a batch.
+
+        Raises:
+            UnreadableFile: if the table can't be read, also later from the iterator of rows.
         """
 
 
 class PriceTable(Protocol):
-    """Takes rows with what became of them, and adds `columns` of these names to theirs."""
+    """A writer of tables that extends rows by columns for the estimates."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """The names, which no column of the rows may have."""
+        """The names of the added columns. No column of the rows may have one of these names."""
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Add rows with their outcomes. Raises UnreadableFile."""
+        """Write a batch of rows with their results. Raises UnreadableFile."""

@@ -1,4 +1,4 @@
-"""Sales: those that models are trained on, and those recorded for predictions."""
+"""Sales to train models on, and realized sales that are recorded for predictions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, House, Value
 
 HELD_OUT_SHARE = 0.2
+"""The share of the houses whose sales are held out."""
 
 Cell = str | int | float | bool | date | None
-"""One cell of a table of sales: text as a CSV file has it, or a typed value where the file has types."""
+"""A cell of a table of sales: text from a CSV file, or a typed value from a file with types."""
 
 
 @frozen
 class Sale:
-    """A house and its sale price. `house_key` is the same for all sales of the house."""
+    """A house and its sale price. All sales of a house have the same `house_key`."""
 
     house: House
     price: float
@@ -31,12 +32,17 @@ class Sale:
 
 @frozen
 class SalesTable:
-    """A table of sales as it was read.
+    """A table of sales, as read from its source.
 
-    `columns` are equally long; `rejected` counts unreadable rows by reason. `digest` is the SHA-256 of the file in
-    hexadecimal. A source may bring the `schema`, the split as `held_out`, a flag for each row, and the `house_keys`;
-    otherwise they are inferred. `recorded` is the number of recorded sales, None for a source without any. `read_on` is
-    the latest date that a sale can have; None if that doesn't matter. `notes` say how the file was read.
+    Attributes:
+        digest: the SHA-256 of the source, in hexadecimal.
+        rejected: the number of unreadable rows by reason.
+        schema: the features; None infers them.
+        held_out: for each row, whether it is held out; None derives it from the key of the house.
+        house_keys: for each row, the key of its house; None derives it from the columns.
+        recorded: the number of recorded sales in the table; None if recorded sales were not requested.
+        read_on: the latest accepted sale date; None accepts any date.
+        notes: how the source was read, such as its encoding.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)
@@ -54,27 +60,28 @@ class SalesTable:
 
 
 def is_held_out(house_key: str) -> bool:
-    """Whether the sales of a house are held out. It depends on the house alone, not on the file or the training, so no
-    model was trained on the sales that another is compared on.
+    """Whether the sales of a house are held out.
+
+    This depends on the house alone. So no model is trained on sales that it is later compared on, even if files differ.
     """
     digest = hashlib.sha256(house_key.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
 def key_of(properties: Mapping[str, Value]) -> str:
-    """The key of a house without an identifier: its properties."""
+    """Create the key of a house without an identifier from its properties."""
     return json.dumps(properties, sort_keys=True)
 
 
-_AT_ONCE = 1000
+_BATCH_SIZE = 1000
 
 
 @frozen
 class RecordedSale:
-    """A realized sale of a house with a prediction.
+    """A realized sale that is recorded for a prediction.
 
-    `id` is a UUIDv7: of several sales of a prediction the one with the largest id counts, the others are its history.
-    `price` is in the currency of the estimates, a float of whole cents; `recorded_at` is in UTC.
+    `id` is a UUIDv7. Of several sales of one prediction, the one with the largest id counts; the others are its
+    history. `price` is in the currency of the estimates, rounded to cents. `recorded_at` is in UTC.
     """
 
     id: UUID
@@ -86,24 +93,22 @@ class RecordedSale:
 
 @frozen
 class RealizedSale:
-    """A recorded sale and its prediction, None while it is unknown: predictions may arrive from a spool after their
-    sales.
-    """
+    """A recorded sale and its prediction. The prediction is None while it is unknown: it may still be in a spool."""
 
     sale: RecordedSale
     prediction: Prediction | None
 
     @property
     def ratio(self) -> float | None:
-        """The sales ratio, estimate / price."""
+        """The sales ratio, estimate / price; None if the prediction is unknown."""
         return None if self.prediction is None else self.prediction.price / self.sale.price
 
 
 def with_predictions(
     sales: Sequence[RecordedSale], find: Callable[[Sequence[UUID]], Sequence[Prediction]]
 ) -> Iterator[RealizedSale]:
-    """Match sales with their predictions, which `find` (see PredictionRepository) reads in batches."""
-    for start in range(0, len(sales), _AT_ONCE):
-        batch = sales[start : start + _AT_ONCE]
+    """Match sales with their predictions. `find` reads these in batches (see PredictionRepository.find)."""
+    for start in range(0, len(sales), _BATCH_SIZE):
+        batch = sales[start : start + _BATCH_SIZE]
         known = {prediction.id: prediction for prediction in find([sale.prediction for sale in batch])}
         yield from (RealizedSale(sale, known.get(sale.prediction)) for sale in batch)

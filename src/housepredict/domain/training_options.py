@@ -1,10 +1,9 @@
-"""The options of a training, and how each is read."""
+"""The options of a training, with a reader for each."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from operator import index
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from attrs import evolve, field, fields, frozen
 
 from housepredict.domain.errors import InvalidOptions
 from housepredict.domain.features import Kind
-from housepredict.domain.validation import Rule, Violation, as_number, pointer_to, shown, tidy
+from housepredict.domain.validation import Rule, Violation, as_number, did_you_mean, pointer_to, shown, tidy
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -23,17 +22,17 @@ MAX_SECONDS = 10**9
 
 
 def option(read: Callable[[Any], T], value: object) -> T:
-    """Read a value. Returns the error of an invalid one, so that `require_valid` can report all together."""
+    """Read a value; return the error if it is invalid, so that `require_valid` can raise all errors at once."""
     try:
         return read(value)
     except InvalidOptions as error:
-        return error  # type: ignore[return-value]  # callers don't see it: require_valid raises
+        return error  # type: ignore[return-value]  # require_valid raises it before anyone reads the field.
     except ValueError as error:
         return InvalidOptions([Violation("", Rule.TYPE, str(error), value)])  # type: ignore[return-value]
 
 
 def require_valid(options: Mapping[str, object]) -> None:
-    """Check options that were read by `option`. Raises InvalidOptions with every violation."""
+    """Raise InvalidOptions with every violation among options that were read by `option`."""
     violations = [
         evolve(violation, pointer=pointer_to(name) + violation.pointer)
         for name, error in options.items()
@@ -45,42 +44,29 @@ def require_valid(options: Mapping[str, object]) -> None:
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """A reader of members of an enumeration, or their values."""
+    """Create a reader of the members of an enumeration, or of their values."""
 
     def read(value: object) -> E:
         if isinstance(value, str) and value in list(kind):
             return kind(value)
         names = ", ".join(kind)
-        raise ValueError(f"must be one of {names}, not {shown(value)}{did_you_mean(str(value), list(kind))}")
+        raise ValueError(f"must be one of {names}, not {shown(value)}{did_you_mean(str(value), kind)}")
 
     return read
 
 
-def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """The closest of some names, whatever its case; None if none is close."""
-    known = {each.lower(): each for each in names}
-    close = get_close_matches(name.lower(), known, n=1)
-    return known[close[0]] if close else None
-
-
-def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
-    """The closest of some names, as `show` writes it, as the end of a message; nothing if none is close."""
-    close = closest_name(name, names)
-    return "" if close is None else f" (did you mean {show(close)}?)"
-
-
 def column(value: object) -> str:
-    """Read the name of a column, in its tidy form."""
+    """Read the name of a column. Returns it in its tidy form (see validation.tidy)."""
     if not isinstance(value, str):
-        raise ValueError(f"must name a column, not be {shown(value)}")
+        raise ValueError(f"must be the name of a column, not {shown(value)}")
     name = tidy(value)
     if not name or "\0" in name:
-        raise ValueError("must name a column")
+        raise ValueError("must be the name of a column")
     return name
 
 
 def columns(value: object) -> tuple[str, ...]:
-    """Read the names of several columns."""
+    """Read a list of names of columns."""
     if isinstance(value, str):
         raise ValueError(f'must be a list of columns, such as ["{value}"], not text')
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
@@ -89,9 +75,9 @@ def columns(value: object) -> tuple[str, ...]:
 
 
 def kinds(value: object) -> Mapping[str, Kind]:
-    """Read the kinds of columns by their names."""
+    """Read a mapping of names of columns to their kinds."""
     if not isinstance(value, Mapping):
-        raise ValueError(f'must be columns with their kinds, such as {{"zip": "category"}}, not {shown(value)}')
+        raise ValueError(f'must map columns to kinds, such as {{"zip": "category"}}, not {shown(value)}')
     read = _each(value.items(), choice(Kind))
     return {column(name): kind for name, kind in read.items()}
 
@@ -109,13 +95,13 @@ def _each(items: Iterable[tuple[Any, object]], read: Callable[[object], Any]) ->
 
 
 def seed(value: object) -> int:
-    """Read a seed."""
+    """Read a seed of random numbers."""
     try:
-        number = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # what is no number raises
+        number = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # index() raises if it isn't an integer.
     except TypeError:
         number = -1
     if not 0 <= number <= MAX_SEED:
-        raise ValueError(f"must be a whole number from 0 to {MAX_SEED}")
+        raise ValueError(f"must be a whole number from 0 to {MAX_SEED:,}")
     return number
 
 
@@ -123,23 +109,24 @@ def seconds(value: object) -> float:
     """Read a time limit, in seconds."""
     number = as_number(value)
     if number is None or not 0 < number <= MAX_SECONDS:
-        raise ValueError(f"must be a number of seconds above 0, {MAX_SECONDS} at most")
+        raise ValueError(f"must be a number of seconds above 0, at most {MAX_SECONDS:,}")
     return float(number)
 
 
 def encoding(value: object) -> str:
-    """Read the name of an encoding of text."""
+    """Read the name of a text encoding. Returns Python's name for it."""
     try:
         name = codecs.lookup(value).name if isinstance(value, str) else ""
-        "".encode(name)  # Python has codecs that aren't encodings of text
+        "".encode(name)  # Some of Python's codecs don't encode text.
     except (LookupError, ValueError):
-        raise ValueError("must be an encoding, such as utf-8, cp1252 or gb18030") from None
+        raise ValueError("must be a text encoding, such as utf-8, cp1252 or gb18030") from None
     return name
 
 
 class Algorithm(StrEnum):
-    """How a model is fitted: least squares on the price, ridge regression on its logarithm, or gradient-boosted trees
-    on that or on the residuals of the ridge; `auto` is the best in cross-validation.
+    """The algorithm that fits a model: least squares on the price (`linear`), ridge regression on its logarithm
+    (`ridge`), gradient-boosted trees on that logarithm or on the residuals of the ridge (`boosting`), or whichever is
+    best in cross-validation (`auto`).
     """
 
     AUTO = "auto"
@@ -149,7 +136,7 @@ class Algorithm(StrEnum):
 
 
 class Effort(StrEnum):
-    """How many fits a search for the best model may take."""
+    """The effort of the search for the best model: how many candidates are fitted."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -190,13 +177,22 @@ def _encoding(value: str | None) -> str | None:
 
 @frozen
 class TrainingOptions:
-    """The options of a training; everything else is inferred from the sales.
+    """The options of a training. Everything that they leave open is inferred from the sales.
 
-    `price`, `sale_date` and `house_id` name columns. `features` are the only columns used, and `exclude` is left out;
-    `kinds` are the kinds of columns, `closed` the columns whose categories are complete, and `allow` columns that are
-    used although they seem to leak the price. For synthetic sales `auto` is a linear model, which they follow.
-    `time_limit` is that of the search, in seconds; if it ends one, the same options may make another model next time.
-    `encoding` is Python's name of a text file's encoding; None detects it. Enumerations may be text.
+    Attributes:
+        price: the column of sale prices.
+        sale_date: the column of sale dates.
+        house_id: the column that identifies a house, so that its resales are recognized.
+        features: the only columns to use as features; empty to use all suitable columns.
+        exclude: columns not to use.
+        kinds: the kinds of columns, as a mapping of name to kind.
+        closed: category columns whose categories are complete, so that a house with another category is invalid.
+        allow: columns to use even though they seem to leak the price.
+        algorithm: the algorithm. For synthetic sales, `auto` is `linear`, since they follow a linear model.
+        effort: the effort of the search for the best model.
+        seed: the seed of random numbers, from 0 to 2**32 - 1.
+        time_limit: the limit of the search in seconds. A search that reaches it may find another model next time.
+        encoding: the encoding of a text file; None detects it.
 
     Raises:
         InvalidOptions: with every violation.

@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from housepredict.domain.models import Verdict
 
-PROCESS_ENDED = "The process that trained has ended: it was killed, or its machine was."
+PROCESS_ENDED = "The training process ended unexpectedly: it was killed, or its machine stopped."
 
 
 class TrainingState(StrEnum):
@@ -23,7 +23,7 @@ class TrainingState(StrEnum):
 
 
 def _storable(text: str | None) -> str | None:
-    """A text that every store can hold: paths and messages may have NUL characters and lone surrogates."""
+    """Replace NUL characters and lone surrogates, which paths and messages may have and some stores can't hold."""
     return None if text is None else text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
@@ -33,7 +33,7 @@ def _all_storable(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 @frozen
 class TrainingOutcome:
-    """The outcome of a training: a `version` that was `promoted` or not for `reasons`, or an `error`, as a sentence."""
+    """The outcome of a training: a stored `version` with the decision on its promotion, or an `error` as a sentence."""
 
     state: TrainingState
     version: str | None = None
@@ -43,27 +43,31 @@ class TrainingOutcome:
 
     @classmethod
     def success(cls, version: str, verdict: Verdict) -> TrainingOutcome:
-        """The outcome of a training that made a version."""
+        """Create the outcome of a training whose version is stored."""
         return cls(TrainingState.SUCCEEDED, version, verdict.promoted, tuple(verdict.reasons))
 
     @classmethod
     def failure(cls, error: str) -> TrainingOutcome:
-        """The outcome of a training that failed."""
+        """Create the outcome of a training that failed."""
         return cls(TrainingState.FAILED, error=error)
 
     @classmethod
     def cancellation(cls, error: str) -> TrainingOutcome:
-        """The outcome of a training that was cancelled."""
+        """Create the outcome of a training that was cancelled."""
         return cls(TrainingState.CANCELLED, error=error)
 
 
 @frozen
 class TrainingStatus:
-    """The status of a training.
+    """The status of a training. Times are in UTC.
 
-    `id` is a UUIDv7; times are in UTC. `location` is that of the file of sales, None without one; `with_recorded` is
-    whether recorded sales are among them. `done` of `total` steps are complete, both 0 before the first progress.
-    `cancelling` is whether it was asked to end, and `keeping` whether it is too late: its version is being stored.
+    Attributes:
+        location: the location of the sales file; None without a file.
+        with_recorded: whether recorded sales are among the sales.
+        done: the number of completed steps.
+        total: the number of all steps; 0 before the first progress.
+        cancelling: whether cancellation was requested.
+        keeping: whether the version is being stored, which is too late to cancel.
     """
 
     id: UUID
@@ -88,17 +92,17 @@ class TrainingStatus:
         return self.location is None and not self.with_recorded
 
     def at(self, done: int, total: int) -> TrainingStatus:
-        """The status with this progress, unless it has ended."""
+        """Return the status with this progress; unchanged if the training has ended."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
     def to_be_cancelled(self) -> TrainingStatus:
-        """The status with a request to end, unless it is too late."""
+        """Return the status with cancellation requested; unchanged if it is too late."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
     def to_be_kept(self) -> TrainingStatus:
-        """The status before its version is stored, unless it was asked to end before."""
+        """Return the status with the version being stored; unchanged if cancellation was requested or it has ended."""
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 
     def ended(self, at: datetime, outcome: TrainingOutcome) -> TrainingStatus:
-        """The status with an outcome, unless it has one."""
+        """Return the status with an outcome; unchanged if it has one."""
         return self if self.outcome else evolve(self, ended_at=at, outcome=outcome)

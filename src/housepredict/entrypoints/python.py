@@ -22,14 +22,14 @@ from housepredict.domain.features import FeatureSchema
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import Progress, no_progress
 from housepredict.domain.sales import RealizedSale
-from housepredict.domain.training_options import TrainingOptions, choice, did_you_mean, option, require_valid
+from housepredict.domain.training_options import TrainingOptions, choice, option, require_valid
 from housepredict.domain.training_status import TrainingStatus
 from housepredict.domain.usecases.estimate_table import EstimatedTable
 from housepredict.domain.usecases.manage_records import Removed
 from housepredict.domain.usecases.predict import Explain, Predict
 from housepredict.domain.usecases.review import AccuracyReview
 from housepredict.domain.usecases.train import Training
-from housepredict.domain.validation import Rule, Violation, plain, plain_values, pointer_to
+from housepredict.domain.validation import Rule, Violation, did_you_mean, plain, plain_values, pointer_to
 from housepredict.entrypoints.composition import (
     NUMBERS,
     PRICE_COLUMNS,

@@ -16,7 +16,7 @@ from attrs import field, fields, frozen
 from platformdirs import user_data_path
 
 from housepredict.domain.errors import InvalidSettings
-from housepredict.domain.training_options import did_you_mean
+from housepredict.domain.validation import did_you_mean
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed
 
 T = TypeVar("T")

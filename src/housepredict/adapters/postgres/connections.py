@@ -26,7 +26,7 @@ from psycopg.abc import Params, PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
-from housepredict.domain.training_options import closest_name
+from housepredict.domain.validation import closest_name
 
 # what the parameters in other clients' URLs ask for
 _INSTEAD = {

@@ -1,1 +1,1 @@
-"""How good a version is on sales that it has not seen, and whether it replaces the promoted one."""
+"""The evaluation of versions on held-out sales, the promotion rule, and drift."""

@@ -1,7 +1,6 @@
-"""The coverage test: a version has the intervals that its held-out sales don't contradict.
+"""The coverage test: whether held-out sales confirm that an 80% interval covers 80% of sale prices.
 
-Calibration promises that 80 of 100 sale prices lie in their 80% intervals. The held-out sales took no part in it, and
-test that promise.
+Calibration uses training sales alone, so the held-out sales are an independent test of the intervals.
 """
 
 from __future__ import annotations
@@ -15,41 +14,42 @@ from functools import partial
 from attrs import frozen
 
 from housepredict.domain.estimates import LEVELS, Calibration, Interval
+from housepredict.domain.validation import counted
 
 SIGNIFICANCE = 0.001
-"""Intervals fail if chance alone would put their coverage so far from its level less often than this."""
+"""The significance level of the test: it rejects correct intervals with at most this probability."""
 
 TOLERANCE = 2.0
-"""Percentage points around a level that always pass: with more than some 4,000 sales, the test alone would reject
-deviations that don't matter in practice.
+"""The deviation from a level that always passes, in percentage points. With more than about 4,000 sales, the test alone
+would reject deviations that don't matter in practice.
 """
 
 _TIE = 1e-7
-"""Outcomes count as equally probable if their probabilities differ by no more than this share, which is rounding."""
+"""The relative difference up to which two probabilities count as equal, since rounding can cause it."""
 _NEGLIGIBLE = 1e-17
-"""A sum ends with the first term that is a smaller share of it."""
+"""A sum stops at a term below this share of it."""
 
 
 def binomial_p_value(successes: int, trials: int, probability: float) -> float:
-    """Compute the two-sided p-value of an exact binomial test.
+    """Compute the two-sided p-value of an exact binomial test, in about √trials steps.
 
-    It is the probability of all outcomes that are no more probable than the observed one, and takes some √trials steps.
+    It is the total probability of all outcomes that are at most as probable as the observed one.
 
     Args:
-        successes: the observed number, from 0 to `trials`.
-        trials: at least 1.
-        probability: of a success in each trial under the hypothesis, above 0 and below 1.
+        successes: the observed number of successes, from 0 to `trials`.
+        trials: the number of trials, at least 1.
+        probability: the hypothetical probability of a success, above 0 and below 1.
 
     Raises:
         ValueError: if an argument is out of its range.
     """
     if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"successes must be from 0 to trials, and trials at least 1, not {successes} of {trials}")
+        raise ValueError(f"trials must be at least 1, and successes from 0 to trials, not {successes} of {trials}")
     if not 0 < probability < 1:
         raise ValueError(f"probability must be above 0 and below 1, not {probability}")
     log_probability = partial(_log_probability, trials=trials, probability=probability)
     limit = log_probability(successes) + _TIE
-    # outcomes are the less probable, the further from the mode
+    # Probabilities fall with the distance from the mode, so both tails can be found by bisection.
     mode = min(int((trials + 1) * probability), trials)
     below = bisect_right(range(mode), limit, key=log_probability) - 1
     above = mode + bisect_left(range(mode, trials + 1), -limit, key=lambda count: -log_probability(count))
@@ -58,7 +58,7 @@ def binomial_p_value(successes: int, trials: int, probability: float) -> float:
     if below >= 0:
         tails += _tail(log_probability(below), below, trials, 1 / odds)
     if above <= trials:
-        # upward, failures count as successes do downward
+        # The upper tail is the lower tail of the failures.
         tails += _tail(log_probability(above), trials - above, trials, odds)
     return min(tails, 1.0)
 
@@ -70,7 +70,7 @@ def _log_probability(successes: int, trials: int, probability: float) -> float:
 
 
 def _tail(log_probability: float, count: int, trials: int, odds: float) -> float:
-    """Sum the probabilities of `count` outcomes of a kind and of fewer; `odds` are against that kind."""
+    """Sum the probabilities of at most `count` outcomes of a kind in `trials`, with `odds` against that kind."""
     total = term = math.exp(log_probability)
     while count and term > _NEGLIGIBLE * total:
         term *= count / (trials - count + 1) * odds
@@ -80,8 +80,8 @@ def _tail(log_probability: float, count: int, trials: int, odds: float) -> float
 
 
 class IntervalKind(StrEnum):
-    """The width of intervals: scaled to the expected error of each house; plain, one width for all houses, as a share
-    of the price or, with the linear algorithm, as an amount; or no intervals.
+    """The kind of a version's intervals: scaled to the expected error of each house (`scaled`); of one width for all
+    houses, in percent of the price or, with the linear algorithm, as an amount (`plain`); or no intervals (`none`).
     """
 
     SCALED = "scaled"
@@ -91,7 +91,7 @@ class IntervalKind(StrEnum):
 
 @frozen
 class CoverageTest:
-    """The exact binomial test of one level: `inside` of so many held-out `sales` had a price in their interval."""
+    """The exact binomial test of a level: for `inside` of the held-out `sales`, the interval covered the price."""
 
     kind: IntervalKind
     level: int
@@ -106,13 +106,13 @@ class CoverageTest:
 
     @property
     def rejects(self) -> bool:
-        """Whether the coverage is off by more than the tolerance, and by more than chance."""
+        """Whether the coverage deviates from its level by more than both chance and the tolerance."""
         return self.p_value < SIGNIFICANCE and abs(self.share - self.level) > TOLERANCE
 
 
 @frozen
 class IntervalChoice:
-    """The intervals of a version, their tests, and the reasons, as sentences, if the first intervals tested failed."""
+    """The kind of intervals chosen for a version, the coverage tests, and the reasons if it is not the first tested."""
 
     kind: IntervalKind
     tests: tuple[CoverageTest, ...] = ()
@@ -120,7 +120,7 @@ class IntervalChoice:
 
     @property
     def failed(self) -> bool:
-        """Whether the version has no intervals because the held-out sales contradicted them."""
+        """Whether the version has no intervals because all kinds failed the coverage test."""
         return self.kind is IntervalKind.NONE and bool(self.tests)
 
 
@@ -130,12 +130,12 @@ def check_coverage(
     """Test the coverage of each level on held-out sales.
 
     Args:
-        kind: that of the intervals.
-        estimates: for each sale its price, and the intervals around the estimate.
+        kind: the kind of the intervals.
+        estimates: for each sale, its price and the intervals of the estimate.
 
     Returns:
-        A test for each level that there are intervals of. A price on a bound counts as outside where there are more
-        prices inside than expected: ties and rounding to cents make no interval too wide.
+        A test for each level with intervals. If more prices are inside than expected, prices on a bound count as
+        outside, so that ties and rounding to cents don't make an interval look too wide.
     """
     pairs = [(price, interval) for price, intervals in estimates for interval in intervals]
     tests = []
@@ -151,17 +151,17 @@ def check_coverage(
 
 
 def rejection(tests: Sequence[CoverageTest]) -> str:
-    """The failed tests of one kind of intervals, as a sentence."""
-    levels = "; ".join(
-        f"the {each.level}% interval covered {each.share:.1f}% of {each.sales:,} held-out sale prices"
-        for each in tests
-        if each.rejects
+    """Describe the failed tests of one kind of intervals in a sentence."""
+    failures = "; ".join(
+        f"the {test.level}% interval covered {test.share:.1f}% of {counted(test.sales, 'held-out sale price')}"
+        for test in tests
+        if test.rejects
     )
-    found = levels or "they have no ends"
-    return f"{tests[0].kind.capitalize()} intervals failed the coverage test (exact binomial at 0.1%): {found}."
+    reason = failures or "they are unbounded"
+    return f"{tests[0].kind.capitalize()} intervals failed the coverage test (exact binomial at 0.1%): {reason}."
 
 
 def is_finite(calibration: Calibration) -> bool:
-    """Whether intervals have ends."""
+    """Whether the intervals of a calibration are bounded."""
     numbers = (calibration.within_80, calibration.within_90, calibration.deviation, *calibration.within_tenths)
-    return all(math.isfinite(each) for each in numbers if each is not None)
+    return all(math.isfinite(number) for number in numbers if number is not None)

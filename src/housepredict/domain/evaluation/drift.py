@@ -1,4 +1,4 @@
-"""How far houses have drifted from the training data."""
+"""Drift: how far recent houses and estimates have moved from the training data of a version."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 from housepredict.domain.models import Artifact, require_format
 
 QUANTILES = 10
-"""The most bins of numbers and dates, without the one for missing values."""
+"""The largest number of bins for numbers and dates, apart from the bin for missing values."""
 
 MAX_CATEGORIES = 20
-"""The most categories with a bin each; all others share one."""
+"""The largest number of categories with a bin of their own; all others share one bin."""
 
 CERTAINTY = 0.99
-"""The probability that chance alone stays below `chance_level`."""
+"""The probability that a stability index stays below `chance_level` if nothing has changed."""
 
 MISSING, OTHER = "missing", "other"
 
 
 @frozen
 class Ranges:
-    """Bins of numbers or dates (as text) by ascending upper `edges`, one for values above all, and one for missing."""
+    """Bins of numbers or dates (as text): one up to each of the ascending `edges`, one above, one for missing."""
 
     edges: tuple[Value, ...]
 
@@ -42,11 +42,11 @@ class Ranges:
         return len(self.edges) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """The position of a value's bin."""
+        """Return the position of the bin of a value."""
         return len(self.edges) + 1 if value is None else bisect_left(self.edges, value)
 
     def labels(self) -> list[str]:
-        """A label for each bin."""
+        """Return a label for each bin."""
         if not self.edges:
             return ["any", MISSING]
         between = [f"over {low} to {high}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
@@ -55,7 +55,7 @@ class Ranges:
 
 @frozen
 class Groups:
-    """Bins of categories or booleans: one for each of `values`, one for all others, and one for missing values."""
+    """Bins of categories or booleans: one for each of `values`, one for all others, one for missing values."""
 
     values: tuple[Value, ...]
 
@@ -63,14 +63,14 @@ class Groups:
         return len(self.values) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """The position of a value's bin."""
+        """Return the position of the bin of a value."""
         if value is None:
             return len(self.values) + 1
         return self.values.index(value) if value in self.values else len(self.values)
 
     def labels(self) -> list[str]:
-        """A label for each bin."""
-        return [*(str(each) for each in self.values), OTHER, MISSING]
+        """Return a label for each bin."""
+        return [*map(str, self.values), OTHER, MISSING]
 
 
 Bins = Ranges | Groups
@@ -78,7 +78,7 @@ Bins = Ranges | Groups
 
 @frozen
 class Distribution:
-    """The number of values in each bin, at least one of them above zero."""
+    """The number of values in each bin; at least one bin has a value."""
 
     bins: Bins
     counts: tuple[int, ...]
@@ -90,39 +90,39 @@ class Distribution:
 
 
 def ranges_of(values: Iterable[Value]) -> Ranges:
-    """Bins that hold a tenth of the values each, as far as ties allow: a value that fills tenths has its own bin."""
+    """Choose bins with a tenth of the values each, as far as ties allow; a value that fills a tenth has its own bin."""
     ordered: list[Value] = sorted(values)
     if not ordered:
         return Ranges(())
-    quantiles = Counter(ordered[-(-tenth * len(ordered) // QUANTILES) - 1] for tenth in range(1, QUANTILES))
-    edges = set(quantiles)
-    for value, times in quantiles.items():
+    cuts = Counter(ordered[-(-tenth * len(ordered) // QUANTILES) - 1] for tenth in range(1, QUANTILES))
+    edges = set(cuts)
+    for value, times in cuts.items():
         first = bisect_left(ordered, value)
         if times > 1 and first:
             edges.add(ordered[first - 1])
-    # no value is above the largest
+    # An edge at the largest value would leave the last bin empty.
     edges.discard(ordered[-1])
     return Ranges(tuple(sorted(edges)))
 
 
 def groups_of(values: Iterable[Value]) -> Groups:
-    """Bins for the most common values."""
+    """Choose bins for the most common values."""
     counts = Counter(values)
     common = sorted(counts, key=lambda value: (-counts[value], str(value)))
     return Groups(tuple(common[:MAX_CATEGORIES]))
 
 
 def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
-    """Count values by bin."""
+    """Count the values in each bin."""
     counts = Counter(map(bins.bin_of, values))
     return Distribution(bins, tuple(counts[position] for position in range(len(bins))))
 
 
 def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """The population stability index of two counts of the same bins: the sum of (a - e) ln(a / e) over their shares.
+    """Compute the population stability index: the sum of (a - e) ln(a / e) over the shares a and e of each bin.
 
-    It is 0 for equal shares and has no upper bound. A bin that is empty in one of the two counts as half a value there;
-    one that is empty in both is skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
+    It is 0 for equal shares and has no upper bound. A bin that is empty on one side counts as half a value there; one
+    that is empty on both sides is skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
     """
     expected_n, actual_n = sum(expected), sum(actual)
     total = 0.0
@@ -134,19 +134,21 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """The value that a stability index stays below with 99% probability if nothing changed and values are independent.
+    """Compute the value that a stability index stays below with 99% probability if nothing has changed.
 
-    Divided by 1/N + 1/M, for the two sizes, it is about chi-squared distributed with one degree of freedom less than
-    bins (Yurdakul, Statistical Properties of the Population Stability Index, Western Michigan University 2018).
+    For independent values and samples of sizes N and M, the index divided by 1/N + 1/M is approximately chi-squared
+    distributed, with one degree of freedom less than there are bins (Yurdakul, Statistical Properties of the
+    Population Stability Index, Western Michigan University 2018).
     """
     bins = sum(1 for e, a in zip(expected, actual, strict=True) if e or a)
     return chi_squared_quantile(CERTAINTY, bins - 1) * (1 / sum(expected) + 1 / sum(actual))
 
 
 def chi_squared_quantile(probability: float, degrees: int) -> float:
-    """The quantile of the chi-squared distribution, to within one percent from 0.9 on; 0 without degrees of freedom.
+    """Approximate a quantile of the chi-squared distribution; 0 without degrees of freedom.
 
-    (Wilson and Hilferty, The Distribution of Chi-Square, PNAS 17 (1931), 684-688.)
+    The error is below 1% for probabilities from 0.9. (Wilson and Hilferty, The Distribution of Chi-Square, PNAS 17
+    (1931), 684-688.)
     """
     if degrees == 0:
         return 0.0
@@ -156,7 +158,7 @@ def chi_squared_quantile(probability: float, degrees: int) -> float:
 
 
 SNAPSHOT_FILE: Final = "snapshot.json"
-"""The file of a snapshot."""
+"""The name of the file with the snapshot of a version."""
 
 _FORMAT = 1
 _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
@@ -164,9 +166,10 @@ _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
 
 @frozen
 class Snapshot:
-    """The distributions of a version's features in the training sales, by name, and of its estimates of others.
+    """The training snapshot of a version: the distribution of each feature in the training sales, and of the estimates
+    of the held-out sales.
 
-    The date of sale is not among the features: time always moves.
+    The sale date is not among the features, since it always moves.
     """
 
     features: Mapping[str, Distribution]
@@ -174,15 +177,19 @@ class Snapshot:
 
 
 def snapshot(schema: FeatureSchema, houses: Sequence[House], estimates: Sequence[float]) -> Snapshot:
-    """The snapshot of a training: from its houses, and from estimates of held-out ones."""
-    prices = [round(each, 2) for each in estimates]
+    """Create the snapshot from the training houses and the estimates of held-out houses."""
+    prices = [round(estimate, 2) for estimate in estimates]
     return Snapshot(
-        {feature.name: _spread(feature, houses) for feature in schema.features if feature.name != schema.sale_date},
+        {
+            feature.name: _distribution_of(feature, houses)
+            for feature in schema.features
+            if feature.name != schema.sale_date
+        },
         distribution(ranges_of(prices), prices),
     )
 
 
-def _spread(feature: Feature, houses: Sequence[House]) -> Distribution:
+def _distribution_of(feature: Feature, houses: Sequence[House]) -> Distribution:
     values = [house.values.get(feature.name) for house in houses]
     present = [value for value in values if value is not None]
     bins: Bins = groups_of(present) if feature.kind in _GROUPED else ranges_of(present)
@@ -190,16 +197,16 @@ def _spread(feature: Feature, houses: Sequence[House]) -> Distribution:
 
 
 def write_snapshot(snapshot: Snapshot) -> bytes:
-    """Write a snapshot as a file."""
-    features = {name: _document(spread) for name, spread in snapshot.features.items()}
+    """Serialize a snapshot as the content of its file."""
+    features = {name: _document(counted) for name, counted in snapshot.features.items()}
     document = {"format": _FORMAT, "features": features, "estimates": _document(snapshot.estimates)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _document(spread: Distribution) -> dict[str, Any]:
-    bins = spread.bins
+def _document(distribution: Distribution) -> dict[str, Any]:
+    bins = distribution.bins
     values = {"edges": bins.edges} if isinstance(bins, Ranges) else {"values": bins.values}
-    return {**values, "counts": spread.counts}
+    return {**values, "counts": distribution.counts}
 
 
 def read_snapshot(artifact: Artifact) -> Snapshot | None:
@@ -209,57 +216,57 @@ def read_snapshot(artifact: Artifact) -> Snapshot | None:
     try:
         document = json.loads(artifact[SNAPSHOT_FILE])
         require_format(document["format"], _FORMAT, SNAPSHOT_FILE)
-        features = {str(name): _read(each) for name, each in document["features"].items()}
+        features = {str(name): _read(counts) for name, counts in document["features"].items()}
         return Snapshot(features, _read(document["estimates"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RefusedModel(f"{SNAPSHOT_FILE} holds no snapshot: {error}") from error
+        raise RefusedModel(f"{SNAPSHOT_FILE} is damaged: {error}") from error
 
 
 def _read(document: Mapping[str, Any]) -> Distribution:
     bins: Bins = Ranges(tuple(document["edges"])) if "edges" in document else Groups(tuple(document["values"]))
     counts = tuple(document["counts"])
     if isinstance(bins, Ranges) and not all(
-        low < high  # type: ignore[operator]  # or it raises TypeError
+        low < high  # type: ignore[operator]  # A TypeError is handled by the caller.
         for low, high in pairwise(bins.edges)
     ):
-        raise ValueError(f"edges that do not ascend: {bins.edges}")
-    if len(counts) != len(bins) or not all(type(each) is int and each >= 0 for each in counts) or not any(counts):
-        raise ValueError(f"counts of {len(bins)} bins: {counts}")
+        raise ValueError(f"edges must ascend, not be {bins.edges}")
+    if len(counts) != len(bins) or not all(type(count) is int and count >= 0 for count in counts) or not any(counts):
+        raise ValueError(f"counts must be whole numbers for {len(bins)} bins, not {counts}")
     return Distribution(bins, counts)
 
 
 def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
-    """The middle or the most common value of each feature that most training houses had."""
-    values = {name: _typical(spread) for name, spread in snapshot.features.items()}
+    """Return a typical value, the median or the most common one, of each feature that most training houses have."""
+    values = {name: _typical(counted) for name, counted in snapshot.features.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _typical(spread: Distribution) -> Value | None:
-    *present, missing = spread.counts
+def _typical(distribution: Distribution) -> Value | None:
+    *present, missing = distribution.counts
     if missing > sum(present):
         return None
-    bins = spread.bins
+    bins = distribution.bins
     if isinstance(bins, Ranges):
         half = sum(present) / 2
         reached = (edge for edge, count in zip(bins.edges, accumulate(present), strict=False) if count >= half)
-        # the bin above the last edge has no upper bound
+        # The bin above the last edge has no upper bound, so that edge stands for it.
         return next(reached, bins.edges[-1] if bins.edges else None)
-    # the last of the groups is for all other values
-    return max(zip(present[:-1], bins.values, strict=True), key=lambda each: each[0])[1] if bins.values else None
+    # The last of the present bins is for all other values.
+    return max(zip(present[:-1], bins.values, strict=True), key=lambda group: group[0])[1] if bins.values else None
 
 
 MOVING = 0.1
-"""A stability index below this is called stable."""
+"""A stability index below this counts as stable."""
 
 DRIFTED = 0.25
-"""A stability index above this is called drifted."""
+"""A stability index above this counts as drifted."""
 
 MIN_ESTIMATES = 100
-"""With fewer estimates, there are too few to tell."""
+"""The smallest number of estimates that drift is judged by."""
 
 
 class Movement(StrEnum):
-    """How far values have moved; `too few` if there are not enough estimates to tell."""
+    """How far values have moved; `too few` if there are not enough estimates to judge."""
 
     TOO_FEW = "too few"
     STABLE = "stable"
@@ -269,7 +276,7 @@ class Movement(StrEnum):
 
 @frozen
 class BinShare:
-    """The share of the values in a bin, in percent: in the training, and since."""
+    """The share of the values that are in a bin, in percent: `expected` at the training, and `actual` since."""
 
     label: str
     expected: float
@@ -278,7 +285,7 @@ class BinShare:
 
 @frozen
 class Shift:
-    """How far values have moved: the population stability index, and the `chance_level`; None without estimates."""
+    """How far values have moved: the population stability index and its `chance_level`, None without estimates."""
 
     psi: float | None
     chance: float | None
@@ -288,7 +295,7 @@ class Shift:
 
 @frozen
 class FeatureDrift:
-    """How far a feature has moved; `out_of_range` is the share of the estimates with a warning of it, in percent."""
+    """How far a feature has moved. `out_of_range` is the share of estimates with a warning about it, in percent."""
 
     name: str
     shift: Shift
@@ -299,8 +306,12 @@ class FeatureDrift:
 class Drift:
     """How far houses and estimates have drifted from the training data of a version.
 
-    Of the newest `examined` predictions, `n` are the version's, the oldest of them from `since`; `out_of_range` is
-    their share, in percent, with a warning of any feature.
+    Attributes:
+        model_version: the name of the version.
+        examined: the number of examined predictions, the newest of all versions.
+        n: the number of examined predictions that this version made.
+        since: the time of the oldest of these.
+        out_of_range: the share of the estimates with a warning about any feature, in percent.
     """
 
     model_version: str
@@ -313,29 +324,31 @@ class Drift:
 
 
 def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Prediction]) -> Drift:
-    """The drift of a version, from predictions of any versions, newest first."""
-    own = [each for each in predictions if each.estimate.model_version == model_version]
-    estimates = [each.estimate for each in own]
-    names = [{warning.feature for warning in each.warnings if warning.feature is not None} for each in estimates]
-    warned = Counter(name for of_estimate in names for name in of_estimate)
+    """Measure the drift of a version from its snapshot, in recent predictions of any versions, newest first."""
+    made = [prediction for prediction in predictions if prediction.estimate.model_version == model_version]
+    estimates = [prediction.estimate for prediction in made]
+    warned = [
+        {warning.feature for warning in estimate.warnings if warning.feature is not None} for estimate in estimates
+    ]
+    warnings = Counter(name for names in warned for name in names)
 
     def feature_drift(name: str, expected: Distribution) -> FeatureDrift:
-        values = [each.house.values.get(name) for each in estimates]
-        return FeatureDrift(name, shift(expected, values), _percent(warned[name], len(own)))
+        values = [estimate.house.values.get(name) for estimate in estimates]
+        return FeatureDrift(name, shift(expected, values), _percent(warnings[name], len(made)))
 
     return Drift(
         model_version,
         examined=len(predictions),
-        n=len(own),
-        since=own[-1].created_at if own else None,
-        estimates=shift(trained_on.estimates, [each.price for each in estimates]),
+        n=len(made),
+        since=made[-1].created_at if made else None,
+        estimates=shift(trained_on.estimates, [estimate.price for estimate in estimates]),
         features=tuple(feature_drift(name, expected) for name, expected in trained_on.features.items()),
-        out_of_range=_percent(sum(map(bool, names)), len(own)),
+        out_of_range=_percent(sum(map(bool, warned)), len(made)),
     )
 
 
 def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
-    """The shift of values from a distribution."""
+    """Measure how far values have moved from a distribution."""
     if not values:
         return Shift(None, None, Movement.TOO_FEW)
     actual = distribution(expected.bins, values)
@@ -343,10 +356,10 @@ def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
     chance = chance_level(expected.counts, actual.counts)
     rows = zip(expected.bins.labels(), expected.counts, actual.counts, strict=True)
     bins = tuple(BinShare(label, 100 * e / expected.n, 100 * a / actual.n) for label, e, a in rows)
-    return Shift(psi, chance, _called(psi, chance, len(values)), bins)
+    return Shift(psi, chance, _movement(psi, chance, len(values)), bins)
 
 
-def _called(psi: float, chance: float, n: int) -> Movement:
+def _movement(psi: float, chance: float, n: int) -> Movement:
     if n < MIN_ESTIMATES:
         return Movement.TOO_FEW
     if psi < MOVING or psi <= chance:
@@ -354,5 +367,5 @@ def _called(psi: float, chance: float, n: int) -> Movement:
     return Movement.DRIFTED if psi > DRIFTED else Movement.MOVING
 
 
-def _percent(some: int, of: int) -> float | None:
-    return 100 * some / of if of else None
+def _percent(part: int, total: int) -> float | None:
+    return 100 * part / total if total else None

@@ -1,4 +1,4 @@
-"""Evaluation of a model on held-out sales, and out of time on the latest sales."""
+"""The evaluation of a version on held-out sales, and out of time on the most recent sales."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ from housepredict.domain.models import Artifact, require_format
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import MIN_SALES
+from housepredict.domain.validation import counted
 
 MEASURES = ("median_ratio", "mdape", "ppe10", "cod", "prd", "prb")
+"""The measures with confidence bounds, as fields of Accuracy."""
+
 RESAMPLES = 200
 PAIRED_RESAMPLES = 1000
+
 LARGEST = 1000
+"""The largest resample, in sales. Its deviations are scaled to the number of all sales."""
 
 _SEED = 42
 
 
 def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accuracy) -> Mapping[str, Bounds]:
-    """The 95% confidence bounds of measures, by bootstrap; a measure that is undefined in a resample has none.
+    """Compute the 95% confidence bounds of `measured`, the measures of these sales, by bootstrap.
 
-    Args:
-        measured: the measures of all these sales.
+    A measure that is undefined in a resample has no bounds.
     """
     draw, size = Random(_SEED), min(len(prices), LARGEST)
     resamples = []
@@ -62,9 +66,9 @@ def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accura
 
 
 def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
-    """The share of resamples, in percent, in which the mean of the losses is below that of the others.
+    """Compute the share of resamples, in percent, in which the mean of `losses` is below that of `others`.
 
-    Both are of the same sales in the same order, and are drawn together.
+    Both are losses on the same sales, in the same order, and are drawn in pairs.
     """
     gains = [other - loss for loss, other in zip(losses, others, strict=True)]
     draw, size = Random(_SEED), min(len(gains), LARGEST)
@@ -75,13 +79,14 @@ def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
 
 GROUPS = 10
 MAX_CATEGORIES = 10
+"""The largest number of categories with an accuracy of their own."""
 
 T = TypeVar("T")
 
 
 @frozen
 class Valued:
-    """A sale with a model's estimate, its intervals and its spread (see Calibration)."""
+    """A sale with a model's estimate of its price, the intervals and the spread (see Calibration)."""
 
     sale: Sale
     estimate: float
@@ -90,7 +95,7 @@ class Valued:
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
-    """Sales with a model's estimates of their houses; sales without a price are left out."""
+    """Add a model's estimates to sales. Leaves out sales whose houses the model can't estimate."""
     spreads = valuation.spreads if calibration else None
     rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
@@ -103,18 +108,18 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
 
 
 def measure(rows: Sequence[Valued]) -> Accuracy:
-    """The measures of one sale or more."""
+    """Compute the measures of at least one sale."""
     return accuracy([row.estimate for row in rows], [row.sale.price for row in rows])
 
 
 def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
-    """The coverage and the width of the intervals of a level; None for a model without any."""
-    pairs = [(row, each) for row in rows for each in row.intervals if each.level == level]
+    """Compute the coverage and the width of the intervals of a level; None without intervals."""
+    pairs = [(row, interval) for row in rows for interval in row.intervals if interval.level == level]
     if not pairs:
         return None
-    held = sum(each.holds(row.sale.price) for row, each in pairs)
-    factors = [each.high / row.estimate for row, each in pairs if row.estimate]
-    return Coverage(level, 100 * held / len(pairs), median(factors) if factors else None)
+    inside = sum(interval.holds(row.sale.price) for row, interval in pairs)
+    factors = [interval.high / row.estimate for row, interval in pairs if row.estimate]
+    return Coverage(level, 100 * inside / len(pairs), median(factors) if factors else None)
 
 
 def evaluate(
@@ -138,25 +143,25 @@ def evaluate(
 
 
 def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
-    """Ten consecutive groups of about equal size; fewer if there are fewer rows."""
+    """Split rows into ten consecutive groups of about equal size, or fewer if there are fewer rows."""
     groups = min(GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
     return [ordered[start:end] for start, end in pairwise(cuts)]
 
 
 def evaluate_out_of_time(rows: Sequence[Valued], since: date, trained_on: int) -> OutOfTimeEvaluation:
-    """Evaluate a model on the latest sales."""
+    """Evaluate a model that was fitted to `trained_on` earlier sales on the most recent sales."""
     return OutOfTimeEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
 
 
 def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
-    """The coverage of each level with intervals."""
+    """Compute the coverage of each level that has intervals."""
     return tuple(covered for level in LEVELS if (covered := coverage(rows, level)))
 
 
 def _segment(name: str, rows: Sequence[Valued]) -> Segment:
-    measured, held = measure(rows), coverage(rows, 90)
-    return Segment(name, len(rows), measured.median_ratio, measured.mdape, held.share if held else None)
+    measured, covered = measure(rows), coverage(rows, 90)
+    return Segment(name, len(rows), measured.median_ratio, measured.mdape, covered.share if covered else None)
 
 
 def _price_tenths(rows: Sequence[Valued]) -> tuple[Segment, ...]:
@@ -179,11 +184,12 @@ def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
 
 
 LATEST_SHARE = 0.2
+"""The share of the sales that an out-of-time evaluation is done on."""
 
 
 @frozen
 class OutOfTimeSales:
-    """The sales of `since` and after, and earlier sales of other houses."""
+    """The most recent sales, from `since` on, and the earlier sales of other houses."""
 
     since: date
     earlier: Sequence[Sale]
@@ -191,32 +197,35 @@ class OutOfTimeSales:
 
 
 def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
-    """The latest fifth of the sales, in whole days; or the reason why there is none, as the end of a sentence.
+    """Split off the most recent fifth of the sales, in full days.
 
-    Earlier sales of a house that is among the latest are on neither side: see `is_held_out`.
+    Earlier sales of a house among the most recent sales are on neither side, since a model that knows the house would
+    look better than it is.
+
+    Returns:
+        The split, or why there is none, as the end of a sentence.
     """
     counts = Counter(sale.sold_on for sale in sales if sale.sold_on)
     days = sorted(counts, reverse=True)
     if len(days) < 2:
-        return "they are all of one date" if days else "they have no dates"
-    # the first day has to be earlier
+        return "all sales have the same date" if days else "the sales have no dates"
+    # The first day is excluded, so that some sales are earlier.
     sales_since = dict(zip(days[:-1], accumulate(counts[day] for day in days), strict=False))
     since = min(sales_since, key=lambda day: abs(sales_since[day] - LATEST_SHARE * len(sales)))
     latest = [sale for sale in sales if sale.sold_on and sale.sold_on >= since]
     houses = {sale.house_key for sale in latest}
     earlier = [sale for sale in sales if sale.sold_on and sale.sold_on < since and sale.house_key not in houses]
     if min(len(earlier), len(latest)) < MIN_SALES:
-        return (
-            f"{len(latest)} are since {since} and {len(earlier)} of other houses before: {MIN_SALES} are needed of each"
-        )
+        sizes = f"{counted(len(latest), 'sale')} since {since}, {counted(len(earlier), 'earlier sale')}"
+        return f"{sizes} of other houses; at least {MIN_SALES} of each are needed"
     return OutOfTimeSales(since, earlier, latest)
 
 
 HELD_OUT_FILE: Final = "held-out.json"
-"""The file of held-out sales."""
+"""The name of the file with the held-out sales of a version."""
 
 MAX_HELD_OUT = 5000
-"""The most sales in the file, each of some 60 bytes; of more, it holds a sample."""
+"""The largest number of sales in the file, at about 60 bytes each. Of more sales, it holds a sample."""
 
 _FORMAT = 1
 _SAMPLE_SEED = 42
@@ -224,8 +233,10 @@ _SAMPLE_SEED = 42
 
 @frozen
 class HeldOutSale:
-    """The price of a held-out sale, and the estimate of it. `spread` (see Calibration) is None for a version without
-    intervals; the date and the coordinates, in degrees, are None if the sales have none.
+    """A held-out sale with the estimate of its price.
+
+    `spread` (see Calibration) is None for a version without intervals. The date, and the coordinates in degrees, are
+    None for sales without them.
     """
 
     estimate: float
@@ -237,11 +248,11 @@ class HeldOutSale:
 
     @property
     def ratio(self) -> float:
-        """The sales ratio."""
+        """The sales ratio, estimate / price."""
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Whether the price lies in the interval of `factor` spreads (see Calibration.intervals)."""
+        """Whether the price is inside the interval of `factor` spreads (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0
@@ -251,21 +262,21 @@ class HeldOutSale:
 
 @frozen
 class HeldOut:
-    """Held-out sales, or a sample of them, and the number of all."""
+    """The held-out sales of a version, or a sample of them, and the number of all (`of`)."""
 
     sales: tuple[HeldOutSale, ...]
     of: int
 
 
 def sample(rows: Sequence[T], most: int) -> Sequence[T]:
-    """At most `most` of the rows, in order; always the same ones of the same number."""
+    """Draw at most `most` rows, in order. The same number of rows always gives the same positions."""
     if len(rows) <= most:
         return rows
-    return [rows[at] for at in sorted(Random(_SAMPLE_SEED).sample(range(len(rows)), most))]
+    return [rows[position] for position in sorted(Random(_SAMPLE_SEED).sample(range(len(rows)), most))]
 
 
 def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
-    """The held-out sales of a version, for its file."""
+    """Create the held-out sales of a version from the evaluated rows."""
     names = coordinates(schema) or ()
 
     def held_out_sale(row: Valued) -> HeldOutSale:
@@ -279,14 +290,14 @@ def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
 
 
 def write_held_out(held_out: HeldOut) -> bytes:
-    """Write held-out sales as a file."""
+    """Serialize held-out sales as the content of their file."""
     sales = [astuple(sale) for sale in held_out.sales]
     document = {"format": _FORMAT, "of": held_out.of, "columns": _COLUMNS, "sales": sales}
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
 
 
 def read_held_out(artifact: Artifact) -> HeldOut | None:
-    """Read the held-out sales of a version; None for one of an older release. Raises RefusedModel for a bad file."""
+    """Read the held-out sales of a version; None for one of an older release. Raises RefusedModel if damaged."""
     if HELD_OUT_FILE not in artifact:
         return None
     try:
@@ -295,18 +306,18 @@ def read_held_out(artifact: Artifact) -> HeldOut | None:
         columns = document.get("columns", _COLUMNS)
         return HeldOut(tuple(_read(columns, row) for row in document["sales"]), int(document["of"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RefusedModel(f"{HELD_OUT_FILE} holds no sales: {error}") from error
+        raise RefusedModel(f"{HELD_OUT_FILE} is damaged: {error}") from error
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(HeldOutSale))
 
 
 def _read(columns: Sequence[str], row: Sequence[object]) -> HeldOutSale:
-    """Read a row by the names of its columns; columns of a newer release are ignored."""
+    """Read a row by the names of its columns. Columns of a newer release are ignored."""
     values = {name: _value(name, value) for name, value in zip(columns, row, strict=True) if name in _COLUMNS}
     sale = HeldOutSale(**values)
     if sale.estimate < 0 or sale.price <= 0:
-        raise ValueError(f"a price of {sale.price}, an estimate of {sale.estimate}")
+        raise ValueError(f"price must be positive, and estimate not negative: {sale.price}, {sale.estimate}")
     return sale
 
 
@@ -317,5 +328,5 @@ def _value(name: str, value: Any) -> Any:
         return date.fromisoformat(value)
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{name} of {number}")
+        raise ValueError(f"{name} must be finite, not {number}")
     return number

@@ -1,4 +1,4 @@
-"""The valuation measures, and their acceptable ranges."""
+"""The measures of valuation accuracy, and their acceptable ranges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,23 @@ from housepredict.domain.evaluation.coverage import SIGNIFICANCE, TOLERANCE, bin
 
 @frozen
 class Accuracy:
-    """Measures over n pairs of estimate and sale price, with the sales ratio r = estimate / price.
+    """The accuracy of `n` estimates, measured by sale prices. The sales ratio is estimate / price.
 
-    mdape, ppe5, ppe10, ppe20, cod and fsd are in percent (8.2 is 8.2%); mae and rmse in the currency of the prices, mse
-    in its square. None is an undefined measure: the spread of one sale, the slope of equal values, a quotient by 0.
+    A measure is None where it is undefined: the deviation of one sale, the slope over equal values, a division by 0.
+
+    Attributes:
+        n: the number of sales.
+        median_ratio: the median sales ratio.
+        mdape: the median absolute percentage error.
+        ppe5: the percentage of estimates within 5% of the price; `ppe10` and `ppe20` within 10 and 20%.
+        mae: the mean absolute error, in the currency of the prices.
+        mse: the mean squared error, in the square of that currency.
+        rmse: the root of the mean squared error, in that currency.
+        r2: the coefficient of determination.
+        fsd: the forecast standard deviation: the standard deviation of the sales ratio, in percent.
+        cod: the coefficient of dispersion: the mean absolute deviation from the median ratio, in percent of it.
+        prd: the price-related differential: the mean ratio / the ratio of the sums.
+        prb: the coefficient of price-related bias: the relative change of the ratio when the value doubles.
     """
 
     n: int
@@ -43,24 +56,24 @@ def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
     """Measure estimates against sale prices, in the same currency and order.
 
     Raises:
-        ValueError: unless prices are above zero and estimates are not below.
+        ValueError: if there are no sales, a price is not positive, or an estimate is negative.
     """
     if len(estimates) != len(prices) or not prices:
-        raise ValueError("estimates and prices must be equally many, and at least one")
+        raise ValueError("estimates and prices must have the same length, and at least one item")
     if min(prices) <= 0 or min(estimates) < 0:
-        raise ValueError("prices must be above zero and estimates not below")
+        raise ValueError("prices must be positive, and estimates must not be negative")
     ratios = [estimate / price for estimate, price in zip(estimates, prices, strict=True)]
     errors = [estimate - price for estimate, price in zip(estimates, prices, strict=True)]
-    off = [abs(ratio - 1) for ratio in ratios]
+    shares = [abs(ratio - 1) for ratio in ratios]
     mse = fmean(error * error for error in errors)
     middle = median(ratios)
     return Accuracy(
         n=len(prices),
         median_ratio=middle,
-        mdape=100 * median(off),
-        ppe5=_share_within(0.05, off),
-        ppe10=_share_within(0.10, off),
-        ppe20=_share_within(0.20, off),
+        mdape=100 * median(shares),
+        ppe5=_share_within(0.05, shares),
+        ppe10=_share_within(0.10, shares),
+        ppe20=_share_within(0.20, shares),
         mae=fmean(abs(error) for error in errors),
         mse=mse,
         rmse=math.sqrt(mse),
@@ -72,9 +85,9 @@ def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
     )
 
 
-def _share_within(limit: float, off: Sequence[float]) -> float:
-    # 1e-12: an estimate that is off by exactly the limit counts, however its quotient was rounded
-    return 100 * sum(error <= limit + 1e-12 for error in off) / len(off)
+def _share_within(limit: float, errors: Sequence[float]) -> float:
+    # 1e-12: rounding must not exclude an estimate whose error is exactly the limit.
+    return 100 * sum(error <= limit + 1e-12 for error in errors) / len(errors)
 
 
 def _r2(prices: Sequence[float], mse: float) -> float | None:
@@ -84,7 +97,7 @@ def _r2(prices: Sequence[float], mse: float) -> float | None:
 
 
 def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[float], middle: float) -> float | None:
-    """The slope of (r - m) / m on log2(0.5 * (estimate / m + price)), m being the median ratio."""
+    """Compute the slope of (ratio - m) / m on log2(0.5 * (estimate / m + price)), with the median ratio m."""
     if not middle:
         return None
     value = [math.log2(0.5 * (estimate / middle + price)) for estimate, price in zip(estimates, prices, strict=True)]
@@ -95,7 +108,7 @@ def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[f
 
 @frozen
 class Bounds:
-    """The 95% confidence bounds of a measure, by bootstrap."""
+    """The 95% confidence bounds of a measure, computed by bootstrap."""
 
     low: float
     high: float
@@ -103,22 +116,22 @@ class Bounds:
 
 @frozen
 class Coverage:
-    """The share of sale prices in the intervals of a level, in percent, and the median of high / estimate."""
+    """The `share` of sale prices that the intervals of a level cover, in percent, and their median high / estimate."""
 
     level: int
     share: float
     width: float | None
 
 
-_MOST: Final = 1_000_000
-"""The most sales in a test, which then takes milliseconds."""
+_MAX_TESTED: Final = 1_000_000
+"""The largest number of sales in a coverage test, which then takes milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
 
 @frozen
 class Range:
-    """The acceptable range of a measure, inclusive, as it is rounded for people."""
+    """The acceptable range of a measure, both ends included. Values are rounded to `digits` decimals first."""
 
     name: str
     low: float
@@ -127,26 +140,26 @@ class Range:
     source: str
 
     def contains(self, value: float | None) -> bool:
-        """Whether a value is acceptable; one that is not defined can't be judged, and counts as acceptable."""
+        """Whether a value is acceptable. An undefined one, None, counts as acceptable."""
         return value is None or self.low <= round(value, self.digits) <= self.high
 
 
 RANGES: Final = {
-    each.name: each
-    for each in (
+    measure.name: measure
+    for measure in (
         Range("median_ratio", 0.9, 1.1, 3, _IAAO),
         Range("cod", 5.0, 15.0, 1, _IAAO),
         Range("prd", 0.98, 1.03, 3, _IAAO),
         Range("prb", -0.05, 0.05, 3, _IAAO),
     )
 }
-"""The ranges for single-family houses, by the names of the fields of `Accuracy`."""
+"""The ranges for single-family houses by measure, a field of `Accuracy`."""
 
 
 @lru_cache(maxsize=1024)
 def coverage_range(level: int, sales: int) -> Range:
-    """The share of sale prices, in percent, that intervals of a level may cover on so many sales."""
-    probability, sales = level / 100, max(1, min(sales, _MOST))
+    """Compute the range of shares, in percent, of a number of sale prices that intervals of a level may cover."""
+    probability, sales = level / 100, max(1, min(sales, _MAX_TESTED))
     middle = round(sales * probability)
 
     def is_accepted(count: int) -> bool:
@@ -162,20 +175,21 @@ def coverage_range(level: int, sales: int) -> Range:
 def out_of_range(
     accuracy: Accuracy, coverage: Iterable[Coverage], sales: Mapping[int, int] | None = None
 ) -> tuple[str, ...]:
-    """Name the measures that are not acceptable: fields of `Accuracy`, and `coverage_80` or `coverage_90`.
+    """Name the measures that are out of range: fields of `Accuracy`, `coverage_80` and `coverage_90`.
 
-    Args:
-        sales: how many sales have an interval of each level; by default all that `accuracy` is of.
+    `sales` are the numbers of sales with an interval of each level; by default all sales of `accuracy`.
     """
-    measures = [(each, getattr(accuracy, name)) for name, each in RANGES.items()]
+    measures = [(limits, getattr(accuracy, name)) for name, limits in RANGES.items()]
     counts = sales or {}
-    shares = [(coverage_range(each.level, counts.get(each.level, accuracy.n)), each.share) for each in coverage]
-    return tuple(each.name for each, value in (*measures, *shares) if not each.contains(value))
+    shares = [
+        (coverage_range(covered.level, counts.get(covered.level, accuracy.n)), covered.share) for covered in coverage
+    ]
+    return tuple(limits.name for limits, value in (*measures, *shares) if not limits.contains(value))
 
 
 @frozen
 class Segment:
-    """Accuracy on some of the sales: n of them. `coverage`, in percent, is that of the 90 % intervals."""
+    """The accuracy on a part of the sales: `n` sales. `coverage` is that of the 90% intervals, in percent."""
 
     name: str
     n: int
@@ -186,8 +200,8 @@ class Segment:
 
 @frozen
 class OutOfTimeEvaluation:
-    """The accuracy of the same candidate on the latest sales, those of `since` and after, fitted to earlier sales of
-    other houses.
+    """The accuracy of a version's candidate on the most recent sales, from `since` on, when it is fitted to earlier
+    sales of other houses.
     """
 
     since: date
@@ -198,7 +212,7 @@ class OutOfTimeEvaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The measures that are not acceptable (see ranges)."""
+        """The names of the measures out of their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)
 
 
@@ -206,9 +220,11 @@ class OutOfTimeEvaluation:
 class Evaluation:
     """The evaluation of a version on held-out sales.
 
-    `bounds` are by measure. A version without a calibration has no `coverage`. `price_tenths` are by sale price,
-    cheapest first; `categories` are the most common values of the feature named `category`. Without `out_of_time`,
-    `out_of_time_skipped` is the reason.
+    Attributes:
+        price_tenths: the accuracy by tenths of the sale prices, cheapest first.
+        category: the category feature with the most categories; None if there is no category feature.
+        categories: the accuracy for the most common values of that feature.
+        out_of_time_skipped: why `out_of_time` is None.
     """
 
     trained_on: int
@@ -224,5 +240,5 @@ class Evaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The measures that are not acceptable (see ranges)."""
+        """The names of the measures out of their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)

@@ -1,4 +1,4 @@
-"""The promotion rule: whether a new version is promoted."""
+"""The promotion rule, which decides whether a new version (the challenger) replaces the promoted one (the champion)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from housepredict.domain.evaluation.measures import RANGES, Accuracy, Range
 from housepredict.domain.models import Comparison, ModelVersion, Performance, Verdict
 from housepredict.domain.ports import Predictor
 from housepredict.domain.sales import Sale
+from housepredict.domain.validation import counted
 
-ENOUGH_BETTER = 95.0
+MIN_SHARE_BETTER = 95.0
 """The share of resamples, in percent, in which a challenger must have the smaller error."""
 
-COVERAGE = "coverage of the 90 % intervals"
+COVERAGE = "Coverage of the 90% intervals"
 GUARDS = {
     "COD": RANGES["cod"],
     "PRD": RANGES["prd"],
-    "|PRB|": evolve(RANGES["prb"], low=0.0),
+    "Absolute PRB": evolve(RANGES["prb"], low=0.0),
     COVERAGE: Range(COVERAGE, 85.0, 95.0, 1, "the promotion rule"),
 }
-"""The acceptable ranges of the measures that a promotion must not worsen."""
+"""The guards: measures that a promotion must not worsen outside their acceptable range."""
 
 MIN_HELD_OUT = 20
-"""The fewest held-out sales of a version that is promoted without a champion to compare with."""
+"""The smallest number of held-out sales on which a version can be promoted without a champion."""
 
 COD_LIMIT = 100.0
-"""Without a champion, the COD must be below this: above it, the typical error exceeds the typical price."""
+"""The COD of a version without a champion must be below this, where the typical error equals the typical price."""
 
 
 class PromotionPolicy(StrEnum):
-    """Whether a version that was trained takes the place of the promoted one."""
+    """The policy for a new version: promote it always, if the promotion rule allows it, or never."""
 
     ALWAYS = "always"
     IF_BETTER = "if-better"
@@ -43,17 +44,26 @@ class PromotionPolicy(StrEnum):
 
 
 def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[Sale]) -> Comparison | None:
-    """Compare a version with the champion on the held-out sales that both have a price for; None if there are none."""
+    """Compare a version with the champion on the held-out sales that both can estimate.
+
+    Args:
+        challenger: the held-out sales with the estimates of the version.
+        champion: the promoted version.
+        sales: all held-out sales; `challenger` holds the same objects.
+
+    Returns:
+        The comparison; None if there is no sale that both can estimate.
+    """
     schema = champion.version.schema
-    known = [sale for sale in sales if not schema.violations(sale.house.values)]
-    if not known:
+    valid = [sale for sale in sales if not schema.violations(sale.house.values)]
+    if not valid:
         return None
     incumbent = valued(
-        known, champion.predict([schema.house(sale.house.values) for sale in known]), champion.version.calibration
+        valid, champion.predict([schema.house(sale.house.values) for sale in valid]), champion.version.calibration
     )
-    # by place: two sales may be equal
+    # Sales are matched by object identity, since two of them may be equal.
     theirs, ours = {id(row.sale): row for row in incumbent}, {id(row.sale): row for row in challenger}
-    both = [(ours[place], theirs[place]) for place in map(id, sales) if place in ours and place in theirs]
+    both = [(ours[key], theirs[key]) for key in map(id, sales) if key in ours and key in theirs]
     if not both:
         return None
     losses = [[_loss(row) for row in rows] for rows in zip(*both, strict=True)]
@@ -67,70 +77,74 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
 
 
 def judge_alone(why: str, evaluated: Accuracy, rows: Sequence[Valued], training: Sequence[Sale]) -> Verdict:
-    """Apply the rule where there is no champion to compare with: a version must pass absolute floors.
+    """Apply the rule to a version without a champion to compare with: it must pass absolute floors.
 
-    It must be more accurate than the median price of the training sales, by the error that `compare` uses. Of all
-    constant estimates the median has the smallest such error, so a model that does not beat it has learned nothing.
+    Among them, it must be more accurate than the median price of the training sales, by the error that `compare` uses.
+    The median has the smallest such error of all constants, so a model that does not beat it is useless.
 
     Args:
-        why: the sentence that says why there is no champion.
-        evaluated: the measures of `rows`, which are the held-out sales.
+        why: why there is no champion, as a sentence.
+        evaluated: the measures of `rows`.
+        rows: the held-out sales with the estimates of the version.
         training: the training sales.
     """
-    against = []
+    failures = []
     if evaluated.n < MIN_HELD_OUT:
-        sales = "1 sale was" if evaluated.n == 1 else f"{evaluated.n} sales were"
-        against.append(f"Only {sales} held out; it takes {MIN_HELD_OUT} to judge a version by itself.")
+        failures.append(
+            f"Only {counted(evaluated.n, 'held-out sale')}; a version without a champion needs at least {MIN_HELD_OUT}."
+        )
     measures = {name: value for name, value in asdict(evaluated).items() if value is not None}
     if infinite := [name for name, value in measures.items() if not math.isfinite(value)]:
-        against.append(f"These measures are not finite: {', '.join(infinite)}.")
+        failures.append(f"Some measures are not finite: {', '.join(infinite)}.")
     if evaluated.cod is None or not evaluated.cod < COD_LIMIT:
         cod = "not defined" if evaluated.cod is None else f"{evaluated.cod:,.1f}"
-        against.append(f"Its COD is {cod}; it must be below {COD_LIMIT:.0f}.")
+        failures.append(f"COD: {cod}, must be below {COD_LIMIT:.0f}.")
     typical = median(sale.price for sale in training)
     error = fmean(_loss(row) for row in rows)
     constant = fmean(_loss(evolve(row, estimate=typical)) for row in rows)
     if not error < constant:
-        against.append(
-            f"On the held-out sales it is off by {100 * math.expm1(error):,.1f}% on average; the median price of the "
-            f"training sales ({typical:,.0f}) for every house is off by {100 * math.expm1(constant):,.1f}%."
+        failures.append(
+            f"Mean error: {_percent(error, 1)}, must be below {_percent(constant, 1)}, the error of estimating the "
+            f"median training price ({typical:,.0f}) for every house."
         )
-    if not against:
+    if not failures:
         return Verdict(promoted=True, reasons=(why,))
-    anyway = f"It is stored: to use it anyway, promote it by name, or train with the policy `{PromotionPolicy.ALWAYS}`."
-    return Verdict(promoted=False, reasons=(why, *against, anyway))
+    anyway = (
+        "The version is stored. To use it anyway, promote it by name, or train with the policy "
+        f"`{PromotionPolicy.ALWAYS}`."
+    )
+    return Verdict(promoted=False, reasons=(why, *failures, anyway))
 
 
 def judge(comparison: Comparison) -> Verdict:
-    """Apply the rule where there is a champion: a version must be better beyond chance, and no guarded measure that is
-    out of its range may be worse.
+    """Apply the rule to a version and the champion: the version must be significantly more accurate, and must not have
+    a worse value of a guard that is out of its range.
     """
     challenger, incumbent, name = comparison.challenger, comparison.incumbent, comparison.champion
-    beside = (
-        f"On {comparison.sales} held-out sales it is off by {_percent(challenger.error)} on average, "
-        f"{name} by {_percent(incumbent.error)}; it is closer in {comparison.better:.1f} % of the resamples"
+    result = (
+        f"Mean error on {counted(comparison.sales, 'held-out sale')}: {_percent(challenger.error)}, against "
+        f"{_percent(incumbent.error)} for {name}; smaller in {comparison.better:.1f}% of the resamples"
     )
-    against = []
-    if comparison.better < ENOUGH_BETTER:
-        against.append(f"{beside}, where {ENOUGH_BETTER:.0f} % are due.")
+    failures = []
+    if comparison.better < MIN_SHARE_BETTER:
+        failures.append(f"{result}, must be at least {MIN_SHARE_BETTER:.0f}%.")
     before = _guarded(incumbent)
     for guard, value in _guarded(challenger).items():
         if value is not None and _outside(guard, value) > _outside(guard, before[guard]):
             limits = GUARDS[guard]
-            against.append(
-                f"Its {guard} is {_figure(guard, value)}, outside {limits.low:g} to {limits.high:g}; "
-                f"that of {name} is {_figure(guard, before[guard])}."
+            failures.append(
+                f"{guard}: {_figure(guard, value)}, against {_figure(guard, before[guard])} for {name}; "
+                f"must be {limits.low:g} to {limits.high:g}, or no worse."
             )
     if challenger.refused > incumbent.refused:
-        against.append(
-            f"It has no price for {challenger.refused:.1f} % of the held-out houses, "
-            f"{name} for {incumbent.refused:.1f} %."
+        failures.append(
+            f"Held-out houses not estimated: {challenger.refused:.1f}%, against {incumbent.refused:.1f}% for {name}."
         )
-    return Verdict(not against, tuple(against) or (f"{beside}.",), comparison)
+    return Verdict(not failures, tuple(failures) or (f"{result}.",), comparison)
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
-    """Whether two versions have the same options, sales and files."""
+    """Whether two versions were trained with the same options on the same sales, and have the same files."""
     return (
         version.options == other.options
         and version.source.digest == other.source.digest
@@ -139,40 +153,42 @@ def is_same(version: ModelVersion, other: ModelVersion) -> bool:
 
 
 def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
-    """The reason, from their manifests, why two versions cannot be compared; None if they may be."""
+    """Return why two versions can't be compared, as far as their manifests tell, as a sentence; otherwise None."""
     if version.source.synthetic and not champion.source.synthetic:
-        return f"Made-up sales say nothing about {champion.name}, which learned from real ones."
+        return f"Not comparable with {champion.name}: it was trained on real sales, this version on synthetic ones."
     if version.schema.names != champion.schema.names:
-        return f"{champion.name} has other features: the two can be compared on no house."
+        return f"Not comparable with {champion.name}: it has different features."
     return None
 
 
 def _loss(row: Valued) -> float:
-    # the error of an estimate of 0 is large, and not infinite
+    # An estimate of 0 has a large error instead of an infinite one.
     return abs(math.log(max(row.estimate, 0.01) / row.sale.price))
 
 
-def _performance(rows: Sequence[Valued], losses: Sequence[float], given: int, sales: int) -> Performance:
-    held = coverage(rows, 90)
+def _performance(rows: Sequence[Valued], losses: Sequence[float], estimated: int, sales: int) -> Performance:
+    covered = coverage(rows, 90)
     return Performance(
         error=math.fsum(losses) / len(losses),
         accuracy=measure(rows),
-        coverage=held.share if held else None,
-        refused=100 * (sales - given) / sales,
+        coverage=covered.share if covered else None,
+        refused=100 * (sales - estimated) / sales,
     )
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
-    """The guarded measures, rounded as in messages: what looks the same is no worse."""
+    """Return the guards rounded as in messages, so that values that look the same count as equal."""
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
-    figures = {"COD": measured.cod, "PRD": measured.prd, "|PRB|": prb, COVERAGE: performance.coverage}
+    figures = {"COD": measured.cod, "PRD": measured.prd, "Absolute PRB": prb, COVERAGE: performance.coverage}
     return {guard: None if value is None else round(value, GUARDS[guard].digits) for guard, value in figures.items()}
 
 
 def _outside(guard: str, value: float | None) -> float:
-    """The distance of a measure from its range. A version without intervals promises no coverage; the other measures
-    are undefined only if every estimate is 0.
+    """Return the distance of a guard from its range.
+
+    An undefined coverage, of a version without intervals, is in range. Other guards are undefined, and infinitely far
+    from their range, only if every estimate is 0.
     """
     limits = GUARDS[guard]
     if value is None:
@@ -184,6 +200,6 @@ def _figure(guard: str, value: float | None) -> str:
     return "not defined" if value is None else f"{value:.{GUARDS[guard].digits}f}"
 
 
-def _percent(error: float) -> str:
-    """A mean error of logarithms as a share of the price."""
-    return f"{100 * math.expm1(error):.2f} %"
+def _percent(error: float, digits: int = 2) -> str:
+    """Format a mean error of logarithms as a percentage of the price."""
+    return f"{100 * math.expm1(error):,.{digits}f}%"

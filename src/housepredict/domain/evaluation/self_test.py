@@ -1,4 +1,4 @@
-"""The self-test of a model version, before it serves."""
+"""The self-test of a model version before it goes into service."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from housepredict.domain.ports import Predictor
 
 
 def require_self_test(predictor: Predictor) -> None:
-    """Check that the houses of the version's self-test get their prices. Raises RefusedModel."""
+    """Raise RefusedModel unless a version estimates the expected prices for the houses of its self-test."""
     tests = predictor.version.self_test
     try:
         prices = predictor.predict([test.house for test in tests]).prices
     except (ArithmeticError, ValueError) as error:
         raise RefusedModel(
-            f"Model version {predictor.version.name} cannot value the houses of its self-test: {error}"
+            f"Model version {predictor.version.name} cannot estimate the houses of its self-test: {error}"
         ) from error
     for test, price in zip(tests, prices, strict=True):
         actual, expected = whole_cents(price), whole_cents(test.price)
-        # prices are rounded to cents, and the last bit of an exponential differs between processors
+        # The tolerance allows for rounding to cents, and for exponentials that differ between processors.
         if actual is None or expected is None or abs(actual - expected) > max(0.011, 1e-9 * expected):
             raise RefusedModel(
-                f"Model version {predictor.version.name} fails its self-test: it says {price} where {test.price} is due"
+                f"Model version {predictor.version.name} fails its self-test: the estimate is {price}, not {test.price}"
             )

@@ -1,1 +1,1 @@
-"""From a raw table of sales to a schema of features: what each column holds, and what it is for."""
+"""The inference of a schema from a raw table of sales: the kind and the role of each column."""

@@ -1,4 +1,4 @@
-"""Reading a column of a sales file: what kind of values it holds, and which of its cells are none."""
+"""Columns of a sales file: the kind of their values, and the reading of their cells."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from housepredict.domain.features import MAX_MAGNITUDE, Kind, Value, text_proble
 from housepredict.domain.sales import Cell
 
 LAST_YEAR = 2068
-"""The year that the century of two-digit years ends with where nothing else is known, as in POSIX."""
+"""The last year of the century that two-digit years are read in by default, as in POSIX."""
 
 _Readings = dict[Cell, Value]
 
 Way = Callable[[Cell], Value | None]
-"""How to read a cell that is not missing; None is for one that cannot be read. It can be pickled."""
+"""A function that reads a cell that is not missing; it returns None for an unreadable one. It can be pickled."""
 
 _Format = Callable[[str], Value | None]
 
@@ -30,7 +30,7 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "ni
 _CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹]|USD|EUR|GBP|CHF|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|SGD|HKD|ZAR|BRL|MXN)"
 _AMOUNT = re.compile(rf"({_CURRENCY}?)\s*([-+]?[\d.](?:.*[\d.])?)\s*({_CURRENCY}?)", re.ASCII)
 _SPACES = "' \u00a0\u202f"
-# 450,000.50 and 450.000,50: how it is written, and how to make it what Python reads
+# For 450,000.50 and 450.000,50: a pattern, and the translation into Python's format.
 _NUMBER_FORMATS = tuple(
     (
         re.compile(rf"[-+]?((\d+|\d{{1,3}}([{group}]\d{{3}})+)([{point}]\d*)?|[{point}]\d+)([eE][-+]?\d+)?", re.ASCII),
@@ -38,7 +38,7 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
-# as a program writes it; with three decimals, other cells have to tell what it means
+# A number as programs write it. Three decimals are left out, since the separator may group thousands.
 _PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.(\d{1,2}|\d{4,}))?", re.ASCII)
 _ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
@@ -46,14 +46,14 @@ _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
 _COMPACT_DATE = re.compile(r"(19|20)\d{6}", re.ASCII)
 _DATE_LIKE = re.compile(r"(\d{1,4}[-.](\d{1,2}|[A-Za-z]{3,9})|[A-Za-z]{3,9}-\d{1,2})[-.]\d{1,4}", re.ASCII)
-_MAX_DATE_LENGTH = 100  # with its time, and the zone; searching longer text for a time takes too long
+_MAX_DATE_CHARS = 100  # With time and zone; searching longer text for a time takes too long.
 _TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
-# The order decides between formats that read equally many cells: month first, as in the United States.
+# The first format wins if several read the same number of cells: month first, as in the United States.
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
                  "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d-%B-%Y", "%b-%d-%Y", "%B-%d-%Y")  # fmt: skip
 _ISO, _ISO_LENGTH = _DATE_FORMATS[0], 10
 _PART_SHAPES = {"%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%b": "[A-Za-z]+", "%B": "[A-Za-z]+"}
-# most texts that a format can't read are told by these, in a tenth of strptime's time
+# These reject most texts that a format can't read, in a tenth of the time that strptime takes.
 _DATE_SHAPES = {
     form: re.compile(re.sub("%.", lambda part: _PART_SHAPES[part[0]], form.replace(".", "[.]")), re.ASCII)
     for form in _DATE_FORMATS
@@ -61,20 +61,23 @@ _DATE_SHAPES = {
 
 
 def is_missing(cell: Cell) -> bool:
-    """Whether a cell holds nothing, or one of the words for it."""
-    # only NaN differs from itself
+    """Whether a cell is empty, or holds a word for a missing value such as `n/a`."""
+    # Only NaN differs from itself.
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
 def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
-    """The cells that are not missing, and how often each occurs."""
+    """Count the cells that are not missing."""
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
 
 
 def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
-    """How to read the cells of a column as a kind, also others than those `present`, from which it is found out.
+    """Return a function that reads the cells of a column as a kind.
 
-    Years of two digits are read as years of the century that ends with `last_year`.
+    Args:
+        kind: the kind.
+        present: the counted cells of the column, which determine its format. The function can read other cells, too.
+        last_year: the last of the 100 years that two-digit years refer to.
     """
     match kind:
         case Kind.DATE:
@@ -94,11 +97,16 @@ def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
 def value_reader(
     kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR, *, money: bool = False
 ) -> Callable[[Cell], object]:
-    """Return how to read the cells of a column for a check that reports what is wrong with a value.
+    """Return a function that reads the cells of a column for a validation that reports invalid values.
 
-    A missing cell is None, and a cell that cannot be read stays as it is. No date is a guess: of 03/04/2015, which no
-    other cell explains, there is no day. Numbers may be of any size, and need not be whole. With `money`, numbers have
-    no third decimal: 450.000 is 450 thousand unless most cells disagree.
+    It returns None for a missing cell, and an unreadable cell unchanged. Dates are never guessed: 03/04/2015 is
+    unreadable unless other cells determine the format. Numbers may have any size, and decimals even for integers.
+
+    Args:
+        kind: the kind.
+        present: the counted cells of the column, which determine its format.
+        last_year: the last of the 100 years that two-digit years refer to.
+        money: whether numbers have no third decimal, so that 450.000 is 450 thousand unless most cells disagree.
     """
     if kind is Kind.DATE:
         read = _dates(present, last_year, certain=True)
@@ -119,20 +127,20 @@ def value_reader(
 
 
 def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
-    """Return the distinct two-digit years of a column of dates; none if the years have four digits."""
+    """Return the distinct two-digit years of a column of dates; empty if its years have four digits."""
     counts = _counts(_date_text, present)
     formats = dict(zip(_day_formats(LAST_YEAR), _DATE_FORMATS, strict=True))
-    best = _fullest(list(formats), counts)
+    best = _best_format(list(formats), counts)
     if not formats[best].endswith("%y"):
         return frozenset()
     return frozenset(int(text[-2:]) for text in counts if best(text) is not None)
 
 
 def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
-    """Numbers, in whichever currency and way of grouping digits most cells have; those written whole are ints."""
-    ways = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
+    """Return a reader of numbers in the currency and format that most cells have. Numbers without decimals are ints."""
+    formats = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
     if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
-        return partial(_read_number, accepted=("",), form=ways[0], largest=largest)
+        return partial(_read_number, accepted=("",), form=formats[0], largest=largest)
     currencies: Counter[str] = Counter()
     for cell, count in present.items():
         if amount := _amount(cell):
@@ -143,10 +151,12 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float
     def text_of(cell: Cell) -> str | None:
         text = _number_text(cell, accepted)
         group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
-        # as money, 450.000 has no decimals: the format that groups by points alone can read 450.000.000 too
+        # Money has no third decimal. 450.000.000, unlike 450.000, is readable only with points as group separators.
         return f"{text}{group[1]}" if group else text
 
-    return partial(_read_number, accepted=accepted, form=_fullest(ways, _counts(text_of, present)), largest=largest)
+    return partial(
+        _read_number, accepted=accepted, form=_best_format(formats, _counts(text_of, present)), largest=largest
+    )
 
 
 def _read_number(cell: Cell, *, accepted: Sequence[str], form: _Format, largest: float) -> Value | None:
@@ -167,12 +177,12 @@ def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
     if amount is None or amount[0] not in accepted:
         return None
     currency, digits = amount
-    # money has no third decimal: 450.000 € are 450 thousand
+    # Money has no third decimal: 450.000 € is 450 thousand.
     return digits.replace(".", "") if currency and _POINT_GROUPS.fullmatch(digits) else digits
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
-    """Texts; codes that some program made decimals of, such as 98178.0, are whole numbers again."""
+    """Return a reader of texts. In a column of codes, it drops decimals that a program has added: 98178.0."""
     return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
 
 
@@ -187,15 +197,15 @@ def _text(cell: Cell) -> str:
 
 
 def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False) -> Way:
-    """Dates, YYYY-MM-DD, in the one format that reads most cells. A time of day says nothing about a price.
+    """Return a reader of dates, as YYYY-MM-DD, in the format that reads most cells. It ignores a time of day.
 
-    To be `certain`, no text is a date where formats that read equally many cells see different days in one.
+    If `certain`, no text is readable when several formats read the same number of cells but disagree about a date.
     """
     counts, formats = _counts(_date_text, present), _day_formats(last_year)
-    best = _fullest(formats, counts)
+    best = _best_format(formats, counts)
     if certain:
-        most = _reads(best, counts)
-        rivals = [form for form in formats if _reads(form, counts, most) == most]
+        most = _readable_count(best, counts)
+        rivals = [form for form in formats if _readable_count(form, counts, most) == most]
         if any(len({form(text) for form in rivals} - {None}) > 1 for text in counts):
             best = _no_day
     return partial(_read_date, form=best)
@@ -208,34 +218,34 @@ def _read_date(cell: Cell, *, form: _Format) -> Value | None:
 
 
 def _date_text(cell: Cell) -> str | None:
-    written = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
-    if len(written) > _MAX_DATE_LENGTH:
+    raw = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
+    if len(raw) > _MAX_DATE_CHARS:
         return None
-    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", written))
+    text = re.sub(r"[\s,/-]+", "-", _TIME_OF_DAY.sub("", raw))
     return text if _DATE_LIKE.fullmatch(text) or _COMPACT_DATE.fullmatch(text) else None
 
 
 def _read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> _Readings:
-    return _each(present, way_to_read(kind, present, last_year))
+    return _read_all(present, way_to_read(kind, present, last_year))
 
 
-def _each(cells: Iterable[Cell], read: Way) -> _Readings:
+def _read_all(cells: Iterable[Cell], read: Way) -> _Readings:
     return {cell: value for cell in cells if (value := read(cell)) is not None}
 
 
-def _counts(written: Callable[[Cell], str | None], present: Mapping[Cell, int]) -> Counter[str]:
+def _counts(text_of: Callable[[Cell], str | None], present: Mapping[Cell, int]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for cell, count in present.items():
-        if (text := written(cell)) is not None:
+        if (text := text_of(cell)) is not None:
             counts[text] += count
     return counts
 
 
-def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
-    """The format that reads most cells of a column, the first of several."""
+def _best_format(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
+    """Return the format that reads most cells of a column; of several, the first."""
     best, most = forms[0], 0
     for form in forms:
-        count = _reads(form, counts, most)
+        count = _readable_count(form, counts, most)
         if count > most:
             best, most = form, count
         if most == counts.total():
@@ -243,8 +253,8 @@ def _fullest(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
     return best
 
 
-def _reads(form: _Format, counts: Counter[str], least: int = 0) -> int:
-    """Return how many cells a format can read, or any smaller number than `least` if it can't read as many."""
+def _readable_count(form: _Format, counts: Counter[str], least: int = 0) -> int:
+    """Count the cells that a format can read; stop early, with any number below `least`, if there are fewer."""
     count = counts.total()
     for text, cells in counts.items():
         if form(text) is None:
@@ -255,18 +265,18 @@ def _reads(form: _Format, counts: Counter[str], least: int = 0) -> int:
 
 
 def _amount(cell: Cell) -> tuple[str, str] | None:
-    """Return the currency, if any, and the digits of an amount."""
+    """Split an amount into its currency, which may be empty, and its digits; None if the cell isn't an amount."""
     if not isinstance(cell, str):
         return None
     text = cell.strip()
-    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # as in most cells
+    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # the most common case, without a currency
         return "", text
     amount = _AMOUNT.fullmatch(text)
     return (amount[1] or amount[3], amount[2]) if amount else None
 
 
 def _flag(cell: Cell) -> Value | None:
-    """A boolean in any spelling: for a column that the user called one."""
+    """Read a boolean in any common spelling, for a column that the user declared boolean."""
     text = str(cell).strip().lower()
     return True if text in {"true", "yes", "y", "t", "1"} else False if text in {"false", "no", "n", "f", "0"} else None
 
@@ -275,7 +285,7 @@ def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -
     if not form.fullmatch(text):
         return None
     text = text.translate(plain)
-    # int() refuses thousands of digits, float() makes infinity of them
+    # int() raises for thousands of digits, float() returns infinity.
     return int(text) if text.lstrip("+-").isdigit() and len(text) < 300 else float(text)
 
 
@@ -285,7 +295,7 @@ def _day(text: str, form: str, last_year: int) -> str | None:
     try:
         if form == _ISO and len(text) == _ISO_LENGTH:
             return date.fromisoformat(text).isoformat()
-        day = datetime.strptime(text, form).date()  # noqa: DTZ007  # a day has no zone
+        day = datetime.strptime(text, form).date()  # noqa: DTZ007  # A date has no time zone.
         if form.endswith("%y"):
             day = day.replace(year=last_year - (last_year - day.year) % 100)
     except ValueError:
@@ -294,7 +304,7 @@ def _day(text: str, form: str, last_year: int) -> str | None:
 
 
 def _no_day(_text: str) -> None:
-    """No format at all."""
+    """Read no text as a date."""
 
 
 def _day_formats(last_year: int) -> Sequence[_Format]:
@@ -302,22 +312,28 @@ def _day_formats(last_year: int) -> Sequence[_Format]:
 
 
 READABLE_SHARE = 0.95
-"""A column has a kind if at least this share of its cells can be read as that kind; the others count as unreadable."""
+"""A column has a kind if at least this share of its cells can be read as it; the other cells are unreadable."""
 
 MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
-"""Words of names that stand for something measured or counted of a house."""
+"""Words in the names of columns that hold measurements or counts of a house."""
 
 _CODE = re.compile(r"0\d+", re.ASCII)
 _DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
 _YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)
-_COUNTABLE = 50  # more distinct values than this count nothing that a house has
+_MAX_COUNTS = 50
+"""A column of whole numbers with more distinct values than this doesn't hold counts, such as bedrooms."""
 
 
 @frozen(slots=False)
 class Column:
-    """A column that was read: one value a row, None where the cell is missing or unreadable.
+    """A column that was read as a kind.
 
-    `unreadable` counts the cells that hold something else than the column's kind; `why` says what decided the kind.
+    Attributes:
+        kind: the kind of the values.
+        why: what decided the kind, for people.
+        unreadable: the number of cells that can't be read as this kind.
+        values: the value of each row; None if the cell is missing or unreadable.
+        distinct: the number of rows by value.
     """
 
     name: str
@@ -329,18 +345,18 @@ class Column:
 
     @property
     def present(self) -> int:
-        """How many rows have a value."""
+        """The number of rows with a value."""
         return sum(self.distinct.values())
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the values are whole numbers, also where some program wrote them with decimals, 98178.0."""
+        """Whether all values are whole numbers, including those written with decimals, such as 98178.0."""
         numeric = self.kind in (Kind.NUMBER, Kind.INTEGER)
         return numeric and all(float(value).is_integer() for value in self.distinct)
 
     @property
     def is_row_number(self) -> bool:
-        """Whether the values merely count the rows, as far as there are any: rows that were added may have none."""
+        """Whether the values count the rows. Values may be missing, as in recorded sales that were added."""
         first = next(iter(self.values), None)
         return type(first) is int and all(
             value is None or value == number for number, value in enumerate(self.values, first)
@@ -348,23 +364,23 @@ class Column:
 
 
 def words_of(name: str) -> str:
-    """A column's name in lower case with single spaces, however it was written: YearBuilt, year_built, Year Built."""
+    """Normalize a column's name: `year built` for YearBuilt, year_built and Year Built."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
 
 
 def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last_year: int = LAST_YEAR) -> Column:
-    """Read a column as the kind given, or as the kind that its cells have; for `last_year` see way_to_read."""
+    """Read a column as a kind, by default the kind that its cells have. For `last_year` see way_to_read."""
     present = present_in(cells)
     if kind is not None:
-        return _column(name, kind, "as you said", cells, present, _read_as(kind, present, last_year))
-    kind, readings, why = _recognise(name, present, last_year)
+        return _column(name, kind, "as requested", cells, present, _read_as(kind, present, last_year))
+    kind, readings, why = _infer_kind(name, present, last_year)
     return _column(name, kind, why, cells, present, readings)
 
 
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
-    """Read a column of prices: numbers, as money is written."""
+    """Read a column of prices: numbers in the formats of money."""
     present = present_in(cells)
-    return _column(name, Kind.NUMBER, "prices", cells, present, _each(present, _numbers(present, money=True)))
+    return _column(name, Kind.NUMBER, "prices", cells, present, _read_all(present, _numbers(present, money=True)))
 
 
 def _column(
@@ -383,27 +399,27 @@ def _column(
     )
 
 
-def _recognise(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, _Readings, str]:
+def _infer_kind(name: str, present: Mapping[Cell, int], last_year: int) -> tuple[Kind, _Readings, str]:
     total = sum(present.values())
 
     def mostly(readings: _Readings) -> bool:
         return total > 0 and sum(present[cell] for cell in readings) >= READABLE_SHARE * total
 
-    flags = _each(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
+    flags = _read_all(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
     if len(flags) == len(present) > 0:
-        return Kind.BOOLEAN, flags, "true and false"
-    # by its name, before 20141013 is taken for a number
+        return Kind.BOOLEAN, flags, "true or false"
+    # The name decides first, since 20141013 could be a number.
     if _DATE_NAME.search(name) and mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
     amounts = _read_as(Kind.NUMBER, present)
     if mostly(amounts):
         if any(isinstance(cell, str) and _CODE.fullmatch(cell) for cell in present):
-            return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "numbers with leading zeros are codes"
+            return Kind.CATEGORY, _read_as(Kind.CATEGORY, present), "codes (numbers with leading zeros)"
         if all(type(value) is int for value in amounts.values()) and (
-            len(amounts) <= _COUNTABLE or _YEAR_NAME.search(name)
+            len(amounts) <= _MAX_COUNTS or _YEAR_NAME.search(name)
         ):
             return Kind.INTEGER, amounts, "whole numbers"
-        # areas are often rounded to whole numbers, and yet 1982.5 would be one
+        # Areas are often rounded to whole numbers, but 1982.5 must stay valid.
         return Kind.NUMBER, amounts, "numbers"
     if mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"

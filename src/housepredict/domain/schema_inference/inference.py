@@ -1,4 +1,4 @@
-"""From a table of sales to a feature schema and sales that fit it, with a reason for each decision."""
+"""The preparation of sales for training: a feature schema, the split, and a reason for each decision."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from housepredict.domain.schema_inference.columns import MEASURE, Column, words_
 from housepredict.domain.schema_inference.roles import Decision, Roles, assign_roles
 from housepredict.domain.schema_inference.sale_dates import plausible_days
 from housepredict.domain.training_options import TrainingOptions
+from housepredict.domain.validation import counted, describe_rejected
 
 MIN_SALES = 30
-"""Fewer sales than this are no basis for a model."""
+"""The smallest number of usable sales that a model is trained on."""
 
-_FEW = 5
-"""What fewer sales than this have is rare, or fewer than half a percent of them where those are fewer."""
+_RARE = 5
+"""A value is rare if fewer sales than this have it, or fewer than 0.5% of the sales, whichever is less."""
 
 _BOUNDS = (
     (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
@@ -38,10 +39,13 @@ _UNITS = (
 
 @frozen
 class PreparedSales:
-    """Sales that a model can learn from, and how they came about.
+    """Sales that are ready for training, and how they were prepared.
 
-    `held_out` are for evaluation alone. `rejected` counts rows, and `unreadable` cells, that were not used, by reason
-    and by column. `notes` say what was decided to read the file.
+    Attributes:
+        decisions: the role of each column, with its reason.
+        rejected: the number of rejected rows by reason.
+        unreadable: the number of unreadable cells by column.
+        notes: how the file was read, such as its encoding.
     """
 
     schema: FeatureSchema
@@ -54,13 +58,15 @@ class PreparedSales:
 
 
 def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> PreparedSales:
-    """Decide what each column is, read the sales and split them.
+    """Infer a schema from a table of sales, and split the usable sales into training and held-out ones.
 
     Args:
+        table: the sales.
+        options: the training options.
         reserved: names that no feature may have.
 
     Raises:
-        UnusableSales: with what to do, if there is no price column, nothing that varies, or too few sales.
+        UnusableSales: if there is no price column, no usable feature, or too few sales.
     """
     roles = assign_roles(table, options, reserved)
     rejected = Counter(table.rejected)
@@ -80,12 +86,13 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
             house_key=table.house_keys[row] if table.house_keys else house_key(roles, row),
             sold_on=date.fromisoformat(str(sold_on.values[row])) if sold_on else None,
         )
-        aside = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
-        (held_out if aside else training).append(sale)
+        hold_out = is_held_out(sale.house_key) if table.held_out is None else table.held_out[row]
+        (held_out if hold_out else training).append(sale)
     if len(usable) < MIN_SALES:
-        raise UnusableSales(_too_few(len(usable), rejected))
+        usable_count = counted(len(usable), "usable sale")
+        raise UnusableSales(f"only {usable_count}, at least {MIN_SALES} are needed{describe_rejected(rejected)}")
     if not training or not held_out:
-        raise UnusableSales("the sales are all of one house, or so few: some houses must be left to evaluate on")
+        raise UnusableSales("too few different houses: training needs some, and the evaluation needs others")
     return PreparedSales(
         schema=schema,
         training=training,
@@ -98,57 +105,56 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
 
 
 def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> list[int]:
-    """The rows that a model can learn from; the others are counted by reason.
-
-    With a day on which they were read, later sales are not among them.
-    """
+    """Return the usable rows, and count the others in `rejected` by reason. Sales after `read_on` are not usable."""
     usable = []
-    dates = roles.sale_date
+    name, dates = roles.price.name, roles.sale_date
     for row, price in enumerate(roles.price.values):
         if price is None:
-            rejected["the price is missing or no number"] += 1
+            rejected[f"{name}: missing or not a number"] += 1
         elif not 0 < float(price) < MAX_PRICE:
-            rejected["the price is not above zero" if float(price) <= 0 else "the price is beyond any house"] += 1
+            bound = "above zero" if float(price) <= 0 else f"below {MAX_PRICE:.0e}"
+            rejected[f"{name}: must be {bound}"] += 1
         elif dates and dates.values[row] is None:
-            rejected[f"the sale date ({dates.name}) is missing or no date"] += 1
+            rejected[f"{dates.name}: missing or not a date"] += 1
         elif dates and read_on and date.fromisoformat(str(dates.values[row])) > read_on:
-            rejected[f"the sale date ({dates.name}) is in the future, after {read_on}"] += 1
+            rejected[f"{dates.name}: in the future, after {read_on}"] += 1
         else:
             usable.append(row)
-    return _without_far_days(dates, usable, rejected) if dates and usable else usable
+    return _without_date_outliers(dates, usable, rejected) if dates and usable else usable
 
 
-def _without_far_days(dates: Column, rows: Sequence[int], rejected: Counter[str]) -> list[int]:
-    """The rows whose date lies near enough to others to be believed; the others are counted."""
+def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter[str]) -> list[int]:
+    """Return the rows with a plausible date, and count the others in `rejected`."""
     days = {row: date.fromisoformat(str(dates.values[row])) for row in rows}
     first, last = plausible_days(list(days.values()))
-    near = [row for row, day in days.items() if first <= day <= last]
-    if len(near) < len(days):
+    plausible = [row for row, day in days.items() if first <= day <= last]
+    if len(plausible) < len(days):
         reason = (
-            f"the sale date ({dates.name}) lies far outside {first} to {last}, where all but a few sales lie, and may "
-            f"be mistyped (exclude {dates.name} to use these sales without their dates)"
+            f"{dates.name}: far outside {first} to {last}, the range of nearly all sales, and probably "
+            f"mistyped (exclude {dates.name} to use these sales without their dates)"
         )
-        rejected[reason] += len(days) - len(near)
-    return near
+        rejected[reason] += len(days) - len(plausible)
+    return plausible
 
 
 def house_key(roles: Roles, row: int) -> str:
-    """The key of the house of a row: its identifier, or else what the file says of the house itself."""
+    """Return the key of the house of a row: its identifier or, without one, the values that describe the house."""
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:
         return str(shortest(identifier))
-    return key_of({each.name: value for each in roles.identity if (value := each.values[row]) is not None})
+    return key_of({column.name: value for column in roles.identity if (value := column.values[row]) is not None})
 
 
 def schema_of(
     columns: Sequence[Column], usable: Sequence[int], sale_date: Column | None, closed: Collection[str] = ()
 ) -> FeatureSchema:
-    """The schema of columns that are features, by the rows of them that are usable; see FeatureSchema."""
+    """Create the schema of columns that are features, from the values in the usable rows."""
     name = sale_date.name if sale_date in columns and sale_date else None
     latest = max((str(sale_date.values[row]) for row in usable), default=None) if sale_date else None
     return FeatureSchema(
         features=tuple(
-            _feature(each, usable, closed=each.name in closed, is_sale_date=each.name == name) for each in columns
+            _feature(column, usable, closed=column.name in closed, is_sale_date=column.name == name)
+            for column in columns
         ),
         sale_date=name,
         valuation_date=date.fromisoformat(latest) if latest else None,
@@ -162,7 +168,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
     ranged = numeric or column.kind is Kind.DATE
     observed: tuple[Value, Value] | None = (min(counts), max(counts)) if ranged and counts else None
     minimum, maximum = _physical_bounds(column.name, observed) if numeric and observed else (None, None)
-    few = min(_FEW, len(usable) // 200)
+    rare = min(_RARE, len(usable) // 200)
     return Feature(
         name=column.name,
         kind=column.kind,
@@ -171,24 +177,24 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
         minimum=minimum,
         maximum=maximum,
         observed=observed,
-        # most frequent first: a model that can tell only so many apart keeps those that matter
-        categories=tuple(sorted(map(str, counts), key=lambda each: (-counts[each], each)))
+        # Most frequent first, since a model with a limit on categories keeps the first ones.
+        categories=tuple(sorted(map(str, counts), key=lambda category: (-counts[category], category)))
         if column.kind is Kind.CATEGORY
         else (),
         closed=closed,
-        usual=_usual(counts, few) if numeric and 0 < few <= counts.total() else None,
-        rare=tuple(sorted(str(value) for value in counts if counts[value] < few))
+        usual=_usual_range(counts, rare) if numeric and 0 < rare <= counts.total() else None,
+        rare=tuple(sorted(str(value) for value in counts if counts[value] < rare))
         if column.kind is Kind.CATEGORY
         else (),
     )
 
 
-def _usual(counts: Mapping[Value, int], few: int) -> tuple[Value, Value] | None:
-    """The range beyond which fewer than `few` sales lie at either end; None if that is all there is."""
+def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] | None:
+    """Return the range that leaves out fewer than `rare` sales at each end; None if it leaves out none."""
 
     def reached(values: Sequence[Value]) -> Value:
         so_far = accumulate(counts[value] for value in values)
-        return next(value for value, sales in zip(values, so_far, strict=True) if sales >= few)
+        return next(value for value, sales in zip(values, so_far, strict=True) if sales >= rare)
 
     ascending = sorted(counts, key=float)
     low, high = reached(ascending), reached(ascending[::-1])
@@ -197,7 +203,7 @@ def _usual(counts: Mapping[Value, int], few: int) -> tuple[Value, Value] | None:
 
 
 def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:
-    """Bounds that no house can break, told by the name; none if the sales themselves break them."""
+    """Return physical limits for a feature with this name, such as a latitude; None where the sales exceed them."""
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:
         if pattern.search(words_of(name)) and minimum <= low and high <= maximum:
@@ -206,10 +212,5 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
 
 
 def shortest(value: Value) -> Value:
-    """A number as it is written shortest, 7 for 7.0: some programs make decimals of whole numbers."""
+    """Convert a float without decimals, such as 7.0, to an int: some programs write all numbers as decimals."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _too_few(usable: int, rejected: Mapping[str, int]) -> str:
-    lost = "".join(f"; {count} rejected: {reason}" for reason, count in rejected.items())
-    return f"only {usable} usable sales, at least {MIN_SALES} are needed, some of them to evaluate on{lost}"

@@ -1,7 +1,7 @@
-"""Columns that give the price away: whoever learns from them looks good on old sales, and knows nothing of new ones.
+"""Leakage: columns that reveal the price. A model that uses them looks accurate, but fails on houses not yet sold.
 
-A column is judged by what it does, and assessed values by their name too, for a name may be any. Columns named for what
-can be measured of a house are innocent by themselves: size may well explain nearly all of the price.
+Columns are judged by their correlation with the price, since a name can be anything; only assessed values are judged by
+their name, too. A single column named for a measurement never leaks: size may well explain nearly all of the price.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from attrs import field, frozen
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.schema_inference.columns import MEASURE, Column, words_of
 
-_NO_SPREAD = 1e-12  # what rounding leaves of the squares of a column that does not vary
+_MIN_SPREAD = 1e-12  # Rounding leaves this much variation in a constant column.
 
 
 @frozen
 class Part:
-    """A column, centred, and its products with itself and with a target: they are the same in whichever combination."""
+    """A centered column, with its dot products with itself and with a target, which all its combinations share."""
 
     values: Sequence[float] = field(repr=False)
     square: float
@@ -33,50 +33,51 @@ class Part:
 
     @classmethod
     def of(cls, values: Sequence[float], target: Sequence[float]) -> Self:
-        """That of a column and a target that is centred."""
-        away = centred(values)
-        return cls(away, dot(away, away), dot(away, target))
+        """Create the part for a column and a centered target."""
+        deviations = centred(values)
+        return cls(deviations, dot(deviations, deviations), dot(deviations, target))
 
 
 def evenly(items: Sequence[int], most: int) -> Sequence[int]:
-    """At most so many of the items, evenly spread over them."""
-    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]
+    """Choose at most `most` items, evenly spread."""
+    return items if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """The rank of each value, from 0 on; equal values share the middle of theirs."""
-    found = [0.0] * len(values)
+    """Return the rank of each value, from 0. Equal values share the mean of their ranks."""
+    ranked = [0.0] * len(values)
     start = 0
-    for _, places in groupby(sorted(range(len(values)), key=values.__getitem__), key=values.__getitem__):
-        tied = list(places)
-        for place in tied:
-            found[place] = start + (len(tied) - 1) / 2
+    for _, positions in groupby(sorted(range(len(values)), key=values.__getitem__), key=values.__getitem__):
+        tied = list(positions)
+        for position in tied:
+            ranked[position] = start + (len(tied) - 1) / 2
         start += len(tied)
-    return found
+    return ranked
 
 
 def correlation(left: Sequence[float], right: Sequence[float]) -> float:
-    """Pearson's coefficient; 0 where one of them does not vary."""
+    """Compute Pearson's correlation; 0 if a side is constant."""
     return _coefficient(dot(a := centred(left), b := centred(right)), dot(a, a), dot(b, b))
 
 
 def rank_correlation(left: Sequence[float], right: Sequence[float]) -> float:
-    """Spearman's coefficient; 0 where one of them does not vary."""
+    """Compute Spearman's rank correlation; 0 if a side is constant."""
     return correlation(ranks(left), ranks(right))
 
 
 def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> float:
-    """The share of the values' variance that lies between the groups; 0 where they do not vary."""
+    """Compute the share of the variance of values that groups explain; 0 if the values are constant."""
     members: defaultdict[Hashable, list[float]] = defaultdict(list)
-    away = centred(values)
-    for group, value in zip(groups, away, strict=True):
-        members[group].append(value)
-    total = dot(away, away)
-    return math.fsum(sum(each) ** 2 / len(each) for each in members.values()) / total if total > _NO_SPREAD else 0.0
+    deviations = centred(values)
+    for group, deviation in zip(groups, deviations, strict=True):
+        members[group].append(deviation)
+    total = dot(deviations, deviations)
+    between = math.fsum(sum(group) ** 2 / len(group) for group in members.values())
+    return between / total if total > _MIN_SPREAD else 0.0
 
 
 def combined_correlations(left: Part, right: Part, square: float) -> tuple[float, float, float, float]:
-    """How these correlate with a target of that square: left + right, left - right, left, and right."""
+    """Compute the correlations of left + right, left - right, left, and right with a target of the given square."""
     a, b, c = left.square, right.square, square
     ab, ac, bc = dot(left.values, right.values), left.along, right.along
     return (
@@ -88,40 +89,41 @@ def combined_correlations(left: Part, right: Part, square: float) -> tuple[float
 
 
 def centred(values: Sequence[float]) -> list[float]:
-    """The values less their mean."""
+    """Subtract the mean from values."""
     mean = math.fsum(values) / len(values) if values else 0.0
     return [value - mean for value in values]
 
 
 def dot(left: Sequence[float], right: Sequence[float]) -> float:
-    """The sum of the products."""
+    """Compute the dot product."""
     return float(sum(map(mul, left, right)))
 
 
 def _coefficient(together: float, left: float, right: float) -> float:
     spread = math.sqrt(max(left, 0.0)) * math.sqrt(max(right, 0.0))
-    return max(-1.0, min(1.0, together / spread)) if spread > _NO_SPREAD else 0.0
+    return max(-1.0, min(1.0, together / spread)) if spread > _MIN_SPREAD else 0.0
 
 
 PAIR_CORRELATION = 0.995
-"""From this on, up or down, the product or the ratio of two columns tells the price, by their logarithms."""
+"""The smallest absolute correlation of logarithms at which the product or the ratio of two columns leaks the price."""
 
-_FEWEST_PAIRED = 30
-_GLANCE = 120  # rows that tell nearly all pairs from those worth a closer look
-_GLANCE_CORRELATION = 0.97
-_GAIN = 4  # alone, either column leaves at least this many times more unexplained: else it is no matter of two
-_NOTHING = 1e-6
-_CLEARLY = 0.3
-_MORE = 1.25
-_MOST_DIGITS = 12
+_MIN_PAIRED = 30
+_SCREENING_ROWS = 120  # enough to rule out nearly all pairs of columns
+_SCREENING_CORRELATION = 0.97
+_MIN_GAIN = 4  # A single column must leave this many times more variance unexplained than the pair does.
+_MIN_UNEXPLAINED = 1e-6
+_CLEAR_DIFFERENCE = 0.3
+_CLEAR_RATIO = 1.25
+_MAX_DIGITS = 12
 _ROUND_SCALE = 0.01
 
 
 @frozen
 class _Logs:
-    """The logarithms of columns and of a target in the rows looked at, 0 where there is none, and where there is one.
+    """The logarithms of columns and of a target in the examined rows.
 
-    `parts` are those columns that have all; `square` is that of the target, centred.
+    Missing logarithms are 0 in `columns` and False in `present`; columns without any have `parts`. `square` is the dot
+    product of the centered target with itself.
     """
 
     target: Sequence[float] = field(repr=False)
@@ -132,28 +134,30 @@ class _Logs:
 
     @classmethod
     def of(cls, target: Sequence[float], columns: Sequence[Sequence[float | None]]) -> _Logs:
-        away = centred(target)
+        deviations = centred(target)
         filled = [[value or 0.0 for value in column] for column in columns]
         present = [[value is not None for value in column] for column in columns]
-        parts = [Part.of(each, away) if all(known) else None for each, known in zip(filled, present, strict=True)]
-        return cls(target, filled, present, parts, dot(away, away))
+        parts = [
+            Part.of(column, deviations) if all(flags) else None for column, flags in zip(filled, present, strict=True)
+        ]
+        return cls(target, filled, present, parts, dot(deviations, deviations))
 
     def compare(self, first: int, second: int) -> tuple[float, float, float, float] | None:
-        """See combined_correlations; None if too few rows have both."""
+        """Compute combined_correlations of two columns; None if too few rows have both."""
         left, right = self.parts[first], self.parts[second]
         if left and right:
             return combined_correlations(left, right, self.square)
         both = list(map(and_, self.present[first], self.present[second]))
-        if sum(both) < _FEWEST_PAIRED:
+        if sum(both) < _MIN_PAIRED:
             return None
-        away = centred(list(compress(self.target, both)))
-        left, right = (Part.of(list(compress(self.columns[each], both)), away) for each in (first, second))
-        return combined_correlations(left, right, dot(away, away))
+        target = centred(list(compress(self.target, both)))
+        left, right = (Part.of(list(compress(self.columns[column], both)), target) for column in (first, second))
+        return combined_correlations(left, right, dot(target, target))
 
 
 @frozen
 class _Pair:
-    """Two columns that make the price when they are raised to these powers, 1 or -1, and multiplied."""
+    """Two columns that give the price if they are raised to these powers, 1 or -1, and multiplied."""
 
     strength: float
     columns: tuple[Column, Column]
@@ -163,104 +167,121 @@ class _Pair:
 def find_leaking_pairs(
     price: Column, columns: Sequence[Column], rows: Sequence[int], measures: Collection[str]
 ) -> dict[str, str]:
-    """The column to blame in each pair that gives the price away, and how; in doubt it is none of the `measures`."""
+    """Find pairs of columns that leak the price together.
+
+    Args:
+        price: the prices.
+        columns: numeric columns.
+        rows: the rows to examine.
+        measures: the names of columns with measurements, which are preferably not the derived one.
+
+    Returns:
+        How it leaks, by the name of the column of each pair that is probably derived from the price and the other one.
+    """
     columns = [column for column in columns if len(column.distinct) > 2]
     target = [math.log(float(price.values[row] or 1)) for row in rows]
     logarithms = [[_logarithm(column.values[row]) for row in rows] for column in columns]
     logs = _Logs.of(target, logarithms)
-    glance = evenly(range(len(rows)), _GLANCE)
-    near = _Logs.of([target[place] for place in glance], [[each[place] for place in glance] for each in logarithms])
+    screened = evenly(range(len(rows)), _SCREENING_ROWS)
+    screening = _Logs.of(
+        [target[row] for row in screened], [[column[row] for row in screened] for column in logarithms]
+    )
     pairs = []
     for first, second in combinations(range(len(columns)), 2):
-        glimpse = near.compare(first, second)
-        if glimpse and max(map(abs, glimpse[:2])) < _GLANCE_CORRELATION:
+        estimates = screening.compare(first, second)
+        if estimates and max(map(abs, estimates[:2])) < _SCREENING_CORRELATION:
             continue
-        found = logs.compare(first, second)
-        if found and (pair := _pair(columns[first], columns[second], found)):
+        correlations = logs.compare(first, second)
+        if correlations and (pair := _pair(columns[first], columns[second], correlations)):
             pairs.append(pair)
-    blamed: dict[str, str] = {}
-    for pair in sorted(pairs, key=lambda each: -each.strength):
-        if blamed.keys().isdisjoint(column.name for column in pair.columns):
-            guilty = _guilty(pair, price, rows, measures)
-            other = pair.columns[1 - guilty]
-            how = "product with" if pair.powers[0] == pair.powers[1] else "ratio to"
-            blamed[pair.columns[guilty].name] = f"correlation {pair.strength:.3f} of its {how} {other.name}"
-    return blamed
+    leaks: dict[str, str] = {}
+    for pair in sorted(pairs, key=lambda pair: -pair.strength):
+        if leaks.keys().isdisjoint(column.name for column in pair.columns):
+            derived = _derived(pair, price, rows, measures)
+            other = pair.columns[1 - derived]
+            combination = "product with" if pair.powers[0] == pair.powers[1] else "ratio to"
+            leaks[pair.columns[derived].name] = (
+                f"its {combination} {other.name} has a correlation of {pair.strength:.3f} with the price"
+            )
+    return leaks
 
 
 def _logarithm(value: Value | None) -> float | None:
     return None if value is None or float(value) <= 0 else math.log(float(value))
 
 
-def _pair(left: Column, right: Column, found: tuple[float, float, float, float]) -> _Pair | None:
-    """The two as a pair, if their product or ratio tells the price and neither does alone."""
-    product, ratio, *alone = found
+def _pair(left: Column, right: Column, correlations: tuple[float, float, float, float]) -> _Pair | None:
+    """Return two columns as a pair if their product or ratio leaks the price, and neither does alone."""
+    product, ratio, *alone = correlations
     powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
     together = product if abs(product) >= abs(ratio) else ratio
-    left_alone = 1 - max(map(abs, alone)) ** 2
-    if abs(together) < PAIR_CORRELATION or left_alone < max(_GAIN * (1 - together**2), _NOTHING):
+    unexplained_alone = 1 - max(map(abs, alone)) ** 2
+    if abs(together) < PAIR_CORRELATION or unexplained_alone < max(_MIN_GAIN * (1 - together**2), _MIN_UNEXPLAINED):
         return None
     return _Pair(abs(together), (left, right), powers if together > 0 else (-powers[0], -powers[1]))
 
 
-def _guilty(pair: _Pair, price: Column, rows: Sequence[int], measures: Collection[str]) -> int:
-    """Which of the two to blame, 0 or 1.
+def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collection[str]) -> int:
+    """Return which column of a pair, 0 or 1, is probably derived.
 
-    Either follows from the price and the other, so what tells is how they are written: the one that was computed is
-    what rounding makes of the others, hardly ever the same in two sales, and long or with decimals.
+    Either one follows from the price and the other, so only their digits tell. A derived value is the rounded result of
+    a division or multiplication. It is rarely the same in two sales, and has many digits or decimals.
     """
     left, right = pair.columns
-    fits = _computed_share(pair, 0, price, rows) - _computed_share(pair, 1, price, rows)
-    if abs(fits) >= _CLEARLY:
-        return 0 if fits > 0 else 1
-    more = len(left.distinct) * right.present / (len(right.distinct) * left.present)
-    if not 1 / _MORE < more < _MORE:
-        return 0 if more > 1 else 1
-    if (written := (not left.is_whole, _digits(left))) != (written_too := (not right.is_whole, _digits(right))):
-        return 0 if written > written_too else 1
-    # of two that are alike in that, the one whose name measures nothing; else the latter: it tends to be derived
+    difference = _computed_share(pair, 0, price, rows) - _computed_share(pair, 1, price, rows)
+    if abs(difference) >= _CLEAR_DIFFERENCE:
+        return 0 if difference > 0 else 1
+    ratio = len(left.distinct) * right.present / (len(right.distinct) * left.present)
+    if not 1 / _CLEAR_RATIO < ratio < _CLEAR_RATIO:
+        return 0 if ratio > 1 else 1
+    precisions = [(not column.is_whole, _digits(column)) for column in pair.columns]
+    if precisions[0] != precisions[1]:
+        return 0 if precisions[0] > precisions[1] else 1
+    # If all else is equal, the derived column is the one not named for a measurement, or the later one.
     return 0 if right.name in measures and left.name not in measures else 1
 
 
 def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int]) -> float:
-    """The share of rows in which a column of a pair is exactly what the price and the other make, once rounded."""
-    made, given = pair.columns[which], pair.columns[1 - which]
+    """Return the share of rows in which a column is exactly the rounded result of the price and the other column."""
+    computed, other = pair.columns[which], pair.columns[1 - which]
     power, other_power = pair.powers[which], pair.powers[1 - which]
-    known = []
+    values = []
     for row in rows:
-        value, other, amount = (float(each.values[row] or 0) for each in (made, given, price))
-        if value > 0 and other > 0:
-            known.append((value, amount / other**other_power))
-    scale = median(rest / value**power for value, rest in known)
-    tens = round(math.log10(scale))
-    if abs(scale / 10.0**tens - 1) < _ROUND_SCALE:
-        scale = 10.0**tens
-    half = 0.5 * 10.0 ** -max(map(_decimals, made.distinct))
-    exact = sum(abs((rest / scale) ** power - value) <= half * 1.001 + 1e-9 * value for value, rest in known)
-    return exact / len(known)
+        value, factor, amount = (float(column.values[row] or 0) for column in (computed, other, price))
+        if value > 0 and factor > 0:
+            values.append((value, amount / factor**other_power))
+    scale = median(rest / value**power for value, rest in values)
+    exponent = round(math.log10(scale))
+    if abs(scale / 10.0**exponent - 1) < _ROUND_SCALE:
+        scale = 10.0**exponent
+    tolerance = 0.5 * 10.0 ** -max(map(_decimals, computed.distinct))
+    exact = sum(abs((rest / scale) ** power - value) <= tolerance * 1.001 + 1e-9 * value for value, rest in values)
+    return exact / len(values)
 
 
 def _decimals(value: Value) -> int:
-    """How many decimals a number is written with."""
+    """Count the decimals of a number."""
     text = repr(value)
     if "e" in text or text.endswith(".0"):
-        return 0 if "e-" not in text else _MOST_DIGITS
-    return min(len(text.partition(".")[2]), _MOST_DIGITS)
+        return 0 if "e-" not in text else _MAX_DIGITS
+    return min(len(text.partition(".")[2]), _MAX_DIGITS)
 
 
 def _digits(column: Column) -> float:
-    """How many significant digits the column's numbers tend to have, within reason."""
+    """Return the median number of significant digits of a column's values, each capped at 12."""
     lengths = (len(re.sub(r"e.*|\.0$|[-.]", "", repr(value)).strip("0")) for value in column.distinct)
-    return median(min(length, _MOST_DIGITS) for length in lengths)
+    return median(min(length, _MAX_DIGITS) for length in lengths)
 
 
 RANK_CORRELATION = 0.98
-"""From this on, up or down, a column alone gives the price away; few sales must show more, for chance has a part."""
+"""The smallest absolute rank correlation at which a column leaks the price. Few sales need more, to rule out chance."""
 ASSESSED_CORRELATION = 0.9
+"""The smallest absolute rank correlation at which an assessed value leaks the price."""
 EXPLAINED_SHARE = 0.97
+"""The smallest share of the variance of the price's rank at which the few values of a column leak the price."""
 
-_FEWEST = 30
-_MOST = 2000  # rows that a column is judged by
+_MIN_ROWS = 30
+_MAX_ROWS = 2000
 _ASSESSED = re.compile(
     r"\bassess(ed|ments?)\b|\bapprais(ed|als?)\b|\btaxable\b|\bzestimate\b|\bavm\b"
     r"|\b(market|estimated|land|improvements?|total) ?val(ue)?\b"
@@ -273,27 +294,27 @@ _MONEY = re.compile(r"pric|val(ue|uation)?\b|cost|amount|worth|rate\b|\bper\b|as
 
 
 def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
-    """The columns that give the price away, and how each does; the order of the rows does not matter."""
+    """Find the columns that leak the price. Returns the reason by name; the order of the rows does not matter."""
     rows = [row for row, value in enumerate(price.values) if value is not None and float(value) > 0]
-    if len(rows) < _FEWEST:
+    if len(rows) < _MIN_ROWS:
         return {}
     rows.sort(key=lambda row: float(price.values[row] or 0))
-    found = {column.name: how for column in columns if (how := _alone(column, price, rows))}
-    numeric = [column for column in columns if column.name not in found and _is_numeric(column)]
+    leaks = {column.name: reason for column in columns if (reason := _leak(column, price, rows))}
+    numeric = [column for column in columns if column.name not in leaks and _is_numeric(column)]
     measures = [column.name for column in numeric if is_measure(column.name)]
-    pairs = find_leaking_pairs(price, numeric, evenly(rows, _MOST), measures)
-    return found | {name: _gives_away(name, how) for name, how in pairs.items()}
+    pairs = find_leaking_pairs(price, numeric, evenly(rows, _MAX_ROWS), measures)
+    return leaks | {name: _reason(evidence) for name, evidence in pairs.items()}
 
 
 def after_sale(name: str) -> str | None:
-    """Why a column of this name is known too late, if it is."""
+    """Return why a column with this name can't be a feature if its values are known only after the sale, or None."""
     if _AFTER_SALE.fullmatch(words_of(name)):
-        return f"known only when the house is sold; allow {name!r} to use it all the same"
+        return "known only after the sale (by its name); add it to `allow` to use it anyway"
     return None
 
 
 def is_measure(name: str) -> bool:
-    """Whether a name is that of something to be measured or counted of a house, rather than of money."""
+    """Whether a name refers to a measurement or a count of a house, and not to money."""
     words = words_of(name)
     return bool(MEASURE.search(words) or _MEASURE_TOO.search(words)) and not _MONEY.search(words)
 
@@ -302,27 +323,28 @@ def _is_numeric(column: Column) -> bool:
     return column.kind in (Kind.NUMBER, Kind.INTEGER)
 
 
-def _alone(column: Column, price: Column, rows: Iterable[int]) -> str | None:
-    rows = evenly([row for row in rows if column.values[row] is not None], _MOST)
-    if len(rows) < _FEWEST or (_is_numeric(column) and is_measure(column.name)):
+def _leak(column: Column, price: Column, rows: Iterable[int]) -> str | None:
+    """Return how a single column leaks the price, or None."""
+    rows = evenly([row for row in rows if column.values[row] is not None], _MAX_ROWS)
+    if len(rows) < _MIN_ROWS or (_is_numeric(column) and is_measure(column.name)):
         return None
     values: list[Value] = [column.values[row] or 0 for row in rows]
     prices = [float(price.values[row] or 0) for row in rows]
     if _is_numeric(column):
-        together = rank_correlation([float(value) for value in values], prices)
-        if _ASSESSED.search(words_of(column.name)) and abs(together) >= ASSESSED_CORRELATION:
+        coefficient = rank_correlation([float(value) for value in values], prices)
+        if _ASSESSED.search(words_of(column.name)) and abs(coefficient) >= ASSESSED_CORRELATION:
             return (
-                f"a value that may have been set after the sale: rank correlation {together:.3f}; "
-                f"allow {column.name!r} if it was set before"
+                f"an assessed value (by its name), possibly set after the sale: rank correlation {coefficient:.3f}; "
+                "add it to `allow` if it was set before"
             )
-        if abs(together) >= math.tanh(math.atanh(RANK_CORRELATION) + 2 / math.sqrt(len(rows) - 3)):
-            return _gives_away(column.name, f"rank correlation {together:.3f}")
+        if abs(coefficient) >= math.tanh(math.atanh(RANK_CORRELATION) + 2 / math.sqrt(len(rows) - 3)):
+            return _reason(f"rank correlation {coefficient:.3f}")
     if column.kind is not Kind.BOOLEAN and len(set(values)) <= len(rows) / 10:
         share = explained_share(values, ranks(prices))
         if share >= EXPLAINED_SHARE:
-            return _gives_away(column.name, f"its {len(set(values))} values explain {share:.1%} of the price's rank")
+            return _reason(f"its {len(set(values)):,} values explain {share:.1%} of the variance of the price's rank")
     return None
 
 
-def _gives_away(name: str, how: str) -> str:
-    return f"gives the price away: {how}; allow {name!r} if it is known before the sale"
+def _reason(evidence: str) -> str:
+    return f"leaks the price: {evidence}; add it to `allow` if it is known before the sale"

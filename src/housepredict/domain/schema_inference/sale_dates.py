@@ -1,4 +1,4 @@
-"""When the houses of a file were sold: a column of dates, or a year and a month that stand in two columns."""
+"""The sale dates of a file: a column of dates, or two columns with a year and a month."""
 
 from __future__ import annotations
 
@@ -14,50 +14,53 @@ from housepredict.domain.features import Kind, Value
 from housepredict.domain.schema_inference.columns import READABLE_SHARE, Column, words_of
 
 _ONE_DAY = timedelta(days=1)
-_FAR_DAYS = 365
-_FAR_GAPS = 10
-_ONE_IN = 100
+_MIN_GAP_DAYS = 365
+_MIN_MEAN_GAPS = 10
+_OUTLIERS_ONE_IN = 100
 
 
 def latest_day(now: datetime) -> date:
-    """Return the latest date that a sale can have: tomorrow by UTC. No zone has a later one (UTC+14)."""
+    """Return the latest date that a sale can have: tomorrow in UTC, which is today in the most eastern time zone."""
     return now.astimezone(UTC).date() + _ONE_DAY
 
 
 def plausible_days(days: Sequence[date]) -> tuple[date, date]:
-    """Return the first and the last day that `days` (one per sale, at least one, in any order) can be trusted for.
+    """Return the first and the last plausible sale date, without outliers.
 
-    Up to 1% of the sales at either end, and at least one, are outliers if a gap separates them from all others that
-    is longer than a year and than ten times the mean gap between those others.
+    Up to 1% of the sales at each end, and at least one, are outliers if the gap to the next sale is longer than a year,
+    and longer than ten times the mean gap between the other sales.
+
+    Args:
+        days: the date of each sale, at least one, in any order.
     """
     ordered = sorted(days)
-    few = max(1, len(ordered) // _ONE_IN)
-    middle = ordered[few:-few] or ordered
+    outliers = max(1, len(ordered) // _OUTLIERS_ONE_IN)
+    middle = ordered[outliers:-outliers] or ordered
     mean_gap = (middle[-1] - middle[0]).days / max(1, len(middle) - 1)
-    far = max(_FAR_DAYS, _FAR_GAPS * mean_gap)
+    long_gap = max(_MIN_GAP_DAYS, _MIN_MEAN_GAPS * mean_gap)
 
     def last_before_gap(outward: Sequence[date]) -> date:
         """Return the last day before the first long gap, from the middle outward."""
-        return next((near for near, next_ in pairwise(outward) if abs((next_ - near).days) > far), outward[-1])
+        return next((day for day, next_ in pairwise(outward) if abs((next_ - day).days) > long_gap), outward[-1])
 
-    return last_before_gap(ordered[few::-1]), last_before_gap(ordered[-few - 1 :])
+    return last_before_gap(ordered[outliers::-1]), last_before_gap(ordered[-outliers - 1 :])
 
 
 def last_year_of(years: Collection[int], latest_first: int, near: int | None = None) -> int:
-    """Return the last of the 100 years that a column's two-digit years stand for.
+    """Return the last of the 100 consecutive years that a column's two-digit years refer to.
 
-    They begin with the year after the longest gap, in the latest century in which that is no later than `latest_first`.
-    With `near`, they are instead those of the century in which the middle of the column's years is nearest to that.
+    The 100 years begin after the longest gap between the column's years, in the latest century in which that is not
+    after `latest_first`. With `near`, it is instead the century in which the middle of the years is closest to `near`.
 
     Args:
         years: the distinct two-digit years of the column, at least one.
-        latest_first: the latest year that the column can begin with.
-        near: a year that the column should be near to.
+        latest_first: the latest possible first year of the column.
+        near: the year that the column should be close to.
     """
     earliest = latest_first - 99
     ordered = sorted(earliest + (year - earliest) % 100 for year in years)
     before = [ordered[-1] - 100, *ordered[:-1]]
-    # of gaps of the same length, the first: the last year is `latest_first` then
+    # Of gaps of the same length, max() takes the first: the last year is then `latest_first`.
     previous, first = max(zip(before, ordered, strict=True), key=lambda gap: gap[1] - gap[0])
     if near is not None:
         middle = first + (previous - first) % 100 // 2
@@ -66,7 +69,7 @@ def last_year_of(years: Collection[int], latest_first: int, near: int | None = N
 
 
 MONTH_OF_SALE = "sale_date"
-"""The name of the column that a year and a month of sale make."""
+"""The name of the column that is made of a year and a month of sale."""
 
 _SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
 _NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
@@ -77,7 +80,7 @@ _YEAR_SOLD, _MONTH_SOLD = (
 
 @frozen
 class SaleMonths:
-    """A year and a month of sale, and the first of that month as a column of its own."""
+    """The names of the columns with a year and a month of sale, and a column with the first day of that month."""
 
     year: str
     month: str
@@ -85,14 +88,14 @@ class SaleMonths:
 
 
 def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> Column | None:
-    """The column of dates that is most likely the sale's."""
+    """Find the column that is most likely the sale date; None if there is none."""
     dates = [
         column
         for column in columns.values()
         if column.kind is Kind.DATE
         and column.name not in excluded
         and len(column.distinct) > 1
-        # sales without a date are rejected: a guess must not cost many of them
+        # Sales without a date are rejected, and a guess must not cost many of them.
         and column.present >= READABLE_SHARE * len(column.values)
         and not _NOT_SOLD_NAME.search(words_of(column.name))
     ]
@@ -101,26 +104,26 @@ def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> 
 
 
 def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
-    """The year and the month of sale, if the file has exactly one of each, and no column of the name that they make."""
+    """Find the year and the month of sale; None unless the file has exactly one of each, and no `sale_date`."""
     years, months = ([name for name in columns if part.fullmatch(words_of(name))] for part in (_YEAR_SOLD, _MONTH_SOLD))
     if len(years) != 1 or len(months) != 1 or MONTH_OF_SALE in columns:
         return None
     year, month = columns[years[0]], columns[months[0]]
     if not _mostly_within(year, 1900, 2100) or not _mostly_within(month, 1, 12):
         return None
-    # a mistyped month makes no date; a mistyped year does, and is judged as one
-    known = {
+    # A mistyped month gives no date. A mistyped year does, and is an outlier.
+    dates = {
         (y, m): f"{int(y):04}-{int(m):02}-01"
         for y, m in product(year.distinct, month.distinct)
         if MINYEAR <= float(y) <= MAXYEAR and 1 <= float(m) <= 12
     }
     values: list[Value | None] = [
-        None if y is None or m is None else known.get((y, m)) for y, m in zip(year.values, month.values, strict=True)
+        None if y is None or m is None else dates.get((y, m)) for y, m in zip(year.values, month.values, strict=True)
     ]
     distinct = Counter(value for value in values if value is not None)
     if len(distinct) < 2 or distinct.total() < READABLE_SHARE * len(values):
         return None
-    why = f"the first of the month, from {year.name} and {month.name}"
+    why = f"first of the month, from {year.name} and {month.name}"
     date = Column(name=MONTH_OF_SALE, kind=Kind.DATE, why=why, unreadable=0, values=values, distinct=distinct)
     return SaleMonths(year.name, month.name, date)
 

@@ -1,1 +1,1 @@
-"""What housepredict does, in terms of its ports."""
+"""The use cases of housepredict, which use the outside only through ports."""

@@ -1,4 +1,4 @@
-"""Estimates of whole tables, row by row."""
+"""Estimates of all houses of a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 MAX_REJECTIONS = 1000
-"""Most refused rows whose violations are returned; the table of prices has those of all."""
+"""The largest number of refused rows in the result; the written table has the violations of all."""
 
-_RAGGED = InvalidHouses([Violation("", Rule.TYPE, "has another number of fields than the header")])
+_MALFORMED = InvalidHouses([Violation("", Rule.TYPE, "number of fields differs from the header")])
 
 
 @frozen
 class RefusedRow:
-    """A row without an estimate: its number, 1 being the first below the header, and what is wrong with it."""
+    """A row that was not estimated: its number, from 1 for the first row below the header, and its violations."""
 
     row: int
     violations: Sequence[Violation]
@@ -29,9 +29,9 @@ class RefusedRow:
 
 @frozen
 class EstimatedTable:
-    """The outcome of a table: the number of estimated and of refused rows.
+    """The result for a table: the numbers of estimated and of refused rows, and the first 1,000 refused rows.
 
-    `refusals` are the first refused rows, 1,000 at most. `notes` report how the table was read.
+    `notes` say how the table was read, such as its encoding.
     """
 
     model_version: str
@@ -50,7 +50,14 @@ class EstimateTable:
     _batch: int = 1000
 
     def __call__(self, table: HouseTable, prices: PriceTable, progress: Progress) -> EstimatedTable:
-        """Estimate each row by itself, all with one version. An error keeps the predictions that were stored before.
+        """Estimate each row with the version in service, and write it with its prediction or its violations.
+
+        An invalid row does not affect other rows. After an error, the predictions stored so far stay stored.
+
+        Args:
+            table: the houses.
+            prices: the writer of the results.
+            progress: called after each batch.
 
         Raises:
             InvalidHouses: if the column of a required feature is missing.
@@ -82,7 +89,7 @@ class EstimateTable:
         houses: dict[int, House] = {}
         for position, row in enumerate(rows):
             if row is None:
-                outcomes[position] = _RAGGED
+                outcomes[position] = _MALFORMED
                 continue
             try:
                 (houses[position],) = serving.version.schema.houses([row])
@@ -91,7 +98,7 @@ class EstimateTable:
         try:
             predictions = self._store(serving, houses)
         except InvalidHouses as error:
-            # the model has no price for these houses: the others are estimated without them
+            # The model can't estimate these houses, so the others are estimated without them.
             positions = list(houses)
             for violation in error.violations:
                 position = positions[int(violation.pointer.removeprefix("/"))]
@@ -107,9 +114,9 @@ class EstimateTable:
 
 def _check_columns(schema: FeatureSchema, columns: Sequence[str], added: Sequence[str]) -> None:
     if taken := [name for name in added if name in columns]:
-        raise UnreadableFile(f"The houses have columns that prices are written to: rename {', '.join(taken)}")
+        raise UnreadableFile(f"{', '.join(taken)}: reserved for the results; rename the column")
     known = {feature.name for column in columns if (feature := schema.named(column))}
     missing = [feature.name for feature in schema.features if feature.required and feature.name not in known]
     if missing:
-        message = "is a column that is missing"
+        message = "required column is missing"
         raise InvalidHouses([Violation(pointer_to(name), Rule.MISSING, message) for name in missing])

@@ -1,4 +1,4 @@
-"""The stored predictions: looked up, listed, exported, erased and pruned."""
+"""Stored predictions: look-up, listing, export, erasure and retention."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from housepredict.domain.ports import (
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
-"""The largest number that a prediction may have in the tutorial's table, whose column is an integer."""
-_FIRST_OF_ALL = UUID(int=0)
+"""The largest number of a prediction in the tutorial's table, whose id column is a 32-bit integer."""
+_SMALLEST_ID = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
-_PAGE = 1000  # so few that no statement takes long, and no lock is held long
+_PAGE_SIZE = 1000  # Small, so that statements are quick and locks are short.
 
 
 @frozen
 class Removed:
-    """The number of deleted predictions and sales."""
+    """The numbers of deleted predictions and sales."""
 
     predictions: int
     sales: int
@@ -40,18 +40,15 @@ class Removed:
 
 @define
 class Records:
-    """Read stored predictions, and delete them together with the sales recorded for them.
-
-    Each method raises RepositoryUnavailable.
-    """
+    """Read stored predictions, and delete them with their sales. Each method raises RepositoryUnavailable."""
 
     _predictions: PredictionRepository
     _sales: SaleRepository
     _clock: Clock
     _keys: PredictionKeys
 
-    def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
-        """The prediction with an id, or with its number in the tutorial's table. Raises UnknownPrediction."""
+    def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # its name everywhere
+        """Return the prediction with an id, or a number in the tutorial's table. Raises UnknownPrediction."""
         text = str(id)
         prediction = None
         if is_uuid(text):
@@ -59,66 +56,69 @@ class Records:
         elif _LAB_ID.fullmatch(text) and int(text) <= MAX_LAB_ID and isinstance(self._predictions, HasLabIds):
             prediction = self._predictions.find_by_lab_id(int(text))
         if prediction is None:
-            raise UnknownPrediction(f"no prediction {text[:100]} is remembered")
+            raise UnknownPrediction(f"unknown prediction id: {text[:100]}")
         return prediction
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first; see PredictionRepository."""
+        """Return the newest predictions; see PredictionRepository.recent."""
         return self._predictions.recent(limit, before)
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
-        """The newest predictions, and the backlog at that time; None for a repository that has none. See HasBacklog."""
+        """Return the newest predictions, and the backlog at that time (see HasBacklog) or None without one."""
         if isinstance(self._predictions, HasBacklog):
             return self._predictions.recent_and_backlog(limit, before)
         return self.recent(limit, before), None
 
     def backlog(self) -> Backlog | None:
-        """The predictions that have not reached the database; None for a repository without a backlog."""
+        """Return the predictions that have not reached the database; None for a repository without a backlog."""
         return self._predictions.backlog() if isinstance(self._predictions, HasBacklog) else None
 
     def between(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
-        """The predictions made from `since` on and before `until` (by default now), oldest first, read page by page.
+        """Iterate over the predictions made from `since` to before `until` (by default now), oldest first.
 
-        Both times have a time zone.
+        Both times have a time zone. Predictions are read in pages.
         """
-        first = _FIRST_OF_ALL if since is None else first_id_at(since)
+        first = _SMALLEST_ID if since is None else first_id_at(since)
         end = first_id_at(until or self._clock.now() + _ONE_SECOND)
-        while page := self._predictions.between(first, end, _PAGE):
+        while page := self._predictions.between(first, end, _PAGE_SIZE):
             yield from page
             first = UUID(int=page[-1].id.int + 1)
 
     def require_all(self) -> None:
-        """Raise RepositoryUnavailable unless all predictions can be read: those in a spool are not all."""
-        self._predictions.between(_FIRST_OF_ALL, _FIRST_OF_ALL, 1)
+        """Raise RepositoryUnavailable unless all predictions can be read: a spool alone has only some."""
+        self._predictions.between(_SMALLEST_ID, _SMALLEST_ID, 1)
 
     def check(self) -> None:
-        """Return if a batch could be stored now."""
+        """Raise RepositoryUnavailable unless a batch could be stored now."""
         self._predictions.check()
 
     def erase(self, ids: Sequence[UUID | str | int]) -> Removed:
-        """Erase predictions and their sales, by ids or by numbers in the tutorial's table. Safe to repeat.
+        """Erase predictions with their sales, so that they are never stored again. Safe to repeat.
 
-        An erased id is never stored again, even if it is unknown now: it may be in a spool. Raises UnknownPrediction
-        for a text that is no id, and for an unknown number.
+        Args:
+            ids: ids, which may be unknown now since predictions may be in a spool, or numbers in the tutorial's table.
+
+        Raises:
+            UnknownPrediction: for an invalid id or an unknown number.
         """
         erased = [UUID(str(id_)) if is_uuid(str(id_)) else self.one(id_).id for id_ in ids]
-        # the sales first: the number of an erased prediction can't be looked up again; and once more, for the sales
-        # that were recorded until the prediction was erased
+        # Sales go first, since the number of an erased prediction can't be looked up again if this fails midway. They
+        # are erased again at the end, since some may have been recorded meanwhile.
         sales = self._sales.erase(erased)
         predictions = self._predictions.erase(erased)
         return Removed(predictions, sales + self._sales.erase(erased))
 
     def prune(self, keep: timedelta) -> Removed:
-        """Delete predictions that are older than `keep`, their keys and their sales, a page at a time."""
+        """Delete predictions older than `keep`, with their idempotency keys and sales, in pages."""
         before = first_id_at(self._clock.now() - keep)
-        # the keys first: a key that outlived its predictions would have them made again, with old ids
-        _all(self._keys.prune, before)
-        return Removed(_all(self._predictions.prune, before), _all(self._sales.prune, before))
+        # Keys go first: repeating a key that outlived its predictions would create them again, with old ids.
+        _prune_all(self._keys.prune, before)
+        return Removed(_prune_all(self._predictions.prune, before), _prune_all(self._sales.prune, before))
 
 
-def _all(prune: Callable[[UUID, int], int], before: UUID) -> int:
-    total, pruned = 0, _PAGE
-    while pruned == _PAGE:
-        pruned = prune(before, _PAGE)
+def _prune_all(prune: Callable[[UUID, int], int], before: UUID) -> int:
+    total, pruned = 0, _PAGE_SIZE
+    while pruned == _PAGE_SIZE:
+        pruned = prune(before, _PAGE_SIZE)
         total += pruned
     return total

@@ -1,6 +1,6 @@
-"""Estimates of houses: stored before they are returned, explained on request, and made once for an idempotency key.
+"""Predictions: estimates that are stored before they are returned, with explanations and idempotency keys.
 
-Nothing outside this module stores a prediction.
+No other module stores predictions.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from housepredict.domain.ports import (
     PredictionRepository,
     PredictorSource,
 )
-from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.domain.validation import Rule, Violation, counted, pointer_to
 from housepredict.domain.warnings import EstimateWarning, find_warnings
 
 DEMONSTRATION = EstimateWarning(
     "demonstration",
-    "this model rests on synthetic data: it shows how housepredict works and says nothing about real houses",
+    "demo model trained on synthetic sales: its prices mean nothing for real houses",
 )
 
 AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
 
 
 CommitTimer = Callable[[], Callable[[], None]]
-"""Starts to time a commit, and returns the function that stops."""
+"""A function that starts a timer of a commit, and returns the function that stops it."""
 
 
 def _no_timer() -> Callable[[], None]:
@@ -53,7 +53,8 @@ def _no_timer_stops() -> None:
 def require_batch_size(houses: int, max_batch: int) -> None:
     """Raise InvalidHouses if a batch has more houses than the limit."""
     if houses > max_batch:
-        raise InvalidHouses([Violation("", Rule.LIMIT, f"must hold at most {max_batch} houses, not {houses}")])
+        message = f"must contain at most {counted(max_batch, 'house')}, not {houses:,}"
+        raise InvalidHouses([Violation("", Rule.LIMIT, message)])
 
 
 @define
@@ -66,34 +67,34 @@ class Predict:
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
     _start_timer: CommitTimer = _no_timer
-    _in_loop: AppendsInLoop | None = field(init=False)  # the repository, if it is one
+    _in_loop: AppendsInLoop | None = field(init=False)  # the repository, if it supports this
 
     @_in_loop.default
     def _repository_in_loop(self) -> AppendsInLoop | None:
         return self._predictions if isinstance(self._predictions, AppendsInLoop) else None
 
     def __call__(self, houses: Sequence[object]) -> Sequence[Prediction]:
-        """Estimate a batch with one model version, all or nothing.
+        """Estimate a batch with the model version in service, and store the predictions, all or nothing.
 
         Args:
-            houses: for each house, a mapping of feature names to values.
+            houses: a mapping of feature names to values for each house.
 
         Returns:
             A stored prediction for each house, in order.
 
         Raises:
-            InvalidHouses: with every violation. Pointers begin with the position of the house, as in `/3/size`.
+            InvalidHouses: with every violation. Pointers start with the position of the house: `/3/size`.
             NoModel: if no version is in service.
             RepositoryUnavailable: if the predictions can't be stored.
         """
         return self.store(*self.check(houses))
 
     def one(self, house: object) -> Prediction:
-        """Estimate one house; see `__call__`. Pointers begin at the house itself: `/size`."""
-        return _only(self, house)
+        """Estimate one house; see `__call__`. Pointers start at the house: `/size`."""
+        return _single(self, house)
 
     def any_number(self, houses: Sequence[object]) -> Sequence[Prediction]:
-        """Estimate more houses than a batch holds; see `__call__`. All are estimated before the first is stored."""
+        """Estimate any number of houses; see `__call__`. All are estimated before the first batch is stored."""
         serving = self._models.current()
         predictions = self.estimate(serving, serving.version.schema.houses(houses))
         for start in range(0, len(predictions), self._max_batch):
@@ -101,7 +102,11 @@ class Predict:
         return predictions
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> tuple[InService, Sequence[House]]:
-        """Validate a batch. Returns what `store` takes: `serving`, by default what is in service, and the houses.
+        """Validate a batch. Returns the arguments of `store`.
+
+        Args:
+            houses: a mapping of feature names to values for each house.
+            serving: the version to validate for; by default the version in service.
 
         Raises:
             InvalidHouses: with every violation.
@@ -112,14 +117,14 @@ class Predict:
         return serving, serving.version.schema.houses(houses)
 
     def store(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate a batch of checked houses, and store the predictions; see `__call__`."""
+        """Estimate a batch of valid houses, and store the predictions; see `__call__`."""
         predictions = self.estimate(serving, houses)
         self._append(predictions)
         return predictions
 
     @property
     def can_begin(self) -> bool:
-        """Whether the repository takes batches from an event loop."""
+        """Whether the repository can store batches from an event loop."""
         return self._in_loop is not None
 
     def begin(
@@ -128,10 +133,15 @@ class Predict:
         houses: Sequence[House],
         done: Callable[[Sequence[Prediction] | Exception], None],
     ) -> bool:
-        """Begin what `store` does, in the running event loop, which calls `done` with the result or the error.
+        """Start `store` from a running event loop, without blocking it for the commit.
+
+        Args:
+            serving: the version to estimate with.
+            houses: valid houses.
+            done: called later by the event loop, with the stored predictions or the error.
 
         Returns:
-            Whether it has begun (see AppendsInLoop). Otherwise, and if the estimate fails, nothing is stored.
+            Whether it has started (see AppendsInLoop). If not, or if the estimate fails, nothing is stored.
         """
         if self._in_loop is None:
             return False
@@ -145,7 +155,7 @@ class Predict:
         return self._in_loop.append_in_loop(predictions, stored)
 
     def estimate(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate checked houses without storing the predictions. Raises InvalidHouses for a house without a price."""
+        """Estimate valid houses without storing the predictions. Raises InvalidHouses if one has no finite price."""
         estimates = _estimates(serving, houses)
         now = self._clock.now()
         return [
@@ -161,7 +171,7 @@ class Predict:
             stop_timer()
 
 
-def _only(estimate: Callable[[Sequence[object]], Sequence[AnyPrediction]], house: object) -> AnyPrediction:
+def _single(estimate: Callable[[Sequence[object]], Sequence[AnyPrediction]], house: object) -> AnyPrediction:
     try:
         return estimate([house])[0]
     except InvalidHouses as error:
@@ -172,13 +182,13 @@ def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate
     version, schema = serving.version, serving.version.schema
     valuation, calibration = serving.predictor.predict(houses), version.calibration
     prices = [whole_cents(price) for price in valuation.prices]
-    beyond = "lies so far outside the sales that the model learned from that it has no price for it"
+    message = "too far outside the training sales to estimate a price"
     violations = [
-        Violation(pointer_to(row), Rule.EXTRAPOLATION, beyond) for row, price in enumerate(prices) if price is None
+        Violation(pointer_to(row), Rule.EXTRAPOLATION, message) for row, price in enumerate(prices) if price is None
     ]
     if violations:
         raise InvalidHouses(violations)
-    always = (DEMONSTRATION,) if version.source.synthetic else ()
+    demo_warning = (DEMONSTRATION,) if version.source.synthetic else ()
     spreads = valuation.spreads if calibration else None
     return [
         Estimate(
@@ -186,7 +196,7 @@ def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate
             price,
             version.name,
             schema.valued_on(house),
-            always + find_warnings(schema, house),
+            demo_warning + find_warnings(schema, house),
             calibration.intervals(price, spread) if calibration and spread is not None else (),
             calibration.fsd(spread) if calibration and spread is not None else None,
             serving.generation,
@@ -198,21 +208,21 @@ def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate
 
 @define
 class Explain:
-    """Estimate houses as Predict does, and explain each estimate. An estimate without explanation is not stored."""
+    """Estimate houses as Predict does, with explanations. If one can't be explained, nothing is stored."""
 
     _predict: Predict
     _explainer_of: Callable[[ModelVersion], Explainer]
 
     def __call__(self, houses: Sequence[object]) -> Sequence[ExplainedPrediction]:
-        """Estimate and explain a batch. Raises what Predict raises, and NoExplanation."""
+        """Estimate and explain a batch. Raises NoExplanation, or an error of Predict."""
         return self.store(*self._predict.check(houses))
 
     def one(self, house: object) -> ExplainedPrediction:
-        """Estimate and explain one house. Pointers begin at the house itself: `/size`."""
-        return _only(self, house)
+        """Estimate and explain one house. Pointers start at the house: `/size`."""
+        return _single(self, house)
 
     def store(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
-        """Estimate and explain checked houses (see Predict.check), and store the predictions."""
+        """Estimate and explain valid houses (see Predict.check), and store the predictions."""
         explanations = self._explainer_of(serving.version).explain(houses)
         return [
             ExplainedPrediction(prediction.id, prediction.created_at, prediction.estimate, explanation)
@@ -222,10 +232,10 @@ class Explain:
 
 @define
 class PredictOnce:
-    """Estimate houses once for an idempotency key, and return the same predictions whenever the key is repeated.
+    """Estimate houses once for an idempotency key, and return the same predictions if the key is repeated.
 
-    The ids are reserved for the key before the predictions are stored, and a repository ignores an id that it knows.
-    So a request that was cut off in between, or one that runs at the same time, gets what was stored first.
+    The ids are reserved for the key before the predictions are stored, and repositories ignore known ids. So all
+    requests with a key, even an interrupted or a concurrent one, return the predictions that were stored first.
     """
 
     _predict: Predict
@@ -233,16 +243,15 @@ class PredictOnce:
     _keys: PredictionKeys
 
     def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
-        """Estimate a batch (see Predict), unless its predictions are stored already. A key with invalid houses stays
-        free.
+        """Estimate a batch (see Predict), unless the key has predictions. Invalid houses don't use up the key.
 
         Args:
-            read: returns the houses; not called if their predictions are stored.
-            delivery: the key, and the digest of the request that it came with.
+            read: returns the houses; not called if the key has predictions.
+            delivery: the key, and the digest of the request.
 
         Raises:
-            RepeatedKey: if the key came with another request.
-            ErasedPredictions: if predictions that were stored for it are deleted.
+            RepeatedKey: if the key was used for a different request.
+            ErasedPredictions: if predictions of the key were erased or pruned.
         """
         require_valid_key(delivery.key, InvalidHouses)
         ids = self._keys.find(delivery)
@@ -253,14 +262,14 @@ class PredictOnce:
         predictions = self._predict.estimate(*self._predict.check(read()))
         ids = self._keys.reserve(delivery, [prediction.id for prediction in predictions])
         self._append([evolve(prediction, id=id_) for prediction, id_ in zip(predictions, ids, strict=True)])
-        # another request may have stored its predictions first, and the repository ignores erased ids
+        # Another request may have stored its predictions first, and the repository ignores erased ids.
         stored = self._predictions.find(ids)
         if len(stored) < len(ids):
             raise ErasedPredictions
         return stored
 
     def _append(self, predictions: Sequence[Prediction]) -> None:
-        # a spool would take the ids here while another replica stores, and returns, other estimates for them
+        # A spool would accept these ids while another replica stores and returns other estimates for them.
         if isinstance(self._predictions, HasBacklog):
             self._predictions.append_shared(predictions)
         else:

@@ -1,4 +1,4 @@
-"""Reviews of stored predictions: their accuracy by realized sales, and their drift from the training data."""
+"""Reviews of stored predictions: their accuracy, measured by realized sales, and their drift."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from housepredict.domain.ports import ModelStore, PredictionRepository, Predicto
 from housepredict.domain.sales import RecordedSale, Sale, with_predictions
 
 MAX_SALES = 100_000
-"""Most sales in a review: the latest."""
+"""The largest number of sales in a review of accuracy, which are the latest."""
 
 
 @frozen
 class Measured:
-    """The measures of realized sales, as an evaluation has them for held-out sales.
-
-    `out_of_range` names the measures outside of their acceptable range.
-    """
+    """The accuracy of estimates, measured by realized sales. `out_of_range` names the measures out of their range."""
 
     accuracy: Accuracy
     bounds: Mapping[str, Bounds]
@@ -35,14 +32,14 @@ class Measured:
 
 @frozen
 class RealizedSales:
-    """The realized sales that count, one for each prediction.
+    """The realized sales in a review of accuracy, at most one for each prediction.
 
     Attributes:
-        sales: the number of reviewed sales.
-        unmatched: those whose prediction is unknown, at least for now.
-        estimated_after_sale: those whose prediction was made on the day of the sale, or later.
-        truncated: whether these are only the latest sales.
-        rows: the other sales, by model version, latest first.
+        sales: the number of sales.
+        unmatched: the number of sales whose prediction is not known yet.
+        estimated_after_sale: the number of sales whose prediction was made on the day of the sale, or later.
+        truncated: whether there are more sales than the latest, which are reviewed.
+        rows: the other sales with their estimates, by model version, latest first.
     """
 
     sales: int
@@ -54,7 +51,7 @@ class RealizedSales:
 
 @frozen
 class AccuracyReview:
-    """The measures of all realized sales, None without any, and those of each model version."""
+    """The accuracy over all realized sales (None without any), and of each model version."""
 
     returned: RealizedSales
     overall: Measured | None
@@ -63,23 +60,20 @@ class AccuracyReview:
 
 @define
 class ReviewAccuracy:
-    """Measure estimates by realized sales, as models are measured by held-out sales.
-
-    Each method raises RepositoryUnavailable.
-    """
+    """Measure the accuracy of stored estimates by realized sales. Each method raises RepositoryUnavailable."""
 
     _sales: SaleRepository
     _predictions: PredictionRepository
 
     def __call__(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """Review what was sold from `since` to `until`, both included; by default everything."""
+        """Review the sales with dates from `since` to `until`, both included; by default all sales."""
         returned = self.returned(since, until)
-        every = [row for rows in returned.rows.values() for row in rows]
+        all_rows = [row for rows in returned.rows.values() for row in rows]
         by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
-        return AccuracyReview(returned, measured(every) if every else None, by_version)
+        return AccuracyReview(returned, measured(all_rows) if all_rows else None, by_version)
 
     def returned(self, since: date | None = None, until: date | None = None) -> RealizedSales:
-        """The sales of a review; see `__call__`."""
+        """Return the realized sales of a review; see `__call__`."""
         latest = self._sales.current(since, until, MAX_SALES + 1)
         sales = latest[:MAX_SALES]
         unmatched = too_late = 0
@@ -96,7 +90,7 @@ class ReviewAccuracy:
 
 
 def measured(rows: Sequence[Valued]) -> Measured:
-    """The measures of at least one sale."""
+    """Measure the accuracy on at least one sale."""
     accuracy, coverage = measure(rows), coverages(rows)
     confidence = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
     sales = Counter(interval.level for row in rows for interval in row.intervals)
@@ -106,32 +100,33 @@ def measured(rows: Sequence[Valued]) -> Measured:
 def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
     estimate = prediction.estimate
     sold = Sale(estimate.house, sale.price, house_key=str(prediction.id), sold_on=sale.sold_on)
-    # estimates of the tutorial's service may be negative
+    # Imported estimates of the tutorial's service may be negative.
     return Valued(sold, max(estimate.price, 0.0), estimate.intervals)
 
 
 MAX_REVIEWED = 10_000
-"""Most predictions in a review of drift: the newest."""
+"""The largest number of predictions in a review of drift, which are the newest."""
 
-PAGE = 1000
-"""Predictions read at a time."""
+PAGE_SIZE = 1000
 
 
 @define
 class ReviewDrift:
-    """Compare recent predictions with the snapshot of the version in service."""
+    """Measure how far recent predictions have drifted from the training data of the version in service."""
 
     _models: PredictorSource
     _store: ModelStore
     _predictions: PredictionRepository
 
     def __call__(self) -> Drift:
-        """Review the drift. Raises NoModel, RefusedModel, NoSnapshot, ModelStoreUnavailable, RepositoryUnavailable."""
+        """Measure drift. Raises NoModel, RefusedModel, NoSnapshot, ModelStoreUnavailable or RepositoryUnavailable."""
         version = self._models.current().version
         try:
             _, artifact = self._store.get(version.name)
         except UnknownModel:
-            raise NoSnapshot(f"{version.name} is in no store of models, and has no snapshot") from None
+            raise NoSnapshot(
+                f"Model version {version.name} has no training snapshot, since it is not in the model store"
+            ) from None
         snapshot = read_snapshot(artifact)
         if snapshot is None:
             raise NoSnapshot
@@ -140,8 +135,8 @@ class ReviewDrift:
     def _recent(self) -> Sequence[Prediction]:
         recent: list[Prediction] = []
         while len(recent) < MAX_REVIEWED:
-            page = self._predictions.recent(PAGE, recent[-1].id if recent else None)
+            page = self._predictions.recent(PAGE_SIZE, recent[-1].id if recent else None)
             recent += page
-            if len(page) < PAGE:
+            if len(page) < PAGE_SIZE:
                 break
         return recent

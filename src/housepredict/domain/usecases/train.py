@@ -58,16 +58,17 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
 SELF_TEST_ROWS = 5
+"""The number of houses in a self-test."""
 
-_SYNTHETIC = "The sales are synthetic: errors on them say nothing about real houses."
+_SYNTHETIC = "The sales are synthetic, so intervals would mean nothing for real houses."
 _TOO_FEW = "There are too few training sales to calibrate intervals."
 _PLAIN_INSTEAD = "This version has plain intervals instead: one width for all houses."
-_NONE_LEFT = "So this version has no intervals, and is not promoted automatically."
+_NONE_LEFT = "This version therefore has no intervals, and is not promoted automatically."
 
 
 @frozen
 class Training:
-    """The result of a training: the version, its sales, and whether it was promoted."""
+    """The result of a training: the version, the prepared sales, and the decision whether to promote it."""
 
     version: ModelVersion
     sales: PreparedSales
@@ -76,9 +77,9 @@ class Training:
 
 @define
 class Train:
-    """Train a model version on sales, evaluate it on held-out sales, store it, and promote it if the policy says so.
+    """Train a model version, evaluate it on held-out sales, store it, and promote it if the policy allows.
 
-    `uninterrupted` is the context in which a version is stored, promoted and logged. No feature may have a `reserved`
+    `uninterrupted` defers interrupts while a version is stored, promoted and logged. No feature may have a `reserved`
     name.
     """
 
@@ -101,11 +102,22 @@ class Train:
         if_incomparable: bool = True,
         begun: StartListener = ignore_start,
     ) -> Training:
-        """Train a version, one at a time. It is stored even if it is not promoted.
+        """Train a version, and store it even if it is not promoted. One training can run at a time.
 
-        `if_incomparable` is whether a version that can't be compared with the champion may be promoted. Without a
-        champion, absolute floors decide (see promotion.judge_alone).
-        Raises UnusableSales, RefusedModel, TrainingInProgress, TrainingCancelled or ModelStoreUnavailable.
+        Args:
+            source: the sales.
+            options: the training options.
+            progress: called after each step.
+            policy: whether to promote the version.
+            if_incomparable: whether a version that can't be compared with the champion may be promoted.
+            begun: called with the id of the training when it has started.
+
+        Raises:
+            UnusableSales: if no model can be trained on the sales.
+            RefusedModel: if the version fails a check.
+            TrainingInProgress: if another training is running.
+            TrainingCancelled: if the training was cancelled.
+            ModelStoreUnavailable: if the version can't be stored.
         """
         with self._trainings.under_way(source, progress, begun) as run:
             table = evolve(source.read(), read_on=latest_day(self._clock.now()))
@@ -124,7 +136,7 @@ class Train:
                 fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
             fitted = evolve(fitted, artifact={**fitted.artifact, **_review_files(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows, intervals)
-            # a version that can't be loaded again is not stored
+            # A version that can't be loaded is not stored.
             self._load(version, fitted.artifact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
@@ -137,9 +149,9 @@ class Train:
             return Training(version, sales, verdict)
 
     def again(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
-        """Train on the current state of the sales of a version, with its options; see `__call__`.
+        """Retrain a version with its options on its sales as they are now; see `__call__`.
 
-        Nobody is there to decide: a version that can't be compared with the champion is not promoted.
+        A version that can't be compared with the champion is not promoted, since nobody watches an automatic training.
         """
         source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
@@ -181,7 +193,7 @@ class Train:
     ) -> Verdict:
         match policy:
             case PromotionPolicy.ALWAYS | PromotionPolicy.NEVER:
-                return Verdict(policy is PromotionPolicy.ALWAYS, (f"As you said: {policy}.",))
+                return Verdict(policy is PromotionPolicy.ALWAYS, (f"Promotion policy: {policy}.",))
             case PromotionPolicy.IF_BETTER:
                 pass
             case _:
@@ -189,47 +201,48 @@ class Train:
         if version.intervals and version.intervals.failed:
             return Verdict(promoted=False, reasons=version.intervals.reasons)
 
-        def alone(why: str) -> Verdict:
+        def judge_without(why: str) -> Verdict:
             return judge_alone(why, version.evaluation.accuracy, rows, sales.training)
 
         champion = self._champion()
         if isinstance(champion, str):
-            return alone(champion)
+            return judge_without(champion)
         incumbent = champion.version
         if incumbent.source.synthetic and not version.source.synthetic:
-            return alone(f"{incumbent.name} rests on synthetic data, and this one on real sales.")
+            reason = f"The promoted version {incumbent.name} was trained on synthetic sales, this one on real sales."
+            return judge_without(reason)
         if is_same(version, incumbent):
-            reason = f"It is identical to {incumbent.name}: the same options made the same files of the same sales."
+            reason = f"Identical to the promoted version {incumbent.name}: same options, sales and files."
             return Verdict(promoted=False, reasons=(reason,))
         why_not = incomparable(version, incumbent)
         comparison = None if why_not else compare(rows, champion, sales.held_out)
         if comparison is None:
-            reason = why_not or f"{incumbent.name} takes none of the held-out houses: the two can be compared on none."
-            return alone(reason) if if_incomparable else Verdict(promoted=False, reasons=(reason,))
+            reason = why_not or f"Not comparable with {incumbent.name}: it can't estimate any of the held-out houses."
+            return judge_without(reason) if if_incomparable else Verdict(promoted=False, reasons=(reason,))
         return judge(comparison)
 
     def _champion(self) -> Predictor | str:
-        """The promoted version, or why there is none."""
+        """Load the promoted version. Returns the reason, as a sentence, if there is none to compare with."""
         name = self._models.pointer().name
         if name is None:
-            return "No version was promoted before."
+            return "No version is promoted yet."
         try:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
-            return f"The promoted version {name} cannot be loaded, and counts as none: {error}"
+            return f"The promoted version {name} can't be loaded, so there is none to compare with: {error}"
 
 
 def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]:
     rows = valued(sales, model.predict([sale.house for sale in sales]), model.calibration)
     if len(rows) < len(sales):
-        raise RefusedModel("the model gives no price for some of the houses that it was evaluated on")
+        raise RefusedModel("The model can't estimate some of the held-out houses")
     return rows
 
 
 def _with_intervals(
     fitted: TrainedModel, held_out: Sequence[Sale]
 ) -> tuple[TrainedModel, Sequence[Valued], IntervalChoice]:
-    """The model with the first intervals that the held-out sales don't contradict: its own, or plain ones, or none."""
+    """Choose the first kind of intervals that passes the coverage test: the model's own, plain ones, or none."""
     tests: tuple[CoverageTest, ...] = ()
     rejections: tuple[str, ...] = ()
     while True:
@@ -251,26 +264,26 @@ def _with_intervals(
 
 
 def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artifact:
-    """The files of a version that reviews read, and serving does not."""
+    """Create the files of a version that are used in reviews, but not in service."""
     trained_on = snapshot(sales.schema, [sale.house for sale in sales.training], [row.estimate for row in rows])
     return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
 def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
-    """The out-of-time evaluation, or why there is none."""
+    """Evaluate a refitted model on the most recent sales. Returns the reason if that is not possible."""
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
-    learned = fitted.refit(split.earlier)
+    refitted = fitted.refit(split.earlier)
     if fitted.calibration is None:
-        learned = evolve(learned, calibration=None)
-    rows = _estimated(split.latest, learned)
+        refitted = evolve(refitted, calibration=None)
+    rows = _estimated(split.latest, refitted)
     return evaluate_out_of_time(rows, split.since, len(split.earlier))
 
 
 @define
 class Promote:
-    """Promote another version. It is loaded first: a damaged one is refused, and the pointer stays."""
+    """Promote a stored version. A version that can't be loaded is refused, and the pointer stays."""
 
     _load: PredictorLoader
     _models: ModelStore
@@ -282,13 +295,16 @@ class Promote:
         return version
 
     def rollback(self) -> ModelVersion:
-        """Promote the version that was promoted before, and so on with each call.
+        """Promote the previously promoted version again. Each further call goes back one more version.
 
-        Raises UnknownModel if there is none, RefusedModel or ModelStoreUnavailable.
+        Raises:
+            UnknownModel: if no version was promoted before.
+            RefusedModel: if that version can't be loaded.
+            ModelStoreUnavailable: if the store can't be read or written.
         """
         history = self._models.history()
         if len(history) < 2:
-            raise UnknownModel("No version was promoted before this one: there is nothing to go back to")
+            raise UnknownModel("Can't roll back: no other version was promoted before")
         version = self._loaded(history[1])
         self._models.rollback(version.name)
         return version

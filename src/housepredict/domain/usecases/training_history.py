@@ -1,4 +1,4 @@
-"""The history of trainings: each is logged while it holds the lock, so that a stale log can be corrected."""
+"""The history of trainings. A training holds a lock while it runs, so that stale entries of the log can be closed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from housepredict.domain.models import Verdict
 from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, TrainingLog
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingStatus
 
-LOOK_EVERY = 1.0
-"""Seconds between updates of the log during a training."""
-NOT_PROMOTED = "It was stored, and its process ended before it was promoted."
-_ALL = 1000
-_TRIES = 50
+LOG_INTERVAL_S = 1.0
+"""The time between updates of the log during a training, in seconds."""
+NOT_PROMOTED = "The version is stored, but the training process ended before it was promoted."
+_MAX_TRAININGS = 1000
+_LOCK_ATTEMPTS = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
 StartListener = Callable[[UUID], None]
-"""Receives the id of a training as soon as it has begun."""
+"""A callback that receives the id of a training when it has started."""
 
 
 def ignore_start(_id: UUID) -> None:
@@ -41,7 +41,7 @@ def ignore_start(_id: UUID) -> None:
 
 @define
 class TrainingRun:
-    """A training under way, which logs its progress and its outcome."""
+    """A running training, which logs its progress and its outcome."""
 
     id: UUID
     _log: TrainingLog
@@ -52,39 +52,39 @@ class TrainingRun:
     _outcome: TrainingOutcome | None = None
 
     def progress(self, done: int, total: int) -> None:
-        """Log the progress, at most once a second. Raises TrainingCancelled."""
+        """Log the progress, at most once a second. Raises TrainingCancelled if cancellation was requested."""
         self._progress(done, total)
         self._steps = (done, total)
         now = self._clock.now()
         since = math.inf if self._looked_at is None else abs((now - self._looked_at).total_seconds())
-        if since >= LOOK_EVERY:
+        if since >= LOG_INTERVAL_S:
             self._looked_at = now
-            with suppress(*_LOG_LOST):  # the training is worth more than its log
+            with suppress(*_LOG_LOST):  # A training continues without its log.
                 _unless_cancelled(self._log.change(self.id, lambda status: status.at(done, total)))
 
     def about_to_keep(self) -> None:
-        """Note that the version is about to be stored. Raises TrainingCancelled one last time."""
+        """Log that the version is being stored, which can't be cancelled. Raises TrainingCancelled one last time."""
         _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).to_be_kept()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Log the success: the version is stored, whatever follows."""
+        """Log that the version is stored. Later errors don't change this outcome."""
         self.end(TrainingOutcome.success(version, verdict))
 
     def end(self, outcome: TrainingOutcome | None) -> None:
-        """Log the first outcome; without any, raise ValueError."""
+        """Log an outcome, unless one was logged. Raises ValueError if there is none at all."""
         if self._outcome:
             return
         if outcome is None:
-            raise ValueError("a training that ends well has made something")
+            raise ValueError("a training without an error needs an outcome")
         self._outcome = outcome
-        with suppress(*_LOG_LOST):  # the next reader of the log finds out that it is over
+        with suppress(*_LOG_LOST):  # The next reader of the log closes it.
             now = self._clock.now()
             self._log.change(self.id, lambda status: status.ended(now, outcome))
 
 
 @define
 class TrainingHistory:
-    """Trainings under way and over, of all processes."""
+    """The running and past trainings of all processes."""
 
     _models: ModelStore
     _log: TrainingLog
@@ -93,13 +93,20 @@ class TrainingHistory:
 
     @contextmanager
     def under_way(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
-        """Hold the lock for a training on the sales of a source, and log it from its start to its outcome.
+        """Hold the training lock in a `with` block, and log the training from its start to its outcome.
 
-        Raises TrainingInProgress, with the id of the other one if the log has it, or ModelStoreUnavailable.
+        Args:
+            source: the sales.
+            progress: called with the progress, too.
+            begun: called with the id of the training when it has started.
+
+        Raises:
+            TrainingInProgress: if another training is running; with its id if it is in the log.
+            ModelStoreUnavailable: if the lock or the log can't be used.
         """
         with ExitStack() as stack:
             self._lock(stack)
-            for status in self._log.recent(_ALL):
+            for status in self._log.recent(_MAX_TRAININGS):
                 if status.outcome is None:
                     self.over(status.id)
             [id_] = self._ids.take(1, self._clock.now())
@@ -114,37 +121,40 @@ class TrainingHistory:
             run.end(None)
 
     def get(self, training: UUID) -> TrainingStatus:
-        """The status of a training. Raises UnknownTraining or ModelStoreUnavailable."""
+        """Return the status of a training. Raises UnknownTraining or ModelStoreUnavailable."""
         return self._settled(self._log.get(training))
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Up to `limit` of the newest trainings, newest first. Raises ModelStoreUnavailable."""
+        """Return the status of the newest trainings, newest first. Raises ModelStoreUnavailable."""
         return [self._settled(status) for status in self._log.recent(limit)]
 
     def cancel(self, training: UUID) -> TrainingStatus:
-        """Ask a training to end, which may take a while.
+        """Request the cancellation of a training, which takes effect at its next step.
 
-        Raises UnknownTraining, TrainingEnded if it is too late, or ModelStoreUnavailable.
+        Raises:
+            UnknownTraining: if no training has this id.
+            TrainingEnded: if it has ended, or its version is being stored.
+            ModelStoreUnavailable: if the log can't be used.
         """
         if self.get(training).outcome:
             raise TrainingEnded
         status = self._log.change(training, TrainingStatus.to_be_cancelled)
-        if not status.cancelling:  # it has just ended, or its version is being stored
+        if not status.cancelling:  # It has just ended, or its version is being stored.
             raise TrainingEnded
         return status
 
     def is_cancelling(self, training: UUID) -> bool:
-        """Whether a running training is to be cancelled; False while the log can't be read."""
+        """Whether the cancellation of a running training was requested; False while the log can't be read."""
         with suppress(*_LOG_LOST):
             status = self._log.get(training)
             return status.cancelling and status.outcome is None
         return False
 
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
-        """Log the outcome of a training whose process has ended, unless the process did.
+        """Close a training whose process has ended: log its outcome, unless it has one.
 
-        It succeeded if its version is stored. Otherwise it was cancelled, or failed with `error`. Raises
-        UnknownTraining or ModelStoreUnavailable.
+        If cancellation was requested, it was cancelled. Otherwise it succeeded if its version is stored, or else it
+        failed with `error`. Raises UnknownTraining or ModelStoreUnavailable.
         """
         status = self._log.get(training)
         outcome = TrainingOutcome.failure(error)
@@ -156,9 +166,9 @@ class TrainingHistory:
         return self._log.change(training, lambda status: status.ended(now, outcome))
 
     def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
-        """The success of a training whose version is stored, or None.
+        """Return the success of a training if its version is stored, or None.
 
-        Trainings run one at a time, so the first version of the same sales since its start is its own.
+        Trainings run one at a time, so the first version of the same sales since its start is the version.
         """
         for version in self._models.versions():
             verdict = version.verdict
@@ -169,33 +179,33 @@ class TrainingHistory:
         return None
 
     def require_none(self) -> None:
-        """Raise TrainingInProgress, with its id, if a training is under way."""
+        """Raise TrainingInProgress, with its id, if a training is running."""
         for status in self.recent(1):
             if status.outcome is None:
                 raise TrainingInProgress(training=status.id)
 
     def _lock(self, stack: ExitStack) -> None:
-        """Hold the lock, or raise TrainingInProgress.
+        """Acquire the lock, or raise TrainingInProgress.
 
-        A reader of the log may hold it for a moment, and a training holds it before it is in the log: so try until the
-        log has a running training.
+        A reader of the log may hold the lock for a moment, and a training holds it before it is in the log. So this
+        tries again until the log has a running training.
         """
-        for _ in range(_TRIES):
+        for _ in range(_LOCK_ATTEMPTS):
             try:
                 stack.enter_context(self._models.training())
             except TrainingInProgress:
                 with suppress(ModelStoreUnavailable):
-                    if running := [status.id for status in self._log.recent(_ALL) if status.outcome is None]:
+                    if running := [status.id for status in self._log.recent(_MAX_TRAININGS) if status.outcome is None]:
                         raise TrainingInProgress(training=running[0]) from None
             else:
                 return
         raise TrainingInProgress
 
     def _settled(self, status: TrainingStatus) -> TrainingStatus:
-        """The status, with an outcome if no process holds the lock: then no training is under way."""
+        """Return the status. If no process holds the lock, no training is running, and the status gets an outcome."""
         if status.outcome is None:
             with suppress(TrainingInProgress), self._models.training():
-                return self.over(status.id)  # which reads it again under the lock: it may have succeeded meanwhile
+                return self.over(status.id)  # It may have ended meanwhile, so `over` reads it again under the lock.
         return status
 
 
@@ -209,4 +219,4 @@ def _outcome_of(error: BaseException) -> TrainingOutcome:
         return TrainingOutcome.cancellation(str(TrainingCancelled()))
     if isinstance(error, HousepredictError):
         return TrainingOutcome.failure(str(error))
-    return TrainingOutcome.failure(f"It failed in a way that was not expected: {type(error).__name__}.")
+    return TrainingOutcome.failure(f"Unexpected error: {type(error).__name__}.")
