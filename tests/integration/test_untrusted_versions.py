@@ -205,6 +205,6 @@ def test_a_version_with_too_large_a_manifest_is_refused_and_leaves_nothing(
     tmp_path: Path, keys: Sequence[bytes]
 ) -> None:
     store = store_in(tmp_path / "models", keys)
-    with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes, where 4194304 are the most"):
+    with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes; the limit is 4,194,304"):
         store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTIFACT)
     assert list(tmp_path.iterdir()) == []

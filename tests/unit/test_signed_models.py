@@ -66,7 +66,7 @@ def with_manifest(**changes: Any) -> InMemoryModels:
 
 
 UNTRUSTED: dict[str, tuple[InMemoryModels, str]] = {
-    "no signature": (with_signature(lambda _own: None), "a is not signed, and HOUSEPREDICT_SIGNING_KEY demands it"),
+    "no signature": (with_signature(lambda _own: None), "a is not signed, but HOUSEPREDICT_SIGNING_KEY requires it"),
     "an empty signature": (with_signature(lambda _own: ""), "add that key"),
     "half a signature": (with_signature(lambda own: own[:32]), "add that key"),
     "more than a signature": (with_signature(lambda own: own + "0"), "add that key"),
@@ -110,7 +110,7 @@ def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> Non
     store = SignedModels(signed_by(KEY), [OTHER])
     assert list(store.versions()) == []
     for name in "ab":
-        with pytest.raises(RefusedModel, match="signed with a key that is none of HOUSEPREDICT_SIGNING_KEY"):
+        with pytest.raises(RefusedModel, match="signed with a key that isn't in HOUSEPREDICT_SIGNING_KEY"):
             store.get(name)
 
 
