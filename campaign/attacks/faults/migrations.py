@@ -105,7 +105,7 @@ def _strike(system: System, *, is_last: bool) -> None:
 
 
 def _wait_until_migrating(cluster: Cluster) -> int:
-    """Wait for a server process that is migrating, and return its id; after the migrations, that of another process."""
+    """Wait until a server process is migrating, and return its id, or that of any service's after the migrations."""
     until = time.monotonic() + LONG
     while True:
         pids = [int(pid) for (pid,) in cluster.execute(_MIGRATING)]

@@ -84,7 +84,7 @@ class InMemoryPredictions:
         return id_ < self._watermark or id_ in self._erased
 
     def check(self) -> None:
-        """Return: memory is always available."""
+        """Do nothing: memory is always available."""
 
 
 @define

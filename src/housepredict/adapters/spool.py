@@ -260,7 +260,7 @@ class SpooledPredictions:
         return self._query(lambda behind: behind.find_by_lab_id(number) if isinstance(behind, HasLabIds) else None)
 
     def check(self) -> None:
-        """Return if the database or the spool could store a batch now.
+        """Check that the database or the spool could store a batch now.
 
         Raises:
             MisconfiguredRepository: if the database can't become available without a change of its settings.
@@ -393,7 +393,7 @@ class SpooledPredictions:
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Return if the database stores batches. After a fault, `check` isn't enough: it passes on a full disk."""
+        """Check that the database stores batches. After a fault, `check` isn't enough: it passes on a full disk."""
         behind.check()
         if self._fault:
             with self._batch_lock, suppress(RefusedPredictions):  # the process that drains the spool handles it

@@ -144,7 +144,7 @@ class PredictionRepositoryContract:
 
     @pytest.fixture
     def reopened(self, another: Another) -> Another:
-        """Return a function as `another` does, for tests that then stop using `repository`."""
+        """Return a function that opens the data again, for tests that have stopped using `repository`."""
         return another
 
     def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:

@@ -43,7 +43,7 @@ FROM pg_namespace
 LEFT JOIN pg_class ON pg_class.oid = to_regclass(format('%I.predictions', nspname)), LATERAL (
     SELECT to_regclass(format('%I._yoyo_migration', nspname)), array_agg(attname::text ORDER BY attname)
     FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-) AS found (ledger, names)
+) AS details (ledger, names)
 WHERE has_schema_privilege(pg_namespace.oid, 'USAGE')
     AND (names IS NOT NULL OR nspname = ANY (current_schemas(false)))
 ORDER BY array_position(current_schemas(false), nspname), nspname

@@ -54,16 +54,16 @@ WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM {schema}.
 ORDER BY id FOR UPDATE
 """
 _FIND_ERASED = """
-SELECT id FROM unnest(%s::uuid[]) AS given (id)
+SELECT id FROM unnest(%s::uuid[]) AS requested (id)
 WHERE id < (SELECT below FROM {schema}.prune_watermark)
-    OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
+    OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = requested.id AND erased_at IS NOT NULL)
 """
 
 # The row stays as a marker, so that a repeated or late append of the prediction is ignored. A concurrent append and
 # this statement wait for each other at the primary key.
 _ERASE = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_MARKER)})
-SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
+SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS requested
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{column} = EXCLUDED.{column}" for column in {**_MARKER, **_COLUMNS, "lab_id": None} if column != "id")}
 WHERE predictions.erased_at IS NULL
@@ -93,7 +93,7 @@ _DELETE_FROM_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%
 # that concurrent batches with the same rows wait instead of deadlocking.
 _INSERT = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_COLUMNS)})
-SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS given (
+SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS batch (
     {", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())}
 )
 WHERE id >= (SELECT below FROM {{schema}}.prune_watermark)
@@ -224,7 +224,7 @@ class PostgresPredictions:
         return next(iter(self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
-        """Return if a batch could be stored now: the server responds, the role may write, the table isn't locked."""
+        """Check that a batch could be stored now: the server responds, the role may write, the table isn't locked."""
         with self._database.translated():
             self._writer.connect()
         with self._borrowed_connection() as connection:

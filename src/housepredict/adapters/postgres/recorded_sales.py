@@ -20,7 +20,7 @@ from housepredict.domain.sales import RecordedSale
 # The batch is one parameter, so that the statement is the same for all sizes.
 _INSERT = """
 INSERT INTO {schema}.sales (id, prediction, price, sold_on, recorded_at, delivery)
-SELECT given.*, %s FROM jsonb_to_recordset(%s::jsonb) AS given (
+SELECT batch.*, %s FROM jsonb_to_recordset(%s::jsonb) AS batch (
     id uuid, prediction uuid, price numeric, sold_on date, recorded_at timestamptz
 )
 """

@@ -120,7 +120,7 @@ class SqlitePredictions(SqliteFile):
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
-        """Return if a batch could be stored now: the file can be locked, and the disk isn't full."""
+        """Check that a batch could be stored now: the file can be locked, and the disk isn't full."""
         with self._writing() as connection:
             # SQLite writes the page although the version is the same. It may be that of a newer release.
             (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -90,7 +90,7 @@ class SqliteSpool(SqlitePredictions):
             self._count_rows(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
 
     def check(self) -> None:
-        """Return if a prediction could be stored now: the spool and the disk have room for it."""
+        """Check that a prediction could be stored now: the spool and the disk have room for it."""
         with self._writing() as connection:
             self._keep_reserve()
             self._count_rows(connection, 1)
