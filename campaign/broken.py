@@ -1,4 +1,4 @@
-"""`housepredict` with one broken part, to prove that tests notice it, and which of the checker's rules does.
+"""`housepredict` with one broken part, to prove that tests and the checker's rules notice it.
 
 python -m campaign.broken KIND serve …
 """

@@ -81,19 +81,15 @@ class Predictions:
     """`predictions.sqlite`."""
 
     def open(self, file: Path) -> SqlitePredictions:
-        """See Kind."""
         return SqlitePredictions.open(file)
 
     def append(self, opened: SqlitePredictions, batch: int) -> None:
-        """See Kind."""
         opened.append([_prediction(number) for number in _batch(batch)])
 
     def erase(self, opened: SqlitePredictions, batch: int) -> None:
-        """See Kind."""
         opened.erase([_id(number) for number in _batch(batch)])
 
     def read(self, opened: SqlitePredictions) -> list[int]:
-        """See Kind."""
         opened.check()
         return _batches(list(reversed(opened.recent(1000))), _prediction)
 
@@ -102,11 +98,9 @@ class Spool(Predictions):
     """`spool.sqlite`. Its counter must match the number of its rows."""
 
     def open(self, file: Path) -> SqliteSpool:
-        """See Kind."""
         return SqliteSpool.open(file)
 
     def read(self, opened: SqlitePredictions) -> list[int]:
-        """See Kind."""
         assert isinstance(opened, SqliteSpool)
         stored = opened.oldest(1000)
         if (count := opened.backlog().pending) != len(stored):
@@ -118,21 +112,17 @@ class Sales:
     """`sales.sqlite`. A repeated delivery must not be stored again."""
 
     def open(self, file: Path) -> SqliteSales:
-        """See Kind."""
         return SqliteSales.open(file)
 
     def append(self, opened: SqliteSales, batch: int) -> None:
-        """See Kind."""
         sales = [_sale(number) for number in _batch(batch)]
         if opened.append(sales, Delivery(f"delivery {batch}", str(batch))) != sales:
             raise Broken(f"other sales are stored for delivery {batch}")
 
     def erase(self, opened: SqliteSales, batch: int) -> None:
-        """See Kind."""
         opened.erase([_id(number + 1000) for number in _batch(batch)])
 
     def read(self, opened: SqliteSales) -> list[int]:
-        """See Kind."""
         return _batches(sorted(opened.current(), key=lambda sale: sale.id), _sale)
 
 
@@ -140,20 +130,16 @@ class Keys:
     """`keys.sqlite`."""
 
     def open(self, file: Path) -> SqliteKeys:
-        """See Kind."""
         return SqliteKeys.open(file)
 
     def append(self, opened: SqliteKeys, batch: int) -> None:
-        """See Kind."""
         ids = [_id(number) for number in _batch(batch)]
         if opened.reserve(Delivery(f"key {batch}", str(batch)), ids) != ids:
             raise Broken(f"other ids are reserved for key {batch}")
 
     def erase(self, opened: SqliteKeys, batch: int) -> None:
-        """See Kind."""
         opened.prune(_id(_batch(batch)[-1] + 1), 1000)
 
     def read(self, opened: SqliteKeys) -> list[int]:
-        """See Kind."""
         ids_by_key = [opened.find(Delivery(f"key {batch}", str(batch))) for batch in range(NEXT + 1)]
         return _batches([id_ for ids in ids_by_key if ids for id_ in ids], _id)

@@ -60,7 +60,7 @@ class _Writer:
         return tuple(ends)
 
     def end(self) -> int:
-        """Return the end of the valid part of the log, from its index. After it may be former content."""
+        """Return the end of the valid part of the log, from its index. Former content may follow it."""
         index = _with_suffix(self.file, "-shm").read_bytes()
         (frames,) = struct.unpack_from("=I", index, 16)
         return _LOG_HEADER_BYTES + _FRAME_BYTES * int(frames)
