@@ -113,9 +113,7 @@ class _Facts:
 
         A service without a connection to the database need only know the removals that it has confirmed itself.
         """
-        confirmed = [
-            operation for operation in self.removals(id_) if operation.status == 204 and operation.ended < read.began
-        ]
+        confirmed = [r for r in self.removals(id_) if r.status == 204 and r.ended < read.began]
         return any(removal.service == read.service for removal in confirmed) or (
             bool(confirmed) and not self._is_cut_off(read)
         )
@@ -126,10 +124,8 @@ class _Facts:
 
     def must_show(self, id_: str, read: Operation) -> bool:
         """Return whether a read must show an estimate: its service had acknowledged it, and nobody removed it."""
-        estimate = self.acknowledged[id_]
-        return (
-            estimate.service == read.service and estimate.ended < read.began and not self.may_be_gone(id_, read.ended)
-        )
+        first = self.acknowledged[id_]
+        return first.service == read.service and first.ended < read.began and not self.may_be_gone(id_, read.ended)
 
 
 def _find_violations(facts: _Facts, steady_clock: bool) -> Iterator[tuple[Rule, object]]:
@@ -142,7 +138,7 @@ def _find_violations(facts: _Facts, steady_clock: bool) -> Iterator[tuple[Rule, 
 
 
 def _check_answers(facts: _Facts) -> Iterator[tuple[Rule, object]]:
-    records = {operation.id: operation for operation in facts.stored}
+    records = {record.id: record for record in facts.stored}
     for operation in facts.history:
         if operation.status is not None and operation.status >= 500 and operation.status != 503:
             yield Rule.FAILED, operation
@@ -159,11 +155,7 @@ def _check_answers(facts: _Facts) -> Iterator[tuple[Rule, object]]:
                 yield Rule.LOST, operation
     for first, *others in facts.answers.values():
         pruned = min((operation.began for operation in facts.prunings_of(first.answer["id"])), default=inf)
-        yield from (
-            (Rule.UNEQUAL, operation)
-            for operation in others
-            if operation.answer != first.answer and operation.ended < pruned
-        )
+        yield from ((Rule.UNEQUAL, other) for other in others if other.answer != first.answer and other.ended < pruned)
 
 
 def _check_records(facts: _Facts) -> Iterator[tuple[Rule, object]]:

@@ -64,12 +64,10 @@ class Clients:
 
     @property
     def acknowledged(self) -> int:
-        """The number of acknowledged estimates."""
         return self._acknowledged
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Send requests until the block ends."""
         seeds = [self.random.random() for _ in range(self.number)]
         with working(self._enough, *(partial(self._work, at, Random(seed)) for at, seed in enumerate(seeds))):
             yield
@@ -90,7 +88,6 @@ class Clients:
             assert reached, f"fewer than {acknowledged} estimates within {within} s"
 
     def _work(self, number: int, random: Random) -> None:
-        """Run one client."""
         client = Client(self, number % len(self.services), random)
         while not self._enough.is_set():
             client.ask()
@@ -158,7 +155,6 @@ class Client:
         return self._all.services[self._turn % len(self._all.services)]
 
     def ask(self) -> None:
-        """Send one request of the mix."""
         mix, random = self._all.mix, self._random
         if random.random() < mix.turn:
             self.turn_to(self._turn + 1)
@@ -194,7 +190,6 @@ class Client:
             self._connection = None
 
     def turn_to(self, turn: int) -> None:
-        """Switch to another service."""
         if turn % len(self._all.services) != self._turn % len(self._all.services):
             self.close()
         self._turn = turn

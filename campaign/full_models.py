@@ -38,7 +38,6 @@ class Models:
     store: DirectoryModels
 
     def attack(self) -> None:
-        """Run the attack."""
         self.service.start()
         self.service.wait_until_ready()
         before = self.disk.used

@@ -87,7 +87,6 @@ class History:
             yield cls(file)
 
     def add(self, operation: Operation) -> None:
-        """Add an operation that has ended."""
         line = json.dumps(attrs.asdict(operation, filter=lambda _, value: value is not None))
         with self._lock:
             self.operations.append(operation)

@@ -91,7 +91,6 @@ class Cluster:
         run("pg_ctl", "stop", "--wait", "--mode", mode, "--pgdata", str(self.data))
 
     def reload(self) -> None:
-        """Make it read its settings again."""
         run("pg_ctl", "reload", "--pgdata", str(self.data))
 
     def kill(self) -> None:
@@ -99,7 +98,6 @@ class Cluster:
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
     def runs(self) -> bool:
-        """Return whether its postmaster runs."""
         try:
             run("pg_ctl", "status", "--pgdata", str(self.data))
         except subprocess.CalledProcessError:

@@ -109,7 +109,6 @@ class Watch:
                     thread.join()
 
     def follow(self, service: Service) -> None:
-        """Poll a service from now on."""
         thread = Thread(target=self._ask, args=(service,), daemon=True)
         self._threads.append(thread)
         thread.start()

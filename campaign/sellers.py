@@ -33,7 +33,6 @@ class Sellers:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Report sales until the block ends."""
         with working(self._enough, self._work):
             yield
 

@@ -25,7 +25,6 @@ class ShiftedClock:
     _file: Path
 
     def now(self) -> datetime:
-        """Return the shifted time in UTC."""
         return datetime.now(UTC) + timedelta(seconds=int(self._file.read_text()))
 
 
@@ -34,7 +33,6 @@ class ShiftedApplication(Application):
 
     @cached_property
     def clock(self) -> Clock:
-        """The shifted clock."""
         return ShiftedClock(Path(os.environ["CAMPAIGN_CLOCK"]))
 
 

@@ -65,7 +65,6 @@ class Trial:
 
     @contextmanager
     def history(self) -> Iterator[History]:
-        """Open the history of the trial."""
         with History.written(self.folder / "history.jsonl") as history:
             yield history
 

@@ -61,7 +61,6 @@ def _no_connections(system: System) -> Iterator[None]:
 
 @contextmanager
 def _locked(system: System) -> Iterator[None]:
-    """Lock the table in another session."""
     with system.cluster.connect(DATABASE) as connection, connection.transaction():
         connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
         yield

@@ -110,7 +110,6 @@ class System:
         self._restarts.append((began, time.monotonic()))
 
     def disconnect(self) -> None:
-        """End the connections of the services."""
         self.cluster.execute(DISCONNECT, ROLE)
 
     def check(self, stored: Sequence[Stored], *, steady_clock: bool = True) -> None:

@@ -113,7 +113,6 @@ class Follower:
     _thread: Thread | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread = Thread(target=self._run, name="housepredict-follower", daemon=True)
         self._thread.start()
 

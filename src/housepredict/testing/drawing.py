@@ -110,9 +110,7 @@ def _fields(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     if not attrs.has(kind):
         return {name: hints[name] for name in kind._fields}
-    return {
-        attribute.name: hints[attribute.name] for attribute in attrs.fields(kind) if attribute.init and attribute.eq
-    }
+    return {a.name: hints[a.name] for a in attrs.fields(kind) if a.init and a.eq}
 
 
 _TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -224,11 +222,7 @@ intervals = st.lists(
     _PREDICTION_VALUES.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
     unique_by=lambda interval: interval.level,
     max_size=3,
-).map(
-    lambda drawn: tuple(
-        interval._replace(low=min(interval[1:3]), high=max(interval[1:3])) for interval in sorted(drawn)
-    )
-)
+).map(lambda drawn: tuple(i._replace(low=min(i[1:3]), high=max(i[1:3])) for i in sorted(drawn)))
 """Intervals with different levels, lowest level first."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)

@@ -201,9 +201,7 @@ class PredictionRepositoryContract:
         repository.append(batch)
         wanted = data.draw(st.lists(st.sampled_from(batch)))
         found = repository.find([prediction.id for prediction in wanted])
-        assert exactly(found) == exactly(
-            [prediction for prediction in newest_first(batch)[::-1] if prediction in wanted]
-        )
+        assert exactly(found) == exactly([p for p in newest_first(batch)[::-1] if p in wanted])
 
     @shared
     @given(batch=batches(min_size=1))
@@ -282,9 +280,7 @@ class PredictionRepositoryContract:
             before = data.draw(st.sampled_from([*(prediction.id for prediction in batch), AFTER_ALL]))
             pruned = [prediction for prediction in oldest_first if prediction.id < before][:limit]
             assert repository.prune(before, limit) == len(pruned)
-            remaining = [
-                prediction for prediction in oldest_first if prediction not in pruned and prediction is not first
-            ]
+            remaining = [p for p in oldest_first if p not in pruned and p is not first]
             assert list(repository.between(first.id, AFTER_ALL, 100)) == remaining
 
     def test_find_erased_returns_erased_and_pruned_ids(self, repository: PredictionRepository) -> None:

@@ -177,7 +177,6 @@ class DirectoryModels:
                 yield workspace
 
     def _read_pointer(self) -> tuple[tuple[str, ...], int]:
-        """Read the history and the generation."""
         with self._available():
             try:
                 text = self._pointer_file.read_text(encoding="ascii", errors="replace")
@@ -228,7 +227,6 @@ def available(store: str) -> Iterator[None]:
 
 
 def _read(file: Path, limit: int) -> bytes:
-    """Read a file of a version."""
     status = file.lstat()
     if not stat.S_ISREG(status.st_mode):  # reading a pipe could block forever
         raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is not a regular file")

@@ -92,7 +92,6 @@ class DirectoryTrainings:
             return []
 
     def _read(self, file: Path) -> tuple[TrainingStatus, Mapping[str, Any]]:
-        """Read a status and its document."""
         try:
             document = json.loads(file.read_bytes())
             return structure(document, TrainingStatus), document

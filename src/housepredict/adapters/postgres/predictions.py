@@ -238,7 +238,6 @@ class PostgresPredictions:
         self.append([])  # takes the same locks as any batch, and waits no longer for them
 
     def close(self) -> None:
-        """Close every connection."""
         self._writer.close()
         self._pool.close()
 

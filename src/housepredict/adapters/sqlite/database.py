@@ -63,7 +63,6 @@ class SqliteFile:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Close the file."""
         with self._locked() as connection:
             connection.close()
 
