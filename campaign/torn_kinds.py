@@ -123,7 +123,8 @@ class Sales:
         opened.erase([_id(number + 1000) for number in _batch(batch)])
 
     def read(self, opened: SqliteSales) -> list[int]:
-        return _batches(sorted(opened.current(), key=lambda sale: sale.id), _sale)
+        stored = sorted(opened.current(), key=lambda sale: sale.id)
+        return _batches(stored, _sale)
 
 
 class Keys:

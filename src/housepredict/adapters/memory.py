@@ -179,7 +179,7 @@ class InMemorySales:
 class InMemoryModels:
     """A thread-safe ModelStore in memory."""
 
-    _versions: dict[str, tuple[ModelVersion, Artifact]] = field(init=False, factory=dict, repr=False)
+    _kept: dict[str, tuple[ModelVersion, Artifact]] = field(init=False, factory=dict, repr=False)
     _history: list[str] = field(init=False, factory=list)
     _generation: int = field(init=False, default=0)
     _lock: Lock = field(init=False, factory=Lock, repr=False)
@@ -188,16 +188,16 @@ class InMemoryModels:
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         verify(version, artifact)
         with self._lock:
-            self._versions.setdefault(version.name, (version, MappingProxyType(dict(artifact))))
+            self._kept.setdefault(version.name, (version, MappingProxyType(dict(artifact))))
 
     def versions(self) -> Sequence[ModelVersion]:
         with self._lock:
-            versions = [version for version, _ in self._versions.values()]
+            versions = [version for version, _ in self._kept.values()]
         return sorted(versions, key=lambda version: (version.created_at, version.name))
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         try:
-            return self._versions[name]
+            return self._kept[name]
         except KeyError:
             raise UnknownModel(f"There is no model version {name!r}") from None
 

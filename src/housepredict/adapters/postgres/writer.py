@@ -36,21 +36,21 @@ class Watch:
     """
 
     _loop: asyncio.AbstractEventLoop
-    _connection: pq.abc.PGconn
+    _server: pq.abc.PGconn
     _on_event: Callable[[Watch], bool]
     _descriptor: int = field(init=False)
     _close: finalize[[int], Watch] = field(init=False)  # closes the descriptor even if the loop is closed first
     _timer: asyncio.TimerHandle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._descriptor = os.dup(self._connection.socket)
+        self._descriptor = os.dup(self._server.socket)
         self._close = finalize(self, os.close, self._descriptor)
         self._loop.add_reader(self._descriptor, self._on_input)
         self._timer = self._loop.call_later(DEADLINE_CHECK_INTERVAL_S, self._on_timer)
 
-    def covers(self, loop: asyncio.AbstractEventLoop, connection: pq.abc.PGconn) -> bool:
+    def covers(self, loop: asyncio.AbstractEventLoop, server: pq.abc.PGconn) -> bool:
         """Return whether it watches this connection in this event loop."""
-        return self._close.alive and self._connection is connection and self._loop is loop
+        return self._close.alive and self._server is server and self._loop is loop
 
     def flush(self) -> None:
         """Send buffered output as soon as the connection accepts it."""
@@ -59,7 +59,7 @@ class Watch:
 
     def _is_flushed(self) -> bool:
         try:
-            return not self._connection.flush()
+            return not self._server.flush()
         except psycopg.Error:
             return True  # nothing can be sent any more; reading reports the reason
 
