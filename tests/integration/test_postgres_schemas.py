@@ -108,7 +108,7 @@ def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_curr
     found = relations(administrator)
     assert {name.partition(".")[0] for name in found if name.endswith(".sales")} == {used, existing or used}
     assert ("public.predictions_lab" in found) is (LAB_TABLE in setup)
-    warning = "it has the tables of housepredict but is not in the search path. To use another schema, set HOUSE"
+    warning = "using the schema app of PostgreSQL at "
     assert (warning in caplog.text) is (used == "app")
 
 
