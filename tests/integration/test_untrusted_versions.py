@@ -134,7 +134,7 @@ DAMAGES = {
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",
     ),
-    "a folder that is a link": (linked, "a is a link to another folder"),
+    "a folder that is a link": (linked, "a is a symbolic link"),
     "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
     "a file elsewhere": (pointing_elsewhere, "is no name for a model version or a file of it"),
 }

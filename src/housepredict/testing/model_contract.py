@@ -133,7 +133,7 @@ class ModelStoreContract:
         """Open the data of a store again, as another process would."""
         return store
 
-    def test_new_store_is_empty(self, tested_store: ModelStore) -> None:
+    def test_a_new_store_is_empty(self, tested_store: ModelStore) -> None:
         assert list(tested_store.versions()) == []
         assert tested_store.pointer().name is None
         assert list(tested_store.history()) == []
@@ -158,25 +158,25 @@ class ModelStoreContract:
         tested_store.add(*a_version())
         assert exactly(self.reopen(tested_store).get("a")[0]) == exactly(a_version()[0])
 
-    def test_versions_are_sorted_by_age_and_name(self, tested_store: ModelStore) -> None:
+    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, tested_store: ModelStore) -> None:
         for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
             tested_store.add(*a_version(name, NOON - timedelta(microseconds=age)))
         assert [version.name for version in tested_store.versions()] == ["c", "d", "b", "a"]
 
-    def test_version_added_again_is_ignored(self, tested_store: ModelStore) -> None:
+    def test_adding_a_version_again_changes_nothing(self, tested_store: ModelStore) -> None:
         tested_store.add(*a_version(content=b"first"))
         tested_store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
         assert tested_store.get("a") == a_version(content=b"first")
         assert list(tested_store.versions()) == [a_version(content=b"first")[0]]
 
-    def test_stored_files_are_copies(self, tested_store: ModelStore) -> None:
+    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, tested_store: ModelStore) -> None:
         version, artifact = a_version()
         files = dict(artifact)
         tested_store.add(version, files)
         files["model.bin"] = b"changed"
         assert tested_store.get("a") == a_version()
 
-    def test_names_with_path_characters_are_rejected(self, tested_store: ModelStore) -> None:
+    def test_a_name_that_could_be_a_path_is_refused(self, tested_store: ModelStore) -> None:
         for name in ("", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0", "a\n", "-a", "é", "a" * 101):
             with pytest.raises(RefusedModel):
                 tested_store.add(*a_version(name))
@@ -193,7 +193,7 @@ class ModelStoreContract:
                 tested_store.add(version, files)
         assert list(tested_store.versions()) == []
 
-    def test_large_files_are_rejected(self, tested_store: ModelStore) -> None:
+    def test_files_that_are_too_large_are_refused(self, tested_store: ModelStore) -> None:
         for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1]):
             artifact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
@@ -206,7 +206,7 @@ class ModelStoreContract:
         assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artifact)
         assert list(self.reopen(tested_store).versions()) == [evolve(version, signature="5ig")]
 
-    def test_training_lock_is_exclusive(self, tested_store: ModelStore) -> None:
+    def test_one_trains_at_a_time(self, tested_store: ModelStore) -> None:
         with tested_store.training():
             for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
@@ -216,7 +216,7 @@ class ModelStoreContract:
         with self.reopen(tested_store).training():
             pass
 
-    def test_missing_version_is_unknown(self, tested_store: ModelStore) -> None:
+    def test_a_version_that_is_not_there_is_unknown(self, tested_store: ModelStore) -> None:
         for _ in range(2):
             with pytest.raises(UnknownModel):
                 tested_store.get("b")
@@ -244,7 +244,7 @@ class ModelStoreContract:
             ("a", 3),
         ]
 
-    def test_failed_promotion_leaves_pointer(self, tested_store: ModelStore) -> None:
+    def test_failed_promotion_leaves_the_pointer(self, tested_store: ModelStore) -> None:
         with pytest.raises(UnknownModel):
             tested_store.promote("a")
         tested_store.add(*a_version())
@@ -254,7 +254,7 @@ class ModelStoreContract:
             tested_store.promote("b")
         assert tested_store.pointer().name == "a"
 
-    def test_history_lists_promotions_newest_first(self, tested_store: ModelStore) -> None:
+    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(self, tested_store: ModelStore) -> None:
         for day, name in enumerate("abc"):
             tested_store.add(*a_version(name, NOON + timedelta(days=day)))
         for name in "abbca":
@@ -262,7 +262,7 @@ class ModelStoreContract:
             assert self.reopen(tested_store).pointer().name == name
         assert list(self.reopen(tested_store).history()) == ["a", "c", "b", "a"]
 
-    def test_rollback_removes_later_promotions_from_history(self, tested_store: ModelStore) -> None:
+    def test_rollback_forgets_later_promotions_and_needs_an_earlier_one(self, tested_store: ModelStore) -> None:
         for name in "abcd":
             tested_store.add(*a_version(name))
         for name in "abc":
@@ -275,14 +275,14 @@ class ModelStoreContract:
         assert self.reopen(tested_store).pointer().name == "a"
         assert list(self.reopen(tested_store).history()) == ["a"]
 
-    def test_concurrently_added_versions_are_all_stored(self, tested_store: ModelStore) -> None:
+    def test_versions_that_are_added_at_once_are_all_kept(self, tested_store: ModelStore) -> None:
         names = [f"v{number}" for number in range(8)]
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda name: tested_store.add(*a_version(name)), names * 2))
         assert [version.name for version in self.reopen(tested_store).versions()] == names
         assert [tested_store.get(name) for name in names] == [a_version(name) for name in names]
 
-    def test_random_calls_match_the_model(self, new_store: NewStore) -> None:
+    def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
         run_state_machine_as_test(
             lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),

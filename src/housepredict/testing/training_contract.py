@@ -86,10 +86,10 @@ class TrainingLogContract:
         """Open the data of a log again, as another process would."""
         return log
 
-    def test_new_log_is_empty(self, tested_log: TrainingLog) -> None:
+    def test_a_new_log_is_empty(self, tested_log: TrainingLog) -> None:
         assert list(tested_log.recent(10)) == []
 
-    def test_logged_status_is_returned_unchanged(self, new_log: NewLog) -> None:
+    def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
         @given(_records, _counts, _counts, _times, _outcomes)
         def check(drawn: TrainingStatus, done: int, total: int, ended: datetime, outcome: TrainingOutcome) -> None:
@@ -104,7 +104,7 @@ class TrainingLogContract:
 
         check()
 
-    def test_missing_training_is_unknown(self, tested_log: TrainingLog) -> None:
+    def test_a_training_that_was_not_logged_is_unknown(self, tested_log: TrainingLog) -> None:
         for _ in range(2):
             unknown = a_training().id
             with pytest.raises(UnknownTraining):
@@ -113,7 +113,7 @@ class TrainingLogContract:
                 tested_log.change(unknown, TrainingStatus.to_be_cancelled)
             tested_log.begin(a_training())
 
-    def test_recent_lists_newest_hundred_first(self, tested_log: TrainingLog) -> None:
+    def test_the_newest_hundred_at_least_are_listed_newest_first(self, tested_log: TrainingLog) -> None:
         records = [a_training(f"/{number}.csv") for number in range(105)]
         for record in records:
             tested_log.begin(record)
@@ -121,7 +121,7 @@ class TrainingLogContract:
         assert list(self.reopen(tested_log).recent(100)) == newest_first[:100]
         assert list(self.reopen(tested_log).recent(3)) == newest_first[:3]
 
-    def test_cancellation_is_visible_to_progress_updates(self, tested_log: TrainingLog) -> None:
+    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, tested_log: TrainingLog) -> None:
         record = a_training()
         tested_log.begin(record)
         assert not tested_log.change(record.id, lambda record: record.at(1, 9)).cancelling
@@ -130,14 +130,14 @@ class TrainingLogContract:
         assert updated == evolve(record, done=2, total=9, cancelling=True)
         assert not tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
 
-    def test_training_cannot_be_cancelled_while_storing(self, tested_log: TrainingLog) -> None:
+    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, tested_log: TrainingLog) -> None:
         record = a_training()
         tested_log.begin(record)
         assert tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
         cancelled = self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled)
         assert cancelled == evolve(record, keeping=True)
 
-    def test_ended_training_never_changes(self, tested_log: TrainingLog) -> None:
+    def test_what_has_ended_stays_as_it_is(self, tested_log: TrainingLog) -> None:
         record = a_training()
         tested_log.begin(record)
         ended = tested_log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
@@ -145,7 +145,7 @@ class TrainingLogContract:
         assert tested_log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
         assert self.reopen(tested_log).get(record.id) == ended
 
-    def test_concurrent_changes_are_all_applied(self, tested_log: TrainingLog) -> None:
+    def test_no_change_is_lost_where_several_are_made_at_once(self, tested_log: TrainingLog) -> None:
         records = [a_training() for _ in range(4)]
         for record in records:
             tested_log.begin(record)
@@ -161,7 +161,7 @@ class TrainingLogContract:
             list(pool.map(change, range(32)))
         assert [self.reopen(tested_log).get(record.id).cancelling for record in records] == [True] * 4
 
-    def test_first_of_cancel_and_store_wins(self, tested_log: TrainingLog) -> None:
+    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, tested_log: TrainingLog) -> None:
         records = [a_training() for _ in range(10)]
         for record in records:
             tested_log.begin(record)
@@ -172,7 +172,7 @@ class TrainingLogContract:
                 states = {(future.result().cancelling, future.result().keeping) for future in futures}
                 assert states in ({(True, False)}, {(False, True)})
 
-    def test_random_calls_match_the_model(self, new_log: NewLog) -> None:
+    def test_no_sequence_of_calls_breaks_a_promise(self, new_log: NewLog) -> None:
         run_state_machine_as_test(
             lambda: TrainingLogMachine(new_log(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=20, deadline=None),
