@@ -254,7 +254,9 @@ class ModelStoreContract:
             tested_store.promote("b")
         assert tested_store.pointer().name == "a"
 
-    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(self, tested_store: ModelStore) -> None:
+    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(
+        self, tested_store: ModelStore
+    ) -> None:
         for day, name in enumerate("abc"):
             tested_store.add(*a_version(name, NOON + timedelta(days=day)))
         for name in "abbca":
