@@ -1,1 +1,1 @@
-"""Attacks on the storage of estimates, and a checker that decides what came of them: see README.md."""
+"""Fault-injection attacks on the storage of estimates, and a checker of their results. See README.md."""

@@ -1,4 +1,4 @@
-"""`make campaign`: attack the storage of estimates, and report what came of it."""
+"""`make campaign`: attack the storage of estimates, and report the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUILD = Path("build/campaign")
 
 
 def main() -> int:
-    """Returns 0 if no promise was broken."""
+    """Run the attacks. Returns 0 if no promise was broken."""
     options = _options()
     seed = options.seed or secrets.token_hex(4)
     state = code()
@@ -27,30 +27,32 @@ def main() -> int:
     if options.quick or options.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     results = Results(folder)
-    _say(f"seed {seed}, code {state}; results in {folder}")
-    attacks = [each for each in ATTACKS if options.only is None or each.name in options.only]
-    good = [run_attack(each, seed, results, BUILD / "failures", _say, quick=options.quick) for each in attacks]
-    found = {each.name: results.of(each.name) for each in ATTACKS}
+    _print(f"seed {seed}, code {state}; results in {folder}")
+    attacks = [attack for attack in ATTACKS if options.only is None or attack.name in options.only]
+    passed = [run_attack(attack, seed, results, BUILD / "failures", _print, quick=options.quick) for attack in attacks]
+    results_by_attack = {attack.name: results.of(attack.name) for attack in ATTACKS}
     if not options.quick:
-        figures = report.merge(report.FIGURES, state, found, ATTACKS)
+        figures = report.merge(report.FIGURES, state, results_by_attack, ATTACKS)
         report.write(figures, ATTACKS)
-        _say(f"written to {report.PAGE}")
-        good += [report.is_fast_enough(each, figures["attacks"][each.name]) for each in attacks]
-    return 0 if all(good) else 1
+        _print(f"written to {report.PAGE}")
+        passed += [report.is_fast_enough(attack, figures["attacks"][attack.name]) for attack in attacks]
+    return 0 if all(passed) else 1
 
 
 def _options() -> argparse.Namespace:
-    names = [each.name for each in ATTACKS]
+    names = [attack.name for attack in ATTACKS]
     parser = argparse.ArgumentParser(prog="make campaign ARGS=...", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=names, metavar="ATTACK", help=f"some of {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="a small share of each attack; no report")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results of this state of the code")
-    parser.add_argument("--report", action="store_true", help="write the page again from its figures; no attack")
-    parser.add_argument("--seed", help="for the same random numbers as in an earlier run")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, metavar="ATTACK", help=f"run only these attacks: {', '.join(names)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="run a small part of each attack, and write no report")
+    parser.add_argument("--fresh", action="store_true", help="delete earlier results for this state of the code")
+    parser.add_argument("--report", action="store_true", help="only write the page again from its figures")
+    parser.add_argument("--seed", help="repeat the random numbers of an earlier run")
     return parser.parse_args()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

@@ -1,8 +1,7 @@
-"""Clients behind a load balancer, for which no request may fail while services are replaced one after the other.
+"""Clients behind a load balancer. None of their requests may fail while services are replaced one after the other.
 
-The balancer is an ordinary one. It asks each service for `/health/ready` ten times a second, sends requests only to
-services whose last answer was 200, keeps connections open, looks whether an idle one was closed before it uses it
-again, and never sends a request a second time.
+The balancer works like common ones. It polls `/health/ready` of each service ten times a second, sends requests only to
+services whose last answer was 200, reuses idle connections unless they were closed, and never repeats a request.
 """
 
 from __future__ import annotations
@@ -25,29 +24,28 @@ from campaign.history import Action, Operation
 from campaign.services import LONG, Service, begin, finish, pause
 
 DRAIN = 1.0
-"""Seconds for which a service says that it is not ready, before it stops."""
-_POLL = 0.1
-"""Seconds between two questions."""
-_MEMORY = 300
-"""How many of its last estimates a client knows."""
+"""Seconds for which a stopping service reports that it isn't ready."""
+_POLL_INTERVAL_S = 0.1
+_MAX_KNOWN_ESTIMATES = 300
+"""Number of its latest estimates that a client uses."""
 
 
 @define
 class Outages:
-    """When the database was away, until all services had caught up."""
+    """The outages of the database. Each lasts until all services have drained their spools."""
 
     _spans: list[tuple[float, float]] = field(factory=list, init=False)
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """An outage, until the block ends."""
+        """Record an outage that lasts until the block ends."""
         began = time.monotonic()
         self._spans.append((began, float("inf")))
         yield
         self._spans[-1] = (began, time.monotonic())
 
     def overlap(self, began: float, ended: float) -> bool:
-        """Whether there was one between two moments, on the monotonic clock."""
+        """Return whether there was one between two times on the monotonic clock."""
         return any(first < ended and began < last for first, last in self._spans)
 
 
@@ -59,16 +57,16 @@ class _Poll:
 
 @define
 class Balancer:
-    """Knows which services are ready."""
+    """Polls the readiness of services."""
 
     services: Sequence[Service]
     none_ready: list[str] = field(factory=list, init=False)
-    """Each time that a request found all services unready, if there are several: what they had answered."""
+    """The statuses of all services, for each request that found none of several services ready."""
     _polls: dict[str, _Poll] = field(factory=dict, init=False)
 
     @contextmanager
     def polling(self) -> Iterator[None]:
-        """Ask all services again and again, until the block ends."""
+        """Poll all services until the block ends."""
         enough = Event()
         for service in self.services:
             self._poll(service)
@@ -76,7 +74,7 @@ class Balancer:
             yield
 
     def ready(self) -> list[tuple[Service, float]]:
-        """The services to send requests to, and until when each request has to be sent, on the monotonic clock."""
+        """Return the ready services, each with the time on the monotonic clock until which requests may be sent."""
         polls = [(service, self._polls[service.name]) for service in self.services]
         if len(polls) > 1 and all(poll.status != 200 for _, poll in polls):
             self.none_ready.append(str({service.name: poll.status for service, poll in polls}))
@@ -88,14 +86,14 @@ class Balancer:
         ]
 
     def wait_until_ready(self, service: Service) -> None:
-        """Return when requests may be sent to a service."""
+        """Wait until requests may be sent to a service."""
         until = time.monotonic() + LONG
         while service not in [ready for ready, _ in self.ready()]:
-            assert time.monotonic() < until, f"{service.name} is ready, and the balancer does not notice"
-            pause(_POLL)
+            assert time.monotonic() < until, f"the balancer doesn't notice that {service.name} is ready"
+            pause(_POLL_INTERVAL_S)
 
     def _poll_until(self, enough: Event, service: Service) -> None:
-        while not enough.wait(_POLL):
+        while not enough.wait(_POLL_INTERVAL_S):
             self._poll(service)
 
     def _poll(self, service: Service) -> None:
@@ -105,11 +103,11 @@ class Balancer:
 
 @frozen
 class Shares:
-    """How much of what clients ask for: shares of all requests. The rest are estimates without a key."""
+    """The mix of requests: shares of all requests. The rest are estimates without a key."""
 
     keyed: float = 0.15
     repeat: float = 0.06
-    """An idempotency key that was answered before, perhaps by another release."""
+    """Estimates with a key that was answered before, perhaps by another release."""
     find: float = 0.15
     list: float = 0.01
     erase: float = 0.02
@@ -120,23 +118,23 @@ class Shares:
 
 @define
 class BalancedClients(Clients):
-    """Clients that send each request to one of the services that are ready."""
+    """Clients that send each request to one of the ready services."""
 
     balancer: Balancer = field(kw_only=True)
     outages: Outages = field(factory=Outages, kw_only=True)
     shares: Shares = field(factory=Shares, kw_only=True)
     unavoidable: list[Operation] = field(factory=list, init=False)
-    """Requests without an answer that no balancer could have saved."""
+    """Requests without an answer that no balancer could have avoided."""
     sales: Iterator[int] = field(factory=count, kw_only=True)
-    """Numbers that no sale has yet."""
+    """Numbers of new sales."""
 
     @property
     def operations(self) -> list[Operation]:
-        """What these clients asked for, in a history that others may share."""
+        """The operations of these clients, in a history that other clients may share."""
         names = {service.name for service in self.services}
-        return [each for each in self.history.operations if each.service in names]
+        return [operation for operation in self.history.operations if operation.service in names]
 
-    def _work(self, number: int, random: Random) -> None:  # noqa: ARG002 (no client has a service of its own)
+    def _work(self, number: int, random: Random) -> None:  # noqa: ARG002 (all clients use the same services)
         client = _Client(self, random)
         while not self._enough.is_set():
             client.ask()
@@ -144,15 +142,15 @@ class BalancedClients(Clients):
 
 
 @define
-class _Made:
-    """An estimate that a client has got."""
+class _Estimate:
+    """An estimate that a client received."""
 
     id: str
     service: str
     house: int
     key: str | None
-    is_away: bool
-    """Whether it was made during an outage: it may be in the spool of the service that made it, and nowhere else."""
+    may_be_spooled: bool
+    """Whether it was made during an outage, so that it may be stored only in the spool of its service."""
     sale: float | None = None
     """The price of the sale that was sent for it."""
     is_erased: bool = False
@@ -163,12 +161,12 @@ class _Client:
     _all: BalancedClients
     _random: Random
     _connections: dict[str, http.client.HTTPConnection] = field(factory=dict, init=False)
-    _made: list[_Made] = field(factory=list, init=False)
+    _estimates: list[_Estimate] = field(factory=list, init=False)
     _pending: tuple[int, str] | None = field(default=None, init=False)
-    """The house and the key of an estimate that was refused, or not answered."""
+    """The house and key of an estimate that was rejected or not answered."""
 
     def ask(self) -> None:
-        """Make one request, and pause: upgrades take seconds, and need no more requests than that."""
+        """Send one request, and pause: upgrades take seconds, so they don't need many requests."""
         shares = self._all.shares
         kinds = {
             self._keyed: shares.keyed,
@@ -186,8 +184,8 @@ class _Client:
         pause(0.03)
 
     def close(self) -> None:
-        for each in self._connections.values():
-            each.close()
+        for connection in self._connections.values():
+            connection.close()
         self._connections.clear()
 
     def _plain(self) -> None:
@@ -202,8 +200,8 @@ class _Client:
             self._pending = None
 
     def _repeat(self) -> None:
-        """Which version answers is certain only where the first answer was in the database by then."""
-        if known := self._one_of(lambda each: each.key is not None and not each.is_away):
+        """Repeat a key whose estimate is in the database: for others, the answer isn't determined."""
+        if known := self._one_of(lambda estimate: estimate.key is not None and not estimate.may_be_spooled):
             self._estimate(known.house, known.key)
 
     def _find(self) -> None:
@@ -214,39 +212,39 @@ class _Client:
         self._ask(Action.LIST, "GET", f"/predictions?limit={PAGE}", limit=PAGE)
 
     def _erase(self) -> None:
-        """What may still be in a spool is left alone: its service may show it until it reaches the database again."""
-        if known := self._one_of(lambda each: not each.is_away and not each.is_erased):
+        """Erase an estimate that can't be in a spool: its service could show it until the outage ends."""
+        if known := self._one_of(lambda estimate: not estimate.may_be_spooled and not estimate.is_erased):
             known.is_erased = True
             self._ask(Action.ERASE, "DELETE", f"/predictions/{known.id}", id=known.id)
 
     def _record(self) -> None:
-        if known := self._one_of(lambda each: each.sale is None):
+        if known := self._one_of(lambda estimate: estimate.sale is None):
             known.sale = 100_000.0 + next(self._all.sales)
             self._send_sale(known)
 
     def _record_again(self) -> None:
-        if known := self._one_of(lambda each: each.sale is not None):
+        if known := self._one_of(lambda estimate: estimate.sale is not None):
             self._send_sale(known)
 
     def _sale(self) -> None:
-        if known := self._one_of(lambda each: each.sale is not None):
+        if known := self._one_of(lambda estimate: estimate.sale is not None):
             self._ask(Action.SALE, "GET", f"/predictions/{known.id}/sale", id=known.id)
 
-    def _one_of(self, fits: Any) -> _Made | None:
-        fitting = [each for each in self._made if fits(each)]
+    def _one_of(self, fits: Any) -> _Estimate | None:
+        fitting = [estimate for estimate in self._estimates if fits(estimate)]
         return self._random.choice(fitting) if fitting else None
 
     def _estimate(self, house: int, key: str | None) -> Operation | None:
         headers = {"Idempotency-Key": key} if key else {}
         document = {"size": house, "bedrooms": 3, "age": 10}
         done = self._ask(Action.ESTIMATE, "POST", "/predict", document, headers, house=house, key=key)
-        if done and done.status == 200 and not any(each.id == done.answer["id"] for each in self._made):
-            is_away = self._all.outages.overlap(done.began, done.ended)
-            made = _Made(done.answer["id"], done.service, house, key, is_away)
-            self._made = [*self._made[-_MEMORY:], made]
+        if done and done.status == 200 and all(known.id != done.answer["id"] for known in self._estimates):
+            may_be_spooled = self._all.outages.overlap(done.began, done.ended)
+            estimate = _Estimate(done.answer["id"], done.service, house, key, may_be_spooled)
+            self._estimates = [*self._estimates[-_MAX_KNOWN_ESTIMATES:], estimate]
         return done
 
-    def _send_sale(self, known: _Made) -> None:
+    def _send_sale(self, known: _Estimate) -> None:
         key = f"sale-{known.sale:.0f}"
         document = {"price": known.sale, "date": time.strftime("%Y-%m-%d", time.gmtime())}
         path = f"/predictions/{known.id}/sale"
@@ -257,7 +255,7 @@ class _Client:
     def _ask(
         self, action: Action, method: str, path: str, document: object = None, headers: Any = None, **more: Any
     ) -> Operation | None:
-        """The operation as it is noted, or None where no service is ready."""
+        """Send a request. Returns the operation, or None if no service is ready."""
         ready = self._all.balancer.ready()
         names = [service.name for service, _ in ready]
         for gone in [name for name in self._connections if name not in names]:
@@ -281,7 +279,7 @@ class _Client:
         return done
 
     def _connection(self, service: Service) -> http.client.HTTPConnection:
-        """One that is open, as far as can be seen, or a new one."""
+        """Return an idle connection that doesn't seem to be closed, or a new one."""
         connection = self._connections.get(service.name)
         if connection is None or connection.sock is None or select.select([connection.sock], [], [], 0)[0]:
             if connection is not None:

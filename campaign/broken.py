@@ -1,4 +1,4 @@
-"""`housepredict` with one broken part: what a test of a promise must notice, and which of the checker's rules does.
+"""`housepredict` with one broken part, to prove that tests and the checker's rules notice it.
 
 python -m campaign.broken KIND serve …
 """
@@ -37,48 +37,48 @@ _NO_BACKLOG = Backlog(pending=0, oldest=None, dead_letters=0)
 
 
 @frozen
-class _Whole:
-    """A repository with a backlog, whose appends may store other predictions than they were given."""
+class _Decorator:
+    """A decorator of a repository whose appends may change the predictions."""
 
-    _whole: Any
+    _sound: Any
     _is_in_loop: ClassVar[bool] = True
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        self._whole.append(self._changed(predictions))
+        self._sound.append(self._changed(predictions))
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        is_in_loop = self._is_in_loop and isinstance(self._whole, AppendsInLoop)
-        return is_in_loop and self._whole.append_in_loop(self._changed(predictions), done)
+        is_in_loop = self._is_in_loop and isinstance(self._sound, AppendsInLoop)
+        return is_in_loop and self._sound.append_in_loop(self._changed(predictions), done)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        if isinstance(self._whole, HasBacklog):
-            self._whole.append_shared(predictions)
+        if isinstance(self._sound, HasBacklog):
+            self._sound.append_shared(predictions)
         else:
-            self._whole.append(predictions)
+            self._sound.append(predictions)
 
     def backlog(self) -> Backlog:
-        return self._whole.backlog() if isinstance(self._whole, HasBacklog) else _NO_BACKLOG
+        return self._sound.backlog() if isinstance(self._sound, HasBacklog) else _NO_BACKLOG
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        if isinstance(self._whole, HasBacklog):
-            return self._whole.recent_and_backlog(limit, before)
-        return self._whole.recent(limit, before), _NO_BACKLOG
+        if isinstance(self._sound, HasBacklog):
+            return self._sound.recent_and_backlog(limit, before)
+        return self._sound.recent(limit, before), _NO_BACKLOG
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return predictions
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
+        return getattr(self._sound, name)
 
 
-class _Lossy(_Whole):
-    """Stores all of a batch but its first prediction."""
+class _Lossy(_Decorator):
+    """Drops the first prediction of each batch."""
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return predictions[1:]
 
 
-class _Duplicating(_Whole):
+class _Duplicating(_Decorator):
     """Stores each prediction twice, the second time with another id."""
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
@@ -86,26 +86,26 @@ class _Duplicating(_Whole):
         return [*predictions, *(evolve(each, id=id_) for each, id_ in zip(predictions, ids, strict=True))]
 
 
-class _Changing(_Whole):
-    """Stores another price than it was given."""
+class _Changing(_Decorator):
+    """Changes the prices."""
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         return [evolve(each, estimate=evolve(each.estimate, price=each.price + 1)) for each in predictions]
 
 
-class _Late(_Whole):
-    """Stores half a second later than it says."""
+class _Late(_Decorator):
+    """Stores batches half a second after it acknowledges them."""
 
     _is_in_loop = False
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        timer = Timer(0.5, self._whole.append, [predictions])
+        timer = Timer(0.5, self._sound.append, [predictions])
         timer.daemon = True
         timer.start()
 
 
-class _Failing(_Whole):
-    """Fails over half of the batches, and not as a repository may."""
+class _Failing(_Decorator):
+    """Raises an unexpected exception for half of the batches."""
 
     def _changed(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         if random() < 0.5:
@@ -113,11 +113,11 @@ class _Failing(_Whole):
         return predictions
 
 
-class _Reordering(_Whole):
+class _Reordering(_Decorator):
     """Lists the newest predictions oldest first."""
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        newest: Sequence[Prediction] = self._whole.recent(limit, before)
+        newest: Sequence[Prediction] = self._sound.recent(limit, before)
         return newest[::-1]
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
@@ -125,7 +125,7 @@ class _Reordering(_Whole):
         return newest[::-1], backlog
 
 
-class _Unerasing(_Whole):
+class _Unerasing(_Decorator):
     """Confirms erasures, and erases nothing."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
@@ -134,9 +134,9 @@ class _Unerasing(_Whole):
 
 @frozen
 class _Forgetful:
-    """Keys that remember nothing."""
+    """Keys that store nothing."""
 
-    _whole: Any
+    _sound: Any
 
     def find(self, _delivery: Delivery) -> None:
         return None
@@ -145,27 +145,27 @@ class _Forgetful:
         return ids
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
+        return getattr(self._sound, name)
 
 
 class _Backwards(IdSequence):
-    """Gives half of the batches ids of an hour ago."""
+    """Gives half of the batches ids from an hour ago."""
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
         return IdSequence().take(count, now - timedelta(hours=randrange(2)), above)
 
 
-def _same(whole: Any) -> Any:
-    return whole
+def _unchanged(repository: Any) -> Any:
+    return repository
 
 
 @frozen
 class Break:
-    """What is broken, and the rule that must notice."""
+    """A broken part, and the rule that must notice it."""
 
     rule: Rule | None
-    predictions: Callable[[Any], Any] = _same
-    keys: Callable[[Any], Any] = _same
+    predictions: Callable[[Any], Any] = _unchanged
+    keys: Callable[[Any], Any] = _unchanged
     ids: IdSequence | None = None
 
 
@@ -181,7 +181,7 @@ BREAKS: Mapping[str, Break] = {
     "unerasing": Break(Rule.ERASED, _Unerasing),
     "forgetful": Break(Rule.UNEQUAL, keys=_Forgetful),
 }
-"""By kind. `sound` has nothing broken, and is run the same way."""
+"""By kind. In `sound`, nothing is broken."""
 
 
 class _Storage(Storage):
@@ -189,13 +189,13 @@ class _Storage(Storage):
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        whole: PredictionRepository = self.broken.predictions(super().predictions)
-        return whole
+        repository: PredictionRepository = self.broken.predictions(super().predictions)
+        return repository
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
-        whole: PredictionKeys = self.broken.keys(super().prediction_keys)
-        return whole
+        keys: PredictionKeys = self.broken.keys(super().prediction_keys)
+        return keys
 
 
 class _Application(Application):

@@ -1,4 +1,4 @@
-"""A small disk for the data of a service: a file system of its own, whose free room an attack decides on."""
+"""A small file system for the data of a service, whose free space an attack controls."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from campaign.trials import Unavailable
 KIB = 1024
 MIB = 1024 * KIB
 PAGE = 4 * KIB
-"""It gives room by the page."""
-_ROOMY = 256 * MIB
+"""The unit of its space."""
+_AMPLE_SPACE = 256 * MIB
 
 
 @frozen
@@ -29,36 +29,36 @@ class Disk:
 
     @property
     def used(self) -> int:
-        """Bytes that are taken, in whole pages."""
+        """Used bytes, in whole pages."""
         status = os.statvfs(self.folder)
         return (status.f_blocks - status.f_bfree) * status.f_frsize
 
     def leave(self, free: int) -> None:
-        """Leave this many bytes free, rounded up to a page, or none if others take what was free just now."""
+        """Leave this many bytes free, rounded up to a page, or none if other processes use them meanwhile."""
         while True:
             pages = -(-(self.used + free) // PAGE)
             if _remount(self.folder, max(pages, 1) * PAGE):
                 return
-            pause(0.001)  # it grew meanwhile beyond what it was to have
+            pause(0.001)  # its content has grown beyond the new size
 
     def relieve(self) -> None:
-        """Leave more room than any trial needs."""
-        self.leave(_ROOMY)
+        """Leave more free space than any trial needs."""
+        self.leave(_AMPLE_SPACE)
 
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[Disk]:
-    """A disk with much room at a folder, which is made. What is on it when the block fails is kept beside it.
+    """Mount a disk with ample space at a new folder. If the block fails, its content is copied next to the folder.
 
     Raises:
-        Unavailable: if nothing can be mounted here.
+        Unavailable: without the right to mount file systems.
     """
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_ROOMY},mode=700", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_AMPLE_SPACE},mode=700", "tmpfs", str(folder)]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable("a small disk takes the right to mount one: only root has it") from error
+        raise Unavailable("mounting a small disk requires root") from error
     try:
         yield Disk(folder)
     except BaseException:
@@ -69,6 +69,6 @@ def mounted(folder: Path) -> Iterator[Disk]:
 
 
 def _remount(folder: Path, size: int) -> bool:
-    """Whether it has this size in bytes now: it is not made smaller than what is on it."""
+    """Change the size, in bytes. Returns False if the content is larger."""
     command = ["mount", "-o", f"remount,size={size}", str(folder)]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0

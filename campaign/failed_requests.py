@@ -1,13 +1,13 @@
-"""Decides which requests behind a load balancer have failed: every one whose answer is not 2xx, or that got none.
+"""Finds the failed requests behind a load balancer: those without an answer, or with a status other than 2xx.
 
-What no balancer can avoid does not count, nor what was promised to be answered so:
+Some don't count, because no balancer could avoid them, or because the promises allow them:
 
-- A request that got no answer and was sent later than half a drain period after the balancer last asked the service
-  whether it is ready. The service then had no chance to be heard: a machine without a free processor delays balancers.
-- During an outage of the database, 503 for what needs it by promise: estimates with an idempotency key, erasures,
-  single predictions, and everything about sales. Lists, and estimates without a key, have to be answered at all times.
-- 410 for what clients erased, and 404 for what they read. Whether a 404 is right, the checker decides, and
-  `missing_elsewhere`.
+- A request without an answer that was sent more than half a drain period after the balancer's last poll of the service.
+  The balancer couldn't know that the service was draining: a machine with busy processors delays the balancer.
+- The status 503 during an outage of the database for requests that need it: estimates with an idempotency key,
+  erasures, reads of single predictions, and requests about sales. Lists and estimates without a key must always work.
+- The status 410 for erased predictions, and 404 for reads. The checker and `missing_elsewhere` decide whether a 404 is
+  correct.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from collections.abc import Mapping
 from campaign.balancer import BalancedClients, Outages
 from campaign.history import Action, Operation
 
-_ARRIVAL = 20.0
-"""Seconds after which a service shows what another one has stored: the 15 s of the promise, and some to spare."""
+_VISIBLE_AFTER_S = 20.0
+"""Time after which all services must show a stored prediction: the promised 15 s, and a margin."""
 
 
 def failed(clients: BalancedClients) -> list[Operation]:
-    """The requests that failed, by the rules above."""
+    """Return the failed requests, by the rules above."""
     history = clients.operations
-    asked_to_erase = {each.id for each in history if each.action is Action.ERASE}
+    maybe_erased = {operation.id for operation in history if operation.action is Action.ERASE}
     ids_of_keys: dict[str | None, set[str]] = {}
-    for each in history:
-        if each.action is Action.ESTIMATE and each.key and each.status == 200:
-            ids_of_keys.setdefault(each.key, set()).add(each.answer["id"])
+    for operation in history:
+        if operation.action is Action.ESTIMATE and operation.key and operation.status == 200:
+            ids_of_keys.setdefault(operation.key, set()).add(operation.answer["id"])
     return [
-        each
-        for each in history
+        operation
+        for operation in history
         if not (
-            (each.status is not None and 200 <= each.status < 300)
-            or any(each is known for known in clients.unavoidable)
-            or _is_due_to_outage(each, clients.outages)
-            or _is_due_to_erasure(each, asked_to_erase, ids_of_keys)
-            or (each.action in (Action.FIND, Action.SALE) and each.status == 404)
+            (operation.status is not None and 200 <= operation.status < 300)
+            or any(operation is known for known in clients.unavoidable)
+            or _is_due_to_outage(operation, clients.outages)
+            or _is_due_to_erasure(operation, maybe_erased, ids_of_keys)
+            or (operation.action in (Action.FIND, Action.SALE) and operation.status == 404)
         )
     ]
 
 
 def missing_elsewhere(clients: BalancedClients) -> list[Operation]:
-    """Reads that did not show what another service had stored in the same database, long enough before."""
+    """Return reads that missed predictions which another service had stored in the same database long enough before."""
     history = clients.operations
-    asked_to_erase = {each.id for each in history if each.action is Action.ERASE}
-    made: dict[str, Operation] = {}
-    for each in history:
-        if each.action is Action.ESTIMATE and each.status == 200:
-            made.setdefault(each.answer["id"], each)
+    maybe_erased = {operation.id for operation in history if operation.action is Action.ERASE}
+    estimate: dict[str, Operation] = {}
+    for operation in history:
+        if operation.action is Action.ESTIMATE and operation.status == 200:
+            estimate.setdefault(operation.answer["id"], operation)
     return [
-        each
-        for each in history
-        if each.action is Action.FIND
-        and each.status == 404
-        and each.id not in asked_to_erase
-        and each.began > made[each.id or ""].ended + _ARRIVAL
-        and not clients.outages.overlap(made[each.id or ""].began, each.ended)
+        operation
+        for operation in history
+        if operation.action is Action.FIND
+        and operation.status == 404
+        and operation.id not in maybe_erased
+        and operation.began > estimate[operation.id or ""].ended + _VISIBLE_AFTER_S
+        and not clients.outages.overlap(estimate[operation.id or ""].began, operation.ended)
     ]
 
 
@@ -67,9 +67,9 @@ def _is_due_to_outage(operation: Operation, outages: Outages) -> bool:
 
 
 def _is_due_to_erasure(
-    operation: Operation, asked_to_erase: set[str | None], ids_of_keys: Mapping[str | None, set[str]]
+    operation: Operation, maybe_erased: set[str | None], ids_of_keys: Mapping[str | None, set[str]]
 ) -> bool:
     if operation.status != 410:
         return False
     ids = ids_of_keys.get(operation.key, set()) if operation.action is Action.ESTIMATE else {operation.id}
-    return bool(ids & asked_to_erase)
+    return bool(ids & maybe_erased)

@@ -1,4 +1,4 @@
-"""The history of a run: each request with what it was answered, in a file that outlives the run."""
+"""The history of a run: all requests and their answers, also written to a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 
 class Action(StrEnum):
-    """What a client asked for."""
+    """The kinds of operations."""
 
     ESTIMATE = "estimate"
     FIND = "find"
@@ -25,45 +25,45 @@ class Action(StrEnum):
     SALE = "read a sale"
     PRUNE = "prune"
     CUT_OFF = "cut off"
-    """Nobody asked: the service may not have reached its database from `began` to `ended`."""
+    """Not a request: the service may have had no database from `began` to `ended`."""
 
 
 @frozen
 class Operation:
     """A request and its answer.
 
-    Each estimate asks for a house with a number of its own, so that a stored record shows which request made it, also
-    where the request got no answer. Requests with one idempotency key ask for the same house, unless an attack misuses
-    a key for two houses, one of which has to be refused.
+    Each estimate is for a house with a unique number, so that a stored record identifies its request, even if that had
+    no answer. Requests with the same idempotency key are for the same house, unless an attack misuses a key for two
+    houses, one of which must be rejected.
     """
 
     action: Action
     service: str
-    """Which service was asked. Two processes with one data folder are one service."""
+    """The name of the service. Two processes with one data folder are one service."""
     began: float
-    """Seconds on this machine's monotonic clock, as `ended`."""
+    """In seconds on the monotonic clock, as is `ended`."""
     ended: float
     status: int | None
-    """The HTTP status; None where there was no answer."""
+    """The HTTP status; None if there was no answer."""
     house: int | None = None
     """The number of the house to estimate."""
     key: str | None = None
     """The idempotency key."""
     id: str | None = None
-    """The prediction to find or to erase, or of the sale; to prune, the first one that is to stay."""
+    """The id of the prediction. For a pruning, the first id that is not pruned."""
     price: float | None = None
-    """The price of a sale to record, another one for each sale. Requests with one idempotency key have the same."""
+    """The price of a sale to record. It is unique, except that requests with one idempotency key have the same."""
     answer: Any = None
-    """What came with status 200: the document, for a list its ids."""
+    """The relevant part of a successful answer; the ids of a list."""
     limit: int | None = None
-    """Of a list of the newest: the most that were asked for."""
+    """The maximum length of a list."""
     partial: bool = False
-    """Whether a list said that it was incomplete."""
+    """Whether a list was reported to be incomplete."""
 
 
 @frozen
 class Stored:
-    """A record as the database holds it in the end."""
+    """A prediction that is stored at the end."""
 
     id: str
     house: int
@@ -73,7 +73,7 @@ class Stored:
 
 @define
 class History:
-    """Operations in the order of their ends. Threads may share it."""
+    """Operations in the order in which they ended. Threads may share it."""
 
     _file: TextIO
     operations: list[Operation] = field(factory=list, init=False)
@@ -82,12 +82,11 @@ class History:
     @classmethod
     @contextmanager
     def written(cls, path: Path) -> Iterator[History]:
-        """A history that is also written to a file, an operation a line, as it happens."""
+        """Open a history that is also written to a file, one operation per line."""
         with path.open("w", buffering=1) as file:
             yield cls(file)
 
     def add(self, operation: Operation) -> None:
-        """Note an operation that has ended."""
         line = json.dumps(attrs.asdict(operation, filter=lambda _, value: value is not None))
         with self._lock:
             self.operations.append(operation)
@@ -95,10 +94,10 @@ class History:
 
 
 def read_history(path: Path) -> list[Operation]:
-    """The operations that a run left behind, to check them again."""
+    """Read the operations of an earlier run, to check them again."""
     return [Operation(**{"status": None, **json.loads(line)}) for line in path.read_text().splitlines()]
 
 
 def read_stored(path: Path) -> list[Stored]:
-    """The records that a run found in the end."""
+    """Read the records that were stored at the end of an earlier run."""
     return [Stored(**json.loads(line)) for line in path.read_text().splitlines()]

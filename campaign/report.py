@@ -1,4 +1,4 @@
-"""The report: what was attacked how often, and what came of it. The page follows from the figures in JSON."""
+"""The report: the attacks and their results. The page is generated from figures in JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from campaign.trials import Attack, Result
 
 FIGURES = Path("docs/explanation/campaign-report.json")
 FOUND = Path(__file__).with_name("found.md")
-"""What the campaign has found, written by hand."""
+"""Findings of the campaign, written by hand."""
 PAGE = FIGURES.with_suffix(".md")
 
 _INTRODUCTION = """# The durability campaign
@@ -25,12 +25,12 @@ stored. The figures are also in [JSON](campaign-report.json).
 
 
 def read(code: str, path: Path = FIGURES) -> Any:
-    """The figures as they were written; for none, those of a campaign that has not begun."""
+    """Read the figures; if there are none, return those of a campaign that hasn't started."""
     return json.loads(path.read_text()) if path.exists() else {"code": code, "attacks": {}}
 
 
 def merge(figures: Path, code: str, results: Mapping[str, Sequence[Result]], attacks: Sequence[Attack]) -> Any:
-    """The figures of one state of the code, with those that earlier runs of it have left in a file."""
+    """Combine new results with the figures in a file that are for the same state of the code."""
     known = read(code, figures)
     rows = known["attacks"] if known["code"] == code else {}
     rows |= {name: _summary(each) for name, each in results.items() if each}
@@ -44,12 +44,12 @@ def write(figures: Any, attacks: Sequence[Attack], path: Path = FIGURES) -> None
 
 
 def page(figures: Any, attacks: Sequence[Attack]) -> str:
-    """The page that shows these figures."""
+    """Return the page with these figures, in Markdown."""
     return "\n".join(_lines(figures, attacks)) + "\n"
 
 
 def is_fast_enough(attack: Attack, row: Any) -> bool:
-    """Whether the 95th percentile of each of its times is within the attack's limit."""
+    """Return whether the 95th percentile of each duration is within the attack's limit."""
     return attack.p95 is None or all(each["p95"] <= attack.p95 for each in row["seconds"].values())
 
 

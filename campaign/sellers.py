@@ -1,4 +1,4 @@
-"""A client that reports a sale for one estimate after the other, and notes which of them were acknowledged."""
+"""A client that reports sales of estimated houses, and checks that acknowledged ones are stored."""
 
 from __future__ import annotations
 
@@ -19,41 +19,42 @@ from campaign.trials import Broken
 
 @define
 class Sellers:
-    """Each sale has a price of its own, and is reported once, whatever comes of it."""
+    """Reports sales. Each has a unique price, and is reported only once, even if that fails."""
 
     service: Service
     history: History
     counts: Counter[str] = field(factory=Counter, init=False)
     """Answers by status."""
     _prices: Iterator[int] = field(factory=lambda: count(1), init=False)
-    _asked: dict[float, str] = field(factory=dict, init=False)
-    """The prediction, by the price that was reported for it."""
+    _predictions: dict[float, str] = field(factory=dict, init=False)
+    """The ids of predictions by reported price."""
     _acknowledged: set[float] = field(factory=set, init=False)
     _enough: Event = field(factory=Event, init=False)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Report sales until the block ends."""
         with working(self._enough, self._work):
             yield
 
     def check(self, stored: Sequence[tuple[str, float]]) -> None:
-        """Compare the sales that were acknowledged with the stored ones: a prediction and a price each.
+        """Compare the acknowledged sales with the stored ones, each of which is a prediction and a price.
 
         Raises:
-            Broken: if one was lost, stored twice or changed. Erasing a prediction takes its sales along.
+            Broken: if one was lost, stored twice or changed. Erasing a prediction may delete its sales.
         """
-        erased = {each.id for each in self.history.operations if each.action is Action.ERASE}
+        erased = {operation.id for operation in self.history.operations if operation.action is Action.ERASE}
         by_price = {price: prediction for prediction, price in stored}
-        lost = [each for each in self._acknowledged - by_price.keys() if self._asked[each] not in erased]
-        changed = [each for each in stored if self._asked.get(each[1]) != each[0]]
+        lost = [price for price in self._acknowledged - by_price.keys() if self._predictions[price] not in erased]
+        changed = [sale for sale in stored if self._predictions.get(sale[1]) != sale[0]]
         if lost or changed or len(by_price) < len(stored):
-            raise Broken(f"of the sales, {lost} were lost, {changed} changed, {len(stored) - len(by_price)} are twice")
+            raise Broken(f"sales lost: {lost}; changed: {changed}; stored twice: {len(stored) - len(by_price)}")
 
     def _work(self) -> None:
         while not self._enough.is_set():
             estimates = [
-                each for each in self.history.operations[-200:] if each.action is Action.ESTIMATE and each.status == 200
+                operation
+                for operation in self.history.operations[-200:]
+                if operation.action is Action.ESTIMATE and operation.status == 200
             ]
             if estimates:
                 self._report(estimates[-1].answer["id"])
@@ -61,7 +62,7 @@ class Sellers:
 
     def _report(self, prediction: str) -> None:
         price = float(next(self._prices))
-        self._asked[price] = prediction
+        self._predictions[price] = prediction
         document = {"price": price, "date": "2025-06-03"}
         try:
             status, _ = ask(self.service.port, "POST", f"/predictions/{prediction}/sale", document)

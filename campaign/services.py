@@ -1,4 +1,4 @@
-"""Services as real processes: started, killed, and started again where they were."""
+"""Services as real processes, which can be started, killed and restarted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import Any
 from attrs import define, field
 
 LONG = 60.0
-"""Seconds after which something is held to be stuck; all of it takes a few at most."""
+"""Timeout in seconds for operations that take a few seconds at most."""
 
 
 def spool_of(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What waits in a spool, by a list of predictions or a readiness check; the previous release has it as `behind`."""
+    """Return the `spool` of a list of predictions or a readiness check. The previous release names it `behind`."""
     spool: Mapping[str, Any] | None = document.get("spool", document.get("behind"))
     return spool
 
@@ -34,7 +34,7 @@ class NotReady(AssertionError):
 
 @define
 class Service:
-    """One service: a data folder, a port, and the process that serves there, if it runs."""
+    """A service: a data folder, a port, and a process, if it runs."""
 
     folder: Path
     port: int
@@ -57,19 +57,19 @@ class Service:
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Whether its process has ended by itself."""
+        """Return whether its process has ended without being stopped."""
         return self._process is not None and self._process.poll() is not None
 
     def workers(self) -> list[int]:
-        """The ids of its worker processes; Linux alone tells."""
+        """Return the ids of its worker processes. Works only on Linux."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(each) for each in children.read_text().split()]
+        return [int(pid) for pid in children.read_text().split()]
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process. Does not wait until it is ready."""
+        """Start the process, without waiting until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         where = ("serve", "--port", str(self.port), "--data-dir", str(self.folder / "data"))
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HOUSEPREDICT_", "DB_"))}
@@ -83,7 +83,7 @@ class Service:
             )
 
     def wait_until_ready(self, within: float = LONG, *, restart: bool = False) -> float:
-        """The seconds until it says that it is ready. With `restart`, a process that ends is started again."""
+        """Wait until it is ready, and return the seconds. With `restart`, start the process again if it ends."""
         began = time.monotonic()
         while (status := self.readiness()[0]) != 200:
             if time.monotonic() > began + within:
@@ -97,24 +97,24 @@ class Service:
         return time.monotonic() - began
 
     def readiness(self) -> tuple[int | None, Any]:
-        """The status and the document of `/health/ready`; None where nobody answers."""
+        """Return the status and document of `/health/ready`; None without an answer."""
         return self.get("/health/ready")
 
     def get(self, path: str) -> tuple[int | None, Any]:
-        """The status and the document at a path; None where nobody answers."""
+        """Return the status and document of a path; None without an answer."""
         try:
             return ask(self.port, "GET", path)
         except (OSError, http.client.HTTPException):
             return None, None
 
     def serving_workers(self) -> int:
-        """The number of its workers that have started to serve: each of them publishes its generation."""
+        """Count the workers that have started to serve: each publishes its generation as a metric."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=LONG) as answer:
             text: bytes = answer.read()
         return text.count(b"\nhousepredict_model_generation{")
 
     def wait_until_caught_up(self, within: float = LONG) -> float:
-        """The seconds until nothing waits in its spool and it reaches its database."""
+        """Wait until its spool is drained and its database available, and return the seconds."""
         began = time.monotonic()
         while True:
             status, document = self.readiness()
@@ -125,13 +125,13 @@ class Service:
             pause(0.05)
 
     def kill(self) -> None:
-        """End the process without a word, and wait for it. Its workers are left to themselves."""
+        """Kill the process without its workers, and wait for its end."""
         assert self._process
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """The exit code after SIGTERM; whatever is left of its processes is killed then."""
+        """Stop the process with SIGTERM, and return its exit code. Then kill the rest of its process group."""
         assert self._process
         self._process.terminate()
         try:
@@ -140,9 +140,9 @@ class Service:
             self.destroy()
 
     def destroy(self) -> None:
-        """Kill the process and all that it started, for the end of a trial."""
+        """Kill the process and all its children, at the end of a trial."""
         if self._process:
-            with suppress(ProcessLookupError):  # nothing is left
+            with suppress(ProcessLookupError):  # all have ended
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
@@ -150,7 +150,7 @@ class Service:
 def ask(
     port: int, method: str, path: str, document: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Any]:
-    """The status and the document of one request on a connection of its own. Raises OSError or HTTPException."""
+    """Send a request on a new connection. Returns the status and document. Raises OSError or HTTPException."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG)
     try:
         return send(connection, method, path, document, headers)
@@ -165,9 +165,9 @@ def send(
     document: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
-    """The status and the document of one request. Raises OSError, or HTTPException where the answer is cut off.
+    """Send a request. Returns the status and document. Raises OSError, or HTTPException if the answer is incomplete.
 
-    The document is sent as JSON; bytes are sent as they are, and `headers` say what they are.
+    A document is sent as JSON, unless it is bytes, whose type must be in `headers`.
     """
     begin(connection, method, path, document, headers)
     return finish(connection)
@@ -180,7 +180,7 @@ def begin(
     document: object = None,
     headers: Mapping[str, str] | None = None,
 ) -> None:
-    """Send one request, and return when all of it is sent. Raises OSError."""
+    """Send a request, without waiting for the answer. Raises OSError."""
     if document is None or isinstance(document, bytes):
         body, kind = document, {}
     else:
@@ -189,14 +189,14 @@ def begin(
 
 
 def finish(connection: http.client.HTTPConnection) -> tuple[int, Any]:
-    """The status and the document of the request that was sent. Raises OSError or HTTPException."""
+    """Read the answer to a request. Returns the status and document. Raises OSError or HTTPException."""
     answer = connection.getresponse()
     content = answer.read()
     return answer.status, json.loads(content) if content else None
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process has not ended, whoever its parent is; Linux alone tells."""
+    """Return whether a process is running, even if it isn't a child. Works only on Linux."""
     try:
         _, _, rest = Path(f"/proc/{process}/stat").read_text().rpartition(") ")
     except OSError:
@@ -205,5 +205,5 @@ def is_alive(process: int) -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Wait for other processes, which tell only when they are asked."""
+    """Wait between polls of other processes."""
     Event().wait(seconds)

@@ -1,4 +1,4 @@
-"""`housepredict` with a clock that is as many seconds ahead as a file says, for machines without libfaketime.
+"""`housepredict` with a clock that a file moves by a number of seconds, for machines without libfaketime.
 
 CAMPAIGN_CLOCK=FILE python -m campaign.shifted_service serve …
 """
@@ -20,21 +20,19 @@ from housepredict.entrypoints.composition import Application
 
 @frozen
 class ShiftedClock:
-    """A Clock that reads the file each time."""
+    """A Clock that adds the seconds in a file to the time."""
 
     _file: Path
 
     def now(self) -> datetime:
-        """The time in UTC, with its zone, and shifted."""
         return datetime.now(UTC) + timedelta(seconds=int(self._file.read_text()))
 
 
 class ShiftedApplication(Application):
-    """The application with such a clock."""
+    """The application with a shifted clock."""
 
     @cached_property
     def clock(self) -> Clock:
-        """What time it is."""
         return ShiftedClock(Path(os.environ["CAMPAIGN_CLOCK"]))
 
 

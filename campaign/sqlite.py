@@ -1,4 +1,4 @@
-"""What the SQLite files of a data folder hold in the end."""
+"""The records in the SQLite files of a data folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from campaign.recorded_sales import StoredSale
 
 
 def stored(folder: Path) -> list[Stored]:
-    """The predictions in a data folder, without those that were erased."""
+    """Read the predictions in a data folder, without erased ones."""
     rows = _rows(
         folder / "predictions.sqlite",
         "SELECT id, features ->> '$.size', price_cents / 100.0, model_version FROM predictions"
@@ -22,7 +22,7 @@ def stored(folder: Path) -> list[Stored]:
 
 
 def stored_sales(folder: Path) -> list[StoredSale]:
-    """The sales in a data folder."""
+    """Read the sales in a data folder."""
     rows = _rows(folder / "sales.sqlite", "SELECT id, prediction, price_cents / 100.0 FROM sales ORDER BY id")
     return [StoredSale(*row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What a service without PostgreSQL has stored, read from its files with SQL alone."""
+"""The records of a service without PostgreSQL, read from its files with SQL."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SALES = "SELECT prediction, price_cents / 100.0 FROM sales ORDER BY id"
 
 
 def predictions(data: Path) -> list[Stored]:
-    """The predictions in a data folder, without those that were erased."""
+    """Read the predictions in a data folder, without erased ones."""
     return [Stored(*row) for row in _rows(data / "predictions.sqlite", _PREDICTIONS)]
 
 
 def sales(data: Path) -> list[tuple[str, float]]:
-    """The sales in a data folder: of which prediction, and at what price."""
+    """Read the sales in a data folder: the id of the prediction and the price of each."""
     return [(prediction, price) for prediction, price in _rows(data / "sales.sqlite", _SALES)]
 
 

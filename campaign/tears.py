@@ -1,4 +1,4 @@
-"""Ways in which a file that was being written may be torn when the power goes."""
+"""Simulated torn writes: states in which a power failure may leave a file that was being written."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import assert_never
 
 from attrs import frozen
 
-_LARGE = 128 * 1024
-_FROM_LARGE = 4096
-_SOME = 256
-_FEW = 3
+_LARGE_FILE_BYTES = 128 * 1024
+_PLACES_IN_LARGE_FILE = 4096
+_SOME_PLACES = 256
+_FEW_PLACES = 3
 
 
 class Tear(StrEnum):
-    """What follows the last byte that was written."""
+    """The content after the last byte that was written."""
 
     CUT = "cut off"
     ZEROS = "then zeros"
@@ -24,7 +24,7 @@ class Tear(StrEnum):
     BEFORE = "then what was there before"
 
     def tear(self, content: bytes, at: int, random: Random, before: bytes = b"") -> bytes:
-        """The content as it is if only its first `at` bytes were written."""
+        """Return the content of a file if only the first `at` bytes were written over `before`."""
         rest = len(content) - at
         match self:
             case Tear.CUT:
@@ -41,21 +41,21 @@ class Tear(StrEnum):
 
 @frozen
 class Places:
-    """Where files are torn: at every byte, or at a few."""
+    """The positions at which files are torn: each byte, or a random sample."""
 
     random: Random
     every: bool
 
     def of(self, size: int, edges: Iterable[int] = ()) -> Iterable[int]:
-        """Every place in a file of so many bytes, or some; 4,096 in one above 128 KiB. At the end nothing is torn."""
-        if self.every and size <= _LARGE:
+        """Return the positions in a file of `size` bytes: all, or a sample (4,096 if it has more than 128 KiB)."""
+        if self.every and size <= _LARGE_FILE_BYTES:
             return range(size + 1)
-        return self._chosen(size, edges, _FROM_LARGE if self.every else _FEW)
+        return self._chosen(size, edges, _PLACES_IN_LARGE_FILE if self.every else _FEW_PLACES)
 
     def some(self, size: int, edges: Iterable[int] = ()) -> Iterable[int]:
-        """A few places, and those beside each of the edges."""
-        return self._chosen(size, edges, _SOME if self.every else _FEW)
+        """Return a small sample of positions, and those next to each edge."""
+        return self._chosen(size, edges, _SOME_PLACES if self.every else _FEW_PLACES)
 
     def _chosen(self, size: int, edges: Iterable[int], number: int) -> Iterable[int]:
-        beside = {place for edge in (0, *edges, size) for place in (edge - 1, edge, edge + 1) if 0 <= place <= size}
-        return sorted(beside | set(self.random.sample(range(size + 1), min(size + 1, number))))
+        near_edges = {place for edge in (0, *edges, size) for place in (edge - 1, edge, edge + 1) if 0 <= place <= size}
+        return sorted(near_edges | set(self.random.sample(range(size + 1), min(size + 1, number))))

@@ -1,4 +1,4 @@
-"""The kinds of SQLite files that are torn: how the adapter of each writes batches, and reads which are there."""
+"""Kinds of SQLite files to tear, with how the adapter of each writes batches, and reads which of them are stored."""
 
 from __future__ import annotations
 
@@ -20,138 +20,127 @@ from housepredict.domain.sales import RecordedSale
 from housepredict.testing.doubles import NOON
 
 NEXT = 5
-"""The largest number of a batch: that which is appended to a torn file."""
+"""The largest batch number: the batch that is appended to a torn file."""
 
 
 class Kind(Protocol):
-    """A kind of file: how its adapter writes batches, each of which is made of its number alone."""
+    """A kind of file. The records of a batch follow from its number."""
 
     def open(self, file: Path) -> Any:
-        """Open it with the product's adapter."""
+        """Open a file with the product's adapter."""
 
     def append(self, opened: Any, batch: int) -> None:
-        """Append a batch; one that is there already is left as it is."""
+        """Append a batch, unless it is stored already."""
 
     def erase(self, opened: Any, batch: int) -> None:
-        """Erase a batch, and leave the log empty."""
+        """Erase a batch. The write-ahead log is empty afterwards."""
 
     def read(self, opened: Any) -> list[int]:
-        """The batches that are there, in order, each as often as it is. Raises Broken for other records."""
+        """Return the numbers of the stored batches, in order and with duplicates. Raises Broken for other records."""
 
 
 def _id(number: int) -> UUID:
-    """An id that says in which order it was given."""
+    """Return an id that sorts by `number`."""
     return UUID(int=(int(NOON.timestamp() * 1000) + number << 80) | 7 << 76 | 2 << 62 | number)
 
 
 def _batch(number: int) -> range:
-    """The numbers of the records of a batch: one to three."""
+    """Return the numbers of the one to three records of a batch."""
     return range(10 * number, 10 * number + 1 + number % 3)
 
 
-def _batches(found: Sequence[object], make: Callable[[int], object]) -> list[int]:
-    """The batches that records make, which `make` makes of their numbers. Raises Broken for parts of a batch."""
-    left, batches = list(found), []
-    while left:
-        number = next((each for each in range(NEXT + 1) if make(_batch(each)[0]) == left[0]), None)
+def _batches(records: Sequence[object], create: Callable[[int], object]) -> list[int]:
+    """Return the numbers of the batches that `records` consist of. Raises Broken for other or incomplete batches.
+
+    `create` returns the record with a number.
+    """
+    remaining, batches = list(records), []
+    while remaining:
+        number = next((batch for batch in range(NEXT + 1) if create(_batch(batch)[0]) == remaining[0]), None)
         if number is None:
-            raise Broken(f"nobody has appended {left[0]}")
-        whole = [make(each) for each in _batch(number)]
-        if left[: len(whole)] != whole:
-            raise Broken(f"of a batch only a part is there, or something else: {left[: len(whole)]}")
+            raise Broken(f"a stored record was never appended: {remaining[0]}")
+        expected = [create(record) for record in _batch(number)]
+        if remaining[: len(expected)] != expected:
+            raise Broken(f"a stored batch is incomplete or changed: {remaining[: len(expected)]}")
         batches.append(number)
-        del left[: len(whole)]
+        del remaining[: len(expected)]
     return batches
 
 
 def _prediction(number: int) -> Prediction:
-    made = NOON + timedelta(milliseconds=number)
-    return Prediction(_id(number), made, Estimate(House({"size": number, "area": "west"}), 1000.0 + number, "a"))
+    created_at = NOON + timedelta(milliseconds=number)
+    return Prediction(_id(number), created_at, Estimate(House({"size": number, "area": "west"}), 1000.0 + number, "a"))
 
 
 def _sale(number: int) -> RecordedSale:
-    made = NOON + timedelta(milliseconds=number)
-    return RecordedSale(_id(number), _id(number + 1000), 2000.0 + number, made.date(), made)
+    recorded_at = NOON + timedelta(milliseconds=number)
+    return RecordedSale(_id(number), _id(number + 1000), 2000.0 + number, recorded_at.date(), recorded_at)
 
 
 class Predictions:
     """`predictions.sqlite`."""
 
     def open(self, file: Path) -> SqlitePredictions:
-        """See Kind."""
         return SqlitePredictions.open(file)
 
     def append(self, opened: SqlitePredictions, batch: int) -> None:
-        """See Kind."""
-        opened.append([_prediction(each) for each in _batch(batch)])
+        opened.append([_prediction(number) for number in _batch(batch)])
 
     def erase(self, opened: SqlitePredictions, batch: int) -> None:
-        """See Kind."""
-        opened.erase([_id(each) for each in _batch(batch)])
+        opened.erase([_id(number) for number in _batch(batch)])
 
     def read(self, opened: SqlitePredictions) -> list[int]:
-        """See Kind."""
         opened.check()
         return _batches(list(reversed(opened.recent(1000))), _prediction)
 
 
 class Spool(Predictions):
-    """`spool.sqlite`. Its own tally has to agree with its rows."""
+    """`spool.sqlite`. Its counter must match the number of its rows."""
 
     def open(self, file: Path) -> SqliteSpool:
-        """See Kind."""
         return SqliteSpool.open(file)
 
     def read(self, opened: SqlitePredictions) -> list[int]:
-        """See Kind."""
         assert isinstance(opened, SqliteSpool)
-        found = opened.oldest(1000)
-        if (counted := opened.backlog().pending) != len(found):
-            raise Broken(f"the spool counts {counted} predictions, and holds {len(found)}")
+        stored = opened.oldest(1000)
+        if (count := opened.backlog().pending) != len(stored):
+            raise Broken(f"the spool counts {count} predictions, but has {len(stored)}")
         return super().read(opened)
 
 
 class Sales:
-    """`sales.sqlite`. A batch that is delivered again is not recorded again."""
+    """`sales.sqlite`. A repeated delivery must not be stored again."""
 
     def open(self, file: Path) -> SqliteSales:
-        """See Kind."""
         return SqliteSales.open(file)
 
     def append(self, opened: SqliteSales, batch: int) -> None:
-        """See Kind."""
-        sales = [_sale(each) for each in _batch(batch)]
+        sales = [_sale(number) for number in _batch(batch)]
         if opened.append(sales, Delivery(f"delivery {batch}", str(batch))) != sales:
-            raise Broken(f"other sales are recorded for delivery {batch}")
+            raise Broken(f"other sales are stored for delivery {batch}")
 
     def erase(self, opened: SqliteSales, batch: int) -> None:
-        """See Kind."""
-        opened.erase([_id(each + 1000) for each in _batch(batch)])
+        opened.erase([_id(number + 1000) for number in _batch(batch)])
 
     def read(self, opened: SqliteSales) -> list[int]:
-        """See Kind."""
-        found = sorted(opened.current(), key=lambda each: each.id)
-        return _batches(found, _sale)
+        stored = sorted(opened.current(), key=lambda sale: sale.id)
+        return _batches(stored, _sale)
 
 
 class Keys:
     """`keys.sqlite`."""
 
     def open(self, file: Path) -> SqliteKeys:
-        """See Kind."""
         return SqliteKeys.open(file)
 
     def append(self, opened: SqliteKeys, batch: int) -> None:
-        """See Kind."""
-        ids = [_id(each) for each in _batch(batch)]
+        ids = [_id(number) for number in _batch(batch)]
         if opened.reserve(Delivery(f"key {batch}", str(batch)), ids) != ids:
             raise Broken(f"other ids are reserved for key {batch}")
 
     def erase(self, opened: SqliteKeys, batch: int) -> None:
-        """See Kind."""
         opened.prune(_id(_batch(batch)[-1] + 1), 1000)
 
     def read(self, opened: SqliteKeys) -> list[int]:
-        """See Kind."""
-        found = [opened.find(Delivery(f"key {each}", str(each))) for each in range(NEXT + 1)]
-        return _batches([id_ for ids in found if ids for id_ in ids], _id)
+        ids_by_key = [opened.find(Delivery(f"key {batch}", str(batch))) for batch in range(NEXT + 1)]
+        return _batches([id_ for ids in ids_by_key if ids for id_ in ids], _id)

@@ -1,7 +1,7 @@
-"""Documents of the folder of model versions that were torn, and what the product makes of them.
+"""Torn documents in the folder of model versions, and checks of how the product handles them.
 
-A torn file of a version makes that version refused, and another one goes on to serve. A torn pointer never leads to
-another version. A torn record of a training is left out.
+A version with a torn file must be refused while another one continues to serve. A torn pointer must never point to
+another version. A torn record of a training must be skipped.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from housepredict.domain.usecases.train import Promote
 from housepredict.testing.doubles import NOON
 
 WHOLE = "20250601-120000-00000000"
-"""The version that stays whole."""
-_SHARE = 0.2
-"""Of the places in a file of a version, at which more than its refusal is looked at where it is every byte."""
-RESERVE = 8 * 1024 * 1024
-"""Bytes of a spool's reserve."""
+"""The name of the undamaged version."""
+_FULLY_CHECKED_SHARE = 0.2
+"""Share of positions at which more than the refusal is checked, if a version is torn at each byte."""
+RESERVE_BYTES = 8 * 1024 * 1024
+"""Size of a spool's reserve file."""
 
 
 @frozen
 class Folder:
-    """A data folder with two model versions. The torn one is promoted, and the other one was promoted before."""
+    """A data folder with two model versions. The one to tear is promoted; the other was promoted before."""
 
     data: Path
     version: ModelVersion
@@ -59,21 +59,21 @@ class Folder:
         return self.models / "promoted"
 
     def files(self) -> list[Path]:
-        """Those of the version to tear."""
+        """Return the files of the version to tear."""
         return sorted((self.models / "versions" / self.version.name).iterdir())
 
 
-def made(trial: Trial, data: Path) -> Folder:
-    """A folder that the product has made, with a version that it has trained: a copy of one for the whole trial."""
-    template = trial.folder / "made"
+def create_folder(trial: Trial, data: Path) -> Folder:
+    """Copy a data folder with a trained version. The original is created once per trial."""
+    template = trial.folder / "template"
     if not template.exists():
-        _make(template)
+        _create_template(template)
     shutil.copytree(template, data)
     store = DirectoryModels(data / "models")
     return Folder(data, *store.get(store.pointer().name or ""))
 
 
-def _make(data: Path) -> None:
+def _create_template(data: Path) -> None:
     command = [sys.executable, "-m", "housepredict", "train", "--synthetic", "--data-dir", str(data)]
     subprocess.run(command, check=True, capture_output=True, timeout=LONG)
     store = DirectoryModels(data / "models")
@@ -86,33 +86,33 @@ def _make(data: Path) -> None:
 
 def tear_version(trial: Trial, folder: Path, places: Places) -> None:
     """Tear each file of a version. Raises Broken."""
-    has = made(trial, folder / "data")
-    store, name = has.store, has.version.name
+    torn = create_folder(trial, folder / "data")
+    store, name = torn.store, torn.version.name
     whole = InService(load_predictor(*store.get(WHOLE)))
     promote = Promote(load_predictor, store)
 
     def check() -> None:
         _require_refusal(RefusedModel, lambda: store.get(name))
-        if places.every and trial.random.random() > _SHARE:
+        if places.every and trial.random.random() > _FULLY_CHECKED_SHARE:
             return
-        if WHOLE not in [each.name for each in store.versions()]:
-            raise Broken("the whole version is not listed")
+        if WHOLE not in [version.name for version in store.versions()]:
+            raise Broken("the undamaged version is not listed")
         _require_refusal(RefusedModel, lambda: promote(name))
         _require_refusal(RefusedModel, LiveModel(store, load_predictor).current)
         live = LiveModel(store, load_predictor, serving=whole)
         if live.current() != whole or not live.refusal:
-            raise Broken(f"{live.serving} is in service, and refused is {live.refusal}")
-        store.add(has.version, has.artifact)
-        if store.get(name) != (has.version, has.artifact):
-            raise Broken("a torn version that was added again is not what was added")
+            raise Broken(f"{live.serving} is in service, with the refusal {live.refusal}")
+        store.add(torn.version, torn.artifact)
+        if store.get(name) != (torn.version, torn.artifact):
+            raise Broken("a torn version was not replaced when it was added again")
 
-    _while_torn(trial, has.files(), check, places)
+    _while_torn(trial, torn.files(), check, places)
 
 
 def tear_pointer(trial: Trial, folder: Path, places: Places) -> None:
     """Tear the pointer. Raises Broken."""
-    has = made(trial, folder / "data")
-    store, name = has.store, has.version.name
+    torn = create_folder(trial, folder / "data")
+    store, name = torn.store, torn.version.name
     promote = Promote(load_predictor, store)
 
     def check() -> None:
@@ -120,40 +120,40 @@ def tear_pointer(trial: Trial, folder: Path, places: Places) -> None:
         try:
             served = live.current().version.name
         except HousepredictError as error:
-            _require_words(error)
+            _require_reason(error)
         else:
             if served != name or set(store.history()) - {name, WHOLE}:
-                raise Broken(f"{served} is in service, of {store.history()}")
+                raise Broken(f"{served} is in service, and the history is {store.history()}")
         promote(WHOLE)
         live.look()
         if live.current().version.name != WHOLE or store.pointer().name != WHOLE:
-            raise Broken(f"{live.serving} is in service after another promotion, {store.pointer()} is promoted")
+            raise Broken(f"after another promotion, {live.serving} is in service and {store.pointer()} is promoted")
 
-    _while_torn(trial, [has.pointer], check, places)
+    _while_torn(trial, [torn.pointer], check, places)
 
 
 def tear_records(trial: Trial, folder: Path, places: Places) -> None:
     """Tear the records of trainings. Raises Broken."""
     log = DirectoryTrainings(folder / "trainings")
-    record, torn = TrainingStatus(UUID(int=1), NOON, None), TrainingStatus(UUID(int=2), NOON, "/sales.csv")
+    record, torn_record = TrainingStatus(UUID(int=1), NOON, None), TrainingStatus(UUID(int=2), NOON, "/sales.csv")
     log.begin(record)
-    log.begin(torn)
+    log.begin(torn_record)
     outcome = TrainingOutcome.success("a", Verdict(promoted=True, reasons=("It is the first.",)))
-    log.change(torn.id, lambda record: record.ended(NOON, outcome))
+    log.change(torn_record.id, lambda record: record.ended(NOON, outcome))
 
     def check_log() -> None:
-        if (told := log.recent(10)) != [record]:
-            raise Broken(f"of two trainings, one torn, these are told of: {told}")
-        _require_refusal(UnknownTraining, lambda: log.get(torn.id))
-        log.begin(torn)
-        if log.recent(10) != [torn, record]:
-            raise Broken("a training is not told of that begins")
+        if (listed := log.recent(10)) != [record]:
+            raise Broken(f"of two trainings, one of them torn, these are listed: {listed}")
+        _require_refusal(UnknownTraining, lambda: log.get(torn_record.id))
+        log.begin(torn_record)
+        if log.recent(10) != [torn_record, record]:
+            raise Broken("a new training is not listed")
 
-    _while_torn(trial, [log.path / f"{torn.id}.json"], check_log, places, label="record of a training")
+    _while_torn(trial, [log.path / f"{torn_record.id}.json"], check_log, places, label="record of a training")
 
 
 def tear_reserve(trial: Trial, folder: Path, places: Places) -> None:
-    """Tear the reserve of a spool at some bytes: all of them are zeros. Raises Broken."""
+    """Tear the reserve file of a spool at some positions; its content is zeros. Raises Broken."""
     file, reserve = folder / "spool.sqlite", folder / "spool.reserve"
     with SqliteSpool.open(file) as spool:
         spool.append([])
@@ -161,8 +161,8 @@ def tear_reserve(trial: Trial, folder: Path, places: Places) -> None:
     def check() -> None:
         with SqliteSpool.open(file) as spool:
             spool.check()
-        if (size := reserve.stat().st_size) != RESERVE:
-            raise Broken(f"the spool takes predictions with a reserve of {size} bytes")
+        if (size := reserve.stat().st_size) != RESERVE_BYTES:
+            raise Broken(f"the spool accepts predictions with a reserve of {size} bytes")
 
     _while_torn(trial, [reserve], check, Places(places.random, every=False), ways=(Tear.CUT,))
 
@@ -176,7 +176,7 @@ def _while_torn(
     ways: Sequence[Tear] = (Tear.CUT, Tear.ZEROS, Tear.NOISE),
     label: str | None = None,
 ) -> None:
-    """Check something while one of the files is torn, for each place and way. Then it is whole again."""
+    """Tear each file at each position in each way, call `check`, and restore the file."""
     for file in files:
         content = file.read_bytes()
         for way in ways:
@@ -196,14 +196,14 @@ def _while_torn(
 
 def _require_refusal(kind: type[HousepredictError], act: Callable[[], object]) -> None:
     try:
-        came = act()
+        result = act()
     except kind as error:
-        _require_words(error)
+        _require_reason(error)
     else:
-        raise Broken(f"what is torn is not refused: {came}")
+        raise Broken(f"a torn file is not refused: {result}")
 
 
-def _require_words(error: HousepredictError) -> None:
-    """What is damaged, or is not there, is named."""
+def _require_reason(error: HousepredictError) -> None:
+    """Check that the message says what is damaged or missing."""
     if not any(word in str(error) for word in ("damaged", "There is no")):
         raise Broken(f"a torn file is refused with: {error}")

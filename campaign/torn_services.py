@@ -1,7 +1,7 @@
-"""Services that are started on data folders in which a file is torn, and commands that read there.
+"""Services and commands on data folders with a torn file.
 
-The service starts and says what is wrong. It serves as soon as a whole version is promoted, and what was acknowledged
-before is there.
+The service must start and report the error. It must serve once an undamaged version is promoted, with all records that
+were acknowledged before.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from pathlib import Path
 from campaign import sqlite_files
 from campaign.services import LONG, Service, ask
 from campaign.tears import Places, Tear
-from campaign.torn_models import WHOLE, Folder, made
+from campaign.torn_models import WHOLE, Folder, create_folder
 from campaign.trials import Broken, Trial
 from tests.postgres_servers import free_port
 
 _STARTS = 20
-"""Services that are started where every byte is torn."""
+"""Number of services to start if files are torn at each byte."""
 _WAYS = (Tear.CUT, Tear.ZEROS, Tear.NOISE)
 _COMMANDS = ("models", "trainings", "predictions")
 _HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 
 
 def start(trial: Trial, folder: Path, places: Places) -> None:
-    """Start a service on a folder with a torn file, for one file after the other. Raises Broken."""
-    has = made(trial, folder / "made" / "data")
-    acknowledged = _acknowledged(has)
+    """Start services on folders with a torn file, a different one each time. Raises Broken."""
+    template = create_folder(trial, folder / "template" / "data")
+    acknowledged = _acknowledged(template)
     for number in range(_STARTS if places.every else 1):
         service = Service(folder / f"torn-{number}", free_port(), options=())
-        shutil.copytree(has.data, service.folder / "data")
-        torn = _tear_one(trial, Folder(service.folder / "data", has.version, has.artifact), number)
+        shutil.copytree(template.data, service.folder / "data")
+        torn = _tear_one(trial, Folder(service.folder / "data", template.version, template.artifact), number)
         try:
             for command in _COMMANDS if places.every else [trial.random.choice(_COMMANDS)]:
-                _require_words(service, command)
-            new = _serve(service, has.version.name if torn.is_relative_to(service.folder / "data" / "models") else None)
-            stored = {each.id for each in sqlite_files.predictions(service.folder / "data")}
+                _require_clean_end(service, command)
+            new = _serve(
+                service, template.version.name if torn.is_relative_to(service.folder / "data" / "models") else None
+            )
+            stored = {record.id for record in sqlite_files.predictions(service.folder / "data")}
             least = acknowledged if torn.suffix != ".sqlite-wal" else set()
             if not least | {new} <= stored <= acknowledged | {new}:
-                raise Broken(f"{stored} are stored; {acknowledged | {new}} were acknowledged")
+                raise Broken(f"stored: {stored}; acknowledged: {acknowledged | {new}}")
         except BaseException as error:
             error.add_note(f"{torn} was torn")
             shutil.copytree(service.folder, trial.folder / service.name, dirs_exist_ok=True)
@@ -50,9 +52,9 @@ def start(trial: Trial, folder: Path, places: Places) -> None:
         trial.counts["services started on a folder with a torn file"] += 1
 
 
-def _acknowledged(has: Folder) -> set[str]:
-    """Estimates of a service that was killed, so that SQLite's logs are left."""
-    service = Service(has.data.parent, free_port(), options=())
+def _acknowledged(template: Folder) -> set[str]:
+    """Return the ids of estimates from a service that is then killed, so that SQLite's logs remain."""
+    service = Service(template.data.parent, free_port(), options=())
     service.start()
     try:
         service.wait_until_ready()
@@ -62,7 +64,7 @@ def _acknowledged(has: Folder) -> set[str]:
 
 
 def _tear_one(trial: Trial, folder: Folder, number: int) -> Path:
-    """Tear a file of a data folder. Returns which it was."""
+    """Tear a file of a data folder. Returns its path."""
     logs = [file for file in folder.data.glob("*.sqlite-wal") if file.stat().st_size]
     files = [*folder.files(), folder.pointer, *(folder.models / "trainings").glob("*.json"), *logs]
     file = files[number % len(files)] if number >= len(files) else trial.random.choice(files)
@@ -74,8 +76,8 @@ def _tear_one(trial: Trial, folder: Folder, number: int) -> Path:
     return file
 
 
-def _require_words(service: Service, command: str) -> None:
-    """A command that reads in the folder ends, with words alone."""
+def _require_clean_end(service: Service, command: str) -> None:
+    """Check that a command on the folder ends without a traceback."""
     line = [sys.executable, "-m", "housepredict", command, "--data-dir", str(service.folder / "data")]
     ended = subprocess.run(line, check=False, capture_output=True, text=True, timeout=LONG)
     if ended.returncode not in (0, 5) or "Traceback" in ended.stderr:
@@ -83,21 +85,21 @@ def _require_words(service: Service, command: str) -> None:
 
 
 def _serve(service: Service, torn: str | None) -> str:
-    """Have it serve the whole version. Returns the id of an estimate. `torn` is the version that may be damaged."""
+    """Serve the undamaged version. Returns the id of an estimate. `torn` is the version that may be damaged."""
     service.start()
     while (readiness := service.readiness())[0] is None:
         if service.has_ended():
             raise Broken(f"{service.name} does not start, see {service.log}")
     status, document = readiness
     if status != 200 and not (torn and any(word in str(document) for word in ("damaged", "not in", "no model"))):
-        raise Broken(f"{service.name} is not ready, for another reason than what is torn: {document}")
+        raise Broken(f"{service.name} is not ready, for a reason other than the torn file: {document}")
     for path in ("/models", "/trainings", "/predictions"):
         status, document = ask(service.port, "GET", path)
         if status not in (200, 503):
             raise Broken(f"{path} was answered with {status}: {document}")
     status, document = ask(service.port, "POST", f"/models/{WHOLE}/promote")
     if status != 200:
-        raise Broken(f"the whole version cannot be promoted: {status}, {document}")
+        raise Broken(f"the undamaged version cannot be promoted: {status}, {document}")
     service.wait_until_ready()
     status, document = ask(service.port, "POST", "/predict", _HOUSE)
     if status != 200 or document["model_version"] != WHOLE:

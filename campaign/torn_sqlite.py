@@ -1,9 +1,9 @@
-"""SQLite files whose last writes were torn, as a loss of power may leave them, and what their adapters make of them.
+"""SQLite files with torn writes, as a power failure may leave them, and checks of how their adapters read them.
 
-A file and its log are taken after batches of which it is known how long the log was when each was acknowledged. Then
-the log is torn at a byte: it ends there, or goes on with zeros, with noise, or with what was there before. Whatever the
-place, the file has to open; it has to hold each batch that was acknowledged before that byte, wholly and once, nothing
-that was never appended, and has to take what is appended next.
+Batches are appended to a file, and the length of its write-ahead log is recorded when each is acknowledged. Then the
+log is torn at a byte: it ends there, or continues with zeros, noise, or its former content. At each position, the file
+must open, have each batch that was acknowledged before that byte exactly once and complete, have nothing else, and
+accept the next batch.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from campaign.torn_kinds import NEXT, Kind
 from campaign.trials import Broken, Trial
 
 _EARLIER, _LATER = (1, 2), (3, 4)
-"""Batches that are in the file itself, and those that are in its log."""
+"""Batches in the file itself, and batches in its log."""
 _ERASED = 0
 """A batch that was erased before."""
-_LOG_HEADER, _FRAME = 32, 4096 + 24
-"""Bytes of a log before its first frame, and of a frame."""
+_LOG_HEADER_BYTES, _FRAME_BYTES = 32, 4096 + 24
 
 
 @frozen
 class _Written:
-    """A file and its log in a moment, and what they hold."""
+    """A copy of a file and its log, and the batches in them."""
 
     name: str
     main: bytes
@@ -40,14 +39,14 @@ class _Written:
     stored: tuple[int, ...]
     """The batches in the file itself."""
     acknowledged: tuple[tuple[int, int], ...]
-    """The batches in the log, and where it ended when each was acknowledged."""
+    """The batches in the log, each with the end of the log when it was acknowledged."""
     before: bytes = b""
-    """What the log held before them."""
+    """The former content of the log."""
 
 
 @define
 class _Writer:
-    """Writes batches with an adapter, and sees how long the log is when each is acknowledged."""
+    """Writes batches with an adapter, and records the length of the log when each is acknowledged."""
 
     kind: Kind
     file: Path
@@ -61,18 +60,18 @@ class _Writer:
         return tuple(ends)
 
     def end(self) -> int:
-        """Where the log ends that counts, by its index: what is behind may be left from before."""
-        index = _beside(self.file, "-shm").read_bytes()
+        """Return the end of the valid part of the log, from its index. Former content may follow it."""
+        index = _with_suffix(self.file, "-shm").read_bytes()
         (frames,) = struct.unpack_from("=I", index, 16)
-        return _LOG_HEADER + _FRAME * int(frames)
+        return _LOG_HEADER_BYTES + _FRAME_BYTES * int(frames)
 
     def now(self, name: str, stored: Sequence[int], ends: tuple[tuple[int, int], ...], before: bytes = b"") -> _Written:
-        main, log = self.file.read_bytes(), _beside(self.file, "-wal").read_bytes()
+        main, log = self.file.read_bytes(), _with_suffix(self.file, "-wal").read_bytes()
         return _Written(name, main, log, tuple(stored), ends, before)
 
 
 def _written(kind: Kind, folder: Path) -> Iterator[_Written]:
-    """A new file, all of which is in its log; one with a log that was begun; and one whose log began anew."""
+    """Yield a new file that is only in its log, a file with a log, and a file whose log was restarted."""
     folder.mkdir()
     file = folder / "new.sqlite"
     with kind.open(file) as opened:
@@ -84,21 +83,21 @@ def _written(kind: Kind, folder: Path) -> Iterator[_Written]:
         writer.append((_ERASED, *_EARLIER))
         kind.erase(opened, _ERASED)
         yield writer.now("a file with a log", _EARLIER, writer.append(_LATER))
-    file = folder / "anew.sqlite"
+    file = folder / "restarted.sqlite"
     with kind.open(file) as opened:
         writer = _Writer(kind, file, opened)
         writer.append(_EARLIER)
-        before = _beside(file, "-wal").read_bytes()
+        before = _with_suffix(file, "-wal").read_bytes()
         with closing(sqlite3.connect(file)) as other:
             other.execute("PRAGMA wal_checkpoint(RESTART)")
-        yield writer.now("a file whose log began anew", _EARLIER, writer.append(_LATER), before)
+        yield writer.now("a file whose log was restarted", _EARLIER, writer.append(_LATER), before)
 
 
 def tear(trial: Trial, kind: Kind, folder: Path, places: Places) -> None:
-    """Tear the log of files of a kind, in a folder. Raises Broken."""
+    """Tear the logs of files of a kind at several positions, and check each. Raises Broken."""
     for written in _written(kind, folder / "written"):
         size, ends = len(written.log), [end for _, end in written.acknowledged]
-        # a log that began anew is as one that was begun, but for what is behind its end
+        # A restarted log differs from a new one only after its end.
         for at in places.some(size, ends) if written.before else places.of(size, ends):
             _require_sound(trial, kind, written, Tear.CUT, at, folder / "torn.sqlite")
         for way in (Tear.ZEROS, Tear.NOISE, *([Tear.BEFORE] if written.before else [])):
@@ -120,8 +119,8 @@ def _require_sound(trial: Trial, kind: Kind, written: _Written, way: Tear, at: i
 
 
 def _tear_checkpoints(trial: Trial, kind: Kind, written: _Written, file: Path, places: Places) -> None:
-    """Tear the file itself while its log is copied into it: all of that is in the log as well."""
-    _put(file, written.main, written.log)
+    """Tear the file itself during a checkpoint, which copies the log into it. The log still has everything."""
+    _write(file, written.main, written.log)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         copied = file.read_bytes()
@@ -139,29 +138,29 @@ def _tear_checkpoints(trial: Trial, kind: Kind, written: _Written, file: Path, p
 def _open_torn(
     kind: Kind, file: Path, main: bytes, log: bytes, written: _Written, least: Sequence[int], random: Random
 ) -> None:
-    """Open a file with a torn log, of which at least these batches count, and compare what is in it."""
-    _put(file, main, log)
+    """Open a file with a torn log, and check the batches in it. At least those in `least` must be stored."""
+    _write(file, main, log)
     appended = [*written.stored, *(batch for batch, _ in written.acknowledged)]
     with kind.open(file) as opened:
-        found = kind.read(opened)
-        if found != appended[: len(found)] or len(found) < len(written.stored) + len(least):
-            raise Broken(f"batches {found} are there; {[*written.stored, *least]} were acknowledged, of {appended}")
-        expected = found
-        if random.random() < 0.1:  # whoever was not answered asks again
+        stored = kind.read(opened)
+        if stored != appended[: len(stored)] or len(stored) < len(written.stored) + len(least):
+            raise Broken(f"stored batches: {stored}; acknowledged: {[*written.stored, *least]}; appended: {appended}")
+        expected = stored
+        if random.random() < 0.1:  # clients repeat requests without an answer
             for batch in appended:
                 kind.append(opened, batch)
             expected = appended
         kind.append(opened, NEXT)
-        if (found := kind.read(opened)) != [*expected, NEXT]:
-            raise Broken(f"after one more, batches {found} are there, not {[*expected, NEXT]}")
+        if (stored := kind.read(opened)) != [*expected, NEXT]:
+            raise Broken(f"stored batches after another append: {stored}, not {[*expected, NEXT]}")
 
 
-def _put(file: Path, main: bytes, log: bytes) -> None:
-    """The index is not kept: it is made of the log."""
+def _write(file: Path, main: bytes, log: bytes) -> None:
+    """Write a file and its log. The index is deleted, since SQLite rebuilds it from the log."""
     file.write_bytes(main)
-    _beside(file, "-wal").write_bytes(log)
-    _beside(file, "-shm").unlink(missing_ok=True)
+    _with_suffix(file, "-wal").write_bytes(log)
+    _with_suffix(file, "-shm").unlink(missing_ok=True)
 
 
-def _beside(file: Path, ending: str) -> Path:
+def _with_suffix(file: Path, ending: str) -> Path:
     return file.with_name(file.name + ending)

@@ -1,4 +1,4 @@
-"""What an attack is, one trial of it, and how trials are run, resumed and recorded."""
+"""Attacks and their trials: how they are run, resumed and recorded."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from campaign.checker import Violation, check
 from campaign.history import Action, History, Stored
 
 SOURCES = ("src", "requirements/service.lock")
-"""What decides how the product behaves: results count for one state of these."""
+"""The files that determine the behavior of the product. Results are valid for one state of them."""
 
 
 class Unavailable(Exception):
-    """This machine lacks what an attack needs."""
+    """This machine lacks something that an attack needs."""
 
 
 class Broken(AssertionError):
@@ -35,37 +35,36 @@ class Broken(AssertionError):
 
 @define
 class Trial:
-    """One trial of an attack: so many units of it, on a system of its own, with random numbers of its own."""
+    """One trial of an attack: some units of it, on a separate system and with separate random numbers."""
 
     attack: str
     number: int
     seed: str
     units: int
     folder: Path
-    """Where everything of the trial is. It is kept if the trial fails."""
+    """All files of the trial. It is preserved if the trial fails."""
     counts: Counter[str] = field(factory=Counter, init=False)
-    """What happened how often; counts of all trials are added up."""
+    """Number of events by name. The report has the sums over all trials."""
     seconds: dict[str, list[float]] = field(factory=dict, init=False)
-    """How long things took, each time."""
+    """Durations by name."""
     random: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.random = Random(self.seed)
 
     def part(self, number: int) -> Trial:
-        """A trial within this one, with a folder and random numbers of its own; counts and times are this one's."""
+        """Create a trial within this one. It has a separate folder and random numbers, and shares counts and times."""
         folder = self.folder / str(number)
         folder.mkdir()
-        made = Trial(self.attack, number, f"{self.seed}/{number}", 1, folder)
-        made.counts, made.seconds = self.counts, self.seconds
-        return made
+        part = Trial(self.attack, number, f"{self.seed}/{number}", 1, folder)
+        part.counts, part.seconds = self.counts, self.seconds
+        return part
 
     def took(self, what: str, seconds: float) -> None:
         self.seconds.setdefault(what, []).append(round(seconds, 4))
 
     @contextmanager
     def history(self) -> Iterator[History]:
-        """The trial's history."""
         with History.written(self.folder / "history.jsonl") as history:
             yield history
 
@@ -77,12 +76,12 @@ class Trial:
         steady_clock: bool = True,
         others: Sequence[Violation] = (),
     ) -> None:
-        """Count what the history holds. Raises Broken with the first violations, and with those that others found."""
-        (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(each)) + "\n" for each in stored))
-        for each in history.operations:
-            if each.action is Action.CUT_OFF:
+        """Count the operations of the history. Raises Broken for violations in it, and for those in `others`."""
+        (self.folder / "stored.jsonl").write_text("".join(json.dumps(attrs.asdict(record)) + "\n" for record in stored))
+        for operation in history.operations:
+            if operation.action is Action.CUT_OFF:
                 continue
-            self.counts[f"{each.action}: {'no answer' if each.status is None else each.status}"] += 1
+            self.counts[f"{operation.action}: {'no answer' if operation.status is None else operation.status}"] += 1
         self.counts["stored"] += len(stored)
         if violations := [*others, *check(history.operations, stored, steady_clock=steady_clock)]:
             raise Broken(summary(violations))
@@ -90,31 +89,31 @@ class Trial:
 
 @frozen
 class Attack:
-    """A row of the campaign."""
+    """An attack, which is a row of the report."""
 
     name: str
     title: str
     unit: str
-    """What `full` counts, in the plural."""
+    """The unit of `full`, `quick` and `each`, in the plural."""
     full: int
     quick: int
     each: int
-    """Units in a trial at full size."""
+    """Units per trial at full size."""
     must_hold: str
     run: Callable[[Trial], None]
-    """Raises Broken, or another AssertionError, if a promise was broken, Unavailable if nothing can be said."""
+    """Runs a trial. Raises Broken or AssertionError if a promise was broken, Unavailable if it can't run here."""
     p95: float | None = None
-    """The most that the 95th percentile of each of the trials' times may be, in seconds."""
+    """Limit of the 95th percentile of each duration, in seconds."""
 
     def sizes(self, *, quick: bool) -> list[int]:
-        """The units of each trial."""
-        wanted, each = (self.quick, self.quick) if quick else (self.full, self.each)
-        return [min(each, wanted - done) for done in range(0, wanted, each)]
+        """Return the number of units of each trial."""
+        total, size = (self.quick, self.quick) if quick else (self.full, self.each)
+        return [min(size, total - done) for done in range(0, total, size)]
 
 
 @frozen
 class Result:
-    """What came of a trial."""
+    """The result of a trial."""
 
     attack: str
     number: int
@@ -126,22 +125,22 @@ class Result:
     failure: str | None = None
     unavailable: str | None = None
     earlier_failures: tuple[str, ...] = ()
-    """Of the same trial, before it was run again."""
+    """Failures of earlier runs of the same trial."""
 
 
 @define
 class Results:
-    """The results of one state of the code, a file for each attack, so that an interrupted campaign goes on."""
+    """The results for one state of the code, in a file per attack, so that an interrupted campaign can be resumed."""
 
     folder: Path
 
     def of(self, attack: str) -> list[Result]:
-        """The trials that ended, in their order; of one that was run again, the last."""
+        """Return the results of an attack by number of the trial. The last run of a trial counts."""
         path = self._path(attack)
         lines = path.read_text().splitlines() if path.exists() else []
         by_number: dict[int, Result] = {}
-        for each in map(json.loads, lines):
-            result = Result(**each | {"earlier_failures": tuple(each["earlier_failures"])})
+        for document in map(json.loads, lines):
+            result = Result(**document | {"earlier_failures": tuple(document["earlier_failures"])})
             if (before := by_number.get(result.number)) and before.failure:
                 earlier = (*before.earlier_failures, before.failure)
                 result = attrs.evolve(result, earlier_failures=earlier)
@@ -154,13 +153,13 @@ class Results:
             file.write(json.dumps(attrs.asdict(result)) + "\n")
 
     def fitting(self, attack: str, sizes: Sequence[int]) -> list[Result]:
-        """The trials that ended and have these sizes. Others are of an attack that was changed, and are dropped."""
+        """Return results of trials with these sizes. Others are from before a change of the attack, and are deleted."""
         known = self.of(attack)
-        fitting = [each for each in known if each.number < len(sizes) and each.units == sizes[each.number]]
+        fitting = [result for result in known if result.number < len(sizes) and result.units == sizes[result.number]]
         if len(fitting) < len(known):
             self._path(attack).unlink()
-            for each in fitting:
-                self.add(each)
+            for result in fitting:
+                self.add(result)
         return fitting
 
     def _path(self, attack: str) -> Path:
@@ -170,11 +169,11 @@ class Results:
 def run_attack(
     attack: Attack, seed: str, results: Results, failures: Path, say: Callable[[str], None], *, quick: bool
 ) -> bool:
-    """Run the trials that have not passed yet. Returns whether no trial failed."""
+    """Run the trials that haven't passed yet. Returns whether none failed."""
     sizes = attack.sizes(quick=quick)
     known = results.fitting(attack.name, sizes)
-    passed = {each.number for each in known if not each.failure and not each.unavailable}
-    good, lacking = True, set[str]()
+    passed = {result.number for result in known if not result.failure and not result.unavailable}
+    has_passed, reasons = True, set[str]()
     for number, units in enumerate(sizes):
         if number in passed:
             continue
@@ -182,35 +181,35 @@ def run_attack(
         results.add(result)
         state = result.failure or result.unavailable or "passed"
         say(f"{attack.name} {number + 1} of {len(sizes)}: {units} {attack.unit}, {result.took:.1f} s, {state}")
-        good &= result.failure is None
-        if result.unavailable and result.unavailable not in lacking:
-            lacking.add(result.unavailable)  # other trials may need something else
+        has_passed &= result.failure is None
+        if result.unavailable and result.unavailable not in reasons:
+            reasons.add(result.unavailable)  # other trials may lack something else
             say(f"!!! {attack.name} CANNOT RUN HERE: {result.unavailable} !!!")
-    return good
+    return has_passed
 
 
 def _run(attack: Attack, number: int, seed: str, units: int, failures: Path) -> Result:
     began = time.monotonic()
     failure = unavailable = None
     with tempfile.TemporaryDirectory(prefix=f"campaign-{attack.name}-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's folders may be inside, and it is another user
+        Path(folder).chmod(0o755)  # PostgreSQL's folders may be inside, and it runs as another user
         trial = Trial(attack.name, number, seed, units, Path(folder))
         try:
             attack.run(trial)
         except Unavailable as reason:
             unavailable = str(reason)
-        except Exception as error:  # noqa: BLE001 (whatever went wrong is a result of the trial)
-            failure = _kept(trial, failures, error)
+        except Exception as error:  # noqa: BLE001 (every error is a result of the trial)
+            failure = _preserve(trial, failures, error)
     took = round(time.monotonic() - began, 1)
     return Result(attack.name, number, seed, units, took, dict(trial.counts), trial.seconds, failure, unavailable)
 
 
-def _kept(trial: Trial, failures: Path, error: Exception) -> str:
-    """Keep a failed trial's folder. Returns what failed, and where that is."""
-    kept = failures / f"{trial.attack}-{trial.number}-{time.strftime('%Y%m%d-%H%M%S')}"
+def _preserve(trial: Trial, failures: Path, error: Exception) -> str:
+    """Copy the folder of a failed trial. Returns a message with the error and the copy."""
+    copy = failures / f"{trial.attack}-{trial.number}-{time.strftime('%Y%m%d-%H%M%S')}"
     (trial.folder / "error").write_text("".join(traceback.format_exception(error)))
-    shutil.copytree(trial.folder, kept, ignore_dangling_symlinks=True, ignore=_sockets)
-    return f"FAILED with seed {trial.seed}: {type(error).__name__}: {error} (kept in {kept})"
+    shutil.copytree(trial.folder, copy, ignore_dangling_symlinks=True, ignore=_sockets)
+    return f"FAILED with seed {trial.seed}: {type(error).__name__}: {error} (kept in {copy})"
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
@@ -218,7 +217,7 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 
 def code() -> str:
-    """The commit that last changed the product, with a mark if it was changed since."""
+    """Return the commit that last changed the product, marked if there are uncommitted changes."""
     commit = _git("log", "-1", "--format=%h", "--", *SOURCES)
     return f"{commit}-changed" if _git("status", "--porcelain", "--", *SOURCES) else commit
 
@@ -228,10 +227,10 @@ def _git(*arguments: str) -> str:
 
 
 def summary(violations: Sequence[Violation]) -> str:
-    """The number of violations of each rule, and the first of each."""
-    rules = Counter(each.rule for each in violations)
+    """Describe violations: their number by rule, and the first of each rule."""
+    rules = Counter(violation.rule for violation in violations)
     numbers = ", ".join(f"{number} x {rule}" for rule, number in rules.items())
     first: dict[Any, Violation] = {}
-    for each in violations:
-        first.setdefault(each.rule, each)
-    return "\n".join([numbers, *(f"{each.rule.name}: {each.by}" for each in first.values())])
+    for violation in violations:
+        first.setdefault(violation.rule, violation)
+    return "\n".join([numbers, *(f"{violation.rule.name}: {violation.by}" for violation in first.values())])

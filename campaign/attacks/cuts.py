@@ -1,8 +1,8 @@
-"""The connection to PostgreSQL is cut around commits, where nobody can know whether the server stored a batch.
+"""Cuts of the connection to PostgreSQL around commits, when the service can't know whether a batch was stored.
 
-A proxy between service and server cuts before the commit (all or a part of the statement never arrives), during it
-(the server gets the statement, and nobody waits), or after it (all or a part of the answer never arrives). The first
-cut hits a batch that was just estimated. What follows it drains the spool, so the next cuts hit that.
+A proxy between service and server cuts before the commit (some or all of the statement never arrives), during it (the
+server gets the statement, but the connection is closed), or after it (some or all of the answer never arrives). The
+first cut hits a direct append. The service then drains its spool, so the next cuts hit drains.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _PLACES = (
     ("during", (Cut.DURING_COMMIT,)),
     ("after", (Cut.AFTER_COMMIT, Cut.MID_ANSWER)),
 )
-_OUTAGES = 0.03
-"""The share of rounds that begin with an outage, so that the spool holds more than a batch or two."""
+_OUTAGE_SHARE = 0.03
+"""Share of rounds that begin with an outage, so that the spool has more than a few batches."""
 
 
 @frozen
 class _Round:
-    """Cuts one after another, as fast as the service comes back."""
+    """Consecutive cuts, as fast as the service reconnects."""
 
     cuts: list[tuple[str, Cut]]
-    """Each with its place."""
+    """Each with the name of its place."""
     is_after_outage: bool
 
 
 def run(trial: Trial) -> None:
-    """Cut again and again, each time once the service has drained its spool."""
+    """Cut repeatedly, each time after the service has drained its spool."""
     with postgres.running() as cluster, trial.history() as history:
         cluster.create_database(_DATABASE)
         with CuttingRelay.before(cluster.url(_DATABASE)).running() as relay:
@@ -56,9 +56,9 @@ def run(trial: Trial) -> None:
             try:
                 service.wait_until_ready()
                 with clients.asking():
-                    for each in _rounds(trial):
+                    for round_ in _rounds(trial):
                         clients.wait_for(trial.random.randint(5, 30))
-                        _cut(trial, relay, clients, each)
+                        _cut(trial, relay, clients, round_)
                         trial.took("from the last cut until the spool was drained", service.wait_until_caught_up())
                 assert service.stop() == 0
             finally:
@@ -68,7 +68,7 @@ def run(trial: Trial) -> None:
 
 
 def through(relay: CuttingRelay, cluster: Cluster, database: str) -> str:
-    """The address of a database for a service behind the relay, which has to read what passes."""
+    """Return the URL of a database behind the relay, without encryption, so that the relay can read the traffic."""
     return evolve(cluster, port=relay.port).url(database, sslmode="disable", gssencmode="disable")
 
 
@@ -78,7 +78,7 @@ def _rounds(trial: Trial) -> Iterator[_Round]:
     cuts = [(place, trial.random.choice(kinds)) for place, kinds in places]
     while cuts:
         number = trial.random.randint(1, 3)
-        yield _Round(cuts[:number], trial.random.random() < _OUTAGES)
+        yield _Round(cuts[:number], trial.random.random() < _OUTAGE_SHARE)
         del cuts[:number]
 
 
@@ -91,20 +91,20 @@ def _cut(trial: Trial, relay: CuttingRelay, clients: Clients, round_: _Round) ->
             what = "drains" if number or round_.is_after_outage else "direct appends"
             trial.counts[f"cuts {place} the commit of {what}"] += 1
     began = time.monotonic()
-    assert relay.has_cut(LONG), f"the service did not store anything within {LONG} s"
+    assert relay.has_cut(LONG), f"the service stored nothing within {LONG} s"
     trial.took("until all cuts of a round were made", time.monotonic() - began)
     clients.wait_for(1)
 
 
 def _check_answers(history: History) -> None:
-    """Without a key an estimate needs only the spool, so that a cut fails no request. Raises Broken."""
+    """Check that no estimate without a key failed: the spool suffices for it. Raises Broken."""
     failed = [
-        each
-        for each in history.operations
-        if each.action is Action.ESTIMATE and each.key is None and each.status != 200
+        operation
+        for operation in history.operations
+        if operation.action is Action.ESTIMATE and operation.key is None and operation.status != 200
     ]
     if failed:
-        raise Broken(f"{len(failed)} estimates failed though the spool was there, the first: {failed[0]}")
+        raise Broken(f"{len(failed)} estimates failed although the spool was available, first: {failed[0]}")
 
 
 ATTACK = Attack(

@@ -1,7 +1,7 @@
-"""Disks that get full under load: that of the spool, that of SQLite's files, and that of the model versions.
+"""Disks that fill up under load: those of the spool, of SQLite's files, and of the model versions.
 
-How much room is left, and when, is a matter of chance. A full disk may refuse, but not lie: what is acknowledged is
-stored, readiness says whether an estimate can be stored, and once there is room again everything goes on by itself.
+The free space varies at random. With a full disk, a service may reject requests, but must be correct: acknowledged
+records are stored, readiness reports whether an estimate can be stored, and the service recovers once there is space.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from campaign.trials import Attack, Broken, Trial
 from tests.postgres_servers import free_port
 
 _DATABASE = "campaign"
-_RESERVE = 8 * MIB
-"""What the spool keeps for itself from its first prediction on."""
+_RESERVE_BYTES = 8 * MIB
+"""Size of the spool's reserve file, which exists from its first prediction on."""
 _PROBES = 12
-"""Probes, each of which takes the disk a page or two: a reading that is wrong for so long is no matter of a page."""
+"""Number of probes. Each uses a page or two of the disk, so readiness may be wrong for some, but not for all."""
 
 
 def run(trial: Trial) -> None:
-    """Fill one disk after the other."""
+    """Fill the disks one after the other."""
     for unit in range(trial.units):
         kind = _KINDS[unit % len(_KINDS)]
         kind(trial)
@@ -35,13 +35,13 @@ def run(trial: Trial) -> None:
 
 
 def spool(trial: Trial) -> None:
-    """The disk gets full while PostgreSQL is away, and the spool leaves it."""
+    """Fill the disk of the spool during an outage of PostgreSQL; then the spool must be drained."""
     with postgres.running() as cluster, History.written(trial.folder / "spool.jsonl") as history:
         cluster.create_database(_DATABASE)
         variables = {"HOUSEPREDICT_DATABASE_URL": cluster.url(_DATABASE), "HOUSEPREDICT_MODELS": "folder"}
         service = Service(trial.folder / "spool", free_port(), variables | _workers(trial))
         with mounted(service.folder / "data") as disk:
-            # the keys are in PostgreSQL alone
+            # Idempotency keys are only in PostgreSQL.
             clients = Clients([service], history, trial.random, Mix(keyed=0))
             try:
                 service.start()
@@ -50,19 +50,19 @@ def spool(trial: Trial) -> None:
                     clients.wait_for(100)
                     cluster.stop("immediate")
                     for _ in range(trial.random.randint(1, 2)):
-                        disk.leave(_some_room(trial, _lacking_reserve(disk) + 2 * MIB))
-                        _wait_until_refused(service)
-                        disk.leave(_lacking_reserve(disk) + _some_room(trial, MIB) + 256 * KIB)
+                        disk.leave(_some_space(trial, _missing_reserve(disk) + 2 * MIB))
+                        _wait_until_unready(service)
+                        disk.leave(_missing_reserve(disk) + _some_space(trial, MIB) + 256 * KIB)
                         clients.wait_for(1)
-                    disk.leave(_some_room(trial, MIB))
-                    _wait_until_refused(service)
-                _require_truth(trial, service, clients, disk)
+                    disk.leave(_some_space(trial, MIB))
+                    _wait_until_unready(service)
+                _check_readiness(trial, service, clients, disk)
                 if trial.random.random() < 0.5:
                     _kill(trial, service)
-                    _require_truth(trial, service, clients, disk)
+                    _check_readiness(trial, service, clients, disk)
                 with clients.asking():
                     cluster.start()
-                    # it leaves a disk by itself that stays full
+                    # The spool must be drained although the disk stays full.
                     trial.took("until the spool had left a full disk", service.wait_until_caught_up())
                     clients.wait_for(1)
                     disk.relieve()
@@ -75,7 +75,7 @@ def spool(trial: Trial) -> None:
 
 
 def sqlite(trial: Trial) -> None:
-    """The disk of predictions, sales and keys gets full where there is no PostgreSQL."""
+    """Fill the disk of predictions, sales and keys of a service without PostgreSQL."""
     service = Service(trial.folder / "sqlite", free_port(), _workers(trial))
     with mounted(service.folder / "data") as disk, History.written(trial.folder / "sqlite.jsonl") as history:
         clients = Clients([service], history, trial.random, Mix(erase=0.02))
@@ -86,16 +86,16 @@ def sqlite(trial: Trial) -> None:
             with clients.asking(), sellers.asking():
                 clients.wait_for(100)
                 for _ in range(trial.random.randint(1, 2)):
-                    disk.leave(_some_room(trial, 2 * MIB))
-                    _wait_until_refused(service)
-                    disk.leave(_some_room(trial, MIB) + 256 * KIB)
+                    disk.leave(_some_space(trial, 2 * MIB))
+                    _wait_until_unready(service)
+                    disk.leave(_some_space(trial, MIB) + 256 * KIB)
                     clients.wait_for(1)
-                disk.leave(_some_room(trial, MIB))
-                _wait_until_refused(service)
-            _require_truth(trial, service, clients, disk)
+                disk.leave(_some_space(trial, MIB))
+                _wait_until_unready(service)
+            _check_readiness(trial, service, clients, disk)
             if trial.random.random() < 0.5:
                 _kill(trial, service)
-                _require_truth(trial, service, clients, disk)
+                _check_readiness(trial, service, clients, disk)
             disk.relieve()
             trial.took("until ready once there was room", service.wait_until_ready(restart=True))
             with clients.asking(), sellers.asking():
@@ -110,7 +110,7 @@ def sqlite(trial: Trial) -> None:
 
 
 def models(trial: Trial) -> None:
-    """The disk of model versions gets full while one is trained or promoted."""
+    """Fill the disk of model versions during trainings and promotions."""
     service = Service(trial.folder / "models", free_port(), _workers(trial))
     with mounted(service.folder / "data" / "models") as disk:
         try:
@@ -120,15 +120,15 @@ def models(trial: Trial) -> None:
             service.destroy()
 
 
-def _some_room(trial: Trial, most: int) -> int:
-    """Bytes: often few, sometimes none, at most `most`."""
+def _some_space(trial: Trial, most: int) -> int:
+    """Choose a number of bytes up to `most`: often few, sometimes none."""
     return int(most * trial.random.random() ** 2)
 
 
-def _lacking_reserve(disk: Disk) -> int:
-    """Bytes that the spool needs to have its reserve."""
+def _missing_reserve(disk: Disk) -> int:
+    """Return the number of bytes that the reserve of the spool lacks."""
     reserve = disk.folder / "spool.reserve"
-    return _RESERVE - (reserve.stat().st_size if reserve.exists() else 0)
+    return _RESERVE_BYTES - (reserve.stat().st_size if reserve.exists() else 0)
 
 
 def _workers(trial: Trial) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _workers(trial: Trial) -> dict[str, str]:
 
 
 def _kill(trial: Trial, service: Service) -> None:
-    """Kill a service with its workers while its disk is full, and start it there."""
+    """Kill a service and its workers on a full disk, and start it again."""
     trial.counts["kills on a full disk"] += 1
     os.killpg(service.pid, signal.SIGKILL)
     service.kill()
@@ -145,56 +145,56 @@ def _kill(trial: Trial, service: Service) -> None:
         if service.has_ended() or service.readiness()[0] is not None:
             return
         pause(0.02)
-    raise Broken(f"{service.name} does not answer after a start on a full disk, see {service.log}")
+    raise Broken(f"{service.name} doesn't answer after a start on a full disk, see {service.log}")
 
 
 def _stop(service: Service) -> None:
-    """Have it end in order, and look through what it has said."""
+    """Stop a service, and check its exit code and log."""
     if (code := service.stop()) != 0:
         raise Broken(f"{service.name} ended with {code}, see {service.log}")
     if "Traceback" in service.log.read_text():
-        raise Broken(f"{service.name} came upon what it had not expected: see {service.log}")
+        raise Broken(f"{service.name} logged an unexpected error, see {service.log}")
 
 
-def _wait_until_refused(service: Service) -> None:
-    """Wait until it says that nothing can be stored."""
+def _wait_until_unready(service: Service) -> None:
+    """Wait until the service reports that nothing can be stored."""
     for _ in range(int(LONG / 0.05)):
         if service.readiness()[0] == 503:
             return
         pause(0.05)
-    raise Broken(f"{service.name} says that it is ready, for {LONG} s on a full disk: {service.readiness()}")
+    raise Broken(f"{service.name} reports that it is ready for {LONG} s on a full disk: {service.readiness()}")
 
 
-def _require_truth(trial: Trial, service: Service, clients: Clients, disk: Disk) -> None:
-    """Compare what readiness says with what becomes of an estimate, when nobody else asks."""
-    for free in (0, _some_room(trial, MIB), 0):
+def _check_readiness(trial: Trial, service: Service, clients: Clients, disk: Disk) -> None:
+    """Compare readiness with the results of estimates, without other clients."""
+    for free in (0, _some_space(trial, MIB), 0):
         disk.leave(free)
-        lies = [_lie(service, clients) for _ in range(_PROBES)]
-        trial.counts["readings of readiness on a full disk"] += len(lies)
-        if all(lies):
-            raise Broken(f"{service.name}: {lies[-1]}")
+        contradictions = [_find_contradiction(service, clients) for _ in range(_PROBES)]
+        trial.counts["readings of readiness on a full disk"] += len(contradictions)
+        if all(contradictions):
+            raise Broken(f"{service.name}: {contradictions[-1]}")
 
 
-def _lie(service: Service, clients: Clients) -> str | None:
-    """What is wrong about readiness, if it is the same before and after an estimate of which it says something else."""
+def _find_contradiction(service: Service, clients: Clients) -> str | None:
+    """Describe the contradiction if readiness is the same before and after an estimate, but differs from its result."""
     before, _ = service.readiness()
-    asked = clients.estimate()
+    operation = clients.estimate()
     after, document = service.readiness()
-    status = asked and asked.status
+    status = operation and operation.status
     if before != after or (after == 200) == (status == 200):
         return None
-    return f"readiness says {after}, and an estimate was answered with {status}: {document}"
+    return f"readiness is {after}, but an estimate was answered with {status}: {document}"
 
 
 _KINDS: tuple[Callable[[Trial], None], ...] = (spool, sqlite, models)
 
 ATTACK = Attack(
     name="disks",
-    title="Disks that get full under load: the spool's, that of SQLite's files, and that of the model versions",
+    title="Disks that fill up under load: those of the spool, of SQLite's files, and of the model versions",
     unit="full disks",
     full=60,
     quick=3,
     each=3,
-    must_hold="no 2xx unless the record is stored; readiness tells the truth; goes on once there is room",
+    must_hold="no 2xx unless the record is stored; readiness is correct; the service recovers once there is space",
     run=run,
 )

@@ -1,7 +1,7 @@
-"""Erasing and pruning while others append, drain and read.
+"""Erasures and prunings concurrent with appends, drains and reads.
 
-Twice: in one process, where a scheduler forces interleavings of single steps, and with two services that share a
-database, each of which loses it for a while or is killed.
+First, a scheduler forces interleavings of single steps in one process. Then two services share a database; each is cut
+off from it for a while, or killed.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from tests.postgres_servers import free_port
 
 _DATABASE = "campaign"
 _MIX = Mix(keyed=0.05, find=0.3, list=0.03, erase=0.1, repeat=0.02, foreign=0.5)
-_KEEP = timedelta(seconds=3)
-_INTERLEAVINGS_A_ROUND = 250
-_SEEDS_A_TRIAL = 10**6
+_RETENTION = timedelta(seconds=3)
+_INTERLEAVINGS_PER_ROUND = 250
+_SEEDS_PER_TRIAL = 10**6
 
 
 def run(trial: Trial) -> None:
-    """Force the interleavings, and then let services race for some rounds."""
+    """Force the interleavings, then run concurrent services for some rounds."""
     _interleave(trial)
-    _race(trial, rounds=max(1, trial.units // _INTERLEAVINGS_A_ROUND))
+    _race(trial, rounds=max(1, trial.units // _INTERLEAVINGS_PER_ROUND))
 
 
 def _interleave(trial: Trial) -> None:
-    # each trial has seeds of its own
-    first_seed = Random(trial.seed.rpartition("/")[0]).getrandbits(32) + trial.number * _SEEDS_A_TRIAL
+    # Each trial has different seeds.
+    first_seed = Random(trial.seed.rpartition("/")[0]).getrandbits(32) + trial.number * _SEEDS_PER_TRIAL
     log = logging.getLogger("housepredict")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # outages are part of it
+    log.setLevel(logging.CRITICAL)  # outages are part of the attack
     try:
         with opened_spools(trial.folder) as spools:
             interleave(spools, SpooledPredictions, trial.units, first_seed)
@@ -66,7 +66,7 @@ class _Replica:
 
     @contextmanager
     def without_database(self) -> Iterator[None]:
-        """Nothing passes between the service and its database meanwhile. It has caught up when this returns."""
+        """Record the block as a time without the database, and wait afterwards until the spool is drained."""
         began = time.monotonic()
         try:
             yield
@@ -76,11 +76,11 @@ class _Replica:
         self.service.wait_until_caught_up()
         self.history.add(Operation(Action.CUT_OFF, self.service.name, began, time.monotonic(), None))
 
-    def waiting(self) -> int:
-        """How many estimates wait in its spool, as it says; 0 if it says nothing."""
+    def pending(self) -> int:
+        """Return the number of pending estimates that it reports; 0 without an answer."""
         _, document = self.service.readiness()
-        behind = spool_of(document["checks"]["predictions"]) if document else None
-        return behind.get("pending", behind.get("waiting", 0)) if behind else 0
+        spool = spool_of(document["checks"]["predictions"]) if document else None
+        return spool.get("pending", spool.get("waiting", 0)) if spool else 0
 
     def kill(self) -> None:
         os.kill(self.service.pid, signal.SIGKILL)
@@ -99,40 +99,40 @@ def _race(trial: Trial, rounds: int) -> None:
             replicas.append(_Replica(service, relay, history))
             stack.callback(service.destroy)
             service.start()
-        for each in replicas:
-            each.service.wait_until_ready()
-        clients = Clients([each.service for each in replicas], history, trial.random, _MIX, number=6)
+        for replica in replicas:
+            replica.service.wait_until_ready()
+        clients = Clients([replica.service for replica in replicas], history, trial.random, _MIX, number=6)
         pruner = _Pruner(trial, history, cluster.url(_DATABASE))
         with clients.asking():
             for number in range(rounds):
                 clients.wait_for(trial.random.randint(50, 150))
-                # what comes later stays, to be looked for in the end
+                # Predictions of the second half are not pruned, and must be stored at the end.
                 _disturb(trial, replicas, pruner if number < rounds / 2 else None)
             clients.wait_for(50)
-        for each in replicas:
-            each.service.wait_until_caught_up()
-        for each in replicas:
-            assert each.service.stop() == 0
+        for replica in replicas:
+            replica.service.wait_until_caught_up()
+        for replica in replicas:
+            assert replica.service.stop() == 0
         _end_connections(cluster)
         pruner.prune_again()
         trial.check(history, cluster.stored(_DATABASE))
 
 
 def _end_connections(cluster: Cluster) -> None:
-    """End those of killed services: the relay may keep them open, and PostgreSQL what they held."""
+    """End the connections of killed services: the relay may keep them open, and PostgreSQL their locks."""
     of_services = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
     cluster.execute(of_services, _DATABASE)
 
 
 def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner | None) -> None:
-    """Take the database from one replica, or kill it, or both, and prune before or after that ends."""
+    """Cut a replica off from the database, kill it, or both; prune before or after that ends."""
     replica = trial.random.choice(replicas)
     freezes, kills, prunes = trial.random.choice([(1, 0, 1), (1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 1)])
     with replica.without_database():
         if freezes:
             replica.relay.freeze()
-            pause(1.5 + trial.random.random() * 2)  # it notices after a second, and estimates wait in its spool
-            trial.counts["estimates that waited in a spool"] += replica.waiting()
+            pause(1.5 + trial.random.random() * 2)  # it notices after a second, and estimates are pending in its spool
+            trial.counts["estimates that waited in a spool"] += replica.pending()
         if kills:
             replica.kill()
         if pruner and prunes and trial.random.random() < 0.5:
@@ -146,20 +146,20 @@ def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner | None) -> 
 
 @define
 class _Pruner:
-    """Forgets old predictions, as each service does once a day, and notes which ids are certainly gone."""
+    """Prunes old predictions, as each service does once a day, and records which ids must be deleted."""
 
     _trial: Trial
     _history: History
     _url: str
     _latest: datetime | None = field(default=None, init=False)
-    """Everything before may have been pruned."""
+    """All predictions before this time may have been pruned."""
 
-    def prune(self, keep: timedelta = _KEEP) -> None:
+    def prune(self, retention: timedelta = _RETENTION) -> None:
         began, first = time.monotonic(), datetime.now(UTC)
         status = None
         with housepredict.open(data_dir=self._trial.folder / "pruner", database_url=self._url) as prices:
             try:
-                pruned = prices.prune(keep)
+                pruned = prices.prune(retention)
             except RepositoryUnavailable:
                 self._trial.counts["prunings that failed"] += 1
             else:
@@ -167,23 +167,23 @@ class _Pruner:
                 self._trial.counts["predictions that were pruned"] += pruned.predictions
         ended, last = time.monotonic(), datetime.now(UTC)
         for until, its_status in ((last, None), (first, status)):
-            id_ = str(first_id_at(until - keep))
+            id_ = str(first_id_at(until - retention))
             self._history.add(Operation(Action.PRUNE, "pruner", began, ended, its_status, id=id_))
-        self._latest = last - keep
+        self._latest = last - retention
 
     def prune_again(self) -> None:
-        """Delete what earlier prunings had to hide, since other transactions held it."""
+        """Delete rows that earlier prunings skipped because other transactions held them."""
         if self._latest:
             self.prune(datetime.now(UTC) - self._latest)
 
 
 ATTACK = Attack(
     name="erasures",
-    title="Erasing and pruning while others append, drain and read: forced interleavings, and two services",
+    title="Erasures and prunings concurrent with appends, drains and reads: forced interleavings, and two services",
     unit="interleavings",
     full=10_000,
     quick=250,
     each=2_500,
-    must_hold="what was erased or pruned is neither read nor stored again; nothing else is lost",
+    must_hold="erased and pruned estimates are neither read nor stored again; nothing else is lost",
     run=run,
 )

@@ -1,4 +1,4 @@
-"""Services with a broken part under the same clients, to see that the checker notices what is broken."""
+"""Services with a broken part, to prove that the checker notices it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _ESTIMATES = 150
 
 
 def run(trial: Trial) -> None:
-    """Run services of every kind for a moment, some at a time."""
+    """Run services of all kinds for a moment, four at a time."""
     kinds = [*BREAKS] * (trial.units // len(BREAKS))
     with postgres.running() as cluster, ThreadPoolExecutor(4) as pool:
         running = [
-            pool.submit(_reported, cluster, f"{kind}_{number}", trial.folder, Random(trial.random.random()))
+            pool.submit(_run_service, cluster, f"{kind}_{number}", trial.folder, Random(trial.random.random()))
             for number, kind in enumerate(kinds)
         ]
-        for kind, each in zip(kinds, running, strict=True):
-            _judge(trial, kind, each.result())
+        for kind, future in zip(kinds, running, strict=True):
+            _check_noticed(trial, kind, future.result())
 
 
-def _reported(cluster: Cluster, name: str, folder: Path, random: Random) -> Sequence[Violation]:
-    """What the checker says of a service that served for a moment. Its name begins with its kind."""
+def _run_service(cluster: Cluster, name: str, folder: Path, random: Random) -> Sequence[Violation]:
+    """Run a service for a moment, and return the violations that the checker finds. Its name begins with its kind."""
     cluster.create_database(name)
     kind = name.partition("_")[0]
     service = Service(
@@ -59,17 +59,17 @@ def _reported(cluster: Cluster, name: str, folder: Path, random: Random) -> Sequ
     return check(history.operations, cluster.stored(name))
 
 
-def _judge(trial: Trial, kind: str, violations: Sequence[Violation]) -> None:
-    rules = Counter(each.rule for each in violations)
+def _check_noticed(trial: Trial, kind: str, violations: Sequence[Violation]) -> None:
+    rules = Counter(violation.rule for violation in violations)
     for rule, number in rules.items():
         trial.counts[f"{kind}: {rule.name}"] += number
-    wanted = BREAKS[kind].rule
-    if wanted is None:
+    expected = BREAKS[kind].rule
+    if expected is None:
         trial.counts[f"{kind}: no violation"] += 1
         if violations:
-            raise Broken(f"a sound service is accused: {summary(violations)}")
-    elif wanted not in rules:
-        raise Broken(f"a {kind} service is not noticed by {wanted.name}, but by {summary(violations) or 'nothing'}")
+            raise Broken(f"violations of a sound service: {summary(violations)}")
+    elif expected not in rules:
+        raise Broken(f"{expected.name} doesn't notice a {kind} service; violations: {summary(violations) or 'none'}")
 
 
 ATTACK = Attack(
@@ -79,6 +79,6 @@ ATTACK = Attack(
     full=10 * len(BREAKS),
     quick=len(BREAKS),
     each=len(BREAKS),
-    must_hold="each broken service is noticed, by the rule for it; the sound one by none",
+    must_hold="each broken service is noticed by its rule; the sound one breaks none",
     run=run,
 )

@@ -1,10 +1,10 @@
-"""Requests that are sent again with their idempotency key: at the same time, later, and after lost connections.
+"""Requests repeated with their idempotency key: concurrently, later, and after lost connections.
 
-Two services share a database. Clients work in teams: all of a team send one key at the same time, to both services, and
-now and then a key of some time ago. The services have different models, so that they would answer differently if they
-did not answer from one record. Meanwhile services are killed, and their connections to PostgreSQL are cut where a
-key or an estimate is stored. Some keys are misused for a second house, which has to be refused. In the end all keys are
-sent once more to each service.
+Two services share a database. Clients work in teams: all members of a team send the same key at the same time, to both
+services, and sometimes an older key. The services have different models, so that their answers would differ if they
+were not from one record. Meanwhile, services are killed, and their connections to PostgreSQL are cut when a key or an
+estimate is stored. Some keys are misused for a second house, which must be rejected. At the end, all keys are sent once
+more to each service.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from tests.postgres_servers import free_port
 
 _DATABASE = "campaign"
 _STORES_KEYS = b'INSERT INTO "public".prediction_keys'
-_TEAM = 3
-_MISUSED = 0.05
-"""The share of keys that come with a second house, too."""
-_REPEATED = 0.2
-"""How often a client sends an older key after the one of its team."""
+_TEAM_SIZE = 3
+_MISUSED_SHARE = 0.05
+"""Share of keys that are also sent with a second house."""
+_REPEATED_SHARE = 0.2
+"""Share of keys after which a client sends an older key."""
 
 
 @frozen
 class _Key:
     name: str
     houses: tuple[int, ...]
-    """What each of the team asks for: the same house, unless the key is misused."""
+    """The house of each member of the team: the same, unless the key is misused."""
     turn: int
-    """The service that the first of the team asks; the others ask the next ones."""
+    """The service of the first member; the others use the next ones."""
 
 
 @define
@@ -56,11 +56,11 @@ class _Team:
     _key: _Key | None = field(default=None, init=False)
 
     @_barrier.default
-    def _ready_for_a_key(self) -> Barrier:
-        return Barrier(_TEAM, self._draw)
+    def _create_barrier(self) -> Barrier:
+        return Barrier(_TEAM_SIZE, self._draw)
 
     def meet(self) -> _Key | None:
-        """The next key, when all of the team have come for it; None once a member has left."""
+        """Wait for all members of the team, and return the next key; None once a member has left."""
         try:
             self._barrier.wait(LONG)
         except BrokenBarrierError:
@@ -72,36 +72,36 @@ class _Team:
 
     def _draw(self) -> None:
         house = next(self._all.houses)
-        houses = [house] * _TEAM
-        if self._random.random() < _MISUSED:
-            houses[self._random.randrange(_TEAM)] = next(self._all.houses)
+        houses = [house] * _TEAM_SIZE
+        if self._random.random() < _MISUSED_SHARE:
+            houses[self._random.randrange(_TEAM_SIZE)] = next(self._all.houses)
         self._key = _Key(f"key-{house}", tuple(houses), self._random.randrange(len(self._all.services)))
         self._all.sent.append(self._key)
 
 
 @define
 class _Teams(Clients):
-    """Clients in teams; their number is a multiple of a team's size."""
+    """Clients in teams. Their number is a multiple of the team size."""
 
     sent: list[_Key] = field(factory=list, init=False)
-    """All keys so far."""
+    """All keys that were sent so far."""
     _teams: list[_Team] = field(init=False)
 
     @_teams.default
-    def _gathered(self) -> list[_Team]:
-        return [_Team(self, Random(self.random.random())) for _ in range(self.number // _TEAM)]
+    def _create_teams(self) -> list[_Team]:
+        return [_Team(self, Random(self.random.random())) for _ in range(self.number // _TEAM_SIZE)]
 
     def _work(self, number: int, random: Random) -> None:
-        """Send the team's keys until it is enough."""
-        team, member = self._teams[number // _TEAM], number % _TEAM
+        """Send the keys of the team until the end."""
+        team, member = self._teams[number // _TEAM_SIZE], number % _TEAM_SIZE
         client = Client(self, number, random)
         try:
             while not self._enough.is_set() and (key := team.meet()):
                 client.turn_to(key.turn + member)
                 _send(client, key, member, random)
-                if random.random() < _REPEATED:
+                if random.random() < _REPEATED_SHARE:
                     client.turn_to(random.randrange(len(self.services)))
-                    _send(client, random.choice(self.sent), random.randrange(_TEAM), random)
+                    _send(client, random.choice(self.sent), random.randrange(_TEAM_SIZE), random)
         finally:
             team.leave()
             client.close()
@@ -122,13 +122,13 @@ class _Teams(Clients):
 
 
 def _send(client: Client, key: _Key, member: int, random: Random) -> None:
-    """Send a key until it is answered, to the same service or to another."""
+    """Send a key to either service until it is answered."""
     deadline = time.monotonic() + LONG
     while True:
         done = client.estimate(key.houses[member], key.name)
         if done and done.status is not None and done.status < 500:
             return
-        assert time.monotonic() < deadline, f"{key} is not answered for {LONG} s, the last time with {done}"
+        assert time.monotonic() < deadline, f"{key} was not answered within {LONG} s; last attempt: {done}"
         client.turn_to(random.randrange(2))
 
 
@@ -144,30 +144,30 @@ def run(trial: Trial) -> None:
             one = Service(trial.folder / "one", free_port(), database)
             two = Service(trial.folder / "two", free_port(), database | {"HOUSEPREDICT_WORKERS": "2"})
             services = [one, two]
-            clients = _Teams(services, history, trial.random, number=3 * _TEAM)
+            clients = _Teams(services, history, trial.random, number=3 * _TEAM_SIZE)
             try:
-                for each in services:
-                    each.start()
-                for each in services:
-                    each.wait_until_ready()
+                for service in services:
+                    service.start()
+                for service in services:
+                    service.wait_until_ready()
                 status, document = ask(two.port, "POST", "/train")
                 assert status == 200, document
                 with clients.asking():
                     while len(clients.sent) < trial.units:
                         clients.wait_for(trial.random.randint(50, 150))
                         _disturb(trial, services, relay)
-                for each in services:
-                    each.wait_until_caught_up()
+                for service in services:
+                    service.wait_until_caught_up()
                 clients.send_all_again()
-                for each in services:
-                    assert each.stop() == 0
+                for service in services:
+                    assert service.stop() == 0
             finally:
-                for each in services:
-                    each.destroy()
+                for service in services:
+                    service.destroy()
         stored = cluster.stored(_DATABASE)
         trial.check(history, stored)
         trial.counts["keys"] += len(clients.sent)
-        _check_keys(history, {each.house for each in stored}, clients.sent)
+        _check_keys(history, {record.house for record in stored}, clients.sent)
 
 
 def _disturb(trial: Trial, services: list[Service], relay: CuttingRelay) -> None:
@@ -182,34 +182,34 @@ def _disturb(trial: Trial, services: list[Service], relay: CuttingRelay) -> None
             victim.start()
             trial.counts["kills of a service"] += 1
             trial.took("until ready after a service was killed", victim.wait_until_ready(restart=True))
-        case what:
+        case record:
             where = trial.random.choice(list(Cut))
-            relay.cut_next(where, _STORES_KEYS if what == "key" else STORES_PREDICTIONS, trial.random.random())
-            assert relay.has_cut(LONG), f"no {what} was stored within {LONG} s"
-            trial.counts[f"cuts where a service stores the {what}"] += 1
+            relay.cut_next(where, _STORES_KEYS if record == "key" else STORES_PREDICTIONS, trial.random.random())
+            assert relay.has_cut(LONG), f"no {record} was stored within {LONG} s"
+            trial.counts[f"cuts where a service stores the {record}"] += 1
 
 
 def _kill_worker(service: Service, worker: int) -> None:
-    """Kill it, and return when it is replaced; or when the service has ended, if the worker was still starting."""
+    """Kill a worker, and wait until it is replaced, or the service has ended because the worker was still starting."""
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + LONG
-    while service.is_running() and (worker in (now := service.workers()) or len(now) < 2):
+    while service.is_running() and (worker in (workers := service.workers()) or len(workers) < 2):
         assert time.monotonic() < deadline, f"worker {worker} is not replaced after {LONG} s, see {service.log}"
         pause(0.02)
 
 
 def _check_keys(history: History, stored: set[int], keys: list[_Key]) -> None:
-    """One house of a key is estimated and stored, whoever asks, and the other one is refused. Raises Broken."""
+    """Check that one house of each key is estimated and stored, and the other one rejected. Raises Broken."""
     statuses: dict[str, dict[int, set[int | None]]] = defaultdict(lambda: defaultdict(set))
-    for each in history.operations:
-        if each.action is Action.ESTIMATE and each.key is not None and each.house is not None:
-            statuses[each.key][each.house].add(each.status)
+    for operation in history.operations:
+        if operation.action is Action.ESTIMATE and operation.key is not None and operation.house is not None:
+            statuses[operation.key][operation.house].add(operation.status)
     for key in keys:
-        final = {house: each - {None, 503} for house, each in statuses[key.name].items()}
-        estimated = [house for house, each in final.items() if each == {200}]
-        refused = [house for house, each in final.items() if each == {422}]
-        if len(estimated) != 1 or len(estimated + refused) != len(final) or stored & final.keys() != set(estimated):
-            raise Broken(f"{key} was answered, by house, with {dict(statuses[key.name])}")
+        final = {house: answers - {None, 503} for house, answers in statuses[key.name].items()}
+        estimated = [house for house, answers in final.items() if answers == {200}]
+        rejected = [house for house, answers in final.items() if answers == {422}]
+        if len(estimated) != 1 or len(estimated + rejected) != len(final) or stored & final.keys() != set(estimated):
+            raise Broken(f"statuses of {key} by house: {dict(statuses[key.name])}")
 
 
 ATTACK = Attack(

@@ -25,27 +25,27 @@ class _System:
     service: Service
 
     def kill_service(self) -> None:
-        """The whole service at once: the supervisor and its workers."""
+        """Kill the supervisor and its workers at once."""
         os.killpg(self.service.pid, signal.SIGKILL)
         self.service.kill()
         self.service.start()
 
     def kill_supervisor(self) -> None:
-        """Its workers have to end by themselves, while another service starts at their port."""
+        """Kill only the supervisor. Its workers must end while another service starts at their port."""
         workers = self.service.workers()
         self.service.kill()
         self.service.start()
         deadline = time.monotonic() + LONG
         while any(map(is_alive, workers)):
-            assert time.monotonic() < deadline, "workers outlive their supervisor"
+            assert time.monotonic() < deadline, "the workers outlive their supervisor"
             pause(0.01)
 
     def kill_worker(self, choose: Callable[[list[int]], int]) -> None:
         os.kill(choose(self.service.workers()), signal.SIGKILL)
 
     def kill_backend(self, choose: Callable[[list[int]], int]) -> None:
-        """PostgreSQL then ends all connections, and recovers."""
-        self.cluster.revive()  # the server may still recover from the last kill
+        """Kill a server process of PostgreSQL, which then ends all connections and recovers."""
+        self.cluster.revive()  # the server may still be recovering from the last kill
         os.kill(choose(self.cluster.backends(_DATABASE)), signal.SIGKILL)
 
     def kill_postmaster(self) -> None:
@@ -54,7 +54,7 @@ class _System:
 
 
 def run(trial: Trial) -> None:
-    """Kill something again and again, each time once estimates flow again."""
+    """Kill a random process repeatedly, each time after the service has recovered."""
     with postgres.running() as cluster, trial.history() as history:
         cluster.create_database(_DATABASE)
         service = Service(
@@ -89,7 +89,7 @@ def _strike(trial: Trial, system: _System) -> None:
     if system.service.workers():
         victims["worker"] = lambda: system.kill_worker(trial.random.choice)
     victim = trial.random.choice(sorted(victims))
-    pause(trial.random.random() * 0.05)  # anywhere between two answers
+    pause(trial.random.random() * 0.05)  # at any time between two answers
     began = time.monotonic()
     victims[victim]()
     system.service.wait_until_ready(restart=True)

@@ -1,4 +1,4 @@
-"""Files that were torn while they were written, each at every byte, and opened with the product's own adapters."""
+"""Files with torn writes, at each byte, opened with the product's adapters."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from campaign.tears import Places
 from campaign.trials import Attack, Trial
 
 _MEMORY = Path("/dev/shm")
-"""Where it is, files are torn in memory: a thousand of them are written and flushed each second."""
+"""If it exists, files are torn in memory: a thousand of them are written and flushed per second."""
 
 
 def run(trial: Trial) -> None:
-    """Tear the files of one kind at every byte; those of several kinds at some of them."""
+    """Tear files of one kind at each byte, or files of several kinds at a sample of positions."""
     kinds = list(_KINDS.values())
     chosen = [kinds[trial.number]] if trial.units == 1 else kinds
     places = Places(trial.random, every=trial.units == 1)
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else trial.folder) as folder, _log_of(trial):
         for number, kind in enumerate(chosen):
-            own = Path(folder, str(number))
-            own.mkdir()
-            kind(trial, own, places)
+            subfolder = Path(folder, str(number))
+            subfolder.mkdir()
+            kind(trial, subfolder, places)
 
 
 @contextmanager
 def _log_of(trial: Trial) -> Iterator[None]:
-    """What the product logs meanwhile, the last mebibyte or two of it, is in a file of the trial."""
+    """Write the log of the product to a file of the trial: the last one to two MiB."""
     handler = RotatingFileHandler(trial.folder / "log", maxBytes=2**20, backupCount=1)
     logger = logging.getLogger("housepredict")
     logger.addHandler(handler)
@@ -67,11 +67,11 @@ _KINDS: Mapping[str, _Tear] = {
 
 ATTACK = Attack(
     name="torn",
-    title="Files torn at every byte: SQLite's logs, and each document of the folder of model versions",
+    title="Files torn at each byte: SQLite's logs, and the documents in the folder of model versions",
     unit="kinds of files",
     full=len(_KINDS),
     quick=len(_KINDS),
     each=1,
-    must_hold="what was acknowledged is there; what is damaged is refused in words, and the rest goes on",
+    must_hold="acknowledged records are stored; damaged files are refused with a reason; the rest keeps working",
     run=run,
 )

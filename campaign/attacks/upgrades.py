@@ -1,4 +1,4 @@
-"""Rolling upgrades and rollbacks under load, with both releases on one database, and on one data folder."""
+"""Rolling upgrades and rollbacks under load, with both releases on one database or one data folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DATABASE = "campaign"
 
 @define
 class _Run:
-    """What all fleets of a trial share."""
+    """The state that all fleets of a trial share."""
 
     trial: Trial
     history: History
@@ -43,7 +43,7 @@ class _Run:
 
 @define
 class _Fleet:
-    """Services that serve one set of records, and the clients in front of them."""
+    """Services that share their records, and clients of these services."""
 
     run: _Run
     random: Random
@@ -52,16 +52,16 @@ class _Fleet:
     trainer: Path
     """The data folder for trainings."""
     cluster: Cluster | None = None
-    """None if the services have their data folder alone."""
+    """None if the service has only a data folder."""
     counts: Counter[str] = field(factory=Counter, init=False)
     releases: dict[str, Release] = field(factory=dict, init=False)
-    """By service."""
+    """The current release by service."""
     starts: list[tuple[float, str, Release]] = field(factory=list, init=False)
-    """When which service began to be which release, on the monotonic clock."""
+    """The start of each release: the time on the monotonic clock, the service, and the release."""
     promoted: str | None = field(default=None, init=False)
     """The version that was promoted last."""
     trained_by: dict[str, Release] = field(factory=dict, init=False)
-    """By version."""
+    """The release that trained each version."""
     balancer: Balancer = field(init=False)
     clients: BalancedClients = field(init=False)
 
@@ -74,7 +74,7 @@ class _Fleet:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """The previous release serves, and clients ask until the block ends. No request may have failed then."""
+        """Start the previous release, and clients until the block ends. Then check that no request has failed."""
         try:
             for service in self.services:
                 self.start(service, self.run.previous)
@@ -90,12 +90,12 @@ class _Fleet:
             for service in self.services:
                 service.destroy()
         self._count()
-        if bad := failed(self.clients):
-            raise Broken(f"{len(bad)} requests failed, the first of them: {bad[0]}")
-        if bad := missing_elsewhere(self.clients):
-            raise Broken(f"{len(bad)} reads did not show what another service had stored, the first of them: {bad[0]}")
-        if none := self.balancer.none_ready:
-            raise Broken(f"{len(none)} requests found no service ready, the first of them: {none[0]}")
+        if operations := failed(self.clients):
+            raise Broken(f"{len(operations)} requests failed, first: {operations[0]}")
+        if operations := missing_elsewhere(self.clients):
+            raise Broken(f"{len(operations)} reads missed what another service had stored, first: {operations[0]}")
+        if statuses := self.balancer.none_ready:
+            raise Broken(f"{len(statuses)} requests found no service ready, first: {statuses[0]}")
 
     def start(self, service: Service, release: Release) -> None:
         service.command = release.command
@@ -105,7 +105,7 @@ class _Fleet:
         service.start()
 
     def replace(self, service: Service, release: Release) -> None:
-        """Stop a service as an orchestrator does, and start a release in its place."""
+        """Stop a service as an orchestrator does, and start another release in its place."""
         began = time.monotonic()
         code = service.stop()
         self.run.trial.took("until stopped, drain period included", time.monotonic() - began)
@@ -116,7 +116,7 @@ class _Fleet:
         self.counts[f"replaced by {release.name}"] += 1
 
     def train(self, release: Release) -> None:
-        """Train and promote a version. Other sales than before make another model. Both releases have to list it."""
+        """Train a version on new sales, and promote it. Both releases must list it."""
         sales = self.run.trial.folder / f"{self.trainer.parent.name}-sales.csv"
         sales.write_text("size,bedrooms,age,price\n" + "".join(_sales(self.random)))
         where = ("--json", "--data-dir", str(self.trainer))
@@ -128,77 +128,81 @@ class _Fleet:
         self.counts[f"versions trained by {release.name}"] += 1
         other = THIS if release is self.run.previous else self.run.previous
         listed = json.loads(other.run("models", *where, **self.variables))["models"]
-        promoted = {each["model_version"]: each["promoted"] for each in listed}
+        promoted = {model["model_version"]: model["promoted"] for model in listed}
         if promoted != (expected := {name: name == version for name in self.trained_by}):
             raise Broken(f"{other.name} lists the versions {promoted}, not {expected}")
         shown = json.loads(other.run("models", "show", version, *where, **self.variables))
-        # either release may show more than the other
+        # Each release may show fields that the other doesn't have.
         if _common(shown, answer) != _common(answer, shown):
-            raise Broken(f"{other.name} shows {shown} where {release.name} trained {answer}")
+            raise Broken(f"{other.name} shows {shown}, but {release.name} trained {answer}")
 
-    def see_versions(self) -> None:
-        """Return when each service serves the promoted version. Each has to list all."""
+    def check_versions(self) -> None:
+        """Wait until each service serves the promoted version, and check that it lists all versions."""
         for service in self.services:
-            self._see(service, self.promoted or "demonstration")
+            self._wait_for_version(service, self.promoted or "demonstration")
             release = self.releases[service.name]
             _, document = service.get("/models")
-            names = {each["model_version"] for each in document["models"]}
+            names = {model["model_version"] for model in document["models"]}
             if names != set(self.trained_by):
-                raise Broken(f"{release.name} serves and lists the versions {names}, not {set(self.trained_by)}")
+                raise Broken(f"{release.name} lists the versions {names}, not {set(self.trained_by)}")
             if self.promoted and (trained_by := self.trained_by[self.promoted]) is not release:
                 self.counts[f"times that {release.name} served a version of {trained_by.name}"] += 1
 
     def _count(self) -> None:
         self.counts["requests that no balancer could have saved"] += len(self.clients.unavoidable)
         answered: dict[str, set[str]] = {}
-        for each in self.clients.operations:
-            if each.key and each.status in (200, 201):
-                of_its_service = [
-                    release for began, name, release in self.starts if name == each.service and began < each.began
+        for operation in self.clients.operations:
+            if operation.key and operation.status in (200, 201):
+                started = [
+                    release
+                    for began, name, release in self.starts
+                    if name == operation.service and began < operation.began
                 ]
-                answered.setdefault(each.key, set()).add(of_its_service[-1].name)
-        self.counts["idempotency keys that both releases answered"] += sum(len(each) > 1 for each in answered.values())
+                answered.setdefault(operation.key, set()).add(started[-1].name)
+        self.counts["idempotency keys that both releases answered"] += sum(
+            len(releases) > 1 for releases in answered.values()
+        )
 
-    def _see(self, service: Service, version: str) -> None:
+    def _wait_for_version(self, service: Service, version: str) -> None:
         until = time.monotonic() + LONG
         while (served := (service.get("/health")[1] or {}).get("model_version")) != version:
             if time.monotonic() > until:
-                raise Broken(f"{service.name} serves {served} and not {version}, see {service.log}")
+                raise Broken(f"{service.name} serves {served}, not {version}, see {service.log}")
             pause(0.05)
 
 
 def run(trial: Trial) -> None:
-    """Upgrade and roll back again and again: two services on PostgreSQL, and meanwhile a single one on SQLite."""
-    alone = max(1, trial.units // 4)
+    """Upgrade and roll back repeatedly: two services on PostgreSQL, and at the same time one on SQLite."""
+    single_units = max(1, trial.units // 4)
     with trial.history() as history, ThreadPoolExecutor(2) as pool:
-        ours = _Run(trial, history, releases.previous())
+        shared = _Run(trial, history, releases.previous())
         seeds = trial.random.random(), trial.random.random()
-        works = [pool.submit(_alone, ours, Random(seeds[0]), alone)]
-        if trial.units > alone:
-            works.append(pool.submit(_shared, ours, Random(seeds[1]), trial.units - alone))
+        futures = [pool.submit(_single_service, shared, Random(seeds[0]), single_units)]
+        if trial.units > single_units:
+            futures.append(pool.submit(_two_services, shared, Random(seeds[1]), trial.units - single_units))
         records: list[Stored] = []
         sales: list[StoredSale] = []
-        for work in works:
-            counts, its_records, its_sales = work.result()
+        for future in futures:
+            counts, more_records, more_sales = future.result()
             trial.counts.update(counts)
-            records += its_records
-            sales += its_sales
+            records += more_records
+            sales += more_sales
         trial.counts["sales stored"] += len(sales)
         trial.check(history, records, others=check_sales(history.operations, sales))
 
 
-_Kept = tuple[Counter[str], list[Stored], list[StoredSale]]
-"""What happened how often, and what is stored in the end."""
+_Outcome = tuple[Counter[str], list[Stored], list[StoredSale]]
+"""Number of events by name, and the predictions and sales that are stored at the end."""
 
 
-def _shared(ours: _Run, random: Random, units: int) -> _Kept:
-    """Units of two services on one PostgreSQL."""
-    folder = ours.trial.folder / "shared"
+def _two_services(shared: _Run, random: Random, units: int) -> _Outcome:
+    """Run units of two services on one PostgreSQL."""
+    folder = shared.trial.folder / "shared"
     with postgres.running() as cluster:
         cluster.create_database(_DATABASE)
         variables = {"HOUSEPREDICT_DATABASE_URL": cluster.url(_DATABASE), "HOUSEPREDICT_DRAIN": str(DRAIN)}
         services = [Service(folder / name, free_port()) for name in ("left", "right")]
-        fleet = _Fleet(ours, random, services, variables, folder / "trainer", cluster)
+        fleet = _Fleet(shared, random, services, variables, folder / "trainer", cluster)
         with fleet.serving():
             for number in range(units):
                 _roll(fleet, has_outages=number % 2 == 0)
@@ -208,11 +212,11 @@ def _shared(ours: _Run, random: Random, units: int) -> _Kept:
         return fleet.counts, cluster.stored(_DATABASE), sales
 
 
-def _alone(ours: _Run, random: Random, units: int) -> _Kept:
-    """Units of one service with SQLite files. Clients wait while it is replaced."""
-    service = Service(ours.trial.folder / "single", free_port())
+def _single_service(shared: _Run, random: Random, units: int) -> _Outcome:
+    """Run units of one service with SQLite files. Clients wait while it is replaced."""
+    service = Service(shared.trial.folder / "single", free_port())
     data = service.folder / "data"
-    fleet = _Fleet(ours, random, [service], {"HOUSEPREDICT_DRAIN": str(DRAIN)}, data)
+    fleet = _Fleet(shared, random, [service], {"HOUSEPREDICT_DRAIN": str(DRAIN)}, data)
     with fleet.serving():
         for _ in range(units):
             _roll(fleet, has_outages=False)
@@ -221,10 +225,10 @@ def _alone(ours: _Run, random: Random, units: int) -> _Kept:
 
 
 def _roll(fleet: _Fleet, *, has_outages: bool) -> None:
-    """Replace each service by this release, then by the previous one; in between, the releases are mixed.
+    """Replace each service by this release, then by the previous one. In between, both releases are running.
 
-    In one step of each direction one of the releases trains meanwhile; in another one the database may be away. For a
-    single service each direction has one step, and one of them a training.
+    During one step in each direction, one of the releases trains; during others, there may be an outage of the
+    database. For a single service, each direction has one step, and one of these has a training.
     """
     random, previous = fleet.random, fleet.run.previous
     trainers: list[Release | None] = random.sample([THIS, previous], 2)
@@ -232,24 +236,24 @@ def _roll(fleet: _Fleet, *, has_outages: bool) -> None:
         trainers[random.randrange(2)] = None
     for release, trainer in zip((THIS, previous), trainers, strict=True):
         services = random.sample(fleet.services, len(fleet.services))
-        # a service needs a version to start with while the database is away
+        # To start during an outage of the database, a service needs a promoted version.
         trains_at = 0 if fleet.promoted is None else random.randrange(len(services))
         for number, service in enumerate(services):
             if trainer and number == trains_at:
                 with ThreadPoolExecutor(1) as pool:
-                    training = pool.submit(_soon, random.random(), partial(fleet.train, trainer))
+                    training = pool.submit(_run_after, random.random(), partial(fleet.train, trainer))
                     fleet.replace(service, release)
                     training.result()
             elif has_outages:
                 _replace_in_outage(fleet, service, release)
             else:
                 fleet.replace(service, release)
-            fleet.see_versions()
+            fleet.check_versions()
             fleet.clients.wait_for(random.randint(20, 60))
 
 
 def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> None:
-    """What the one release has put into its spool, the other one delivers."""
+    """Replace a service in an outage, so that one release drains the spool of the other."""
     cluster, random, before = fleet.cluster, fleet.random, fleet.releases[service.name]
     assert cluster
     with fleet.clients.outages.one():
@@ -257,7 +261,7 @@ def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> Non
         fleet.clients.wait_for(random.randint(20, 60))
         if fleet.counts["outages of PostgreSQL"] and random.random() < 0.3:
             with ThreadPoolExecutor(1) as pool:
-                start = pool.submit(_soon, random.random() * 2 * DRAIN, cluster.start)
+                start = pool.submit(_run_after, random.random() * 2 * DRAIN, cluster.start)
                 fleet.replace(service, release)
                 start.result()
         else:
@@ -270,13 +274,13 @@ def _replace_in_outage(fleet: _Fleet, service: Service, release: Release) -> Non
     fleet.counts["outages of PostgreSQL"] += 1
 
 
-def _soon(seconds: float, work: Callable[[], None]) -> None:
+def _run_after(seconds: float, work: Callable[[], None]) -> None:
     pause(seconds)
     work()
 
 
 def _common(document: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """What a version is, as far as another document also says it."""
+    """Return the fields of a version that two documents have in common."""
     evaluation = {name: document["evaluation"][name] for name in document["evaluation"] if name in other["evaluation"]}
     return evaluation | {name: document[name] for name in ("model_version", "created_at", "algorithm")}
 

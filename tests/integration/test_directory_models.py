@@ -82,12 +82,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTIFACT + 1), "model.bin is too large"),
 }
 DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
-    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
+    "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
     "half a manifest": (lambda folder: cut_short(folder / "manifest.json"), "The manifest is damaged"),
     "a huge manifest": (lambda folder: os.truncate(folder / "manifest.json", 2**40), "manifest.json is too large"),
     "another's manifest": (
         lambda folder: (folder / "manifest.json").write_bytes((folder.parent / "b" / "manifest.json").read_bytes()),
-        "its manifest is that of b",
+        "its manifest belongs to b",
     ),
     "a manifest of tomorrow": (
         lambda folder: (folder / "manifest.json").write_text('{"format": 2}'),
@@ -127,7 +127,7 @@ def test_a_version_without_a_good_manifest_is_left_out_of_the_list_and_the_log_s
     with caplog.at_level(logging.WARNING):
         assert [version.name for version in store.versions()] == ["b"]
     (message,) = caplog.messages
-    assert message.startswith("Model version a is left out: ")
+    assert message.startswith("skipping model version a: ")
     assert reason in message
 
 

@@ -68,7 +68,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelStoreUnavailable, match="log of trainings"):
+    with pytest.raises(ModelStoreUnavailable, match="training log"):
         DirectoryTrainings(tmp_path / "file" / "trainings").begin(a_training())
 
 

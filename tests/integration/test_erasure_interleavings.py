@@ -50,7 +50,7 @@ class Forgetful(SpooledPredictions):
     """Broken: erases what its spool holds, and not what is still on its way there."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        known = self._ask(lambda behind: behind.erase(ids))
+        known = self._query(lambda behind: behind.erase(ids))
         self._spool.remove(self._spool.find(ids))
         return known
 
@@ -59,8 +59,8 @@ class Backwards(SpooledPredictions):
     """Broken: reads the spool last, and misses what leaves it meanwhile."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        found = {each.id: each for each in self._ask(lambda behind: behind.find(ids))}
-        spooled = self._ask(lambda behind: self._read_spool(behind, lambda spool: spool.find(ids)))
+        found = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
+        spooled = self._query(lambda behind: self._read_spool(behind, lambda spool: spool.find(ids)))
         return [each for _, each in sorted((found | spooled).items())]
 
 

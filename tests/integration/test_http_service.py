@@ -248,7 +248,7 @@ def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_t
         assert ready.status_code == 200
         assert f"127.0.0.1:{port}" in ready.json()["checks"]["predictions"]["spool"]["reason"]
     log = service.log.read_text()
-    assert "predictions wait in the spool" in log
+    assert "predictions are pending in the spool" in log
     assert "s3cret" not in log
 
 

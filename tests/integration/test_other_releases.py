@@ -118,7 +118,7 @@ def test_signature_of_the_first_release_verifies_in_every_copy(data: Path, postg
     for store in folder, database, again:
         assert SignedModels(store, [KEY]).get(NAME)[0] == SignedModels(folder, [KEY]).get(NAME)[0]
     edit(data / "again" / "versions" / NAME / "manifest.json", irreproducible="because")
-    with pytest.raises(RefusedModel, match="was changed"):
+    with pytest.raises(RefusedModel, match="was modified"):
         SignedModels(again, [KEY]).get(NAME)
     server.close()
 
@@ -149,10 +149,10 @@ def test_version_of_a_newer_release_serves_and_verifies_in_every_copy(data: Path
         changed = json.loads(manifest)
         changed["schema"]["features"][0]["of_a_newer_release"] = {**NEW, "c": 1e301}
         connection.execute("UPDATE model_versions SET manifest = %s", (json.dumps(changed),))
-        with pytest.raises(RefusedModel, match="was changed"):
+        with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
         connection.execute("UPDATE model_versions SET manifest = manifest::jsonb::text")  # which sorts the names
-        with pytest.raises(RefusedModel, match="was changed"):
+        with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
     server.close()
 

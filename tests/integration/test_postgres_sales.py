@@ -55,7 +55,7 @@ def test_nobody_waits_behind_all_the_others_for_a_server_that_says_nothing(postg
         closing(PostgresSales.at(postgres, 0.01)) as sales,
         sales.session(),
         ThreadPoolExecutor(1) as other,
-        pytest.raises(RepositoryUnavailable, match="others wait for the server already"),
+        pytest.raises(RepositoryUnavailable, match="other threads are still waiting for the server"),
     ):
         other.submit(sales.current).result()
 

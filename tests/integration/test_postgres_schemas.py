@@ -108,7 +108,7 @@ def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_curr
     found = relations(administrator)
     assert {name.partition(".")[0] for name in found if name.endswith(".sales")} == {used, existing or used}
     assert ("public.predictions_lab" in found) is (LAB_TABLE in setup)
-    warning = "does not lead to the schema app, which has the tables of housepredict and is used: set HOUSEPREDICT_DATA"
+    warning = "using the schema app of PostgreSQL at "
     assert (warning in caplog.text) is (used == "app")
 
 
@@ -157,10 +157,10 @@ def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_thei
     [
         (f"{SERVER}/db?schema=ml", "'schema': set HOUSEPREDICT_DATABASE_SCHEMA instead"),
         (f"{SERVER}/db?currentSchema=ml", "'currentSchema': set HOUSEPREDICT_DATABASE_SCHEMA instead"),
-        (f"{SERVER}/db?pgbouncer=true", "'pgbouncer': name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL"),
-        (f"{SERVER}/db?pgbouncer=true&connection_limit=1", "'connection_limit': leave"),
+        (f"{SERVER}/db?pgbouncer=true", "'pgbouncer': set HOUSEPREDICT_DATABASE_DIRECT_URL to the URL of the server"),
+        (f"{SERVER}/db?pgbouncer=true&connection_limit=1", "'connection_limit': remove"),
         (f"{SERVER}/db?sslmod=require", "'sslmod': did you mean 'sslmode'?"),
-        (f"{SERVER}/db?qqq=1", "'qqq': leave it out"),
+        (f"{SERVER}/db?qqq=1", "'qqq': remove it"),
         (f"{SERVER}/db?ssl=True", "'ssl': set sslmode=require instead"),
         (f"{SERVER}/db?application_name=a=b", "its parameter 'application_name' must be NAME=VALUE"),
         (f"{SERVER}/db?options=-c%20search_path=ml", "must be NAME=VALUE, with special characters in the value"),
@@ -172,8 +172,8 @@ def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_thei
         (f"{SERVER}/db?=require", "a parameter without a name"),
         (f"{SERVER}:port/db", PORT),
         (f"{SERVER}:70000/db", PORT),
-        ("postgresql://me:hush@::1:5432/db", "an IPv6 address stands in brackets"),
-        ("postgresql://me:hush@[::1/db", "an IPv6 address stands in brackets"),
+        ("postgresql://me:hush@::1:5432/db", "an IPv6 address needs brackets"),
+        ("postgresql://me:hush@[::1/db", "an IPv6 address needs brackets"),
         ("postgresql://me:hu?sh=hush@there/db", ENCODE),
         ("postgresql://me:hu/sh?hush=1@there/db", ENCODE),
         ("postgresql://me:hush?hush@there/db", ENCODE),

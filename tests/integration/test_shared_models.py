@@ -150,4 +150,4 @@ def test_a_full_or_read_only_disk_costs_the_copy_alone(
     (tmp_path / "models").write_text("a file where the folder would be")
     with caplog.at_level(logging.WARNING):
         assert served(SharedModels(shared, DirectoryModels(tmp_path / "models"))) == "a"
-    assert "a is not kept here" in caplog.text
+    assert "a was not copied to the local store" in caplog.text

@@ -31,7 +31,7 @@ def test_what_one_key_signed_serves_with_it_and_without_any_and_with_no_other(tm
             assert len(prices.models()) == 1
     with opened(tmp_path, OTHER, demo=True) as prices:
         for call in lambda: prices.predict(HOUSE), lambda: prices.model, lambda: prices.promote(version.name):
-            with pytest.raises(RefusedModel, match="add that key behind your own, or train again"):
+            with pytest.raises(RefusedModel, match="append that key, or train again"):
                 call()
         assert prices.models() == []
 

@@ -149,7 +149,7 @@ def test_a_file_of_a_newer_housepredict_is_left_alone(path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(RepositoryUnavailable, match=r"predictions\.sqlite.*newer housepredict.*upgrade"):
+    with pytest.raises(RepositoryUnavailable, match=r"predictions\.sqlite.*newer release of housepredict.*upgrade"):
         SqlitePredictions.open(path)
 
 

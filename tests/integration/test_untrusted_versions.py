@@ -134,7 +134,7 @@ DAMAGES = {
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",
     ),
-    "a folder that is a link": (linked, "a is a link to another folder"),
+    "a folder that is a link": (linked, "a is a symbolic link"),
     "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
     "a file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
 }
@@ -205,6 +205,6 @@ def test_a_version_with_too_large_a_manifest_is_refused_and_leaves_nothing(
     tmp_path: Path, keys: Sequence[bytes]
 ) -> None:
     store = store_in(tmp_path / "models", keys)
-    with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes, where 4194304 are the most"):
+    with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes; the limit is 4,194,304"):
         store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTIFACT)
     assert list(tmp_path.iterdir()) == []

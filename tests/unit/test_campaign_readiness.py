@@ -44,9 +44,9 @@ def test_what_readiness_must_say_is_no_complaint(says: Says, given: Answer) -> N
         (Says(), answer(503), "status 503 instead of 200"),
         (Says(), answer(200, {"ok": False, "reason": "no model"}), "model failed"),
         (REFUSED, answer(), "missing"),
-        (REFUSED, behind("the disk is full"), "is not 'password'"),
-        (REFUSED, behind(None), "is not 'password'"),
-        (NO_MODEL, answer(503, behind={"reason": "password"}), "of the model"),
+        (REFUSED, behind("the disk is full"), "doesn't match 'password'"),
+        (REFUSED, behind(None), "doesn't match 'password'"),
+        (NO_MODEL, answer(503, behind={"reason": "password"}), "`model` doesn't match"),
     ],
 )
 def test_what_readiness_must_not_say_is_a_complaint(says: Says, given: Answer, complaint: str) -> None:

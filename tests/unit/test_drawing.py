@@ -76,7 +76,7 @@ def test_field_that_is_left_out_of_comparisons_is_not_drawn() -> None:
 def test_strategy_without_a_field_and_field_without_a_strategy_are_refused() -> None:
     with pytest.raises(TypeError, match="Inner has no field size"):
         Drawing().builds(Inner, size=st.none())
-    with pytest.raises(TypeError, match=r"Strange\.call: name a strategy"):
+    with pytest.raises(TypeError, match=r"Strange\.call: no strategy"):
         Drawing().builds(Strange)
     assert find(Drawing().builds(Strange, call=st.just(print)), lambda _: True) == Strange()
 

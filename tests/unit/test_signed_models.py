@@ -66,16 +66,16 @@ def with_manifest(**changes: Any) -> InMemoryModels:
 
 
 UNTRUSTED: dict[str, tuple[InMemoryModels, str]] = {
-    "no signature": (with_signature(lambda _own: None), "a is not signed, and HOUSEPREDICT_SIGNING_KEY demands it"),
-    "an empty signature": (with_signature(lambda _own: ""), "add that key"),
-    "half a signature": (with_signature(lambda own: own[:32]), "add that key"),
-    "more than a signature": (with_signature(lambda own: own + "0"), "add that key"),
-    "a signature in capitals": (with_signature(str.upper), "add that key"),
-    "a signature beyond ASCII": (with_signature(lambda own: "é" + own[1:]), "add that key"),
-    "a signature beyond Unicode": (with_signature(lambda own: "\ud800" + own[1:]), "add that key"),
-    "the signature of b": (with_signature(lambda _own: signed_by(KEY).get("b")[0].signature), "add that key"),
-    "another algorithm": (with_manifest(algorithm=Algorithm.RIDGE), "a was changed"),
-    "another library": (with_manifest(libraries={}), "a was changed"),
+    "no signature": (with_signature(lambda _own: None), "a is not signed, but HOUSEPREDICT_SIGNING_KEY requires it"),
+    "an empty signature": (with_signature(lambda _own: ""), "append that key"),
+    "half a signature": (with_signature(lambda own: own[:32]), "append that key"),
+    "more than a signature": (with_signature(lambda own: own + "0"), "append that key"),
+    "a signature in capitals": (with_signature(str.upper), "append that key"),
+    "a signature beyond ASCII": (with_signature(lambda own: "é" + own[1:]), "append that key"),
+    "a signature beyond Unicode": (with_signature(lambda own: "\ud800" + own[1:]), "append that key"),
+    "the signature of b": (with_signature(lambda _own: signed_by(KEY).get("b")[0].signature), "append that key"),
+    "another algorithm": (with_manifest(algorithm=Algorithm.RIDGE), "a was modified"),
+    "another library": (with_manifest(libraries={}), "a was modified"),
     "a manifest that none can write": (with_manifest(name="\ud800"), "cannot be written"),
 }
 
@@ -110,7 +110,7 @@ def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> Non
     store = SignedModels(signed_by(KEY), [OTHER])
     assert list(store.versions()) == []
     for name in "ab":
-        with pytest.raises(RefusedModel, match="signed with a key that is none of HOUSEPREDICT_SIGNING_KEY"):
+        with pytest.raises(RefusedModel, match="signed with a key that isn't in HOUSEPREDICT_SIGNING_KEY"):
             store.get(name)
 
 
@@ -150,7 +150,7 @@ def test_signature_of_the_first_release_is_over_every_field_that_it_could_know_o
         document = json.loads(to_json(version))
         at(document, path)["added"] = None
         kept._kept["a"] = from_json(json.dumps(document)), artifact
-        with pytest.raises(RefusedModel, match="a was changed"):
+        with pytest.raises(RefusedModel, match="a was modified"):
             SignedModels(kept, [KEY]).get("a")
 
 
@@ -206,7 +206,7 @@ def test_change_of_any_field_known_or_not_is_found(version: ModelVersion, data: 
         store = _read_from(document)
     except RefusedModel:
         return  # which is damage
-    with pytest.raises(RefusedModel, match="was changed"):
+    with pytest.raises(RefusedModel, match="was modified"):
         SignedModels(store, [KEY]).get(version.name)
 
 

@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL under load: estimates go on, and readiness says what is wrong, and when it is over."""
+"""Faults of PostgreSQL under load. Estimates must continue, and readiness must report the fault and its end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAULTS: Mapping[str, Callable[[Trial], None]] = {
 
 
 def run(trial: Trial) -> None:
-    """One fault, whose number is the trial's; or as many of them as it has units, chosen by chance."""
+    """Run the fault with the number of the trial. A trial of several units runs as many random faults."""
     faults = list(_FAULTS.values())
     if trial.units == 1:
         faults[trial.number % len(faults)](trial)
@@ -49,6 +49,6 @@ ATTACK = Attack(
     full=45,
     quick=2,
     each=1,
-    must_hold="none lost, none twice; readiness tells the truth",
+    must_hold="none lost, none twice; readiness is correct",
     run=run,
 )

@@ -1,4 +1,4 @@
-"""The disk of PostgreSQL is full: it refuses what takes room, or cannot go on at all."""
+"""A full disk of PostgreSQL: it rejects writes, or stops."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from campaign.trials import Trial, Unavailable
 from tests.small_disks import SmallFileSystem, choose_disk, small_disk
 
 _SIZE_MB = 160
-"""For an empty server and a few segments of its log."""
-_NO_ROOM = r"No space left|could not extend|connection|recovery|terminat|starting up|shutting down"
+"""Enough for an empty server and a few segments of its write-ahead log."""
+_DISK_FULL = r"No space left|could not extend|connection|recovery|terminat|starting up|shutting down"
 
 
 def run(trial: Trial) -> None:
-    """Fill the disk, and make room again."""
+    """Fill the disk, then free space again."""
     if choose_disk() is not SmallFileSystem:
         raise Unavailable("disk full: no small file system can be mounted")
     with small_disk(SmallFileSystem) as disk:
@@ -30,7 +30,7 @@ def run(trial: Trial) -> None:
         def happening(system: System) -> Iterator[None]:
             disk.take_the_rest(0)
             if trial.random.random() < 0.5:
-                # its log has no room to go on either: it stops, and may not be able to recover
+                # Its write-ahead log has no space either: it stops, and may be unable to recover.
                 with suppress(psycopg.Error):
                     for _ in range(20):
                         system.cluster.execute("SELECT pg_switch_wal()")
@@ -39,7 +39,7 @@ def run(trial: Trial) -> None:
             (disk.folder / "rest").unlink()
             trial.counts["disk full: the server had to be started"] += system.cluster.revive()
 
-        fault = Fault("disk full", happening, Says(behind=_NO_ROOM), newcomer=None)
+        fault = Fault("disk full", happening, Says(behind=_DISK_FULL), newcomer=None)
         with postgres.running(within=disk.folder) as cluster:
             cluster.create_database(DATABASE)
             with serving(trial, cluster, cluster.url(DATABASE)) as system:

@@ -1,4 +1,4 @@
-"""Failover: the server is lost or shut down, and its standby takes over, behind one name or named in the URL."""
+"""Failover: the server is lost or shut down, and its standby takes over, under the same name or by the URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from campaign import postgres
-from campaign.attacks.faults.servers import lead_to
+from campaign.attacks.faults.servers import connect_to
 from campaign.attacks.faults.system import DATABASE, Fault, System, serving
 from campaign.postgres import Cluster
 from campaign.readiness import Says
@@ -21,10 +21,10 @@ _SAYS, _NEWCOMER_SAYS = Says(behind=AWAY), Says(503, AWAY, AWAY)
 
 
 def run(trial: Trial) -> None:
-    """One failover.
+    """Run one failover.
 
-    A server that is lost at once has a synchronous standby: what it committed is there as well. One that is shut down
-    hands over what it has committed before it ends.
+    A server that is killed has a synchronous standby, which has all commits. One that is shut down sends its commits to
+    the standby before it ends.
     """
     end, by_url = trial.random.choice(["kill", "immediate", "fast"]), trial.random.random() < 0.5
     with postgres.running() as cluster, ExitStack() as ends:
@@ -43,7 +43,7 @@ def run(trial: Trial) -> None:
                 cluster.stop(end)
             yield
             standby.promote()
-            lead_to(relay, standby)
+            connect_to(relay, standby)
             system.cluster = standby
 
         url = postgres.url(DATABASE, cluster.port, standby.port) if by_url else postgres.url(DATABASE, relay.port)
@@ -58,5 +58,5 @@ def _make_synchronous(cluster: Cluster) -> None:
     cluster.reload()
     until = time.monotonic() + LONG
     while cluster.execute("SELECT sync_state, state FROM pg_stat_replication") != [("sync", "streaming")]:
-        assert time.monotonic() < until, "the standby does not follow"
+        assert time.monotonic() < until, "the standby doesn't replicate"
         pause(0.05)

@@ -1,4 +1,4 @@
-"""The server restarts while services migrate an empty or an older database: each migration is applied whole, once."""
+"""Restarts of the server while services migrate a database. Each migration must be applied completely, and once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.releases import MIGRATIONS, yoyo_database
 
 _NAME = "restart during a migration"
 _FIRST_HOUSE = 1_000_000
-"""The sizes of houses that were there before are from here on, each with its size as its price."""
+"""The smallest size of earlier predictions. Their price equals their size."""
 _ROWS = 2000
 _LAB_TABLE = """
 CREATE TABLE predictions (id SERIAL PRIMARY KEY, size REAL NOT NULL, bedrooms INTEGER NOT NULL, age INTEGER NOT NULL,
@@ -43,27 +43,27 @@ _MIGRATING = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
 
 
 def run(trial: Trial) -> None:
-    """Restart the server once or more while two services start, and estimate already."""
+    """Restart the server at least once while two services start and already estimate."""
     with postgres.running() as cluster:
         cluster.create_database(DATABASE)
         rows = _prepare(trial, cluster)
         cluster.execute(_SLOW, database=DATABASE)
-        # the demonstration serves at once only where it need not ask the database whether anything else does
+        # The demonstration serves immediately only if the pointer isn't in the database.
         variables = {"HOUSEPREDICT_MODELS": "folder"}
         began = time.monotonic()
         with serving(trial, cluster, cluster.url(DATABASE), variables, variables, ready=False) as system:
-            for left in reversed(range(trial.random.randint(1, 3))):
-                _strike(system, is_last=not left)
+            for remaining in reversed(range(trial.random.randint(1, 3))):
+                _strike(system, is_last=not remaining)
             system.recover(_NAME, began, system.services)
         _check_migrations(cluster)
         stored = cluster.stored(DATABASE)
-        _check_earlier([each for each in stored if each.house >= _FIRST_HOUSE], rows)
-        system.check([each for each in stored if each.house < _FIRST_HOUSE])
+        _check_earlier([record for record in stored if record.house >= _FIRST_HOUSE], rows)
+        system.check([record for record in stored if record.house < _FIRST_HOUSE])
         trial.counts[f"faults: {_NAME}"] += 1
 
 
 def _prepare(trial: Trial, cluster: Cluster) -> int:
-    """Make the database empty, the tutorial's, or an older release's. Returns the number of its rows."""
+    """Leave the database empty, or create tables of the tutorial or an older release. Returns the number of rows."""
     done = trial.random.choice([0, 0, *range(1, len(MIGRATIONS))])
     numbers = {"first": _FIRST_HOUSE, "last": _FIRST_HOUSE + _ROWS - 1}
     if done:
@@ -76,7 +76,7 @@ def _prepare(trial: Trial, cluster: Cluster) -> int:
 
 
 def _strike(system: System, *, is_last: bool) -> None:
-    """End the server, or the connection that migrates, once one does."""
+    """Wait for a migration, and end the server or the connection that is migrating."""
     cluster, random = system.cluster, system.trial.random
     backend = _wait_until_migrating(cluster)
     pause(random.uniform(0, 1))
@@ -85,8 +85,8 @@ def _strike(system: System, *, is_last: bool) -> None:
         case "kill":
             cluster.kill()
         case "backend" if not is_last:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.kill(backend, signal.SIGKILL)  # the server ends all connections, and recovers
+            with suppress(ProcessLookupError):  # it has already ended
+                os.kill(backend, signal.SIGKILL)  # the server then ends all connections and recovers
         case _:
             cluster.stop("immediate" if end == "backend" else end)
     ended = time.monotonic()
@@ -105,15 +105,15 @@ def _strike(system: System, *, is_last: bool) -> None:
 
 
 def _wait_until_migrating(cluster: Cluster) -> int:
-    """The process id of the server's process that migrates, as soon as there is one; if that is over, of another."""
+    """Wait until a server process is migrating, and return its id, or that of any service's after the migrations."""
     until = time.monotonic() + LONG
     while True:
-        found = [int(pid) for (pid,) in cluster.execute(_MIGRATING)]
-        if not found and _is_migrated(cluster):
-            found = cluster.backends(DATABASE)
-        if found:
-            return found[0]
-        assert time.monotonic() < until, "nobody migrates"
+        pids = [int(pid) for (pid,) in cluster.execute(_MIGRATING)]
+        if not pids and _is_migrated(cluster):
+            pids = cluster.backends(DATABASE)
+        if pids:
+            return pids[0]
+        assert time.monotonic() < until, "no service is migrating"
         pause(0.01)
 
 
@@ -123,11 +123,11 @@ def _is_migrated(cluster: Cluster) -> bool:
 
 def _check_migrations(cluster: Cluster) -> None:
     applied = cluster.execute("SELECT migration_id FROM _yoyo_migration ORDER BY 1", database=DATABASE)
-    if [name for (name,) in applied] != [each.stem for each in MIGRATIONS]:
-        raise Broken(f"the database is not up to date: {applied}")
+    if [name for (name,) in applied] != [file.stem for file in MIGRATIONS]:
+        raise Broken(f"migrations are missing; applied: {applied}")
 
 
 def _check_earlier(stored: Sequence[Stored], rows: int) -> None:
     expected = set(range(_FIRST_HOUSE, _FIRST_HOUSE + rows))
-    if len(stored) != rows or {each.house for each in stored if each.price == each.house} != expected:
-        raise Broken(f"{len(stored)} earlier predictions instead of {rows}, or others: {stored[:3]}")
+    if len(stored) != rows or {record.house for record in stored if record.price == record.house} != expected:
+        raise Broken(f"{len(stored)} earlier predictions instead of {rows}, or different ones: {stored[:3]}")

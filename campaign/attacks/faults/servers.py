@@ -1,4 +1,4 @@
-"""Faults of a PostgreSQL that goes on: it refuses the services, keeps them waiting, or takes no writes."""
+"""Faults of a running PostgreSQL: it rejects connections or writes, or keeps services waiting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
 
 @contextmanager
 def _read_only(system: System) -> Iterator[None]:
-    """The server tells its sessions that they must not write, also those that there are."""
+    """Make the server read-only, for existing sessions, too."""
     system.cluster.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     system.cluster.reload()
     yield
@@ -40,29 +40,27 @@ def _wrong_password(system: System) -> Iterator[None]:
 
 @contextmanager
 def _no_connections(system: System) -> Iterator[None]:
-    """Others hold every connection that is not an administrator's."""
+    """Use all connections except the administrator's."""
     cluster = system.cluster
     cluster.execute(f"CREATE ROLE crowd LOGIN PASSWORD '{PASSWORD}'")
     conninfo = f"host=127.0.0.1 port={cluster.port} user=crowd password={PASSWORD} dbname={DATABASE}"
-    with ExitStack() as crowd, cluster.connect() as administrator:  # who may not get in any more
-        alone = 0
-        while (
-            alone < _ROUNDS
-        ):  # a service that is being refused has a place, too, which another of its attempts may get
+    with ExitStack() as crowd, cluster.connect() as administrator:  # it couldn't connect later
+        rounds_alone = 0
+        # A rejected service uses a connection for a moment, which its next attempt could get.
+        while rounds_alone < _ROUNDS:
             administrator.execute(DISCONNECT, [ROLE])
             try:
                 while True:
                     crowd.enter_context(psycopg.connect(conninfo, autocommit=True))
             except psycopg.OperationalError:
                 is_alone = administrator.execute(_CONNECTED, [ROLE]).fetchone() == (0,)
-                alone = alone + 1 if is_alone else 0
+                rounds_alone = rounds_alone + 1 if is_alone else 0
                 pause(0.05)
         yield
 
 
 @contextmanager
 def _locked(system: System) -> Iterator[None]:
-    """Somebody else holds the table for themselves."""
     with system.cluster.connect(DATABASE) as connection, connection.transaction():
         connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
         yield
@@ -70,7 +68,7 @@ def _locked(system: System) -> Iterator[None]:
 
 @contextmanager
 def _short_timeout(system: System) -> Iterator[None]:
-    """No statement of the role may take longer than a millisecond, as far as the role decides."""
+    """Set a timeout of a millisecond as the role's default."""
     system.cluster.execute(f"ALTER ROLE {ROLE} SET statement_timeout = '1ms'")
     system.disconnect()
     yield
@@ -78,20 +76,20 @@ def _short_timeout(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def _led_to_standby(system: System, relay: Relay, standby: Cluster) -> Iterator[None]:
-    lead_to(relay, standby)
+def _connected_to_standby(system: System, relay: Relay, standby: Cluster) -> Iterator[None]:
+    connect_to(relay, standby)
     system.disconnect()
     yield
-    lead_to(relay, system.cluster)
+    connect_to(relay, system.cluster)
 
 
-def lead_to(relay: Relay, cluster: Cluster) -> None:
-    """Have connections that are made from now on lead to a server."""
+def connect_to(relay: Relay, cluster: Cluster) -> None:
+    """Connect new connections through the relay to a server."""
     relay.connect = lambda: socket.create_connection(("127.0.0.1", cluster.port))
 
 
 def in_place(fault: Fault) -> Callable[[Trial], None]:
-    """A trial of a fault that one server has, and gets over."""
+    """Return a trial of a fault of a single server."""
 
     def run(trial: Trial) -> None:
         with postgres.running() as cluster:
@@ -104,13 +102,15 @@ def in_place(fault: Fault) -> Callable[[Trial], None]:
 
 
 def standby(trial: Trial) -> None:
-    """The name leads to a standby, which takes no writes, and back."""
+    """Connect the services to a standby, which is read-only, and back."""
     with postgres.running() as cluster, ExitStack() as ends:
         cluster.create_database(DATABASE)
         other = cluster.standby(cluster.folder / "standby")
         ends.callback(other.destroy)
         relay = Relay(lambda: socket.create_connection(("127.0.0.1", cluster.port)))
-        fault = Fault("read-only server, a standby", lambda system: _led_to_standby(system, relay, other), _READ_ONLY)
+        fault = Fault(
+            "read-only server, a standby", lambda system: _connected_to_standby(system, relay, other), _READ_ONLY
+        )
         with relay.running(), serving(trial, cluster, postgres.url(DATABASE, relay.port)) as system:
             system.strike(fault, trial.random.uniform(0.5, 4))
         system.check(cluster.stored(DATABASE))
@@ -118,12 +118,12 @@ def standby(trial: Trial) -> None:
 
 _READ_ONLY = Says(behind="read-only")
 _REFUSED = r"password authentication failed"
-# the last is what a pool says to whom it lends none
+# The last is the message of a pool without free connections.
 _FULL = r"too many clients already|remaining connection slots are reserved|couldn't get a connection"
 
 READ_ONLY = Fault("read-only server, by its settings", _read_only, _READ_ONLY, _READ_ONLY)
 PASSWORD_CHANGED = Fault("wrong password", _wrong_password, Says(behind=_REFUSED), Says(503, _REFUSED, _REFUSED))
 NO_CONNECTIONS = Fault("max_connections exhausted", _no_connections, Says(behind=_FULL), Says(503, _FULL, _FULL))
 LOCKED = Fault("table locked", _locked, Says(behind=r"statement timeout|does not answer"))
-# the limit holds for the statement that lifts it, too: on a busy machine a service may fail to start with its reason
+# The timeout applies to the statement that overrides it, too: on a busy machine, a service may fail to start.
 SHORT_TIMEOUT = Fault("statement_timeout", _short_timeout, newcomer=None)

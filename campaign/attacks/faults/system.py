@@ -1,4 +1,4 @@
-"""What a fault happens to: services with clients, a watch on their readiness, and what must hold of all of it."""
+"""The system under test: services with clients and a watch on their readiness, and its checks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.postgres_servers import free_port
 
 DATABASE = "campaign"
 DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
-_SOME = 3
+_MIN_ANSWERS = 3
 _MIX = Mix(erase=0.02, turn=0.02)
 _ANSWERS: Mapping[Action, tuple[int, ...]] = {
     Action.ESTIMATE: (200,),
-    Action.FIND: (200, 404),  # of what was erased, as the checker knows
+    Action.FIND: (200, 404),  # 404 for erased predictions, which the checker verifies
     Action.LIST: (200,),
     Action.ERASE: (204,),
 }
@@ -32,35 +32,35 @@ _ANSWERS: Mapping[Action, tuple[int, ...]] = {
 
 @frozen
 class Fault:
-    """What happens to a system for some seconds, and what readiness must say meanwhile."""
+    """A fault that lasts some seconds, and the readiness that services must report meanwhile."""
 
     name: str
     happening: Callable[[System], AbstractContextManager[None]]
     says: Says = AVAILABLE
     newcomer: Says | None = AVAILABLE
-    """What a service must say that starts meanwhile; None: it may say anything."""
+    """Expected readiness of a service that starts meanwhile; None accepts any."""
 
 
 @define
 class System:
-    """Two services with a data folder each, on one database, and clients that ask them."""
+    """Two services with separate data folders on one database, and their clients."""
 
     trial: Trial
     cluster: Cluster
-    """The server that takes writes, and in the end holds what is stored."""
+    """The server that accepts writes, and has the stored records at the end."""
     services: Sequence[Service]
     history: History
     watch: Watch
     clients: Clients
     _windows: list[tuple[float, float]] = field(factory=list, init=False)
-    """The times in which what needs the database may be answered with 503."""
+    """The times in which requests that need the database may fail with 503."""
     _restarts: list[tuple[float, float]] = field(factory=list, init=False)
-    """The times in which requests may stay without an answer."""
+    """The times in which requests may get no answer."""
     _missing: list[tuple[Operation, str]] = field(factory=list, init=False)
-    """What was not in the database when a service said that all is."""
+    """Estimates that were not in the database when their service reported a drained spool, with the service."""
 
     def strike(self, fault: Fault, seconds: float) -> None:
-        """Let a fault last for so long, and check what readiness says meanwhile and afterwards."""
+        """Cause a fault for `seconds`, and check readiness during and after it."""
         self.clients.wait_for(self.trial.random.randint(50, 200))
         newcomer = new_service(self.trial, "newcomer", self.services[0].variables)
         began = time.monotonic()
@@ -70,7 +70,7 @@ class System:
                 newcomer.start()
                 self.watch.follow(newcomer)
                 pause(NOTICED_S + seconds)
-                self._hear(newcomer, happened)
+                self._wait_for_answers(newcomer, happened)
                 over = time.monotonic()
             self.recover(fault.name, began, (*self.services, newcomer))
             for each in self.services:
@@ -86,7 +86,7 @@ class System:
         self.trial.counts[f"faults: {fault.name}"] += 1
 
     def recover(self, name: str, began: float, services: Sequence[Service]) -> None:
-        """Wait until services say, after a fault that has just ended, that nothing is behind; see if it is so."""
+        """Wait after a fault until services report a drained spool, and check whether that is true."""
         ended = time.monotonic()
         for each in services:
             answer = self.watch.wait_until_caught_up(each, ended, _in_a_row(each))
@@ -96,12 +96,12 @@ class System:
         self.clients.wait_for(self.trial.random.randint(20, 100))
 
     def check_readiness(self, name: str, service: Service, says: Says, since: float, until: float) -> None:
-        """Check what a service said between two times."""
+        """Check the answers of a service between two times."""
         says = evolve(says, workers=_workers(service))
         self.trial.counts[f"readiness checked during {name}"] += self.watch.check(service, says, since, until)
 
     def restart(self, service: Service, meanwhile: Callable[[], Any] = lambda: None) -> None:
-        """Stop a service as one should, do something, and start it again."""
+        """Stop a service gracefully, call `meanwhile`, and start it again."""
         began = time.monotonic()
         assert service.stop() == 0
         meanwhile()
@@ -110,45 +110,46 @@ class System:
         self._restarts.append((began, time.monotonic()))
 
     def disconnect(self) -> None:
-        """End the services' connections."""
         self.cluster.execute(DISCONNECT, ROLE)
 
     def check(self, stored: Sequence[Stored], *, steady_clock: bool = True) -> None:
-        """Check the answers of all requests, and what is stored."""
+        """Check all answers, and the stored records."""
         self._check_answers()
-        erased = {each.id for each in self.history.operations if each.action is Action.ERASE}
+        erased = {operation.id for operation in self.history.operations if operation.action is Action.ERASE}
         if missing := [each for each in self._missing if each[0].answer["id"] not in erased]:
-            raise Broken(f"{len(missing)} estimates waited when nothing was behind, such as {missing[0]}")
+            raise Broken(
+                f"{len(missing)} estimates were pending when the spool was reported as drained, such as {missing[0]}"
+            )
         self.trial.check(self.history, stored, steady_clock=steady_clock)
 
-    def _hear(self, service: Service, since: float) -> None:
-        """Wait for some answers of a service that starts."""
-        heard = 0
-        while heard < _SOME and time.monotonic() < since + LONG:
-            heard = sum(each.status is not None for each in self.watch.answers(service, since, time.monotonic()))
+    def _wait_for_answers(self, service: Service, since: float) -> None:
+        """Wait for a few answers of a service that is starting."""
+        answers = 0
+        while answers < _MIN_ANSWERS and time.monotonic() < since + LONG:
+            answers = sum(each.status is not None for each in self.watch.answers(service, since, time.monotonic()))
             pause(0.05)
 
-    def _note_missing(self, service: Service, said_at: float) -> None:
+    def _note_missing(self, service: Service, reported_at: float) -> None:
         made = [
             each
             for each in list(self.history.operations)
             if each.action is Action.ESTIMATE and each.service == service.name and each.status == 200
         ]
-        stored = {each.id for each in self.cluster.stored(DATABASE)}
+        stored = {record.id for record in self.cluster.stored(DATABASE)}
         self._missing += [
-            (each, service.name) for each in made if each.ended < said_at and each.answer["id"] not in stored
+            (each, service.name) for each in made if each.ended < reported_at and each.answer["id"] not in stored
         ]
 
     def _check_answers(self) -> None:
-        for each in self.history.operations:
-            needs_database = each.action in (Action.FIND, Action.ERASE) or each.key is not None
-            good = (
-                each.status in _ANSWERS[each.action]
-                or (each.status == 503 and needs_database and _overlaps(each, self._windows))
-                or (each.status is None and _overlaps(each, self._restarts))
+        for operation in self.history.operations:
+            needs_database = operation.action in (Action.FIND, Action.ERASE) or operation.key is not None
+            is_allowed = (
+                operation.status in _ANSWERS[operation.action]
+                or (operation.status == 503 and needs_database and _overlaps(operation, self._windows))
+                or (operation.status is None and _overlaps(operation, self._restarts))
             )
-            if not good:
-                raise Broken(f"not as it must be answered: {each}, faults {self._windows}")
+            if not is_allowed:
+                raise Broken(f"unexpected answer: {operation}; faults: {self._windows}")
 
 
 @contextmanager
@@ -160,9 +161,15 @@ def serving(
     module: str = "housepredict",
     ready: bool = True,
 ) -> Iterator[System]:
-    """A system under load until the block ends; then its services stop, and everything is checked by the caller.
+    """Run a system under load until the block ends, then stop its services. The caller checks the results.
 
-    `variables` are more of each service's, `module` is what they run, `ready` whether to wait for them.
+    Args:
+        trial: the trial.
+        cluster: the server.
+        url: the database URL of the services.
+        variables: further environment variables of each service.
+        module: the module that services run.
+        ready: whether to wait until the services are ready.
     """
     with trial.history() as history, Watch.written(trial.folder / "readiness.jsonl") as watch, ExitStack() as ends:
         services = [
@@ -184,24 +191,24 @@ def serving(
 
 
 def new_service(trial: Trial, name: str, variables: Mapping[str, str], module: str = "housepredict") -> Service:
-    """A service that does not run yet, with a port of its own."""
+    """Return a service with a free port, without starting it."""
     return Service(trial.folder / name, free_port(), variables, command=(sys.executable, "-m", module))
 
 
 def _wait_until_all_serve(services: Sequence[Service]) -> None:
-    """Wait for each worker: they start one after the other, and one that starts during a fault has no model."""
+    """Wait for all workers: they start one after the other, and one that starts during a fault has no model."""
     until = time.monotonic() + LONG
     for each in services:
         each.wait_until_ready()
         while each.serving_workers() < _workers(each):
-            assert time.monotonic() < until, f"not all workers of {each.name} serve"
+            assert time.monotonic() < until, f"some workers of {each.name} don't serve"
             pause(0.1)
     for each in services:
         each.wait_until_caught_up()
 
 
 def _in_a_row(service: Service) -> int:
-    """How many answers it takes to have heard each of a service's workers, nearly for certain."""
+    """Return the number of answers that almost certainly include all workers of a service."""
     return 1 if _workers(service) == 1 else MANY
 
 

@@ -1,1 +1,1 @@
-"""What fits the domain's ports: storage, models and files. Nothing is imported here, so that nothing loads unasked."""
+"""Adapters of the domain's ports: storage, models and files. This package imports none of them, to stay lazy."""

@@ -1,7 +1,7 @@
-"""Stored JSON documents: values in general, the manifests of model versions, and the rows of predictions.
+"""JSON documents as they are stored: attrs values, the manifests of model versions, and the rows of predictions.
 
-Whole numbers stay whole, and floats stay floats. PostgreSQL's `jsonb` keeps both as long as no exponent is needed: the
-bound on magnitudes in `housepredict.domain.validation` makes sure of that.
+Integers stay integers and floats stay floats. PostgreSQL's `jsonb` preserves both unless a number needs an exponent,
+which the limit on magnitudes in `housepredict.domain.validation` rules out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# stored documents keep the names of the first release
+# Stored documents keep the field names of the first release.
 STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
     (Evaluation, "out_of_time"): "later",
     (Evaluation, "out_of_time_skipped"): "why_no_later",
@@ -48,15 +48,15 @@ class UnreadableDocument(ValueError):
 
 
 class NewerDocument(UnreadableDocument):
-    """A document has values that a newer release of housepredict knows, such as another algorithm."""
+    """A document has values that only a newer release of housepredict knows, such as another algorithm."""
 
 
 def structure(document: object, kind: type[T]) -> T:
-    """Read a value from a decoded JSON document.
+    """Build a value of type `kind` from a decoded JSON document.
 
     Raises:
-        NewerDocument: if it would be readable but for members of enumerations that this release doesn't know.
-        UnreadableDocument: if it is damaged; the message lists what is wrong and where.
+        NewerDocument: if the only errors are enumeration members that this release doesn't know.
+        UnreadableDocument: if the document is damaged; the message lists every error and its place.
     """
     try:
         return _converter.structure(document, kind)
@@ -67,14 +67,14 @@ def structure(document: object, kind: type[T]) -> T:
 
 
 def unstructure(value: object) -> Any:
-    """The JSON document of a value, with every field that takes part in comparisons."""
+    """Convert a value to a JSON document with every field that its comparisons use."""
     return _converter.unstructure(value)
 
 
 def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = False) -> JsonConverter:
     converter = make_converter()
 
-    # cattrs alone would convert other types: "3" to 3, 1 to True, "abc" to ("a", "b", "c")
+    # By default, cattrs converts between types: "3" to 3, 1 to True, "abc" to ("a", "b", "c").
     def scalar(value: Any, kind: Any) -> Any:
         if type(value) is not kind and (type(value), kind) != (int, float):
             raise TypeError(value)
@@ -130,7 +130,7 @@ def _overrides(kind: type) -> dict[str, Any]:
 
 
 class _UnknownMember(ValueError):
-    """An enumeration has no such member in this release."""
+    """This release has no such member of an enumeration."""
 
 
 def _member(value: Any, kind: type[StrEnum]) -> StrEnum:
@@ -159,7 +159,7 @@ def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors of single values."""
+    """Yield the errors of single values."""
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from _causes(part)
@@ -181,59 +181,59 @@ _without_defaults = _make_converter(omit_if_default=True)
 FORMAT = 1
 
 MAX_MANIFEST = 2**22
-"""The largest manifest, in bytes. One of twenty features has 16 KiB; thousands of categories make it grow."""
+"""Maximum size of a manifest, in bytes. Twenty features take 16 KiB; thousands of categories take more."""
 
 
 def to_json(version: ModelVersion) -> bytes:
-    """Write the manifest as UTF-8 text, with the fields of a newer release that it was read with.
+    """Encode the manifest of a version as UTF-8 text, including fields of newer releases that it was read with.
 
     Raises:
-        RefusedModel: if it could not be read again, for example because of a NaN.
+        RefusedModel: if the manifest could not be read again, for example because of a NaN.
     """
     return _written(_document(version), version)
 
 
 def from_json(manifest: bytes | str) -> ModelVersion:
-    """Read the version that a manifest describes.
+    """Decode a manifest.
 
     Raises:
-        NewerModel: if a newer release made it, and this one can't use it.
+        NewerModel: if a newer release wrote it and this release can't use it.
         RefusedModel: if it is damaged; the message says where.
     """
     document = _parsed(manifest)
     version = _read(document)
-    own = {"format": FORMAT, **unstructure(version)}
-    return version if _canonical(own) == _canonical(document) else evolve(version, document=document)
+    rewritten = {"format": FORMAT, **unstructure(version)}
+    return version if _canonical(rewritten) == _canonical(document) else evolve(version, document=document)
 
 
 def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
-    """Read the manifest that a store has for the version `name`; see `from_json`."""
+    """Decode the manifest stored under `name`. Raises what `from_json` raises, and RefusedModel for another name."""
     version = from_json(manifest)
     if version.name != name:
-        raise RefusedModel(f"Model version {name} is damaged: its manifest is that of {version.name}")
+        raise RefusedModel(f"Model version {name} is damaged: its manifest belongs to {version.name}")
     return version
 
 
 def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion]) -> list[ModelVersion]:
-    """Read versions, oldest first. Those that can't be read are left out, with a warning in the log."""
+    """Read versions and sort them, oldest first. Logs a warning for each unreadable version and skips it."""
     versions = []
     for name in names:
         try:
             versions.append(read(name))
         except (ModelStoreUnavailable, RefusedModel, UnknownModel) as error:
-            _log.warning("Model version %s is left out: %s", name, error)
+            _log.warning("skipping model version %s: %s", name, error)
     return sorted(versions, key=lambda version: (version.created_at, version.name))
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
-    """The texts that a signature of a version may be over, that of this release first.
+    """Return the texts that a valid signature of a version may cover. This release signs the first.
 
-    It is the manifest without the signature as JSON, with sorted names and no spaces: whatever a store makes of the
-    text, and whatever fields a newer release has added. The first release left out fields with their default value;
-    that is accepted for manifests with no other fields than it could know of.
+    A text is the manifest as JSON without its signature, with sorted names and no spaces, so that it depends neither on
+    how a store formats the manifest nor on the release that reads it. The first release omitted fields that have their
+    default value; that form is included if the manifest has only fields that it could know.
 
     Raises:
-        RefusedModel: if the manifest can't be written.
+        RefusedModel: if the manifest can't be encoded.
     """
     document = dict(_document(evolve(version, signature=None)))
     document.pop("signature", None)
@@ -247,7 +247,7 @@ def signed_texts(version: ModelVersion) -> Sequence[bytes]:
 
 
 def _document(version: ModelVersion) -> Mapping[str, Any]:
-    """The document that the version was read from, while the version says the same; otherwise a new one."""
+    """Return the document that a version was read from if it still describes the version, otherwise a new one."""
     stored = version.document
     if stored is not None and evolve(_read(stored), signature=version.signature) == version:
         return {**stored, "signature": version.signature}
@@ -271,7 +271,7 @@ def _parsed(manifest: bytes | str) -> dict[str, Any]:
     try:
         document = json.loads(manifest, parse_float=_finite, parse_constant=_finite)
         if type(document) is not dict:
-            raise ValueError("it is not a JSON object")
+            raise ValueError("not a JSON object")
         require_format(document.get("format"), FORMAT, "The manifest")
     except (RecursionError, ValueError) as error:
         raise RefusedModel(f"The manifest is damaged: {error}") from error
@@ -290,7 +290,7 @@ def _read(document: Mapping[str, Any]) -> ModelVersion:
 
 
 def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document without the training options that this release wouldn't accept of a user: it still serves."""
+    """Drop training options that this release would reject from a user: the model can serve without them."""
     options = document.get("options")
     if not isinstance(options, dict):
         return document
@@ -306,7 +306,7 @@ def _is_refused(name: str, value: object) -> bool:
 
 
 def _too_large(manifest: bytes | str) -> str:
-    return f"The manifest is too large: {len(manifest)} bytes, where {MAX_MANIFEST} are the most"
+    return f"The manifest is too large: {len(manifest):,} bytes; the limit is {MAX_MANIFEST:,}"
 
 
 def _canonical(document: Mapping[str, Any]) -> bytes:
@@ -320,7 +320,7 @@ def _finite(number: str) -> float:
     return value
 
 
-# what a row has of an estimate under the name of the field, and without a conversion
+# Fields of an estimate that a row stores unconverted, in columns of the same names.
 _PLAIN_FIELDS: Final = tuple(
     attribute.name
     for attribute in attrs.fields(Estimate)
@@ -329,7 +329,7 @@ _PLAIN_FIELDS: Final = tuple(
 
 
 def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as JSON values by column."""
+    """Convert a prediction to JSON values by column name."""
     estimate = prediction.estimate
     return {
         "id": str(prediction.id),
@@ -343,16 +343,16 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
 
 
 def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
-    """Read a prediction from its columns, as JSON values or as a driver's UUID, datetime and date.
+    """Build a prediction from its columns. Ids and times may be JSON strings, or the driver's UUID, datetime and date.
 
-    Columns of a newer release are ignored. Columns that an older release did not have may be missing.
+    Columns that a newer release added are ignored. Columns that an older release lacks may be missing.
     """
     id_, created_at, valued_on = row["id"], row["created_at"], row["valued_on"]
     estimate = Estimate(
         house=House(row["features"]),
         valued_on=date.fromisoformat(valued_on) if isinstance(valued_on, str) else valued_on,
         warnings=tuple(structure(warning, EstimateWarning) for warning in row["caveats"]),
-        # other keys, and more than two bounds, are of a newer release
+        # Other keys, and more than two bounds, come from a newer release.
         intervals=tuple(
             Interval(int(level), *bounds[:2])
             for level, bounds in (row.get("intervals") or {}).items()
@@ -368,12 +368,14 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
 
 
 def encode_each(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
-    """Return what `encode`, which writes no spaces, makes of each object.
+    """Encode each object as JSON with one call of `encode`, in half the time of one call for each.
 
-    One call of it for all of them takes half the time of one for each.
+    Args:
+        encode: a JSON encoder that writes no spaces.
+        objects: JSON objects.
     """
     parts = encode(objects)[2:-2].split("},{")
     if len(parts) != len(objects):
-        # the list is empty, or a text or a nested object contains the separator
-        return [encode(each) for each in objects]
+        # The list is empty, or a text or a nested object contains the separator.
+        return [encode(item) for item in objects]
     return [f"{{{part}}}" for part in parts]

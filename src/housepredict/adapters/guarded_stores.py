@@ -1,4 +1,4 @@
-"""Policies around any model store: a shared one that may be unavailable, and one whose versions must be signed."""
+"""Decorators of a model store: one survives outages of a shared store, the other requires signed versions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _log = logging.getLogger(__name__)
 
 @define
 class SharedModels:
-    """Keeps model versions in `shared`, and copies of those that were read in `own`.
+    """A ModelStore over a shared store that may be unavailable. It caches the versions it reads in a local store.
 
-    While `shared` is unavailable, the version that it pointed at last stays promoted. If nothing is promoted in
-    `shared`, the promoted version of `own` is moved there: a service that starts to share goes on with its model.
+    During an outage, the version that was promoted last stays promoted. If nothing is promoted in the shared store, the
+    local promoted version is added and promoted there, so that a service that starts to share keeps its model.
     """
 
     _shared: ModelStore
-    _own: ModelStore
-    _cut_off: bool = field(default=False, init=False)
-    _pointed_at: Pointer = field(default=Pointer(), init=False)
+    _local: ModelStore
+    _is_cut_off: bool = field(default=False, init=False)
+    _last_pointer: Pointer = field(default=Pointer(), init=False)
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         self._shared.add(version, artifact)
@@ -39,15 +39,15 @@ class SharedModels:
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         try:
-            version, artifact = self._own.get(name)
+            version, artifact = self._local.get(name)
         except (UnknownModel, RefusedModel, ModelStoreUnavailable):
             version, artifact = self._shared.get(name)
         try:
-            self._own.add(version, artifact)
-            if name == self._pointed_at.name:
-                self._own.promote(name)
+            self._local.add(version, artifact)
+            if name == self._last_pointer.name:
+                self._local.promote(name)
         except ModelStoreUnavailable as error:
-            _log.warning("model version %s is not kept here: %s", name, error)
+            _log.warning("model version %s was not copied to the local store: %s", name, error)
         return version, artifact
 
     def promote(self, name: str) -> None:
@@ -63,39 +63,40 @@ class SharedModels:
         try:
             pointer = self._shared.pointer()
             if pointer.name is None:
-                pointer = self._handed_over() or pointer
+                pointer = self._promote_local() or pointer
         except ModelStoreUnavailable as error:
-            name = self._own.pointer().name
+            name = self._local.pointer().name
             if name is None:
                 raise
-            if not self._cut_off:
-                _log.warning("model version %s stays promoted until it can be asked which is: %s", name, error)
-            self._cut_off = True
-            return self._pointed_at if name == self._pointed_at.name else Pointer(name, None)
-        self._cut_off, self._pointed_at = False, pointer
+            if not self._is_cut_off:
+                _log.warning("model version %s stays promoted while the shared store is unavailable: %s", name, error)
+            self._is_cut_off = True
+            return self._last_pointer if name == self._last_pointer.name else Pointer(name, None)
+        self._is_cut_off, self._last_pointer = False, pointer
         return pointer
 
     def training(self) -> AbstractContextManager[None]:
         return self._shared.training()
 
-    def _handed_over(self) -> Pointer | None:
-        name = self._own.pointer().name
+    def _promote_local(self) -> Pointer | None:
+        """Add the locally promoted version to the shared store, and promote it there."""
+        name = self._local.pointer().name
         if name is None:
             return None
-        self._shared.add(*self._own.get(name))
+        self._shared.add(*self._local.get(name))
         self._shared.promote(name)
-        _log.info("model version %s is handed over to the shared store", name)
+        _log.info("promoted the local model version %s in the shared store", name)
         return self._shared.pointer()
 
 
 @define
 class SignedModels:
-    """A ModelStore over another one, which stores the signatures with the manifests and knows no keys.
+    """A ModelStore that signs the versions it adds to another store, and refuses versions without a valid signature.
 
-    A signature is the HMAC-SHA256 of a manifest, in hexadecimal, with all its fields, those of a newer release too; the
-    manifest has the digests of the files. The first key signs added versions; any of the keys may have signed a version
-    that is read. Versions are returned without their signatures. The pointer is not signed: anybody who can write to
-    the store can have another signed version serve.
+    A signature is the hexadecimal HMAC-SHA256 of a manifest with all its fields, including those of newer releases; the
+    manifest has the digests of the files. The first key signs added versions, and each key is accepted for reading.
+    Versions are returned without their signatures. The pointer is not signed: anyone with write access to the store
+    can promote another signed version.
     """
 
     _models: ModelStore
@@ -111,7 +112,7 @@ class SignedModels:
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         version, artifact = self._models.get(name)
         trusted = self._trusted(version)
-        verify(trusted, artifact)  # the signature is over digests alone
+        verify(trusted, artifact)  # the signature covers the digests, not the files
         return trusted, artifact
 
     def promote(self, name: str) -> None:
@@ -134,14 +135,15 @@ class SignedModels:
     def _trusted(self, version: ModelVersion) -> ModelVersion:
         if version.signature is None:
             raise RefusedModel(
-                f"Model version {version.name} is not signed, and HOUSEPREDICT_SIGNING_KEY demands it: train again"
+                f"Model version {version.name} is not signed, but HOUSEPREDICT_SIGNING_KEY requires it: train again"
             )
-        # as bytes, of whatever a damaged manifest has for a signature: compare_digest takes no text beyond ASCII
-        found, texts = version.signature.encode(errors="replace"), signed_texts(version)
-        if not any(hmac.compare_digest(found, _signature(text, key).encode()) for key in self._keys for text in texts):
+        # compare_digest accepts only ASCII texts or bytes, and a damaged manifest may have any signature.
+        signature = version.signature.encode(errors="replace")
+        valid = [_signature(text, key).encode() for text in signed_texts(version) for key in self._keys]
+        if not any(hmac.compare_digest(signature, each) for each in valid):
             raise RefusedModel(
-                f"Model version {version.name} was changed, or signed with a key that is none of "
-                "HOUSEPREDICT_SIGNING_KEY: add that key behind your own, or train again"
+                f"Model version {version.name} was modified, or signed with a key that isn't in "
+                "HOUSEPREDICT_SIGNING_KEY: append that key, or train again"
             )
         return evolve(version, signature=None)
 

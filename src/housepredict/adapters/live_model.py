@@ -1,4 +1,4 @@
-"""The model in service, which follows the promoted version."""
+"""The model in service. It follows the promoted version of the model store."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
-"""Seconds between looks at the store's pointer."""
+"""Seconds between polls of the store's pointer."""
 
 
 @define
 class LiveModel:
-    """Looks at the pointer at most once a second, loads a new version aside and swaps one reference.
+    """A PredictorSource that polls the store's pointer at most once a second.
 
-    If a version is refused, the log has the reason, and the version in service stays. The demonstration serves only
-    while nothing has been promoted, never instead of a version that cannot be loaded.
+    A new version is loaded first, and then put in service by swapping one reference. If it is refused, the reason is
+    logged and the version in service stays. The demonstration serves only while nothing has been promoted, never in
+    place of a version that can't be loaded.
     """
 
     _models: ModelStore
@@ -38,16 +39,16 @@ class LiveModel:
     _demonstration: Predictor | None = None
     _monotonic: Callable[[], float] = time.monotonic
     serving: InService | None = None
-    """What is in service as of the last look; None before there is anything."""
+    """The predictor in service as of the last poll; None before the first one is loaded."""
     refusal: HousepredictError | None = None
-    """Why what is in service may not be the promoted version, as of the last look; None if it is."""
+    """Why the predictor in service may not be the promoted version, as of the last poll; None if it is."""
     _refused: Pointer | None = None
-    _looked_at: float = -math.inf
+    _polled_at: float = -math.inf
     _lock: Lock = field(factory=Lock, repr=False)
 
     def current(self) -> InService:
-        # while another thread loads a version, the one in service goes on, if there is one
-        if self._monotonic() - self._looked_at >= LOOK_EVERY and self._lock.acquire(blocking=self.serving is None):
+        # While another thread loads a version, callers get the one in service, if there is one.
+        if self._monotonic() - self._polled_at >= LOOK_EVERY and self._lock.acquire(blocking=self.serving is None):
             try:
                 self._follow()
             finally:
@@ -56,12 +57,12 @@ class LiveModel:
 
     def in_service(self) -> InService:
         if self.serving is None:
-            # without the traceback of the last time, which would grow each time
+            # Raising the same error again would add to its traceback each time.
             raise self.refusal.with_traceback(None) if self.refusal else NoModel
         return self.serving
 
     def look(self) -> None:
-        """Look at the pointer now, however recent the last look was. What was promoted before is in service then."""
+        """Poll the pointer now, even if the last poll is recent. Versions promoted before are then in service."""
         with self._lock:
             self._follow()
 
@@ -69,13 +70,13 @@ class LiveModel:
         try:
             pointer = self._models.pointer()
         except ModelStoreUnavailable as error:
-            _log.error("the model store cannot be read, the version in service stays: %s", error)
+            _log.error("the model store is unavailable, so the version in service stays: %s", error)
             self.refusal = error
         else:
-            self._take_up(pointer)
-        self._looked_at = self._monotonic()
+            self._apply(pointer)
+        self._polled_at = self._monotonic()
 
-    def _take_up(self, pointer: Pointer) -> None:
+    def _apply(self, pointer: Pointer) -> None:
         if pointer.name is None:
             if self.serving is None and self._demonstration:
                 self.serving = InService(self._demonstration)
@@ -87,9 +88,9 @@ class LiveModel:
             try:
                 predictor = self._load(*self._models.get(pointer.name))
             except HousepredictError as error:
-                _log.error("model version %s is refused: %s", pointer.name, error)
+                _log.error("model version %s was refused: %s", pointer.name, error)
                 self.refusal = error
-                # an outage may end; a damaged version stays damaged
+                # An outage may end, but a damaged version stays damaged: it isn't loaded again.
                 self._refused = None if isinstance(error, ModelStoreUnavailable) else pointer
             else:
                 self.serving = InService(predictor, pointer.generation)
@@ -99,9 +100,9 @@ class LiveModel:
 
 @define
 class Follower:
-    """A thread that looks at the pointer once a second, and at once if there are `announcements`, until it is closed.
+    """A thread that polls the pointer once a second, and immediately after each announcement of a promotion.
 
-    It calls `publish` after each look.
+    It calls `publish` after each poll.
     """
 
     _live: LiveModel
@@ -112,12 +113,11 @@ class Follower:
     _thread: Thread | None = field(default=None, init=False, repr=False)
 
     def start(self) -> None:
-        """Follow, in a thread."""
         self._thread = Thread(target=self._run, name="housepredict-follower", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop the thread and wait for it."""
         self._stopping.set()
         if self._announcements:
             self._announcements.end()
@@ -128,8 +128,8 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 self._live.look()
-            except Exception:  # noqa: BLE001  # the thread must outlive whatever a store raises
-                _log.exception("following the promoted version failed unexpectedly")
+            except Exception:  # noqa: BLE001  # the thread must outlive any error of a store
+                _log.exception("polling the promoted version failed unexpectedly")
             self._publish()
             if self._announcements:
                 self._announcements.wait(self._look_every)
@@ -141,33 +141,40 @@ class Follower:
 
 @define
 class StoredExplainers:
-    """Keeps the explainer that was used last. That of the demonstration is in no store."""
+    """Loads explainers from the model store, and caches the one used last.
+
+    The explainer of the demonstration is in no store and is passed in.
+    """
 
     _models: ModelStore
     _load: Callable[[ModelVersion, Artifact], Explainer]
     _demonstration: Explainer | None = None
-    _kept: Explainer | None = field(default=None, init=False)
+    _cached: Explainer | None = field(default=None, init=False)
     _lock: Lock = field(factory=Lock, repr=False, init=False)
 
     def __call__(self, version: ModelVersion) -> Explainer:
-        """Load the explainer of a version.
+        """Return the explainer of a version.
 
-        Raises: NoExplanation, UnknownModel, RefusedModel, ModelStoreUnavailable.
+        Raises:
+            NoExplanation: if the version was trained by a release without explanations.
+            UnknownModel: if the version is not stored.
+            RefusedModel: if it is damaged.
+            ModelStoreUnavailable: if the store can't be read.
         """
         if self._demonstration and version.name == self._demonstration.version.name:
             return self._demonstration
         with self._lock:
-            if self._kept is None or self._kept.version.name != version.name:
-                self._kept = self._load(*self._models.get(version.name))
-            return self._kept
+            if self._cached is None or self._cached.version.name != version.name:
+                self._cached = self._load(*self._models.get(version.name))
+            return self._cached
 
 
 @define
 class CheckedLoader:
-    """A PredictorLoader around that of a plug-in, held to the promises of housepredict's own.
+    """A PredictorLoader that makes a plug-in's loader as safe as the built-in one.
 
-    It verifies the files before the plug-in sees them, requires the self-test, and refuses the version whatever the
-    plug-in raises, so that the one in service stays.
+    It verifies the files before it calls the plug-in, runs the self-test on the result, and turns every exception of
+    the plug-in into RefusedModel, so that the version in service stays.
     """
 
     _name: str
@@ -180,8 +187,8 @@ class CheckedLoader:
             require_self_test(predictor)
         except HousepredictError:
             raise
-        except Exception as error:  # the plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             raise RefusedModel(
-                f"Model version {version.name} cannot be loaded by the plug-in {self._name}: {error!r}"
+                f"Model version {version.name} could not be loaded by the plug-in {self._name}: {error!r}"
             ) from error
         return predictor

@@ -1,4 +1,4 @@
-"""Every store in this process's memory: for tests, notebooks, and services that keep nothing."""
+"""In-memory stores, for tests, notebooks, and services that need no persistence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from housepredict.domain.training_status import TrainingStatus
 
 @define
 class InMemoryPredictions:
-    """A PredictionRepository that forgets everything when the process ends. Threads may share it."""
+    """A thread-safe PredictionRepository in memory."""
 
     _by_id: dict[UUID, Prediction] = field(factory=dict, init=False, repr=False)
     _erased: set[UUID] = field(factory=set, init=False, repr=False)
@@ -32,45 +32,45 @@ class InMemoryPredictions:
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        # reversed: of two with the same id the first counts, as in every other repository
-        given = {each.id: each for each in reversed(predictions)}
+        # Reversed, because the first prediction with an id counts, as in every repository.
+        batch = {prediction.id: prediction for prediction in reversed(predictions)}
         with self._lock:
-            # asked of each: the difference of two dictionaries' keys goes through all of both
-            for new in sorted(each for each in given if each not in self._by_id and not self._is_erased(each)):
-                self._by_id[new] = given[new]
-                insort(self._ids, new)
+            # One lookup per id is faster than the difference of two key sets, which reads all stored ids.
+            for id_ in sorted(id_ for id_ in batch if id_ not in self._by_id and not self._is_erased(id_)):
+                self._by_id[id_] = batch[id_]
+                insort(self._ids, id_)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         with self._lock:
             end = len(self._ids) if before is None else bisect_left(self._ids, before)
-            return [self._by_id[each] for each in reversed(self._ids[max(end - limit, 0) : end])]
+            return [self._by_id[id_] for id_ in reversed(self._ids[max(end - limit, 0) : end])]
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         with self._lock:
-            return [self._by_id[each] for each in sorted(set(ids)) if each in self._by_id]
+            return [self._by_id[id_] for id_ in sorted(set(ids)) if id_ in self._by_id]
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         with self._lock:
             start, stop = bisect_left(self._ids, first), bisect_left(self._ids, end)
-            return [self._by_id[each] for each in self._ids[start : min(start + limit, stop)]]
+            return [self._by_id[id_] for id_ in self._ids[start : min(start + limit, stop)]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
         with self._lock:
             self._erased.update(ids)
-            known = [self._by_id.pop(each) for each in set(ids) if each in self._by_id]
+            known = [self._by_id.pop(id_) for id_ in set(ids) if id_ in self._by_id]
             self._ids = sorted(self._by_id)
             return len(known)
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._lock:
-            oldest = sorted(each for each in self._by_id.keys() | self._erased if each < before)[:limit]
-            for each in oldest:
-                self._by_id.pop(each, None)
+            oldest = sorted(id_ for id_ in self._by_id.keys() | self._erased if id_ < before)[:limit]
+            for id_ in oldest:
+                self._by_id.pop(id_, None)
             self._erased.difference_update(oldest)
             self._ids = sorted(self._by_id)
             self._watermark = max([self._watermark, *map(next_id, oldest[-1:])])
             if len(oldest) < limit:
-                # an id of the future counts as that of this millisecond: the ids that come next must not be refused
+                # The watermark must not exceed the present, or the next ids would be ignored.
                 now = datetime.now(UTC)
                 is_past = before < first_id_at(now + timedelta(milliseconds=1))
                 self._watermark = max(self._watermark, before if is_past else first_id_at(now))
@@ -78,18 +78,18 @@ class InMemoryPredictions:
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
         with self._lock:
-            return [each for each in ids if self._is_erased(each)]
+            return [id_ for id_ in ids if self._is_erased(id_)]
 
-    def _is_erased(self, identifier: UUID) -> bool:
-        return identifier < self._watermark or identifier in self._erased
+    def _is_erased(self, id_: UUID) -> bool:
+        return id_ < self._watermark or id_ in self._erased
 
     def check(self) -> None:
-        """Return: memory is always there."""
+        """Do nothing: memory is always available."""
 
 
 @define
 class InMemoryKeys:
-    """PredictionKeys that are forgotten when the process ends. Threads may share them."""
+    """Thread-safe PredictionKeys in memory."""
 
     _known: dict[str, tuple[Delivery, Sequence[UUID]]] = field(factory=dict, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
@@ -102,11 +102,11 @@ class InMemoryKeys:
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         with self._lock:
-            kept = self.find(delivery)
-            if kept is None:
-                kept = list(ids)
-                self._known[delivery.key] = delivery, kept
-            return kept
+            reserved = self.find(delivery)
+            if reserved is None:
+                reserved = list(ids)
+                self._known[delivery.key] = delivery, reserved
+            return reserved
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._lock:
@@ -118,7 +118,7 @@ class InMemoryKeys:
 
 @define
 class InMemorySales:
-    """A SaleRepository that forgets everything when the process ends. Threads may share it."""
+    """A thread-safe SaleRepository in memory."""
 
     _of_prediction: dict[UUID, list[RecordedSale]] = field(factory=dict, init=False, repr=False)
     _deliveries: dict[str, tuple[Delivery, Sequence[RecordedSale]]] = field(factory=dict, init=False, repr=False)
@@ -134,9 +134,9 @@ class InMemorySales:
                 if delivered is not recorded:
                     return delivered
             for sale in recorded:
-                of_prediction = self._of_prediction.setdefault(sale.prediction, [])
-                of_prediction.append(sale)
-                of_prediction.sort(key=lambda sale: sale.id)
+                sales_of_prediction = self._of_prediction.setdefault(sale.prediction, [])
+                sales_of_prediction.append(sale)
+                sales_of_prediction.sort(key=lambda sale: sale.id)
         return recorded
 
     def largest_id(self) -> UUID | None:
@@ -153,19 +153,19 @@ class InMemorySales:
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         with self._lock:
-            return self._delete([sale for each in set(predictions) for sale in self._of_prediction.get(each, ())])
+            return self._delete([sale for id_ in set(predictions) for sale in self._of_prediction.get(id_, ())])
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._lock:
-            old = [sale for each in sorted(self._of_prediction) if each < before for sale in self._of_prediction[each]]
+            old = [sale for id_ in sorted(self._of_prediction) if id_ < before for sale in self._of_prediction[id_]]
             return self._delete(old[:limit])
 
     def _delete(self, sales: Sequence[RecordedSale]) -> int:
         ids = {sale.id for sale in sales}
         for prediction in {sale.prediction for sale in sales}:
-            left = [sale for sale in self._of_prediction.pop(prediction) if sale.id not in ids]
-            if left:
-                self._of_prediction[prediction] = left
+            remaining = [sale for sale in self._of_prediction.pop(prediction) if sale.id not in ids]
+            if remaining:
+                self._of_prediction[prediction] = remaining
         for key, (delivery, delivered) in self._deliveries.items():
             self._deliveries[key] = delivery, [sale for sale in delivered if sale.id not in ids]
         return len(ids)
@@ -177,7 +177,7 @@ class InMemorySales:
 
 @define
 class InMemoryModels:
-    """Keeps model versions in memory, for any number of threads."""
+    """A thread-safe ModelStore in memory."""
 
     _kept: dict[str, tuple[ModelVersion, Artifact]] = field(init=False, factory=dict, repr=False)
     _history: list[str] = field(init=False, factory=list)
@@ -202,7 +202,7 @@ class InMemoryModels:
             raise UnknownModel(f"There is no model version {name!r}") from None
 
     def promote(self, name: str) -> None:
-        self.get(name)  # no version is ever removed
+        self.get(name)  # it stays valid, since versions are never removed
         with self._lock:
             if self._history[:1] != [name]:
                 self._history.insert(0, name)
@@ -211,7 +211,7 @@ class InMemoryModels:
     def rollback(self, name: str) -> None:
         with self._lock:
             if name not in self._history:
-                raise UnknownModel(f"Model version {name!r} was not promoted before")
+                raise UnknownModel(f"Model version {name!r} was never promoted")
             if self._history[0] != name:
                 del self._history[: self._history.index(name)]
                 self._generation += 1
@@ -236,7 +236,7 @@ class InMemoryModels:
 
 @define
 class InMemoryTrainings:
-    """A TrainingLog in memory, for any number of threads."""
+    """A thread-safe TrainingLog in memory."""
 
     _records: dict[UUID, TrainingStatus] = field(init=False, factory=dict, repr=False)
     _lock: Lock = field(init=False, factory=Lock, repr=False)

@@ -1,11 +1,13 @@
-"""A repository that survives the loss of the one behind it: what that does not take waits in a spool on disk.
+"""A prediction repository that survives outages of the database: pending predictions wait in a spool on disk.
 
-Erased predictions stay gone, whatever any spool holds. The repository behind decides: `erase` and `prune` return once
-it has committed them, and from then on its appends ignore these ids, so no spool can bring one back there. A read takes
-what the spool holds first, then asks the repository behind which of that was erased or pruned, and reads there last. So
-it sees every erasure that was committed before it began, and a prediction that leaves the spool meanwhile is in one of
-the two. What a read learns to be erased it erases in the spool, which never takes that id again: a process that is cut
-off once more does not show it either. If the spool cannot be written, the process hides these ids in memory.
+Erased predictions stay erased, even if some process still has them in its spool. The database decides: `erase` and
+`prune` return after it has committed them, and from then on its appends ignore these ids, so draining a spool can't
+restore a prediction. A read takes the predictions in the spool first, then asks the database which of them were erased
+or pruned, and reads the database last. So it respects every erasure committed before it began, and finds a prediction
+that is being drained in one of the two. A read also erases these ids in the spool, so that they stay hidden in the next
+outage. If the spool can't be written, they are hidden in memory.
+
+In this module, `behind` is the repository that the spool is in front of, usually PostgreSQL.
 """
 
 from __future__ import annotations
@@ -32,54 +34,54 @@ from housepredict.domain.ports import AppendsInLoop, Backlog, HasLabIds, Predict
 T = TypeVar("T")
 Done = Callable[[Exception | None], None]
 
-_BATCH = 500
-_FIRST_OF_ALL = UUID(int=0)
+_BATCH_SIZE = 500
+_LOWEST_ID = UUID(int=0)
 
-_chance = SystemRandom()  # code that seeds the shared generator wants its numbers for itself
+_random = SystemRandom()  # drawing from the shared generator would change the results of code that seeds it
 _log = logging.getLogger(__name__)
 
 
 class ClosableRepository(PredictionRepository, Protocol):
-    """A repository that holds something open."""
+    """A repository with connections to close."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close its connections."""
 
 
 @frozen
 class Backoff:
-    """How long to wait after a failure, in seconds: twice as long each time, up to `cap`, minus a random part."""
+    """Exponential backoff with jitter: delays in seconds double from `first` to `cap`, minus up to half at random."""
 
     first: float = 0.1
     cap: float = 5.0
 
     def delay(self, failures: int) -> float:
-        """The wait after so many failures in a row; after none, until the next look at what other processes left."""
-        longest = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
-        return longest * _chance.uniform(0.5, 1.0)
+        """Return the seconds to wait after `failures` in a row. After 0, it is the pause between two passes."""
+        max_delay = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
+        return max_delay * _random.uniform(0.5, 1.0)
 
 
 def in_thread(append: Callable[[], None], done: Done) -> None:
-    """Call `append` in a thread; the running event loop then calls `done`, with what `append` has raised."""
+    """Call `append` in a thread. The running event loop then calls `done` with the exception it raised, or None."""
 
     def run() -> Exception | None:
         try:
             append()
-        except Exception as error:  # noqa: BLE001  # `done` is called in any case
+        except Exception as error:  # noqa: BLE001  # `done` must be called in any case
             return error
         return None
 
     future = asyncio.get_running_loop().run_in_executor(None, run)
-    future.add_done_callback(lambda ended: done(ended.result()))
+    future.add_done_callback(lambda finished: done(finished.result()))
 
 
 @define
 class SpooledPredictions:
-    """Appends to the repository behind it; from the first failure on, to the spool until that is drained.
+    """A PredictionRepository that appends to the database, and during an outage to a local spool.
 
-    A thread opens the repository behind and drains the spool into it, oldest first. That repository sets the deadlines:
-    an append or a read waits for it once in an outage. It ignores known ids, so a batch whose commit was uncertain is
-    sent again.
+    A thread connects to the database and drains the spool into it, oldest first. Once the spool is empty, appends go to
+    the database again. The timeouts are those of the database's repository: at most one call waits that long in an
+    outage. The database ignores known ids, so a batch whose commit is uncertain is sent again.
     """
 
     _spool: SqliteSpool
@@ -88,15 +90,15 @@ class SpooledPredictions:
     _fatal: tuple[type[RepositoryUnavailable], ...] = ()
     _in_thread: Callable[[Callable[[], None], Done], None] = in_thread
     _behind: ClosableRepository | None = field(default=None, init=False)
-    _in_loop: AppendsInLoop | None = field(default=None, init=False)  # the same, if it is one
-    # why the last call of the repository behind failed
+    _in_loop: AppendsInLoop | None = field(default=None, init=False)  # `_behind`, if it supports event loops
+    # Why the last call of the repository behind failed; None if it succeeded.
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
-    # Set while nothing of this process is pending: appends go straight through. Cleared and set under the lock, which
-    # an append to the spool holds too: none slips in between the last batch that is drained and the flag.
+    # Set while this process has nothing pending, so that appends go to the database. It changes only under
+    # `_append_lock`, which appends to the spool hold, too: none can happen between the last drained batch and a change.
     _direct: Event = field(factory=Event, init=False, repr=False)
     _append_lock: Lock = field(factory=Lock, init=False, repr=False)
-    # Held while a batch is drained, and while predictions are counted that may be in the spool or behind. Its holder
-    # does not wait for `_append_lock`.
+    # Held while a batch is drained, and while predictions in the spool and behind are counted. To avoid deadlocks, its
+    # holder never waits for `_append_lock`.
     _batch_lock: Lock = field(factory=Lock, init=False, repr=False)
     _tried: Event = field(factory=Event, init=False, repr=False)
     _wake: Event = field(factory=Event, init=False, repr=False)
@@ -113,18 +115,23 @@ class SpooledPredictions:
         patience: float = 3.0,
         fatal: tuple[type[RepositoryUnavailable], ...] = (),
     ) -> Self:
-        """Start, waiting up to `patience` seconds for the repository behind, whether it is available or not.
+        """Start the thread, and wait up to `patience` seconds until it has tried to reach the database.
 
-        Raises: a fault of the `fatal` kinds, if it is known by then.
+        Args:
+            spool: stores pending predictions.
+            open_behind: connects to the database.
+            backoff: the delays between attempts.
+            patience: in seconds.
+            fatal: errors to raise here if the first attempt fails with one. Other outages don't prevent the start.
         """
-        made = cls(spool, open_behind, backoff or Backoff(), fatal)
-        made._thread = Thread(target=made._run, name="housepredict-spool", daemon=True)
-        made._thread.start()
-        made._tried.wait(patience)
-        if isinstance(made._fault, fatal):
-            made.close()
-            raise made._fault.with_traceback(None)
-        return made
+        predictions = cls(spool, open_behind, backoff or Backoff(), fatal)
+        predictions._thread = Thread(target=predictions._run, name="housepredict-spool", daemon=True)
+        predictions._thread.start()
+        predictions._tried.wait(patience)
+        if isinstance(predictions._fault, fatal):
+            predictions.close()
+            raise predictions._fault.with_traceback(None)
+        return predictions
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         with self._append_lock:
@@ -138,27 +145,27 @@ class SpooledPredictions:
             self._append_to_spool(predictions, fault)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        """Append as `append` does; a thread waits for what would block the event loop. Returns True."""
+        """Append as `append` does, in a thread if it would block the event loop. Always returns True."""
 
-        def ended(fault: Exception | None) -> None:
+        def finish(fault: Exception | None) -> None:
             if isinstance(fault, RepositoryUnavailable):
                 self._in_thread(partial(self._append_to_spool, predictions, fault), done)
             else:
                 done(fault)
 
         behind = self._in_loop if self._direct.is_set() else None
-        if behind is None or not behind.append_in_loop(predictions, ended):
+        if behind is None or not behind.append_in_loop(predictions, finish):
             self._in_thread(partial(self.append, predictions), done)
         return True
 
     def _append_to_spool(self, predictions: Sequence[Prediction], fault: RepositoryUnavailable) -> None:
-        """Record in the spool what the repository behind has not taken, or may not have."""
+        """Store a batch in the spool after a failed append, which the database may have committed nevertheless."""
         with self._append_lock:
             self._stop_direct(fault)
             self._spool.append(predictions)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Record a batch behind, and never in the spool; only a batch that is refused for good becomes dead letters."""
+        """Store a batch in the database, or raise. Only predictions that it will never accept go to the spool."""
         if self._behind is None:
             raise RepositoryUnavailable(f"predictions cannot be stored: {self._reason}")
         try:
@@ -172,7 +179,7 @@ class SpooledPredictions:
         else:
             if self._fault:
                 self._fault = None
-                self._wake.set()  # the end of a pause need not be waited for
+                self._wake.set()  # the database is available, so the thread needn't wait
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         return self.recent_and_backlog(limit, before)[0]
@@ -183,7 +190,7 @@ class SpooledPredictions:
 
         reason = None
         try:
-            newest = self._ask(lambda behind: self._read_spool(behind, read) | _by_id(read(behind)))
+            newest = self._query(lambda behind: self._read_spool(behind, read) | _by_id(read(behind)))
         except SpoolUnavailable:
             raise
         except RepositoryUnavailable as error:
@@ -199,12 +206,12 @@ class SpooledPredictions:
             return spooled | _by_id(behind.find(elsewhere) if elsewhere else ())
 
         try:
-            known = self._ask(read)
+            known = self._query(read)
         except SpoolUnavailable:
             raise
         except RepositoryUnavailable:
             known = _by_id(self._spool.find(ids))
-            if set(ids) - known.keys():  # these may be behind
+            if set(ids) - known.keys():  # these may be in the database
                 raise
         return [known[id_] for id_ in sorted(known)]
 
@@ -212,17 +219,17 @@ class SpooledPredictions:
         def read(repository: PredictionRepository) -> Sequence[Prediction]:
             return repository.between(first, end, limit)
 
-        oldest = self._ask(lambda behind: self._read_spool(behind, read) | _by_id(read(behind)))
+        oldest = self._query(lambda behind: self._read_spool(behind, read) | _by_id(read(behind)))
         return [oldest[id_] for id_ in sorted(oldest)[:limit]]
 
     def erase(self, ids: Sequence[UUID]) -> int:
         def erase_behind(behind: ClosableRepository) -> int:
-            with self._batch_lock:  # a batch that is drained between two of these calls would be counted twice
+            with self._batch_lock:  # a batch drained between two of these calls would be counted twice
                 spooled = self._read_spool(behind, lambda spool: spool.find(ids)).keys()
                 arrived = _by_id(behind.find(list(spooled)) if spooled else ()).keys()
                 return behind.erase(ids) + len(spooled - arrived)
 
-        known = self._ask(erase_behind)
+        known = self._query(erase_behind)
         self._spool.erase(ids)
         return known
 
@@ -230,34 +237,34 @@ class SpooledPredictions:
         def prune_both(behind: ClosableRepository) -> int:
             pruned, end = 0, None
             with self._batch_lock:
-                for prediction in self._spool.between(_FIRST_OF_ALL, before, limit):
-                    pruned += behind.prune(prediction.id, limit - pruned)  # those that are older
+                for prediction in self._spool.between(_LOWEST_ID, before, limit):
+                    pruned += behind.prune(prediction.id, limit - pruned)  # older ones
                     if pruned == limit:
                         break
                     end = next_id(prediction.id)
-                    behind.prune(end, 1)  # where it may be stored, too, and is refused from now on
+                    behind.prune(end, 1)  # it may be stored there, too; from now on, its id is ignored there
                     pruned += 1
                 else:
                     pruned += behind.prune(before, limit - pruned)
                 if end:
-                    self._spool.prune(end, sys.maxsize)  # all that is refused behind
+                    self._spool.prune(end, sys.maxsize)  # all ids that the database ignores now
             return pruned
 
-        return self._ask(prune_both)
+        return self._query(prune_both)
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        return self._ask(lambda behind: behind.find_erased(ids))
+        return self._query(lambda behind: behind.find_erased(ids))
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        # none of them was ever in the spool
-        return self._ask(lambda behind: behind.find_by_lab_id(number) if isinstance(behind, HasLabIds) else None)
+        # Predictions of the tutorial's service were never in a spool.
+        return self._query(lambda behind: behind.find_by_lab_id(number) if isinstance(behind, HasLabIds) else None)
 
     def check(self) -> None:
-        """Return if a batch could be stored in one of the two now.
+        """Check that the database or the spool could store a batch now.
 
         Raises:
-            MisconfiguredRepository: if no wait makes the repository behind available.
-            RepositoryUnavailable: if neither takes a batch.
+            MisconfiguredRepository: if the database can't become available without a change of its settings.
+            RepositoryUnavailable: if neither of them can store a batch.
         """
         if self._direct.is_set() and self._behind:
             try:
@@ -275,15 +282,15 @@ class SpooledPredictions:
         return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
 
     def drained(self, timeout: float) -> bool:
-        """Whether nothing of this process is pending and appends go straight through, within `timeout` seconds."""
+        """Wait up to `timeout` seconds until this process has nothing pending. Returns whether that is so."""
         return self._direct.wait(timeout)
 
     def close(self, grace: float = 5.0) -> None:
-        """Try once more to drain the spool, for up to `grace` seconds, and close both. What is pending stays there."""
+        """Drain the spool for up to `grace` seconds, then close the spool and the database. The rest stays pending."""
         self._stopping.set()
         self._wake.set()
         with ExitStack() as closing:
-            # a thread that is still busy then fails at the closed spool, in which its batch stays
+            # If the thread is still busy, it fails at the closed spool, and its batch stays there.
             closing.callback(self._spool.close)
             if self._thread:
                 self._thread.join(grace)
@@ -296,12 +303,12 @@ class SpooledPredictions:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _ask(self, question: Callable[[ClosableRepository], T]) -> T:
-        """Ask the repository behind, which the spool alone can't replace. Raises RepositoryUnavailable."""
+    def _query(self, query: Callable[[ClosableRepository], T]) -> T:
+        """Call `query` with the repository behind. Raises RepositoryUnavailable during an outage."""
         if self._behind is None or self._fault:
-            raise RepositoryUnavailable(f"predictions cannot be looked for: {self._reason}")
+            raise RepositoryUnavailable(f"predictions cannot be read or erased: {self._reason}")
         try:
-            return question(self._behind)
+            return query(self._behind)
         except SpoolUnavailable:
             raise
         except RepositoryUnavailable as error:
@@ -312,15 +319,15 @@ class SpooledPredictions:
     def _read_spool(
         self, behind: ClosableRepository, read: Callable[[SqliteSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
-        """Predictions in the spool that are not erased, by id. The repository behind is read afterwards: what leaves
-        the spool has arrived there by then.
+        """Return predictions in the spool that were not erased, by id.
+
+        Callers read the repository behind afterwards: drained predictions are there by then.
         """
         while spooled := _by_id(read(self._spool)):
             erased = behind.find_erased(list(spooled))
             if not erased:
                 break
-            # and read again: others take the place of these
-            self._spool.hide(erased)
+            self._spool.hide(erased)  # and read again: within a limit, other predictions replace them
         return spooled
 
     @property
@@ -328,9 +335,9 @@ class SpooledPredictions:
         return self._fault or "the database has not answered yet"
 
     def _stop_direct(self, fault: RepositoryUnavailable) -> None:
-        """Append to the spool from now on. The caller holds the lock: no pass that ends now clears the fault."""
+        """Append to the spool from now on. The caller holds `_append_lock`, so that no pass clears the fault."""
         self._report(fault)
-        if self._direct.is_set():  # else the thread knows, and tries again when its pause is over
+        if self._direct.is_set():  # otherwise the thread knows, and retries after its delay
             self._direct.clear()
             self._wake.set()
 
@@ -338,15 +345,15 @@ class SpooledPredictions:
         raised_by_open = isinstance(error, self._fatal) and not self._tried.is_set()
         if not raised_by_open and (self._fault is None or str(self._fault) != str(error)):
             level = logging.ERROR if isinstance(error, MisconfiguredRepository) else logging.WARNING
-            _log.log(level, "predictions wait in the spool: %s", error)
+            _log.log(level, "predictions are pending in the spool: %s", error)
         self._fault = error
 
     def _run(self) -> None:
         failures = 0
         while True:
-            stopping = self._stopping.is_set()  # before the pass: the last one comes after the last append
+            stopping = self._stopping.is_set()  # read before the pass: the last pass must follow the last append
             try:
-                # neither drained nor failed: another process drains it, and is done soon
+                # False without an error: another process is draining the spool.
                 failures = 0 if self._drain() else 1
             except SpoolUnavailable as error:
                 _log.warning("the spool cannot be drained: %s", error)
@@ -354,8 +361,8 @@ class SpooledPredictions:
             except RepositoryUnavailable as error:
                 self._report(error)
                 failures += 1
-            except Exception:  # noqa: BLE001  # the thread must outlive whatever a repository raises
-                _log.exception("emptying the spool failed unexpectedly")
+            except Exception:  # noqa: BLE001  # the thread must outlive any error of a repository
+                _log.exception("draining the spool failed unexpectedly")
                 failures += 1
             self._tried.set()
             if stopping:
@@ -364,45 +371,45 @@ class SpooledPredictions:
             self._wake.clear()
 
     def _drain(self) -> bool:
-        """Drain the spool in one pass. Returns whether appends go straight through now."""
+        """Drain the spool in one pass. Returns whether appends go to the database now."""
         if self._behind is None:
             self._behind = behind = self._open_behind()
             self._in_loop = behind if isinstance(behind, AppendsInLoop) else None
         self._tried.set()
-        with self._spool.draining() as mine:
-            moved = self._send_pending(self._behind) if mine else 0
-            if not moved and (self._fault or not self._direct.is_set()):
+        with self._spool.draining() as has_lock:
+            drained = self._send_pending(self._behind) if has_lock else 0
+            if not drained and (self._fault or not self._direct.is_set()):
                 self._probe(self._behind)
                 self._fault = None
-            # It is available, so appends may wait while it takes what came meanwhile: a busy service leaves no gap.
+            # A busy service never stops appending. The database is available, so appends can wait for the last batches.
             with self._append_lock:
-                moved += self._send_pending(self._behind) if mine else 0
-                if not self._fault and (mine or not self._spool.backlog().pending):
+                drained += self._send_pending(self._behind) if has_lock else 0
+                if not self._fault and (has_lock or not self._spool.backlog().pending):
                     self._direct.set()
                 else:
                     self._direct.clear()
-        if moved:
-            _log.info("%d predictions left the spool", moved)
+        if drained:
+            _log.info("predictions drained from the spool: %d", drained)
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Return if the database stores batches. After a fault a check isn't enough, since it passes on a full disk."""
+        """Check that the database stores batches. After a fault, `check` isn't enough: it passes on a full disk."""
         behind.check()
         if self._fault:
-            with self._batch_lock, suppress(RefusedPredictions):  # a dead letter, for the process that drains the spool
+            with self._batch_lock, suppress(RefusedPredictions):  # the process that drains the spool handles it
                 behind.append(self._spool.oldest(1))
 
     def _send_pending(self, behind: ClosableRepository) -> int:
-        """Send all that is pending, but not what others append meanwhile. Returns the number of predictions."""
-        moved = 0
+        """Send pending predictions until a batch is not full. Returns the number sent."""
+        sent = 0
         while True:
             with self._batch_lock:
-                batch = self._spool.oldest(_BATCH)
+                batch = self._spool.oldest(_BATCH_SIZE)
                 if batch:
                     self._send(behind, batch)
-            moved += len(batch)
-            if len(batch) < _BATCH:
-                return moved
+            sent += len(batch)
+            if len(batch) < _BATCH_SIZE:
+                return sent
 
     def _send(self, behind: ClosableRepository, batch: Sequence[Prediction]) -> None:
         try:
@@ -414,10 +421,10 @@ class SpooledPredictions:
                 self._send(behind, batch[middle:])
                 return
             self._fault = None
-            _log.error("prediction %s is set aside in the spool: %s", batch[0].id, error)
+            _log.error("prediction %s was refused and is a dead letter in the spool now: %s", batch[0].id, error)
             self._spool.add_dead_letter(batch[0], str(error))
         else:
-            self._fault = None  # before the spool is written: its faults are not those of the repository behind
+            self._fault = None  # cleared first: an error of the spool below says nothing about the database
             self._spool.remove(batch)
 
 

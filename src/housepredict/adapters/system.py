@@ -1,4 +1,4 @@
-"""The clock, and interrupts that wait."""
+"""The system clock, and deferred interrupts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import frozen
 
 @frozen
 class SystemClock:
-    """The clock of the machine."""
+    """The machine's clock, in UTC."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -24,21 +24,21 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Handle interrupts when the context is left. Only the main thread has any; elsewhere this changes nothing."""
+    """Defer interrupts until the context ends. Does nothing outside the main thread, which alone receives them."""
     if current_thread() is not main_thread():
         yield
         return
     received: list[int] = []
     handlers = {}
     try:
-        for each in _SIGNALS:
-            handlers[each] = signal.getsignal(each)
-            if callable(handlers[each]):
-                signal.signal(each, lambda number, _frame: received.append(number))
+        for number in _SIGNALS:
+            handlers[number] = signal.getsignal(number)
+            if callable(handlers[number]):
+                signal.signal(number, lambda number, _frame: received.append(number))
         yield
     finally:
-        for each, handler in handlers.items():
+        for number, handler in handlers.items():
             if callable(handler):
-                signal.signal(each, handler)
+                signal.signal(number, handler)
     if received:
         signal.raise_signal(received[0])

@@ -1,1 +1,1 @@
-"""Contract suites: what every adapter of a port must do, for this project's adapters and for yours."""
+"""Contract test suites for adapters of ports, and test doubles. Use the suites to test your own adapters."""

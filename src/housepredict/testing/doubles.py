@@ -1,4 +1,4 @@
-"""Doubles for tests: a clock that stands still and a model that computes prices by a formula."""
+"""Test doubles: a frozen clock, and a model that computes prices with a formula."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ SCHEMA = FeatureSchema(
 
 @define
 class FrozenClock:
-    """A Clock that stands still until a test moves it."""
+    """A Clock whose time changes only when a test moves it."""
 
     time: datetime = NOON
 
     def now(self) -> datetime:
-        """Return the time that was set."""
+        """Return the current time of the clock."""
         return self.time
 
     def move(self, by: timedelta) -> None:
-        """Move the time on."""
+        """Advance the clock."""
         self.time += by
 
 
@@ -47,7 +47,7 @@ def fixed_price(size: float, bedrooms: float, age: float) -> float:
 
 
 def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelVersion:
-    """Return a version with plausible measures, and with intervals for a model whose spreads are all 1."""
+    """Return a model version with plausible measures, and with intervals for spreads of 1."""
     measures = Accuracy(200, 1.0, 8.2, 32.0, 60.0, 90.0, 30_000.0, 1.6e9, 40_000.0, 0.9, 12.5, 10.0, 1.0, -0.01)
     return ModelVersion(
         name=name,
@@ -66,14 +66,14 @@ def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelV
 
 @frozen
 class FixedModel:
-    """A Predictor that computes prices by a formula, whose arguments are a house's features.
+    """A Predictor that computes prices with a formula. The formula's arguments are the features of a house.
 
-    For other features: FixedModel(lambda area, pool: 3000.0 * area + 20_000.0 * pool, fixed_version(schema)).
+    For other features: `FixedModel(lambda area, pool: 3000.0 * area + 20_000.0 * pool, fixed_version(schema))`.
     """
 
     formula: Callable[..., float] = fixed_price
     version: ModelVersion = field(factory=fixed_version)
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Return prices, all with the spread 1."""
+        """Return the price of each house, with a spread of 1."""
         return Valuation([self.formula(**house.values) for house in houses], [1.0] * len(houses))

@@ -1,4 +1,4 @@
-"""Strategies and examples of versions, predictions and sales, and the orders in which repositories return them."""
+"""Hypothesis strategies and samples of model versions, predictions and sales, for contract suites and tests."""
 
 from __future__ import annotations
 
@@ -35,15 +35,19 @@ _MAX_ITEMS = 3  # in a collection
 
 @frozen
 class Drawing:
-    """Draws values by their annotations; `by_type` has strategies that replace those of `_BY_TYPE`."""
+    """Draws values by their type annotations. `by_type` overrides the strategies of types."""
 
     by_type: Mapping[Any, st.SearchStrategy[Any]] = field(factory=dict)
 
     def builds(self, kind: type[T], **strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
-        """Draw values of an attrs class or a NamedTuple, with every field that takes part in comparisons.
+        """Draw values of an attrs class or NamedTuple, with every field that comparisons use.
+
+        Args:
+            kind: the class.
+            strategies: by field, instead of the strategy for its type.
 
         Raises:
-            TypeError: if a strategy is for no field, or if a field's type is drawn only by a strategy of its own.
+            TypeError: if there is no such field, or no strategy for the type of a field.
         """
         annotations = _fields(kind)
         if unknown := strategies.keys() - annotations.keys():
@@ -56,7 +60,7 @@ class Drawing:
         def build(**values: Any) -> T:
             try:
                 return kind(**values)
-            except (HousepredictError, ValueError):  # the class validates more than its annotations say
+            except (HousepredictError, ValueError):  # the class has rules beyond its annotations
                 reject()
 
         return st.builds(build, **drawn)
@@ -73,27 +77,27 @@ class Drawing:
         arguments = typing.get_args(annotation)
         match typing.get_origin(annotation):
             case typing.Union | types.UnionType:
-                return st.one_of([self._of(each, where) for each in arguments])
+                return st.one_of([self._of(argument, where) for argument in arguments])
             case typing.Literal:
                 return st.sampled_from(arguments)
             case origin if origin is tuple and arguments[-1] is not ...:
-                return st.tuples(*(self._of(each, where) for each in arguments))
+                return st.tuples(*(self._of(argument, where) for argument in arguments))
             case origin if isinstance(origin, type) and issubclass(origin, Mapping):
-                key, value = (self._of(each, where) for each in arguments)
+                key, value = (self._of(argument, where) for argument in arguments)
                 return st.dictionaries(key, value, max_size=_MAX_ITEMS)
             case origin if isinstance(origin, type) and issubclass(origin, Sequence):
                 return st.lists(self._of(arguments[0], where), max_size=_MAX_ITEMS).map(tuple)
-        raise TypeError(f"{where}: name a strategy for {annotation}")
+        raise TypeError(f"{where}: no strategy for {annotation}; pass one")
 
 
 def exactly(value: Any) -> Any:
-    """Return a value in a form whose comparison includes types: 1, 1.0 and True are equal, but not the same JSON."""
+    """Convert a value to a form that compares types, too: 1, 1.0 and True are equal, but differ in JSON."""
     if _is_record(type(value)):
         return type(value), {name: exactly(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
-        return {name: exactly(each) for name, each in value.items()}
+        return {name: exactly(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [exactly(each) for each in value]
+        return [exactly(item) for item in value]
     return type(value), value
 
 
@@ -102,11 +106,11 @@ def _is_record(kind: type) -> bool:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """Return the annotations of the fields that comparisons use."""
+    """Return the annotations of the fields that comparisons use, by name."""
     hints = typing.get_type_hints(kind)
     if not attrs.has(kind):
         return {name: hints[name] for name in kind._fields}
-    return {each.name: hints[each.name] for each in attrs.fields(kind) if each.init and each.eq}
+    return {a.name: hints[a.name] for a in attrs.fields(kind) if a.init and a.eq}
 
 
 _TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -146,14 +150,14 @@ artifacts: st.SearchStrategy[Artifact] = st.dictionaries(_NAMES, st.binary(max_s
 
 
 def model_versions(artifact: Artifact) -> st.SearchStrategy[ModelVersion]:
-    """Draw manifests for an artifact, without a signature."""
+    """Draw unsigned versions of an artifact."""
     return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artifact)), signature=st.none())
 
 
 def a_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
 ) -> tuple[ModelVersion, Artifact]:
-    """Return a version with one feature, and its artifact of one file."""
+    """Return a version with one feature, and its artifact with one file."""
     artifact = {"model.bin": content}
     measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
     version = ModelVersion(
@@ -172,7 +176,7 @@ def a_version(
 
 
 class OfSize(bytes):
-    """Content that pretends to have a number of bytes, which would be too many to allocate."""
+    """Content with a fake length, for sizes that are too large to allocate."""
 
     def __new__(cls, _size: int) -> Self:
         return super().__new__(cls)
@@ -190,12 +194,12 @@ _LIMIT = int(MAX_MAGNITUDE)
 
 
 def new_ids(count: int) -> Sequence[UUID]:
-    """Return ids above all that were returned before."""
+    """Return new ids, larger than all earlier ones of this process."""
     return _ids.take(count, datetime.now(UTC))
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
-"""Every valid text."""
+"""All valid texts."""
 
 values = st.one_of(
     texts,
@@ -204,7 +208,7 @@ values = st.one_of(
     st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
     st.dates().map(date.isoformat),
 )
-"""Every valid value of a feature."""
+"""All valid values of features."""
 
 _prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
 _bounds = _prices | st.just(MAX_PRICE)
@@ -216,13 +220,13 @@ _PREDICTION_VALUES = Drawing({str: texts, datetime: times})
 
 intervals = st.lists(
     _PREDICTION_VALUES.builds(Interval, level=st.integers(1, 99), low=_bounds, high=_bounds),
-    unique_by=lambda each: each.level,
+    unique_by=lambda interval: interval.level,
     max_size=3,
-).map(lambda drawn: tuple(each._replace(low=min(each[1:3]), high=max(each[1:3])) for each in sorted(drawn)))
-"""Intervals of different levels, lowest level first."""
+).map(lambda drawn: tuple(i._replace(low=min(i[1:3]), high=max(i[1:3])) for i in sorted(drawn)))
+"""Intervals with different levels, lowest level first."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
-"""Every forecast standard deviation, in percent."""
+"""All valid forecast standard deviations, in percent."""
 
 estimates = _PREDICTION_VALUES.builds(
     Estimate,
@@ -235,36 +239,36 @@ estimates = _PREDICTION_VALUES.builds(
 """Estimates with every field drawn."""
 
 PLAIN = Estimate(House({"size": 2500}), 254206.02, "plain")
-"""An estimate for tests that do not depend on its fields: the less they draw, the sooner they find a failure."""
+"""An estimate for tests that don't depend on its fields. Drawing less finds failures sooner."""
 plain_estimates = st.just(PLAIN)
 
 
 @st.composite
 def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, min_size: int = 0) -> list[Prediction]:
-    """Draw new predictions in any order, with ids above all that were drawn before."""
+    """Draw new predictions in any order, with ids larger than all earlier ones."""
     predictions = _PREDICTION_VALUES.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
     drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
     ids = draw(st.permutations(new_ids(len(drawn))))
-    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
+    return [evolve(prediction, id=id_) for id_, prediction in zip(ids, drawn, strict=True)]
 
 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Return predictions in the order of `recent`."""
-    return sorted(predictions, key=lambda each: each.id, reverse=True)
+    """Sort predictions in the order of `recent`."""
+    return sorted(predictions, key=lambda prediction: prediction.id, reverse=True)
 
 
-def some_predictions(count: int) -> list[Prediction]:
-    """Return new predictions with the plain estimate, oldest first."""
+def sample_predictions(count: int) -> list[Prediction]:
+    """Return new predictions with the estimate PLAIN, oldest first."""
     now = datetime.now(UTC)
     return [Prediction(id_, now, PLAIN) for id_ in new_ids(count)]
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
-    """Read all predictions from the id `down_to` on, newest first, in pages."""
+    """Yield all predictions down to the id `down_to`, newest first, by reading pages of `size`."""
     before = None
     while page := repository.recent(size, before):
-        assert before is None or max(each.id for each in page) < before
-        yield from (each for each in page if each.id >= down_to)
+        assert before is None or max(prediction.id for prediction in page) < before
+        yield from (prediction for prediction in page if prediction.id >= down_to)
         before = page[-1].id
         if before <= down_to:
             return
@@ -276,36 +280,36 @@ def prune_all(repository: PredictionRepository, before: UUID) -> None:
         pass
 
 
-# differing_executors is suppressed because several classes inherit and run the tests, and function_scoped_fixture
-# because examples share the repository: each looks only at its own ids, which are above those of earlier examples.
+# Several classes inherit and run the tests, hence differing_executors. Examples share the repository, hence
+# function_scoped_fixture: each example checks only its own ids, which are larger than those of earlier examples.
 shared = settings(
     deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
 )
 
-# an erasure takes some milliseconds, and a few examples show all of its cases
+# An erasure takes milliseconds, and a few examples cover all cases.
 erasing = settings(shared, max_examples=25)
 
 
 _SALE_VALUES = Drawing({datetime: times})
 DIGESTS = ("0" * 64, "f" * 64)
-"""The digests of two different bodies."""
+"""The digests of two different requests."""
 
 prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | _prices.filter(bool)
-"""Every valid price of a sale."""
+"""All valid prices of sales."""
 
 
 @st.composite
 def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
-    """Draw new sales in any order, of a few predictions: those in `of`, or new ones."""
+    """Draw new sales in any order. Their predictions are drawn from `of`, or from three new ids."""
     predictions = st.sampled_from(of or new_ids(3))
     sales = _SALE_VALUES.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
     drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
     ids = draw(st.permutations(new_ids(len(drawn))))
-    return [evolve(each, id=id_) for id_, each in zip(ids, drawn, strict=True)]
+    return [evolve(sale, id=id_) for id_, sale in zip(ids, drawn, strict=True)]
 
 
 def some_sales(count: int, **values: object) -> list[RecordedSale]:
-    """Return new sales, each of another prediction unless `values` names one."""
+    """Return new sales of different predictions. `values` overrides fields."""
     price, sold_on, recorded_at = 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
     sales = [RecordedSale(id_, new_ids(1)[0], price, sold_on, recorded_at) for id_ in new_ids(count)]
     return [evolve(sale, **values) for sale in sales]  # type: ignore[arg-type]  # fields of a sale
@@ -316,12 +320,12 @@ def new_delivery(digest: str = DIGESTS[0]) -> Delivery:
     return Delivery(f"key {new_ids(1)[0]}", digest)
 
 
-def by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Return sales in the order in which they were recorded."""
+def sorted_by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
+    """Sort sales in the order in which they were recorded."""
     return sorted(sales, key=lambda sale: sale.id)
 
 
-def counting(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Return the sales that count, in the order of `current`."""
-    last = {each.prediction: each for each in by_id(sales)}
-    return sorted(last.values(), key=lambda each: (each.sold_on, each.id), reverse=True)
+def current_sales(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
+    """Return the sale of each prediction that counts, in the order of `current`."""
+    last = {sale.prediction: sale for sale in sorted_by_id(sales)}
+    return sorted(last.values(), key=lambda sale: (sale.sold_on, sale.id), reverse=True)

@@ -1,4 +1,4 @@
-"""The contracts of ModelStore and PredictorLoader, as tests for adapters: subclass `ModelStoreContract` to test yours.
+"""Contract suites of ModelStore and PredictorLoader. To test your adapter, subclass the suite and define its fixtures.
 
 class TestMyModels(ModelStoreContract):
     @pytest.fixture
@@ -39,7 +39,7 @@ from housepredict.testing.drawing import OfSize, a_version, artifacts, exactly, 
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
-    """Calls a store at random, and compares it with a dictionary and a list of promotions."""
+    """Calls a store at random, and compares it with a dictionary of versions and a list of promotions."""
 
     names = st.sampled_from("abc")
 
@@ -47,7 +47,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         self._reopen = reopen
-        self.kept: dict[str, tuple[ModelVersion, Artifact]] = {}
+        self.versions: dict[str, tuple[ModelVersion, Artifact]] = {}
         self.promotions: list[str] = []
         self.generation = 0
 
@@ -55,7 +55,7 @@ class ModelStoreMachine(RuleBasedStateMachine):
     def add(self, name: str, day: int, content: bytes) -> None:
         version, artifact = a_version(name, NOON + timedelta(days=day), content)
         self.store.add(version, artifact)
-        self.kept.setdefault(name, (version, artifact))
+        self.versions.setdefault(name, (version, artifact))
 
     @rule(name=names)
     def add_damaged(self, name: str) -> None:
@@ -65,16 +65,16 @@ class ModelStoreMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def get(self, name: str) -> None:
-        if name in self.kept:
+        if name in self.versions:
             version, artifact = self.store.get(name)
-            assert (version, dict(artifact)) == self.kept[name]
+            assert (version, dict(artifact)) == self.versions[name]
         else:
             with pytest.raises(UnknownModel):
                 self.store.get(name)
 
     @rule(name=names)
     def promote(self, name: str) -> None:
-        if name in self.kept:
+        if name in self.versions:
             self.store.promote(name)
             if self.promotions[:1] != [name]:
                 self.promotions.insert(0, name)
@@ -98,16 +98,16 @@ class ModelStoreMachine(RuleBasedStateMachine):
         self.store = self._reopen(self.store)
 
     @invariant()
-    def lists_what_was_added(self) -> None:
-        expected = sorted((version for version, _ in self.kept.values()), key=lambda v: (v.created_at, v.name))
+    def versions_match(self) -> None:
+        expected = sorted((version for version, _ in self.versions.values()), key=lambda v: (v.created_at, v.name))
         assert list(self.store.versions()) == expected
 
     @invariant()
-    def points_where_it_was_told(self) -> None:
+    def pointer_matches(self) -> None:
         assert self.store.pointer() == Pointer(next(iter(self.promotions), None), self.generation)
 
     @invariant()
-    def remembers_where_it_pointed(self) -> None:
+    def history_matches(self) -> None:
         assert list(self.store.history()) == self.promotions
 
 
@@ -115,21 +115,22 @@ NewStore = Callable[[], ModelStore]
 
 
 class ModelStoreContract:
-    """Define the fixture `new_store`, a function that opens another, empty store at each call; for a durable store,
-    override `reopen`, too.
+    """Tests for a ModelStore.
+
+    Define the fixture `new_store`, a function that returns a new, empty store. For a durable store, override `reopen`.
     """
 
     @pytest.fixture
     def new_store(self) -> NewStore:
-        raise NotImplementedError
+        raise NotImplementedError("define the fixture `new_store`")
 
     @pytest.fixture
     def tested_store(self, new_store: NewStore) -> ModelStore:
-        """The store to test, empty."""
+        """Return the empty store to test."""
         return new_store()
 
     def reopen(self, store: ModelStore) -> ModelStore:
-        """Return the store as another process sees it."""
+        """Open the data of a store again, as another process would."""
         return store
 
     def test_a_new_store_is_empty(self, tested_store: ModelStore) -> None:
@@ -137,21 +138,21 @@ class ModelStoreContract:
         assert tested_store.pointer().name is None
         assert list(tested_store.history()) == []
 
-    def test_whatever_is_added_comes_back(self, new_store: NewStore) -> None:
+    def test_added_versions_are_returned_unchanged(self, new_store: NewStore) -> None:
         @settings(max_examples=30, deadline=None)
         @given(st.data())
-        def comes_back(data: st.DataObject) -> None:
+        def check(data: st.DataObject) -> None:
             artifact = data.draw(artifacts)
             version = data.draw(model_versions(artifact))
             store = new_store()
             store.add(version, artifact)
-            found, files = self.reopen(store).get(version.name)
-            assert exactly(found) == exactly(version)
+            stored, files = self.reopen(store).get(version.name)
+            assert exactly(stored) == exactly(version)
             assert dict(files) == artifact
             (listed,) = self.reopen(store).versions()
             assert exactly(listed) == exactly(version)
 
-        comes_back()
+        check()
 
     def test_values_keep_their_types(self, tested_store: ModelStore) -> None:
         tested_store.add(*a_version())
@@ -209,7 +210,7 @@ class ModelStoreContract:
         with tested_store.training():
             for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
-                    pytest.fail("two trained at once")
+                    pytest.fail("two trainings run at the same time")
         with pytest.raises(ZeroDivisionError), tested_store.training():
             raise ZeroDivisionError
         with self.reopen(tested_store).training():
@@ -221,7 +222,7 @@ class ModelStoreContract:
                 tested_store.get("b")
             tested_store.add(*a_version("a"))
 
-    def test_each_move_of_the_pointer_has_a_generation_of_its_own(self, tested_store: ModelStore) -> None:
+    def test_generation_grows_with_each_move_of_pointer(self, tested_store: ModelStore) -> None:
         for name in "ab":
             tested_store.add(*a_version(name))
         moves = [
@@ -235,7 +236,13 @@ class ModelStoreContract:
         for move, name in zip(moves, "abbaa", strict=True):
             move(name)
             seen.append(self.reopen(tested_store).pointer())
-        assert [(each.name, each.generation) for each in seen] == [("a", 1), ("b", 2), ("b", 2), ("a", 3), ("a", 3)]
+        assert [(pointer.name, pointer.generation) for pointer in seen] == [
+            ("a", 1),
+            ("b", 2),
+            ("b", 2),
+            ("a", 3),
+            ("a", 3),
+        ]
 
     def test_failed_promotion_leaves_the_pointer(self, tested_store: ModelStore) -> None:
         with pytest.raises(UnknownModel):
@@ -289,11 +296,13 @@ Kept = tuple[ModelVersion, Artifact]
 
 
 def _houses_of(version: ModelVersion) -> Sequence[House]:
-    return [each.house for each in version.self_test]
+    return [test.house for test in version.self_test]
 
 
 class PredictorLoaderContract:
-    """Subclass it, and define the fixtures `load`, the loader, and `kept`, a version that it accepts and its artifact.
+    """Tests for a PredictorLoader.
+
+    Define the fixtures `load`, the loader, and `kept`, a version that it can load, with its artifact:
 
     class TestMyLoader(PredictorLoaderContract):
         @pytest.fixture
@@ -307,17 +316,17 @@ class PredictorLoaderContract:
 
     @pytest.fixture
     def load(self) -> PredictorLoader:
-        """The loader to test."""
-        raise NotImplementedError("a subclass of PredictorLoaderContract needs the fixture `load`")
+        """Return the loader to test."""
+        raise NotImplementedError("define the fixture `load`")
 
     @pytest.fixture
     def kept(self) -> Kept:
-        """A version with at least two houses in its self-test, and its artifact."""
-        raise NotImplementedError("a subclass of PredictorLoaderContract needs the fixture `kept`")
+        """Return a version with at least two houses in its self-test, and its artifact."""
+        raise NotImplementedError("define the fixture `kept`")
 
     @pytest.fixture
     def predictor(self, load: PredictorLoader, kept: Kept) -> Predictor:
-        """The predictor that the loader returns."""
+        """Return the predictor of the version."""
         return load(*kept)
 
     def test_a_predictor_says_which_version_it_is(self, predictor: Predictor, kept: Kept) -> None:
@@ -325,14 +334,14 @@ class PredictorLoaderContract:
 
     def test_the_houses_of_the_self_test_get_their_prices(self, predictor: Predictor, kept: Kept) -> None:
         prices = predictor.predict(_houses_of(kept[0])).prices
-        assert len(prices) >= 2, "the version's self-test has too few houses to show anything"
-        assert list(map(whole_cents, prices)) == [whole_cents(each.price) for each in kept[0].self_test]
+        assert len(prices) >= 2, "the self-test of the version must have at least two houses"
+        assert list(map(whole_cents, prices)) == [whole_cents(test.price) for test in kept[0].self_test]
 
     def test_a_price_does_not_depend_on_the_houses_beside_it(self, predictor: Predictor, kept: Kept) -> None:
         houses = _houses_of(kept[0])
         alone = [predictor.predict([house]) for house in houses]
         together = predictor.predict([*houses, *reversed(houses), *houses])
-        assert list(together.prices) == [each.prices[0] for each in (*alone, *reversed(alone), *alone)]
+        assert list(together.prices) == [valuation.prices[0] for valuation in (*alone, *reversed(alone), *alone)]
 
     def test_no_houses_have_no_prices(self, predictor: Predictor) -> None:
         assert list(predictor.predict([]).prices) == []
@@ -340,20 +349,20 @@ class PredictorLoaderContract:
     def test_it_says_of_every_house_how_sure_it_is_or_of_none(self, predictor: Predictor, kept: Kept) -> None:
         valuation = predictor.predict(_houses_of(kept[0]))
         assert valuation.spreads is None or len(valuation.spreads) == len(valuation.prices)
-        assert all(each > 0 for each in valuation.spreads or ())
+        assert all(spread > 0 for spread in valuation.spreads or ())
 
     def test_threads_may_share_a_predictor(self, predictor: Predictor, kept: Kept) -> None:
         houses = _houses_of(kept[0])
         prices = list(predictor.predict(houses).prices)
         with ThreadPoolExecutor(4) as threads:
-            assert all(list(each.prices) == prices for each in threads.map(predictor.predict, [houses] * 40))
+            assert all(list(other.prices) == prices for other in threads.map(predictor.predict, [houses] * 40))
 
     def test_files_that_are_not_those_of_the_manifest_are_refused(self, load: PredictorLoader, kept: Kept) -> None:
         version, artifact = kept
         for name, content in artifact.items():
             for damaged in (
                 {**artifact, name: content + b"\0"},
-                {each: artifact[each] for each in artifact if each != name},
+                {other: artifact[other] for other in artifact if other != name},
                 {**artifact, "more": b""},
             ):
                 with pytest.raises(RefusedModel):
@@ -361,6 +370,6 @@ class PredictorLoaderContract:
 
     def test_a_version_that_fails_its_self_test_is_refused(self, load: PredictorLoader, kept: Kept) -> None:
         version, artifact = kept
-        wrong = [SelfTest(each.house, each.price + 1000) for each in version.self_test]
+        wrong = [SelfTest(test.house, test.price + 1000) for test in version.self_test]
         with pytest.raises(RefusedModel):
             load(evolve(version, self_test=tuple(wrong)), artifact)

@@ -1,4 +1,4 @@
-"""The contracts of PredictionRepository and PredictionKeys, as tests for adapters.
+"""Contract suites of PredictionRepository and PredictionKeys. To test your adapter, subclass the suite:
 
 class TestMyPredictions(PredictionRepositoryContract):
     @pytest.fixture
@@ -38,8 +38,8 @@ from housepredict.testing.drawing import (
     newest_first,
     pages,
     prune_all,
+    sample_predictions,
     shared,
-    some_predictions,
 )
 
 Another = Callable[[], AbstractContextManager[PredictionRepository]]
@@ -47,9 +47,9 @@ AnotherKeys = Callable[[], AbstractContextManager[PredictionKeys]]
 
 
 class PredictionRepositoryMachine(RuleBasedStateMachine):
-    """Calls a repository at random, partly through another one over the same data, and compares it with a dictionary.
+    """Calls a repository at random, in part through a second one on the same data, and compares it with a dictionary.
 
-    One repository serves all runs: the ids of a run are above those of the runs before it.
+    All runs share one repository: the ids of each run are larger than those of the runs before.
     """
 
     def __init__(self, repository: PredictionRepository, another: Another, complete: bool = True) -> None:
@@ -58,7 +58,7 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         self.open = another
         self.repository = repository
         self.first = new_ids(1)[0]
-        self.recorded: dict[UUID, Prediction] = {}
+        self.stored: dict[UUID, Prediction] = {}
         self.erased: dict[UUID, Prediction] = {}
         self.pruned: dict[UUID, Prediction] = {}
         self.cleared = False
@@ -66,34 +66,34 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
     @rule(batch=batches())
     def append(self, batch: list[Prediction]) -> None:
         self.repository.append(batch)
-        self.recorded |= {each.id: each for each in batch}
+        self.stored |= {prediction.id: prediction for prediction in batch}
 
     @rule(new=batches(), data=st.data())
     def append_again(self, new: list[Prediction], data: st.DataObject) -> None:
-        before = [*self.recorded.values(), *self.erased.values(), *self.pruned.values()]
+        before = [*self.stored.values(), *self.erased.values(), *self.pruned.values()]
         known = data.draw(st.lists(st.sampled_from(before), max_size=4)) if before else []
         with self.open() as other:
             other.append([*known, *new])
-        self.recorded |= {each.id: each for each in new}
+        self.stored |= {prediction.id: prediction for prediction in new}
 
     @rule(limit=st.integers(0, 10))
-    def read_the_newest(self, limit: int) -> None:
-        expected = newest_first(list(self.recorded.values()))[:limit]
+    def read_recent(self, limit: int) -> None:
+        expected = newest_first(list(self.stored.values()))[:limit]
         assert list(self.repository.recent(limit))[: len(expected)] == expected
 
     @rule(data=st.data())
-    def find_some(self, data: st.DataObject) -> None:
-        ids = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=4)) if self.recorded else []
-        assert list(self.repository.find(ids)) == [self.recorded[each] for each in sorted(set(ids))]
+    def find(self, data: st.DataObject) -> None:
+        ids = data.draw(st.lists(st.sampled_from(list(self.stored)), max_size=4)) if self.stored else []
+        assert list(self.repository.find(ids)) == [self.stored[id_] for id_ in sorted(set(ids))]
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data(), unknown=batches())
     def erase(self, data: st.DataObject, unknown: list[Prediction]) -> None:
-        known = data.draw(st.lists(st.sampled_from(list(self.recorded)), max_size=2)) if self.recorded else []
+        known = data.draw(st.lists(st.sampled_from(list(self.stored)), max_size=2)) if self.stored else []
         with self.open() as other:
-            assert other.erase([*known, *(each.id for each in unknown)]) == len(set(known))
-        self.erased |= {each: self.recorded.pop(each) for each in set(known)}
-        self.erased |= {each.id: each for each in unknown}
+            assert other.erase([*known, *(prediction.id for prediction in unknown)]) == len(set(known))
+        self.erased |= {id_: self.stored.pop(id_) for id_ in set(known)}
+        self.erased |= {prediction.id: prediction for prediction in unknown}
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data(), limit=st.integers(1, 5))
@@ -101,50 +101,50 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
         if not self.cleared:
             prune_all(self.repository, self.first)
             self.cleared = True
-        ids = sorted(self.recorded | self.erased)
+        ids = sorted(self.stored | self.erased)
         before = data.draw(st.sampled_from([*ids, AFTER_ALL]))
-        pruned = [each for each in ids if each < before][:limit]
+        pruned = [id_ for id_ in ids if id_ < before][:limit]
         assert self.repository.prune(before, limit) == len(pruned)
-        for each in pruned:
-            self.pruned[each] = (self.recorded if each in self.recorded else self.erased).pop(each)
+        for id_ in pruned:
+            self.pruned[id_] = (self.stored if id_ in self.stored else self.erased).pop(id_)
 
     @precondition(lambda self: self.complete)
     @rule(data=st.data(), limit=st.integers(0, 10))
     def read_between(self, data: st.DataObject, limit: int) -> None:
-        ids = sorted([self.first, *self.recorded, *self.erased, AFTER_ALL])
+        ids = sorted([self.first, *self.stored, *self.erased, AFTER_ALL])
         first, end = data.draw(st.sampled_from(ids)), data.draw(st.sampled_from(ids))
-        inside = [self.recorded[each] for each in sorted(self.recorded) if first <= each < end]
-        assert list(self.repository.between(first, end, limit)) == inside[:limit]
+        expected = [self.stored[id_] for id_ in sorted(self.stored) if first <= id_ < end]
+        assert list(self.repository.between(first, end, limit)) == expected[:limit]
 
     @rule(size=st.integers(1, 5))
     def read_everything(self, size: int) -> None:
         with self.open() as other:
-            assert list(pages(other, size, self.first)) == newest_first(list(self.recorded.values()))
+            assert list(pages(other, size, self.first)) == newest_first(list(self.stored.values()))
 
 
 class PredictionRepositoryContract:
-    """Subclass it, and define the fixture `repository`, an empty one.
+    """Tests for a PredictionRepository.
 
-    For a repository whose data outlives it, define the fixture `reopened`, too; if others can open the same data
-    meanwhile, define `another` instead.
+    Define the fixture `repository`, an empty repository. If other processes can open its data at the same time, define
+    `another`, too. If its data can only be opened again after it is closed, define `reopened` instead.
     """
 
     complete: ClassVar[bool] = True
-    """Whether it can read and erase everything; False for one that is cut off from a part and refuses to."""
+    """Whether it can read and erase all predictions. False for a repository in an outage, which must raise instead."""
 
     @pytest.fixture
     def repository(self) -> PredictionRepository:
-        """The repository to test, empty."""
-        raise NotImplementedError("a subclass of PredictionRepositoryContract needs the fixture `repository`")
+        """Return the empty repository to test."""
+        raise NotImplementedError("define the fixture `repository`")
 
     @pytest.fixture
     def another(self, repository: PredictionRepository) -> Another:
-        """A function that opens the data of `repository` once more, as a context manager."""
+        """Return a function that opens the data of `repository` again, as a context manager."""
         return lambda: nullcontext(repository)
 
     @pytest.fixture
     def reopened(self, another: Another) -> Another:
-        """As `another`, for tests that no longer use `repository`."""
+        """Return a function that opens the data again, for tests that have stopped using `repository`."""
         return another
 
     def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:
@@ -159,7 +159,7 @@ class PredictionRepositoryContract:
         repository.append(batch)
         read = repository.recent(len(batch))
         assert exactly(read) == exactly(newest_first(batch))
-        assert {each.created_at.utcoffset() for each in read} <= {timedelta()}
+        assert {prediction.created_at.utcoffset() for prediction in read} <= {timedelta()}
 
     @shared
     @given(first=batches(), second=batches(min_size=1), limit=st.integers(0, 8))
@@ -190,7 +190,7 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, batch: list[Prediction], more: list[Prediction], other: Estimate
     ) -> None:
         repository.append(batch)
-        repository.append([*more, *(evolve(each, estimate=other) for each in batch)])
+        repository.append([*more, *(evolve(prediction, estimate=other) for prediction in batch)])
         assert list(repository.recent(len(batch) + len(more))) == newest_first([*batch, *more])
 
     @shared
@@ -199,9 +199,9 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
     ) -> None:
         repository.append(batch)
-        asked = data.draw(st.lists(st.sampled_from(batch)))
-        found = repository.find([each.id for each in asked])
-        assert exactly(found) == exactly([each for each in newest_first(batch)[::-1] if each in asked])
+        wanted = data.draw(st.lists(st.sampled_from(batch)))
+        found = repository.find([prediction.id for prediction in wanted])
+        assert exactly(found) == exactly([p for p in newest_first(batch)[::-1] if p in wanted])
 
     @shared
     @given(batch=batches(min_size=1))
@@ -210,12 +210,12 @@ class PredictionRepositoryContract:
     ) -> None:
         first, *others = newest_first(batch)[::-1]
         repository.append(others)
-        assert list(repository.find([first.id, *(each.id for each in others)])) == others
+        assert list(repository.find([first.id, *(prediction.id for prediction in others)])) == others
 
     def test_many_are_found_at_once(self, repository: PredictionRepository) -> None:
-        written = some_predictions(40_000)
+        written = sample_predictions(40_000)
         repository.append(written[::400])
-        found = repository.find([each.id for each in written[::400]] * 400)
+        found = repository.find([prediction.id for prediction in written[::400]] * 400)
         assert list(found) == written[::400]
 
     @erasing
@@ -225,12 +225,12 @@ class PredictionRepositoryContract:
     ) -> None:
         repository.append(batch)
         oldest_first = newest_first(batch)[::-1]
-        ends = st.sampled_from([*(each.id for each in batch), AFTER_ALL])
+        ends = st.sampled_from([*(prediction.id for prediction in batch), AFTER_ALL])
         first, end, limit = data.draw(ends), data.draw(ends | st.just(AFTER_ALL)), data.draw(st.integers(0, 6))
-        inside = [each for each in oldest_first if first <= each.id < end]
-        with self._refused():
+        expected = [prediction for prediction in oldest_first if first <= prediction.id < end]
+        with self._raises_if_incomplete():
             found = repository.between(first, end, limit)
-            assert exactly(found) == exactly(inside[:limit])
+            assert exactly(found) == exactly(expected[:limit])
 
     @erasing
     @given(batch=batches(estimates, min_size=1), late=batches(min_size=1), data=st.data())
@@ -238,17 +238,17 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, batch: list[Prediction], late: list[Prediction], data: st.DataObject
     ) -> None:
         repository.append(batch)
-        erased = data.draw(st.lists(st.sampled_from(batch), unique_by=lambda each: each.id))
-        ids = [each.id for each in (*erased, *late)]
-        with self._refused():
+        erased = data.draw(st.lists(st.sampled_from(batch), unique_by=lambda prediction: prediction.id))
+        ids = [prediction.id for prediction in (*erased, *late)]
+        with self._raises_if_incomplete():
             assert repository.erase([*ids, *ids]) == len(erased)
-            kept = [each for each in newest_first(batch) if each not in erased]
+            remaining = [prediction for prediction in newest_first(batch) if prediction not in erased]
             for _ in range(2):
-                assert list(repository.find([each.id for each in (*batch, *late)])) == kept[::-1]
+                assert list(repository.find([prediction.id for prediction in (*batch, *late)])) == remaining[::-1]
                 assert list(repository.between(min(ids), AFTER_ALL, 100)) == [
-                    each for each in kept[::-1] if each.id >= min(ids)
+                    prediction for prediction in remaining[::-1] if prediction.id >= min(ids)
                 ]
-                assert not {each.id for each in repository.recent(100)}.intersection(ids)
+                assert not {prediction.id for prediction in repository.recent(100)}.intersection(ids)
                 repository.append([*batch, *late])
             assert repository.erase(ids) == 0
             assert repository.erase([]) == 0
@@ -256,16 +256,16 @@ class PredictionRepositoryContract:
     def test_what_was_erased_stays_gone_when_the_data_is_opened_anew(
         self, repository: PredictionRepository, reopened: Another
     ) -> None:
-        kept, *erased, late = batch = some_predictions(5)
-        ids = [each.id for each in batch]
-        repository.append([kept, *erased])
-        with self._refused():
-            repository.erase([each.id for each in (*erased, late)])
+        remaining, *erased, late = batch = sample_predictions(5)
+        ids = [prediction.id for prediction in batch]
+        repository.append([remaining, *erased])
+        with self._raises_if_incomplete():
+            repository.erase([prediction.id for prediction in (*erased, late)])
             repository.append(batch)
             with reopened() as later:
-                assert list(later.find(ids)) == [kept]
+                assert list(later.find(ids)) == [remaining]
                 later.append(batch)
-                assert list(later.find(ids)) == [kept]
+                assert list(later.find(ids)) == [remaining]
 
     @erasing
     @given(batch=batches(min_size=1), data=st.data(), limit=st.integers(1, 4))
@@ -273,20 +273,20 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject, limit: int
     ) -> None:
         first, *_ = oldest_first = newest_first(batch)[::-1]
-        with self._refused():
+        with self._raises_if_incomplete():
             prune_all(repository, first.id)
             repository.append(batch)
             repository.erase([first.id])
-            before = data.draw(st.sampled_from([*(each.id for each in batch), AFTER_ALL]))
-            pruned = [each for each in oldest_first if each.id < before][:limit]
+            before = data.draw(st.sampled_from([*(prediction.id for prediction in batch), AFTER_ALL]))
+            pruned = [prediction for prediction in oldest_first if prediction.id < before][:limit]
             assert repository.prune(before, limit) == len(pruned)
-            kept = [each for each in oldest_first if each not in pruned and each is not first]
-            assert list(repository.between(first.id, AFTER_ALL, 100)) == kept
+            remaining = [p for p in oldest_first if p not in pruned and p is not first]
+            assert list(repository.between(first.id, AFTER_ALL, 100)) == remaining
 
     def test_find_erased_returns_erased_and_pruned_ids(self, repository: PredictionRepository) -> None:
-        batch = some_predictions(4)
+        batch = sample_predictions(4)
         pruned, erased, stored, unknown = ids = [prediction.id for prediction in batch]
-        with self._refused():
+        with self._raises_if_incomplete():
             assert list(repository.find_erased([])) == []
             prune_all(repository, pruned)
             repository.append(batch[:3])
@@ -298,10 +298,10 @@ class PredictionRepositoryContract:
             assert set(repository.find_erased(ids)) == {pruned, erased, unknown}
 
     def test_pruned_ids_are_never_stored_again(self, repository: PredictionRepository, reopened: Another) -> None:
-        batch = some_predictions(6)
-        old, erased, older, end, *_ = ids = [each.id for each in batch]
+        batch = sample_predictions(6)
+        old, erased, older, end, *_ = ids = [prediction.id for prediction in batch]
         repository.append(batch)
-        with self._refused():
+        with self._raises_if_incomplete():
             repository.erase([erased])
             assert repository.prune(end, 1) == 1
             assert repository.prune(end, 10) == 2
@@ -315,40 +315,40 @@ class PredictionRepositoryContract:
                 assert later.erase([old, erased, older]) == 0
 
     def test_ids_after_a_prune_are_stored_whatever_its_end(self, repository: PredictionRepository) -> None:
-        """The clock of the process that prunes may be ahead by years."""
-        repository.append(some_predictions(2))
-        with self._refused():
+        """The clock of a pruning process may be years ahead."""
+        repository.append(sample_predictions(2))
+        with self._raises_if_incomplete():
             prune_all(repository, AFTER_ALL)
-            new = some_predictions(2)
+            new = sample_predictions(2)
             repository.append(new)
-            assert list(repository.find([each.id for each in new])) == new
+            assert list(repository.find([prediction.id for prediction in new])) == new
 
     def test_many_are_erased_at_once(self, repository: PredictionRepository) -> None:
-        written = some_predictions(40_000)
+        written = sample_predictions(40_000)
         repository.append(written[::400])
-        with self._refused():
-            assert repository.erase([each.id for each in written[:39_000]]) == 98
-            assert list(repository.find([each.id for each in written])) == written[39_200::400]
+        with self._raises_if_incomplete():
+            assert repository.erase([prediction.id for prediction in written[:39_000]]) == 98
+            assert list(repository.find([prediction.id for prediction in written])) == written[39_200::400]
 
     def test_what_is_recorded_while_it_is_erased_is_gone(
         self, repository: PredictionRepository, another: Another
     ) -> None:
-        with self._refused(), another() as other:
+        with self._raises_if_incomplete(), another() as other:
             for _ in range(30):
-                batch = some_predictions(3)
-                ids = [each.id for each in batch]
+                batch = sample_predictions(3)
+                ids = [prediction.id for prediction in batch]
                 with ThreadPoolExecutor(5) as threads:
                     work: list[Future[object]] = [threads.submit(repository.append, batch)]
                     work.append(threads.submit(other.erase, ids))
                     work += [threads.submit(repository.append, batch) for _ in range(3)]
-                for each in work:
-                    each.result()
+                for future in work:
+                    future.result()
                 for reader in (repository, other):
                     assert list(reader.find(ids)) == []
                     assert list(reader.between(ids[0], AFTER_ALL, 10)) == []
-                    assert not {each.id for each in reader.recent(10)}.intersection(ids)
+                    assert not {prediction.id for prediction in reader.recent(10)}.intersection(ids)
 
-    def _refused(self) -> AbstractContextManager[object]:
+    def _raises_if_incomplete(self) -> AbstractContextManager[object]:
         return nullcontext() if self.complete else pytest.raises(RepositoryUnavailable)
 
     @shared
@@ -357,32 +357,32 @@ class PredictionRepositoryContract:
         self, repository: PredictionRepository, batch: list[Prediction]
     ) -> None:
         repository.append([*batch, *batch])
-        assert list(pages(repository, 2, min(each.id for each in batch))) == newest_first(batch)
+        assert list(pages(repository, 2, min(prediction.id for prediction in batch))) == newest_first(batch)
 
     @shared
-    @given(kept=batches(min_size=1), lost=batches(min_size=1))
+    @given(remaining=batches(min_size=1), failing=batches(min_size=1))
     def test_of_a_batch_that_fails_nothing_is_recorded(
-        self, repository: PredictionRepository, kept: list[Prediction], lost: list[Prediction]
+        self, repository: PredictionRepository, remaining: list[Prediction], failing: list[Prediction]
     ) -> None:
-        repository.append(kept)
+        repository.append(remaining)
         with pytest.raises((AttributeError, TypeError)):
-            repository.append([*lost, cast("Prediction", None)])
-        assert list(repository.recent(len(kept))) == newest_first(kept)
+            repository.append([*failing, cast("Prediction", None)])
+        assert list(repository.recent(len(remaining))) == newest_first(remaining)
 
     def test_threads_that_append_at_once_lose_nothing_and_show_whole_batches_only(
         self, repository: PredictionRepository
     ) -> None:
-        written = [some_predictions(5) for _ in range(40)]
-        # every batch comes twice, as it does when an answer was lost
+        written = [sample_predictions(5) for _ in range(40)]
+        # Each batch is sent twice, as after a lost response.
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in [*written, *written]]
             seen = [threads.submit(repository.recent, 1000) for _ in range(20)]
-        for each in appended:
-            each.result()
+        for future in appended:
+            future.result()
         for read in seen:
             ids = {prediction.id for prediction in read.result()}
-            assert all(len(ids & {each.id for each in batch}) in {0, 5} for batch in written)
-        assert list(repository.recent(1000)) == newest_first([each for batch in written for each in batch])
+            assert all(len(ids & {prediction.id for prediction in batch}) in {0, 5} for batch in written)
+        assert list(repository.recent(1000)) == newest_first([prediction for batch in written for prediction in batch])
 
     def test_whatever_is_done_it_behaves_as_a_sorted_list(
         self, repository: PredictionRepository, another: Another
@@ -397,16 +397,19 @@ _THREADS = 8
 
 
 class PredictionKeysContract:
-    """Subclass it, and define the fixture `keys`; if others can open the same data, define `another`, too."""
+    """Tests for PredictionKeys.
+
+    Define the fixture `keys`, an adapter without keys. If other processes can open its data, define `another`, too.
+    """
 
     @pytest.fixture
     def keys(self) -> PredictionKeys:
-        """The adapter to test, without any key."""
-        raise NotImplementedError
+        """Return the adapter to test, without keys."""
+        raise NotImplementedError("define the fixture `keys`")
 
     @pytest.fixture
     def another(self, keys: PredictionKeys) -> AnotherKeys:
-        """A function that opens the data of `keys` once more, as a context manager."""
+        """Return a function that opens the data of `keys` again, as a context manager."""
         return lambda: nullcontext(keys)
 
     def test_a_key_that_never_came_is_not_known(self, keys: PredictionKeys) -> None:
@@ -418,11 +421,11 @@ class PredictionKeysContract:
         self, keys: PredictionKeys, another: AnotherKeys, count: int
     ) -> None:
         delivery, ids = new_delivery(), list(reversed(new_ids(count)))
-        assert _same(keys.reserve(delivery, ids), ids)
+        assert _are_equal(keys.reserve(delivery, ids), ids)
         with another() as other:
-            assert _same(other.find(delivery), ids)
-            assert _same(other.reserve(delivery, new_ids(count)), ids)
-        assert _same(keys.find(delivery), ids)
+            assert _are_equal(other.find(delivery), ids)
+            assert _are_equal(other.reserve(delivery, new_ids(count)), ids)
+        assert _are_equal(keys.find(delivery), ids)
 
     def test_a_key_that_comes_with_something_else_is_refused(self, keys: PredictionKeys) -> None:
         delivery, ids = new_delivery(), new_ids(2)
@@ -435,29 +438,29 @@ class PredictionKeysContract:
         assert list(keys.find(delivery) or []) == ids
 
     def test_keys_differ_in_every_character(self, keys: PredictionKeys) -> None:
-        made = {key: new_ids(1) for key in ("deed-1", "Deed-1", "deed-1%", "'deed-1'")}
-        for key, ids in made.items():
+        ids_by_key = {key: new_ids(1) for key in ("deed-1", "Deed-1", "deed-1%", "'deed-1'")}
+        for key, ids in ids_by_key.items():
             assert list(keys.reserve(Delivery(key, "0" * 64), ids)) == list(ids)
-        assert {key: list(keys.find(Delivery(key, "0" * 64)) or []) for key in made} == {
-            key: list(ids) for key, ids in made.items()
+        assert {key: list(keys.find(Delivery(key, "0" * 64)) or []) for key in ids_by_key} == {
+            key: list(ids) for key, ids in ids_by_key.items()
         }
 
     def test_old_keys_are_pruned_the_oldest_first_and_no_more_than_asked(self, keys: PredictionKeys) -> None:
         deliveries = [new_delivery() for _ in range(4)]
         ids = [new_ids(2) for _ in deliveries]
-        for delivery, each in reversed(list(zip(deliveries, ids, strict=True))):
-            keys.reserve(delivery, each)
+        for delivery, reserved in reversed(list(zip(deliveries, ids, strict=True))):
+            keys.reserve(delivery, reserved)
 
         def known() -> list[bool]:
-            return [keys.find(each) is not None for each in deliveries]
+            return [keys.find(delivery) is not None for delivery in deliveries]
 
         assert keys.prune(ids[0][0], 10) == 0
         assert keys.prune(ids[3][0], 2) == 2
         assert known() == [False, False, True, True]
         assert keys.prune(ids[3][0], 2) == 1
         assert known() == [False, False, False, True]
-        again = new_ids(1)
-        assert list(keys.reserve(deliveries[0], again)) == list(again)
+        reused = new_ids(1)
+        assert list(keys.reserve(deliveries[0], reused)) == list(reused)
 
     def test_pruned_keys_are_free_for_another_request(self, keys: PredictionKeys, another: AnotherKeys) -> None:
         delivery, other, ids = new_delivery(), new_delivery(), new_ids(3)
@@ -468,8 +471,8 @@ class PredictionKeysContract:
             assert later.find(delivery) is None
             changed = Delivery(delivery.key, "f" * 64)
             assert later.find(changed) is None
-            assert _same(later.reserve(changed, ids[2:]), ids[2:])
-            assert _same(later.find(other), ids[1:2])
+            assert _are_equal(later.reserve(changed, ids[2:]), ids[2:])
+            assert _are_equal(later.find(other), ids[1:2])
 
     def test_concurrent_requests_with_one_key_get_the_same_ids(
         self, keys: PredictionKeys, another: AnotherKeys
@@ -485,6 +488,6 @@ class PredictionKeysContract:
                 assert len(set(threads.map(reserve, range(_THREADS)))) == 1
 
 
-def _same(found: Sequence[UUID] | None, ids: Sequence[UUID]) -> bool:
-    """Compare outside an assertion: pytest takes minutes to show how a thousand ids differ from a thousand others."""
+def _are_equal(found: Sequence[UUID] | None, ids: Sequence[UUID]) -> bool:
+    """Compare ids outside an assertion: pytest would take minutes to show how a thousand ids differ."""
     return list(found or []) == list(ids)

@@ -1,4 +1,4 @@
-"""The contract of SaleRepository, as tests for adapters.
+"""The contract suite of SaleRepository. To test your adapter, subclass it:
 
 class TestMySales(SaleRepositoryContract):
     @pytest.fixture
@@ -27,22 +27,22 @@ from housepredict.domain.ports import SaleRepository
 from housepredict.domain.sales import RecordedSale
 from housepredict.testing.drawing import (
     DIGESTS,
-    by_id,
-    counting,
+    current_sales,
     new_delivery,
     new_ids,
     sale_batches,
     shared,
     some_sales,
+    sorted_by_id,
 )
 
 Another = Callable[[], AbstractContextManager[SaleRepository]]
 
 
 class SaleRepositoryMachine(RuleBasedStateMachine):
-    """Calls a repository at random, partly through another one over the same data, and compares it with a list.
+    """Calls a repository at random, in part through a second one on the same data, and compares it with a list.
 
-    One repository serves all runs: each has predictions and keys of its own.
+    All runs share one repository, but have different predictions and keys.
     """
 
     def __init__(self, repository: SaleRepository, another: Another) -> None:
@@ -58,60 +58,61 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
     def append(self, data: st.DataObject) -> None:
         batch = data.draw(sale_batches(self.predictions))
         with self.open() as other:
-            assert list(other.append(batch)) == by_id(batch)
+            assert list(other.append(batch)) == sorted_by_id(batch)
         self.recorded += batch
 
     @rule(data=st.data(), digest=st.sampled_from(DIGESTS))
     def deliver(self, data: st.DataObject, digest: str) -> None:
         batch, key = data.draw(sale_batches(self.predictions)), data.draw(st.sampled_from(self.deliveries))
-        first, known = self.delivered.setdefault(key, (digest, by_id(batch)))
+        first, known = self.delivered.setdefault(key, (digest, sorted_by_id(batch)))
         if first != digest:
             with pytest.raises(RepeatedKey):
                 self.repository.append(batch, Delivery(key, digest))
             return
         assert list(self.repository.append(batch, Delivery(key, digest))) == known
-        if known == by_id(batch):
+        if known == sorted_by_id(batch):
             self.recorded += batch
 
     @rule(data=st.data())
     def erase(self, data: st.DataObject) -> None:
         erased = data.draw(st.lists(st.sampled_from(self.predictions), max_size=2, unique=True))
-        kept = [each for each in self.recorded if each.prediction not in erased]
+        remaining = [sale for sale in self.recorded if sale.prediction not in erased]
         with self.open() as other:
-            assert other.erase(erased) == len(self.recorded) - len(kept)
-        self.recorded = kept
+            assert other.erase(erased) == len(self.recorded) - len(remaining)
+        self.recorded = remaining
         for key, (digest, known) in self.delivered.items():
-            self.delivered[key] = digest, [each for each in known if each.prediction not in erased]
+            self.delivered[key] = digest, [sale for sale in known if sale.prediction not in erased]
 
     @rule(since=st.none() | st.dates(), until=st.none() | st.dates())
-    def read_what_counts(self, since: date | None, until: date | None) -> None:
+    def read_current(self, since: date | None, until: date | None) -> None:
         with self.open() as other:
             read = other.current(since, until)
         expected = [
-            each for each in counting(self.recorded) if (since or date.min) <= each.sold_on <= (until or date.max)
+            sale for sale in current_sales(self.recorded) if (since or date.min) <= sale.sold_on <= (until or date.max)
         ]
-        assert [each for each in read if each.prediction in self.predictions] == expected
+        assert [sale for sale in read if sale.prediction in self.predictions] == expected
 
     @rule(data=st.data())
-    def read_a_history(self, data: st.DataObject) -> None:
+    def read_history(self, data: st.DataObject) -> None:
         prediction = data.draw(st.sampled_from(self.predictions))
-        expected = [each for each in by_id(self.recorded) if each.prediction == prediction]
+        expected = [sale for sale in sorted_by_id(self.recorded) if sale.prediction == prediction]
         assert list(self.repository.history(prediction)) == expected
 
 
 class SaleRepositoryContract:
-    """Subclass it, and define the fixture `repository`, an empty one; if others can open the same data, in this process
-    or after it, define `another`, too.
+    """Tests for a SaleRepository.
+
+    Define the fixture `repository`, an empty repository. If its data can be opened again, define `another`, too.
     """
 
     @pytest.fixture
     def repository(self) -> SaleRepository:
-        """The repository to test, empty."""
-        raise NotImplementedError("a subclass of SaleRepositoryContract needs the fixture `repository`")
+        """Return the empty repository to test."""
+        raise NotImplementedError("define the fixture `repository`")
 
     @pytest.fixture
     def another(self, repository: SaleRepository) -> Another:
-        """A function that opens the data of `repository` once more, as a context manager."""
+        """Return a function that opens the data of `repository` again, as a context manager."""
         return lambda: nullcontext(repository)
 
     def test_an_empty_repository_has_nothing_to_tell(self, repository: SaleRepository) -> None:
@@ -123,25 +124,25 @@ class SaleRepositoryContract:
     def test_what_is_recorded_is_given_back_and_read_as_it_was(
         self, repository: SaleRepository, batch: list[RecordedSale]
     ) -> None:
-        assert list(repository.append(batch)) == by_id(batch)
-        for prediction in {each.prediction for each in batch}:
+        assert list(repository.append(batch)) == sorted_by_id(batch)
+        for prediction in {sale.prediction for sale in batch}:
             read = repository.history(prediction)
-            assert list(read) == [each for each in by_id(batch) if each.prediction == prediction]
-            for each in read:
-                assert type(each.price) is float
-                assert each.recorded_at.utcoffset() == datetime.now(UTC).utcoffset()
+            assert list(read) == [sale for sale in sorted_by_id(batch) if sale.prediction == prediction]
+            for sale in read:
+                assert type(sale.price) is float
+                assert sale.recorded_at.utcoffset() == datetime.now(UTC).utcoffset()
         read = repository.current()
-        assert [each for each in read if each in batch] == counting(batch)
+        assert [sale for sale in read if sale in batch] == current_sales(batch)
 
     def test_a_correction_counts_and_what_it_corrects_is_kept(self, repository: SaleRepository) -> None:
         (first,) = some_sales(1)
-        # the correction says that it was sold earlier, and for less
+        # The correction has an earlier date and a lower price.
         (second,) = some_sales(1, prediction=first.prediction, price=1.5, sold_on=date(2024, 1, 1))
         repository.append([first])
         repository.append([second])
         assert list(repository.current()) == [second]
         assert list(repository.history(first.prediction)) == [first, second]
-        assert list(repository.current(since=first.sold_on)) == [], "what was corrected counts no more"
+        assert list(repository.current(since=first.sold_on)) == [], "a corrected sale must not count"
 
     def test_the_largest_id_counts_whatever_was_recorded_first(self, repository: SaleRepository) -> None:
         older, newer = some_sales(2, prediction=new_ids(1)[0])
@@ -163,28 +164,28 @@ class SaleRepositoryContract:
         self, repository: SaleRepository, batch: list[RecordedSale], data: st.DataObject
     ) -> None:
         repository.append(batch)
-        days = st.sampled_from([each.sold_on for each in batch]) | st.dates()
+        days = st.sampled_from([sale.sold_on for sale in batch]) | st.dates()
         since, until = data.draw(st.none() | days), data.draw(st.none() | days)
         limit = data.draw(st.none() | st.integers(0, 4))
-        every = repository.current()
-        inside = [each for each in every if (since or date.min) <= each.sold_on <= (until or date.max)]
-        assert list(repository.current(since, until, limit)) == inside[:limit]
-        assert [each for each in every if each in batch] == counting(batch)
+        current = repository.current()
+        expected = [sale for sale in current if (since or date.min) <= sale.sold_on <= (until or date.max)]
+        assert list(repository.current(since, until, limit)) == expected[:limit]
+        assert [sale for sale in current if sale in batch] == current_sales(batch)
 
     def test_a_delivery_that_comes_again_is_recorded_once(self, repository: SaleRepository) -> None:
-        first, again, delivery = some_sales(3), some_sales(3), new_delivery()
+        first, repeated, delivery = some_sales(3), some_sales(3), new_delivery()
         assert list(repository.append(first, delivery)) == first
-        assert list(repository.append(again, delivery)) == first
-        assert list(repository.current()) == counting(first)
-        assert list(repository.history(again[0].prediction)) == []
+        assert list(repository.append(repeated, delivery)) == first
+        assert list(repository.current()) == current_sales(first)
+        assert list(repository.history(repeated[0].prediction)) == []
 
     def test_a_key_that_comes_with_something_else_is_refused(self, repository: SaleRepository) -> None:
         first, other, delivery = some_sales(2), some_sales(2), new_delivery()
         repository.append(first, delivery)
         with pytest.raises(RepeatedKey):
             repository.append(other, evolve(delivery, digest=DIGESTS[1]))
-        assert list(repository.current()) == counting(first)
-        assert list(repository.append(other, delivery)) == first, "the key stands for what it came with first"
+        assert list(repository.current()) == current_sales(first)
+        assert list(repository.append(other, delivery)) == first, "a key belongs to its first request"
 
     def test_a_delivery_of_nothing_is_remembered_too(self, repository: SaleRepository) -> None:
         delivery = new_delivery()
@@ -192,12 +193,12 @@ class SaleRepositoryContract:
         assert list(repository.append(some_sales(1), delivery)) == []
 
     def test_of_a_batch_that_fails_nothing_is_recorded_and_its_key_is_free(self, repository: SaleRepository) -> None:
-        kept, lost, delivery = some_sales(1), some_sales(2), new_delivery()
-        repository.append(kept)
+        remaining, failing, delivery = some_sales(1), some_sales(2), new_delivery()
+        repository.append(remaining)
         with pytest.raises((AttributeError, TypeError)):
-            repository.append([*lost, cast("RecordedSale", None)], delivery)
-        assert list(repository.current()) == kept
-        assert list(repository.append(lost, delivery)) == lost
+            repository.append([*failing, cast("RecordedSale", None)], delivery)
+        assert list(repository.current()) == remaining
+        assert list(repository.append(failing, delivery)) == failing
 
     def test_deliveries_with_one_key_that_come_at_once_are_recorded_once(
         self, repository: SaleRepository, another: Another
@@ -208,14 +209,14 @@ class SaleRepositoryContract:
                 delivery, sale_batches = new_delivery(), [some_sales(3) for _ in repositories]
                 with ThreadPoolExecutor(len(repositories)) as threads:
                     recorded = [
-                        threads.submit(each.append, batch, delivery)
-                        for each, batch in zip(repositories, sale_batches, strict=True)
+                        threads.submit(other.append, batch, delivery)
+                        for other, batch in zip(repositories, sale_batches, strict=True)
                     ]
-                answers = [list(each.result()) for each in recorded]
+                answers = [list(future.result()) for future in recorded]
                 assert answers[0] in sale_batches
                 assert answers == [answers[0]] * len(repositories)
-                kept = {each.prediction for each in repository.current()}
-                assert [batch for batch in sale_batches if batch[0].prediction in kept] == [answers[0]]
+                remaining = {sale.prediction for sale in repository.current()}
+                assert [batch for batch in sale_batches if batch[0].prediction in remaining] == [answers[0]]
 
     @shared
     @given(batch=sale_batches(min_size=1), data=st.data())
@@ -224,25 +225,27 @@ class SaleRepositoryContract:
     ) -> None:
         delivery = new_delivery()
         repository.append(batch, delivery)
-        predictions = sorted({each.prediction for each in batch})
+        predictions = sorted({sale.prediction for sale in batch})
         erased = set(data.draw(st.lists(st.sampled_from(predictions))))
-        kept = [each for each in batch if each.prediction not in erased]
-        assert repository.erase([*erased, *erased, *new_ids(1)]) == len(batch) - len(kept)
+        remaining = [sale for sale in batch if sale.prediction not in erased]
+        assert repository.erase([*erased, *erased, *new_ids(1)]) == len(batch) - len(remaining)
         for prediction in predictions:
             assert list(repository.history(prediction)) == [
-                each for each in by_id(kept) if each.prediction == prediction
+                sale for sale in sorted_by_id(remaining) if sale.prediction == prediction
             ]
-        assert [each for each in repository.current() if each.prediction in predictions] == counting(kept)
-        assert list(repository.append(batch, delivery)) == by_id(kept), "a repeated delivery brings nothing back"
+        assert [sale for sale in repository.current() if sale.prediction in predictions] == current_sales(remaining)
+        assert list(repository.append(batch, delivery)) == sorted_by_id(remaining), (
+            "a repeated delivery must not restore erased sales"
+        )
         assert repository.erase([]) == repository.erase(list(erased)) == 0
 
     def test_the_sales_of_old_predictions_are_pruned_and_no_more_than_asked(self, repository: SaleRepository) -> None:
-        # sales that were recorded after the predictions that they are of were pruned
+        # Such sales exist if they are recorded after their predictions were pruned.
         predictions = new_ids(4)
-        batch = [sale for each in predictions for sale in some_sales(2, prediction=each)]
+        batch = [sale for prediction in predictions for sale in some_sales(2, prediction=prediction)]
         repository.append(batch)
         assert [repository.prune(predictions[3], 4), repository.prune(predictions[3], 4)] == [4, 2]
-        assert list(repository.current()) == counting(batch[6:])
+        assert list(repository.current()) == current_sales(batch[6:])
         assert repository.prune(predictions[3], 4) == 0
 
     def test_threads_that_append_at_once_lose_nothing(self, repository: SaleRepository) -> None:
@@ -250,12 +253,12 @@ class SaleRepositoryContract:
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in written]
             seen = [threads.submit(repository.current) for _ in range(10)]
-        for batch, each in zip(written, appended, strict=True):
-            assert list(each.result()) == batch
+        for batch, future in zip(written, appended, strict=True):
+            assert list(future.result()) == batch
         for read in seen:
             ids = {sale.id for sale in read.result()}
-            assert all(len(ids & {each.id for each in batch}) in {0, 3} for batch in written)
-        assert list(repository.current()) == counting([each for batch in written for each in batch])
+            assert all(len(ids & {sale.id for sale in batch}) in {0, 3} for batch in written)
+        assert list(repository.current()) == current_sales([sale for batch in written for sale in batch])
 
     def test_whatever_is_done_it_behaves_as_a_list_of_sales(self, repository: SaleRepository, another: Another) -> None:
         run_state_machine_as_test(

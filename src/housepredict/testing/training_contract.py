@@ -1,4 +1,4 @@
-"""The contract of TrainingLog, as tests for adapters: subclass `TrainingLogContract` to test yours.
+"""The contract suite of TrainingLog. To test your adapter, subclass it:
 
 class TestMyTrainings(TrainingLogContract):
     @pytest.fixture
@@ -62,27 +62,28 @@ _changes = st.one_of(
 def a_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
 ) -> TrainingStatus:
-    """Return a training that has just begun, with an id above those of all before it."""
+    """Return the status of a new training, with a larger id than all earlier ones."""
     [id_] = _IDS.take(1, started_at)
     return TrainingStatus(id_, started_at, location, with_recorded)
 
 
 class TrainingLogContract:
-    """Define the fixture `new_log`, a function that opens another, empty log at each call; for a durable log, override
-    `reopen`, too.
+    """Tests for a TrainingLog.
+
+    Define the fixture `new_log`, a function that returns a new, empty log. For a durable log, override `reopen`, too.
     """
 
     @pytest.fixture
     def new_log(self) -> NewLog:
-        raise NotImplementedError
+        raise NotImplementedError("define the fixture `new_log`")
 
     @pytest.fixture
     def tested_log(self, new_log: NewLog) -> TrainingLog:
-        """The log to test, empty."""
+        """Return the empty log to test."""
         return new_log()
 
     def reopen(self, log: TrainingLog) -> TrainingLog:
-        """Return the log as another process sees it."""
+        """Open the data of a log again, as another process would."""
         return log
 
     def test_a_new_log_is_empty(self, tested_log: TrainingLog) -> None:
@@ -91,7 +92,7 @@ class TrainingLogContract:
     def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
         @given(_records, _counts, _counts, _times, _outcomes)
-        def comes_back(drawn: TrainingStatus, done: int, total: int, ended: datetime, outcome: TrainingOutcome) -> None:
+        def check(drawn: TrainingStatus, done: int, total: int, ended: datetime, outcome: TrainingOutcome) -> None:
             log, record = new_log(), evolve(drawn, id=a_training().id)
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
@@ -101,7 +102,7 @@ class TrainingLogContract:
             assert self.reopen(log).get(record.id) == expected
             assert list(self.reopen(log).recent(1)) == [expected]
 
-        comes_back()
+        check()
 
     def test_a_training_that_was_not_logged_is_unknown(self, tested_log: TrainingLog) -> None:
         for _ in range(2):
@@ -125,8 +126,8 @@ class TrainingLogContract:
         tested_log.begin(record)
         assert not tested_log.change(record.id, lambda record: record.at(1, 9)).cancelling
         assert self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
-        noted = tested_log.change(record.id, lambda record: record.at(2, 9))
-        assert noted == evolve(record, done=2, total=9, cancelling=True)
+        updated = tested_log.change(record.id, lambda record: record.at(2, 9))
+        assert updated == evolve(record, done=2, total=9, cancelling=True)
         assert not tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
 
     def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, tested_log: TrainingLog) -> None:
@@ -158,7 +159,7 @@ class TrainingLogContract:
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(change, range(32)))
-        assert [self.reopen(tested_log).get(each.id).cancelling for each in records] == [True] * 4
+        assert [self.reopen(tested_log).get(record.id).cancelling for record in records] == [True] * 4
 
     def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, tested_log: TrainingLog) -> None:
         records = [a_training() for _ in range(10)]
@@ -166,10 +167,10 @@ class TrainingLogContract:
             tested_log.begin(record)
         with ThreadPoolExecutor(4) as pool:
             for number, record in enumerate(records):
-                wishes = [TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept][:: 1 if number % 2 else -1]
-                said = [pool.submit(tested_log.change, record.id, wish) for wish in wishes * 2]
-                found = {(each.result().cancelling, each.result().keeping) for each in said}
-                assert found in ({(True, False)}, {(False, True)})
+                changes = [TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept][:: 1 if number % 2 else -1]
+                futures = [pool.submit(tested_log.change, record.id, change) for change in changes * 2]
+                states = {(future.result().cancelling, future.result().keeping) for future in futures}
+                assert states in ({(True, False)}, {(False, True)})
 
     def test_no_sequence_of_calls_breaks_a_promise(self, new_log: NewLog) -> None:
         run_state_machine_as_test(
@@ -187,33 +188,33 @@ class TrainingLogMachine(RuleBasedStateMachine):
         super().__init__()
         self.log = log
         self._reopen = reopen
-        self.kept: dict[UUID, TrainingStatus] = {}
+        self.statuses: dict[UUID, TrainingStatus] = {}
 
     @initialize(location=st.none() | _texts)
-    def begin_the_first(self, location: str | None) -> None:
+    def begin_first(self, location: str | None) -> None:
         self.begin(location)
 
-    @precondition(lambda self: len(self.kept) < 3)
+    @precondition(lambda self: len(self.statuses) < 3)
     @rule(location=st.none() | _texts)
     def begin(self, location: str | None) -> None:
         record = a_training(location)
         self.log.begin(record)
-        self.kept[record.id] = record
+        self.statuses[record.id] = record
 
     @rule(place=places, how=_changes)
     def change(self, place: int, how: Callable[[TrainingStatus], TrainingStatus]) -> None:
-        id_ = sorted(self.kept)[place % len(self.kept)]
-        self.kept[id_] = how(self.kept[id_])
-        assert self.log.change(id_, how) == self.kept[id_]
+        id_ = sorted(self.statuses)[place % len(self.statuses)]
+        self.statuses[id_] = how(self.statuses[id_])
+        assert self.log.change(id_, how) == self.statuses[id_]
 
     @rule()
     def reopen(self) -> None:
         self.log = self._reopen(self.log)
 
     @invariant()
-    def tells_of_each(self) -> None:
-        assert [self.log.get(id_) for id_ in self.kept] == list(self.kept.values())
+    def statuses_match(self) -> None:
+        assert [self.log.get(id_) for id_ in self.statuses] == list(self.statuses.values())
 
     @invariant()
-    def lists_the_newest_first(self) -> None:
-        assert list(self.log.recent(100)) == [self.kept[id_] for id_ in sorted(self.kept, reverse=True)]
+    def recent_is_newest_first(self) -> None:
+        assert list(self.log.recent(100)) == [self.statuses[id_] for id_ in sorted(self.statuses, reverse=True)]

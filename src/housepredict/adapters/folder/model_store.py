@@ -1,14 +1,14 @@
-"""A model store in a folder: nothing to install, and it can be copied, backed up and looked into.
+"""A model store in a folder. It needs no server, and can be copied, backed up and inspected.
 
-    versions/NAME/manifest.json   and the artifact's files beside it
-    promoted                      the name of the promoted version; below it those that were promoted before, and how
-                                  often the pointer was moved: `generation 7`
-    training.lock                 locked by whoever trains
-    promotion.lock                locked by whoever moves the pointer
-    .tmp-*                        what is being written
+    versions/NAME/manifest.json   the manifest of a version, next to the files of its artifact
+    promoted                      names of versions, one a line: the promoted version, the one promoted before it, and
+                                  so on; then the number of moves of the pointer, such as `generation 7`
+    training.lock                 locked while a process trains
+    promotion.lock                locked while a process moves the pointer
+    .tmp-*                        files being written
 
-A version is written under .tmp-*, flushed to disk and renamed into place: whoever reads sees all of it or nothing,
-whenever a writer is killed. The pointer and its history are one file, which is replaced the same way.
+A version is written under .tmp-*, flushed to disk and renamed into place, so that readers see a complete version or
+none, even if the writer is killed. The pointer and its history are one file, which is replaced in the same way.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, Artifact, ModelVe
 _MANIFEST = "manifest.json"
 _TRAINING = "training.lock"
 _PROMOTION = "promotion.lock"
-_LONGEST_HISTORY = 1000
+_MAX_HISTORY = 1000
 _GENERATION = re.compile(r"generation (\d{1,18})", re.ASCII)
 _TEMPORARY = ".tmp-"
-_ABANDONED_AFTER = 3600  # seconds; writing a version takes a few
+_ABANDONED_AFTER_S = 3600  # writing a version takes a few seconds
 
 
 @define
 class DirectoryModels:
-    """Keeps model versions in a folder, for any number of processes. The folder is made by the first `add`."""
+    """A ModelStore in a folder, which any number of processes may share. The first `add` creates the folder."""
 
     path: Path = field(converter=Path)
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
-        """Keep a version, on disk when this returns; see ModelStore. One that is there but damaged is replaced."""
+        """Store a version durably; see ModelStore. A damaged version of the same name is replaced."""
         verify(version, artifact)
         if _MANIFEST in artifact:
             raise RefusedModel(f"A file of a model version may not be named {_MANIFEST}")
@@ -69,12 +69,12 @@ class DirectoryModels:
                 _flush_folder(folder)
                 if damaged:
                     with file_lock.waited_for(self.path / _PROMOTION):
-                        if self._is_damaged(version.name):  # no other process has replaced it meanwhile
+                        if self._is_damaged(version.name):  # another process may have replaced it
                             target.rename(workspace / "damaged")
                 try:
                     folder.rename(target)
                 except OSError:
-                    if not target.is_dir():  # it is one where another process was first
+                    if not target.is_dir():  # another process has stored the version
                         raise
                 _flush_folder(self._versions)
 
@@ -87,33 +87,33 @@ class DirectoryModels:
             artifact: dict[str, bytes] = {}
             for file in self._folder(name).iterdir():
                 if file.name != _MANIFEST:
-                    left = MAX_ARTIFACT - sum(map(len, artifact.values()))
-                    artifact[file.name] = _read(file, min(MAX_FILE, left))
+                    remaining = MAX_ARTIFACT - sum(map(len, artifact.values()))
+                    artifact[file.name] = _read(file, min(MAX_FILE, remaining))
         verify(version, artifact)
         return version, artifact
 
     def promote(self, name: str) -> None:
-        with self._moving(name) as workspace:
+        with self._pointer_locked(name) as workspace:
             try:
-                history, generation = self._pointed()
-            except ModelStoreUnavailable:  # a promotion repairs a damaged file
+                history, generation = self._read_pointer()
+            except ModelStoreUnavailable:  # a promotion replaces a damaged pointer
                 history, generation = (), 0
             if history[:1] != (name,):
-                self._point(workspace, (name, *history), generation + 1)
+                self._write_pointer(workspace, (name, *history), generation + 1)
 
     def rollback(self, name: str) -> None:
-        with self._moving(name) as workspace:
-            history, generation = self._pointed()
+        with self._pointer_locked(name) as workspace:
+            history, generation = self._read_pointer()
             if name not in history:
-                raise UnknownModel(f"Model version {name!r} was not promoted before")
+                raise UnknownModel(f"Model version {name!r} was never promoted")
             if history[0] != name:
-                self._point(workspace, history[history.index(name) :], generation + 1)
+                self._write_pointer(workspace, history[history.index(name) :], generation + 1)
 
     def history(self) -> tuple[str, ...]:
-        return self._pointed()[0]
+        return self._read_pointer()[0]
 
     def pointer(self) -> Pointer:
-        history, generation = self._pointed()
+        history, generation = self._read_pointer()
         return Pointer(next(iter(history), None), generation)
 
     @contextmanager
@@ -122,8 +122,8 @@ class DirectoryModels:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ExitStack() as stack:
             with self._available():
-                held = stack.enter_context(file_lock.held(self.path / _TRAINING))
-            if not held:
+                has_lock = stack.enter_context(file_lock.held(self.path / _TRAINING))
+            if not has_lock:
                 raise TrainingInProgress
             yield
 
@@ -147,7 +147,7 @@ class DirectoryModels:
         if name not in self._names():
             raise UnknownModel(f"There is no model version {name!r} in {self.path}")
         if folder.is_symlink():
-            raise RefusedModel(f"Model version {name} is a link to another folder, which may be anybody's")
+            raise RefusedModel(f"Model version {name} is a symbolic link, and links are not followed")
         return folder
 
     def _manifest(self, name: str) -> ModelVersion:
@@ -155,11 +155,11 @@ class DirectoryModels:
             try:
                 manifest = _read(self._folder(name) / _MANIFEST, MAX_MANIFEST)
             except FileNotFoundError as error:
-                raise RefusedModel(f"Model version {name} is damaged: it has no {_MANIFEST}") from error
+                raise RefusedModel(f"Model version {name} is damaged: {_MANIFEST} is missing") from error
         return read_manifest(name, manifest)
 
     def _is_damaged(self, name: str) -> bool:
-        """Whether a version is there and cannot be read, by this release or by a newer one."""
+        """Return whether a version is stored, but can't be read by this or a newer release."""
         try:
             self.get(name)
         except (NewerModel, UnknownModel):
@@ -169,45 +169,44 @@ class DirectoryModels:
         return False
 
     @contextmanager
-    def _moving(self, name: str) -> Iterator[Path]:
-        """Check that a version exists, and hold the lock of the pointer, with a folder to write in."""
+    def _pointer_locked(self, name: str) -> Iterator[Path]:
+        """Check that a version exists, and lock the pointer. Yields a temporary folder to write in."""
         with self._available():
             self._folder(name)
             with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
                 yield workspace
 
-    def _pointed(self) -> tuple[tuple[str, ...], int]:
-        """The history, and the generation."""
+    def _read_pointer(self) -> tuple[tuple[str, ...], int]:
         with self._available():
             try:
                 text = self._pointer_file.read_text(encoding="ascii", errors="replace")
             except FileNotFoundError:
                 return (), 0
         lines = text.splitlines()
-        # files of before there were generations have none
-        counted = _GENERATION.fullmatch(lines[-1]) if lines else None
-        names = tuple(lines[:-1] if counted else lines)
+        # Files of early releases have no generation.
+        generation = _GENERATION.fullmatch(lines[-1]) if lines else None
+        names = tuple(lines[:-1] if generation else lines)
         if not names or not all(map(is_plain, names)) or not text.endswith("\n"):
             raise ModelStoreUnavailable(f"{self._pointer_file} is damaged: promote a model version again")
-        return names, int(counted[1]) if counted else len(names)
+        return names, int(generation[1]) if generation else len(names)
 
-    def _point(self, workspace: Path, names: Sequence[str], generation: int) -> None:
+    def _write_pointer(self, workspace: Path, names: Sequence[str], generation: int) -> None:
         pointer = workspace / self._pointer_file.name
-        lines = (*names[:_LONGEST_HISTORY], f"generation {generation}")
+        lines = (*names[:_MAX_HISTORY], f"generation {generation}")
         write_durably(pointer, "".join(f"{line}\n" for line in lines).encode())
         pointer.replace(self._pointer_file)
         _flush_folder(self.path)
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        """A folder to write in, on the store's own file system; those of writers that were killed are removed."""
+        """Create a temporary folder on the store's file system, and remove those that killed writers left."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._versions.mkdir(mode=0o700, exist_ok=True)
         _flush_folder(self.path)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self.path, ignore_cleanup_errors=True) as name:
             workspace = Path(name)
-            # not by this machine's clock: the file system may be another's
-            abandoned = workspace.stat().st_mtime - _ABANDONED_AFTER
+            # Compared with the file system's clock, which may be another machine's.
+            abandoned = workspace.stat().st_mtime - _ABANDONED_AFTER_S
             for other in self.path.glob(f"{_TEMPORARY}*"):
                 with suppress(FileNotFoundError):
                     if other.stat().st_mtime < abandoned:
@@ -220,7 +219,7 @@ class DirectoryModels:
 
 @contextmanager
 def available(store: str) -> Iterator[None]:
-    """Raise ModelStoreUnavailable for errors of the file system, in a sentence that begins with the store."""
+    """Translate errors of the file system to ModelStoreUnavailable. `store` begins its message."""
     try:
         yield
     except OSError as error:
@@ -228,9 +227,8 @@ def available(store: str) -> Iterator[None]:
 
 
 def _read(file: Path, limit: int) -> bytes:
-    """Read a file of a version. A pipe could make the reader wait without end."""
     status = file.lstat()
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe could block forever
         raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is not a regular file")
     if status.st_size > limit:
         raise RefusedModel(f"Model version {file.parent.name} is damaged: {file.name} is too large")
@@ -238,7 +236,7 @@ def _read(file: Path, limit: int) -> bytes:
 
 
 def write_durably(file: Path, content: bytes) -> None:
-    """Write a new file for this user alone. It is on disk when this returns."""
+    """Write a new file that only this user may access, and flush it to disk."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
         stream.flush()

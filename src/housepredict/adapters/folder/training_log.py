@@ -1,10 +1,10 @@
-"""A log of trainings in a folder, beside the model versions that they made.
+"""A training log in a folder, next to the model versions.
 
-    ID.json   a training
-    .lock     locked by whoever changes one
-    .tmp-*    what is being written
+    ID.json   the status of a training
+    .lock     locked while a process changes a status
+    .tmp-*    files being written
 
-A file is replaced by a new one, never written to: whoever reads sees it as it was or as it is.
+A file is replaced, never modified in place, so that readers see the old or the new status.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _log = logging.getLogger(__name__)
 
 @define
 class DirectoryTrainings:
-    """A TrainingLog in a folder, for any number of processes: the newest hundred. The first `begin` makes it."""
+    """A TrainingLog in a folder, which any number of processes may share. It keeps the newest hundred trainings.
+
+    The first `begin` creates the folder.
+    """
 
     path: Path = field(converter=Path)
 
@@ -45,7 +48,7 @@ class DirectoryTrainings:
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock.waited_for(self.path / _LOCK):
-                # Only the holder of the lock writes, so these are left from processes that were killed.
+                # Only the holder of the lock writes, so these are from killed processes.
                 for leftover in self.path.glob(f"{_TEMPORARY}*"):
                     leftover.unlink(missing_ok=True)
                 self._write(record)
@@ -55,7 +58,7 @@ class DirectoryTrainings:
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         file = self._file(training)
         with self._available():
-            self._read(file)  # there is no folder to lock in before there is a training
+            self._read(file)  # raises for an unknown training: the folder to lock in may not exist
             with file_lock.waited_for(self.path / _LOCK):
                 record, document = self._read(file)
                 changed = how(record)
@@ -81,15 +84,14 @@ class DirectoryTrainings:
         return self.path / f"{id_}.json"
 
     def _files(self) -> list[Path]:
-        """Newest first: a UUIDv7 sorts by time."""
+        """List the files, newest first: a UUIDv7 sorts by time."""
         try:
-            # glob would find nothing where there is no folder but a file, or one that may not be read
-            return sorted((each for each in self.path.iterdir() if fnmatch(each.name, "[!.]*.json")), reverse=True)
+            # `glob` would hide errors: it finds nothing if the path is a file or an unreadable folder.
+            return sorted((file for file in self.path.iterdir() if fnmatch(file.name, "[!.]*.json")), reverse=True)
         except FileNotFoundError:
             return []
 
     def _read(self, file: Path) -> tuple[TrainingStatus, Mapping[str, Any]]:
-        """The training, and its document."""
         try:
             document = json.loads(file.read_bytes())
             return structure(document, TrainingStatus), document
@@ -100,10 +102,10 @@ class DirectoryTrainings:
                 f"Training {file.stem} was logged by a newer release of housepredict: {error}. Upgrade housepredict"
             ) from error
         except ValueError as error:
-            raise UnknownTraining(f"What was logged of training {file.stem} is damaged: {file}") from error
+            raise UnknownTraining(f"The record of training {file.stem} is damaged: {file}") from error
 
     def _write(self, record: TrainingStatus, document: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Write a training; fields of a newer release stay as they are in its document."""
+        """Write a status. Fields of newer releases in its document are preserved."""
         content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
         temporary = self.path / f"{_TEMPORARY}{token_hex(8)}"
         try:
@@ -114,4 +116,4 @@ class DirectoryTrainings:
             raise
 
     def _available(self) -> AbstractContextManager[None]:
-        return available(f"The log of trainings in {self.path}")
+        return available(f"The training log in {self.path}")

@@ -1,9 +1,8 @@
-"""Connections to PostgreSQL: every session alike, bounded waits, and errors in the domain's terms, without passwords.
+"""Connections to PostgreSQL with uniform sessions, timeouts, and domain errors that never contain passwords.
 
-What a server, a database, a role or a variable such as PGDATESTYLE sets must not change how values are read or written.
-Results are read in binary and text travels as UTF-8, on every connection, also through a pool that gives each
-transaction another session. Tables are named with their schema. On a direct connection the other settings that could
-matter are set, too.
+Settings of a server, database or role, and variables such as PGDATESTYLE, must not change how values are read or
+written. So every connection reads results in binary, exchanges text in UTF-8, and names tables with their schema, even
+through a pool that gives each transaction another session. Direct connections also set all other relevant settings.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
 from housepredict.domain.validation import closest_name
 
-# what the parameters in other clients' URLs ask for
+# What to do instead of parameters that other clients accept in URLs.
 _INSTEAD = {
     **dict.fromkeys(("schema", "currentschema", "search_path"), "set HOUSEPREDICT_DATABASE_SCHEMA instead"),
     **dict.fromkeys(
         ("pgbouncer", "prepared_statements", "preparethreshold", "statement_cache_size", "statement_cache_mode"),
-        "name the server itself in HOUSEPREDICT_DATABASE_DIRECT_URL instead",
+        "set HOUSEPREDICT_DATABASE_DIRECT_URL to the URL of the server itself instead",
     ),
     **dict.fromkeys(
         ("connection_limit", "max_connections", "pool_max_conns", "pool_size", "pool_timeout"),
-        "leave it out: housepredict bounds its connections by itself",
+        "remove it: housepredict limits its own connections",
     ),
-    **dict.fromkeys(("charset", "encoding"), "leave it out: housepredict always uses UTF-8"),
+    **dict.fromkeys(("charset", "encoding"), "remove it: housepredict always uses UTF-8"),
     "ssl": "set sslmode=require instead, or sslmode=disable",
 }
 _ENCODE = "special characters in its user or password must be percent-encoded"
@@ -47,10 +46,13 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 
 
 def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
-    """Read the parameters of a URL or a `key=value` text of libpq, and its place, host:port/name.
+    """Parse a URL or a `key=value` connection string of libpq.
+
+    Returns:
+        The parameters, and the place for messages: host:port/name.
 
     Raises:
-        UnusableDatabase: with everything that is wrong.
+        UnusableDatabase: with every problem of the URL, and without its password.
     """
     conninfo = conninfo.strip()
     problems = list(_problems(conninfo)) if "://" in conninfo else []
@@ -70,10 +72,10 @@ def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
 def _problems(url: str) -> Iterator[str]:
     before, _, query = url.partition("://")[2].partition("?")
     authority, _, path = before.partition("/")
-    known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+    known_names = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     pairs = query.removesuffix("&").split("&") if query else []
     refused = [unquote(pair.partition("=")[0]) for pair in pairs if not _is_readable(pair)]
-    # a bare character in a password would put the rest of it where a host, a port or a parameter is looked for
+    # After a reserved character, the rest of a password would be parsed, and reported, as a host, port or parameter.
     if authority.count("@") > 1 or "@" in path or (refused and "@" in query and "@" not in authority):
         yield _ENCODE
         return
@@ -81,9 +83,9 @@ def _problems(url: str) -> Iterator[str]:
     for name in refused:
         if not name:
             yield "it has a parameter without a name: remove it, or the extra '&'"
-        elif name not in known:
-            close = closest_name(name, known)
-            advice = f"did you mean {close!r}?" if close else "leave it out, or use one that libpq knows"
+        elif name not in known_names:
+            close = closest_name(name, known_names)
+            advice = f"did you mean {close!r}?" if close else "remove it, or use one that libpq knows"
             yield f"it has an unknown parameter {name!r}: {_INSTEAD.get(name.lower(), advice)}"
         else:
             yield (
@@ -93,7 +95,7 @@ def _problems(url: str) -> Iterator[str]:
 
 
 def _is_readable(pair: str) -> bool:
-    """Whether libpq accepts a parameter of a URL, such as `sslmode=require`."""
+    """Return whether libpq accepts a parameter of a URL, such as `sslmode=require`."""
     try:
         conninfo_to_dict(f"postgresql:///?{pair}")
     except psycopg.Error:
@@ -105,14 +107,14 @@ def _problems_of_hosts(hosts: str) -> Iterator[str]:
     for host in hosts.split(","):
         address = _HOST.fullmatch(host)
         if not address:
-            yield "its host is neither a name nor an address; an IPv6 address stands in brackets, such as [::1]"
+            yield "its host is not a valid name or address; an IPv6 address needs brackets, such as [::1]"
         elif address["port"] and not (re.fullmatch("[0-9]{1,5}", address["port"]) and 0 < int(address["port"]) < 65536):
             yield f"its port must be a whole number from 1 to 65535; {_ENCODE}"
 
 
 RV = TypeVar("RV")
 
-# How a peer that vanished without a word is noticed, in libpq's units: seconds, and milliseconds for the last.
+# Timeouts that detect a vanished peer, in libpq's units: seconds, but milliseconds for tcp_user_timeout.
 _DEFAULTS: dict[str, str | int | None] = {
     "application_name": "housepredict",
     "connect_timeout": 3,
@@ -121,8 +123,8 @@ _DEFAULTS: dict[str, str | int | None] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-# The settings of each session, and the version since which the server knows them. default_transaction_read_only is left
-# as it is: by it a server says that it must not be written to.
+# Settings of each session, with the server version that introduced them. default_transaction_read_only is missing,
+# because it is how a server reports that it must not be written to.
 _SESSION = (
     (0, "DateStyle", "ISO, MDY"),
     (0, "IntervalStyle", "postgres"),
@@ -138,14 +140,14 @@ _SESSION = (
     (140000, "idle_session_timeout", "0"),
     (170000, "transaction_timeout", "0"),
 )
-# Classes of SQLSTATE: data exceptions, violated constraints, limits such as a row's size, and what a trigger raises.
+# Classes of SQLSTATE: data exceptions, violated constraints, limits such as the size of a row, and errors of triggers.
 _ROWS_TO_BLAME = ("22", "23", "54", "P0")
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 _GRACE_S = 1.0
-"""How long a connection may lie idle unasked, and how long one to a read-only server is used."""
-# A pool keeps its own connections to a demoted server, whatever its name leads to by now. Ends those of the same pool:
-# ours last, which carries the statement.
-_END_BEHIND_POOL = """
+"""How long an idle connection is trusted without a check, and how long one to a read-only server is used."""
+# A pool keeps its connections to a demoted server, even if the name resolves to another server by now. This ends all
+# connections of the pool. The one that executes the statement is last.
+_END_POOL_BACKENDS = """
 SELECT pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity
     WHERE usename = session_user AND datname = current_database()
@@ -156,7 +158,7 @@ SELECT pg_terminate_backend(pid) FROM (
 
 
 class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
-    """Reads results in binary, and puts the connection's schema where a query says `{schema}`."""
+    """A cursor that reads results in binary, and replaces `{schema}` in queries by the connection's schema."""
 
     def __init__(self, connection: TimeLimitedConnection, **options: Any) -> None:
         super().__init__(connection, **options)
@@ -170,16 +172,16 @@ class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
 
 
 class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that gives up on a server which is there and says nothing: frozen, or behind a dead proxy."""
+    """A connection with a timeout for servers that accept connections but don't respond, such as a frozen one."""
 
     patience: float | None = None
-    """How long to wait for an answer, in seconds; None is for ever."""
+    """Timeout of each response, in seconds; None waits indefinitely."""
     schema: str = "public"
-    """Where the tables are, as SQL has it."""
+    """The schema of the tables, quoted for SQL."""
     pooled: bool = False
-    """Whether a pool may give each transaction another session."""
+    """Whether a pool in front of the server may give each transaction another session."""
     place: str | None = None
-    """Where it leads to, as people have it."""
+    """The server and database for messages: host:port/name."""
     opened_at: float = 0.0
     used_at: float = 0.0
 
@@ -191,30 +193,34 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             _open.add(self)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for what the server answers, at most `patience` if no `timeout` is given."""
+        """Wait for the server's response, at most `timeout` seconds; None stands for `patience`."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     def is_lost(self) -> bool:
-        """Whether another connection should replace this one, without a round trip: the server has ended it, or is
-        read-only, so that its name may lead to another server by now.
+        """Return whether another connection should replace this one, without a round trip.
+
+        It is lost if the server has ended it, or is read-only: its name may resolve to another server after a failover.
         """
         try:
-            self.pgconn.consume_input()  # a goodbye
-            self.pgconn.consume_input()  # and that nothing comes after it
+            self.pgconn.consume_input()  # reads the last message of a server that ends the connection
+            self.pgconn.consume_input()  # notices the end
         except psycopg.OperationalError:
             return True
         if self.pgconn.status != pq.ConnStatus.OK:
             return True
-        # reported since PostgreSQL 14; an older server is found out by a write that it refuses
+        # PostgreSQL 14 and newer report both. An older server is noticed when it refuses a write.
         reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
-        # a pool may report another session
+        # A pool may report these of another session.
         if self.pooled or b"on" not in reported or time.monotonic() - self.opened_at < _GRACE_S:
             return False
         self._cut_idle()
         return True
 
-    def is_lost_when_asked(self) -> bool:
-        """As `is_lost`, with a round trip if it lay idle: a server tells with its next answer that it is read-only."""
+    def is_lost_after_ping(self) -> bool:
+        """Return the same as `is_lost`, after a round trip if the connection was idle.
+
+        A server reports with its next response that it has become read-only.
+        """
         idle, self.used_at = time.monotonic() - self.used_at, time.monotonic()
         if self.is_lost():
             return True
@@ -227,75 +233,80 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return self.is_lost()
 
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
-        """Close it, unless the rows are to blame for an error. Returns whether it was closed.
+        """Close the connection, unless the rows caused the error. Returns whether it was closed.
 
-        Other errors may not occur on another connection: the server is shutting down, or was demoted. A pool's
-        connections to a demoted server are ended, too, if that `may_wait` for the server.
+        Other errors may not occur on another connection, for example if the server is shutting down or was demoted.
+
+        Args:
+            error: the error of the last statement.
+            may_wait: whether to end a pool's connections to a demoted server, too, which takes a round trip.
         """
         if _are_rows_to_blame(error):
             return False
         if error.sqlstate == _READ_ONLY:
             if self.pooled and may_wait:
                 with suppress(psycopg.Error):
-                    self.execute(_END_BEHIND_POOL)
+                    self.execute(_END_POOL_BACKENDS)
             self._cut_idle()
         self.close()
         return True
 
     def cut(self) -> None:
-        """End it from any thread: its owner finds it lost, also one that waits for the server to speak."""
-        with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self.fileno())) as line:
-            line.shutdown(SHUT_RDWR)
+        """Shut down the socket, from any thread. The thread that uses the connection then finds it lost."""
+        with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self.fileno())) as connected:
+            connected.shutdown(SHUT_RDWR)
 
     def _cut_idle(self) -> None:
-        """Cut the idle connections to the same place that are as old: they, too, lead to a read-only server."""
+        """Cut the other idle connections to the same place that are no newer: they are to the same read-only server."""
         with _open_lock:
-            others = [each for each in _open if each.place == self.place and each.opened_at <= self.opened_at]
-        for each in others:
-            if each is not self and not each.closed and each.pgconn.transaction_status == pq.TransactionStatus.IDLE:
-                each.cut()
+            others = [other for other in _open if other.place == self.place and other.opened_at <= self.opened_at]
+        for other in others:
+            if other is not self and not other.closed and other.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+                other.cut()
 
 
 _open: WeakSet[TimeLimitedConnection] = WeakSet()
-"""The connections of this process."""
+"""The open connections of this process."""
 _open_lock = Lock()
 
 
 @frozen
 class Database:
-    """Which database to connect to: `conninfo` for the driver, `place` (host:port/name) for people."""
+    """A database to connect to: `conninfo` for the driver, `place` (host:port/name) for messages."""
 
     conninfo: str = field(repr=False)
     place: str
     pooled: bool = False
-    """Whether a pool of connections is in front of it, and gives each transaction another one: what is set or prepared
-    on a connection is then somebody else's.
+    """Whether a pool in front of it gives each transaction another session. Sessions then keep no settings and no
+    prepared statements.
     """
     schema: str | None = None
-    """Where its tables are; None until `migrate` has found out."""
+    """The schema of its tables; None until `migrate` has determined it."""
 
     @classmethod
     def at(cls, conninfo: str, *, pooled: bool = False, schema: str | None = None) -> Self:
-        """The database that a URL or a `key=value` text of libpq names.
+        """Return the database of a URL or a `key=value` connection string of libpq.
 
-        Raises UnusableDatabase if it cannot be read; what libpq says of it is left out, for it quotes passwords.
+        Raises:
+            UnusableDatabase: if it can't be parsed. The message omits libpq's own, which quotes passwords.
         """
-        given, place = read_address(conninfo)
-        options = {key: value for key, value in _DEFAULTS.items() if key not in given} | {"client_encoding": "utf8"}
-        if pooled and "options" not in given:
-            options["options"] = ""  # else PGOPTIONS, which a pool refuses
-        several = "," in f"{given.get('host')}{given.get('hostaddr')}"
-        if several and not pooled and "PGTARGETSESSIONATTRS" not in os.environ:
-            options["target_session_attrs"] = given.get("target_session_attrs", "read-write")
+        parameters, place = read_address(conninfo)
+        options = {key: value for key, value in _DEFAULTS.items() if key not in parameters}
+        options["client_encoding"] = "utf8"
+        if pooled and "options" not in parameters:
+            options["options"] = ""  # overrides PGOPTIONS, which a pool rejects
+        has_several_hosts = "," in f"{parameters.get('host')}{parameters.get('hostaddr')}"
+        if has_several_hosts and not pooled and "PGTARGETSESSIONATTRS" not in os.environ:
+            options["target_session_attrs"] = parameters.get("target_session_attrs", "read-write")
         return cls(make_conninfo(conninfo.strip(), **options), place, pooled, schema)
 
     @property
     def quoted_schema(self) -> str:
-        """The schema as SQL has it."""
+        """The schema, quoted for SQL."""
         return sql.Identifier(self.schema or "public").as_string(None)
 
     def connect(self, timeout: float | None) -> TimeLimitedConnection:
-        """A new connection; see `set_up`."""
+        """Open a connection, and prepare its session; see `set_up`."""
         connection = TimeLimitedConnection.connect(self.conninfo, autocommit=True)
         try:
             self.set_up(connection, timeout)
@@ -305,26 +316,33 @@ class Database:
         return connection
 
     def set_up(self, connection: TimeLimitedConnection, timeout: float | None) -> None:
-        """Make a session like all others, and bound the wait for each answer, in seconds; None does not.
+        """Apply the uniform settings to a session.
 
-        Raises UnusableDatabase if the database has another encoding than UTF-8.
+        Args:
+            connection: a new connection.
+            timeout: of each statement, in seconds; None sets no limit.
+
+        Raises:
+            UnusableDatabase: if the encoding of the database isn't UTF-8.
         """
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in ("UTF8", None):
             name = self.place.rpartition("/")[2]
             raise UnusableDatabase(
-                f"the database at {self.place} has the encoding {encoding}, and housepredict needs UTF8. Convert it:"
+                f"the database at {self.place} has the encoding {encoding}, but housepredict needs UTF8. Convert it:"
                 f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
-                f" `pg_restore -d {name}_utf8 houses.dump`, and name {name}_utf8 in its place"
+                f" `pg_restore -d {name}_utf8 houses.dump`, then put {name}_utf8 in the database URL"
             )
-        # a server that is alive keeps to its own timeout first, and says so
+        # A responsive server reaches its own timeout first, and reports it.
         connection.patience = None if timeout is None else timeout + 1
         connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
         if self.pooled:
             connection.prepare_threshold = None
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             return
-        settings = [f"SET statement_timeout = {round(1000 * (timeout or 0))}"]  # first: another may be too short
+        settings = [
+            f"SET statement_timeout = {round(1000 * (timeout or 0))}"
+        ]  # first, since the default may be too short for the rest
         version = connection.info.server_version
         settings += [f"SET {name} = '{value}'" for since, name, value in _SESSION if version >= since]
         if self.schema:
@@ -333,14 +351,14 @@ class Database:
 
     @contextmanager
     def translated(self, contents: str = "predictions") -> Iterator[None]:
-        """Raise RepositoryUnavailable for whatever the driver raises, RefusedPredictions if the rows are to blame."""
+        """Translate the driver's errors to RepositoryUnavailable, or RefusedPredictions if the rows caused them."""
         try:
             yield
         except psycopg.Error as error:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """The same for an error that was not raised, in one line."""
+        """Return the domain error for a driver's error, with a message of one line."""
         parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
         if error.sqlstate == _READ_ONLY:
             parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")

@@ -1,8 +1,9 @@
-"""Brings a database's tables up to date when a service starts, however many replicas start with it.
+"""Migrations of the tables in PostgreSQL, applied when a service starts, even if many replicas start at once.
 
-The files in `sql` are the migrations, in the order of their names; `schema.sql` shows what they add up to. One whose
-name ends in `-post` removes what an earlier release uses, and waits for `housepredict migrate --post`. The ledger of
-applied migrations is that of yoyo-migrations, which earlier releases use on the same database.
+The files in `sql` are the migrations, in the order of their names; `schema.sql` is the resulting schema. A migration
+whose name ends in `-post` removes something that an earlier release uses, and is applied only by
+`housepredict migrate --post`. The table of applied migrations has the format of yoyo-migrations, which earlier releases
+use on the same database.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictio
 _log = logging.getLogger(__name__)
 
 _LOCK = int.from_bytes(b"housepre")
-"""The key of the advisory lock: any number, the same in every replica of every release."""
-_PATIENCE = 5.0
-_PAUSE = 0.5  # seconds between attempts
+"""The key of the advisory lock, an arbitrary number that is the same in every release."""
+_TIMEOUT_S = 5.0
+_RETRY_INTERVAL_S = 0.5
 
-# The schemas that may matter, those of the search path first. It reads the catalog alone: another program may have a
-# ledger of yoyo's, too, which this role must not read.
+# The candidate schemas, those in the search path first. Only the catalog is read: this role may lack the right to read
+# the ledger that another program made with yoyo.
 _SCHEMAS = """
 SELECT
     nspname,
@@ -42,15 +43,15 @@ FROM pg_namespace
 LEFT JOIN pg_class ON pg_class.oid = to_regclass(format('%I.predictions', nspname)), LATERAL (
     SELECT to_regclass(format('%I._yoyo_migration', nspname)), array_agg(attname::text ORDER BY attname)
     FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-) AS found (ledger, names)
+) AS details (ledger, names)
 WHERE has_schema_privilege(pg_namespace.oid, 'USAGE')
     AND (names IS NOT NULL OR nspname = ANY (current_schemas(false)))
 ORDER BY array_position(current_schemas(false), nspname), nspname
 """
 _APPLIED = "SELECT migration_id FROM {schema}._yoyo_migration"
 _APPLY = "INSERT INTO {schema}._yoyo_migration VALUES (%s, %s, now() AT TIME ZONE 'UTC')"
-# The tables of yoyo without its log, which no release reads. An earlier release reads the version before it completes
-# an interrupted start of this one.
+# The tables of yoyo, except its log, which no release reads. An earlier release reads the version before it applies the
+# migrations that an interrupted start of this release left.
 _LEDGER = """
 CREATE TABLE _yoyo_migration (
     migration_hash varchar(64) PRIMARY KEY,
@@ -60,8 +61,8 @@ CREATE TABLE _yoyo_migration (
 CREATE TABLE _yoyo_version (version integer PRIMARY KEY, installed_at_utc timestamp);
 INSERT INTO _yoyo_version VALUES (2, now() AT TIME ZONE 'UTC');
 """
-_MADE = re.compile(r"^CREATE (?:UNLOGGED |UNIQUE )?(?:TABLE|INDEX|FUNCTION) (\w+)", re.MULTILINE)
-_IN_THE_WAY = """
+_CREATED = re.compile(r"^CREATE (?:UNLOGGED |UNIQUE )?(?:TABLE|INDEX|FUNCTION) (\w+)", re.MULTILINE)
+_CONFLICTS = """
 SELECT CASE WHEN relkind IN ('v', 'm') THEN 'view' WHEN relkind IN ('i', 'I') THEN 'index'
     WHEN relkind = 'S' THEN 'sequence' WHEN relkind = 'c' THEN 'type' ELSE 'table' END, relname
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -83,32 +84,36 @@ class _Schema:
     has_ledger: bool
     is_ours: bool
     has_tutorials_predictions: bool
-    """As it seems; the migration looks closely."""
+    """Whether the names of the columns match. The migration checks their types, too."""
     owner: str | None
-    """The owner of the table `predictions`, unless this role may act as the owner."""
+    """The owner of the table `predictions`; None if this role may act as the owner."""
 
 
 def migrate(database: Database, *, post: bool = False) -> Database:
-    """Apply the migrations that the database lacks. Returns the database with the schema of its tables.
+    """Apply the pending migrations, each in its own transaction. If there are none, this only needs the right to read.
 
-    Each is applied in a transaction of its own, in the order of their names, and those whose names end in `-post` only
-    with `post`. The default schema is the first of the search path with tables of housepredict, else with the
-    tutorial's, else the only schema with tables of housepredict, else the current one. If no migration is pending, this
-    takes two queries, and only the right to read.
+    Args:
+        database: where to apply them. Its schema defaults to the first schema in the search path with housepredict's
+            tables, then the first with the tutorial's, then the only schema with housepredict's tables, then the
+            current schema.
+        post: whether to apply migrations whose names end in `-post`, too.
+
+    Returns:
+        The database with the schema of its tables.
 
     Raises:
-        MisconfiguredRepository: for tables of another program, for several schemas with tables outside the search path,
-            or for a role without the rights that it takes.
+        MisconfiguredRepository: if another program's tables are in the way, if several schemas outside the search path
+            have housepredict's tables, or if the role lacks rights.
         RepositoryUnavailable: if the database can't be reached.
     """
     try:
-        with database.translated(), closing(database.connect(_PATIENCE)) as connection:
+        with database.translated(), closing(database.connect(_TIMEOUT_S)) as connection:
             if database.schema is None:
-                database = evolve(database, schema=_schema(database, connection))
+                database = evolve(database, schema=_default_schema(database, connection))
                 connection.schema = database.quoted_schema
             if _pending(connection, post):
                 _apply(database, post)
-    except RefusedPredictions as error:  # there are none: a migration refuses what it found
+    except RefusedPredictions as error:  # raised by a migration about the tables it found
         raise MisconfiguredRepository(str(error)) from error
     except RepositoryUnavailable as error:
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
@@ -118,7 +123,7 @@ def migrate(database: Database, *, post: bool = False) -> Database:
 
 
 def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None = None, post: bool = False) -> None:
-    """As `migrate`, for a server that may be starting: it has so long to answer."""
+    """Apply the pending migrations as `migrate` does, retrying for `seconds` while the server is unavailable."""
     database, deadline = Database.at(conninfo, schema=schema), time.monotonic() + seconds
     while True:
         try:
@@ -126,13 +131,13 @@ def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None
         except RepositoryUnavailable as error:
             if isinstance(error, MisconfiguredRepository) or time.monotonic() >= deadline:
                 raise
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_INTERVAL_S)
         else:
             return
 
 
 def _pending(connection: TimeLimitedConnection, post: bool) -> dict[str, str]:
-    """The SQL of the migrations to apply, by name and in order."""
+    """Return the SQL of the pending migrations by name, in order."""
     try:
         applied = {name for (name,) in connection.execute(_APPLIED)}
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -143,14 +148,14 @@ def _pending(connection: TimeLimitedConnection, post: bool) -> dict[str, str]:
 
 
 def _apply(database: Database, post: bool) -> None:
-    """Apply what is pending, once no other process does."""
+    """Apply the pending migrations under the advisory lock."""
     with closing(database.connect(None)) as connection:
         connection.add_notice_handler(lambda notice: _log.warning("%s", notice.message_primary))
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        pending = _pending(connection, post)  # by now: another process may have had the lock
+        pending = _pending(connection, post)  # read again: another process may have applied them
         if not pending:
             return
-        schema = next((each for each in _schemas(connection) if each.name == database.schema), None)
+        schema = next((known for known in _schemas(connection) if known.name == database.schema), None)
         first = next(iter(pending))
         if schema is None or not schema.has_ledger:
             pending[first] = _LEDGER + pending[first]
@@ -159,7 +164,7 @@ def _apply(database: Database, post: bool) -> None:
         _check(database, schema, connection, pending.values())
         for name, script in pending.items():
             with database.translated(f"migration {name}"), connection.transaction():
-                psycopg.Cursor(connection).execute(script)  # several statements can't be read in binary
+                psycopg.Cursor(connection).execute(script)  # several statements at once can't have binary results
                 connection.execute(_APPLY, (sha256(name.encode()).hexdigest(), name))
             _log.info("applied the migration %s in the schema %s", name, database.schema)
 
@@ -167,17 +172,17 @@ def _apply(database: Database, post: bool) -> None:
 def _check(
     database: Database, schema: _Schema | None, connection: TimeLimitedConnection, scripts: Iterable[str]
 ) -> None:
-    """Raise MisconfiguredRepository for names that are taken, which it names, or for tables of another role."""
-    names = {name for script in scripts for name in _MADE.findall(script)}
+    """Raise MisconfiguredRepository if other tables have the names of new ones, or if another role owns the tables."""
+    names = {name for script in scripts for name in _CREATED.findall(script)}
     if "predictions" in names and schema and schema.has_tutorials_predictions:
         names = names - {"predictions"} | {"predictions_lab"}  # to which it is renamed
-    found = connection.execute(_IN_THE_WAY, {"schema": database.schema, "names": sorted(names)}).fetchall()
-    if found:
-        things = " and ".join(f'{"an" if kind == "index" else "a"} {kind} "{name}"' for kind, name in found)
+    conflicts = connection.execute(_CONFLICTS, {"schema": database.schema, "names": sorted(names)}).fetchall()
+    if conflicts:
+        objects = " and ".join(f'{"an" if kind == "index" else "a"} {kind} "{name}"' for kind, name in conflicts)
         raise MisconfiguredRepository(
-            f"in the schema {database.quoted_schema} of PostgreSQL at {database.place} there is {things} that neither"
-            f" housepredict nor the tutorial made. Rename {'it' if len(found) == 1 else 'them'}, or give housepredict a"
-            " schema of its own with HOUSEPREDICT_DATABASE_SCHEMA. Nothing was changed."
+            f"the schema {database.quoted_schema} of PostgreSQL at {database.place} has {objects} that neither"
+            f" housepredict nor the tutorial created. Rename {'it' if len(conflicts) == 1 else 'them'}, or give"
+            " housepredict its own schema with HOUSEPREDICT_DATABASE_SCHEMA. Nothing was changed."
         )
     if schema and schema.owner:
         raise MisconfiguredRepository(
@@ -190,23 +195,26 @@ def _schemas(connection: TimeLimitedConnection) -> list[_Schema]:
     return [_Schema(*row) for row in connection.execute(_SCHEMAS)]
 
 
-def _schema(database: Database, connection: TimeLimitedConnection) -> str:
+def _default_schema(database: Database, connection: TimeLimitedConnection) -> str:
     schemas = _schemas(connection)
-    path = [each for each in schemas if each.in_path]
-    for each in (*(each for each in path if each.is_ours), *(each for each in path if each.has_tutorials_predictions)):
-        return each.name
-    elsewhere = [each.name for each in schemas if each.is_ours]
+    path = [schema for schema in schemas if schema.in_path]
+    candidates = [schema for schema in path if schema.is_ours] or [
+        schema for schema in path if schema.has_tutorials_predictions
+    ]
+    if candidates:
+        return candidates[0].name
+    elsewhere = [schema.name for schema in schemas if schema.is_ours]
     if len(elsewhere) > 1:
         raise MisconfiguredRepository(
-            f"in PostgreSQL at {database.place}, the schemas {' and '.join(elsewhere)} have tables of housepredict, and"
-            " the search path leads to none of them: name one in HOUSEPREDICT_DATABASE_SCHEMA"
+            f"in PostgreSQL at {database.place}, the schemas {' and '.join(elsewhere)} have tables of housepredict, but"
+            " none of them is in the search path: set HOUSEPREDICT_DATABASE_SCHEMA to one of them"
         )
     if elsewhere:
         _log.warning(
-            "the search path of PostgreSQL at %s does not lead to the schema %s, which has the tables of housepredict"
-            " and is used: set HOUSEPREDICT_DATABASE_SCHEMA to use another schema",
-            database.place,
+            "using the schema %s of PostgreSQL at %s: it has the tables of housepredict but is not in the search path."
+            " To use another schema, set HOUSEPREDICT_DATABASE_SCHEMA",
             elsewhere[0],
+            database.place,
         )
         return elsewhere[0]
     return path[0].name if path else "public"

@@ -1,4 +1,4 @@
-"""Model versions in PostgreSQL: every service on the database has the same ones, and follows the same pointer."""
+"""Model versions and the pointer in PostgreSQL, shared by all services on the database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, Artifact, ModelVersion, Pointer, is_plain, verify
 
-_LONGEST_HISTORY = 1000
-_LONG_PATIENCE = 60.0
-"""Seconds that it has to take or to give the files of a version."""
+_MAX_HISTORY = 1000
+_TRANSFER_TIMEOUT_S = 60.0
+"""Timeout for writing or reading the files of a version."""
 _TRAINING = int.from_bytes(b"training")
 """The key of the advisory lock that a training in the schema `public` holds, in earlier releases as well."""
 _TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
@@ -31,7 +31,7 @@ class PostgresModels:
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         verify(version, artifact)
         manifest = to_json(version).decode()
-        with self._server.long_session(_LONG_PATIENCE) as connection, connection.transaction():
+        with self._server.long_session(_TRANSFER_TIMEOUT_S) as connection, connection.transaction():
             added = connection.execute(
                 "INSERT INTO {schema}.model_versions (name, manifest) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                 (version.name, manifest),
@@ -50,13 +50,13 @@ class PostgresModels:
         return readable_versions(manifests, lambda name: read_manifest(name, manifests[name]))
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        with self._server.long_session(_LONG_PATIENCE) as connection:
+        with self._server.long_session(_TRANSFER_TIMEOUT_S) as connection:
             version = read_manifest(name, self._manifest(connection, name))
-            [(largest, together)] = connection.execute(
+            [(largest, total)] = connection.execute(
                 "SELECT max(length(content)), sum(length(content)) FROM {schema}.model_files WHERE version = %s",
                 (name,),
             )
-            if (largest or 0) > MAX_FILE or (together or 0) > MAX_ARTIFACT:
+            if (largest or 0) > MAX_FILE or (total or 0) > MAX_ARTIFACT:
                 raise RefusedModel(f"Model version {name} is damaged: its files are too large")
             rows = connection.execute(
                 "SELECT name, content FROM {schema}.model_files WHERE version = %s", (name,), binary=True
@@ -71,7 +71,7 @@ class PostgresModels:
             connection.execute(
                 "UPDATE {schema}.model_pointer SET generation = generation + 1, history = (%s || history)[:%s]"
                 " WHERE history[1] IS DISTINCT FROM %s",
-                ([name], _LONGEST_HISTORY, name),
+                ([name], _MAX_HISTORY, name),
             )
 
     def rollback(self, name: str) -> None:
@@ -83,7 +83,7 @@ class PostgresModels:
                 {"name": name},
             )
         if not moved.rowcount:
-            raise UnknownModel(f"Model version {name!r} was not promoted before")
+            raise UnknownModel(f"Model version {name!r} was never promoted")
 
     def history(self) -> Sequence[str]:
         with self._server.session() as connection:
@@ -92,12 +92,12 @@ class PostgresModels:
 
     def pointer(self) -> Pointer:
         with self._server.session() as connection:
-            [found] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
-        return Pointer(*found)
+            [row] = connection.execute("SELECT history[1], generation FROM {schema}.model_pointer", prepare=True)
+        return Pointer(*row)
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        with closing(self._server.connect()) as connection:  # which ends the lock, as the end of this process would
+        with closing(self._server.connect()) as connection:  # closing it, or the end of the process, releases the lock
             with self._server.translated():
                 # All schemas of a database share its advisory locks.
                 if connection.schema == '"public"':
@@ -105,8 +105,8 @@ class PostgresModels:
                 else:
                     keys = _TRAINING_IN_SCHEMA, connection.schema
                     rows = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", keys)
-                [(held,)] = rows
-            if not held:
+                [(has_lock,)] = rows
+            if not has_lock:
                 raise TrainingInProgress
             yield
 

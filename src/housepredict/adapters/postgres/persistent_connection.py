@@ -1,4 +1,4 @@
-"""One connection for small questions, and one that hears at once of promotions that other processes make."""
+"""A persistent connection for short queries, and one that receives announcements of promotions."""
 
 from __future__ import annotations
 
@@ -23,31 +23,35 @@ from housepredict.domain.errors import (
 
 @define
 class PersistentConnection:
-    """A connection to tables, which threads take turns on. A process that forks opens its own.
+    """A connection that threads use one at a time. A process that forks must open its own.
 
-    It connects, and brings the database's tables up to date, when it is first used. `patience`, in seconds, bounds the
-    wait for a turn, and then for each answer.
+    The first use connects to the database and applies pending migrations.
     """
 
     _contents: ClassVar[str]
-    """What the tables hold, in a word."""
+    """What the tables store, for messages, such as "sales"."""
 
     database: Database
     _patience: float = 5.0
+    """Timeout in seconds of the wait for other threads, and then of each response."""
     _migrated: Database | None = field(default=None, init=False)
     _connection: TimeLimitedConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     @classmethod
     def at(cls, conninfo: str, patience: float = 5.0, *, schema: str | None = None) -> Self:
-        """Connect to the database that a URL or a `key=value` text of libpq names. Raises UnusableDatabase."""
+        """Return a connection for a URL or a `key=value` connection string of libpq, without opening it yet.
+
+        Raises:
+            UnusableDatabase: if the URL can't be parsed.
+        """
         return cls(Database.at(conninfo, schema=schema), patience)
 
     @contextmanager
     def session(self) -> Iterator[TimeLimitedConnection]:
-        """The connection for small questions, in autocommit, one thread at a time."""
-        with self.translated(), self._turn():
-            if self._connection and self._connection.is_lost_when_asked():
+        """Lock the connection, for short queries. It is in autocommit mode."""
+        with self.translated(), self._locked():
+            if self._connection and self._connection.is_lost_after_ping():
                 self._drop()
             if self._connection is None:
                 self._connection = self._connect(self._patience)
@@ -60,31 +64,31 @@ class PersistentConnection:
 
     @contextmanager
     def long_session(self, patience: float) -> Iterator[TimeLimitedConnection]:
-        """A connection of its own, for answers that take longer, in seconds."""
+        """Open another connection, for longer queries with a timeout of `patience` seconds."""
         with self.translated(), closing(self._connect(patience)) as connection:
             yield connection
 
     def connect(self) -> TimeLimitedConnection:
-        """Another connection, which the caller closes."""
+        """Open another connection, which the caller must close."""
         with self.translated():
             return self._connect(self._patience)
 
     def close(self) -> None:
-        """Close the connection; another one is made if it is used again."""
+        """Close the connection. Another use opens a new one."""
         with self._lock:
             self._drop()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise RepositoryUnavailable for whatever the driver raises."""
+        """Translate the driver's errors to RepositoryUnavailable."""
         with self.database.translated(self._contents):
             yield
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        # without a limit, a silent server would keep every thread waiting for those before it
+    def _locked(self) -> Iterator[None]:
+        # Without a timeout, each thread would wait for all threads that wait for an unresponsive server before it.
         if not self._lock.acquire(timeout=self._patience):
-            raise psycopg.OperationalError("others wait for the server already")
+            raise psycopg.OperationalError("other threads are still waiting for the server")
         try:
             yield
         finally:
@@ -103,13 +107,13 @@ class PersistentConnection:
 
 @define
 class ModelDatabase(PersistentConnection):
-    """The tables of model versions and trainings. Its errors are those of a model store."""
+    """The connection to the tables of model versions and trainings. Its errors are those of a model store."""
 
     _contents: ClassVar[str] = "model versions"
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Raise ModelStoreUnavailable, or UnusableModelDatabase, for whatever the driver raises."""
+        """Translate the driver's errors to ModelStoreUnavailable or UnusableModelDatabase."""
         try:
             with self.database.translated(self._contents):
                 yield
@@ -121,10 +125,10 @@ class ModelDatabase(PersistentConnection):
 
 @define
 class PostgresAnnouncements:
-    """Announcements of promotions: PostgreSQL's LISTEN, on a connection of its own. One thread waits at a time.
+    """Announcements of promotions, received by LISTEN on a separate connection. Only one thread may wait at a time.
 
-    A process polls the pointer all the same: it misses what is announced while it is not connected, and hears nothing
-    through a pool that has no LISTEN.
+    Processes must poll the pointer, too: announcements are missed while the connection is down, and some pools don't
+    support LISTEN.
     """
 
     _server: ModelDatabase
@@ -132,14 +136,14 @@ class PostgresAnnouncements:
     _ended: Event = field(factory=Event, init=False, repr=False)
 
     def wait(self, seconds: float) -> None:
-        """Return once the pointer may have moved, after `seconds` at the latest, or when `end` is called."""
+        """Wait until the pointer may have moved, or `end` is called, for up to `seconds`."""
         if self._ended.is_set():
             return
         try:
             if self._connection:
                 _listen(self._connection, seconds)
             else:
-                # and return: nobody knows what was announced before
+                # Return immediately, since the pointer may have moved before.
                 self._connection = self._server.connect()
                 self._connection.execute("LISTEN housepredict_promotions")
         except (psycopg.Error, ModelStoreUnavailable):
@@ -147,13 +151,13 @@ class PostgresAnnouncements:
             self._ended.wait(seconds)
 
     def end(self) -> None:
-        """End the wait of another thread, and all later ones."""
+        """End the wait of another thread, and make later waits return immediately."""
         self._ended.set()
         if self._connection:
             self._connection.cut()
 
     def close(self) -> None:
-        """Close the connection. The next wait opens another one."""
+        """Close the connection. The next wait opens a new one."""
         if self._connection:
             self._connection.close()
         self._connection = None
@@ -163,13 +167,13 @@ def _listen(connection: TimeLimitedConnection, seconds: float) -> None:
     """Wait for an announcement, and read all that have arrived.
 
     Raises:
-        psycopg.OperationalError: if none can arrive on this connection.
+        psycopg.OperationalError: if the connection is lost.
     """
-    line = poll()
-    line.register(connection.fileno(), POLLIN)
-    announced = line.poll(1000 * seconds)
-    # one that is silent may be to a server that is read-only by now, with another server under its name
-    if connection.is_lost() if announced else connection.is_lost_when_asked():
+    poller = poll()
+    poller.register(connection.fileno(), POLLIN)
+    has_input = poller.poll(1000 * seconds)
+    # Without input, ping the server: it may have become read-only in a failover.
+    if connection.is_lost() if has_input else connection.is_lost_after_ping():
         raise psycopg.OperationalError("the connection was lost")
     while connection.pgconn.notifies():
         pass

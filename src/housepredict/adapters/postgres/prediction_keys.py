@@ -1,4 +1,4 @@
-"""The keys that predictions were asked for with in PostgreSQL, beside the predictions."""
+"""Idempotency keys of predictions in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from housepredict.adapters.postgres.persistent_connection import PersistentConne
 from housepredict.domain.errors import ErasedPredictions, RepeatedKey
 from housepredict.domain.idempotency import Delivery
 
-# Of two with one key the second waits here for the first to end.
+# A concurrent insert of the same key waits until this transaction ends.
 _INSERT = """
 INSERT INTO {schema}.prediction_keys (key, digest, first, ids) VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO NOTHING
 """
@@ -49,13 +49,13 @@ class PostgresKeys(PersistentConnection):
 
 
 def _find(connection: TimeLimitedConnection, delivery: Delivery) -> Sequence[UUID] | None:
-    known = connection.execute(_FIND, (delivery.key,)).fetchone()
-    if known is None:
+    row = connection.execute(_FIND, (delivery.key,)).fetchone()
+    if row is None:
         return None
-    digest, ids, erased = known
+    digest, ids, is_erased = row
     if digest != delivery.digest:
         raise RepeatedKey
-    # asked here, too: predictions that wait in a spool do not tell while it is cut off from the database
-    if erased:
+    # Checked here, too: without the database, a service can't tell whether predictions in its spool were erased.
+    if is_erased:
         raise ErasedPredictions
     return list(ids)

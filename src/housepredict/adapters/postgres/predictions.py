@@ -1,4 +1,4 @@
-"""Predictions in PostgreSQL: a batch is one statement, hence one transaction and one commit."""
+"""Predictions in PostgreSQL: one statement, and so one transaction and one commit, per batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
 from housepredict.domain.warnings import EstimateWarning
 
-# Those of a prediction, with the types that a batch in JSON is read with.
+# The columns of a prediction, with their types in the statement that reads a batch from JSON.
 _COLUMNS = {
     "id": "uuid",
     "created_at": "timestamptz",
@@ -36,7 +36,7 @@ _COLUMNS = {
     "fsd": "float8",
     "generation": "bigint",
 }
-# What an erasure marker has in columns that must not be null; in all others it has null.
+# The values of an erasure marker. All other columns are null.
 _MARKER = {
     "id": "id",
     "created_at": "'epoch'",
@@ -47,35 +47,35 @@ _MARKER = {
     "erased_at": "now()",
 }
 
-# In the order of ids, as batches are written: two of these wait for each other rather than deadlock.
-_KNOWN = """
+# Rows are locked in the order of ids, as in _INSERT, so that concurrent statements wait instead of deadlocking.
+_LOCK_KNOWN = """
 SELECT lab_id FROM {schema}.predictions
 WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
 ORDER BY id FOR UPDATE
 """
 _FIND_ERASED = """
-SELECT id FROM unnest(%s::uuid[]) AS given (id)
+SELECT id FROM unnest(%s::uuid[]) AS requested (id)
 WHERE id < (SELECT below FROM {schema}.prune_watermark)
-    OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = given.id AND erased_at IS NOT NULL)
+    OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = requested.id AND erased_at IS NOT NULL)
 """
 
-# The row stays as a marker, so that a prediction that arrives again, or late, is not stored. One that arrives at the
-# same time waits for this at the primary key, or this waits for it.
+# The row stays as a marker, so that a repeated or late append of the prediction is ignored. A concurrent append and
+# this statement wait for each other at the primary key.
 _ERASE = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_MARKER)})
-SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS given
+SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS requested
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{column} = EXCLUDED.{column}" for column in {**_MARKER, **_COLUMNS, "lab_id": None} if column != "id")}
 WHERE predictions.erased_at IS NULL
 """  # noqa: S608
-# The array is built once. A subquery that is joined may be repeated for each row of a small table: it then skips what
-# the statement has deleted so far, and the limit is exceeded.
+# ARRAY(...) is evaluated once. PostgreSQL may evaluate a joined subquery again for each row of a small table; it then
+# skips rows that the statement has already deleted, and exceeds the limit.
 _PRUNE = """
 DELETE FROM {schema}.predictions WHERE id = ANY (ARRAY(
     SELECT id FROM {schema}.predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 )) RETURNING id, lab_id
 """
-# Not above the server's time, whatever the clock of the service says: the ids that come next must not be refused.
+# The watermark must not exceed the server's time, or the next ids would be ignored. The service's clock may be wrong.
 _RAISE_WATERMARK = """
 UPDATE {schema}.prune_watermark SET below = reached
 FROM (
@@ -89,11 +89,11 @@ WHERE below < reached
 _NO_ID = UUID(int=0)
 _LAB_TABLE = "SELECT to_regclass(%s::text) IS NOT NULL"
 _DELETE_FROM_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
-# One parameter, whatever the batch: one prepared statement. In the order of ids, so that two batches with the same rows
-# wait for each other rather than deadlock.
+# The batch is one parameter, so that one prepared statement serves all sizes. Rows are inserted in the order of ids, so
+# that concurrent batches with the same rows wait instead of deadlocking.
 _INSERT = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_COLUMNS)})
-SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS given (
+SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS batch (
     {", ".join(f"{column} {kind}" for column, kind in _COLUMNS.items())}
 )
 WHERE id >= (SELECT below FROM {{schema}}.prune_watermark)
@@ -118,7 +118,7 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 @define
 class PostgresPredictions:
-    """A PredictionRepository in PostgreSQL. Threads may share it; a process that forks opens its own."""
+    """A PredictionRepository in PostgreSQL. Threads may share it; a process that forks must open its own."""
 
     _database: Database
     _pool: ConnectionPool[TimeLimitedConnection]
@@ -134,17 +134,17 @@ class PostgresPredictions:
         connections: int = 4,
         timeout: float = 5.0,
     ) -> Self:
-        """Connect, and bring the database's tables up to date.
+        """Connect, and apply pending migrations.
 
         Args:
-            conninfo: a URL or a `key=value` text of libpq. With `direct`, it is that of a pool in front of the server.
-            direct: the same of the server itself.
-            schema: where the tables are; see `migrate` for the default.
-            connections: the most to hold at once.
-            timeout: seconds that bound the wait for a connection, and then for the answer.
+            conninfo: URL or `key=value` connection string of libpq: of the server, or of a pool in front of it.
+            direct: the same of the server itself, if `conninfo` is that of a pool.
+            schema: of the tables; see `migrate` for the default.
+            connections: maximum number of connections.
+            timeout: seconds to wait for a connection, and then for each response.
 
         Raises:
-            RepositoryUnavailable: if it can't be opened.
+            RepositoryUnavailable: if the database can't be reached, or the migrations can't be applied.
         """
         through_pool = None if direct is None else Database.at(conninfo, pooled=True)
         database = migrate(Database.at(conninfo if direct is None else direct, schema=schema))
@@ -155,9 +155,9 @@ class PostgresPredictions:
             database.set_up(connection, timeout)
 
         def check(connection: TimeLimitedConnection) -> None:
-            if connection.is_lost_when_asked():
+            if connection.is_lost_after_ping():
                 connection.close()
-                pool.drain()  # a server that restarts or is demoted is lost to all of them
+                pool.drain()  # the server was restarted or demoted, so the other connections are lost, too
                 raise psycopg.OperationalError("the connection was lost")
 
         pool = ConnectionPool(
@@ -170,7 +170,7 @@ class PostgresPredictions:
             configure=configure,
             check=check,
             timeout=timeout,
-            # How long failed attempts back off, too: a pool that waits long notices late that the server is back.
+            # It also limits the backoff of failed attempts: a pool with a long one notices late that the server is up.
             reconnect_timeout=timeout,
             name="housepredict",
         )
@@ -203,14 +203,14 @@ class PostgresPredictions:
         return self._read(_BETWEEN, first, end, limit)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        with self._lent() as connection, connection.transaction():
-            known = connection.execute(_KNOWN, (list(ids),)).fetchall()
+        with self._borrowed_connection() as connection, connection.transaction():
+            known = connection.execute(_LOCK_KNOWN, (list(ids),)).fetchall()
             connection.execute(_ERASE, (list(ids),))
             _delete_from_lab_table(connection, [lab_id for (lab_id,) in known if lab_id is not None])
         return len(known)
 
     def prune(self, before: UUID, limit: int) -> int:
-        with self._lent() as connection, connection.transaction():
+        with self._borrowed_connection() as connection, connection.transaction():
             pruned = connection.execute(_PRUNE, (before, limit)).fetchall()
             above_deleted = max((next_id(deleted) for deleted, _ in pruned), default=_NO_ID)
             connection.execute(_RAISE_WATERMARK, (above_deleted, before if len(pruned) < limit else _NO_ID))
@@ -224,10 +224,10 @@ class PostgresPredictions:
         return next(iter(self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
-        """Return if a batch could be stored now: the server responds, the role may write, the table isn't locked."""
+        """Check that a batch could be stored now: the server responds, the role may write, the table isn't locked."""
         with self._database.translated():
             self._writer.connect()
-        with self._lent() as connection:
+        with self._borrowed_connection() as connection:
             table = f"{connection.schema}.predictions"
             [(granted, writable)] = connection.execute(_CHECK, (table,), prepare=not self._database.pooled)
             if not writable:
@@ -235,10 +235,9 @@ class PostgresPredictions:
         if not granted:
             place = f"the predictions in PostgreSQL at {self._database.place}"
             raise RepositoryUnavailable(f"{place} are read-only for this role: it needs INSERT on {table}")
-        self.append([])  # which takes the locks of any batch, and waits for them no longer
+        self.append([])  # takes the same locks as any batch, and waits no longer for them
 
     def close(self) -> None:
-        """Close every connection."""
         self._writer.close()
         self._pool.close()
 
@@ -252,35 +251,35 @@ class PostgresPredictions:
         return [prediction_from_row(dict(zip(_COLUMNS, row, strict=True))) for row in self._rows(query, *parameters)]
 
     def _rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._lent() as connection:
+        with self._borrowed_connection() as connection:
             return connection.execute(query, parameters, prepare=not self._database.pooled).fetchall()
 
     @contextmanager
-    def _lent(self) -> Iterator[TimeLimitedConnection]:
+    def _borrowed_connection(self) -> Iterator[TimeLimitedConnection]:
         with self._database.translated(), self._pool.connection() as connection:
             try:
                 yield connection
             except psycopg.Error as error:
                 if connection.close_after(error):
-                    self._pool.drain()  # the others lead to the same server
+                    self._pool.drain()  # the other connections are to the same server
                 raise
 
 
 def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[int]) -> None:
-    # its owner may have dropped it
+    # The owner of the table may have dropped it.
     if lab_ids and connection.execute(_LAB_TABLE, (f"{connection.schema}.predictions_lab",)).fetchone() == (True,):
         connection.execute(_DELETE_FROM_LAB_TABLE, (list(lab_ids),))
 
 
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
-    """A batch as the parameter of the statement. Composed by hand: rows have most of their values in common."""
+    """Encode a batch as JSON by hand. Caching the values that rows share makes it faster than an encoder."""
     houses = encode_each(_to_json, [prediction.estimate.house.values for prediction in predictions])
     rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"
 
 
 def _encode(prediction: Prediction, features: str) -> str:
-    """A row of a batch. Columns that are left out are null."""
+    """Encode a row of a batch. Omitted columns are null."""
     estimate = prediction.estimate
     optional = ""
     if estimate.valued_on is not None:

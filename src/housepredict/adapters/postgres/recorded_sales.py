@@ -1,4 +1,4 @@
-"""The sales that come back in PostgreSQL, beside the predictions that they belong to."""
+"""Recorded sales in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
 
-# One parameter, whatever the batch, as predictions are written.
+# The batch is one parameter, so that the statement is the same for all sizes.
 _INSERT = """
 INSERT INTO {schema}.sales (id, prediction, price, sold_on, recorded_at, delivery)
-SELECT given.*, %s FROM jsonb_to_recordset(%s::jsonb) AS given (
+SELECT batch.*, %s FROM jsonb_to_recordset(%s::jsonb) AS batch (
     id uuid, prediction uuid, price numeric, sold_on date, recorded_at timestamptz
 )
 """
@@ -84,9 +84,9 @@ class PostgresSales(PersistentConnection):
 
 
 def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
-    """Whether its key is; it is known from then on. Raises RepeatedKey.
+    """Add the key of a delivery if it is new. Returns whether it is. Raises RepeatedKey.
 
-    Of two transactions with one key the second waits here for the first to end.
+    A concurrent transaction with the same key waits here until this one ends.
     """
     added = connection.execute(
         "INSERT INTO {schema}.sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",

@@ -1,4 +1,5 @@
--- The tables that the migrations in `sql` add up to, to read: only migrations create them. A test compares both.
+-- The schema that results from the migrations in `sql`. It is for reading: only migrations create it. A test compares
+-- them.
 
 CREATE TABLE predictions (
     id            uuid PRIMARY KEY,        -- UUIDv7: sorts by time
@@ -8,22 +9,22 @@ CREATE TABLE predictions (
     price         numeric(15, 2) NOT NULL,
     valued_on     date,
     caveats       jsonb NOT NULL,
-    lab_id        integer,                 -- the id in predictions_lab, the tutorial's table, where there was one
+    lab_id        integer,                 -- the id in predictions_lab, the former table of the tutorial
     intervals     jsonb,                   -- by level in percent, [low, high]
     fsd           double precision,        -- in percent of the price
     generation    bigint,                  -- of model_pointer when the prediction was made
-    erased_at     timestamptz              -- a row that has it is an erasure marker: nothing else is left but the id
+    erased_at     timestamptz              -- set in erasure markers, which keep only the id
 );
 CREATE UNIQUE INDEX predictions_lab_id ON predictions (lab_id) WHERE lab_id IS NOT NULL;
 
--- One row. Predictions and erasure markers with lower ids were pruned, and are neither stored nor read.
+-- One row. Ids below it were pruned, and are neither stored nor read.
 CREATE TABLE prune_watermark (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     below    uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 );
-GRANT SELECT ON prune_watermark TO PUBLIC; -- and UPDATE to roles that could delete predictions when it was created
+GRANT SELECT ON prune_watermark TO PUBLIC; -- the migration also grants UPDATE to roles that may delete predictions
 
--- The idempotency keys of predictions. A key may be stored before its predictions: no foreign key.
+-- Idempotency keys of predictions. There is no foreign key, because a key is stored before its predictions.
 CREATE TABLE prediction_keys (
     key    text PRIMARY KEY,
     digest text NOT NULL,  -- of the request, in hexadecimal
@@ -32,14 +33,14 @@ CREATE TABLE prediction_keys (
 );
 CREATE INDEX prediction_keys_by_age ON prediction_keys (first);
 
--- The idempotency keys of recorded sales.
+-- Idempotency keys of recorded sales.
 CREATE TABLE sale_deliveries (
     key    text PRIMARY KEY,
     digest text NOT NULL -- of the request, in hexadecimal
 );
 
--- Recorded sales. Of several of one prediction, the one with the largest id counts. A sale may be stored before its
--- prediction: no foreign key.
+-- Recorded sales. Of several of one prediction, the one with the largest id counts. There is no foreign key, because a
+-- sale may be stored before its prediction.
 CREATE TABLE sales (
     id          uuid PRIMARY KEY,          -- UUIDv7: sorts by time
     prediction  uuid NOT NULL,
@@ -99,7 +100,7 @@ CREATE TABLE trainings (
     error         text
 );
 
--- What each process serves. Not logged: processes write their rows every few seconds.
+-- The version that each process serves. Unlogged, because processes rewrite their rows every few seconds.
 CREATE UNLOGGED TABLE live_processes (
     id         uuid PRIMARY KEY,
     host       text NOT NULL,
@@ -110,13 +111,13 @@ CREATE UNLOGGED TABLE live_processes (
     seen_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- Which migrations were applied. The format is that of yoyo-migrations, which earlier releases use.
+-- The applied migrations, in the format of yoyo-migrations, which earlier releases use.
 CREATE TABLE _yoyo_migration (
     migration_hash varchar(64) PRIMARY KEY, -- SHA-256 of the id, in hexadecimal
     migration_id   varchar(255),            -- the name of the file, without .sql
     applied_at_utc timestamp
 );
-CREATE TABLE _yoyo_version ( -- of that format, for yoyo alone
+CREATE TABLE _yoyo_version ( -- part of that format; only yoyo reads it
     version          integer PRIMARY KEY,
     installed_at_utc timestamp
 );

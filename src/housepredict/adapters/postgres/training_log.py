@@ -1,4 +1,4 @@
-"""The log of trainings in PostgreSQL: every service on the database tells of the same ones."""
+"""The training log in PostgreSQL, shared by all services on the database."""
 
 from __future__ import annotations
 
@@ -83,5 +83,5 @@ def _record(row: Sequence[Any]) -> TrainingStatus:
             f"Training {status['id']} was logged by a newer release of housepredict: {outcome['state']!r} is unknown to"
             " this release. Upgrade housepredict"
         ) from None
-    ended = outcome["state"] is not TrainingState.RUNNING
-    return TrainingStatus(**status, outcome=TrainingOutcome(**outcome) if ended else None)
+    has_ended = outcome["state"] is not TrainingState.RUNNING
+    return TrainingStatus(**status, outcome=TrainingOutcome(**outcome) if has_ended else None)

@@ -1,8 +1,8 @@
-"""The connection that predictions are written through: one a process, and one round trip a batch.
+"""The connection that writes predictions: one per process, with one round trip per batch.
 
-It asks libpq itself. psycopg's way to execute a statement, and its pool's to lend a connection, let the interpreter's
-lock go several times a batch; a busy event loop takes it each time, and gives it back a thread switch later. And an
-event loop can send a statement, and is called when the server has answered.
+It calls libpq directly. psycopg and its pool release the interpreter's lock several times per batch; each time, a busy
+event loop takes the lock and returns it only a thread switch later. This also lets an event loop send a statement and
+be called back with the response.
 """
 
 from __future__ import annotations
@@ -22,71 +22,72 @@ from psycopg.errors import error_from_result
 
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 
-LOOK_EVERY_S = 1.0
-"""For deadlines: a silent server gives nothing to look at."""
+DEADLINE_CHECK_INTERVAL_S = 1.0
+"""Interval between checks of deadlines, since an unresponsive server causes no events."""
 
 
 @define(eq=False)
 class Watch:
-    """Looks whenever the server has sent something, and each second, until a look finds no answer pending.
+    """Calls `on_event` in an event loop after each input from the server, and once a second, until it returns False.
 
-    It outlives a statement: to begin and end a watch for each one takes ten system calls. A descriptor of its own
-    stands for the connection, so that it stays open meanwhile. Raises OSError if too many files are open.
+    A watch outlives a statement, since starting and ending one takes ten system calls. It watches a duplicate of the
+    connection's file descriptor, which stays valid when the connection is closed. Creating one raises OSError if too
+    many files are open.
     """
 
     _loop: asyncio.AbstractEventLoop
     _server: pq.abc.PGconn
-    _look: Callable[[Watch], bool]
+    _on_event: Callable[[Watch], bool]
     _descriptor: int = field(init=False)
-    _close: finalize[[int], Watch] = field(init=False)  # also where the loop is closed before the watch ends
+    _close: finalize[[int], Watch] = field(init=False)  # closes the descriptor even if the loop is closed first
     _timer: asyncio.TimerHandle = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._descriptor = os.dup(self._server.socket)
         self._close = finalize(self, os.close, self._descriptor)
-        self._loop.add_reader(self._descriptor, self._see)
-        self._timer = self._loop.call_later(LOOK_EVERY_S, self._see_again)
+        self._loop.add_reader(self._descriptor, self._on_input)
+        self._timer = self._loop.call_later(DEADLINE_CHECK_INTERVAL_S, self._on_timer)
 
     def covers(self, loop: asyncio.AbstractEventLoop, server: pq.abc.PGconn) -> bool:
-        """Whether it watches this connection in this event loop."""
+        """Return whether it watches this connection in this event loop."""
         return self._close.alive and self._server is server and self._loop is loop
 
     def flush(self) -> None:
-        """Send what has not left yet, as soon as the connection takes it."""
+        """Send buffered output as soon as the connection accepts it."""
         if not self._is_flushed():
-            self._loop.add_writer(self._descriptor, self._write)
+            self._loop.add_writer(self._descriptor, self._on_writable)
 
     def _is_flushed(self) -> bool:
         try:
             return not self._server.flush()
         except psycopg.Error:
-            return True  # nothing more goes that way; what is read says why
+            return True  # nothing can be sent any more; reading reports the reason
 
-    def _write(self) -> None:
+    def _on_writable(self) -> None:
         if self._is_flushed():
             self._loop.remove_writer(self._descriptor)
 
-    def _see_again(self) -> None:
-        self._timer = self._loop.call_later(LOOK_EVERY_S, self._see_again)
-        self._see()
+    def _on_timer(self) -> None:
+        self._timer = self._loop.call_later(DEADLINE_CHECK_INTERVAL_S, self._on_timer)
+        self._on_input()
 
-    def _see(self) -> None:
-        if not self._look(self):  # the server has hung up, a thread uses the connection, or another loop does
+    def _on_input(self) -> None:
+        if not self._on_event(self):  # the connection is closed, or used by a thread or by another loop
             self._timer.cancel()
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
             self._close()
 
 
-_NAME = b"housepredict"
+_STATEMENT_NAME = b"housepredict"
 
 
 @define
 class Writer:
-    """Executes one statement with one parameter, in autocommit. Threads may share it and then wait for each other.
+    """Executes one statement with one parameter, in autocommit mode. Threads may share it, and wait for each other.
 
-    `timeout`, in seconds, bounds each wait for the server. All that goes wrong is a psycopg.Error; after a connection
-    is lost or silent the next call makes another one.
+    `timeout` limits each wait for the server, in seconds. All errors are psycopg.Error. After an error of the
+    connection, the next call opens a new one.
     """
 
     _database: Database
@@ -95,45 +96,51 @@ class Writer:
     _connection: TimeLimitedConnection | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
-    _pending: _Answer | None = field(default=None, init=False, repr=False)  # that an event loop waits for
+    _pending: _Response | None = field(
+        default=None, init=False, repr=False
+    )  # the response that an event loop waits for
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def connect(self) -> None:
-        """Connect, if that is not done yet."""
+        """Connect, unless there is a connection."""
         with self._lock:
-            self._connected()
+            self._ensure_connected()
 
     def execute(self, parameter: str) -> None:
-        """Execute the statement; when this returns it is committed."""
+        """Execute and commit the statement."""
         with self._lock:
-            connection = self._connected()
+            connection = self._ensure_connected()
             server = connection.pgconn
             fault = None
             try:
                 try:
                     self._exchange(server, parameter)
                 except psycopg.errors.SerializationFailure:
-                    # The server stored nothing. Behind a pool, a role's sessions may be serializable.
+                    # The server rolled back. Sessions of a pool may be serializable, if the role's default is.
                     self._exchange(server, parameter)
             except psycopg.Error as error:
                 fault = error
                 raise
             finally:
-                self._keep_if_sound(connection, fault, may_wait=True)
+                self._disconnect_if_broken(connection, fault, may_wait=True)
 
     def execute_in_loop(self, parameter: str, done: Callable[[psycopg.Error | None], None]) -> bool:
-        """Send the statement from the running event loop, which calls `done` when it is committed, or with an error.
+        """Send the statement from the running event loop, without blocking it.
+
+        Args:
+            parameter: of the statement.
+            done: the event loop calls it with None after the commit, or with the error.
 
         Returns:
-            False if that would mean to wait, for another thread or for a connection. Nothing was sent then.
+            Whether the statement was sent. It wasn't if that would have to wait for a thread or a connection.
         """
         if not self._lock.acquire(blocking=False):
             return False
         try:
             connection = None if self._closed else self._connection
-            if connection and not connection.is_lost() and (watch := self._watching(connection.pgconn)):
+            if connection and not connection.is_lost() and (watch := self._ensure_watch(connection.pgconn)):
                 self._send(connection.pgconn, parameter)
-                self._pending = _Answer(connection.pgconn, self._deadline(), done)
+                self._pending = _Response(connection.pgconn, self._deadline(), done)
                 watch.flush()
                 return True
         except psycopg.Error:
@@ -143,17 +150,17 @@ class Writer:
                 self._lock.release()
         return False
 
-    def _watching(self, server: pq.abc.PGconn) -> Watch | None:
+    def _ensure_watch(self, server: pq.abc.PGconn) -> Watch | None:
         loop = asyncio.get_running_loop()
         if not (self._watch and self._watch.covers(loop, server)):
             try:
-                self._watch = Watch(loop, server, self._look)
-            except OSError:  # as many files are open as may be
+                self._watch = Watch(loop, server, self._read_response)
+            except OSError:  # too many files are open
                 return None
         return self._watch
 
-    def _look(self, watch: Watch) -> bool:
-        """See whether the server has answered. Returns whether an answer was pending for this event loop."""
+    def _read_response(self, watch: Watch) -> bool:
+        """Read the available part of the response. Returns whether this event loop was waiting for one."""
         pending = self._pending
         if pending is None or watch is not self._watch:
             return False
@@ -166,21 +173,21 @@ class Writer:
         except psycopg.Error as error:
             pending.fault = error
         self._pending = None
-        if self._connection:  # else `close` has not waited for it
-            self._keep_if_sound(self._connection, pending.fault, may_wait=False)
+        if self._connection:  # otherwise, `close` has timed out
+            self._disconnect_if_broken(self._connection, pending.fault, may_wait=False)
             self._lock.release()
         pending.done(pending.fault)
         return True
 
     def close(self) -> None:
-        """Close the connection, for good."""
-        # a statement in flight has its time to end, and no more: its event loop may have ended
+        """Close the connection permanently."""
+        # Wait for a statement in flight, but with a timeout, since its event loop may be closed.
         self._lock.acquire(timeout=self._timeout + 1)
         self._closed = True
         self._disconnect()
         self._lock.release()
 
-    def _connected(self) -> TimeLimitedConnection:
+    def _ensure_connected(self) -> TimeLimitedConnection:
         if self._closed:
             raise psycopg.OperationalError("the connection is closed")
         if self._connection and self._connection.is_lost():
@@ -189,7 +196,7 @@ class Writer:
             connection = self._database.connect(self._timeout)
             try:
                 if not self._database.pooled:
-                    connection.pgconn.send_prepare(_NAME, self._statement)
+                    connection.pgconn.send_prepare(_STATEMENT_NAME, self._statement)
                     self._finish(connection.pgconn)
             except BaseException:
                 connection.close()
@@ -197,8 +204,10 @@ class Writer:
             self._connection = connection
         return self._connection
 
-    def _keep_if_sound(self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool) -> None:
-        """Disconnect after a fault that the rows are not to blame for, or if the statement's outcome is unknown."""
+    def _disconnect_if_broken(
+        self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool
+    ) -> None:
+        """Disconnect after an error that the rows didn't cause, or if the statement is still in progress."""
         if (fault and connection.close_after(fault, may_wait=may_wait)) or (
             connection.pgconn.transaction_status != pq.TransactionStatus.IDLE
         ):
@@ -213,30 +222,30 @@ class Writer:
         if self._database.pooled:
             server.send_query_params(self._statement, [parameter.encode()])
         else:
-            server.send_query_prepared(_NAME, [parameter.encode()])
+            server.send_query_prepared(_STATEMENT_NAME, [parameter.encode()])
 
     def _exchange(self, server: pq.abc.PGconn, parameter: str) -> None:
         self._send(server, parameter)
         self._finish(server)
 
     def _deadline(self) -> float:
-        # a server that is alive keeps to its own timeout first, and says so
+        # A responsive server reaches its own timeout first, and reports it.
         return time.monotonic() + self._timeout + 1
 
     def _finish(self, server: pq.abc.PGconn) -> None:
-        """Wait for the answer, and raise what it says."""
-        answer = _Answer(server, self._deadline())
+        """Wait for the response, and raise its error, if any."""
+        response = _Response(server, self._deadline())
         while server.flush():
-            _wait(server, POLLIN | POLLOUT, answer.deadline)
-        while not answer.is_complete():
-            _wait(server, POLLIN, answer.deadline)
-        if answer.fault:
-            raise answer.fault
+            _wait(server, POLLIN | POLLOUT, response.deadline)
+        while not response.is_complete():
+            _wait(server, POLLIN, response.deadline)
+        if response.fault:
+            raise response.fault
 
 
 @define(eq=False)
-class _Answer:
-    """What the server says to a statement."""
+class _Response:
+    """The server's response to a statement."""
 
     server: pq.abc.PGconn
     deadline: float
@@ -244,7 +253,7 @@ class _Answer:
     fault: psycopg.Error | None = field(default=None, init=False)
 
     def is_complete(self) -> bool:
-        """Whether all of it has been read."""
+        """Read the available results. Returns whether the response is complete."""
         while not self.server.is_busy():
             result = self.server.get_result()
             if result is None:

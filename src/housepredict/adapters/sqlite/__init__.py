@@ -1,1 +1,1 @@
-"""SQLite stores."""
+"""Storage in SQLite files."""

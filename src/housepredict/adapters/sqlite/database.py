@@ -1,4 +1,4 @@
-"""A durable SQLite file with a version: what every repository in one has in common."""
+"""The base of all repositories in SQLite: a durable file with versioned tables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from housepredict.domain.errors import RepositoryUnavailable
 
 @define
 class SqliteFile:
-    """A connection to a file, which threads take turns on. Processes may share the file.
-
-    `_contents` is a word for what it holds. `_version` is the version of its tables, `_tables` creates those of a new
-    file, and `_upgrades` has the statements that upgrade a file of a version to the next. `_additions` are tables that
-    older releases ignore: they get no version of their own, so that a rollback stays possible. SQLite's errors become
-    `_fault`.
-    """
+    """A connection to an SQLite file. Threads may share it, and processes may share the file."""
 
     _contents: ClassVar[str]
+    """What the file stores, for messages, such as "predictions"."""
     _version: ClassVar[int]
+    """The version of its tables."""
     _tables: ClassVar[Sequence[str]]
+    """Statements that create the tables of a new file."""
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
+    """By version, the statements that upgrade a file to the next version."""
     _additions: ClassVar[Sequence[str]] = ()
+    """Statements that create tables without a new version, so that older releases can still open the file."""
     _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable
+    """The exception that SQLite's errors become."""
 
     _path: Path
     _connection: sqlite3.Connection = field(repr=False)
@@ -39,16 +39,21 @@ class SqliteFile:
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0) -> Self:
-        """Open the file, made where there is none, with folders and file for this user alone.
+        """Open the file. A missing file and its folders are created so that only this user may access them.
 
-        `timeout`, in seconds, is how long to wait for another process that writes. Raises RepositoryUnavailable.
+        Args:
+            path: of the file.
+            timeout: seconds to wait for another process that is writing.
+
+        Raises:
+            RepositoryUnavailable: if the file can't be opened, or was written by a newer release.
         """
         with cls._translated(path):
             for folder in reversed(path.parents):
                 folder.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileExistsError):
                 path.touch(mode=0o600, exist_ok=False)
-            # isolation_level=None: transactions begin where the code says so
+            # With isolation_level=None, transactions begin only where the code begins them.
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
             try:
                 cls._prepare(connection)
@@ -58,7 +63,6 @@ class SqliteFile:
         return cls(path, connection)
 
     def close(self) -> None:
-        """Close the file."""
         with self._locked() as connection:
             connection.close()
 
@@ -80,7 +84,10 @@ class SqliteFile:
 
     @contextmanager
     def _erasing(self) -> Iterator[sqlite3.Connection]:
-        """As `_writing`; of what is deleted nothing is left in the file, nor, if nobody reads just then, in its log."""
+        """Begin a transaction as `_writing` does, and overwrite deleted data in the file.
+
+        The write-ahead log is emptied, too, unless another connection is reading.
+        """
         with self._locked() as connection:
             connection.execute("PRAGMA secure_delete = ON")
             try:
@@ -96,7 +103,7 @@ class SqliteFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            message = f"the {cls._contents} in {path} cannot be recorded or read: {error}"
+            message = f"the {cls._contents} in {path} cannot be read or written: {error}"
             raise cls._fault(message) from error
 
     @classmethod
@@ -105,7 +112,7 @@ class SqliteFile:
         connection.execute("PRAGMA synchronous = FULL")
         if cls._version_of(connection) < cls._version:
             with _transaction(connection):
-                version = cls._version_of(connection)  # again: another process may have been quicker
+                version = cls._version_of(connection)  # read again: another process may have upgraded the file
                 upgrades = {0: cls._tables} if version == 0 else cls._upgrades
                 for older in sorted(upgrades.keys() & {*range(version, cls._version)}):
                     for statement in upgrades[older]:
@@ -118,7 +125,7 @@ class SqliteFile:
     def _version_of(cls, connection: sqlite3.Connection) -> int:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > cls._version:
-            raise sqlite3.DatabaseError("a newer housepredict wrote it: upgrade this one, or name another file")
+            raise sqlite3.DatabaseError("a newer release of housepredict wrote it: upgrade, or use another file")
         return version
 
 
@@ -129,12 +136,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # SQLite has rolled back by itself after some errors, a full disk among them
+        # After some errors, such as a full disk, SQLite has already rolled back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 def ids_to_json(ids: Iterable[UUID]) -> str:
-    """Ids as one parameter for json_each, whatever their number: SQLite has a limit."""
+    """Encode ids as one parameter for json_each: SQLite limits the number of parameters."""
     return json.dumps([str(id_) for id_ in ids])

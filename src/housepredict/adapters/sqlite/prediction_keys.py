@@ -1,4 +1,4 @@
-"""The keys that predictions were asked for with in one file on this machine's disk, beside the predictions."""
+"""Idempotency keys of predictions in an SQLite file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DELETE FROM prediction_keys WHERE key IN (SELECT key FROM prediction_keys WHERE 
 
 @define
 class SqliteKeys(SqliteFile):
-    """PredictionKeys in an SQLite file. Threads may share it, and processes its file."""
+    """PredictionKeys in an SQLite file. Threads may share it, and processes may share the file."""
 
     _contents: ClassVar[str] = "keys"
     _version: ClassVar[int] = 1
@@ -57,10 +57,10 @@ class SqliteKeys(SqliteFile):
 
 
 def _find(connection: sqlite3.Connection, delivery: Delivery) -> Sequence[UUID] | None:
-    known = connection.execute(_FIND, (delivery.key,)).fetchone()
-    if known is None:
+    row = connection.execute(_FIND, (delivery.key,)).fetchone()
+    if row is None:
         return None
-    digest, ids = known
+    digest, ids = row
     if digest != delivery.digest:
         raise RepeatedKey
-    return [UUID(each) for each in json.loads(ids)]
+    return [UUID(id_) for id_ in json.loads(ids)]

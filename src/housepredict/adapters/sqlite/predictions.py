@@ -1,4 +1,4 @@
-"""Predictions in one file on this machine's disk, durable without a server: what is used where nothing is set up."""
+"""Predictions in an SQLite file: the default repository, durable without a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
 
-# Ids sort by time as text, too. Without rowid the table is its own index on them: a batch goes to the end of one tree.
+# As text, too, ids sort by time. WITHOUT ROWID makes the table its own index on them, so a batch extends one B-tree.
 SCHEMA = """
 CREATE TABLE predictions (
     id            TEXT PRIMARY KEY NOT NULL, -- UUIDv7
@@ -29,7 +29,7 @@ CREATE TABLE predictions (
     intervals     TEXT,                      -- JSON
     fsd           REAL,
     generation    INTEGER,
-    erased_at     TEXT                       -- ISO 8601, UTC; of such a row the id alone is left
+    erased_at     TEXT                       -- ISO 8601, UTC; an erasure marker keeps only its id
 ) WITHOUT ROWID
 """
 _UPGRADES: Mapping[int, Sequence[str]] = {
@@ -37,7 +37,7 @@ _UPGRADES: Mapping[int, Sequence[str]] = {
     2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
     3: ("ALTER TABLE predictions ADD COLUMN erased_at TEXT",),
 }
-# of a prediction, in the order of SCHEMA
+# The columns of a prediction, in the order of SCHEMA.
 _COLUMNS = (
     "id",
     "created_at",
@@ -52,7 +52,7 @@ _COLUMNS = (
 )
 _JSON_COLUMNS = ("features", "caveats", "intervals")
 
-_WATERMARK = "CREATE TABLE IF NOT EXISTS pruned (below TEXT NOT NULL) -- ids below it were pruned: one row, if any were"
+_WATERMARK = "CREATE TABLE IF NOT EXISTS pruned (below TEXT NOT NULL) -- ids below it were pruned; at most one row"
 
 INSERT = f"""
 INSERT INTO predictions ({", ".join(_COLUMNS)})
@@ -62,7 +62,7 @@ ON CONFLICT (id) DO NOTHING
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM predictions WHERE erased_at IS NULL"  # noqa: S608
 _RECENT = f"{SELECT} AND id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
-# one parameter, whatever their number: SQLite has a limit
+# One parameter for all ids: SQLite limits the number of parameters.
 _FIND = f"{SELECT} AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
 
 _BETWEEN = f"{SELECT} AND id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -72,7 +72,7 @@ WHERE EXISTS (SELECT 1 FROM pruned WHERE below > value)
     OR EXISTS (SELECT 1 FROM predictions WHERE id = value AND erased_at IS NOT NULL)
 """
 _COUNT = "SELECT count(*) FROM predictions WHERE erased_at IS NULL AND id IN (SELECT value FROM json_each(?))"
-# The row stays without what it said: it keeps a prediction that arrives again, or late, from being recorded.
+# The row stays as a marker without data, so that a repeated or late append of the prediction is ignored.
 _ERASE = """
 INSERT OR REPLACE INTO predictions (id, created_at, model_version, features, price_cents, caveats, erased_at)
 SELECT DISTINCT value, '', '', '{}', 0, '[]', ? FROM json_each(?)
@@ -84,7 +84,7 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 @define
 class SqlitePredictions(SqliteFile):
-    """A PredictionRepository in an SQLite file. Threads may share it, and processes its file."""
+    """A PredictionRepository in an SQLite file. Threads may share it, and processes may share the file."""
 
     _contents: ClassVar[str] = "predictions"
     _version: ClassVar[int] = max(_UPGRADES) + 1
@@ -93,7 +93,7 @@ class SqlitePredictions(SqliteFile):
     _additions: ClassVar[Sequence[str]] = (_WATERMARK,)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        rows = [to_row(each) for each in predictions]
+        rows = [to_row(prediction) for prediction in predictions]
         with self._writing() as connection:
             connection.executemany(INSERT, rows)
 
@@ -120,9 +120,9 @@ class SqlitePredictions(SqliteFile):
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
-        """Return if a batch could be recorded now: the file can be locked, and the disk takes what is written."""
+        """Check that a batch could be stored now: the file can be locked, and the disk isn't full."""
         with self._writing() as connection:
-            # The number that is there, which may be that of a newer release: SQLite writes its page all the same.
+            # SQLite writes the page although the version is the same. It may be that of a newer release.
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             connection.execute(f"PRAGMA user_version = {version}")
 
@@ -134,7 +134,7 @@ class SqlitePredictions(SqliteFile):
 
     @staticmethod
     def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
-        """Delete all up to the last row of `query`, and have appends ignore such ids. Returns the number of rows."""
+        """Delete all rows up to the last of `query`, and raise the watermark. Returns the number of rows of `query`."""
         oldest = connection.execute(query, (str(before), limit)).fetchall()
         for (last,) in oldest[-1:]:
             connection.execute("DELETE FROM predictions WHERE id <= ?", (last,))
@@ -150,7 +150,7 @@ class SqlitePredictions(SqliteFile):
 
 
 def to_row(prediction: Prediction) -> list[Any]:
-    """A prediction as the parameters of INSERT."""
+    """Convert a prediction to the parameters of INSERT."""
     row = prediction_to_row(prediction)
     row["price_cents"] = round(row["price"] * 100)
     for column in _JSON_COLUMNS:

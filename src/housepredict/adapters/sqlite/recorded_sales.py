@@ -1,4 +1,4 @@
-"""The sales that come back in one file on this machine's disk, beside the predictions that they belong to."""
+"""Recorded sales in an SQLite file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
 
-# The second index has all that decides which sale of a prediction counts; the third spares sorting by date.
+# The first index covers the query for the sale of a prediction that counts; the second saves sorting by date.
 _TABLES = (
     """
 CREATE TABLE sales (
@@ -24,7 +24,7 @@ CREATE TABLE sales (
     price_cents INTEGER NOT NULL,
     sold_on     TEXT NOT NULL,             -- ISO 8601
     recorded_at TEXT NOT NULL,             -- ISO 8601, UTC
-    delivery    TEXT                       -- the key that it came with
+    delivery    TEXT                       -- the idempotency key
 ) WITHOUT ROWID
 """,
     "CREATE INDEX sales_of_prediction ON sales (prediction, id)",
@@ -50,19 +50,19 @@ _NO_LIMIT = -1
 
 @define
 class SqliteSales(SqliteFile):
-    """A SaleRepository in an SQLite file. Threads may share it, and processes its file."""
+    """A SaleRepository in an SQLite file. Threads may share it, and processes may share the file."""
 
     _contents: ClassVar[str] = "sales"
     _version: ClassVar[int] = 1
     _tables: ClassVar[Sequence[str]] = _TABLES
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        rows = [_row(each, delivery) for each in sales]
+        rows = [_row(sale, delivery) for sale in sales]
         with self._writing() as connection:
             if delivery and not _is_new(connection, delivery):
                 return [_sale(*row) for row in connection.execute(_OF_DELIVERY, (delivery.key,))]
             connection.executemany(_INSERT, rows)
-        return sorted(sales, key=lambda each: each.id)
+        return sorted(sales, key=lambda sale: sale.id)
 
     def largest_id(self) -> UUID | None:
         with self._locked() as connection:
@@ -93,7 +93,7 @@ class SqliteSales(SqliteFile):
 
 
 def _is_new(connection: sqlite3.Connection, delivery: Delivery) -> bool:
-    """Whether its key is; it is known from then on. Raises RepeatedKey."""
+    """Add the key of a delivery if it is new. Returns whether it is. Raises RepeatedKey."""
     known = connection.execute("SELECT digest FROM deliveries WHERE key = ?", (delivery.key,)).fetchone()
     if known is None:
         connection.execute("INSERT INTO deliveries (key, digest) VALUES (?, ?)", (delivery.key, delivery.digest))

@@ -1,7 +1,7 @@
-"""Predictions in an SQLite file, pending on their way to a database.
+"""The spool: an SQLite file of predictions that are pending until the database stores them.
 
-A spool may be readable and not writable: the file is locked, or the disk is full. Then ids that the database reports as
-erased cannot be erased in the spool. They are hidden in memory until the spool can be written.
+A spool may be readable but not writable, if its file is locked or the disk is full. Ids that the database reports as
+erased are then hidden in memory, until they can be erased in the spool.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _DEAD_LETTERS = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
-# counting a million rows takes too long to be done at each append
-_TALLY = "CREATE TABLE tally AS SELECT 0 AS kept"
-_COUNT = "UPDATE tally SET kept = kept + ? RETURNING kept"
+# Counting a million rows at each append would take too long.
+_COUNTER_TABLE = "CREATE TABLE tally AS SELECT 0 AS kept"
+_ADD_TO_COUNTER = "UPDATE tally SET kept = kept + ? RETURNING kept"
 _PENDING = "id NOT IN (SELECT id FROM set_aside)"
 _REMOVE = "DELETE FROM predictions WHERE id = ? AND erased_at IS NULL"
 _OLDEST = "SELECT id FROM predictions WHERE erased_at IS NULL AND id < ? ORDER BY id LIMIT ?"
-# nothing of one that was erased meanwhile
+# Adds nothing if the prediction was erased meanwhile.
 _ADD_DEAD_LETTER = "INSERT OR REPLACE INTO set_aside SELECT id, ? FROM predictions WHERE id = ? AND erased_at IS NULL"
 _CLEAN_UP = """
 DELETE FROM set_aside WHERE NOT EXISTS (
@@ -44,10 +44,10 @@ DELETE FROM set_aside WHERE NOT EXISTS (
 )
 """
 
-# More than what SQLite takes until what is deleted makes room: its log of 1,000 pages of 4 KiB, all of which the
-# file itself may still have to grow by, and the largest batch.
-_RESERVE = 8 * 1024 * 1024
-_FEW = 16  # pages
+# SQLite needs less than this before deletions free space: its log of up to 1,000 pages of 4 KiB, the same number of
+# pages by which the file may grow, and the largest batch.
+_RESERVE_BYTES = 8 * 1024 * 1024
+_MAX_FREE_PAGES = 16
 
 
 class SpoolUnavailable(RepositoryUnavailable):
@@ -56,17 +56,17 @@ class SpoolUnavailable(RepositoryUnavailable):
 
 @define
 class SqliteSpool(SqlitePredictions):
-    """A repository that can be drained. Processes may share its file; one at a time drains it.
+    """A PredictionRepository that can be drained. Processes may share its file; one at a time drains it.
 
-    Its errors are SpoolUnavailable, to tell them from those of the database. It keeps the ids of erased predictions, as
-    every repository does: an append that is in flight when its prediction is erased does not store it, also while the
-    database is unavailable. Reads leave out predictions whose erasure it could not store.
+    Its errors are SpoolUnavailable, to distinguish them from those of the database. It keeps the ids of erased
+    predictions, so that an append in flight doesn't store one again, even during an outage of the database. Reads omit
+    predictions whose erasure could not be written.
 
     SQLite needs free space even to delete. The spool keeps a reserve file of 8 MiB, rejects rows without it, and
     truncates it on a full disk so that it can still be drained.
     """
 
-    _tables: ClassVar[Sequence[str]] = (SCHEMA, _DEAD_LETTERS, _TALLY)
+    _tables: ClassVar[Sequence[str]] = (SCHEMA, _DEAD_LETTERS, _COUNTER_TABLE)
     _fault: ClassVar[type[RepositoryUnavailable]] = SpoolUnavailable
 
     _max_rows: int = 1_000_000
@@ -74,29 +74,29 @@ class SqliteSpool(SqlitePredictions):
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0, max_rows: int = 1_000_000) -> Self:
-        """See SqlitePredictions.open; the spool takes up to `max_rows` predictions."""
+        """Open the spool as SqlitePredictions.open does. It stores up to `max_rows` predictions."""
         try:
             spool = super().open(path, timeout=timeout)
         except SpoolUnavailable:
             _truncate(_reserve(path))
             spool = super().open(path, timeout=timeout)
-        spool._max_rows = max_rows  # noqa: SLF001  # an object of this class
+        spool._max_rows = max_rows  # noqa: SLF001  # its own class
         return spool
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         rows = [to_row(prediction) for prediction in predictions]
         with self._writing() as connection:
             self._keep_reserve()
-            self._make_room(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
+            self._count_rows(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
 
     def check(self) -> None:
-        """Return if a row could be stored now: there is room for it, and the disk takes what is written."""
+        """Check that a prediction could be stored now: the spool and the disk have room for it."""
         with self._writing() as connection:
             self._keep_reserve()
-            self._make_room(connection, 1)
-            connection.execute(_COUNT, (-1,))
+            self._count_rows(connection, 1)
+            connection.execute(_ADD_TO_COUNTER, (-1,))
 
-    # Reads ask for the hidden ids before they read the file: another thread may erase them there and unhide them.
+    # Reads copy the hidden ids before they read the file: another thread may erase them there and unhide them.
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         hidden = set(self._hidden)
@@ -111,31 +111,32 @@ class SqliteSpool(SqlitePredictions):
         return _visible(super().between(first, end, limit + len(hidden)), hidden)[:limit]
 
     def oldest(self, limit: int) -> Sequence[Prediction]:
-        """Up to `limit` pending predictions, oldest first, with hidden ones: the database ignores these, and they leave
-        the spool.
+        """Return up to `limit` pending predictions, oldest first.
+
+        Hidden ones are included, so that they are drained, too: the database ignores them.
         """
         return self._read(f"{SELECT} AND {_PENDING} ORDER BY id LIMIT ?", limit)
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Remove these, and no others: an older one may have arrived meanwhile."""
+        """Remove exactly these predictions: an older one may have been added meanwhile."""
         ids = [(str(prediction.id),) for prediction in predictions]
 
         def remove(connection: sqlite3.Connection) -> None:
             removed = connection.executemany(_REMOVE, ids).rowcount
-            connection.execute(_COUNT, (-removed,))
+            connection.execute(_ADD_TO_COUNTER, (-removed,))
 
         self._on_reserve(remove, self._writing)
 
-    def add_dead_letter(self, refused: Prediction, reason: str) -> None:
-        """Keep a prediction, which is not pending any more."""
-        row = (reason, str(refused.id))
+    def add_dead_letter(self, prediction: Prediction, reason: str) -> None:
+        """Turn a pending prediction into a dead letter, with the reason why the database prediction it."""
+        row = (reason, str(prediction.id))
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase these ids, also dead letters.
+        """Erase predictions and dead letters with these ids. Returns the number of known ids.
 
         Raises:
-            SpoolUnavailable: if it can't be written. The ids are hidden until a later call can store them.
+            SpoolUnavailable: if the file can't be written. The ids are hidden until a later call erases them.
         """
         self._hidden.update(ids)
         pending = set(self._hidden)
@@ -144,15 +145,16 @@ class SqliteSpool(SqlitePredictions):
         return known
 
     def hide(self, ids: Sequence[UUID]) -> None:
-        """Erase these ids if the file can be written; leave them out of reads in any case."""
+        """Erase these ids if the file can be written. Otherwise, reads omit them."""
         try:
             self.erase(ids)
         except SpoolUnavailable as error:
-            _log.warning("%d erased predictions are hidden, since the spool is not writable: %s", len(ids), error)
+            _log.warning("the spool is not writable, so erased ids are hidden in memory: %d ids: %s", len(ids), error)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions below `before`, also dead letters, and the erasure markers
-        among them. Returns the number of predictions.
+        """Delete up to `limit` of the oldest predictions and dead letters below `before`. Returns their number.
+
+        Erasure markers between them are deleted, too.
         """
         return self._delete(lambda connection: self._delete_oldest(connection, _OLDEST, before, limit))
 
@@ -167,43 +169,43 @@ class SqliteSpool(SqlitePredictions):
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
-        """Whether it is this process's turn to drain it, for as long as that takes."""
-        with file_lock.held(self._path.with_suffix(".lock")) as held:
-            yield held
-            if held:
+        """Hold the lock for draining, then shrink the file. Yields False if another process holds the lock."""
+        with file_lock.held(self._path.with_suffix(".lock")) as has_lock:
+            yield has_lock
+            if has_lock:
                 self._shrink()
 
     def _shrink(self) -> None:
-        """Return the space of deleted rows to the disk: the next reserve may need it."""
-        # if another process is at work here, or the disk so full: at the end of another turn
+        """Return the space of deleted rows to the disk, where the next reserve may need it."""
+        # If another process uses the file or the disk is full, a later call does it.
         with suppress(SpoolUnavailable), self._locked() as connection:
-            if connection.execute("PRAGMA freelist_count").fetchone()[0] > _FEW:
+            if connection.execute("PRAGMA freelist_count").fetchone()[0] > _MAX_FREE_PAGES:
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _make_room(self, connection: sqlite3.Connection, rows: int) -> None:
-        (kept,) = connection.execute(_COUNT, (rows,)).fetchone()
-        if kept > self._max_rows:
-            raise SpoolUnavailable(f"the spool {self._path} is full: it may hold {self._max_rows} predictions")
+    def _count_rows(self, connection: sqlite3.Connection, rows: int) -> None:
+        (count,) = connection.execute(_ADD_TO_COUNTER, (rows,)).fetchone()
+        if count > self._max_rows:
+            raise SpoolUnavailable(f"the spool {self._path} is full: its limit is {self._max_rows:,} predictions")
 
     def _keep_reserve(self) -> None:
-        # the file is locked for writing now, and when the reserve is truncated: nobody takes that room in between
+        # The file is locked for writing here and when the reserve is truncated, so no append can use its space.
         reserve = _reserve(self._path)
-        if not reserve.exists() or reserve.stat().st_size < _RESERVE:
+        if not reserve.exists() or reserve.stat().st_size < _RESERVE_BYTES:
             try:
                 reserve.touch(mode=0o600)
-                reserve.write_bytes(bytes(_RESERVE))
+                reserve.write_bytes(bytes(_RESERVE_BYTES))
             except OSError:
                 _truncate(reserve)
                 raise
 
     def _delete(self, delete: Callable[[sqlite3.Connection], int]) -> int:
-        """Delete predictions so that nothing of them is left in the file. Returns their number."""
+        """Delete predictions, their data in the file, and their dead letters. Returns the number of predictions."""
 
         def work(connection: sqlite3.Connection) -> int:
             deleted = delete(connection)
             connection.execute(_CLEAN_UP)
-            connection.execute(_COUNT, (-deleted,))
+            connection.execute(_ADD_TO_COUNTER, (-deleted,))
             return deleted
 
         return self._on_reserve(work, self._erasing)
@@ -213,7 +215,7 @@ class SqliteSpool(SqlitePredictions):
         work: Callable[[sqlite3.Connection], T],
         transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> T:
-        """Do what makes room on the disk, on the reserve if there is no other room."""
+        """Do work that frees disk space. On a full disk, do it again after truncating the reserve."""
         try:
             with transaction() as connection:
                 return work(connection)

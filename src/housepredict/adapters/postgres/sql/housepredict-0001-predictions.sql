@@ -1,11 +1,11 @@
--- The table of predictions, and what becomes of the tutorial's table of that name.
+-- The table of predictions, and the migration of the tutorial's table of that name.
 --
--- The tutorial's table is not altered but renamed to predictions_lab and copied from. Altering it would have to throw
--- away what the new table cannot hold: a price that is NaN, infinite or from 1e13 on, a size that is NaN or infinite, a
--- time that is infinite or outside the years 1 to 9999. Such rows stay in predictions_lab alone, the comment on that
--- table has the query that lists them, and a warning counts them. Whoever misses nothing may drop it.
+-- The tutorial's table is renamed to predictions_lab, and its rows are copied. Altering it would lose rows that the new
+-- table can't store: with a price that is NaN, infinite or at least 1e13, a size that is NaN or infinite, or a time
+-- that is infinite or outside the years 1 to 9999. Such rows stay in predictions_lab only; a warning counts them, and
+-- the comment on the table has the query that lists them. The table may be dropped if its rows aren't needed.
 --
--- The tutorial's times are read as UTC. A row without a time gets 1970-01-01, and so is older than the others.
+-- The tutorial's times are in UTC. A row without a time gets 1970-01-01, which makes it older than the others.
 
 DO $$
 DECLARE
@@ -44,8 +44,8 @@ BEGIN
     IF to_regclass('predictions_lab') IS NULL THEN
         RETURN;
     END IF;
-    -- An id is the time in milliseconds, and then the place in the tutorial's order, in the 62 bits at the end: newest
-    -- first is the same order by id, also among rows of one millisecond and among those from before 1970.
+    -- An id is the time in milliseconds, followed by the position in the tutorial's order in the last 62 bits. So
+    -- sorting by id gives the same order, even for rows of the same millisecond and rows from before 1970.
     INSERT INTO predictions (id, created_at, model_version, features, price, caveats, lab_id)
     SELECT
         (lpad(to_hex(greatest(floor(extract(epoch FROM read_at) * 1000), 0)::bigint), 12, '0')
@@ -53,7 +53,7 @@ BEGIN
         read_at,
         'lab',
         jsonb_build_object('size', size, 'bedrooms', bedrooms, 'age', age),
-        round(predicted_price::float8::numeric, 2), -- a cast of real itself keeps six digits: 185001 for 185000.75
+        round(predicted_price::float8::numeric, 2), -- casting real directly keeps only six digits: 185001 for 185000.75
         '[]',
         id
     FROM (SELECT *, coalesce(created_at, 'epoch') AT TIME ZONE 'UTC' AS read_at FROM predictions_lab) AS lab

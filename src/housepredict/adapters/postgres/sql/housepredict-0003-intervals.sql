@@ -1,4 +1,4 @@
--- How sure the model was. Earlier rows have null in both columns, and are not written anew.
+-- The uncertainty of estimates. Earlier rows have null in both columns, and are not rewritten.
 
 ALTER TABLE predictions
     ADD COLUMN intervals jsonb,      -- by level in percent, [low, high]

@@ -1,8 +1,8 @@
--- Model versions, which never change, and the one pointer to the promoted version.
+-- Model versions, which are immutable, and the pointer to the promoted version.
 
 CREATE TABLE model_versions (
     name     text PRIMARY KEY,
-    manifest text NOT NULL -- kept as it was written: jsonb would not give back its bytes
+    manifest text NOT NULL -- byte for byte as it was written, unlike jsonb
 );
 
 CREATE TABLE model_files (
@@ -11,11 +11,11 @@ CREATE TABLE model_files (
     content bytea NOT NULL,
     PRIMARY KEY (version, name)
 );
-ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTERNAL; -- they are compressed already
+ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTERNAL; -- files are compressed already
 
 CREATE TABLE model_pointer (
     only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    generation bigint NOT NULL DEFAULT 0,  -- grows with each move
-    history    text[] NOT NULL DEFAULT '{}' -- the promoted version, the one that was promoted before it, and so on
+    generation bigint NOT NULL DEFAULT 0,  -- grows with each promotion and rollback
+    history    text[] NOT NULL DEFAULT '{}' -- names of versions: the promoted one, the one before it, and so on
 );
 INSERT INTO model_pointer DEFAULT VALUES;

@@ -1,6 +1,6 @@
--- Which promotion each prediction was made under; who is told of promotions; and who serves what.
+-- The generation of each prediction, announcements of promotions, and the version that each process serves.
 
-ALTER TABLE predictions ADD COLUMN generation bigint; -- that of model_pointer; null in rows of before it was kept
+ALTER TABLE predictions ADD COLUMN generation bigint; -- of model_pointer at the time; null in earlier rows
 
 CREATE FUNCTION tell_of_promotions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -11,7 +11,7 @@ $$;
 CREATE TRIGGER tell_of_promotions AFTER UPDATE ON model_pointer
 FOR EACH ROW WHEN (NEW.* IS DISTINCT FROM OLD.*) EXECUTE FUNCTION tell_of_promotions();
 
--- Each process writes its own row anew every few seconds: not logged, for what a crash takes away is soon back.
+-- Unlogged, because each process rewrites its row every few seconds: a crash loses nothing that matters.
 CREATE UNLOGGED TABLE live_processes (
     id         uuid PRIMARY KEY,
     host       text NOT NULL,

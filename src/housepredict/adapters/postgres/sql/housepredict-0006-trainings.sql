@@ -1,17 +1,17 @@
--- Trainings under way and over. Whether one is under way is proved by the advisory lock, not by its row.
+-- Running and finished trainings. Whether a training still runs is known by its advisory lock, not by its row.
 
 CREATE TABLE trainings (
-    id            uuid PRIMARY KEY, -- a UUIDv7: sorts by time
+    id            uuid PRIMARY KEY, -- UUIDv7: sorts by time
     started_at    timestamptz NOT NULL,
-    location      text, -- where the sales are; null for synthetic ones, and where there are none but those that came back
-    with_recorded boolean NOT NULL, -- sales that came back are among them
+    location      text, -- of the file of sales; null for synthetic sales and for recorded sales alone
+    with_recorded boolean NOT NULL, -- recorded sales are among the training sales
     done          bigint NOT NULL,
     total         bigint NOT NULL,
-    cancelling    boolean NOT NULL, -- was asked to end
-    keeping       boolean NOT NULL, -- is about to keep its version: too late to be asked
+    cancelling    boolean NOT NULL, -- cancellation was requested
+    keeping       boolean NOT NULL, -- its version is about to be stored: too late to cancel
     ended_at      timestamptz,
     state         text NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled')),
-    version       text, -- of one that succeeded, as all below but the error
+    version       text, -- of a training that succeeded, as are all columns below except error
     promoted      boolean NOT NULL,
     reasons       text[] NOT NULL,
     error         text

@@ -1,9 +1,9 @@
--- What houses sold for that were estimated. Rows are only ever added: of several of one prediction the one with the
--- largest id counts. A sale may be here before its prediction, which waits in some replica's spool: no foreign key.
+-- Recorded sales. Rows are never updated: of several of one prediction, the one with the largest id counts. There is no
+-- foreign key to predictions, because the prediction of a sale may still be pending in the spool of a replica.
 
 CREATE TABLE sale_deliveries (
     key    text PRIMARY KEY,
-    digest text NOT NULL -- of what came with it, in hexadecimal
+    digest text NOT NULL -- of the request, in hexadecimal
 );
 
 CREATE TABLE sales (

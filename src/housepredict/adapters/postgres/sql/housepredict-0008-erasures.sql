@@ -1,3 +1,3 @@
--- Predictions that were erased: of such a row nothing is left but the id, which keeps it from being recorded again.
+-- Erasure markers: rows with only the id of an erased prediction, which prevent it from being stored again.
 
 ALTER TABLE predictions ADD COLUMN erased_at timestamptz;

@@ -1,9 +1,9 @@
--- The idempotency keys that predictions were asked for with, and the ids that those have. A key is here before its
--- predictions, which may wait in some replica's spool: no foreign key.
+-- Idempotency keys of predictions, and the ids of these predictions. There is no foreign key, because a key is stored
+-- before its predictions, which may be pending in the spool of a replica.
 
 CREATE TABLE prediction_keys (
     key    text PRIMARY KEY,
-    digest text NOT NULL, -- of what came with it, in hexadecimal
+    digest text NOT NULL, -- of the request, in hexadecimal
     first  uuid NOT NULL, -- UUIDv7: sorts by time
     ids    uuid[] NOT NULL -- in the order of the houses
 );

@@ -1,5 +1,5 @@
--- Predictions with an id below the watermark were pruned, and their erasure markers with them. Such ids are neither
--- stored nor read, from whatever spool they come. A service of a release before this goes on without it.
+-- Predictions and erasure markers with ids below the watermark were pruned. Such ids are neither stored nor read, even
+-- if a spool still has them. Earlier releases ignore the watermark.
 
 CREATE TABLE prune_watermark (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -7,8 +7,8 @@ CREATE TABLE prune_watermark (
 );
 INSERT INTO prune_watermark DEFAULT VALUES;
 
--- Roles that were granted what it took before go on with what it takes now: everyone reads the watermark, and who may
--- delete predictions may raise it.
+-- Roles that were granted rights for an earlier release need no new ones: every role may read the watermark, and roles
+-- that may delete predictions may raise it.
 GRANT SELECT ON prune_watermark TO PUBLIC;
 DO $$
 DECLARE
