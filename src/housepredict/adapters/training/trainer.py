@@ -1,4 +1,4 @@
-"""The trainer: search for a model, fit it, turn it into its serving form, and check the parity of both."""
+"""The trainer: find the best candidate, fit it, convert it to its serving form, and check their parity."""
 
 from __future__ import annotations
 
@@ -52,16 +52,18 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear, LogPrices
     from housepredict.adapters.serving.trees import Trees
 
-_EXPLAINED = 100
-"""Houses whose explanations are checked: each takes as long as a hundred estimates."""
+_MAX_EXPLAINED = 100
+"""The maximum number of houses whose explanations are checked: one takes as long as a hundred estimates."""
 
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn.
+    """A Trainer that uses scikit-learn.
 
-    `candidates` returns what a search compares, `seconds` is the clock of its time limit, and `jobs` is the number of
-    its processes, -1 for one per core.
+    Args:
+        candidates: returns the candidates of a search for an algorithm, an effort and a number of sales.
+        seconds: the clock for the time limit of a search.
+        jobs: the number of processes of a search, -1 for one per core.
     """
 
     _candidates: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
@@ -87,9 +89,9 @@ class SklearnTrainer:
             compared = f"{result.compared} of {len(candidates)} candidates compared"
             irreproducible = f"the time limit of {limit:g} s ended the search with {compared}"
 
-        def refit_to(others: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
+        def refit_to(sales: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
             form, calibration = refit(
-                schema, others, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
+                schema, sales, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
             )
             return CalibratedModel(_predictor(schema, form), calibration)
 
@@ -147,8 +149,8 @@ def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress
     explanation = _explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
     progress(FOLDS + 1, FOLDS + 1)
 
-    def refit_to(others: Sequence[Sale]) -> CalibratedModel:
-        _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
+    def refit_to(sales: Sequence[Sale]) -> CalibratedModel:
+        _, form, calibration = _line(schema, *encoded(schema, sales), no_progress)
         return CalibratedModel(_predictor(schema, form), calibration)
 
     return TrainedModel(
@@ -168,30 +170,31 @@ def _line(
     folds: NDArray[np.int64],
     progress: Progress,
 ) -> tuple[Pipeline, Linear, Calibration]:
+    """Fit least squares and its serving form to all sales, and calibrate intervals with out-of-fold estimates."""
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
     counts = (1, 2) if needs_error_scale(len(prices)) else (1,)
-    kept_out, spreads = np.empty((2, len(counts), len(prices)))
+    estimates, spreads = np.empty((2, len(counts), len(prices)))
     for fold in range(FOLDS):
         progress(fold, FOLDS + 1)
-        own = folds == fold
+        in_fold = folds == fold
         for count in counts:
-            known = ~left_out(folds, fold, count)
-            form = linear_form(categories, least_squares(categories, matrix[known], prices[known]))
-            kept_out[count - 1, own], spreads[count - 1, own] = form.valuation(matrix[own])
+            is_training = ~left_out(folds, fold, count)
+            form = linear_form(categories, least_squares(categories, matrix[is_training], prices[is_training]))
+            estimates[count - 1, in_fold], spreads[count - 1, in_fold] = form.valuation(matrix[in_fold])
     pipeline = least_squares(categories, matrix, prices)
-    # no interval around a price of nothing or less holds a sale price
-    ratios = np.divide(prices, kept_out, where=kept_out > 0, out=np.full(kept_out.shape, np.inf))
+    # no interval around an estimate of zero or less contains the sale price
+    ratios = np.divide(prices, estimates, where=estimates > 0, out=np.full(estimates.shape, np.inf))
     errors = np.log(ratios)
     error_scale = error_scale_of(*errors / spreads) if len(counts) > 1 else 1.0
     return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
 
 def _explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
-    """The file of an attribution. Raises RefusedModel unless its contributions add up to the form's output."""
+    """Return the content of an attribution's file. Raises RefusedModel if the contributions don't add up."""
     content = pack(attribution)
     contributions = read_contributions(content, form)
     for rows in (matrix, odd_rows(schema, matrix)):
-        contributions.check_sum(rows[:: -(-len(rows) // _EXPLAINED)])
+        contributions.check_sum(rows[:: -(-len(rows) // _MAX_EXPLAINED)])
     return content
 
 
