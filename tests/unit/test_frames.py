@@ -298,7 +298,7 @@ def test_column_that_is_missing_is_named_once_with_what_was_meant(library: Any) 
     for estimate in (some_prices().predict, some_prices().predict_many):
         with pytest.raises(InvalidHouses) as caught:
             estimate(frame)
-        assert str(caught.value) == "/size: the column is missing (did you mean sise?)"
+        assert str(caught.value) == "/size: required column is missing (did you mean sise?)"
         assert [(each.pointer, each.rule) for each in caught.value.violations] == [("/size", "missing")]
 
 

@@ -86,7 +86,7 @@ def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, 
     if missing:
         others = [column for column in wrapped.columns if schema.named(column) is None]
         violations = [
-            Violation(pointer_to(name), Rule.MISSING, f"the column is missing{did_you_mean(name, others)}")
+            Violation(pointer_to(name), Rule.MISSING, f"required column is missing{did_you_mean(name, others)}")
             for name in missing
         ]
         present = evolve(schema, features=tuple(other for other in schema.features if other.name not in missing))

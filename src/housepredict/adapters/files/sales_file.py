@@ -16,7 +16,7 @@ from housepredict.domain.schema_inference.columns import present_in, value_reade
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
-RAGGED = "the row has more or fewer fields than the header"
+RAGGED = "number of fields differs from the header"
 """The reason for rejecting a row of a CSV file."""
 
 _MAX_INTERNED = 10_000  # distinct cells per column
@@ -81,7 +81,7 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
     """
     table = csv_table(content, InvalidSales)
     names = [_ALIASES.get(name.lower(), name.lower()) for name in table.header]
-    if violations := check_columns(names, FIELDS, FIELDS, "not a column of realized sales"):
+    if violations := check_columns(names, FIELDS, FIELDS, "not a field of a sale"):
         raise InvalidSales(violations)
     kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
     values: dict[str, list[object]] = {}

@@ -333,7 +333,7 @@ def check_columns(
     problems = [
         *((name, Rule.UNKNOWN, unknown + did_you_mean(name, known)) for name in counts if name not in known),
         *((name, Rule.DUPLICATE, "several columns have this name") for name, count in counts.items() if count > 1),
-        *((name, Rule.MISSING, "the column is missing") for name in required if name not in counts),
+        *((name, Rule.MISSING, "required column is missing") for name in required if name not in counts),
     ]
     return [Violation(pointer_to(name), rule, message) for name, rule, message in problems]
 
