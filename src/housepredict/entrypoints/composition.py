@@ -401,13 +401,9 @@ class Application:
     def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
         """Train a model version for the service, which doesn't promote a version that can't be compared.
 
-        Args:
-            request: what to train on.
-            begun: called with the id of the training once it holds the lock and is in the log.
+        `begun` is called with the id of the training once it holds the lock and is in the log.
 
         Raises:
-            UnknownModel: if the version to retrain doesn't exist.
-            MissingExtra: without scikit-learn.
             HousepredictError: if the training fails.
         """
         if request.again is not None:
@@ -421,11 +417,8 @@ class Application:
     ) -> tuple[SalesSource, TrainingOptions]:
         """Return the source of training sales, and the options to train with.
 
-        Args:
-            location: the path of a file. Without it, recorded sales are added to the file of the promoted version if it
-                still exists, with its options if `options` are the defaults.
-            options: the requested options.
-            with_recorded: whether to add the recorded sales.
+        Without a location, recorded sales are added to the file of the promoted version if it still exists, with its
+        options if `options` are the defaults.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.

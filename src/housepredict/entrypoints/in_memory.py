@@ -22,7 +22,7 @@ def in_memory(model: Predictor | None = None, clock: Clock | None = None, **sett
     Args:
         model: the model to promote; None for no model in service.
         clock: the clock; by default the system's.
-        **settings: the other settings, by the names of the fields of Settings.
+        **settings: further settings, by the names of the fields of Settings.
     """
     # nothing can be written to this data folder
     application = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))

@@ -60,13 +60,10 @@ class _Worker:
 
 @define(eq=False)
 class Supervisor:
-    """Keeps a number of worker processes running, and replaces those that die.
+    """Keeps `count` worker processes running, which inherit the listening socket, and replaces those that die.
 
-    Args:
-        count: the number of workers.
-        listener: the listening socket, which all workers inherit.
-        work: runs in each worker and returns its exit code. In the worker, `run` raises SystemExit with that code, or
-            the exception of `work`.
+    `work` runs in each worker and returns its exit code. There, `run` raises SystemExit with this code, or the
+    exception of `work`.
     """
 
     _count: int
@@ -79,13 +76,9 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Run workers until SIGTERM or SIGINT.
+        """Run workers until SIGTERM or SIGINT. Return 0, or the exit code of the first worker if it failed to start.
 
-        Args:
-            greet: called with the greeting of the first worker when all are ready.
-
-        Returns:
-            0, or the exit code of the first worker if it failed to start.
+        `greet` is called with the greeting of the first worker when all workers are ready.
         """
         self._lifeline, self._lifeline_end = os.pipe()
         for number in _SIGNALS:
@@ -181,14 +174,7 @@ _MMAP_THRESHOLD_BYTES = 4 * 1024 * 1024
 
 
 def serve(settings: Settings, application: type[Application] = Application) -> int:
-    """Serve until SIGINT or SIGTERM, then finish accepted requests.
-
-    Args:
-        settings: the settings.
-        application: the class of the application, which each worker instantiates.
-
-    Returns:
-        The exit code, 0.
+    """Serve until SIGINT or SIGTERM, then finish accepted requests. Return the exit code, 0.
 
     Raises:
         RepositoryUnavailable: if the storage can't be opened.

@@ -167,7 +167,8 @@ def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def scheme_of(url: str) -> str:
-    """Return the scheme of a URL, "" if it has none. urllib's errors about other parts would show the password."""
+    """Return the scheme of a URL, "" if it has none."""
+    # without urlsplit, whose errors about other parts show the password
     return url.partition(":")[0].lower() if ":" in url else ""
 
 
@@ -183,7 +184,7 @@ def shown_database(url: str) -> str:
 
 
 def _by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
-    """Return the metadata of a setting that a variable sets: a reader, which raises ValueError("must be …")."""
+    """Return the metadata of a setting with a variable, whose reader raises ValueError("must be …")."""
     return {"read": read}
 
 
@@ -258,7 +259,7 @@ class Settings:
 
     @property
     def postgres_url(self) -> str | None:
-        """The `database_url` if it is PostgreSQL's, else None."""
+        """The `database_url` if it is a PostgreSQL URL, else None."""
         url = self.database_url
         return url if url is not None and scheme_of(url) in POSTGRES else None
 

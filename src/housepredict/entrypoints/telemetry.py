@@ -109,13 +109,9 @@ class Tracing:
         self._tracer = self._provider.get_tracer("housepredict", __version__)
 
     def begin(self, name: str, traceparent: str | None, started: float, *, serves: bool = True) -> Trace:
-        """Begin a span.
+        """Begin the span of a request (its `name` is the HTTP method) or another span, below `traceparent` if any.
 
-        Args:
-            name: the name of the span; of a request, its HTTP method.
-            traceparent: the W3C `traceparent` of the parent span, if any.
-            started: when the span started, from time.perf_counter().
-            serves: whether the span is a request.
+        `started` is from time.perf_counter().
         """
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -131,15 +127,7 @@ class Tracing:
         return Trace(span, traceparent, name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
-        """End the span of a request.
-
-        Args:
-            trace: the span.
-            route: the matching route; None if there is none.
-            status: the HTTP status of the response.
-            now: the end of the request, from time.perf_counter().
-            *steps: the steps of the request.
-        """
+        """End the span of a request with these steps. `route` is None if no route matched."""
         from opentelemetry.trace import StatusCode, set_span_in_context
 
         span = trace.span

@@ -97,11 +97,9 @@ def arrow_cells(column: Any, decode: Decoder | None = None) -> list[Cell]:
 
 
 def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
-    """Return the values of a column: bytes are decoded to text, and dates outside the years 1 to 9999 are None.
+    """Return the values of a pyarrow array: bytes are decoded to text, and dates outside the years 1 to 9999 are None.
 
-    Args:
-        column: a pyarrow array, such as the column of one record batch.
-        decode: the decoder of the column, from `detect_decoders`. By default the encoding is detected from `column`.
+    Without a decoder from `detect_decoders`, the encoding is detected from this array.
     """
     values = _undecoded(column)
     if decode is None and any(isinstance(value, bytes) for value in values):
@@ -112,11 +110,8 @@ def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
 def detect_decoders(file: Any, encoding: TextEncoding | None) -> tuple[Mapping[str, Decoder], Sequence[str]]:
     """Return a decoder for each column of bytes or invalid text, and notes on guesses and invalid bytes.
 
-    The encoding of a column is detected from all of its batches, so each column is read once before it is decoded.
-
-    Args:
-        file: a pyarrow.parquet.ParquetFile.
-        encoding: the encoding of the text; None to detect it for each column.
+    The encoding of a column, unless the caller knows it, is detected from all of its batches. `file` is a
+    pyarrow.parquet.ParquetFile.
     """
     decoders: dict[str, Decoder] = {}
     notes = []

@@ -22,10 +22,9 @@ from housepredict.domain.errors import UnreadableFile
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """Open a text file for writing in UTF-8; it replaces an older file when the context exits. CR LF becomes LF.
+    """Open a UTF-8 text file, gzipped if its name ends with .gz, or standard output (None). CR LF is written as LF.
 
-    Args:
-        path: the file, gzipped if its name ends with .gz; None for standard output.
+    The file replaces an older one when the context exits without error.
 
     Raises:
         UnreadableFile: if the file can't be written.

@@ -147,7 +147,7 @@ def _choose(words: Sequence[bytes]) -> str:
 
 
 def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, float]:
-    """Return chardet's confidence in each encoding that decodes about as many plausible words as the best one."""
+    """Return chardet's confidence by encoding, of those that decode about as many plausible words as the best one."""
     counts = {
         encoding: sum(_is_plausible(word.decode(encoding, "replace")) for word in words) for encoding in encodings
     }
@@ -249,8 +249,7 @@ class Rows:
     def header(self, *, keep_empty: bool = False) -> list[str]:
         """Return the first row, or an empty list. Its width is used to detect damaged rows.
 
-        Args:
-            keep_empty: whether to yield later rows of several empty cells instead of skipping them.
+        With `keep_empty`, later rows of several empty cells are not skipped.
         """
         header = next(self, [])
         self.named = max((position for position, name in enumerate(header, start=1) if name.strip()), default=0)

@@ -62,15 +62,10 @@ class HouseFile:
 
 
 def houses_of_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
-    """Read the houses in a CSV request body. Unlike in a file, every column has to be a feature.
-
-    Args:
-        content: CSV in UTF-8, see `csv_table`.
-        schema: the schema of the model in service.
-        max_batch: the maximum number of houses.
+    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column has to be a feature.
 
     Raises:
-        InvalidHouses: with every violation; if there are more than `max_batch` rows, with that one alone.
+        InvalidHouses: with every violation; if there are more than `max_batch` rows, only with that one.
     """
     table = csv_table(content, InvalidHouses)
     require_batch_size(len(table.rows), max_batch)

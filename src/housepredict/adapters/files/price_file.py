@@ -62,14 +62,9 @@ def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
 
 
 def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
-    """Write predictions as CSV, with a column for each feature of any of them.
+    """Write predictions as CSV, with columns for all of their features. Returns the number of predictions.
 
-    Args:
-        read: reads the predictions. It is called twice, first to collect the features.
-        stream: the text file to write to.
-
-    Returns:
-        The number of predictions.
+    `read` is called twice, first to collect the features.
 
     Raises:
         UnreadableFile: if a prediction with another feature was stored between the two calls.
@@ -107,11 +102,9 @@ def _cell_text(value: object) -> object:
 
 @contextmanager
 def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
-    """Open a file as a PriceTable. It replaces an older file when the context exits without error.
+    """Open a PriceTable that writes Parquet or CSV, gzipped if the name ends with .gz; None is CSV on standard output.
 
-    Args:
-        path: the file; None for CSV on standard output.
-        parquet: whether to write Parquet; otherwise CSV, gzipped if the name ends with .gz.
+    The file replaces an older one when the context exits without error.
 
     Raises:
         UnreadableFile: if the file can't be written.

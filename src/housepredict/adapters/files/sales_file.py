@@ -70,11 +70,10 @@ _ALIASES = {"id": "prediction", "prediction_id": "prediction"}
 
 
 def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
-    """Read realized sales from CSV, for RecordSales to check. Cells that can't be read stay text.
+    """Read realized sales from a CSV request body (see `csv_table`), for RecordSales to check.
 
-    Args:
-        content: CSV in UTF-8 (see `csv_table`) with the columns `prediction` (or `prediction_id` or `id`), `price` and
-            `date`, in any order and any case.
+    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case. Cells that
+    can't be read stay text.
 
     Raises:
         InvalidSales: with every violation, if the content isn't CSV or its columns are others.

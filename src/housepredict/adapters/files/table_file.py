@@ -290,10 +290,6 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
     Empty lines, and rows without text above the header and at the end, are skipped. Other rows of empty cells count,
     so that the results line up with the rows.
 
-    Args:
-        content: CSV in UTF-8.
-        error: the class of the error to raise.
-
     Raises:
         BrokenRules: an error of the class `error`, if the content isn't CSV in UTF-8.
     """
@@ -318,17 +314,7 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
 def check_columns(
     names: Sequence[str], known: Collection[str], required: Iterable[str], unknown: str
 ) -> list[Violation]:
-    """Check the columns of a table in a request.
-
-    Args:
-        names: the columns of the table.
-        known: the columns that it may have.
-        required: the columns that it must have.
-        unknown: the message for a column that is not known.
-
-    Returns:
-        The violations.
-    """
+    """Return the violations in the columns of a table in a request. `unknown` is the message for unknown columns."""
     counts = Counter(names)
     problems = [
         *((name, Rule.UNKNOWN, unknown + did_you_mean(name, known)) for name in counts if name not in known),

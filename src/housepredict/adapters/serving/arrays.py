@@ -64,10 +64,7 @@ def array_of(
 ) -> Callable[[object, Attribute[NDArray[Any]], NDArray[Any]], None]:
     """Return an attrs validator that raises ValueError unless an array has this type and number of dimensions.
 
-    Args:
-        dtype: the type of the elements.
-        dimensions: the number of dimensions.
-        finite: whether to reject NaN and infinity, too.
+    With `finite`, NaN and infinity are invalid, too.
     """
 
     def check(_model: object, attribute: Attribute[NDArray[Any]], array: NDArray[Any]) -> None:

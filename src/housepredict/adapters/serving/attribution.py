@@ -57,11 +57,8 @@ class Contributions:
     ) -> Contributions:
         """Prepare the contributions to a form from the parts of its Attribution.
 
-        Args:
-            form: the serving form.
-            means: `Attribution.means`.
-            paths: reads the paths of an attribute of Attribution, `squared` or `absolute`. They may take as much memory
-                as the model, so they are read one by one and dropped after use.
+        `paths` reads those of an attribute, `squared` or `absolute`. They may take as much memory as the model, so they
+        are read one by one and dropped after use.
 
         Raises:
             ValueError: if the attribution belongs to another form.

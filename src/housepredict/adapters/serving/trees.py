@@ -130,13 +130,7 @@ class TreeContributions:
 
     @classmethod
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
-        """Prepare the contributions from the paths through trees, whose arrays are compressed.
-
-        Args:
-            trees: the trees.
-            paths: the paths through these trees.
-            players: the player of each feature of the trees, of shape (features,).
-        """
+        """Prepare the contributions from the paths through trees, whose arrays are compressed."""
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))
 

@@ -35,17 +35,10 @@ def boost(
     seed: int,
     least_leaf: int = 10,
 ) -> HistGradientBoostingRegressor:
-    """Fit gradient-boosted trees.
+    """Fit gradient-boosted trees to `targets` of shape (sales,).
 
-    Args:
-        categorical: the positions of the columns with category codes.
-        columns: the columns of the sales, of shape (sales, columns).
-        targets: the numbers to estimate, of shape (sales,).
-        loss: the loss of HistGradientBoostingRegressor.
-        leaves: the maximum number of leaves per tree.
-        iterations: the number of trees.
-        seed: the seed of the random choice of columns at each split.
-        least_leaf: the minimum number of sales in a leaf.
+    `categorical` are the positions of the columns with category codes, `leaves` is the maximum number of leaves per
+    tree, `iterations` the number of trees, and `least_leaf` the minimum number of sales per leaf.
 
     Raises:
         ValueError: if there may be more leaves than a mask of the serving form has bits.
@@ -79,14 +72,8 @@ def check_tree_parity(
 ) -> None:
     """Check that trees and their serving form predict the same for every house, to the last bit.
 
-    Args:
-        estimator: the fitted trees.
-        form: their serving form.
-        columns: the columns of the training sales, of shape (sales, columns).
-        names: the features of the columns, for the error message.
-
     Raises:
-        RefusedModel: if the predictions differ.
+        RefusedModel: if the predictions differ; see `check_parity`.
     """
     for rows in (columns, *_rows_at_splits(estimator, form, columns)):
         check_parity(partial(raw_predictions, estimator), form.log_prices, rows, names)

@@ -199,13 +199,8 @@ class Model:
     def check_parity(self, form: LogPrices, values: Matrix, names: Sequence[str]) -> None:
         """Check that the serving form predicts the same as the model, as a whole and part by part.
 
-        Args:
-            form: the serving form.
-            values: the derived columns of houses, of shape (houses, columns).
-            names: the features of the columns, for the error message.
-
         Raises:
-            RefusedModel: if the predictions differ.
+            RefusedModel: if the predictions differ; see `check_parity`.
         """
         for_lines, for_trees = form.columns.for_lines, form.columns.for_trees
         if self.line:
@@ -224,11 +219,7 @@ def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Mode
 
 
 def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
-    """Fit the ridge regression or constant that trees are added to.
-
-    Returns:
-        The ridge regression or None, the constant or 0, and the residuals of the log prices, of shape (sales,).
-    """
+    """Fit the ridge regression or constant that trees are added to. Returns either, and the residuals for the trees."""
     if not candidate.on_a_line:
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base

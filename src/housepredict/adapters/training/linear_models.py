@@ -78,14 +78,8 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
 def check_linear_parity(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
     """Check that a pipeline and its serving form predict the same for every house, up to rounding.
 
-    Args:
-        pipeline: the fitted pipeline.
-        form: its serving form.
-        matrix: the columns of houses, of shape (houses, columns).
-        names: the features of the columns, for the error message.
-
     Raises:
-        RefusedModel: if the predictions differ.
+        RefusedModel: if the predictions differ; see `check_parity`.
     """
     size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept)
     check_parity(partial(predicted, pipeline), form.prices, matrix, names, 1e-12 * size)

@@ -24,13 +24,7 @@ from housepredict.domain.sales import Sale
 
 
 def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribution:
-    """Compute the attribution of a model.
-
-    Args:
-        model: the fitted model.
-        form: its serving form.
-        table: the sales that it was fitted to.
-    """
+    """Compute the attribution of a model from its serving form and the sales that it was fitted to."""
     players = form.columns.players[form.columns.for_trees]
     return Attribution(
         means=form.linear.terms(table.for_lines).mean(axis=0),
@@ -40,13 +34,7 @@ def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribut
 
 
 def paths(estimator: HistGradientBoostingRegressor, form: Trees, players: NDArray[np.int64]) -> Paths:
-    """Return the paths from the roots to the leaves of an estimator's trees.
-
-    Args:
-        estimator: the fitted trees.
-        form: their serving form.
-        players: the player of each feature of the trees, of shape (features,).
-    """
+    """Return the paths from the roots to the leaves of trees. `players` is the player of each of their features."""
     # the masks of the serving form clear leaves to the left of a right turn; paths clear those to the right, too
     masks = form.masks.copy()
     ratios = np.ones((players.max() + 1, *form.leaves.shape))
@@ -80,11 +68,7 @@ def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArr
 def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> TrainingTable:
     """Return the training table of encoded houses and their prices.
 
-    Args:
-        schema: the schema of the houses.
-        matrix: the encoded houses, of shape (sales, features).
-        prices: of shape (sales,).
-        days: how many days after the last sale the model extrapolates the price trend. Later dates are clipped.
+    The model extrapolates the price trend for a number of days after the last sale. Later dates are clipped.
     """
     features = schema.features
     numeric = [feature.kind in (Kind.NUMBER, Kind.INTEGER) for feature in features]
@@ -110,12 +94,6 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
     """Choose how many days after the last sale the price trend is extrapolated: 365 or 0.
 
     The better of the two is found with a rolling origin: models of the sales before several dates estimate those after.
-
-    Args:
-        schema: the schema of the houses.
-        matrix: the encoded houses, of shape (sales, features).
-        prices: of shape (sales,).
-        seed: the seed of these models.
     """
     names = [feature.name for feature in schema.features]
     if schema.sale_date not in names:
@@ -155,19 +133,8 @@ def refit(
 ) -> tuple[LogPrices, Calibration]:
     """Fit a candidate to other sales, and calibrate its intervals with a second model that leaves out one fold.
 
-    A search calibrates on all five folds, which would take five fits.
-
-    Args:
-        schema: the schema of the sales.
-        sales: the sales to fit to.
-        candidate: the candidate that the first training chose.
-        seed: the seed of both fits.
-        scaled: whether the first training fitted spread trees. It decides for the refit, too, so that the intervals
-            that are evaluated are of the kind that is served.
-        error_scale: that of the first training.
-
-    Returns:
-        The serving form of the model, and the calibration of its intervals.
+    A search calibrates on all five folds, which would take five fits. Candidate, `scaled` (whether there are spread
+    trees) and `error_scale` are those of the first training, so that the intervals are evaluated as they are served.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))

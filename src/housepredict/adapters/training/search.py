@@ -24,15 +24,10 @@ from housepredict.domain.ports import Progress
 
 @contextmanager
 def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iterator[Any]]:
-    """Run tasks in parallel, and cancel the unfinished ones when the context exits.
+    """Run calls made with joblib's `delayed` in a number of processes, -1 for one per core.
 
-    Args:
-        tasks: calls made with joblib's `delayed`.
-        jobs: the number of processes, -1 for one per core.
-        options: further options of `joblib.Parallel`.
-
-    Yields:
-        An iterator over the results, in the order of the tasks.
+    Yields an iterator over the results, in the order of the tasks. When the context exits, unfinished tasks are
+    cancelled.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None, **options)
     # starting the tracker unblocks signals, so it has to start before they are blocked
@@ -115,17 +110,11 @@ def search(
     is_over: Callable[[], bool] | None = None,
     jobs: int = -1,
 ) -> SearchResult:
-    """Find the best candidate by cross-validation.
+    """Find the best candidate, and the best of its variants, by cross-validation.
 
-    Args:
-        candidates: the candidates, simplest first. Their variants are compared, too. The simpler one wins a tie.
-        table: the sales.
-        folds: the fold of each sale, of shape (sales,).
-        seed: the seed of all fits.
-        progress: called with the numbers of completed and of all fits.
-        is_over: called before each fit: returns whether the time limit is exceeded. Then only the fits of the first
-            candidate are completed.
-        jobs: the number of processes, -1 for one per core.
+    The candidates are sorted from simple to complex, and the simpler one wins a tie. `is_over` is called before each
+    fit. Once it returns True (the time limit is exceeded), only the fits of the first candidate are completed. `jobs`
+    is the number of processes, -1 for one per core.
 
     Raises:
         ValueError: if there are no candidates.
@@ -201,11 +190,7 @@ def _estimate_fold(
     seed: int,
     count: int = 1,
 ) -> dict[int, NDArray[np.float64]]:
-    """Estimate the log prices of a fold's sales with a fit that leaves out `count` folds.
-
-    Returns:
-        The log prices for each number of trees among the candidate's variants.
-    """
+    """Fit without `count` folds, and estimate the log prices of one, for each number of trees among the variants."""
     is_training = ~left_out(folds, fold, count)
     training = with_target_encoding(table.rows(is_training), folds[is_training])
     tested = table.rows(folds == fold).with_columns(training.columns)

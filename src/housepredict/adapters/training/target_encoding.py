@@ -16,10 +16,6 @@ def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> Trai
 
     The price level is the residual of a ridge regression of log prices on the other features. The value of a sale is
     computed from the other folds, so that it doesn't leak the price of the sale.
-
-    Args:
-        table: the sales.
-        folds: the fold of each sale, of shape (sales,).
     """
     grouped = np.array([column for column, count in enumerate(table.categories) if count > MAX_CATEGORIES])
     if not grouped.size:

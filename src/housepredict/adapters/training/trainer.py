@@ -60,10 +60,8 @@ _MAX_EXPLAINED = 100
 class SklearnTrainer:
     """A Trainer that uses scikit-learn.
 
-    Args:
-        candidates: returns the candidates of a search for an algorithm, an effort and a number of sales.
-        seconds: the clock for the time limit of a search.
-        jobs: the number of processes of a search, -1 for one per core.
+    `candidates` returns the candidates of a search for an algorithm, an effort and a number of sales. `seconds` is the
+    clock for its time limit, and `jobs` the number of its processes, -1 for one per core.
     """
 
     _candidates: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
