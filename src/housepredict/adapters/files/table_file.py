@@ -294,12 +294,12 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
         BrokenRules: an error of the class `error`, if the content isn't CSV in UTF-8.
     """
     if content.startswith(_WORKBOOKS):
-        reason = "is an Excel workbook or a ZIP archive: export it as CSV in UTF-8"
+        reason = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV in UTF-8"
         raise error([Violation("", Rule.TYPE, reason)])
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as invalid:
-        raise error([Violation("", Rule.TYPE, f"byte {invalid.start} is not UTF-8")]) from None
+        raise error([Violation("", Rule.TYPE, f"not UTF-8: byte {invalid.start} is invalid")]) from None
     # str.splitlines would also split at characters that are text in CSV, such as U+2028
     source = rows_of(io.StringIO(text, newline=""))
     header = source.header(keep_empty=True)
