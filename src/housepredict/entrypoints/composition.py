@@ -149,7 +149,7 @@ class Storage:
         if self._settings.postgres_url is None:
             open_: RepositoryOpener = load(REPOSITORIES, scheme_of(url))
             return self._resources.enter_context(open_(url))
-        with needing("postgres", "Storing predictions in PostgreSQL"):
+        with require_extra("postgres", "Storing predictions in PostgreSQL"):
             from housepredict.adapters.postgres.predictions import PostgresPredictions
         from housepredict.adapters.spool import SpooledPredictions
         from housepredict.adapters.sqlite.spool_file import SqliteSpool
@@ -176,7 +176,7 @@ class Storage:
             from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 
             return self._resources.enter_context(SqliteSales.open(self._settings.data_dir / "sales.sqlite"))
-        with needing("postgres", "Storing sales in PostgreSQL"):
+        with require_extra("postgres", "Storing sales in PostgreSQL"):
             from housepredict.adapters.postgres.recorded_sales import PostgresSales
 
         return self._resources.enter_context(
@@ -195,7 +195,7 @@ class Storage:
             from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
 
             return self._resources.enter_context(SqliteKeys.open(self._settings.data_dir / "keys.sqlite"))
-        with needing("postgres", "Storing idempotency keys in PostgreSQL"):
+        with require_extra("postgres", "Storing idempotency keys in PostgreSQL"):
             from housepredict.adapters.postgres.prediction_keys import PostgresKeys
 
         keys = PostgresKeys.at(self._server, POSTGRES_TIMEOUT_S, schema=self._settings.database_schema)
@@ -215,7 +215,7 @@ class Storage:
         """The database of model versions and the training log; None if they are in the data folder."""
         if self._settings.postgres_url is None or self._settings.models == "folder":
             return None
-        with needing("postgres", "Storing model versions in PostgreSQL"):
+        with require_extra("postgres", "Storing model versions in PostgreSQL"):
             from housepredict.adapters.postgres.persistent_connection import ModelDatabase
         database = ModelDatabase.at(self._server, schema=self._settings.database_schema)
         return self._resources.enter_context(closing(database))
@@ -236,7 +236,7 @@ class Storage:
         """
         if self._settings.postgres_url is None:
             return False
-        with needing("postgres", "Migrating a database"):
+        with require_extra("postgres", "Migrating a database"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
         migrate_once_it_answers(self._server, seconds, schema=self._settings.database_schema, post=post)
@@ -248,7 +248,7 @@ class Storage:
 
 
 @contextmanager
-def needing(extra: str, purpose: str) -> Iterator[None]:
+def require_extra(extra: str, purpose: str) -> Iterator[None]:
     """Turn an ImportError into MissingExtra, for a purpose that needs an extra."""
     try:
         yield
@@ -320,7 +320,7 @@ class Application:
     @cached_property
     def train(self) -> Train:
         """Trains model versions. Raises MissingExtra without scikit-learn."""
-        with needing("train", "Training"):
+        with require_extra("train", "Training"):
             from housepredict.adapters.training.trainer import SklearnTrainer
         trainer, load = SklearnTrainer(), self.load_predictor
         return Train(

@@ -64,7 +64,7 @@ def _boolean(text: str) -> bool:
     return _FLAGS[text.lower()]
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a reader of whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
@@ -183,7 +183,7 @@ def shown_database(url: str) -> str:
     return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
 
 
-def _by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
+def _read_by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
     """Return the metadata of a setting with a variable, whose reader raises ValueError("must be …")."""
     return {"read": read}
 
@@ -229,32 +229,32 @@ class Settings:
         tracing: whether to send traces to the collector that OpenTelemetry's variables name.
     """
 
-    data_dir: Path = field(metadata=_by(Path))
-    database_url: str | None = field(default=None, repr=False, metadata=_by(_database_url))
-    database_direct_url: str | None = field(default=None, repr=False, metadata=_by(_server_url))
-    database_schema: str | None = field(default=None, metadata=_by(_schema))
-    models: str = field(default="database", metadata=_by(_one_of("database", "folder")))
-    predictor: str | None = field(default=None, metadata=_by(_predictor))
-    demo: bool = field(default=False, metadata=_by(_boolean))
-    host: str = field(default="127.0.0.1", metadata=_by(str))
-    port: int = field(default=5000, metadata=_by(_whole(0, 65535)))
-    token: str | None = field(default=None, repr=False, metadata=_by(_token))
-    signing_key: tuple[bytes, ...] = field(default=(), repr=False, metadata=_by(_signing_key))
-    spool_rows: int = field(default=1_000_000, metadata=_by(_whole(1, 10**9)))
-    max_batch: int = field(default=1000, metadata=_by(_whole(1, 100_000)))
-    max_body: int = field(default=2 * 1024**2, metadata=_by(_whole(1024, 1024**3)))
-    max_upload: int = field(default=256 * 1024**2, metadata=_by(_whole(1024, 1024**4)))
-    max_waiting: int = field(default=10_000, metadata=_by(_whole(1, 10_000_000)))
-    workers: int = field(default=1, metadata=_by(_whole(1, 64)))
-    max_connections: int = field(default=1000, metadata=_by(_whole(1, 1_000_000)))
-    client_timeout: float = field(default=15.0, metadata=_by(_seconds(0.1, 3600)))
-    idle_timeout: float = field(default=65.0, metadata=_by(_seconds(0.1, 3600)))
-    cors_origins: tuple[str, ...] = field(default=(), metadata=_by(_cors_origins))
-    drain: float = field(default=0.0, metadata=_by(_seconds(0, 3600)))
-    log_level: str = field(default="info", metadata=_by(_one_of("debug", "info", "warning", "error")))
-    keep: int | None = field(default=None, metadata=_by(_days))
-    log_format: str = field(default="auto", metadata=_by(_one_of("auto", "json", "text")))
-    access_log: str = field(default="sampled", metadata=_by(_one_of("all", "sampled", "errors", "none")))
+    data_dir: Path = field(metadata=_read_by(Path))
+    database_url: str | None = field(default=None, repr=False, metadata=_read_by(_database_url))
+    database_direct_url: str | None = field(default=None, repr=False, metadata=_read_by(_server_url))
+    database_schema: str | None = field(default=None, metadata=_read_by(_schema))
+    models: str = field(default="database", metadata=_read_by(_one_of("database", "folder")))
+    predictor: str | None = field(default=None, metadata=_read_by(_predictor))
+    demo: bool = field(default=False, metadata=_read_by(_boolean))
+    host: str = field(default="127.0.0.1", metadata=_read_by(str))
+    port: int = field(default=5000, metadata=_read_by(_whole_number(0, 65535)))
+    token: str | None = field(default=None, repr=False, metadata=_read_by(_token))
+    signing_key: tuple[bytes, ...] = field(default=(), repr=False, metadata=_read_by(_signing_key))
+    spool_rows: int = field(default=1_000_000, metadata=_read_by(_whole_number(1, 10**9)))
+    max_batch: int = field(default=1000, metadata=_read_by(_whole_number(1, 100_000)))
+    max_body: int = field(default=2 * 1024**2, metadata=_read_by(_whole_number(1024, 1024**3)))
+    max_upload: int = field(default=256 * 1024**2, metadata=_read_by(_whole_number(1024, 1024**4)))
+    max_waiting: int = field(default=10_000, metadata=_read_by(_whole_number(1, 10_000_000)))
+    workers: int = field(default=1, metadata=_read_by(_whole_number(1, 64)))
+    max_connections: int = field(default=1000, metadata=_read_by(_whole_number(1, 1_000_000)))
+    client_timeout: float = field(default=15.0, metadata=_read_by(_seconds(0.1, 3600)))
+    idle_timeout: float = field(default=65.0, metadata=_read_by(_seconds(0.1, 3600)))
+    cors_origins: tuple[str, ...] = field(default=(), metadata=_read_by(_cors_origins))
+    drain: float = field(default=0.0, metadata=_read_by(_seconds(0, 3600)))
+    log_level: str = field(default="info", metadata=_read_by(_one_of("debug", "info", "warning", "error")))
+    keep: int | None = field(default=None, metadata=_read_by(_days))
+    log_format: str = field(default="auto", metadata=_read_by(_one_of("auto", "json", "text")))
+    access_log: str = field(default="sampled", metadata=_read_by(_one_of("all", "sampled", "errors", "none")))
     tracing: bool = False
 
     @property
@@ -311,7 +311,7 @@ def settings_and_origins(
     problems: list[str] = []
     values, origins = _read_variables(present, overrides, problems)
     if any(name in present for name in LAB):
-        lab = _lab_database(present, problems)
+        lab = _read_lab_database(present, problems)
         if "database_url" not in values:
             values["database_url"], origins["database_url"] = lab, [name for name in LAB if name in present]
     if any(name in present for name in OTEL):
@@ -321,10 +321,10 @@ def settings_and_origins(
             values[name], origins[name] = _READERS[name](str(value)), ["given"]
         except ValueError as error:
             problems.append(f"{name} {error}")
-    problems += _contradictions(values)
+    problems += _find_contradictions(values)
     if problems:
         raise InvalidSettings(problems)
-    values["data_dir"] = _data_folder(values.get("data_dir"))
+    values["data_dir"] = _find_data_folder(values.get("data_dir"))
     names = [setting.name for setting in fields(Settings) if setting.name in origins]
     return Settings(**values), {name: origins[name] for name in names}
 
@@ -376,11 +376,11 @@ def _is_ipv6(address: str) -> bool:
     return False
 
 
-def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
+def _read_lab_database(present: Mapping[str, str], problems: list[str]) -> str:
     """Return the URL of the database in the tutorial's variables, and append to `problems`."""
     lab = {name: present.get(name, "").strip() or default for name, default in LAB.items()}
     try:
-        _whole(1, 65535)(lab["DB_PORT"])
+        _whole_number(1, 65535)(lab["DB_PORT"])
     except ValueError as error:
         problems.append(f"DB_PORT {error}")
     if lab["DB_PASSWORD_FILE"]:
@@ -401,7 +401,7 @@ def _lab_database(present: Mapping[str, str], problems: list[str]) -> str:
     return f"postgresql://{user}{password}@{host}:{lab['DB_PORT']}/{name}"
 
 
-def _data_folder(folder: Path | None) -> Path:
+def _find_data_folder(folder: Path | None) -> Path:
     """Return the data folder. Raises InvalidSettings if it depends on a home or working folder that doesn't exist."""
     try:
         if folder is None:
@@ -413,7 +413,7 @@ def _data_folder(folder: Path | None) -> Path:
         raise InvalidSettings([f"{PREFIX}DATA_DIR must be set to an absolute path: {reason}"]) from error
 
 
-def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
+def _find_contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}: workers do not share memory"
     if "database_direct_url" in values and values.get("database_url") in (None, IN_MEMORY):

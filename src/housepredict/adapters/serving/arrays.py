@@ -37,10 +37,10 @@ def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]
         if unpacked > MAX_UNPACKED:
             raise ValueError(f"the arrays take {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}")
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        return {name: _array(archive, member) for name, member in members.items() if name in wanted}
+        return {name: _read_array(archive, member) for name, member in members.items() if name in wanted}
 
 
-def _array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
+def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
     # with other methods, zipfile unpacks more than the declared size
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed by method {member.compress_type}, not stored or deflated")

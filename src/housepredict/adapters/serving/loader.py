@@ -54,23 +54,23 @@ _PARTS: Final[dict[str, type]] = {
 def pack(form: ServingForm | Attribution) -> bytes:
     """Return the content of a file with the arrays of a form and the format's number. Equal forms give equal bytes."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_arrays(form))
+    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_collect_arrays(form))
     return buffer.getvalue()
 
 
-def _arrays(form: Any, prefix: str = "") -> dict[str, Any]:
+def _collect_arrays(form: Any, prefix: str = "") -> dict[str, Any]:
     """Return the arrays of a form by name. Arrays of its parts are named `part.array`."""
     arrays: dict[str, Any] = {}
     for attribute in attrs.fields(type(form)):
         value = getattr(form, attribute.name)
         if attrs.has(type(value)):
-            arrays |= _arrays(value, f"{attribute.name}.")
+            arrays |= _collect_arrays(value, f"{attribute.name}.")
         elif attribute.init and value is not None:
             arrays[prefix + attribute.name] = value
     return arrays
 
 
-def _form_of(algorithm: Algorithm) -> type[ServingForm]:
+def _form_class(algorithm: Algorithm) -> type[ServingForm]:
     match algorithm:
         case Algorithm.LINEAR:
             return Linear
@@ -82,11 +82,11 @@ def _form_of(algorithm: Algorithm) -> type[ServingForm]:
             assert_never(algorithm)
 
 
-def _names(kind: type) -> Iterator[str]:
+def _array_names(kind: type) -> Iterator[str]:
     """Yield the names of the arrays of a form. Others, such as those of newer releases, are not unpacked."""
     for attribute in attrs.fields(kind):
         if attribute.init and attribute.name in _PARTS:
-            yield from (f"{attribute.name}.{name}" for name in _names(_PARTS[attribute.name]))
+            yield from (f"{attribute.name}.{name}" for name in _array_names(_PARTS[attribute.name]))
         elif attribute.init:
             yield attribute.name
 
@@ -98,10 +98,10 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
         RefusedModel: if the content isn't a serving form of this algorithm, or is too large (see `arrays_in`).
     """
     with _translate_errors(SERVING_FILE, f"{algorithm} model"):
-        kind = _form_of(algorithm)
+        kind = _form_class(algorithm)
         values: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {}
-        for name, array in _read_arrays(SERVING_FILE, content, _names(kind)).items():
+        for name, array in _read_arrays(SERVING_FILE, content, _array_names(kind)).items():
             part, dot, name_in_part = name.partition(".")
             if dot:
                 parts.setdefault(part, {})[name_in_part] = array
@@ -136,7 +136,7 @@ def read_contributions(content: bytes, form: ServingForm) -> Contributions:
     # the parts are unpacked one by one, since together they may take more memory than serving
     def paths(name: str) -> Paths | None:
         with _translate_errors(EXPLANATION_FILE, "explanation"):
-            arrays = arrays_in(content, {f"{name}.{array}" for array in _names(Paths)})
+            arrays = arrays_in(content, {f"{name}.{array}" for array in _array_names(Paths)})
             return Paths(**{key.removeprefix(f"{name}."): array for key, array in arrays.items()}) if arrays else None
 
     with _translate_errors(EXPLANATION_FILE, "explanation"):

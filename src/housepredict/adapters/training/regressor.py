@@ -144,9 +144,9 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             seed=self._seed(),
             time_limit=self.time_limit,
         )
-        cells, kinds, prices = self._checked(X, y)
+        cells, kinds, prices = self._validate(X, y)
         columns = {name: read(name, column, kinds.get(name)) for name, column in cells.items()}
-        self.schema_ = self._schema(columns)
+        self.schema_ = self._infer_schema(columns)
         # predict reads cells like the training data, so that a price doesn't depend on the other houses of a call
         self._ways = {
             feature.name: way_to_read(feature.kind, present_in(cells[feature.name]))
@@ -196,7 +196,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
                 must lie outside the intervals, so 0.9 takes 100 sales.
         """
         check_is_fitted(self)
-        within = _within(self.calibration_, coverage)
+        within = _half_width(self.calibration_, coverage)
         valuation = self._valuation(X)
         factors = np.exp(np.minimum(within * np.array(valuation.spreads, dtype=np.float64), MAX_LOG_FACTOR))
         prices = np.array(valuation.prices, dtype=np.float64)
@@ -214,7 +214,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _checked(self, houses: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
+    def _validate(self, houses: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
         """Return the cells of each column, the columns' kinds as far as their types show them, and the prices."""
         if _is_frame(houses):
             validate_data(self, houses, skip_check_array=True)
@@ -249,7 +249,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             raise ValueError("y must have prices above zero, without NaN and infinity")
         return cells, kinds, prices.tolist()
 
-    def _schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
+    def _infer_schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
         # constant columns are useless, unless there are no others
         varying = [column for column in columns.values() if len(column.distinct) > 1] or list(columns.values())
         rows = range(len(varying[0].values))
@@ -277,7 +277,7 @@ def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequen
     return candidates(algorithm, effort, sales)[: None if sales >= _MIN_COMPARED else 1]
 
 
-def _within(calibration: Calibration | None, coverage: float) -> float:
+def _half_width(calibration: Calibration | None, coverage: float) -> float:
     """Return the calibrated half-width of intervals with a coverage, in units of the spread."""
     tenth = round(coverage * 10)
     if not 1 <= tenth <= 9 or abs(coverage * 10 - tenth) > 1e-9:

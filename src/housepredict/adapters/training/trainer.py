@@ -91,7 +91,7 @@ class SklearnTrainer:
             form, calibration = refit(
                 schema, sales, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
             )
-            return CalibratedModel(_predictor(schema, form), calibration)
+            return CalibratedModel(_make_predictor(schema, form), calibration)
 
         def with_intervals(*, scaled: bool) -> TrainedModel:
             spread, calibration = fit_calibration(
@@ -107,11 +107,11 @@ class SklearnTrainer:
                     names = [*table.names[table.columns.for_trees], "the estimate"]
                     check_tree_parity(spread, cast("Trees", form.spread), for_spread, names)
             return TrainedModel(
-                predict=_predictor(schema, form),
+                predict=_make_predictor(schema, form),
                 calibration=calibration,
                 artifact={
                     SERVING_FILE: serving,
-                    EXPLANATION_FILE: _explanation(schema, form, attribution(model, form, table), matrix),
+                    EXPLANATION_FILE: _pack_explanation(schema, form, attribution(model, form, table), matrix),
                     ESTIMATOR_FILE: _dump({**model.parts(), "spread": spread}),
                 },
                 algorithm=result.candidate.algorithm,
@@ -132,27 +132,27 @@ _LIBRARIES = {
 }
 
 
-def _predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
+def _make_predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
     encode = Encoder(schema)
     return lambda houses: valuation(form, encode(houses))
 
 
 def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> TrainedModel:
     matrix, prices, folds = encoded(schema, sales)
-    pipeline, form, calibration = _line(schema, matrix, prices, folds, progress)
+    pipeline, form, calibration = _fit_line(schema, matrix, prices, folds, progress)
     serving = pack(form)
     form = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
         check_linear_parity(pipeline, form, rows, [feature.name for feature in schema.features])
-    explanation = _explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
+    explanation = _pack_explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
     progress(FOLDS + 1, FOLDS + 1)
 
     def refit_to(sales: Sequence[Sale]) -> CalibratedModel:
-        _, form, calibration = _line(schema, *encoded(schema, sales), no_progress)
-        return CalibratedModel(_predictor(schema, form), calibration)
+        _, form, calibration = _fit_line(schema, *encoded(schema, sales), no_progress)
+        return CalibratedModel(_make_predictor(schema, form), calibration)
 
     return TrainedModel(
-        predict=_predictor(schema, form),
+        predict=_make_predictor(schema, form),
         calibration=calibration,
         artifact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
         algorithm=Algorithm.LINEAR,
@@ -161,7 +161,7 @@ def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress
     )
 
 
-def _line(
+def _fit_line(
     schema: FeatureSchema,
     matrix: Matrix,
     prices: NDArray[np.float64],
@@ -187,7 +187,7 @@ def _line(
     return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
 
-def _explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
+def _pack_explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
     """Return the content of an attribution's file. Raises RefusedModel if the contributions don't add up."""
     content = pack(attribution)
     contributions = read_contributions(content, form)
