@@ -97,8 +97,10 @@ def _measure(serving: Predict, estimators: Predict, columns: Array) -> None:
             single[predict] += [_seconds(predict, rows[row : row + 1]) for row in range(SINGLE_HOUSES)]
             batch[predict].append(_seconds(predict, thousand))
     for name, times in (("1 house", single), ("1,000 houses", batch)):
-        ours, theirs = median(times[serving]), median(times[estimators])
-        print(f"{name}: {ours * 1e3:.2f} ms, scikit-learn {theirs * 1e3:.2f} ms, {theirs / ours:.2f} times as fast")
+        ours_s, theirs_s = median(times[serving]), median(times[estimators])
+        print(
+            f"{name}: {ours_s * 1e3:.2f} ms, scikit-learn {theirs_s * 1e3:.2f} ms, {theirs_s / ours_s:.2f} times as fast"
+        )
 
 
 def _seconds(predict: Predict, columns: Array) -> float:
