@@ -1,1 +1,1 @@
-"""Measurements that are no tests: accuracy and speed."""
+"""Measurements of accuracy, speed and test quality."""

@@ -1,8 +1,8 @@
-"""How long a promotion takes to reach every worker: python -m benchmarks.promotions
+"""Measure how long a promotion takes to reach all workers: python -m benchmarks.promotions
 
-Two services of two workers on one PostgreSQL, each under load, and two versions of King County that take turns. A time
-is from the commit that moved the pointer to the first look at both services' metrics that shows the new generation in
-all four workers. First as it is, then without announcements, by polling alone.
+Two services with two workers each share a PostgreSQL database, and are under load, while two King County versions are
+promoted in turn. Times are from the commit of the promotion until the metrics of both services show the new generation
+in all four workers; first with announcements and polling, then with polling only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
                 command = (sys.executable, "-m", "housepredict", "serve", "--port", str(port))
                 until.enter_context(serving(command, where | {"HOUSEPREDICT_DATA_DIR": f"{folder}/{number}"}, port))
             connection = until.enter_context(closing(ModelDatabase.at(conninfo)))
-            for title in ("announced and polled for", "polled for alone"):
+            for title in ("announcements and polling", "polling only"):
                 loads = [begin_load(port, bodies, CONNECTIONS // SERVICES, 600) for port in ports]
                 seconds = [_move(PostgresModels(connection), ports, names[move % 2]) for move in range(MOVES)]
                 for load in loads:
@@ -51,8 +51,8 @@ def main() -> None:
                 runs = [end_load(load) for load in loads]
                 failed = sum(run.not_2xx + run.socket_errors for run in runs)
                 print(
-                    f"{title}: median {median(seconds):.3f} s, longest {max(seconds):.3f} s of {MOVES} promotions;"
-                    f" {failed} of {sum(run.answers for run in runs)} requests failed"
+                    f"{title}: median {median(seconds):.3f} s, maximum {max(seconds):.3f} s of {MOVES} promotions;"
+                    f" {failed:,} of {sum(run.answers for run in runs):,} requests failed"
                 )
                 postgres.execute(conninfo, "DROP TRIGGER IF EXISTS tell_of_promotions ON model_pointer")
 
@@ -65,13 +65,15 @@ def _move(models: PostgresModels, ports: Sequence[int], name: str) -> float:
         if all(_generations(port) == [generation] * WORKERS for port in ports):
             return time.monotonic() - committed
         time.sleep(0.01)
-    raise SystemExit(f"generation {generation} did not reach all within a minute")
+    raise SystemExit(f"generation {generation} did not reach all workers within a minute")
 
 
 def _generations(port: int) -> list[int]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
-    return [int(float(each)) for each in re.findall(r"^housepredict_model_generation\{.*\} (\S+)$", text, re.MULTILINE)]
+    return [
+        int(float(value)) for value in re.findall(r"^housepredict_model_generation\{.*\} (\S+)$", text, re.MULTILINE)
+    ]
 
 
 def _train(folder: Path, seed: int, conninfo: str) -> str:

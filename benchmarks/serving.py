@@ -1,7 +1,7 @@
-"""The serving form of a King County model beside scikit-learn's `predict` of the same estimators.
+"""Compare the speed of a King County model's serving form with scikit-learn's `predict` of the same estimators.
 
-Both are given the same columns, so encoding houses and deriving columns count on neither side, and both say prices and
-spreads. One process, one thread; the two take turns, and a ratio is of the medians.
+Both compute prices and spreads from the same derived columns, so encoding and deriving columns are not measured. They
+alternate in one thread of one process, and ratios are of medians.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 KING_COUNTY = "examples/king_county_sales.csv.gz"
 ROUNDS = 30
-LONE = 20
-"""Houses asked for one by one in a round."""
+SINGLE_HOUSES = 20
+"""Houses that are estimated one by one in each round."""
 
 Array = NDArray[np.float64]
 Predict = Callable[[Array], tuple[Array, Array]]
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Measure, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    parser.add_argument("--version", type=Path, metavar="FOLDER", help="a version of such a model, instead of training")
+    parser.add_argument("--version", type=Path, metavar="FOLDER", help="use this stored version instead of training")
     folder = parser.parse_args().version
     prepared = prepare(SalesFile(KING_COUNTY).read(), TrainingOptions(price="price"))
-    schema, algorithm, artifact = _kept(folder) if folder else _trained(prepared.schema, prepared.training)
+    schema, algorithm, artifact = _load(folder) if folder else _train(prepared.schema, prepared.training)
     form = cast("LogPrices", unpack(artifact[SERVING_FILE], algorithm))
     columns = form.columns(Encoder(schema)([sale.house for sale in prepared.held_out]))
     with threadpool_limits(1):
         _measure(_serving(form), _estimators(form, joblib.load(BytesIO(artifact[ESTIMATOR_FILE]))), columns)
 
 
-def _kept(folder: Path) -> tuple[FeatureSchema, Algorithm, Artifact]:
+def _load(folder: Path) -> tuple[FeatureSchema, Algorithm, Artifact]:
     version, artifact = DirectoryModels(folder.resolve().parents[1]).get(folder.resolve().name)
     return version.schema, version.algorithm, artifact
 
 
-def _trained(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[FeatureSchema, Algorithm, Artifact]:
+def _train(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[FeatureSchema, Algorithm, Artifact]:
     fitted = SklearnTrainer().fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
     return schema, fitted.algorithm, fitted.artifact
 
@@ -89,16 +89,18 @@ def _measure(serving: Predict, estimators: Predict, columns: Array) -> None:
     for ours, theirs in zip(serving(columns), estimators(columns), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
     thousand = columns[:1000]
-    lone: dict[Predict, list[float]] = {serving: [], estimators: []}
+    single: dict[Predict, list[float]] = {serving: [], estimators: []}
     batch: dict[Predict, list[float]] = {serving: [], estimators: []}
     for number in range(ROUNDS):
         for predict in (serving, estimators) if number % 2 else (estimators, serving):
-            rows = columns[number * LONE :]
-            lone[predict] += [_seconds(predict, rows[row : row + 1]) for row in range(LONE)]
+            rows = columns[number * SINGLE_HOUSES :]
+            single[predict] += [_seconds(predict, rows[row : row + 1]) for row in range(SINGLE_HOUSES)]
             batch[predict].append(_seconds(predict, thousand))
-    for name, times in (("a lone house", lone), ("1,000 houses", batch)):
-        own, other = median(times[serving]), median(times[estimators])
-        print(f"{name}: {own * 1e3:.2f} ms, scikit-learn {other * 1e3:.2f} ms, {other / own:.2f} times as fast")
+    for name, times in (("1 house", single), ("1,000 houses", batch)):
+        ours_s, theirs_s = median(times[serving]), median(times[estimators])
+        print(
+            f"{name}: {ours_s * 1e3:.2f} ms, scikit-learn {theirs_s * 1e3:.2f} ms, {theirs_s / ours_s:.2f} times as fast"
+        )
 
 
 def _seconds(predict: Predict, columns: Array) -> float:

@@ -1,8 +1,8 @@
-"""What a training costs whoever asks for estimates meanwhile: python -m benchmarks.training
+"""Measure how much a training slows down estimates: python -m benchmarks.training
 
-One service of one process on PostgreSQL with a King County model, and estimates at half the rate that it is capable of.
-The 99th percentile of their times is compared while it trains on the King County sales with default settings, over
-HTTP, and while it does not: in windows before, during and after.
+A service with one process, PostgreSQL and a King County model gets requests at half of its maximum rate. The 99th
+percentile of response times is compared in windows before, during and after a training on the King County sales with
+default settings, started over HTTP.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         bench = Bench(sys.executable, Path(name), server)
         bodies = bench.bodies("king-county.txt", king_county_houses(500))
         target = bench.service("housepredict", "training", bodies, data=bench.train("boosting"))
-        # the model is handed over to the database, and this very machine may train
+        # the service copies the model to the database, and loopback clients may train
         with serving(target.command, target.environment, target.port):
             target.run(32, 2)
             capacity = target.run(32, SECONDS).rate
@@ -41,7 +41,7 @@ def main() -> None:
 
             window()
             before = [window() for _ in range(WINDOWS)]
-            training = _begin(target.port)
+            training = _start(target.port)
             during = []
             while _state(target.port, training) == "running":
                 run = window()
@@ -49,11 +49,11 @@ def main() -> None:
                     during.append(run)
             after = [window() for _ in range(WINDOWS)]
             ended = _state(target.port, training)
-    _tell(capacity, ended, {"before": before, "during": during, "after": after})
+    _print_results(capacity, ended, {"before": before, "during": during, "after": after})
 
 
-def _begin(port: int) -> str:
-    """Start to train; where it can be followed."""
+def _start(port: int) -> str:
+    """Start a training. Return the path of its status."""
     with gzip.open(KING_COUNTY) as sales:
         headers = {"Content-Type": "text/csv", "Prefer": "respond-async"}
         request = urllib.request.Request(f"http://127.0.0.1:{port}{TRAIN}", sales.read(), headers, method="POST")
@@ -67,13 +67,13 @@ def _state(port: int, training: str) -> str:
     return str(document["state"])
 
 
-def _tell(capacity: float, ended: str, windows: dict[str, list[Run]]) -> None:
-    print(f"capacity {capacity:.0f} a second; the training has {ended}")
+def _print_results(capacity: float, state: str, windows: dict[str, list[Run]]) -> None:
+    print(f"capacity: {capacity:,.0f} requests/s; the training {state}")
     for title, runs in windows.items():
         p99 = [run.p99_ms for run in runs]
         faults = sum(run.not_2xx + run.socket_errors for run in runs)
         print(
-            f"{title}: {len(runs)} windows, {median(run.rate for run in runs):.0f} a second, p50"
+            f"{title}: {len(runs)} windows, {median(run.rate for run in runs):,.0f} requests/s, p50"
             f" {median(run.p50_ms for run in runs):.2f} ms, p99 {median(p99):.2f} ms"
             f" ({min(p99):.2f} to {max(p99):.2f}), {faults} failed"
         )

@@ -1,1 +1,1 @@
-"""How far estimates are off, beside plain scikit-learn models of the same columns."""
+"""The accuracy of estimates, compared with plain scikit-learn models of the same columns."""

@@ -1,6 +1,6 @@
-"""The default settings on sales that they have not learned from, beside plain scikit-learn models of the same columns.
+"""Measure the accuracy of the default settings on held-out sales, compared with plain scikit-learn models.
 
-`python -m benchmarks.accuracy` measures all of it; a name, such as `folds`, measures that alone.
+`python -m benchmarks.accuracy` runs all measurements; with a name, such as `folds`, it runs one of them.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ Array = NDArray[np.float64]
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Measure, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=list(MEASUREMENTS), help="measure this alone")
+    parser.add_argument("name", nargs="?", choices=list(MEASUREMENTS), help="run only this measurement")
     chosen = parser.parse_args().name
     for name, measure in MEASUREMENTS.items():
         if chosen in (None, name):
             print(f"\n== {name}: {measure.__doc__}", flush=True)
             measure()
     used = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(f"\nmost memory: {used[0]:,.0f} MiB in this process, {used[1]:,.0f} MiB in one of those that it started")
+    print(f"\npeak memory: {used[0]:,.0f} MiB in this process, {used[1]:,.0f} MiB in its largest child process")
 
 
 def folds() -> None:
@@ -53,22 +53,22 @@ def folds() -> None:
 
 
 def later() -> None:
-    """King County, trained on the sales before the latest fifth, tested on that"""
+    """King County, tested on the latest fifth of the sales, trained on those before"""
     schema, sales = _sales(SalesFile(KING_COUNTY).read())
     split = latest_sales(sales)
     assert isinstance(split, OutOfTimeSales), split
     past, future = split.earlier, split.latest
     encode = Encoder(schema)
-    known, asked = (np.ascontiguousarray(encode([sale.house for sale in each])) for each in (past, future))
+    train_rows, test_rows = (np.ascontiguousarray(encode([sale.house for sale in part])) for part in (past, future))
     prices = _prices(future)
     _head()
     ours, _, _ = _default(schema, past, future)
     _row("housepredict, default settings", ours, prices)
     for name in BOOSTED:
-        _row(name, predictions(name, known, _prices(past), asked), prices)
+        _row(name, predictions(name, train_rows, _prices(past), test_rows), prices)
     months = np.array([sale.sold_on.month for sale in future if sale.sold_on])
     levels = np.exp([np.median(np.log(prices / ours)[months == month]) for month in months])
-    _row("ceiling: the level of each month known", ours * levels, prices)
+    _row("ceiling: price level of each month known", ours * levels, prices)
 
 
 def lab() -> None:
@@ -76,8 +76,8 @@ def lab() -> None:
     columns = dict(SalesFile(KING_COUNTY).read().columns)
     years = [int(str(sold)[:4]) for sold in columns["date"]]
     ages: list[Cell] = [year - int(str(built)) for year, built in zip(years, columns["yr_built"], strict=True)]
-    kept = {name: columns[name] for name in ("id", "price", "sqft_living", "bedrooms")} | {"age": ages}
-    _in_folds(*_sales(SalesTable(kept, "0" * 64)), BOOSTED)
+    selected = {name: columns[name] for name in ("id", "price", "sqft_living", "bedrooms")} | {"age": ages}
+    _in_folds(*_sales(SalesTable(selected, "0" * 64)), BOOSTED)
 
 
 def saratoga() -> None:
@@ -94,7 +94,7 @@ def _sales(table: SalesTable) -> tuple[FeatureSchema, list[Sale]]:
 
 
 def _fold_of(sale: Sale) -> int:
-    """The fold of a house; salted, so that it has nothing to do with which sales a training holds out."""
+    """Return the fold of a house; salted, so that it is independent of the sales that a training holds out."""
     return int.from_bytes(hashlib.sha256(f"fold {sale.house_key}".encode()).digest()[:8], "big") % FOLDS
 
 
@@ -105,27 +105,30 @@ def _prices(sales: Sequence[Sale]) -> Array:
 def _default(
     schema: FeatureSchema, training: Sequence[Sale], test: Sequence[Sale]
 ) -> tuple[Array, dict[int, Array], float]:
-    """Prices, the factors that intervals reach up and down by, and the seconds that the training took."""
+    """Return estimates, the factors between estimates and bounds of intervals, and the seconds of the training."""
     started = time.perf_counter()
     fitted = SklearnTrainer().fit(schema, training, TrainingOptions(), lambda _done, _total: None)
     seconds = time.perf_counter() - started
-    said = fitted.predict([sale.house for sale in test])
-    spreads, calibration = np.array(said.spreads), fitted.calibration
+    valuation = fitted.predict([sale.house for sale in test])
+    spreads, calibration = np.array(valuation.spreads), fitted.calibration
     withins = {80: calibration and calibration.within_80, 90: calibration and calibration.within_90}
-    return np.array(said.prices), {each: np.exp((w or np.nan) * spreads) for each, w in withins.items()}, seconds
+    factors = {level: np.exp((within or np.nan) * spreads) for level, within in withins.items()}
+    return np.array(valuation.prices), factors, seconds
 
 
 def _in_folds(schema: FeatureSchema, sales: Sequence[Sale], baselines: Sequence[str]) -> None:
     fold = np.array([_fold_of(sale) for sale in sales])
     matrix, prices = np.ascontiguousarray(Encoder(schema)([sale.house for sale in sales])), _prices(sales)
-    ours, factors, took = np.empty(len(sales)), {80: np.empty(len(sales)), 90: np.empty(len(sales))}, []
+    ours, factors, durations = np.empty(len(sales)), {80: np.empty(len(sales)), 90: np.empty(len(sales))}, []
     _head()
     for number in range(FOLDS):
         test = fold == number
-        given, tested = ([sale for sale, inside in zip(sales, test, strict=True) if inside == side] for side in (0, 1))
-        ours[test], reach, seconds = _default(schema, given, tested)
-        took.append(seconds)
-        for level, values in reach.items():
+        training, tested = (
+            [sale for sale, inside in zip(sales, test, strict=True) if inside == side] for side in (0, 1)
+        )
+        ours[test], fold_factors, seconds = _default(schema, training, tested)
+        durations.append(seconds)
+        for level, values in fold_factors.items():
             factors[level][test] = values
     _row("housepredict, default settings", ours, prices)
     for name in baselines:
@@ -134,7 +137,7 @@ def _in_folds(schema: FeatureSchema, sales: Sequence[Sale], baselines: Sequence[
             test = fold == number
             plain[test] = predictions(name, matrix[~test], prices[~test], matrix[test])
         _row(name, plain, prices)
-    print(f"trained in {np.median(took):.0f} s a fold (median; at most {max(took):.0f} s)")
+    print(f"training time per fold: median {np.median(durations):.0f} s, maximum {max(durations):.0f} s")
     _intervals(ours, prices, factors)
 
 
@@ -144,11 +147,10 @@ def _intervals(estimates: Array, prices: Array, factors: Mapping[int, Array]) ->
     }
     for level, factor in factors.items():
         inside = (prices <= estimates * factor) & (prices >= estimates / factor)
-        line = f"{level} % intervals: {100 * inside.mean():.1f} % inside, median factor {np.median(factor):.3f}"
+        line = f"{level}% intervals: covered {100 * inside.mean():.1f}%, median factor {np.median(factor):.3f}"
         for name, fifth in fifths.items():
-            line += f"; by fifth of the {name} " + " ".join(
-                f"{100 * inside[fifth == at].mean():.1f}" for at in range(5)
-            )
+            shares = (f"{100 * inside[fifth == number].mean():.1f}%" for number in range(5))
+            line += f"; by fifth of the {name}: {' '.join(shares)}"
         print(line, flush=True)
 
 
@@ -158,7 +160,7 @@ def _head() -> None:
 
 def _row(name: str, estimates: Array, prices: Array) -> None:
     measured = accuracy(estimates.tolist(), prices.tolist())
-    print(f"{name:42}" + "".join(f"{getattr(measured, each):13.4f}" for each in MEASURES), flush=True)
+    print(f"{name:42}" + "".join(f"{getattr(measured, measure):13.4f}" for measure in MEASURES), flush=True)
 
 
 if __name__ == "__main__":

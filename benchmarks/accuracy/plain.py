@@ -1,4 +1,4 @@
-"""Plain scikit-learn models of encoded houses, as most would write them: what is compared with."""
+"""The baselines: plain scikit-learn models of encoded houses, written in the usual way."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ PLAIN: Mapping[str, Callable[[], BaseEstimator]] = {
 }
 
 
-def predictions(name: str, matrix: Array, prices: Array, asked: Array) -> Array:
-    """Prices of the houses asked, never below nothing."""
-    # a column that no sale has means nothing to any of them
-    there = ~np.isnan(matrix).all(axis=0)
-    predicted: Array = PLAIN[name]().fit(matrix[:, there], prices).predict(asked[:, there])
+def predictions(name: str, train: Array, prices: Array, test: Array) -> Array:
+    """Fit a baseline, and return its estimates of the test houses, at least 1."""
+    # the baselines can't use empty columns
+    has_values = ~np.isnan(train).all(axis=0)
+    predicted: Array = PLAIN[name]().fit(train[:, has_values], prices).predict(test[:, has_values])
     return np.maximum(predicted, 1.0)

@@ -1,1 +1,1 @@
-"""How fast the service is beside others on the same machine, in the same run: `make bench`."""
+"""The throughput of the service, compared with others on the same machine in the same run: `make bench`."""

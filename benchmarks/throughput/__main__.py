@@ -1,4 +1,4 @@
-"""`make bench`: start a database, the service and what it is compared with; load them in turn; say what came of it."""
+"""`make bench`: start a database, the service and the baselines, put them under load in turn, and report results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK = Effort(rounds=1, seconds=2, warm_up=1)
 
 
 def main() -> int:
-    """Returns 0 if everything ran, whatever the figures are."""
+    """Return 0 if everything ran, whatever the results are."""
     options = _options()
     wrk()
     effort = QUICK if options.quick else Effort(options.rounds, options.seconds)
@@ -56,8 +56,8 @@ def _measure(bench: Bench, effort: Effort, folder: Path) -> None:
     with ExitStack() as servers:
         _start(targets, servers)
         rounds = measure_in_rounds(targets, PLACES, effort, _say)
-        away, outage_runs = outage.measure(by_name[DURABLE], bench.server, effort, _say)
-    outcomes: list[Outcome] = [*(each.outcome(rounds) for each in COMPARISONS), *alone, *away]
+        outage_outcomes, outage_runs = outage.measure(by_name[DURABLE], bench.server, effort, _say)
+    outcomes: list[Outcome] = [*(comparison.outcome(rounds) for comparison in COMPARISONS), *alone, *outage_outcomes]
     [[version]] = postgres.execute(bench.server.conninfo, "SHOW server_version")
     about = report.facts(bench.python, sys.executable, str(version))
     how = f"Medians of {effort.rounds} interleaved rounds of {effort.seconds} s."
@@ -79,12 +79,12 @@ def _say(line: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is put under load (5)")
-    parser.add_argument("--seconds", type=int, default=8, help="for how long each time (8)")
-    parser.add_argument("--quick", action="store_true", help="one round of 2 s: shows that it runs, and little else")
-    parser.add_argument("--profile", action="store_true", help="record where the time goes instead, with py-spy")
-    parser.add_argument("--python", default=".venv/bin/python", help="what runs the service (.venv/bin/python)")
-    parser.add_argument("--results", type=Path, help=f"where to write ({RESULTS}; with --quick {RESULTS}/scratch)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=8, help="seconds per target and round (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one round of 2 s, only to check that everything runs")
+    parser.add_argument("--profile", action="store_true", help="profile the service with py-spy instead")
+    parser.add_argument("--python", default=".venv/bin/python", help="interpreter of the service (%(default)s)")
+    parser.add_argument("--results", type=Path, help=f"output folder ({RESULTS}; with --quick {RESULTS}/scratch)")
     return parser.parse_args()
 
 

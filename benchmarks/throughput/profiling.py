@@ -1,6 +1,6 @@
-"""Where the service spends its time under load, seen by py-spy.
+"""Profile the service under load with py-spy.
 
-Only threads that hold the interpreter's lock are counted: those that wait would bury the rest.
+Only threads that hold the interpreter's lock are counted: waiting threads would hide the others.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from benchmarks.throughput.processes import Server, begin_load, end_load
 from benchmarks.throughput.scenarios import TYPICAL
 from benchmarks.throughput.targets import Target
 
-LONGEST = 30  # functions in the list
-MARGIN = 5  # seconds that py-spy needs to begin and end
+MAX_FUNCTIONS = 30
+MARGIN_S = 5  # for py-spy to start and stop
 
 
 def record(target: Target, server: Server, seconds: int, folder: Path) -> str:
-    """Record twice under load, as a flame graph (profile.svg) and as stacks to count; gives the list (profile.txt)."""
+    """Record a flame graph (profile.svg) and a list of functions (profile.txt) under load. Return the list."""
     folder.mkdir(parents=True, exist_ok=True)
     rates: list[float] = []
     stacks = target.bodies.with_suffix(".stacks")
     for form, path in (("flamegraph", folder / "profile.svg"), ("raw", stacks)):
-        load = begin_load(server.port, target.bodies, TYPICAL, seconds + MARGIN)
+        load = begin_load(server.port, target.bodies, TYPICAL, seconds + MARGIN_S)
         try:
             _py_spy(server.process.pid, form, path, seconds)
         finally:
             rates.append(end_load(load).rate)
-    listed = f"{target.name}, {TYPICAL} connections, {min(rates):,.0f} answers a second while it was watched\n\n"
-    listed += top(stacks.read_text().splitlines())
-    (folder / "profile.txt").write_text(listed)
+    table = f"{target.name}, {TYPICAL} connections, {min(rates):,.0f} requests/s while profiled\n\n"
+    table += top(stacks.read_text().splitlines())
+    (folder / "profile.txt").write_text(table)
     graph = folder / "profile.svg"
     graph.write_text(without_commands(graph.read_text()))
-    return listed
+    return table
 
 
 def _py_spy(process: int, form: str, path: Path, seconds: int) -> None:
@@ -51,27 +51,27 @@ def _py_spy(process: int, form: str, path: Path, seconds: int) -> None:
 
 
 def without_commands(graph: str) -> str:
-    """A flame graph without the command lines of py-spy and of the service, which name folders of the machine."""
+    """Remove the command lines of py-spy and the service from a flame graph, since they contain local paths."""
     graph = re.sub(r'(<text id="title"[^>]*>)[^<]*', r"\1housepredict under load", graph)
     return re.sub(r"(process \d+):[^<(]*", r"\1 ", graph)
 
 
 def top(stacks: Iterable[str]) -> str:
-    """The functions by the share of samples in which they were at work themselves, and in which they were called.
+    """Return a table of functions with their own and total shares of the samples.
 
     A stack is a line `outermost;...;innermost count`.
     """
-    itself: Counter[str] = Counter()
-    within: Counter[str] = Counter()
+    self_counts: Counter[str] = Counter()
+    total_counts: Counter[str] = Counter()
     for line in stacks:
         frames, _, count = line.rpartition(" ")
         functions = frames.split(";")
-        itself[functions[-1]] += int(count)
-        within.update(dict.fromkeys(functions, int(count)))
-    samples = itself.total() or 1
+        self_counts[functions[-1]] += int(count)
+        total_counts.update(dict.fromkeys(functions, int(count)))
+    samples = self_counts.total() or 1
     lines = ["  self   total  function"]
     lines += [
-        f"{100 * own / samples:5.1f} %{100 * within[name] / samples:6.1f} %  {name}"
-        for name, own in itself.most_common(LONGEST)
+        f"{100 * count / samples:6.1f}%{100 * total_counts[name] / samples:7.1f}%  {name}"
+        for name, count in self_counts.most_common(MAX_FUNCTIONS)
     ]
     return "\n".join(lines) + "\n"

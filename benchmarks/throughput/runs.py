@@ -1,4 +1,4 @@
-"""What one run under load came to, and the sums over several: pure, so that they can be tested without any load."""
+"""The results of runs under load, and the outcomes of comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import asdict, frozen
 
 @frozen
 class Run:
-    """One target under load for a while. `stored`: rows that were committed meanwhile; None if it stores nothing."""
+    """The result of a target under load. `stored` is the number of rows in its database, None if it has none."""
 
     answers: int
     seconds: float
@@ -25,47 +25,46 @@ class Run:
 
     @property
     def succeeded(self) -> int:
-        """Answers that were 2xx."""
+        """The number of 2xx responses."""
         return self.answers - self.not_2xx
 
     @property
     def rate(self) -> float:
-        """2xx answers a second."""
+        """The number of 2xx responses per second."""
         return self.succeeded / self.seconds
 
     @property
     def faults(self) -> list[str]:
-        """Whatever forbids to claim anything from this run.
+        """Reasons why nothing can be claimed from this run.
 
-        A request that is in flight as the load ends may be committed without being counted: there may be as many rows
-        more than answers as there are connections, and never fewer rows than answers.
+        Requests in flight at the end may be committed without being counted: up to one per connection.
         """
-        found = []
+        faults = []
         if self.not_2xx or self.socket_errors:
-            found.append(f"{self.not_2xx} answers not 2xx, {self.socket_errors} socket errors")
+            faults.append(f"{self.not_2xx} responses not 2xx, {self.socket_errors} socket errors")
         if self.stored is not None:
             surplus = self.stored - self.succeeded * self.rows_an_answer
             if not 0 <= surplus <= self.connections * self.rows_an_answer:
-                found.append(f"{self.stored} rows stored for {self.succeeded} answers of {self.rows_an_answer}")
-        return found
+                faults.append(f"{self.stored} rows stored for {self.succeeded} responses of {self.rows_an_answer}")
+        return faults
 
     def as_json(self) -> dict[str, object]:
-        """The run with what follows from it."""
+        """Return the run with its rate and faults."""
         return {**asdict(self), "rate": self.rate, "faults": self.faults}
 
 
 def read_run(output: str) -> Run:
-    """The run that the last line of a load generator's output tells of. Raises ValueError if it tells of none."""
+    """Read a run from the last line of a load generator's output. Raises ValueError if there is none."""
     lines = output.strip().splitlines()
     try:
         return Run(**json.loads(lines[-1]))
     except (IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"the load generator did not say what came of it: {output!r}") from error
+        raise ValueError(f"the load generator reported no result: {output!r}") from error
 
 
 @frozen
 class Place:
-    """What is loaded, and over how many connections."""
+    """A target, and the number of connections to it."""
 
     target: str
     connections: int
@@ -75,14 +74,14 @@ Rounds = Mapping[Place, Sequence[Run]]
 
 
 def middle(runs: Iterable[Run], measure: str) -> float:
-    """The median of `rate`, `p50_ms` or `p99_ms`."""
+    """Return the median of `rate`, `p50_ms` or `p99_ms`."""
     value: float = median(getattr(run, measure) for run in runs)
     return value
 
 
 @frozen
 class Outcome:
-    """A figure beside what it should be. `low` and `high`: the least and the greatest of the single rounds."""
+    """A measured value and its target. `low` and `high` are the minimum and maximum of the rounds."""
 
     claim: str
     value: float | None
@@ -99,16 +98,16 @@ class Outcome:
         """met, not met, or skipped."""
         if self.value is None:
             return "skipped"
-        enough = self.at_least is None or self.value >= self.at_least
-        little = self.at_most is None or self.value <= self.at_most
-        return "met" if enough and little and not self.faulty else "not met"
+        is_enough = self.at_least is None or self.value >= self.at_least
+        is_little = self.at_most is None or self.value <= self.at_most
+        return "met" if is_enough and is_little and not self.faulty else "not met"
 
 
 @frozen
 class Comparison:
-    """A claim of the form: the better of some targets is so many times what another is, in the same run.
+    """A claim that the better of some targets is at least so many times as good as another target.
 
-    `measure` is `rate`, or `p99_ms`, of which less is better and the ratio is turned round.
+    `measure` is `rate` or `p99_ms`. Since a lower `p99_ms` is better, its ratio is inverted.
     """
 
     claim: str
@@ -119,14 +118,14 @@ class Comparison:
     measure: str = "rate"
 
     def outcome(self, rounds: Rounds) -> Outcome:
-        """The ratio of the medians; its spread over the rounds; the faults of the runs that it rests on."""
+        """Return the ratio of the medians, its minimum and maximum over the rounds, and the faults of the runs."""
         than = rounds.get(Place(self.than, self.connections), ())
         candidates = {name: rounds.get(Place(name, self.connections), ()) for name in self.better_of}
         missing = [f"{name} was not measured" for name in self.better_of if not candidates[name]]
         candidates = {name: runs for name, runs in candidates.items() if runs}
         if not candidates or not than:
             return Outcome(self.claim, None, at_least=self.at_least, notes=tuple(missing))
-        name = max(candidates, key=lambda each: self._ratio(candidates[each], than))
+        name = max(candidates, key=lambda candidate: self._ratio(candidates[candidate], than))
         best = candidates[name]
         singles = [self._ratio([ours], [theirs]) for ours, theirs in zip(best, than, strict=True)]
         faults = sorted({fault for run in (*best, *than) for fault in run.faults})

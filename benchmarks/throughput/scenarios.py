@@ -1,4 +1,4 @@
-"""What is claimed, and how each figure is come by: targets compared under load, and two things measured alone."""
+"""The claims and their measurements: comparisons under load, start time and memory."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ COMPARISONS = (
 
 @frozen
 class Effort:
-    """How often and for how long each place is put under load; `warm_up` seconds go before, and are not counted."""
+    """The number of rounds, and the seconds of load per place and round, after `warm_up` seconds."""
 
     rounds: int
     seconds: int
@@ -68,7 +68,7 @@ class Effort:
 def measure_in_rounds(
     targets: Sequence[Target], places: Sequence[Place], effort: Effort, say: Callable[[str], None]
 ) -> dict[Place, list[Run]]:
-    """Each place once a round, each round beginning with another: what disturbs the machine disturbs all alike."""
+    """Measure all places in each round, in rotating order, so that disturbances affect all of them alike."""
     by_name = {target.name: target for target in targets}
     places = [place for place in places if place.target in by_name]
     for name, target in by_name.items():
@@ -89,19 +89,21 @@ def measure_in_rounds(
 
 
 def ready_in(target: Target, times: int) -> Outcome:
-    """From the start of the process to the first 200 on /health/ready."""
-    took = []
+    """Measure the time from the start of the process to the first 200 on /health/ready."""
+    times_s = []
     for _ in range(times):
         with serving(target.command, target.environment, target.port) as server:
-            took.append(server.seconds_to_ready)
-    return Outcome("ready after start, boosted model", median(took), min(took), max(took), at_most=1.0, unit="s")
+            times_s.append(server.seconds_to_ready)
+    name = "ready after start, boosted model"
+    return Outcome(name, median(times_s), min(times_s), max(times_s), at_most=1.0, unit="s")
 
 
 def memory_of(target: Target, effort: Effort) -> Outcome:
-    """The memory of the service, alone on the machine so that nothing shares its libraries, after some load."""
-    taken = []
+    """Measure the memory of the service after some load, without other processes that share its libraries."""
+    memory_mb = []
     for _ in range(effort.rounds):
         with serving(target.command, target.environment, target.port) as server:
             target.run(TYPICAL, effort.warm_up)
-            taken.append(server.pss_mb)
-    return Outcome("memory a process, linear model", median(taken), min(taken), max(taken), at_most=60.0, unit="MB PSS")
+            memory_mb.append(server.pss_mb)
+    low, high = min(memory_mb), max(memory_mb)
+    return Outcome("memory per process, linear model", median(memory_mb), low, high, at_most=60.0, unit="MB PSS")

@@ -1,4 +1,4 @@
-"""What is put under load, each declared in a few lines: the service as it may be set, and what it is compared with."""
+"""The targets: the service with different settings, and the baselines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH_ROWS = 1000
 
 @frozen
 class Target:
-    """A server and the requests for it. `database` is the conninfo of its own one, None if it has none."""
+    """A server and the requests for it. `database` is the conninfo of its database, None if it has none."""
 
     name: str
     command: tuple[str, ...]
@@ -42,13 +42,13 @@ class Target:
     is_served: bool = True
 
     def run(self, connections: int, seconds: int) -> Run:
-        """Put it under load, then count what it stored."""
+        """Put the target under load, then count the rows that it stored."""
         if self.database:
             postgres.execute(self.database, f"TRUNCATE {self.table}")
         return self.counted(end_load(begin_load(self.port, self.bodies, connections, seconds)), connections)
 
     def counted(self, run: Run, connections: int) -> Run:
-        """The run with the rows that were stored since the table was empty."""
+        """Return the run with the number of stored rows."""
         run = evolve(run, connections=connections, rows_an_answer=self.rows_an_answer)
         if not self.database:
             return run
@@ -58,10 +58,10 @@ class Target:
 
 @frozen
 class Fresh(Target):
-    """A server that is started anew for each run: what it keeps in memory would weigh on the next."""
+    """A server that is restarted for each run, so that predictions in memory don't slow down the next run."""
 
     def run(self, connections: int, seconds: int) -> Run:
-        """Start it, warm it up, put it under load."""
+        """Start the server, warm it up, and put it under load."""
         with serving(self.command, self.environment, self.port):
             end_load(begin_load(self.port, self.bodies, connections, 1))
             return super().run(connections, seconds)
@@ -69,10 +69,10 @@ class Fresh(Target):
 
 @frozen
 class BareInsert(Target):
-    """No server: a loop in a process of its own, on a copy of the service's table."""
+    """A loop of INSERTs in a separate process, on a copy of the service's table."""
 
     def run(self, _connections: int, seconds: int) -> Run:
-        """Insert for so long; one connection, whatever is asked for."""
+        """Insert for some seconds over a single connection."""
         assert self.database
         postgres.execute(self.database, f"CREATE TABLE IF NOT EXISTS {self.table} (LIKE predictions INCLUDING ALL)")
         postgres.execute(self.database, f"TRUNCATE {self.table}")
@@ -85,14 +85,14 @@ class BareInsert(Target):
 
 @frozen
 class Bench:
-    """Where everything is: the service's interpreter, a folder to work in, the database server."""
+    """The service's interpreter, a temporary folder, and the database server."""
 
     python: str
     folder: Path
     server: postgres.Server
 
     def train(self, algorithm: str) -> Path:
-        """A data folder with a King County model of all columns."""
+        """Train a King County model of all columns. Return its data folder."""
         folder = self.folder / algorithm
         subprocess.run(
             [
@@ -105,7 +105,7 @@ class Bench:
 
     def service(self, name: str, label: str, bodies: Path, *, memory: bool = False, workers: int = 1,
                 data: Path | None = None, rows: int = 1) -> Target:  # fmt: skip
-        """The service; with the tutorial's model, unless `data` holds another."""
+        """Return the service with the model in the data folder `data`, by default with the tutorial's model."""
         database = None if memory else postgres.create_database(self.server, label)
         port = postgres.free_port()
         command = [self.python, "-m", "housepredict", "serve", "--port", str(port)]
@@ -118,7 +118,7 @@ class Bench:
         )
 
     def under_uvicorn(self, name: str, module: str, bodies: Path) -> Target:
-        """A baseline, served as the service serves itself."""
+        """Return a baseline, served by uvicorn with the service's options."""
         port = postgres.free_port()
         app = f"benchmarks.throughput.baselines.{module}:app"
         options = "--loop uvloop --http httptools --no-access-log --no-proxy-headers --no-server-header"
@@ -133,16 +133,16 @@ class Bench:
         return Target(LAB, command, bodies, port, {"BENCH_DATABASE_URL": database}, database)
 
     def durable(self) -> Target:
-        """One process, Postgres, the tutorial's model and request."""
+        """Return the service with one process, PostgreSQL, and the tutorial's model and request."""
         return self.service(DURABLE, "one", self.bodies("lab.txt", [LAB_BODY]))
 
     def bodies(self, name: str, lines: list[object]) -> Path:
         path = self.folder / name
-        path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return path
 
     def targets(self) -> list[Target]:
-        """All of them; the one with two processes only if the service has that option."""
+        """Return all targets."""
         lab = self.bodies("lab.txt", [LAB_BODY])
         county = self.bodies("king-county.txt", king_county_houses(500))
         batch = self.bodies("batch.txt", [[{**LAB_BODY, "size": 1500 + row} for row in range(BATCH_ROWS)]])
@@ -171,11 +171,11 @@ class Bench:
         ]
 
 
-def king_county_houses(most: int) -> list[object]:
-    """The first houses of the file as request bodies."""
+def king_county_houses(limit: int) -> list[object]:
+    """Return the first houses of the file as request bodies."""
     with gzip.open(KING_COUNTY, "rt", newline="") as file:
         rows = csv.DictReader(file)
-        return [_house(row) for row, _ in zip(rows, range(most), strict=False)]
+        return [_house(row) for row, _ in zip(rows, range(limit), strict=False)]
 
 
 def _house(row: dict[str, str]) -> object:

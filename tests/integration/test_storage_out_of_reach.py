@@ -119,5 +119,5 @@ sys.exit(main())
         cwd=tmp_path / "gone",
     )  # fmt: skip
     assert ended.returncode == 2
-    assert "there is no working folder" in ended.stderr
+    assert "the working folder no longer exists" in ended.stderr
     assert os.sep not in ended.stderr

@@ -231,7 +231,7 @@ def test_a_trainer_that_is_killed_leaves_nothing_but_the_word_that_it_failed(tmp
         eventually(lambda: log.get(id_).outcome)
         told = trainer.over()
         assert (told["state"], told["model_version"]) == ("failed", None)
-        assert told["error"] == "The process that trained was ended by SIGKILL."
+        assert told["error"] == "The training process was killed by SIGKILL."
         eventually(trainer.has_left_nobody)
         assert in_service(service) == first
         assert versions(tmp_path) == [first]
@@ -350,8 +350,8 @@ Parallel(n_jobs=2)(delayed(work)(number) for number in range(2))
 def test_a_trainer_leaves_half_of_the_cores_alone() -> None:
     script = """
 import os
-from housepredict.entrypoints.training_process import _make_room
-_make_room()
+from housepredict.entrypoints.training_process import _leave_cores_to_service
+_leave_cores_to_service()
 import joblib
 from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
 from threadpoolctl import threadpool_info

@@ -115,7 +115,7 @@ sys.exit(Supervisor(2, socket.socket(), lambda _: os.kill(os.getpid(), signal.SI
 """
     ended = finished("-c", killed)
     assert ended.returncode == 1
-    assert "signal 9 killed the first worker" in ended.stderr
+    assert "the first worker was killed by signal 9" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 
@@ -139,7 +139,7 @@ sys.exit(Supervisor(2, socket.socket(), work).run(print))
 """
     ended = finished("-c", killed, str(tmp_path / "killed"))
     assert (ended.returncode, ended.stdout) == (0, "ready\n")
-    assert "ended with -9; another one starts" in ended.stderr
+    assert "exited with code -9; starting a new one" in ended.stderr
 
 
 def test_that_they_cannot_share_memory_is_told_with_all_else_that_is_wrong(tmp_path: Path) -> None:

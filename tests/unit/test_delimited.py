@@ -81,10 +81,10 @@ def test_rows_of_another_width_are_counted_and_the_first_of_them_named(read: Rea
     table = read("town,note,price\n" + "A,1\nB,1,2,3\n\n" + lines(ROWS) + 'C,"1\n1",2,3\nD\n')
     assert (rows_of(table), table.rejected) == (ROWS, {RAGGED: 4})
     assert table.notes == (
-        "rows with another number of fields than the 3 of the header: line 2 has 2, line 3 has 4, line 65 has 4, …",
+        "the header has 3 fields, but some rows have more or fewer: line 2 has 2, line 3 has 4, line 65 has 4, …",
     )
     with pytest.raises(
-        UnusableSales, match=r"has no row with the 2 fields of its header.*: line 2 has 3, line 3 has 1$"
+        UnusableSales, match=r'has no row that matches its header, "a,b": .* 2 .*: line 2 has 3, line 3 has 1$'
     ):
         read("a,b\n1,2,3\n1\n")
 
@@ -106,7 +106,7 @@ def test_quotes_that_do_not_pair_up_cost_no_other_row(read: Reading, cells: str,
     broken = [] if note is None else [["Milton", note, "1"]]
     assert rows_of(table) == [*ROWS[:30], *broken, *ROWS[30:]]
     if note is not None:
-        assert table.notes == ("1 row (line 32) with quotes that don't pair up, read without them",)
+        assert table.notes == ("1 row (line 32) with unbalanced quotes, which were read literally",)
     else:
         assert table.rejected == {RAGGED: 1}
 
@@ -126,7 +126,7 @@ def test_quote_within_a_plain_cell_and_breaks_within_a_quoted_one_are_text(read:
 def test_nul_characters_are_left_out_and_reported(read: Reading) -> None:
     table = read(lines([HEADER, *ROWS]).replace("house 5,", "house\0 5,"))
     assert rows_of(table) == ROWS
-    assert table.notes == ("1 line (line 7) with NUL characters, read without them",)
+    assert table.notes == ("1 line (line 7) with NUL characters, which were removed",)
 
 
 def test_cells_of_any_length_are_read(read: Reading) -> None:

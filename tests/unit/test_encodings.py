@@ -207,7 +207,7 @@ def test_unknown_encoding_is_refused_by_name(tmp_path: Path) -> None:
     for encoding in "utf-9", "zip":
         with pytest.raises(UnusableSales, match=f"unknown encoding '{encoding}'"):
             SalesFile(file, encoding).read()
-    with pytest.raises(UnusableSales, match="is not text in utf-16"):
+    with pytest.raises(UnusableSales, match="is not valid utf-16"):
         SalesFile(file, "utf-16").read()
 
 

@@ -205,7 +205,7 @@ def test_more_houses_than_a_batch_are_estimated_or_none() -> None:
     ids=["empty", "list", "series", "lazy", "none", "text"],
 )
 def test_what_is_neither_a_house_nor_a_frame_is_a_mistake(given: Any) -> None:
-    with pytest.raises(TypeError, match="a house is a mapping"):
+    with pytest.raises(TypeError, match="predict takes a mapping"):
         some_prices().predict(given)
 
 
@@ -298,7 +298,7 @@ def test_column_that_is_missing_is_named_once_with_what_was_meant(library: Any) 
     for estimate in (some_prices().predict, some_prices().predict_many):
         with pytest.raises(InvalidHouses) as caught:
             estimate(frame)
-        assert str(caught.value) == "size: is a column that is missing (did you mean `sise`?)"
+        assert str(caught.value) == "size: required column is missing (did you mean `sise`?)"
         assert [(each.pointer, each.rule) for each in caught.value.violations] == [("/size", "missing")]
 
 

@@ -104,7 +104,7 @@ class TestTables:
 
     def test_what_is_no_utf_8_is_refused(self, client: TestClient) -> None:
         problem = assert_problem(post(client, b"size\n\xff", "text/csv"), 422, "invalid-houses")
-        assert "byte 5 is not UTF-8" in problem["detail"]
+        assert "not UTF-8: byte 5 is invalid" in problem["detail"]
 
     def test_cells_are_missing_where_they_would_be_in_a_file_of_sales(self) -> None:
         optional = FeatureSchema(tuple(Feature(each.name, each.kind, required=False) for each in MIXED.features))

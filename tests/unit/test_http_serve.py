@@ -19,7 +19,7 @@ SECRET = "s3cret"
     ("url", "place"),
     [
         (None, "in /data"),
-        ("memory:", "in memory, and lost when it stops"),
+        ("memory:", "in memory, and lost when the service stops"),
         ("postgresql://db/mldata", "in PostgreSQL, db/mldata"),
         (f"postgresql://me:{SECRET}@db:5433/mldata", "in PostgreSQL, db:5433/mldata"),
         (f"theirs://me:{SECRET}@there", "by the plug-in theirs"),

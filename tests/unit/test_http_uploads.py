@@ -278,7 +278,7 @@ class TestOptions:
         guess, ragged = made.json()["notes"]
         assert guess == "read as Windows-1252 (guessed; set `encoding` to overrule)"
         assert ragged.endswith("line 62 has 2")
-        rejected = {"has another number of fields than the header": 1, "price: missing or not a number": 1}
+        rejected = {"number of fields differs from the header": 1, "price: missing or not a number": 1}
         assert made.json()["rejected_rows"] == version["rejected_rows"] == rejected
         assert made.json()["notes"] == version["notes"]
 

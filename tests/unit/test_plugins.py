@@ -88,7 +88,7 @@ def test_a_scheme_that_nothing_opens_is_told_with_those_that_something_does() ->
 
 
 def test_without_plug_ins_it_is_told_that_there_is_none() -> None:
-    with pytest.raises(InvalidSettings, match="there is none") as caught:
+    with pytest.raises(InvalidSettings, match="none is installed") as caught:
         read_settings({"HOUSEPREDICT_DATABASE_URL": "duckdb://there", "HOUSEPREDICT_PREDICTOR": "watched"})
     assert len(caught.value.problems) == 2
 
@@ -122,9 +122,9 @@ def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_p
             "broken",
             r"plug-in broken of housepredict\.repositories, in the package theirs, .*no_such_module",
         ),
-        (REPOSITORIES, "twice", "in several packages, others and theirs"),
+        (REPOSITORIES, "twice", "in several packages \\(others and theirs\\)"),
         (REPOSITORIES, "nowhere", "plug-in nowhere of .* is not installed"),
-        (PREDICTORS, "number", "plug-in number .* nothing that can be called"),
+        (PREDICTORS, "number", "plug-in number .* is not callable"),
         (PREDICTORS, "typo", "plug-in typo .* in the package theirs, cannot be imported: .*laod"),
     ],
 )

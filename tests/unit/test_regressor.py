@@ -270,7 +270,7 @@ FRAME, PRICES = houses(40)
         (pd.concat([FRAME, FRAME], axis=1), PRICES, {}, "unique column names"),
         (pd.DataFrame([[1, 2]] * 40, columns=[0, 0]), PRICES, {}, "unique column names"),
         (FRAME, PRICES, {"sale_date": "sold"}, "no column 'sold'"),
-        (FRAME.assign(sold=None), PRICES, {"sale_date": "sold"}, "a date in each row"),
+        (FRAME.assign(sold=None), PRICES, {"sale_date": "sold"}, "a valid date in every row"),
         (FRAME[["size"]].fillna(1).to_numpy(), PRICES, {"sale_date": "sold"}, "data frame"),
         (FRAME, PRICES, {"algorithm": "magic"}, "magic"),
         (FRAME, PRICES, {"effort": "none"}, "none"),

@@ -106,18 +106,18 @@ def that_lies() -> bytes:
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "unpacked it would have 536871040 bytes"),
-    "the same many times": (of_one_member_many_times, "unpacked it would have 629148160 bytes"),
+    "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
+    "the same many times": (of_one_member_many_times, "the arrays take 629,148,160 bytes unpacked"),
     "more than is declared": (that_lies, "Bad CRC-32"),
-    "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "holds another number of bytes"),
+    "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "doesn't match float64 of shape"),
     "a shape of nothing": (
         lambda: archive(an_array(shape=(10**12, 0, 10**9)), first=READ),
-        "holds another number of bytes",
+        "doesn't match float64 of shape",
     ),
-    "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "100 arrays at most"),
-    "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "100 arrays at most"),
-    "a method without bounds": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "packed by method 14"),
-    "another": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "packed by method 12"),
+    "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "more than 100 arrays"),
+    "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "more than 100 arrays"),
+    "a method without bounds": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "compressed by method 14"),
+    "another": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "compressed by method 12"),
 }
 
 
@@ -146,13 +146,13 @@ def test_what_is_no_array_is_refused() -> None:
     with pytest.raises(ValueError, match="magic"):
         arrays_in(archive(b"text"), "0")
     later_version = an_array().replace(b"\x93NUMPY\1", b"\x93NUMPY\2")
-    with pytest.raises(ValueError, match="first version of numpy's format"):
+    with pytest.raises(ValueError, match=r"not in version 1\.0 of NumPy's format"):
         arrays_in(archive(later_version), "0")
 
 
 @pytest.mark.parametrize("content", [bytes(31), bytes(33), bytes(40)])
 def test_an_array_that_is_too_short_or_too_long_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="another number of bytes"):
+    with pytest.raises(ValueError, match="doesn't match"):
         arrays_in(archive(an_array(content=content)), "0")
 
 

@@ -106,7 +106,7 @@ def test_url_that_the_standard_library_refuses_is_left_to_the_driver(url: str) -
 
 @pytest.mark.parametrize("schema", [" ", "pg_catalog", "x" * 64, "ü" * 32])
 def test_schema_that_can_be_none_is_refused(schema: str) -> None:
-    with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_DATABASE_SCHEMA must be the name of a schema"):
+    with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_DATABASE_SCHEMA must be a schema name"):
         read_settings({"HOUSEPREDICT_DATABASE_SCHEMA": schema})
 
 
@@ -168,7 +168,7 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
 def test_what_resembles_no_setting_is_given_no_suggestion() -> None:
     with pytest.raises(InvalidSettings) as caught:
         read_settings({"HOUSEPREDICT_QQQ": "1"})
-    assert caught.value.problems == ("HOUSEPREDICT_QQQ is no setting",)
+    assert caught.value.problems == ("HOUSEPREDICT_QQQ is not a setting",)
 
 
 @pytest.mark.parametrize("name", REMOVED)
@@ -240,7 +240,7 @@ def test_what_is_no_signing_key_is_refused_and_not_shown(tmp_path: Path, text: s
     file = tmp_path / "key"
     file.write_text(text, encoding="utf-8")
     for name, value in (("HOUSEPREDICT_SIGNING_KEY", text), ("HOUSEPREDICT_SIGNING_KEY_FILE", str(file))):
-        with pytest.raises(InvalidSettings, match=f"^{name} must hold 64 hexadecimal digits or more") as caught:
+        with pytest.raises(InvalidSettings, match=f"^{name} must be a key of at least 64 hexadecimal digits") as caught:
             read_settings({name: value})
         assert len(text) < 8 or text[:8] not in str(caught.value)
 
@@ -248,7 +248,7 @@ def test_what_is_no_signing_key_is_refused_and_not_shown(tmp_path: Path, text: s
 def test_an_empty_file_is_no_signing_key_and_neither_is_one_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name, reason in (
-        ("empty", "must hold 64"),
+        ("empty", "must be a key of at least 64"),
         ("nosuch", "cannot be read: No such file"),
         (".", "cannot be read"),
     ):
@@ -259,7 +259,7 @@ def test_an_empty_file_is_no_signing_key_and_neither_is_one_that_is_not_there(tm
 def test_a_signing_key_is_said_once(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(KEY.hex())
-    with pytest.raises(InvalidSettings, match="KEY_FILE must not be set beside HOUSEPREDICT_SIGNING_KEY"):
+    with pytest.raises(InvalidSettings, match="KEY_FILE must not be set together with HOUSEPREDICT_SIGNING_KEY"):
         read_settings({"HOUSEPREDICT_SIGNING_KEY": KEY.hex(), "HOUSEPREDICT_SIGNING_KEY_FILE": str(file)})
 
 
@@ -283,7 +283,7 @@ def test_a_token_file_that_is_not_there_is_refused_and_so_is_one_beside_a_token(
     with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_TOKEN_FILE cannot be read: No such file"):
         read_settings(file)
     (tmp_path / "token").write_text("t" * 16)
-    with pytest.raises(InvalidSettings, match=r"TOKEN_FILE must not be set beside HOUSEPREDICT_TOKEN$"):
+    with pytest.raises(InvalidSettings, match=r"TOKEN_FILE must not be set together with HOUSEPREDICT_TOKEN$"):
         read_settings({**file, "HOUSEPREDICT_TOKEN": "t" * 16})
 
 
@@ -298,7 +298,7 @@ def test_a_database_url_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
     assert read_settings(named) == read_settings({"HOUSEPREDICT_DATABASE_URL": url})
     assert read_settings(named | {"DB_HOST": "elsewhere"}).database_url == url
     assert read_settings(named, database_url=IN_MEMORY).database_url == IN_MEMORY
-    with pytest.raises(InvalidSettings, match="HOUSEPREDICT_DATABASE_URL_FILE must not be set beside"):
+    with pytest.raises(InvalidSettings, match="HOUSEPREDICT_DATABASE_URL_FILE must not be set together with"):
         read_settings(named | {"HOUSEPREDICT_DATABASE_URL": url})
 
 
@@ -307,7 +307,7 @@ def test_the_labs_password_comes_from_a_variable_or_a_file(tmp_path: Path) -> No
     file.write_text(f"{PASSWORD}ü\n", encoding="utf-8")
     assert read_settings({"DB_PASSWORD_FILE": str(file)}) == read_settings({"DB_PASSWORD": f"{PASSWORD}ü"})
     for more, said in (
-        ({"DB_PASSWORD": PASSWORD}, "DB_PASSWORD_FILE must not be set beside DB_PASSWORD"),
+        ({"DB_PASSWORD": PASSWORD}, "DB_PASSWORD_FILE must not be set together with DB_PASSWORD"),
         ({"DB_PASSWORD_FILE": f"{file}.gone"}, "DB_PASSWORD_FILE cannot be read: No such file"),
     ):
         with pytest.raises(InvalidSettings, match=said) as caught:

@@ -89,16 +89,16 @@ def test_files_bodies_and_frames_are_read_in_any_form(tmp_path: Path, schema: Fe
 
 
 def test_frame_with_two_columns_of_one_feature_is_refused() -> None:
-    with pytest.raises(InvalidHouses, match="is more than one column"):
+    with pytest.raises(InvalidHouses, match="several columns have this name"):
         houses_of(pd.DataFrame({SIZE: [1], NFD_SIZE: [2], "town": [TOWN]}), SCHEMA)
-    with pytest.raises(InvalidHouses, match="is more than one column"):
+    with pytest.raises(InvalidHouses, match="several columns have this name"):
         houses_of_csv(f"{SIZE},{NFD_SIZE},town\n1,2,{TOWN}\n".encode(), SCHEMA, 1000)
 
 
 def test_file_with_two_columns_that_become_equal_is_refused_and_names_them(tmp_path: Path) -> None:
     file = tmp_path / "sales.csv"
     file.write_text(f"{SIZE},{NFD_SIZE},price\n1,2,3\n", encoding="utf-8")
-    with pytest.raises(UnreadableFile, match=f"several columns of the same name: rename {SIZE}"):
+    with pytest.raises(UnreadableFile, match=f"several columns have the same name: rename {SIZE}"):
         sales_at(str(file)).read()
 
 

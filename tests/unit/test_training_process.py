@@ -21,7 +21,7 @@ from housepredict.domain.training_options import Algorithm, Effort, TrainingOpti
 from housepredict.domain.validation import tidy
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.training_processes import TrainingOrder, TrainingRequest, _ending, _error, _read
+from housepredict.entrypoints.training_processes import TrainingOrder, TrainingRequest, _describe_exit, _error, _read
 from housepredict.testing.drawing import a_version
 
 SETTINGS = Settings(
@@ -102,9 +102,9 @@ def test_what_was_cut_off_says_nothing() -> None:
 
 
 def test_an_end_is_told_by_the_name_of_its_signal() -> None:
-    assert "SIGKILL" in _ending(-signal.SIGKILL)
-    assert "ended with 7" in _ending(7)
-    assert "ended with -99" in _ending(-99)
+    assert "SIGKILL" in _describe_exit(-signal.SIGKILL)
+    assert "exited with code 7" in _describe_exit(7)
+    assert "exited with code -99" in _describe_exit(-99)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What the service is compared with, each written the way its kind is usually written."""
+"""The baselines, each written in the usual way."""

@@ -1,4 +1,4 @@
-"""A bare ASGI callable: decodes the body and answers. The least that uvicorn can be asked to do."""
+"""A bare ASGI callable that decodes the body and responds: the minimum of work for uvicorn."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One prepared INSERT of a thousand rows, and nothing else, again and again: what the database alone would take.
+"""Repeat a prepared INSERT of 1,000 rows, to measure the database alone.
 
 python -m benchmarks.throughput.baselines.bare_insert CONNINFO TABLE SECONDS < a list of houses as JSON
 
-The table is a copy of the service's, and the statement takes the rows as the service's does, in one jsonb parameter.
+The table is a copy of the service's. As in the service, the rows are passed as one jsonb parameter.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SELECT given.* FROM jsonb_to_recordset(%s::jsonb) AS given (
 )
 ON CONFLICT (id) DO NOTHING
 """)
-BATCH = "%BATCH%"  # stands where each batch has its number: the ids rise, and writing them costs next to nothing
+BATCH = "%BATCH%"  # replaced with the number of the batch: a cheap way to make ascending ids
 
 
 def rows(houses: list[dict[str, float]]) -> str:
-    """The batch as one JSON text."""
+    """Return the batch as a JSON text."""
     return json.dumps(
         [
             {
@@ -46,17 +46,17 @@ def rows(houses: list[dict[str, float]]) -> str:
 def main() -> None:
     conninfo, table, seconds = sys.argv[1:]
     template, statement = rows(json.load(sys.stdin)), INSERT.format(sql.Identifier(table))
-    took: list[float] = []
+    times_ms: list[float] = []
     with psycopg.connect(conninfo, autocommit=True) as connection:
         started = before = time.perf_counter()
         while before - started < float(seconds):
-            connection.execute(statement, (template.replace(BATCH, f"{len(took):08x}"),), prepare=True)
+            connection.execute(statement, (template.replace(BATCH, f"{len(times_ms):08x}"),), prepare=True)
             after = time.perf_counter()
-            took.append(1000 * (after - before))
+            times_ms.append(1000 * (after - before))
             before = after
-    cuts = quantiles(took, n=100)
+    cuts = quantiles(times_ms, n=100)
     print(json.dumps({
-        "answers": len(took), "seconds": before - started, "not_2xx": 0, "socket_errors": 0,
+        "answers": len(times_ms), "seconds": before - started, "not_2xx": 0, "socket_errors": 0,
         "p50_ms": cuts[49], "p99_ms": cuts[98],
     }))  # fmt: skip
 

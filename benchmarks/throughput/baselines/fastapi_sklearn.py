@@ -1,4 +1,4 @@
-"""FastAPI and scikit-learn, no database: how a model is usually served."""
+"""FastAPI and scikit-learn without a database: the usual way to serve a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial's model, fitted with scikit-learn: what every baseline with a model predicts with."""
+"""The tutorial's model, fitted with scikit-learn, for the baselines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 
 
 def fitted() -> LinearRegression:
-    """Size, bedrooms and age of 1,000 made-up houses; the draws and their order are the tutorial's."""
+    """Fit the model to 1,000 synthetic houses, drawn in the tutorial's order."""
     draw = np.random.RandomState(42)
     columns = [draw.normal(2000, 500, 1000), draw.randint(1, 6, 1000), draw.randint(0, 50, 1000)]
     houses = np.column_stack(columns)

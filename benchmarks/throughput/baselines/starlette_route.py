@@ -1,4 +1,4 @@
-"""A bare Starlette route: decodes the body and answers. No model, no database."""
+"""A bare Starlette route that decodes the body and responds, without a model or a database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tutorial's design: Flask, scikit-learn for each request, a database connection for each request.
+"""The tutorial's design: Flask, with scikit-learn and a new database connection for each request.
 
-For gunicorn with two synchronous workers. Like the tutorial's, it answers even if the row was lost; rows are counted.
+It runs under gunicorn with two synchronous workers. Like the tutorial, it responds even if the row is lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The composition root: settings to use cases, and the only place that chooses adapters."""
+"""The composition root: turns settings into use cases. Only this module chooses adapters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from attrs import Factory, define, field
 
-# Functions of whole tables need no wiring: other entrypoints import them from here.
+# Functions that need no wiring; other entrypoints import them from here.
 from housepredict.adapters.documents import encode_each as encode_each
 from housepredict.adapters.files.house_file import houses_of_csv as houses_of_csv
 from housepredict.adapters.files.price_file import NUMBERS as NUMBERS
@@ -68,30 +68,33 @@ if TYPE_CHECKING:
 
 
 def ending_of(path: Path | None, *endings: str) -> str:
-    """The one of `endings` that the name of an output has, in any case of letters.
+    """Return which of `endings` the name of an output file has, in any case.
 
-    The first is that of standard output (None), a pipe and a device. Raises InvalidSettings.
+    The first ending is the default for standard output (None), pipes and devices.
+
+    Raises:
+        InvalidSettings: if the name of a regular file has none of them.
     """
     name = path.name.lower() if path else ""
     for ending in endings:
         if name.endswith(ending):
             return ending
-    # unlike those of Path these never raise
+    # unlike the methods of Path, these never raise
     if path and (os.path.isfile(path) or not os.path.exists(path)):  # noqa: PTH110, PTH113
         *others, last = endings
-        raise InvalidSettings([f"the name of the output {path} must end with {', '.join(others)} or {last}"])
+        raise InvalidSettings([f"the name of the output file {path} must end with {', '.join(others)} or {last}"])
     return endings[0]
 
 
-POSTGRES_PATIENCE = 1.0
-"""Seconds that PostgreSQL has for an answer to an estimate; then the spool takes it, or a request with a key fails."""
+POSTGRES_TIMEOUT_S = 1.0
+"""How long an estimate waits for PostgreSQL. Then the spool stores it, or a request with an idempotency key fails."""
 
 
 @define(slots=False)
 class Storage:
-    """The repositories and stores that the settings name. Each is imported and opened with its first use.
+    """The repositories and stores that the settings select. Each is imported and opened on first use.
 
-    Assign an adapter to an attribute before that to use it instead.
+    To use another adapter, assign it to the attribute before that.
     """
 
     _settings: Settings
@@ -99,23 +102,23 @@ class Storage:
 
     @cached_property
     def models(self) -> ModelStore:
-        """The trusted model versions: with a signing key, those that it signed."""
+        """The store of trusted model versions: with signing keys, of those that were signed with one."""
         keys = self._settings.signing_key
         return SignedModels(self.model_store, keys) if keys else self.model_store
 
     @cached_property
     def model_store(self) -> ModelStore:
-        """All model versions, signed or not."""
-        own = DirectoryModels(self._model_folder)
+        """The store of all model versions, signed or not."""
+        local = DirectoryModels(self._model_folder)
         if not self._model_database:
-            return own
+            return local
         from housepredict.adapters.guarded_stores import SharedModels
         from housepredict.adapters.postgres.model_store import PostgresModels
 
-        return SharedModels(PostgresModels(self._model_database), own)
+        return SharedModels(PostgresModels(self._model_database), local)
 
     def announcements(self) -> PostgresAnnouncements | None:
-        """The announcements of promotions; None if the pointer must be polled."""
+        """Return the announcements of promotions; None if the pointer has to be polled."""
         if not self._model_database:
             return None
         from housepredict.adapters.postgres.persistent_connection import PostgresAnnouncements
@@ -124,7 +127,7 @@ class Storage:
 
     @cached_property
     def training_log(self) -> TrainingLog:
-        """The training log. It is beside the model versions, whose lock proves that a training is under way."""
+        """The training log. It is stored with the model versions, whose lock shows that a training is running."""
         if not self._model_database:
             from housepredict.adapters.folder.training_log import DirectoryTrainings
 
@@ -146,25 +149,26 @@ class Storage:
         if self._settings.postgres_url is None:
             open_: RepositoryOpener = load(REPOSITORIES, scheme_of(url))
             return self._resources.enter_context(open_(url))
-        with needing("postgres", "Keeping predictions in PostgreSQL"):
+        with require_extra("postgres", "Storing predictions in PostgreSQL"):
             from housepredict.adapters.postgres.predictions import PostgresPredictions
         from housepredict.adapters.spool import SpooledPredictions
         from housepredict.adapters.sqlite.spool_file import SqliteSpool
 
         spool = SqliteSpool.open(self._settings.data_dir / "spool.sqlite", max_rows=self._settings.spool_rows)
-        behind = partial(
+        open_postgres = partial(
             PostgresPredictions.open,
             url,
             direct=self._settings.database_direct_url,
             schema=self._settings.database_schema,
-            timeout=POSTGRES_PATIENCE,
+            timeout=POSTGRES_TIMEOUT_S,
         )
-        return self._resources.enter_context(SpooledPredictions.open(spool, behind, fatal=(UnusableDatabase,)))
+        return self._resources.enter_context(SpooledPredictions.open(spool, open_postgres, fatal=(UnusableDatabase,)))
 
     @cached_property
     def sales(self) -> SaleRepository:
-        """The repository of recorded sales: in PostgreSQL or in memory if the predictions are there, else in the data
-        folder. Raises RepositoryUnavailable.
+        """The repository of recorded sales, in the data folder if predictions are in a plug-in's repository.
+
+        Raises RepositoryUnavailable.
         """
         if self._settings.database_url == IN_MEMORY:
             return InMemorySales()
@@ -172,7 +176,7 @@ class Storage:
             from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 
             return self._resources.enter_context(SqliteSales.open(self._settings.data_dir / "sales.sqlite"))
-        with needing("postgres", "Keeping sales in PostgreSQL"):
+        with require_extra("postgres", "Storing sales in PostgreSQL"):
             from housepredict.adapters.postgres.recorded_sales import PostgresSales
 
         return self._resources.enter_context(
@@ -181,22 +185,25 @@ class Storage:
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
-        """The idempotency keys of predictions, beside the sales. Raises RepositoryUnavailable."""
+        """The store of the predictions' idempotency keys, in the same place as the sales.
+
+        Raises RepositoryUnavailable.
+        """
         if self._settings.database_url == IN_MEMORY:
             return InMemoryKeys()
         if self._settings.postgres_url is None:
             from housepredict.adapters.sqlite.prediction_keys import SqliteKeys
 
             return self._resources.enter_context(SqliteKeys.open(self._settings.data_dir / "keys.sqlite"))
-        with needing("postgres", "Keeping keys in PostgreSQL"):
+        with require_extra("postgres", "Storing idempotency keys in PostgreSQL"):
             from housepredict.adapters.postgres.prediction_keys import PostgresKeys
 
-        keys = PostgresKeys.at(self._server, POSTGRES_PATIENCE, schema=self._settings.database_schema)
+        keys = PostgresKeys.at(self._server, POSTGRES_TIMEOUT_S, schema=self._settings.database_schema)
         return self._resources.enter_context(closing(keys))
 
     @property
     def _server(self) -> str:
-        """The URL of PostgreSQL itself, not of a pool in front of it: for locks, for LISTEN and for rare statements."""
+        """The URL of the PostgreSQL server without a pool, for locks, LISTEN and rare statements."""
         return self._settings.database_direct_url or self._settings.database_url or ""
 
     @property
@@ -205,20 +212,23 @@ class Storage:
 
     @cached_property
     def _model_database(self) -> ModelDatabase | None:
-        """The database of model versions and the training log; None if they are in the folder."""
+        """The database of model versions and the training log; None if they are in the data folder."""
         if self._settings.postgres_url is None or self._settings.models == "folder":
             return None
-        with needing("postgres", "Keeping model versions in PostgreSQL"):
+        with require_extra("postgres", "Storing model versions in PostgreSQL"):
             from housepredict.adapters.postgres.persistent_connection import ModelDatabase
         database = ModelDatabase.at(self._server, schema=self._settings.database_schema)
         return self._resources.enter_context(closing(database))
 
     def migrate(self, seconds: float, *, post: bool = False) -> bool:
-        """Apply migrations to PostgreSQL. Returns whether the settings name one.
+        """Apply migrations to PostgreSQL.
 
         Args:
-            seconds: how long to wait for PostgreSQL to answer.
-            post: also apply the migrations that remove what only earlier releases use.
+            seconds: how long to wait for PostgreSQL to respond.
+            post: whether to also apply the migrations that remove what only earlier releases use.
+
+        Returns:
+            Whether predictions are stored in PostgreSQL at all.
 
         Raises:
             RepositoryUnavailable: if PostgreSQL can't be reached.
@@ -226,20 +236,20 @@ class Storage:
         """
         if self._settings.postgres_url is None:
             return False
-        with needing("postgres", "Bringing a database up to date"):
+        with require_extra("postgres", "Migrating a database"):
             from housepredict.adapters.postgres.migrations import migrate_once_it_answers
 
         migrate_once_it_answers(self._server, seconds, schema=self._settings.database_schema, post=post)
         return True
 
     def close(self) -> None:
-        """Close all that was opened."""
+        """Close all open repositories and stores."""
         self._resources.close()
 
 
 @contextmanager
-def needing(extra: str, purpose: str) -> Iterator[None]:
-    """Raise MissingExtra where an import fails."""
+def require_extra(extra: str, purpose: str) -> Iterator[None]:
+    """Turn an ImportError into MissingExtra, for a purpose that needs an extra."""
     try:
         yield
     except ImportError as error:
@@ -248,10 +258,10 @@ def needing(extra: str, purpose: str) -> Iterator[None]:
 
 @define(slots=False)
 class Application:
-    """The use cases: the service that the HTTP app, the command line and the Python API call.
+    """The use cases, for the HTTP app, the command line and the Python API.
 
-    Each is made with its first use, since it takes time and an extra: NumPy for the first model, the database for the
-    first prediction, scikit-learn for the first training.
+    Each is created on first use, since it takes time, and maybe an extra: the first model imports NumPy, the first
+    prediction opens the database, and the first training imports scikit-learn.
     """
 
     settings: Settings
@@ -266,7 +276,7 @@ class Application:
 
     @cached_property
     def explain(self) -> Explain:
-        """Estimates houses, and explains the estimates."""
+        """Estimates and explains houses."""
         from housepredict.adapters.live_model import StoredExplainers
 
         demonstration = None
@@ -278,7 +288,7 @@ class Application:
 
     @cached_property
     def predict_once(self) -> PredictOnce:
-        """Estimates houses once for an idempotency key."""
+        """Estimates houses once per idempotency key."""
         return PredictOnce(self.predict, self.storage.predictions, self.storage.prediction_keys)
 
     @cached_property
@@ -299,7 +309,7 @@ class Application:
 
     @cached_property
     def review_accuracy(self) -> ReviewAccuracy:
-        """Measures estimates by realized sales."""
+        """Measures the accuracy of estimates by realized sales."""
         return ReviewAccuracy(self.storage.sales, self.storage.predictions)
 
     @cached_property
@@ -310,7 +320,7 @@ class Application:
     @cached_property
     def train(self) -> Train:
         """Trains model versions. Raises MissingExtra without scikit-learn."""
-        with needing("train", "Training"):
+        with require_extra("train", "Training"):
             from housepredict.adapters.training.trainer import SklearnTrainer
         trainer, load = SklearnTrainer(), self.load_predictor
         return Train(
@@ -324,7 +334,7 @@ class Application:
 
     @cached_property
     def training_jobs(self) -> TrainingJobs:
-        """Starts trainings for the service, in processes of their own."""
+        """Starts training jobs for the service, in separate processes."""
         from housepredict.entrypoints.training_processes import TrainingProcesses
 
         jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
@@ -337,12 +347,12 @@ class Application:
 
     @property
     def models(self) -> ModelStore:
-        """The trusted model versions, to read."""
+        """The store of trusted model versions, for reading."""
         return self.storage.models
 
     @cached_property
     def live_model(self) -> LiveModel:
-        """The predictor in service."""
+        """The version in service, and its predictor."""
         return LiveModel(self.models, self.load_predictor, self._demonstration)
 
     @cached_property
@@ -379,19 +389,22 @@ class Application:
         return load_explainer(version, artifact, unpack=self._forms)
 
     def follower(self, publish: Callable[[], None]) -> Follower:
-        """A thread that keeps `live_model` at the promoted version, and calls `publish` after each look at it."""
+        """Return a thread that keeps `live_model` at the promoted version, and calls `publish` after each check."""
         return Follower(self.live_model, publish, self.storage.announcements())
 
     def version(self, name: str) -> ModelVersion:
-        """A model version, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        """Return a model version, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
         if self._demonstration and self._demonstration.version.name == name:
             return self._demonstration.version
         return self.models.get(name)[0]
 
     def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
-        """Train as a service does: nobody is there to decide about a version that can't be compared with the champion.
+        """Train a model version for the service, which doesn't promote a version that can't be compared.
 
-        Raises what Train raises, UnknownModel if the version `again` does not exist, or MissingExtra.
+        `begun` is called with the id of the training once it holds the lock and is in the log.
+
+        Raises:
+            HousepredictError: if the training fails.
         """
         if request.again is not None:
             self.train.again(self.version(request.again), no_progress, begun=begun)
@@ -402,10 +415,14 @@ class Application:
     def sales_to_train_on(
         self, location: str | None, options: TrainingOptions, *, with_recorded: bool
     ) -> tuple[SalesSource, TrainingOptions]:
-        """The sales at a location, with the recorded ones if asked for, and the options to train with.
+        """Return the source of training sales, and the options to train with.
 
-        Without a location, recorded sales are added to the file of the promoted version if that still exists, with its
-        options if `options` are the defaults. Raises what `live_model` raises.
+        Without a location, recorded sales are added to the file of the promoted version if it still exists, with its
+        options if `options` are the defaults.
+
+        Raises:
+            NoModel: if there are only recorded sales, and no version is in service.
+            RefusedModel: if the promoted version failed a check.
         """
         name = self.models.pointer().name if with_recorded and location is None else None
         if name:
@@ -417,9 +434,13 @@ class Application:
         return self.sales_source(location, options, with_recorded), options
 
     def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
-        """The sales at a path, or the synthetic ones without a path; see SalesSources.
+        """Return the sales at a path, or the synthetic sales without a path; see SalesSources.
 
-        Recorded sales without a path have the columns of the version in service; raises what `live_model` raises.
+        Recorded sales without a path get the schema of the version in service.
+
+        Raises:
+            NoModel: if there are only recorded sales, and no version is in service.
+            RefusedModel: if the promoted version failed a check.
         """
         if not with_recorded:
             return sales_at(location, options.encoding)
@@ -431,11 +452,11 @@ class Application:
 
     @cached_property
     def reads_parquet(self) -> bool:
-        """Whether files of sales may be Parquet."""
+        """Whether Parquet files can be read."""
         return find_spec("pyarrow") is not None
 
     def close(self) -> None:
-        """Close all that was opened."""
+        """Close the training jobs, repositories and stores."""
         self._resources.close()
         self.storage.close()
 
@@ -449,7 +470,7 @@ class Application:
 
 
 def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
-    """The sales at a path; the synthetic ones without a path."""
+    """Return the sales at a path, or the synthetic sales without a path."""
     if location is None:
         from housepredict.adapters.files.sales_file import SyntheticSales
 
@@ -460,15 +481,17 @@ def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
 
 
 def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
-    """The houses in a file."""
+    """Return the houses in a file."""
     from housepredict.adapters.files.house_file import HouseFile
 
     return HouseFile(path, encoding)
 
 
 def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """A file for prices, complete when the context is left; standard output without a path. Raises InvalidSettings for
-    an unknown file name ending.
+    """Open a file for prices, which is complete when the context exits; None for standard output.
+
+    Raises:
+        InvalidSettings: if the name of the file has an unknown ending.
     """
     from housepredict.adapters.files.price_file import price_file
 
@@ -476,7 +499,7 @@ def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
 
 
 def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:
-    """A file for text, complete when the context is left; standard output without a path."""
+    """Open a file for text, which is complete when the context exits; None for standard output."""
     from housepredict.adapters.files.atomic import text_file
 
     return text_file(path)

@@ -1,4 +1,4 @@
-"""The application without any file or network: for tests, of this project and of those who use it."""
+"""An application without files and network, for tests of housepredict and of programs that use it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from housepredict.entrypoints.training_processes import TrainingThreads
 
 
 def in_memory(model: Predictor | None = None, clock: Clock | None = None, **settings: Any) -> Application:
-    """An application that keeps everything in memory, and trains in threads of this process.
+    """Return an application that stores everything in memory, and trains in threads of this process.
 
-    `model` is promoted, by the name of its version, whose files nobody asks for; without one, none is. `clock` is the
-    system's if it is not given, and `settings` are those of Settings.
+    Args:
+        model: the model to promote; None for no model in service.
+        clock: the clock; by default the system's.
+        **settings: further settings, by the names of the fields of Settings.
     """
-    # a data folder that nothing can be written to, should anything try
-    made = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
-    made.storage.model_store = InMemoryModels()
-    made.storage.training_log = InMemoryTrainings()
-    made.training_jobs = TrainingThreads(made.run_training, lambda: made.live_model.look())  # noqa: PLW0108  # made once it is asked for
+    # nothing can be written to this data folder
+    application = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
+    application.storage.model_store = InMemoryModels()
+    application.storage.training_log = InMemoryTrainings()
+    application.training_jobs = TrainingThreads(application.run_training, lambda: application.live_model.look())  # noqa: PLW0108  # live_model is created on first use
     if clock is not None:
-        made.clock = clock
+        application.clock = clock
     if model is not None:
-        _promote(made, model)
-    return made
+        _promote(application, model)
+    return application
 
 
-def _promote(made: Application, model: Predictor) -> None:
+def _promote(application: Application, model: Predictor) -> None:
     version = evolve(model.version, digests={})
-    made.models.add(version, {})
-    made.models.promote(version.name)
+    application.models.add(version, {})
+    application.models.promote(version.name)
 
     def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         if version.name == model.version.name:
@@ -46,4 +48,4 @@ def _promote(made: Application, model: Predictor) -> None:
 
         return load_predictor(version, artifact)
 
-    made.load_predictor = load
+    application.load_predictor = load

@@ -1,6 +1,6 @@
-"""JSON documents of attrs classes: each field says where its value comes from, and what it means.
+"""JSON documents defined by attrs classes, whose fields declare where their values come from and what they mean.
 
-The OpenAPI document describes the same classes; see `http/openapi.py`.
+The same classes make the OpenAPI document, see `http/openapi.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from attrs import frozen
 Source = str | Callable[[Any], Any]
 
 ITSELF = ""
-"""The source of a field that reads the whole object."""
+"""The source of a field whose value is the object itself."""
 ABSENT: Any = object()
-"""The value of an optional field that is left out."""
+"""The value of an optional field that is omitted."""
 
 
 def keywords(**values: Any) -> tuple[tuple[str, Any], ...]:
-    """Keywords of JSON Schema, to annotate types with; hashable, as typing demands."""
+    """Return keywords of JSON Schema to annotate types with, in the hashable form that `typing` requires."""
     return tuple(values.items())
 
 
@@ -41,13 +41,13 @@ def part(
     """Define a field of an answer.
 
     Args:
-        source: an attribute of the object that the answer is about, with dots for attributes of attributes, or a
-            function of the object.
+        source: where the value comes from: an attribute of the described object, such as `estimate.price`, or a
+            function of it; by default the attribute with the field's name.
         about: the description in the OpenAPI document.
-        optional: whether the field is left out where it is None.
-        nullable: whether an optional field can be null, too; it is left out where it is ABSENT.
-        digits: how many decimals the number is rounded to.
-        is_public: whether the field is in answers over HTTP, too.
+        optional: whether the field is omitted if its value is None.
+        nullable: whether an optional field may be null; then it is omitted if its value is ABSENT.
+        digits: the number of decimals to round to.
+        is_public: whether the field is part of HTTP responses.
     """
     options = {
         "source": source,
@@ -61,12 +61,11 @@ def part(
 
 
 def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
-    """Define fields of an answer that are those of another, or the items of a mapping.
+    """Include the fields of another answer, or the items of a mapping, in an answer.
 
     Args:
         source: as for `part`.
-        without: the names of fields to leave out. A field that the answer defines later takes the place of one of the
-            same name.
+        without: the names of fields to omit. A later field of the answer replaces an included one with the same name.
     """
     return attrs.field(metadata={"source": source, "without": without})
 
@@ -76,13 +75,13 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(part, spread))
 def document_class(kind: type[T]) -> type[T]:
-    """Make an answer of a class: an attrs class without what answers don't need, for it loads in half the time."""
+    """Turn a class into an answer: an attrs class without comparison and repr, which halves the import time."""
     return attrs.frozen(kw_only=True, eq=False, repr=False)(kind)
 
 
 @frozen
 class Part:
-    """A field of an answer, as `part` defines it, with its type and how it becomes JSON."""
+    """A field of an answer: the arguments of `part`, its type, and how to read it and convert it to JSON."""
 
     name: str
     hint: Any
@@ -105,36 +104,36 @@ class Part:
         return _converter(self.hint, self.digits)
 
 
-def document(source: object, kind: type | None = None, **given: Any) -> dict[str, Any]:
-    """Make the JSON document of an answer.
+def document(source: object, kind: type | None = None, **overrides: Any) -> dict[str, Any]:
+    """Return the JSON document of an answer.
 
     Args:
-        source: the object that the answer is about.
-        kind: the class of the answer; by default that of `source`.
-        given: the values of fields that `source` has no value for, or their documents.
+        source: the object that the answer describes, or its document.
+        kind: the class of the answer; by default the class of `source`.
+        **overrides: values of fields that are not read from `source`.
     """
     if isinstance(source, dict):
-        return source  # it is a document already
-    made: dict[str, Any] = {}
-    for each in parts_of(kind or type(source)):
-        name = each.name
-        value = given[name] if given and name in given else each.read(source)
+        return source  # a document already
+    items: dict[str, Any] = {}
+    for part_ in parts_of(kind or type(source)):
+        name = part_.name
+        value = overrides[name] if overrides and name in overrides else part_.read(source)
         if value is None:
-            if not each.omits_none:
-                made[name] = None
-        elif each.is_mapping:
-            made.update(value)
+            if not part_.omits_none:
+                items[name] = None
+        elif part_.is_mapping:
+            items.update(value)
         elif value is not ABSENT:
-            made[name] = each.convert(value) if each.convert else value
-    return made
+            items[name] = part_.convert(value) if part_.convert else value
+    return items
 
 
 @cache
 def parts_of(kind: type) -> Sequence[Part]:
-    """The fields of an answer, with those that are spread."""
+    """Return the fields of an answer, including the fields of other answers that it includes."""
     hints, parts = get_type_hints(kind, include_extras=True), {}
-    for each in attrs.fields(kind):
-        name, hint, options = each.name, hints[each.name], dict(each.metadata)
+    for attribute in attrs.fields(kind):
+        name, hint, options = attribute.name, hints[attribute.name], dict(attribute.metadata)
         source = options.pop("source", None)
         source = name if source is None else source
         without = options.pop("without", None)
@@ -142,15 +141,15 @@ def parts_of(kind: type) -> Sequence[Part]:
             hint = _without_none(hint) if options.get("omits_none") else hint
             parts[name] = Part(name, hint, source, **options)
         elif attrs.has(hint):
-            inner = [one for one in parts_of(hint) if one.name not in without]
-            parts |= {one.name: attrs.evolve(one, source=_joined(source, one.source)) for one in inner}
+            included = [inner for inner in parts_of(hint) if inner.name not in without]
+            parts |= {inner.name: attrs.evolve(inner, source=_joined(source, inner.source)) for inner in included}
         else:
             parts[name] = Part(name, hint, source, is_mapping=True)
     return tuple(parts.values())
 
 
 def _without_none(hint: Any) -> Any:
-    return Union[tuple(each for each in get_args(hint) if each is not NoneType)]  # noqa: UP007  # of a tuple
+    return Union[tuple(option for option in get_args(hint) if option is not NoneType)]  # noqa: UP007  # of a tuple
 
 
 def _joined(outer: Source, inner: Source) -> Source:
@@ -171,7 +170,7 @@ def _same(value: Any) -> Any:
 
 
 def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any] | None:
-    """How a value of a type, which is not None, becomes JSON; None for one that is JSON."""
+    """Return the function that converts values of a type, except None, to JSON; None if they are JSON already."""
     if digits is not None:
         return lambda number: round(number, digits)
     origin, arguments = get_origin(hint), get_args(hint)

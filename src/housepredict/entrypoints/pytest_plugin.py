@@ -1,7 +1,7 @@
-"""Fixtures for tests of programs that use housepredict; pytest finds them by an entry point.
+"""Pytest fixtures for programs that use housepredict, registered by an entry point.
 
-The plug-in alone imports nothing: each fixture loads what it needs when a test asks for it. To have another model,
-clock or settings, define a fixture of the same name in a conftest.py or a test module.
+To use another model, clock or settings, define a fixture with the same name in a conftest.py or a test module. The
+plug-in imports housepredict only when a test requests a fixture.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from housepredict.entrypoints.python import Prices
     from housepredict.testing.doubles import FrozenClock
 
-# the contract suites' assertions then explain themselves, as those of tests do
+# so that failed assertions in the contract suites are explained in detail
 pytest.register_assert_rewrite("housepredict.testing")
 
 
 @pytest.fixture
 def housepredict_model() -> Predictor:
-    """The model in service: 100 · size + 5,000 · bedrooms - 1,000 · age."""
+    """Return the model in service: 100 · size + 5,000 · bedrooms - 1,000 · age."""
     from housepredict.testing.doubles import FixedModel
 
     return FixedModel()
@@ -34,7 +34,7 @@ def housepredict_model() -> Predictor:
 
 @pytest.fixture
 def housepredict_clock() -> FrozenClock:
-    """The clock, at noon of 1 June 2025, UTC: `move` lets time pass."""
+    """Return a clock that stands still at noon UTC on June 1, 2025, until the test calls `move`."""
     from housepredict.testing.doubles import FrozenClock
 
     return FrozenClock()
@@ -42,7 +42,7 @@ def housepredict_clock() -> FrozenClock:
 
 @pytest.fixture
 def housepredict_settings() -> Mapping[str, Any]:
-    """Settings, by the names of the fields of `Settings`: all have their defaults."""
+    """Return settings by the names of the fields of `Settings`; empty, so that all have their defaults."""
     return {}
 
 
@@ -50,7 +50,7 @@ def housepredict_settings() -> Mapping[str, Any]:
 def housepredict_application(
     housepredict_model: Predictor, housepredict_clock: FrozenClock, housepredict_settings: Mapping[str, Any]
 ) -> Iterator[Application]:
-    """Everything wired, in memory alone, with that model, clock and settings."""
+    """Yield an application in memory, with the model, clock and settings of these fixtures."""
     from housepredict.entrypoints.in_memory import in_memory
 
     with in_memory(housepredict_model, housepredict_clock, **housepredict_settings) as application:
@@ -59,7 +59,7 @@ def housepredict_application(
 
 @pytest.fixture
 def housepredict_prices(housepredict_application: Application) -> Prices:
-    """The Python API, as `housepredict.open()` gives it."""
+    """Return the Python API, as `housepredict.open()` does."""
     from housepredict.entrypoints.python import Prices
 
     return Prices(housepredict_application)
@@ -67,7 +67,7 @@ def housepredict_prices(housepredict_application: Application) -> Prices:
 
 @pytest.fixture
 def housepredict_app(housepredict_application: Application) -> Starlette:
-    """The ASGI app, to mount in yours; its lifespan is yours to enter."""
+    """Return the ASGI app, to mount in another app, which has to run its lifespan."""
     from housepredict.entrypoints.http.app import asgi_app
 
     return asgi_app(application=housepredict_application)
@@ -75,7 +75,7 @@ def housepredict_app(housepredict_application: Application) -> Starlette:
 
 @pytest.fixture
 def housepredict_client(housepredict_app: Starlette) -> Iterator[TestClient]:
-    """Starlette's test client of the app, which has been started."""
+    """Yield Starlette's test client for the app, with its lifespan running."""
     from starlette.testclient import TestClient
 
     with TestClient(housepredict_app) as client:
@@ -84,7 +84,7 @@ def housepredict_client(housepredict_app: Starlette) -> Iterator[TestClient]:
 
 @pytest.fixture
 def housepredict_server(housepredict_application: Application) -> Iterator[str]:
-    """The URL of a real service, in a thread of this process."""
+    """Yield the URL of an HTTP service that runs in a thread of this process."""
     from housepredict.entrypoints.http.server.background_server import serving
 
     with serving(housepredict_application) as url:

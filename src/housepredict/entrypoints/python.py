@@ -1,4 +1,4 @@
-"""The Python API: housepredict in a program of yours."""
+"""The Python API, for programs that use housepredict."""
 
 from __future__ import annotations
 
@@ -41,73 +41,76 @@ from housepredict.entrypoints.composition import (
 from housepredict.entrypoints.settings import read_settings
 
 COLUMNS = PRICE_COLUMNS[:-1]
-"""The columns of a frame of predictions; errors are raised."""
+"""The columns of a data frame of predictions: PRICE_COLUMNS without `error`, since errors are raised."""
 
 
 class DataFrame(Protocol):
-    """A data frame of pandas, Polars, PyArrow or another library that narwhals knows."""
+    """A data frame of pandas, Polars, PyArrow or another library that narwhals supports."""
 
     @property
     def columns(self) -> Any:
-        """Its columns, or their names."""
+        """The columns or their names."""
 
     def __len__(self) -> int:
-        """How many rows it has."""
+        """Return the number of rows."""
 
 
 FrameT = TypeVar("FrameT", bound=DataFrame)
 
 
 def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, object]]:
-    """The rows of a frame as houses: the columns that are features, without the optional values that are missing.
+    """Convert the rows of a data frame to houses, without missing optional values. Other columns are ignored.
+
+    Args:
+        frame: the data frame.
+        schema: the schema, whose feature names are looked up among the columns.
 
     Raises:
-        InvalidHouses: with every violation, if the column of a required feature is missing, which is named once, or if
-            two columns are one feature.
-        TypeError: if it is not a data frame.
+        InvalidHouses: with every violation, if columns of required features are missing, or several columns have the
+            name of one feature.
+        TypeError: if `frame` isn't a data frame.
         MissingExtra: without narwhals.
     """
-    opened = _opened(frame)
-    features = [(feature, column) for column in opened.columns if (feature := schema.named(column))]
+    wrapped = _wrap(frame)
+    features = [(feature, column) for column in wrapped.columns if (feature := schema.named(column))]
     counts = Counter(feature.name for feature, _ in features)
     if repeated := [name for name, count in counts.items() if count > 1]:
-        raise InvalidHouses(
-            [Violation(pointer_to(name), Rule.DUPLICATE, "is more than one column") for name in repeated]
-        )
-    columns = [(feature, list(map(plain, opened[column].to_list()))) for feature, column in features]
+        message = "several columns have this name"
+        raise InvalidHouses([Violation(pointer_to(name), Rule.DUPLICATE, message) for name in repeated])
+    columns = [(feature, list(map(plain, wrapped[column].to_list()))) for feature, column in features]
     houses = [
         {feature.name: values[row] for feature, values in columns if feature.required or values[row] is not None}
-        for row in range(len(opened))
+        for row in range(len(wrapped))
     ]
     missing = [feature.name for feature in schema.features if feature.required and feature.name not in counts]
     if missing:
-        others = [column for column in opened.columns if schema.named(column) is None]
+        others = [column for column in wrapped.columns if schema.named(column) is None]
         violations = [
-            Violation(pointer_to(name), Rule.MISSING, f"is a column that is missing{did_you_mean(name, others)}")
+            Violation(pointer_to(name), Rule.MISSING, f"required column is missing{did_you_mean(name, others)}")
             for name in missing
         ]
-        present = evolve(schema, features=tuple(each for each in schema.features if each.name not in missing))
+        present = evolve(schema, features=tuple(other for other in schema.features if other.name not in missing))
         violations += [violation for row, house in enumerate(houses) for violation in present.violations(house, row)]
         raise InvalidHouses(violations)
     return houses
 
 
 def frame_of(predictions: Sequence[Prediction], like: FrameT) -> FrameT:
-    """Predictions as a frame of the same kind, with the same index where that kind has one."""
+    """Convert predictions to a data frame of the same library as `like`, with the same index if it has one."""
     import narwhals as nw
 
-    opened = _opened(like)
-    cells = zip(*(cells_of(each)[:-1] for each in predictions), strict=True)
+    wrapped = _wrap(like)
+    cells = zip(*(cells_of(prediction)[:-1] for prediction in predictions), strict=True)
     types = [nw.Float64()] * NUMBERS + [nw.String()] * (len(COLUMNS) - NUMBERS)
     columns = {name: list(column) for name, column in zip(COLUMNS, cells, strict=True)}
-    predicted = nw.from_dict(columns, dict(zip(COLUMNS, types, strict=True)), backend=opened.implementation)
+    predicted = nw.from_dict(columns, dict(zip(COLUMNS, types, strict=True)), backend=wrapped.implementation)
     native: Any = predicted.to_native()
-    if (index := nw.maybe_get_index(opened)) is not None:
+    if (index := nw.maybe_get_index(wrapped)) is not None:
         native.index = index
-    return native  # type: ignore[no-any-return]  # of the kind of `like`
+    return native  # type: ignore[no-any-return]  # of the same library as `like`
 
 
-def _opened(frame: DataFrame) -> Any:
+def _wrap(frame: DataFrame) -> Any:
     try:
         import narwhals as nw
     except ImportError as error:
@@ -115,13 +118,11 @@ def _opened(frame: DataFrame) -> Any:
     try:
         return nw.from_native(frame, eager_only=True)
     except TypeError as error:
-        kind = type(frame).__name__
-        raise TypeError(
-            f"a house is a mapping, and several are a list for predict_many or a data frame, not {kind}"
-        ) from error
+        expected = "predict takes a mapping or a data frame, and predict_many a list of mappings or a data frame"
+        raise TypeError(f"{expected}, not {type(frame).__name__}") from error
 
 
-def open(  # noqa: A001  # housepredict.open reads as it is meant; nobody imports it bare
+def open(  # noqa: A001  # used as housepredict.open, which doesn't hide the built-in
     data_dir: str | PathLike[str] | None = None,
     *,
     database_url: str | None = None,
@@ -129,14 +130,21 @@ def open(  # noqa: A001  # housepredict.open reads as it is meant; nobody import
     max_batch: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Prices:
-    """Open housepredict: the models and predictions that the command line and the service of this machine use too.
+    """Open the models and predictions that the command line and the service on this machine use, too.
 
-    `data_dir` is where they are kept: `.housepredict` in the working directory if that is there, else the user's data
-    folder. `database_url` keeps predictions in PostgreSQL instead, or with `memory:` nowhere. `demo` lets the
-    demonstration model serve while none is promoted. Whatever is not given comes from the environment (see the
-    settings' reference), the process's own by default.
+    Close the result when done, or use it as a context manager.
 
-    Raises InvalidSettings. Close it when done, or use it as a context manager.
+    Args:
+        data_dir: the folder for models, predictions and sales; by default `.housepredict` in the working folder if that
+            exists, else the user's data folder.
+        database_url: a PostgreSQL URL to store models, predictions and sales there, or `memory:` to store predictions
+            and sales in memory only.
+        demo: whether the demonstration model serves while no model is promoted.
+        max_batch: the maximum number of houses or sales per call.
+        environment: the variables to read other settings from; by default those of the process.
+
+    Raises:
+        InvalidSettings: with every problem, if any setting is invalid.
     """
     settings = read_settings(
         environment,
@@ -150,7 +158,7 @@ def open(  # noqa: A001  # housepredict.open reads as it is meant; nobody import
 
 @define
 class Prices:
-    """Estimates of house prices, and the models behind them. Threads may share it."""
+    """Estimates house prices, and manages models, predictions and sales. Thread-safe. Created by `open`."""
 
     _application: Application
 
@@ -161,20 +169,31 @@ class Prices:
     @overload
     def predict(self, house: FrameT, *, explain: Literal[False] = False) -> FrameT: ...
     def predict(self, house: Mapping[str, object] | DataFrame, *, explain: bool = False) -> Prediction | DataFrame:
-        """Estimate one house and remember it: `prices.predict({"size": 2500, "bedrooms": 3, "age": 10}).price`.
+        """Estimate a house or the houses in a data frame, and store the predictions.
 
-        A data frame of pandas, Polars or PyArrow has a house in each row, and columns that are no features are left
-        out of it: what comes back is one of the same kind and index, with the price, the bounds of the intervals, the
-        id and the warnings of each house. All of them are estimated or none.
+        Args:
+            house: a house, such as `{"size": 2500, "bedrooms": 3, "age": 10}`; or a data frame of pandas, Polars or
+                PyArrow with a house in each row, whose other columns are ignored. All of its houses are estimated, or
+                none.
+            explain: whether to explain the estimate by contributions of the features; for a mapping only.
 
-        With `explain`, the prediction has an `explanation`, too: what moved the estimate. Raises InvalidHouses with
-        every violation, NoModel, RefusedModel, RepositoryUnavailable if the estimate could not be recorded, or
-        NoExplanation for a version that cannot explain.
+        Returns:
+            The prediction of the house, with an `explanation` if requested. For a data frame, a data frame of the same
+            library with the same index, and columns for price, bounds of the intervals, id and warnings.
+
+        Raises:
+            InvalidHouses: with every violation. Pointers into a data frame start with the row, as in `/3/size`.
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+            NoExplanation: if the model can't explain its estimates.
+            RepositoryUnavailable: if the prediction can't be stored.
+            TypeError: if `house` is something else, or `explain` is set for a data frame.
+            MissingExtra: for a data frame without narwhals.
         """
         if isinstance(house, Mapping):
-            return self._estimating(explain).one(plain_values(house))
+            return self._use_case(explain).one(plain_values(house))
         if explain:
-            raise TypeError("explain=True is for houses, not for a data frame: see predict_many")
+            raise TypeError("predict does not explain data frames: use predict_many with explain=True")
         predictions = self._application.predict.any_number(houses_of(house, self.schema))
         return frame_of(predictions, house)
 
@@ -189,13 +208,25 @@ class Prices:
     def predict_many(
         self, houses: Sequence[Mapping[str, object]] | DataFrame, *, explain: bool = False
     ) -> Sequence[Prediction]:
-        """Estimate a batch, all or nothing, in order; see `predict`. Pointers begin with the position: `/3/size`.
+        """Estimate several houses, all or none, and store the predictions.
 
-        The houses of a data frame are estimated as those of a list; `predict` makes a frame of them.
+        Args:
+            houses: the houses, as mappings of feature names to values, or as rows of a data frame.
+            explain: whether to explain the estimates by contributions of the features.
+
+        Returns:
+            The predictions, in the order of the houses.
+
+        Raises:
+            InvalidHouses: with every violation. Pointers start with the position of the house, as in `/3/size`.
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+            NoExplanation: if the model can't explain its estimates.
+            RepositoryUnavailable: if the predictions can't be stored.
         """
         if isinstance(houses, Sequence):
-            return self._estimating(explain)([plain_values(each) for each in houses])
-        return self._estimating(explain)(houses_of(houses, self.schema))
+            return self._use_case(explain)([plain_values(house) for house in houses])
+        return self._use_case(explain)(houses_of(houses, self.schema))
 
     def predict_file(
         self,
@@ -205,18 +236,32 @@ class Prices:
         encoding: str | None = None,
         progress: Progress | None = None,
     ) -> EstimatedTable:
-        """Estimate every row of a CSV or Parquet file, and write the rows with their prices to another.
+        """Estimate every row of a CSV or Parquet file, and write the rows with their prices to another file.
 
-        `encoding` is that of a CSV file; without it, its bytes tell.
+        Invalid rows are written with an `error` and without a price.
 
-        A row that breaks rules is written with an `error` and without a price, and counted as `refused`. Raises
-        InvalidHouses for a file that lacks the column of a feature, UnreadableFile for one that cannot be read or
-        written, InvalidSettings for one whose name ends with none of .csv, .csv.gz and .parquet, or as `predict`.
+        Args:
+            houses: the file with the houses.
+            prices: the file to write; its name ends with .csv, .csv.gz or .parquet.
+            encoding: Python's name of the encoding of a CSV file; None to detect it.
+            progress: called with the numbers of completed and of all rows.
+
+        Returns:
+            The numbers of estimated and of refused (invalid) rows, and the first refused rows.
+
+        Raises:
+            InvalidHouses: if the column of a required feature is missing.
+            UnreadableFile: if a file can't be read or written.
+            InvalidSettings: if the name of `prices` has another ending.
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+            RepositoryUnavailable: if predictions can't be stored.
+            MissingExtra: for Parquet without pyarrow.
         """
         with prices_at(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
 
-    def _estimating(self, explain: bool) -> Predict | Explain:
+    def _use_case(self, explain: bool) -> Predict | Explain:
         return self._application.explain if explain else self._application.predict
 
     def train(
@@ -228,14 +273,27 @@ class Prices:
         promote: PromotionPolicy | str = PromotionPolicy.IF_BETTER,
         progress: Progress | None = None,
     ) -> Training:
-        """Train on a CSV or Parquet file, or on the synthetic sales (None); keep the version, and promote it if it is
-        better than the promoted one, `"always"` or `"never"`. The `verdict` of what comes back says what was decided.
+        """Train a model version, store it, and promote it if it is better than the promoted version.
 
-        `with_recorded` adds the sales that came back of houses that were estimated. Without a file it adds them to that
-        of the promoted version, with its options if none are given; where that is not to be had, they are all there is.
+        Args:
+            sales: a CSV or Parquet file of sales; None for the synthetic sales, or see `with_recorded`.
+            options: the training options; by default everything is inferred.
+            with_recorded: whether to add the recorded sales. Then without `sales`, they are added to the file of the
+                promoted version (with its options, if `options` are the defaults), or used alone if it has none.
+            promote: `"if-better"`, `"always"` or `"never"`.
+            progress: called with the numbers of completed and of all fits.
 
-        `progress(done, total)` is called as it goes. Raises UnusableSales, TrainingInProgress, RefusedModel,
-        InvalidOptions or MissingExtra; what was promoted before then stays so.
+        Returns:
+            The version, the sales as they were read, and the `verdict`: whether the version was promoted, and why.
+
+        Raises:
+            UnusableSales: if no model can be trained on the sales.
+            InvalidOptions: if `options` or `promote` are invalid; with every violation.
+            TrainingInProgress: if another training is running.
+            TrainingCancelled: if the training was cancelled.
+            RefusedModel: if the version failed a check.
+            ModelStoreUnavailable: if the version can't be stored.
+            MissingExtra: without scikit-learn.
         """
         policy = option(choice(PromotionPolicy), promote)
         require_valid({"promote": policy})
@@ -247,15 +305,24 @@ class Prices:
         return training
 
     def promote(self, name: str) -> ModelVersion:
-        """Let another version serve, which is loaded first. Raises UnknownModel, or RefusedModel if it is damaged."""
+        """Promote a stored version, after loading and testing it.
+
+        Raises:
+            UnknownModel: if there is no such version.
+            RefusedModel: if the version failed a check.
+            ModelStoreUnavailable: if the model store can't be read or written.
+        """
         version = self._application.promote(name)
         self._application.live_model.look()
         return version
 
     def rollback(self) -> ModelVersion:
-        """Go back to the version that was promoted before, further with each call.
+        """Roll back to the previously promoted version; each call goes back by one more.
 
-        Raises UnknownModel if there was none, or RefusedModel.
+        Raises:
+            UnknownModel: if there is no previous version.
+            RefusedModel: if the version failed a check.
+            ModelStoreUnavailable: if the model store can't be read or written.
         """
         version = self._application.promote.rollback()
         self._application.live_model.look()
@@ -268,88 +335,148 @@ class Prices:
 
     @property
     def schema(self) -> FeatureSchema:
-        """What the version in service must know of a house."""
+        """The features of the version in service. Raises NoModel or RefusedModel."""
         return self.model.schema
 
     @property
     def evaluation(self) -> Evaluation:
-        """How far the version in service was off on sales that it had not learned from."""
+        """The accuracy of the version in service on held-out sales. Raises NoModel or RefusedModel."""
         return self.model.evaluation
 
     def models(self) -> Sequence[ModelVersion]:
-        """Every version that is kept, oldest first."""
+        """Return all stored versions, oldest first. Raises ModelStoreUnavailable."""
         return self._application.models.versions()
 
     def trainings(self, limit: int = 10) -> Sequence[TrainingStatus]:
-        """The newest trainings, newest first, under way and over, whoever started them."""
+        """Return up to `limit` trainings, newest first, of this and of other processes."""
         return self._application.trainings.recent(limit)
 
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
-        """The newest predictions, newest first; with `before`, those older than the prediction with that id."""
+        """Return stored predictions, newest first.
+
+        Args:
+            limit: the maximum number of predictions.
+            before: return only predictions older than the one with this id.
+
+        Raises:
+            RepositoryUnavailable: if predictions can't be read.
+        """
         return self._application.records.recent(limit, before)
 
-    def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # what it is called everywhere
-        """The prediction with this id, or with the number that it had in the tutorial's table.
+    def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # the name in JSON and SQL
+        """Return the prediction with an id, or with a number from the tutorial's table.
 
-        Raises UnknownPrediction or RepositoryUnavailable.
+        Raises:
+            UnknownPrediction: if there is no such prediction.
+            RepositoryUnavailable: if predictions can't be read.
         """
         return self._application.records.one(id)
 
     def erase(self, *ids: UUID | str | int) -> Removed:
-        """Forget predictions for good, and the sales that were recorded for them; how many were known.
+        """Erase predictions and the sales recorded for them. Erased ids are never stored again, even unknown ones.
 
-        An id that is not known is never recorded from now on. Raises UnknownPrediction for what is no id, or
-        RepositoryUnavailable.
+        Args:
+            *ids: ids of predictions, or numbers from the tutorial's table.
+
+        Returns:
+            The numbers of erased predictions and sales.
+
+        Raises:
+            UnknownPrediction: if an id is invalid, or a number is unknown.
+            RepositoryUnavailable: if predictions can't be erased.
         """
         return self._application.records.erase(ids)
 
     def prune(self, keep: timedelta) -> Removed:
-        """Forget predictions that are older than `keep`, and their sales; how many. Raises RepositoryUnavailable."""
+        """Delete predictions older than `keep` and the sales recorded for them.
+
+        Returns:
+            The numbers of deleted predictions and sales.
+
+        Raises:
+            RepositoryUnavailable: if predictions can't be deleted.
+        """
         return self._application.records.prune(keep)
 
     def export(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
-        """What was estimated from `since` on and before `until`, which have a zone, oldest first; read as it is asked
-        for. Raises RepositoryUnavailable, also on the way.
+        """Iterate over stored predictions, oldest first. They are read as the iteration proceeds.
+
+        Args:
+            since: skip predictions before this time, which has a time zone.
+            until: stop at this time, which has a time zone.
+
+        Raises:
+            RepositoryUnavailable: if predictions can't be read, also during the iteration.
         """
         return self._application.records.between(since, until)
 
     def drift(self) -> Drift:
-        """How far houses and estimates have moved from what the version in service was trained on.
+        """Measure how far recent houses and estimates have drifted from the training data of the version in service.
 
-        Raises NoModel, NoSnapshot for a version that was trained before there were snapshots, RefusedModel or
-        RepositoryUnavailable.
+        Raises:
+            NoModel: if no model is in service.
+            NoSnapshot: if the version has no training snapshot, since an older release trained it.
+            RefusedModel: if the version failed a check.
+            RepositoryUnavailable: if predictions can't be read.
         """
         return self._application.review_drift()
 
     def record_sale(
         self, prediction: UUID | str, price: float, sold_on: date | str, *, key: str | None = None
     ) -> RealizedSale:
-        """Remember what a house sold for that was estimated, by the id of its prediction; another call corrects it.
+        """Record the price that an estimated house sold for. Another call corrects it.
 
-        What comes back has the `prediction` if it is known, and the `ratio` of estimate and price. With a `key` the
-        same call is recorded once. Raises InvalidSales with every violation, RepeatedKey for another sale with a known
-        key, or RepositoryUnavailable.
+        Args:
+            prediction: the id of the prediction.
+            price: the sale price.
+            sold_on: the date of sale; text is in ISO format.
+            key: an idempotency key: a repeated call with the same key records nothing.
+
+        Returns:
+            The sale, with its `prediction` if it is known, and the `ratio` of estimate to price.
+
+        Raises:
+            InvalidSales: with every violation.
+            RepeatedKey: if the key was used for another sale.
+            ErasedSales: if the prediction was erased or pruned.
+            RepositoryUnavailable: if the sale can't be stored.
         """
         return self._application.record_sales.one(
             plain_values({"prediction": prediction, "price": price, "date": sold_on}), key
         )
 
     def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[RealizedSale]:
-        """Remember a batch, all or nothing, each `{"prediction": id, "price": price, "date": day}`; see `record_sale`.
+        """Record several sales, all or none; see `record_sale`.
 
-        Pointers begin with the position: `/3/price`.
+        Args:
+            sales: mappings such as `{"prediction": id, "price": 450_000, "date": "2015-05-27"}`.
+            key: an idempotency key: a repeated call with the same key records nothing.
+
+        Returns:
+            The sales, see `record_sale`.
+
+        Raises:
+            InvalidSales: with every violation. Pointers start with the position of the sale, as in `/3/price`.
+            RepeatedKey: if the key was used for other sales.
+            ErasedSales: if all of the predictions were erased or pruned.
+            RepositoryUnavailable: if the sales can't be stored.
         """
-        return self._application.record_sales([plain_values(each) for each in sales], key)
+        return self._application.record_sales([plain_values(sale) for sale in sales], key)
 
     def accuracy(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """How far estimates were off, as a whole and by model version, by what was sold from `since` to `until`.
+        """Measure the accuracy of estimates by realized sales, overall and by model version.
 
-        Raises RepositoryUnavailable.
+        Args:
+            since: ignore sales before this date.
+            until: ignore sales after this date.
+
+        Raises:
+            RepositoryUnavailable: if sales or predictions can't be read.
         """
         return self._application.review_accuracy(since, until)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close all databases and files."""
         self._application.close()
 
     def __enter__(self) -> Self:
@@ -364,7 +491,7 @@ class Prices:
 def _path(sales: object) -> str:
     if not isinstance(sales, str | PathLike):
         raise TypeError(
-            f"sales must be the path of a CSV or Parquet file, or None, not {type(sales).__name__}: write a data frame "
-            'to a file first, such as with frame.to_csv("sales.csv", index=False)'
+            f"sales must be the path of a CSV or Parquet file, or None, not {type(sales).__name__}; write a data frame "
+            'to a file first, as in frame.to_csv("sales.csv", index=False)'
         )
     return fspath(sales)

@@ -1,4 +1,4 @@
-"""The service in a process of its own, or in several: its workers, its address, and its greeting."""
+"""Run the service in one or several processes: workers, listening socket, and start message."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from housepredict.entrypoints.training_processes import is_readable
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STEADY_S = 60.0  # a worker that lived longer does not count as one of a series of deaths
+_STABLE_S = 60.0  # the death of a worker that lived longer ends a series of deaths in quick succession
 _MAX_PAUSE_S = 15.0
 
 
 @frozen
 class WorkerLinks:
-    """What connects a worker with its supervisor."""
+    """The connections of a worker to its supervisor."""
 
     lifeline: int
-    """The read end of a pipe, which reaches its end when the supervisor ends."""
+    """The read end of a pipe that is closed when the supervisor ends."""
     slot: int
-    """The worker's number, from 0; a replacement takes over the slot."""
+    """The number of the worker, from 0. A replacement takes over the number."""
     _greetings: int
 
     def announce(self, greeting: str) -> None:
         """Report that the worker is ready."""
-        with suppress(BrokenPipeError):  # the supervisor does not wait for the greeting of a replacement
+        with suppress(BrokenPipeError):  # the supervisor doesn't read the greeting of a replacement
             os.write(self._greetings, greeting.encode())
         os.close(self._greetings)
 
@@ -60,31 +60,35 @@ class _Worker:
 
 @define(eq=False)
 class Supervisor:
-    """Keeps `count` processes at `work`, which all inherit the listener.
+    """Keeps `count` worker processes running, which inherit the listening socket, and replaces those that die.
 
-    In a worker, `run` ends as `work` does: with SystemExit and its exit code, or with the exception that it raises.
+    `work` runs in each worker and returns its exit code. There, `run` raises SystemExit with this code, or the
+    exception of `work`.
     """
 
     _count: int
     _listener: socket.socket
     _work: Callable[[WorkerLinks], int]
     _lifeline: int = field(init=False)
-    _lifeline_end: int = field(init=False)  # open in the supervisor alone
+    _lifeline_end: int = field(init=False)  # only open in the supervisor
     _workers: dict[int, _Worker] = field(factory=dict, init=False)  # by process id
     _deaths: int = field(default=0, init=False)  # in quick succession
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Work until SIGTERM or SIGINT. Return 0, or the exit code of the first worker if it could not start."""
+        """Run workers until SIGTERM or SIGINT. Return 0, or the exit code of the first worker if it failed to start.
+
+        `greet` is called with the greeting of the first worker when all workers are ready.
+        """
         self._lifeline, self._lifeline_end = os.pipe()
         for number in _SIGNALS:
             signal.signal(number, self._stop)
-        # the first worker starts alone: an error that keeps it from starting concerns all, and is reported once
+        # the first worker starts alone: an error at startup affects all workers, and is reported once
         greeting = _read_all(self._start())
         if not greeting:
             return self._start_failed()
         for ready in [self._start() for _ in range(self._count - 1)]:
-            _read_all(ready)  # empty for a worker that died, which is replaced like any other
+            _read_all(ready)  # empty if the worker died, which is replaced below
         if not self._stopping:
             greet(greeting)
         while self._workers:
@@ -95,7 +99,7 @@ class Supervisor:
         """Fork a worker, which starts after a pause in seconds. Return the descriptor to read its greeting from."""
         ready, greetings = os.pipe()
         slot = min(set(range(self._count)) - {worker.slot for worker in self._workers.values()})
-        # no signal may arrive before the supervisor has noted the worker, or before the worker has dropped its handlers
+        # block signals until the supervisor has registered the worker, and the worker has reset the signal handlers
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         process = None if self._stopping else os.fork()
         if process == 0:
@@ -114,7 +118,7 @@ class Supervisor:
         return ready
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        """Pass the first signal on to the workers; kill them at a second SIGINT."""
+        """Send SIGTERM to the workers at the first signal, and SIGKILL at a second SIGINT."""
         forced = self._stopping and number == signal.SIGINT
         if forced or not self._stopping:
             self._stopping = True
@@ -132,18 +136,18 @@ class Supervisor:
                 code = os.waitstatus_to_exitcode(status)
         if self._stopping:
             return 0
-        if code < 0:  # it could not log the reason itself
-            _log.error("signal %d killed the first worker before it was ready; the service stops", -code)
+        if code < 0:  # a killed worker can't log the reason itself
+            _log.error("the first worker was killed by signal %d before it was ready; stopping the service", -code)
         return max(code, 1)
 
     def _replace(self, process: int, status: int) -> None:
         worker = self._workers.pop(process, None)
-        if worker is None or self._stopping:  # None: an orphan, where the supervisor is process 1
+        if worker is None or self._stopping:  # None: an orphan process, if the supervisor is process 1
             return
-        self._deaths = 0 if time.monotonic() - worker.started_at >= _STEADY_S else self._deaths + 1
+        self._deaths = 0 if time.monotonic() - worker.started_at >= _STABLE_S else self._deaths + 1
         pause = pause_after(self._deaths)
         code = os.waitstatus_to_exitcode(status)
-        _log.error("worker %d ended with %d; another one starts in %.1f s", process, code, pause)
+        _log.error("worker %d exited with code %d; starting a new one in %.1f s", process, code, pause)
         os.close(self._start(pause))
 
 
@@ -153,7 +157,7 @@ def _read_all(descriptor: int) -> str:
 
 
 def pause_after(deaths: int) -> float:
-    """Return the seconds to wait before a worker is replaced, after a number of deaths in quick succession."""
+    """Return the seconds to wait before replacing a worker after a number of deaths in quick succession."""
     return min(0.1 * 2.0 ** min(deaths - 2, 30), _MAX_PAUSE_S) if deaths > 1 else 0.0
 
 
@@ -164,7 +168,7 @@ except ImportError as error:
 
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
-"""mallopt's parameters for the number of heaps and for the size above which memory is mapped (glibc's malloc.h)."""
+"""Parameters of mallopt, from glibc's malloc.h: the number of heaps, and the size above which memory is mapped."""
 
 _MMAP_THRESHOLD_BYTES = 4 * 1024 * 1024
 
@@ -173,15 +177,14 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
     """Serve until SIGINT or SIGTERM, then finish accepted requests. Return the exit code, 0.
 
     Raises:
-        RepositoryUnavailable: if the storage cannot be opened.
+        RepositoryUnavailable: if the storage can't be opened.
         MissingExtra: if an optional dependency is missing.
-        HousepredictError: if the address cannot be listened on.
+        HousepredictError: if the address can't be listened on.
     """
     set_up_logging(settings)
-    # set before NumPy loads, which would start a thread for each core: estimates are too small to be split among them
+    # set before NumPy loads, which would start a thread per core: estimates are too small to be split
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # the thread that estimates and the event loop hand the interpreter to each other for every batch, and would wait up
-    # to 5 ms for it each time
+    # the event loop and the thread that estimates switch for every batch; by default each switch may wait up to 5 ms
     sys.setswitchinterval(0.0005)
     _share_a_heap()
     tally = Tally.of(settings.workers)
@@ -196,13 +199,13 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 
 
 def _share_a_heap() -> None:
-    """Let all threads allocate in one heap: they take turns anyway, and a heap for each costs megabytes.
+    """Make all threads allocate from one heap, since they take turns anyway and a heap per thread takes megabytes.
 
-    The arrays of a model are mapped instead, and go back to the system when they are freed. By default glibc raises the
-    threshold after the first such array, and allocations above later ones would keep those in the heap.
+    The arrays of models are mapped instead, so that freeing them returns their memory to the system. By default, glibc
+    raises the threshold for mapping after the first such array, and later arrays could stay in the heap.
     """
     allocator = ctypes.CDLL(None)
-    if not hasattr(allocator, "mallopt"):  # only glibc has it
+    if not hasattr(allocator, "mallopt"):  # it is specific to glibc
         return
     if "MALLOC_ARENA_MAX" not in os.environ:
         allocator.mallopt(_M_ARENA_MAX, 1)
@@ -219,12 +222,12 @@ def _work(
     lifeline: int | None = None,
 ) -> int:
     with configured(settings.tracing) as provider, application(settings) as opened:
-        _ = opened.storage.predictions  # storage that cannot be opened is reported in one line, not by uvicorn
+        _ = opened.storage.predictions  # opened here to report errors in one line, without uvicorn's traceback
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:
-            # Objects that exist now stay, and requests leave almost no cycles behind: the collector need not scan all
-            # of it again and again, for tens of milliseconds at a time.
+            # Existing objects are permanent, and requests create almost no cycles, so scanning all objects again and
+            # again would waste tens of milliseconds each time.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
@@ -242,9 +245,9 @@ def _greet(greeting: str) -> None:
 def _listener(host: str, port: int) -> socket.socket:
     """Listen on an address. Raises HousepredictError if that fails."""
     try:
-        # of several addresses of a name, prefer IPv4, which every client tries for `localhost`
+        # if a name has several addresses, prefer IPv4, which every client tries for `localhost`
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = min(addresses, key=lambda each: each[0] is not socket.AF_INET)
+        family, _, _, _, address = min(addresses, key=lambda info: info[0] is not socket.AF_INET)
         both = host == "::" and socket.has_dualstack_ipv6()
         return socket.create_server(address, family=family, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
@@ -260,15 +263,15 @@ def _url(listener: socket.socket) -> str:
 
 
 def _greeting(application: Application, url: str) -> str:
-    lines = [f"housepredict serves on {url}", f"Predictions are kept {_place(application.settings)}."]
+    lines = [f"housepredict serves on {url}", f"Predictions are stored {_place(application.settings)}."]
     try:
         version = application.live_model.current().version
     except HousepredictError as error:
-        lines.append(f"It cannot estimate yet. {error}")
+        lines.append(f"Not ready: {error}")
     else:
         lines.append(f"Model version {version.name} is in service.")
         if version.source.synthetic:
-            lines.append(f"Mind that {DEMONSTRATION.message}.")
+            lines.append(f"Warning: {DEMONSTRATION.message.rstrip('.')}.")
         body = shlex.quote(json.dumps(example(version.schema), ensure_ascii=False))
         lines.append(f"Try it:\n  curl -X POST {url}/predict -H 'Content-Type: application/json' -d {body}")
     return "\n".join(lines) + "\n"
@@ -278,7 +281,7 @@ def _place(settings: Settings) -> str:
     if settings.database_url is None:
         return f"in {settings.data_dir}"
     if settings.database_url == IN_MEMORY:
-        return "in memory, and lost when it stops"
+        return "in memory, and lost when the service stops"
     if settings.postgres_url is None:
         return f"by the plug-in {scheme_of(settings.database_url)}"
     return ", ".join(filter(None, ["in PostgreSQL", shown_database(settings.database_url)]))

@@ -1,6 +1,6 @@
-"""Logs and traces: the only module that knows OpenTelemetry's API and its SDK.
+"""Logs and traces. This is the only module that imports OpenTelemetry.
 
-The spans of steps are made once the request has ended, from measured times, so that they don't slow down the hot path.
+The spans of a request's steps are created after it has ended, from measured times, to keep them off the hot path.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 Fields = Mapping[str, Any]
 
-# never changed in place, so that one default may serve all
+# the default is shared, and never modified
 of_request: ContextVar[Fields] = ContextVar("of_request", default={})  # noqa: B039
-"""The `request_id` of the request being served, and its `trace_id` if it has one."""
+"""The `request_id` of the current request, and its `trace_id` if it has one."""
 
 
 def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
-    """Log to a stream, in the format that the settings name, for the whole process."""
+    """Configure logging for the process: to a stream, with the level and format in the settings."""
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
@@ -41,16 +41,16 @@ def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> Fields:
-    """The fields of a line beside its message: those given as `extra={"fields": …}`, and those of the request."""
+    """Return the additional fields of a record: those of the request, and those passed as `extra={"fields": …}`."""
     fields: Fields = getattr(record, "fields", {})
     return {**of_request.get(), **fields}
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a JSON document in one line, with a traceback as the text of `exception`."""
+    """Formats a record as a JSON document on one line. `exception` holds the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -64,22 +64,22 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as text, with its fields after the message."""
+    """Formats a record as text, with the additional fields after the message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """The first line."""
+        """Return the first line."""
         fields = [f"{name}={value}" for name, value in fields_of(record).items()]
         return " ".join([super().formatMessage(record), *fields])
 
 
 SERVICE = "housepredict"
-"""The service's name unless OTEL_SERVICE_NAME gives another."""
+"""The default of OTEL_SERVICE_NAME."""
 
 Step = tuple[str, float, float]
-"""A step of a request: its name, its start and its end, by time.perf_counter."""
+"""A step of a request: its name, its start and its end, both from time.perf_counter()."""
 
 
 @frozen(eq=False)
@@ -88,19 +88,19 @@ class Trace:
 
     span: Span
     traceparent: str
-    """The span's W3C `traceparent`, to pass on to other services and processes."""
+    """The span's W3C `traceparent`, to pass to other services and processes."""
     name: str
     shift: int
-    """Nanoseconds from time.perf_counter to OpenTelemetry's time, the same for all steps: they keep their order."""
+    """Nanoseconds from time.perf_counter() to Unix time. A single value for all steps preserves their order."""
 
     def at(self, moment: float) -> int:
-        """A time of time.perf_counter in OpenTelemetry's nanoseconds."""
+        """Convert a time of time.perf_counter(), in seconds, to Unix time in nanoseconds."""
         return self.shift + int(moment * 1e9)
 
 
 @define(eq=False)
 class Tracing:
-    """Makes the spans of an app."""
+    """Creates the spans of an app."""
 
     _provider: TracerProvider
     _tracer: Tracer = field(init=False)
@@ -109,7 +109,10 @@ class Tracing:
         self._tracer = self._provider.get_tracer("housepredict", __version__)
 
     def begin(self, name: str, traceparent: str | None, started: float, *, serves: bool = True) -> Trace:
-        """Begin a span that started at a time of time.perf_counter, below the span that `traceparent` names."""
+        """Begin the span of a request (its `name` is the HTTP method) or another span, below `traceparent` if any.
+
+        `started` is from time.perf_counter().
+        """
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -124,7 +127,7 @@ class Tracing:
         return Trace(span, traceparent, name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
-        """End the span of a request that had these steps; `route` is None where no route matched."""
+        """End the span of a request with these steps. `route` is None if no route matched."""
         from opentelemetry.trace import StatusCode, set_span_in_context
 
         span = trace.span
@@ -142,9 +145,12 @@ class Tracing:
 
 @contextmanager
 def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
-    """Send traces where OpenTelemetry's variables say until the context is left; None if they are not wanted.
+    """Export traces, as OpenTelemetry's variables configure it, until the context exits. Yields None if not `wanted`.
 
-    The exporter has a thread: a process that forks enters this context afterwards. Raises MissingExtra.
+    The exporter runs a thread, so a process has to fork before it enters this context.
+
+    Raises:
+        MissingExtra: without OpenTelemetry's SDK.
     """
     if not wanted:
         yield None
@@ -169,7 +175,7 @@ def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
 
 @contextmanager
 def traced(provider: TracerProvider | None, name: str, traceparent: str | None) -> Iterator[None]:
-    """A span around the body of the context, if there is a provider."""
+    """Record a span for the body of the context, if there is a provider."""
     if provider is None:
         yield
         return

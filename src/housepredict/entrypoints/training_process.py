@@ -1,7 +1,7 @@
-"""The process of a training, `python -m housepredict.entrypoints.training_process`, which the service starts.
+"""A training process, `python -m housepredict.entrypoints.training_process`, which the service starts.
 
-It reads a TrainingOrder from its standard input: an order may hold secrets, and leaves no trace there. It writes lines
-of JSON to its standard output: `{"begun": ID}` once it has begun, and `{"error": KIND, "message": …}` if it fails.
+It reads a TrainingOrder from standard input, which leaves no trace of the secrets in it. It writes lines of JSON to
+standard output: `{"begun": ID}` when the training has started, and `{"error": CLASS, "message": …}` if it fails.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Carry out the order. Return the exit code."""
+    """Read the order and train. Return the exit code."""
     report = _reporter()
-    _make_room()
+    _leave_cores_to_service()
     order = TrainingOrder.from_json(sys.stdin.buffer.read())
     set_up_logging(order.settings)
     of_request.set(order.asked_by)
@@ -41,8 +41,8 @@ def main() -> int:
     except TrainingInProgress as error:
         report({"error": "TrainingInProgress", "training": error.training and str(error.training)})
     except HousepredictError as error:
-        # the service does not know an adapter's own classes of errors
-        kind = next(each for each in type(error).__mro__ if each.__module__ == HousepredictError.__module__)
+        # report the closest class that the service knows, since adapters may define their own
+        kind = next(base for base in type(error).__mro__ if base.__module__ == HousepredictError.__module__)
         report({"error": kind.__name__, "message": str(error)[:_MAX_MESSAGE]})
     else:
         return 0
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _reporter() -> Callable[[dict[str, Any]], None]:
-    """Return a function that reports to the service, and redirect the output of libraries to the log."""
+    """Return a function that writes a document to standard output, and redirect all other output to the log."""
     channel = os.dup(1)  # not inherited by child processes
     os.dup2(2, 1)
 
@@ -58,17 +58,17 @@ def _reporter() -> Callable[[dict[str, Any]], None]:
         try:
             os.write(channel, dumps(document).encode() + b"\n")
         except BrokenPipeError:
-            _log.warning("nobody listens any more: the service has ended")
+            _log.warning("the service that started this training has ended")
 
     return report
 
 
-def _make_room() -> None:
-    """Leave half of the cores to the service, and priority on all of them."""
+def _leave_cores_to_service() -> None:
+    """Leave half of the cores to the service, and give it priority on all of them."""
     os.nice(_NICENESS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # joblib starts as many processes, and scikit-learn as many threads. OMP_NUM_THREADS would apply within each of
-    # those processes, which have one thread without it.
+    # This limits joblib's processes and scikit-learn's threads. OMP_NUM_THREADS would apply within each process, which
+    # has one thread without it.
     os.environ["LOKY_MAX_CPU_COUNT"] = str(max(cores // 2, 1))
     os.environ.pop("OMP_NUM_THREADS", None)
     for library in ("OPENBLAS", "MKL"):

@@ -1,7 +1,6 @@
-"""Training jobs: what a service asks for, and the processes or threads that train.
+"""Training jobs of a service, which run in separate processes or in threads.
 
-A training may take all memory and all cores, and be killed for it. In a process of its own it takes neither from the
-service, and its death does not affect the service.
+A training may use all memory and be killed for it. In a separate process, that doesn't affect the service.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ _log = logging.getLogger(__name__)
 
 _MODULE = "housepredict.entrypoints.training_process"
 _POLL_S = 1.0
-_MAX_START_S = 120.0  # for a process to load its libraries and to begin
-_NOT_BEGUN = "The process that was to train ended before it had begun: see the log."
-_NOT_STARTED = f"The process that was to train had not begun after {_MAX_START_S:g} seconds: see the log."
-_STOPPED = "The service stopped before the training had begun."
+_MAX_START_S = 120.0  # for a process to load its libraries and start to train
+_NOT_BEGUN = "The training process ended before the training started: see the log."
+_NOT_STARTED = f"The training did not start within {_MAX_START_S:g} seconds: see the log."
+_STOPPED = "The service stopped before the training started."
 _GRACE_S = 5.0  # for a process to end after SIGTERM
 _ERRORS = {
     name: kind
@@ -55,9 +54,15 @@ _converter.register_unstructure_hook(Path, str)
 
 @frozen
 class TrainingRequest:
-    """What to train on: the sales of the version `again`, with its options, or the sales at a location, together with
-    the recorded sales if `with_recorded`. Without a location, `with_recorded` adds them to the file of the promoted
-    version, or takes them alone.
+    """A request for a training.
+
+    Attributes:
+        again: the version to retrain, on its sales and with its options; None for a training on other sales.
+        location: the file of sales; None for the synthetic ones, or see `with_recorded`.
+        options: the training options.
+        policy: whether to promote the version.
+        with_recorded: whether to add the recorded sales. Without `location`, they are added to the file of the promoted
+            version, or used alone if it has none.
     """
 
     again: str | None = None
@@ -69,7 +74,7 @@ class TrainingRequest:
 
 @frozen
 class TrainingOrder:
-    """What a training process reads from its standard input; `asked_by` identifies the HTTP request in logs."""
+    """The standard input of a training process. `asked_by` holds the log fields of the HTTP request."""
 
     settings: Settings
     request: TrainingRequest
@@ -87,29 +92,29 @@ class TrainingOrder:
 
 @frozen(eq=False)
 class TrainingJob:
-    """A training that has begun. `ended` is done when it ends, with the error if it made no version."""
+    """A running training. `ended` is done when it ends, with the error if it produced no version."""
 
     id: UUID
     ended: Future[None]
 
 
 class TrainingJobs(Protocol):
-    """Starts trainings."""
+    """Starts training jobs."""
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """Start a training and return once it holds the lock and is in the log.
+        """Start a training, and return when it holds the lock and is in the log.
 
-        A version that it promotes is in service when the job has `ended`.
+        When the job has `ended`, a version that it promoted is in service.
 
         Raises:
             TrainingInProgress: if another training holds the lock.
-            HousepredictError: if the training could not begin.
+            HousepredictError: if the training could not start.
         """
 
 
 @define
 class TrainingProcesses:
-    """Trains in separate processes, and watches them."""
+    """TrainingJobs in separate processes, each watched by a thread."""
 
     _settings: Settings
     _trainings: TrainingHistory
@@ -118,9 +123,9 @@ class TrainingProcesses:
 
     def start(self, request: TrainingRequest) -> TrainingJob:
         """See TrainingJobs."""
-        # In a new session, and so in a new process group, the process gets none of the service's signals, and can be
+        # A new session, and so a new process group, shields the process from the service's signals, and lets it be
         # ended together with its children.
-        process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of our own
+        process = subprocess.Popen(  # noqa: S603  # this interpreter, and our module
             [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         assert process.stdin  # noqa: S101  # for the type checker
@@ -138,14 +143,14 @@ class TrainingProcesses:
         return job
 
     def close(self) -> None:
-        """Stop waiting for processes that have not begun to train. Trainings that have begun go on."""
+        """Stop waiting for trainings to start. Running trainings continue."""
         self._closed.set()
 
     def _wait_for_start(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> UUID:
         """Wait for the first line of a process, and return the id of its training.
 
         Raises:
-            HousepredictError: if the process reports an error, ends or stays silent, or if the jobs are closed.
+            HousepredictError: if the process reports an error, ends or reports nothing, or `close` is called.
         """
         deadline = time.monotonic() + _MAX_START_S
         while not is_readable(output.fileno(), _POLL_S):
@@ -161,20 +166,20 @@ class TrainingProcesses:
         raise _error(report, _NOT_BEGUN)
 
     def _watch(self, process: subprocess.Popen[bytes], job: TrainingJob) -> None:
-        """Complete the job when its training ends, whatever goes wrong meanwhile: a client may wait for it."""
+        """Complete the job when its training ends, even after unexpected errors, since a client may wait for it."""
         error: errors.HousepredictError | None
         try:
             error = self._wait_for_end(process, job)
         except Exception:  # noqa: BLE001  # logs and stores may be plug-ins
             _log.exception("watching training %s failed unexpectedly", job.id)
-            error = errors.TrainingBroken("What became of the training is not known: see the log.")
+            error = errors.TrainingBroken("The outcome of the training is unknown: see the log.")
         if error:
             job.ended.set_exception(error)
         else:
             job.ended.set_result(None)
 
     def _wait_for_end(self, process: subprocess.Popen[bytes], job: TrainingJob) -> errors.HousepredictError | None:
-        """Wait for a process, end it if the job is cancelled, and record its end. Return why it made no version."""
+        """Wait for a process, end it if the job is cancelled, and record its end. Return the error if it failed."""
         while True:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_S)
@@ -185,37 +190,37 @@ class TrainingProcesses:
         assert process.stdout  # noqa: S101
         with process.stdout:
             report = _read(process.stdout.read())
-        why = _ending(process.returncode)
+        reason = _describe_exit(process.returncode)
         try:
-            record = self._trainings.over(job.id, why)
-        except errors.HousepredictError as error:  # the next reader of the log records it
-            _log.error("the end of training %s is not logged: %s", job.id, error)
-            return _error(report, why) if process.returncode else error
+            record = self._trainings.over(job.id, reason)
+        except errors.HousepredictError as error:  # the next reader of the log records the end
+            _log.error("the end of training %s could not be logged: %s", job.id, error)
+            return _error(report, reason) if process.returncode else error
         match record.state:
             case TrainingState.CANCELLED:
                 return errors.TrainingCancelled()
             case TrainingState.FAILED:
-                why = (record.outcome and record.outcome.error) or why
-                _log.warning("training %s failed: %s", job.id, why)
-                return _error(report, why)
+                reason = (record.outcome and record.outcome.error) or reason
+                _log.warning("training %s failed: %s", job.id, reason)
+                return _error(report, reason)
             case TrainingState.SUCCEEDED | TrainingState.RUNNING:
-                self._look()  # the next request finds the version in service
+                self._look()  # so that the version is in service for the next request
                 return None
             case _:
                 assert_never(record.state)
 
     def _is_cancelling(self, job: TrainingJob) -> bool:
-        """Return whether the job is to be cancelled; False while the log cannot be read."""
+        """Return whether the job should be cancelled; False while the log can't be read."""
         try:
             return self._trainings.is_cancelling(job.id)
-        except Exception as error:  # noqa: BLE001  # the training goes on meanwhile
-            _log.warning("whether training %s is to be cancelled is not known: %s", job.id, error)
+        except Exception as error:  # noqa: BLE001  # the training continues meanwhile
+            _log.warning("cannot check whether training %s should be cancelled: %s", job.id, error)
             return False
 
 
 @define
 class TrainingThreads:
-    """Trains in threads of this process, whose memory holds the stores."""
+    """TrainingJobs in threads of this process, for stores in memory."""
 
     _run: Callable[[TrainingRequest, StartListener], None]
     _look: Callable[[], None]
@@ -229,7 +234,7 @@ class TrainingThreads:
             try:
                 self._run(request, begun.set_result)
                 self._look()
-            except Exception as error:  # noqa: BLE001  # passed on to the waiting caller
+            except Exception as error:  # noqa: BLE001  # raised by the future
                 (ended if begun.done() else begun).set_exception(error)
             else:
                 ended.set_result(None)
@@ -238,32 +243,32 @@ class TrainingThreads:
         return TrainingJob(begun.result(), ended)
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code < 0:
         with suppress(ValueError):
-            return f"The process that trained was ended by {signal.Signals(-code).name}."
-    return f"The process that trained ended with {code}: see the log."
+            return f"The training process was killed by {signal.Signals(-code).name}."
+    return f"The training process exited with code {code}: see the log."
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and its children, which would otherwise wait for work for minutes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        until = time.monotonic() + _GRACE_S
+        deadline = time.monotonic() + _GRACE_S
         try:
             os.killpg(process.pid, number)
-            while time.monotonic() < until:
+            while time.monotonic() < deadline:
                 if process.poll() is not None:
-                    with suppress(ChildProcessError):  # its orphans are children of process 1, which may be this one
+                    with suppress(ChildProcessError):  # orphans become children of process 1, which may be this one
                         os.waitpid(-process.pid, os.WNOHANG)
                 os.killpg(process.pid, 0)
                 time.sleep(0.02)
-        except (ProcessLookupError, PermissionError):  # nothing is left but zombies
+        except (ProcessLookupError, PermissionError):  # only zombies are left
             break
     process.wait()
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    """Return the report in a line; an empty one if the process was killed while it wrote."""
+    """Return the report in a line; an empty one if the process was killed while writing it."""
     with suppress(ValueError):
         report = json.loads(line)
         if isinstance(report, dict):
@@ -271,17 +276,18 @@ def _read(line: bytes) -> Mapping[str, Any]:
     return {}
 
 
-def _error(report: Mapping[str, Any], otherwise: str) -> errors.HousepredictError:
+def _error(report: Mapping[str, Any], default: str) -> errors.HousepredictError:
+    """Return the error in a report; one with the default message if there is none."""
     kind = _ERRORS.get(report.get("error", ""))
     if kind is errors.TrainingInProgress:
         return errors.TrainingInProgress(training=UUID(report["training"]) if report["training"] else None)
     if kind is None or issubclass(kind, errors.BrokenRules | errors.InvalidSettings):
         kind = errors.TrainingBroken
-    return kind(report.get("message", otherwise))
+    return kind(report.get("message", default))
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:
-    """Return whether a descriptor has data, or has reached its end, within a number of seconds."""
-    readiness = select.poll()  # unlike select.select, for descriptors above 1,023 as well
+    """Wait up to a number of seconds. Return whether a descriptor has data or has reached its end."""
+    readiness = select.poll()  # unlike select.select, it supports descriptors above 1,023
     readiness.register(descriptor, select.POLLIN)
     return bool(readiness.poll(1000 * seconds))

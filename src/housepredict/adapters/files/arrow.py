@@ -1,4 +1,4 @@
-"""Cells of Arrow's columns as Python has them, also those that other programs write and Python has no value for."""
+"""Read Arrow columns as Python values, including invalid text and dates that Python can't represent."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from housepredict.domain.validation import tidy
 
 _DAY_UNITS = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# a day less at either end, for a zone can move a time beyond it
+# one day less at either end: a time zone can move a time by a day
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH_DAY for day in (date(1, 1, 2), date(9999, 12, 30)))
 _INT64 = 2**63 - 1
-_BYTES = ("binary", "large_binary", "fixed_size_binary")  # how names of types begin
+_BYTES = ("binary", "large_binary", "fixed_size_binary")  # prefixes of type names
 _TEXTS = ("string", "large_string", "string_view")
 
 
 Decoder = Callable[[bytes | str], str]
-"""Decodes a value of a column; text that a writer called UTF-8 is decoded from its bytes."""
+"""Decodes a value of a column. Text that was wrongly declared UTF-8 is decoded from its bytes."""
 
 
 @frozen
 class ArrowRows:
-    """A record batch of a Parquet file, and how to decode its columns of bytes. It has what TextRows have."""
+    """Rows of a Parquet file: a record batch and the decoders of its byte columns. Same interface as TextRows."""
 
     delimiter: ClassVar = ","
     batch: Any
@@ -40,17 +40,17 @@ class ArrowRows:
 
     @property
     def header(self) -> Sequence[str]:
-        """How the file names its columns."""
+        """The column names as written in the file."""
         names: list[str] = self.batch.schema.names
         return names
 
     @property
     def fits(self) -> Sequence[bool]:
-        """True for each row: it has a cell for each column."""
+        """Whether each row has a cell for each column: always True."""
         return [True] * len(self)
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of columns."""
+        """Return the cells of the columns at some positions, column by column."""
         columns = ((self.header[position], self.batch.column(position)) for position in positions)
         return [arrow_cells(column, self._decoders.get(name)) for name, column in columns]
 
@@ -65,18 +65,21 @@ class ArrowRows:
         return (list(map(text, row)) for row in zip(*values, strict=True))
 
     def surplus(self) -> Iterator[Sequence[str]]:
-        """Return nothing for each row: none has more than the header."""
+        """Return an empty sequence for each row: no row has more cells than the header."""
         return repeat((), len(self))
 
 
 @frozen
 class ParquetTable:
-    """A Parquet file that is being read.
+    """An open Parquet file.
 
-    `names` are what its columns are called here, `notes` what was decided to read it.
+    Attributes:
+        names: the column names, tidied.
+        decoders: how to decode the byte columns, by column name.
+        notes: what was guessed or repaired to read the file.
     """
 
-    chunk: ClassVar = 10_000  # rows at once
+    chunk: ClassVar = 10_000  # rows per batch
     ragged: ClassVar = 0
     names: Sequence[str]
     decoders: Mapping[str, Decoder]
@@ -84,34 +87,31 @@ class ParquetTable:
     _file: Any
 
     def batches(self, size: int) -> Iterator[ArrowRows]:
-        """Return all rows, `size` at a time."""
+        """Yield all rows, `size` at a time."""
         return (ArrowRows(batch, self.decoders) for batch in self._file.iter_batches(size))
 
 
 def arrow_cells(column: Any, decode: Decoder | None = None) -> list[Cell]:
-    """The cells of a column as a table of sales has them: texts tidy, dates without their time, NaN as None."""
-    return [_typed(value) for value in arrow_values(column, decode)]
+    """Return the cells of a column as in a sales table: tidy text, dates without their time, None for NaN."""
+    return [_to_cell(value) for value in arrow_values(column, decode)]
 
 
 def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
-    """The values of a column: bytes as the text that they encode, dates that no calendar has as None.
+    """Return the values of a pyarrow array: bytes are decoded to text, and dates outside the years 1 to 9999 are None.
 
-    A column is one batch of a file: `decode` is what `decoders_of` the file has for it. Without it, its bytes tell.
+    Without a decoder from `detect_decoders`, the encoding is detected from this array.
     """
     values = _undecoded(column)
     if decode is None and any(isinstance(value, bytes) for value in values):
-        decode = _decoder(detect([_distinct(values)]))
+        decode = _decoder(detect([_distinct_lines(values)]))
     return [decode(value) if isinstance(value, bytes | str) else value for value in values] if decode else values
 
 
-def decoders_of(file: Any, named: TextEncoding | None) -> tuple[Mapping[str, Decoder], Sequence[str]]:
-    """Return how to decode each column of bytes, and notes on what was guessed or is not valid.
+def detect_decoders(file: Any, encoding: TextEncoding | None) -> tuple[Mapping[str, Decoder], Sequence[str]]:
+    """Return a decoder for each column of bytes or invalid text, and notes on guesses and invalid bytes.
 
-    A column is in one encoding, which all of its batches tell: so it is read before any batch is decoded.
-
-    Args:
-        file: a pyarrow.parquet.ParquetFile.
-        named: the encoding of columns of text, or None to let their bytes tell.
+    The encoding of a column, unless the caller knows it, is detected from all of its batches. `file` is a
+    pyarrow.parquet.ParquetFile.
     """
     decoders: dict[str, Decoder] = {}
     notes = []
@@ -123,14 +123,13 @@ def decoders_of(file: Any, named: TextEncoding | None) -> tuple[Mapping[str, Dec
 
         if not kind.startswith(_BYTES) and not (kind in _TEXTS and any(map(_has_invalid_text, batches()))):
             continue
-        encoding = detect(_distinct(_undecoded(batch)) for batch in batches())
-        if encoding and named:
-            encoding = named
-        decoders[column.name] = _decoder(encoding)
-        if encoding is None or encoding.errors == "strict":
+        detected = detect(_distinct_lines(_undecoded(batch)) for batch in batches())
+        used = encoding if detected and encoding else detected
+        decoders[column.name] = _decoder(used)
+        if used is None or used.errors == "strict":
             continue
-        invalid = sum(_count_invalid(_undecoded(batch), encoding) for batch in batches())
-        note = "; ".join(filter(None, [encoding.note, encoding.describe_invalid(invalid, "cell") if invalid else None]))
+        invalid = sum(_count_invalid(_undecoded(batch), used) for batch in batches())
+        note = "; ".join(filter(None, [used.note, used.describe_invalid(invalid, "cell") if invalid else None]))
         notes += [f"{column.name}: {note}"] if note else []
     return decoders, notes
 
@@ -142,14 +141,14 @@ def _undecoded(column: Any) -> list[Any]:
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        column = _within_calendar(column)
+        column = _without_impossible_dates(column)
     if pa.types.is_timestamp(kind):
-        # nanoseconds do not fit Python's datetime
+        # Python's datetime has no nanoseconds
         column = column.cast(pa.timestamp("us", kind.tz), safe=False)
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
-        # a writer may call text UTF-8 that is not
+        # some writers declare invalid text as UTF-8
         values = column.cast(pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()).to_pylist()
     return values
 
@@ -164,7 +163,7 @@ def _has_invalid_text(column: Any) -> bool:
     return False
 
 
-def _within_calendar(column: Any) -> Any:
+def _without_impossible_dates(column: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -174,33 +173,33 @@ def _within_calendar(column: Any) -> Any:
     else:
         unit, numbers = _DAY_UNITS["ms" if pa.types.is_date64(kind) else kind.unit], column.cast(pa.int64())
     low, high = max(_FIRST_DAY * unit, -_INT64), min(_LAST_DAY * unit, _INT64)
-    known = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
-    return pc.if_else(known, column, pa.scalar(None, kind))
+    possible = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    return pc.if_else(possible, column, pa.scalar(None, kind))
 
 
-def _distinct(values: Sequence[Any]) -> bytes:
-    """Return the distinct texts and bytes as lines."""
-    return b"".join(_bytes(value) + b"\n" for value in sorted({_bytes(value) for value in values if value is not None}))
+def _distinct_lines(values: Sequence[Any]) -> bytes:
+    """Return the distinct values as lines of bytes."""
+    return b"".join(value + b"\n" for value in sorted({_to_bytes(value) for value in values if value is not None}))
 
 
-def _bytes(value: bytes | str) -> bytes:
+def _to_bytes(value: bytes | str) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
 def _decoder(encoding: TextEncoding | None) -> Decoder:
-    """Return a decoder for text in an encoding; with None, for other bytes, shown as Python does."""
+    """Return a decoder for an encoding; with None, one that shows bytes as Python literals."""
     if encoding is None:
         return str
     codec, errors = encoding.codec, encoding.errors
-    return lambda value: _bytes(value).decode(codec, errors).replace(REPLACED, "\ufffd")
+    return lambda value: _to_bytes(value).decode(codec, errors).replace(REPLACED, "\ufffd")
 
 
 def _count_invalid(values: Sequence[Any], encoding: TextEncoding) -> int:
-    texts = (_bytes(value).decode(encoding.codec, encoding.errors) for value in values if value is not None)
+    texts = (_to_bytes(value).decode(encoding.codec, encoding.errors) for value in values if value is not None)
     return sum(REPLACED in text for text in texts)
 
 
-def _typed(value: object) -> Cell:
+def _to_cell(value: object) -> Cell:
     match value:
         case None | bool() | int():
             return value

@@ -1,4 +1,4 @@
-"""A lock that one process holds at a time, and that the system takes back when it ends, however it ends."""
+"""Files that are replaced atomically, and file locks that the system releases when their process ends."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ from housepredict.domain.errors import UnreadableFile
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """A file of text in UTF-8, compressed if its name ends with .gz; None is standard output. Its lines end with LF,
-    also those that are written with CR LF. Raises UnreadableFile.
+    """Open a UTF-8 text file, gzipped if its name ends with .gz, or standard output (None). CR LF is written as LF.
+
+    The file replaces an older one when the context exits without error.
+
+    Raises:
+        UnreadableFile: if the file can't be written.
     """
     if path is None:
         yield cast("IO[str]", _Lines(sys.stdout))
@@ -33,12 +37,12 @@ def text_file(path: Path | None) -> Iterator[IO[str]]:
         try:
             yield cast("IO[str]", _Lines(text))
         finally:
-            text.detach()  # what is below it is closed by whoever opened it
+            text.detach()  # the context managers above close the stream
 
 
 @frozen
 class _Lines:
-    """Lets csv.writer end rows with CR LF: of what ends lines, it quotes only what its own rows end with."""
+    """Replaces CR LF with LF after csv.writer, which quotes cells with CR only if its own rows end with CR LF."""
 
     _text: IO[str]
 
@@ -47,32 +51,36 @@ class _Lines:
 
 
 def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    # without a name and a time in it, the same text is the same file
+    # no name and no time in the header: equal text makes equal files
     return cast("AbstractContextManager[IO[bytes]]", gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of an older one, and its mode, once it is complete. Raises UnreadableFile."""
+    """Open a file for writing; it replaces an older file and takes over its mode when the context exits without error.
+
+    Raises:
+        UnreadableFile: if the file can't be written.
+    """
     try:
         if path.exists() and not path.is_file():  # a pipe or a device
             with path.open("wb") as stream:
                 yield stream
             return
         target = path.resolve()
-        beside = target.with_name(f".{target.name}.{token_hex(4)}")
+        temporary = target.with_name(f".{target.name}.{token_hex(4)}")
         mode = S_IMODE(target.stat().st_mode) if target.exists() else None
         try:
-            # from the beginning nobody may read it who may not read the older one
-            with open(beside, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
+            # the new file is never readable by anyone who may not read the old one
+            with open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
                 if mode is not None:
-                    beside.chmod(mode)
+                    temporary.chmod(mode)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            beside.replace(target)
+            temporary.replace(target)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be written: {error.strerror or error}") from error
@@ -80,7 +88,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def held(file: Path) -> Iterator[bool]:
-    """Whether the lock of that name is held now: False at once if somebody else holds it. Raises OSError."""
+    """Try to lock a file without waiting. Yields False if another process holds the lock; raises OSError."""
     with _opened(file) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +100,7 @@ def held(file: Path) -> Iterator[bool]:
 
 @contextmanager
 def waited_for(file: Path) -> Iterator[None]:
-    """Hold the lock of this name; wait while another process holds it. Raises OSError."""
+    """Lock a file, waiting while another process holds the lock. Raises OSError."""
     with _opened(file) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Rows of delimited text as programs write it, not only as RFC 4180 has it: a fault costs its own row at most."""
+"""Detect the encoding of text, and parse delimited rows leniently: a syntax error affects at most its own row."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UTF_8 = "utf-8"
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")  # as chardet calls them
+_UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")  # chardet's names
 _USUAL = "Windows-1252"
-# What spreadsheets, databases and DOS programs export. Of two that score the same, the first is reported.
+# The encodings that spreadsheets, databases and DOS programs export. The first of several equal scores wins.
 _CANDIDATES = (
     _USUAL, "Windows-1250", "Windows-1251", "Windows-1253", "Windows-1254", "Windows-1255", "Windows-1256",
     "Windows-1257", "ISO-8859-15", "ISO-8859-2", "ISO-8859-5", "ISO-8859-7", "Mac-Roman", "Mac-Latin2", "Mac-Cyrillic",
@@ -36,21 +36,21 @@ _CANDIDATES = (
 _WORD = pattern(rb"[^\x00-\x3f]*[\x80-\xff][^\x00-\x3f]*")
 _MAX_WORDS = 500
 _MAX_WORD_BYTES = 100
-_BINARY_SHARE = 0.02  # of control characters, from which on bytes are no text
+_BINARY_SHARE = 0.02  # share of control characters above which bytes are not text
 _CONTROL = bytes([*range(1, 9), *range(14, 26), *range(27, 32), 127])
 _ESCAPED = pattern("[\udc80-\udcff]")
-_VALID_PER_BAD = 3  # sequences of UTF-8 per bad byte, from which on a file is damaged UTF-8
+_VALID_PER_BAD = 3  # a file with at least this many valid sequences per bad byte is damaged UTF-8
 _SYMBOLS = "\u2018\u201c\u201d„—…•€£°¹²³½¼¾ºª«»®©™§№¿¡±\xd7"
 _SYMBOL_INSIDE = pattern(rf"[^\W\d_][{_SYMBOLS}][^\W\d_]")
 _JOINERS = "\u2019\u2013·・\xa0"
 _LETTERS = pattern(r"[^\W\d_]+")
-_PLAUSIBLE_SHARE = 0.95  # of the largest number of words that look like words in any encoding
-_MIN_BYTES = 2  # beyond ASCII: one alone is a letter in too many languages
-_MARGIN = 1.3  # a smaller one misreads more Catalan, a larger one more Croatian
+_PLAUSIBLE_SHARE = 0.95  # of the best encoding's number of plausible words
+_MIN_BYTES = 2  # non-ASCII bytes: a single one is a letter in too many encodings
+_MARGIN = 1.3  # a smaller margin misreads more Catalan, a larger one more Croatian
 
 
 REPLACED = "\udcff"
-"""Stands for invalid bytes in decoded text: a lone surrogate, which no valid text has."""
+"""Marks invalid bytes in decoded text: a lone surrogate, which valid text never contains."""
 
 _MARK_INVALID = "housepredict.mark_invalid"
 codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # type: ignore[attr-defined]
@@ -58,9 +58,9 @@ codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # typ
 
 @frozen
 class TextEncoding:
-    """How to decode a file, and a note on what was guessed or damaged.
+    """How to decode a file, and a note on what was guessed or is damaged.
 
-    With the default for `errors`, decoded text has REPLACED for invalid bytes.
+    By default `errors` replaces invalid bytes with REPLACED.
     """
 
     codec: str
@@ -68,32 +68,32 @@ class TextEncoding:
     errors: str = _MARK_INVALID
 
     def describe_invalid(self, count: int, unit: str) -> str:
-        """Return the note on lines, or another unit of text, that have invalid bytes."""
+        """Return a note on `count` lines (or another `unit`) with invalid bytes."""
         have = f"1 {unit} has" if count == 1 else f"{count:,} {unit}s have"
         return f"{have} bytes that are not valid {self.codec.removesuffix('-sig')} (shown as \ufffd)"
 
 
 def named(encoding: str) -> TextEncoding:
-    """Return the encoding of this name.
+    """Return the encoding with this name.
 
     Raises:
-        LookupError: if Python has no text encoding of this name.
+        LookupError: if Python has no text encoding with this name.
     """
     codec = codecs.lookup(encoding)
     if codec.name in ("utf-8", "utf-8-sig"):
         return TextEncoding("utf-8-sig")
-    if not codec._is_text_encoding:  # noqa: SLF001  # hex and zip are codecs, too
+    if not codec._is_text_encoding:  # noqa: SLF001  # codecs such as hex and zip don't encode text
         raise LookupError(encoding)
     return TextEncoding(codec.name)
 
 
 def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
-    """Return the encoding of the text in `pieces`, or None if they are not text.
+    """Detect the encoding of text in pieces of bytes; None if they are not text.
 
-    A mark decides, then UTF-8 if the bytes are valid apart from a few, then the encoding in which the words look most
-    like those of a language.
+    A byte order mark decides; then UTF-8, if nearly all bytes are valid; then the encoding whose words look most like
+    a language.
     """
-    decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")  # "replace" makes characters that text may have
+    decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")  # valid text may contain U+FFFD, not surrogates
     bad = valid = size = controls = nulls = 0
     words: dict[bytes, None] = {}
     head = b""
@@ -132,10 +132,9 @@ def _guessed(encoding: str) -> TextEncoding:
 
 
 def _choose(words: Sequence[bytes]) -> str:
-    """Return the best encoding, or the usual one unless the best is clearly better for the words that differ.
+    """Choose the usual encoding unless another is clearly better for the words that the two decode differently.
 
-    Most files are in the usual encoding. Accented letters that both encodings share prove nothing, and chardet expects
-    more of them in Hungarian than in Spanish.
+    Words that both decode alike prove nothing, and chardet expects more accented letters in Hungarian than in Spanish.
     """
     confidences = _confidences(words, _CANDIDATES)
     best = max(confidences, key=confidences.__getitem__)
@@ -148,9 +147,9 @@ def _choose(words: Sequence[bytes]) -> str:
 
 
 def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, float]:
-    """Return chardet's confidence in each encoding in which about as many words look like words as in any."""
+    """Return chardet's confidence by encoding, of those that decode about as many plausible words as the best one."""
     counts = {
-        encoding: sum(_looks_like_a_word(word.decode(encoding, "replace")) for word in words) for encoding in encodings
+        encoding: sum(_is_plausible(word.decode(encoding, "replace")) for word in words) for encoding in encodings
     }
     plausible = [encoding for encoding in encodings if counts[encoding] >= _PLAUSIBLE_SHARE * max(counts.values())]
     confidences = _ask_chardet(b"\n".join(words), plausible) if words else {}
@@ -158,7 +157,7 @@ def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, 
 
 
 def _ask_chardet(content: bytes, encodings: Sequence[str]) -> dict[str | None, float]:
-    import chardet  # here, since files in UTF-8 do without its tables
+    import chardet  # imported late: UTF-8 files don't need its large tables
 
     results = chardet.detect_all(
         content,
@@ -171,8 +170,8 @@ def _ask_chardet(content: bytes, encodings: Sequence[str]) -> dict[str | None, f
     return {result["encoding"]: result["confidence"] for result in results}
 
 
-def _looks_like_a_word(text: str) -> bool:
-    """Whether all letters are of one script and in a usual case, and symbols don't stand between them."""
+def _is_plausible(text: str) -> bool:
+    """Return whether a word has one script, usual capitalization, and no symbol between letters."""
     scripts = set(map(_script, text)) - {None}
     return (
         len(scripts) <= 1
@@ -184,7 +183,7 @@ def _looks_like_a_word(text: str) -> bool:
 
 @cache
 def _script(character: str) -> str | None:
-    """Return the script of a letter, None for what may stand beside any, and "" for anything else."""
+    """Return the script of a letter, None for a character that is plausible in any script, and "" for all others."""
     if character in _SYMBOLS or character in _JOINERS or (character.isascii() and not character.isalpha()):
         return None
     script = name(character, "").split(" ")[0] if category(character)[0] in "LM" else ""
@@ -195,25 +194,29 @@ _DELIMITERS, _RARE_DELIMITERS = ",;\t|", "~^"
 BLANKS = " "
 """The delimiter of columns that blanks align."""
 
-_NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's first line, which names the delimiter
+_NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's optional first line with the delimiter
 _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
-_TELLING_DELIMITERS = 4  # a line of a remark may happen to have as many commas as a row
-_UNIT = "\x1f"  # stands between cells that blanks separate
+_MIN_DELIMITERS = 4  # fewer delimiters may be commas in a remark that happen to match a row
+_UNIT = "\x1f"  # replaces the blanks between aligned cells
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 
-# a cell of 131,072 characters, Python's limit, is short for the outline of a parcel
+# Python's default limit of 131,072 characters per cell is too small for the outline of a parcel
 csv.field_size_limit(sys.maxsize)
 
 
 @define
 class Rows:
-    """The rows of a text, those without any text left out: an iterator.
+    """An iterator over the rows of a text. Rows without text are skipped.
 
-    `line` is where the row that came last begins; `named` is how many columns the header has, up to the last that has a
-    name. `repaired` lists the lines whose quotes don't pair up: there a quote ends a cell only if a delimiter follows.
-    Lines in `emptied` had NUL characters, which are left out; `invalid` lines had REPLACED, which is shown as U+FFFD.
+    Attributes:
+        delimiter: the character between cells, or BLANKS.
+        line: the number of the line on which the latest row begins, from 1.
+        named: the number of columns up to the last one with a name in the header.
+        repaired: numbers of lines with unbalanced quotes, in which a quote ends a cell only if a delimiter follows.
+        nul_lines: numbers of lines with NUL characters, which are removed.
+        invalid: the number of lines with REPLACED, which is shown as U+FFFD.
     """
 
     delimiter: str
@@ -223,10 +226,10 @@ class Rows:
     _widths: Set[int] = field(default=frozenset(), init=False)
     _keeps_empty: bool = field(default=False, init=False)
     repaired: list[int] = field(factory=list, init=False)
-    emptied: list[int] = field(factory=list, init=False)
+    nul_lines: list[int] = field(factory=list, init=False)
     invalid: int = field(default=0, init=False)
     _next_line: int = field(init=False)
-    _taken: list[str] = field(factory=list, init=False)
+    _row_lines: list[str] = field(factory=list, init=False)
     _pending: deque[str] = field(factory=deque, init=False)
     _reader: Iterator[list[str]] = field(init=False)
 
@@ -244,9 +247,9 @@ class Rows:
                 return row
 
     def header(self, *, keep_empty: bool = False) -> list[str]:
-        """Return the first row, empty if there is none, by which the widths of the others are judged.
+        """Return the first row, or an empty list. Its width is used to detect damaged rows.
 
-        With `keep_empty`, rows of several cells without text are not left out below it.
+        With `keep_empty`, later rows of several empty cells are not skipped.
         """
         header = next(self, [])
         self.named = max((position for position, name in enumerate(header, start=1) if name.strip()), default=0)
@@ -255,40 +258,40 @@ class Rows:
         return header
 
     def _row(self) -> list[str]:
-        self._taken.clear()
+        self._row_lines.clear()
         self.line = self._next_line
         try:
             row = next(self._reader)
         except csv.Error:
-            return self._repaired()
-        if len(self._taken) > 1 and self._widths and self._has_run_on(row):
-            return self._repaired()
-        self._next_line += len(self._taken)
+            return self._repair_row()
+        if len(self._row_lines) > 1 and self._widths and self._contains_rows(row):
+            return self._repair_row()
+        self._next_line += len(self._row_lines)
         return row
 
-    def _has_run_on(self, row: list[str]) -> bool:
-        """Whether a row of several lines swallowed others: no other row has its width, or it contains whole rows."""
+    def _contains_rows(self, row: list[str]) -> bool:
+        """Return whether an unclosed quote made a multi-line row swallow other rows."""
         if len(row) not in self._widths:
             return True
-        # a line with a quote ends one cell of several lines, and begins another
-        within = [_lenient(line, self._separator) for line in self._taken[1:-1] if '"' not in line]
-        delimiters = sum(len(cells) - 1 for cells in within)
-        return delimiters >= _TELLING_DELIMITERS and all(len(cells) in self._widths for cells in within)
+        # lines with a quote may end one multi-line cell and begin another
+        inner_rows = [_parse_leniently(line, self._separator) for line in self._row_lines[1:-1] if '"' not in line]
+        delimiters = sum(len(cells) - 1 for cells in inner_rows)
+        return delimiters >= _MIN_DELIMITERS and all(len(cells) in self._widths for cells in inner_rows)
 
-    def _repaired(self) -> list[str]:
-        """The first line that was taken: an unclosed quote may have run on through many, to any other."""
-        first, *rest = self._taken
+    def _repair_row(self) -> list[str]:
+        """Parse the first line of the row leniently, and put the other lines back for the next rows."""
+        first, *rest = self._row_lines
         self._pending.extendleft(reversed(rest))
         self._reader = self._strict()
         self.repaired.append(self.line)
         self._next_line = self.line + 1
-        return _lenient(first, self._separator)
+        return _parse_leniently(first, self._separator)
 
     def _strict(self) -> Iterator[list[str]]:
         return csv.reader(self._feed(), delimiter=self._separator, skipinitialspace=True, strict=True)
 
     def _feed(self) -> Iterator[str]:
-        pending, taken, are_aligned = self._pending, self._taken, self.delimiter == BLANKS
+        pending, row_lines, are_aligned = self._pending, self._row_lines, self.delimiter == BLANKS
         while True:
             if pending:
                 line = pending.popleft()
@@ -297,14 +300,14 @@ class Rows:
                 if not line:
                     return
                 if "\0" in line:
-                    self.emptied.append(self._next_line + len(taken))
+                    self.nul_lines.append(self._next_line + len(row_lines))
                     line = line.replace("\0", "")
                 if REPLACED in line:
                     self.invalid += 1
                     line = line.replace(REPLACED, "\ufffd")
                 if are_aligned:
                     line = _aligned(line)
-            taken.append(line)
+            row_lines.append(line)
             yield line
 
     @property
@@ -313,7 +316,7 @@ class Rows:
 
 
 def rows_of(lines: Iterable[str]) -> Rows:
-    """Return the rows of the lines of a text, with the delimiter that its first lines show or name."""
+    """Return the rows in lines of text, with the delimiter that the first lines declare or suggest."""
     lines = iter(lines)
     sample = list(islice(lines, _SAMPLE_LINES))
     named = _NAMED.fullmatch(sample[0]) if sample else None
@@ -321,13 +324,13 @@ def rows_of(lines: Iterable[str]) -> Rows:
     return Rows(delimiter, chain(sample[bool(named) :], lines), line=1 + bool(named))
 
 
-def fitted(row: list[str], width: int) -> list[str]:
-    """Return a row without the cells that it has beyond a header of `width` columns, if they hold no text."""
+def trim_row(row: list[str], width: int) -> list[str]:
+    """Drop the cells of a row beyond `width` columns if all of them are blank."""
     return row[:width] if len(row) > width and not has_text(row[width:]) else row
 
 
 def _delimiter(sample: Sequence[str]) -> str:
-    """The one that splits most lines as it does the header, and into most fields; blanks where no other does."""
+    """Choose the delimiter that splits most lines into as many cells as the header; BLANKS if only blanks do."""
 
     def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:
         try:
@@ -337,9 +340,9 @@ def _delimiter(sample: Sequence[str]) -> str:
         except csv.Error:
             return 0.0, 0
         width = widths[0] if widths else 0
-        # a row may have one more: its name, or nothing
-        fitting = sum(each in (width, width + 1) for each in widths)
-        return (fitting / len(widths) if width > 1 else 0.0), width
+        # a row may have one more cell: the row's name, or an empty one
+        matching = sum(row_width in (width, width + 1) for row_width in widths)
+        return (matching / len(widths) if width > 1 else 0.0), width
 
     best, rare = max(_DELIMITERS, key=score), max(_RARE_DELIMITERS, key=score)
     if score(best)[0] >= _LIKELY_SHARE:
@@ -351,11 +354,11 @@ def _delimiter(sample: Sequence[str]) -> str:
 
 
 def _aligned(line: str) -> str:
-    return _WORDS.sub(lambda found: found[1] or _UNIT, line.strip(" \t\r\n")) + "\n"
+    return _WORDS.sub(lambda match: match[1] or _UNIT, line.strip(" \t\r\n")) + "\n"
 
 
-def _lenient(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line whose quotes don't pair up, in time proportional to its length."""
+def _parse_leniently(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line with unbalanced quotes, in time proportional to its length."""
     split = re.escape(delimiter)
     opening, closing = re.compile(' *"'), re.compile(rf'"( *)({split}|$)')
     plain = re.compile(rf" *([^{split}]*)({split}|$)")
@@ -363,7 +366,7 @@ def _lenient(line: str, delimiter: str) -> list[str]:
     while True:
         opened = opening.match(line, position) if closes else None
         end = closing.search(line, opened.end()) if opened else None
-        # where no quote ends a cell, none does further on
+        # if no closing quote follows here, none follows later in the line
         closes = closes and (opened is None or end is not None)
         if opened and end:
             cells.append(line[opened.end() : end.start()].replace('""', '"'))
@@ -375,5 +378,5 @@ def _lenient(line: str, delimiter: str) -> list[str]:
 
 
 def has_text(row: Iterable[str]) -> bool:
-    """Return whether a cell of a row is not blank."""
+    """Return whether any cell of a row is not blank."""
     return any(map(str.strip, row))

@@ -1,4 +1,7 @@
-"""Houses to estimate: in bodies, and in files, which are read twice since all rows show how a column is written."""
+"""Read houses to estimate from request bodies and files.
+
+All rows of a column decide how its cells are written, so files are read twice.
+"""
 
 from __future__ import annotations
 
@@ -21,61 +24,65 @@ from housepredict.domain.schema_inference.columns import LAST_YEAR, present_in, 
 from housepredict.domain.usecases.predict import require_batch_size
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
-_REMEMBERED = 50_000  # different cells of a column, which decide how it is written
+_MAX_DISTINCT = 50_000  # distinct cells of a column that decide how it is written
 
 _Features = Mapping[str, Feature]
 
 
 @frozen
 class HouseFile:
-    """A HouseTable in a file; see TableFile. The `origin` of its rows are TextRows or ArrowRows."""
+    """A HouseTable in a CSV or Parquet file (see TableFile). The `origin` of its rows is TextRows or ArrowRows."""
 
     path: Path = field(converter=Path)
     encoding: str | None = None
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
-        """Read all rows; see HouseTable. Raises UnreadableFile, and MissingExtra for Parquet without pyarrow."""
+        """Read all rows, `size` at a time (see HouseTable).
+
+        Raises:
+            UnreadableFile: if the file can't be read or has no houses.
+            MissingExtra: for Parquet without pyarrow.
+        """
         file = TableFile(self.path, encoding=self.encoding)
-        # under the names that they have in a file; the schema of an older release may spell them in another way
-        features = {tidy(each.name): each for each in schema.features}
+        # files have tidied names, which schemas of older releases may not have
+        features = {tidy(feature.name): feature for feature in schema.features}
         with file.open() as table:
             columns = _FeatureColumns(table.names, features)
             for rows in table.batches(table.chunk):
                 columns.add(rows)
         if not columns.length:
-            raise file.refused("holds no houses, only a header")
+            raise file.error("has a header but no houses")
 
         def houses() -> Iterator[HouseRows]:
-            with file.open(table) as again:
-                for rows in again.batches(size):
+            with file.open(table) as reopened:
+                for rows in reopened.batches(size):
                     yield HouseRows(columns.houses(rows), rows)
 
         return Houses(table.names, columns.length, houses(), table.notes)
 
 
 def houses_of_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
-    """Return the houses of CSV in UTF-8, read as those of a file, but with no column that is not a feature.
+    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column has to be a feature.
 
     Raises:
-        InvalidHouses: with every violation, if a column or a row is not one of such a table (see csv_table), or if
-            there are more rows than `max_batch`, whose cells are not read then.
+        InvalidHouses: with every violation; if there are more than `max_batch` rows, only with that one.
     """
     table = csv_table(content, InvalidHouses)
     require_batch_size(len(table.rows), max_batch)
     features = {name: feature for name in table.header if (feature := schema.named(name))}
     names = [features[name].name if name in features else name for name in table.header]
     required = [feature.name for feature in schema.features if feature.required]
-    if wrong := check_columns(names, schema.names, required, "is a column for no feature of this model"):
-        raise InvalidHouses(wrong)
+    if violations := check_columns(names, schema.names, required, "not a feature of this model"):
+        raise InvalidHouses(violations)
     columns = _FeatureColumns(table.header, features)
     columns.add(table)
     houses = columns.houses(table)
     if None not in houses:
         return houses
-    violations: list[Violation] = []
     for position, (house, row) in enumerate(zip(houses, table.rows, strict=True)):
         if house is None:
-            message = f"has {len(row)} cells, where the header has {len(table.header)}"
+            cells = f"{len(row)} cell{'s' if len(row) != 1 else ''}"
+            message = f"the row has {cells}, but the header has {len(table.header)}"
             violations.append(Violation(pointer_to(position), Rule.TYPE, message))
         else:
             violations += schema.violations(house, position)
@@ -83,33 +90,33 @@ def houses_of_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequ
 
 
 class _FeatureColumns:
-    """The columns of a table that are features, and how often each of their cells occurs, as far as there is room."""
+    """The feature columns of a table, with counts of their distinct cells to infer how they are written."""
 
     def __init__(self, names: Sequence[str], features: _Features) -> None:
         self._features = features
         self._positions = {name: position for position, name in enumerate(names) if name in features}
-        self._seen = {name: Counter[Cell]() for name in self._positions}
+        self._counts = {name: Counter[Cell]() for name in self._positions}
         self.length = 0
 
     def add(self, rows: TextRows | ArrowRows) -> None:
-        """Take note of how cells are written."""
+        """Count the cells of some rows."""
         self.length += len(rows)
-        for seen, cells in zip(self._seen.values(), rows.cells(self._positions.values()), strict=True):
-            if len(seen) < _REMEMBERED:
-                seen.update(cells)
+        for counts, cells in zip(self._counts.values(), rows.cells(self._positions.values()), strict=True):
+            if len(counts) < _MAX_DISTINCT:
+                counts.update(cells)
 
     def houses(self, rows: TextRows | ArrowRows) -> list[Mapping[str, object] | None]:
-        """Return the house in each row, None for a row that does not fit; to be called once all rows are added."""
+        """Return the house in each row, None for a row of another length. Call it after all rows were added."""
         columns = zip(self._readers.items(), rows.cells(self._positions.values()), strict=True)
         values = {name: list(map(read, cells)) for (name, read), cells in columns}
-        place = count()
-        return [_house(values, next(place)) if fits else None for fits in rows.fits]
+        position = count()
+        return [_house(values, next(position)) if fits else None for fits in rows.fits]
 
     @cached_property
     def _readers(self) -> Mapping[str, Callable[[Cell], object]]:
         return {
-            name: value_reader(self._features[name].kind, present_in(seen), _last_year(self._features[name]))
-            for name, seen in self._seen.items()
+            name: value_reader(self._features[name].kind, present_in(counts), _last_year(self._features[name]))
+            for name, counts in self._counts.items()
         }
 
 
@@ -118,7 +125,7 @@ def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, obj
 
 
 def _last_year(feature: Feature) -> int:
-    """The year that ends the century of two-digit years: the one whose middle is that of the sales."""
+    """Return the last year of the century that two-digit years fall into, which is centered on the training sales."""
     if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)

@@ -1,4 +1,4 @@
-"""Predictions in CSV and Parquet: of a table the rows as they came, and beside them what became of each."""
+"""Write predictions to CSV and Parquet: alone, or as additional columns of the table of houses."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PRICE_COLUMNS = (
     "warnings",
     "error",
 )
-"""The columns that are added to those of a table."""
+"""The columns added to a table of houses."""
 
 NUMBERS = 1 + 2 * len(LEVELS)
-"""How many of them hold numbers; the others hold text."""
+"""How many of PRICE_COLUMNS, counted from the first, hold numbers. The others hold text."""
 
 _ESTIMATE_FIELDS = [
     attribute.name
@@ -44,29 +44,30 @@ PREDICTION_COLUMNS = (
     *(name for name in _ESTIMATE_FIELDS if name not in _FIRST),
     "warnings",
 )
-"""The columns of predictions as CSV, before those of the features."""
+"""The first columns of predictions in CSV. The columns of the features follow."""
 
-_GROUP = 50_000  # rows of a Parquet file that are written at once
+_GROUP_ROWS = 50_000  # rows per row group of a Parquet file
 
 
 def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
-    """Return the cells of PRICE_COLUMNS in a row: its prediction, or what is wrong with it."""
+    """Return the cells of PRICE_COLUMNS for a prediction or an error."""
     if isinstance(outcome, InvalidHouses):
-        return (*[None] * (len(PRICE_COLUMNS) - 1), "; ".join(each.describe() for each in outcome.violations))
+        error = "; ".join(violation.describe() for violation in outcome.violations)
+        return (*[None] * (len(PRICE_COLUMNS) - 1), error)
     estimate = outcome.estimate
-    bounds = {each.level: (each.low, each.high) for each in estimate.intervals}
+    bounds = {interval.level: (interval.low, interval.high) for interval in estimate.intervals}
     intervals = [bound for level in LEVELS for bound in bounds.get(level, (None, None))]
-    warnings = "; ".join(each.message for each in estimate.warnings) or None
+    warnings = "; ".join(warning.message for warning in estimate.warnings) or None
     return (estimate.price, *intervals, str(outcome.id), warnings, None)
 
 
 def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
-    """Write predictions as CSV, and return how many there were.
+    """Write predictions as CSV, with columns for all of their features. Returns the number of predictions.
 
-    They are read twice: which features there are shows in all of them.
+    `read` is called twice, first to collect the features.
 
     Raises:
-        UnreadableFile: if a prediction with another feature arrived between the two.
+        UnreadableFile: if a prediction with another feature was stored between the two calls.
     """
     features = sorted({name for prediction in read() for name in prediction.estimate.house.values})
     writer = csv.writer(stream)
@@ -78,7 +79,7 @@ def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
         estimate = prediction.estimate
         values = estimate.house.values
         if not values.keys() <= set(features):
-            raise UnreadableFile("Predictions of another model arrived meanwhile: export again, with --until")
+            raise UnreadableFile("Predictions with other features were stored during the export: retry with --until")
         cells = dict(zip(PRICE_COLUMNS, cells_of(prediction), strict=True)) | {
             "created_at": prediction.created_at.isoformat(),
             **{name: getattr(estimate, name) for name in _ESTIMATE_FIELDS},
@@ -89,7 +90,7 @@ def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
 
 
 def csv_of(predictions: Sequence[Prediction]) -> bytes:
-    """Return the same CSV of a few predictions, in UTF-8."""
+    """Return predictions as CSV in UTF-8, see `write_csv`."""
     stream = io.StringIO()
     write_csv(lambda: predictions, stream)
     return stream.getvalue().encode("utf-8", "replace")
@@ -101,8 +102,13 @@ def _cell_text(value: object) -> object:
 
 @contextmanager
 def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
-    """A PriceTable in a file, which is there once all of it is written: Parquet, or CSV, compressed if its name ends
-    with .gz. None is standard output, CSV. Raises UnreadableFile, and MissingExtra for Parquet.
+    """Open a PriceTable that writes Parquet or CSV, gzipped if the name ends with .gz; None is CSV on standard output.
+
+    The file replaces an older one when the context exits without error.
+
+    Raises:
+        UnreadableFile: if the file can't be written.
+        MissingExtra: for Parquet without pyarrow.
     """
     if path is None or not parquet:
         with text_file(path) as text:
@@ -114,63 +120,63 @@ def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | Parquet
 
 @define
 class CsvPrices:
-    """Prices in CSV, with the delimiter of the rows if they came with one."""
+    """Writes rows with their prices as CSV, with the delimiter of the input."""
 
     columns = PRICE_COLUMNS
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Add some rows; see PriceTable."""
+        """Write some rows; see PriceTable."""
         origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
             self._writer = csv.writer(self._stream, delimiter=origin.delimiter)
             self._writer.writerow([*origin.header, *PRICE_COLUMNS])
         self._writer.writerows(
-            [*row, *("" if cell is None else cell for cell in added)]
-            for row, added in zip(origin.texts(), _added(rows, outcomes), strict=True)
+            [*row, *("" if cell is None else cell for cell in price_cells)]
+            for row, price_cells in zip(origin.texts(), _price_cells(rows, outcomes), strict=True)
         )
 
 
 @define
 class ParquetPrices:
-    """Prices in Parquet, whose other columns have the types that they came with."""
+    """Writes rows with their prices as Parquet. The columns of the input keep their types."""
 
     columns = PRICE_COLUMNS
     _stream: IO[bytes]
     _writer: Any = field(default=None, init=False)
-    _waiting: list[Any] = field(factory=list, init=False)
+    _pending: list[Any] = field(factory=list, init=False)
     _rows: int = field(default=0, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Add some rows; see PriceTable."""
+        """Write some rows; see PriceTable."""
         import pyarrow as pa
 
         batch = rows.origin.batch
-        added = zip(*_added(rows, outcomes), strict=True)
+        price_columns = zip(*_price_cells(rows, outcomes), strict=True)
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
-        arrays = [pa.array(cells, type_) for cells, type_ in zip(added, types, strict=True)]
+        arrays = [pa.array(cells, type_) for cells, type_ in zip(price_columns, types, strict=True)]
         fields = [*batch.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
-        # pandas keeps its index there
+        # pandas stores its index in the metadata
         schema = pa.schema(fields, batch.schema.metadata)
-        self._waiting.append(pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema))
+        self._pending.append(pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema))
         self._rows += len(outcomes)
-        if self._rows >= _GROUP:
+        if self._rows >= _GROUP_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits to be a group of rows."""
+        """Write the pending rows as a row group."""
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
 
-        if self._waiting:
-            table = pa.Table.from_batches(self._waiting)
+        if self._pending:
+            table = pa.Table.from_batches(self._pending)
             self._writer = self._writer or ParquetWriter(self._stream, table.schema)
             self._writer.write_table(table)
-            self._waiting, self._rows = [], 0
+            self._pending, self._rows = [], 0
 
     def close(self) -> None:
-        """Write what waits, and the end of the file."""
+        """Write the pending rows and the footer of the file."""
         self.flush()
         if self._writer:
             self._writer.close()
@@ -187,11 +193,11 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
         yield prices
         prices.close()
     except pa.ArrowException as error:
-        raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write them as CSV") from error
+        raise UnreadableFile(f"the prices cannot be written as Parquet ({error}): write CSV instead") from error
 
 
-def _added(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
-    """The cells that are added to each row. What a row has beyond the header, as JSON, ends its error."""
+def _price_cells(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
+    """Yield the cells of PRICE_COLUMNS for each row. Errors end with the row's surplus cells, as JSON."""
     for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)

@@ -1,4 +1,4 @@
-"""Sales to train on, in CSV and Parquet files or synthetic, and sales to record, in CSV."""
+"""Read training sales from CSV and Parquet files, draw synthetic sales, and read realized sales from CSV."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from housepredict.domain.schema_inference.columns import present_in, value_reade
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
-RAGGED = "has another number of fields than the header"
-"""Why a row of a CSV file is rejected."""
+RAGGED = "number of fields differs from the header"
+"""The reason for rejecting a row of a CSV file."""
 
-_REMEMBERED = 10_000  # different cells of a column
+_MAX_INTERNED = 10_000  # distinct cells per column
 
 
 @frozen
 class SalesFile:
-    """A file of sales: CSV or Parquet, see TableFile.
+    """A CSV or Parquet file of sales, see TableFile.
 
-    The cells of CSV are text, those of Parquet have its types, dates without their time; an empty cell and NaN are
+    Cells of CSV are text. Cells of Parquet keep their types, except that dates have no time. Empty cells and NaN are
     None.
     """
 
@@ -36,13 +36,15 @@ class SalesFile:
 
     @property
     def location(self) -> str:
-        """The absolute path."""
+        """The absolute path of the file."""
         return str(self.path.absolute())
 
     def read(self) -> SalesTable:
-        """Read all of it.
+        """Read the whole file.
 
-        Raises UnusableSales with a message that says what to do, and MissingExtra for Parquet without pyarrow.
+        Raises:
+            UnusableSales: if the file can't be read or has no sales.
+            MissingExtra: for Parquet without pyarrow.
         """
         file = TableFile(self.path, UnusableSales, self.encoding)
         digest = file.digest()
@@ -51,34 +53,35 @@ class SalesFile:
             known: list[dict[Cell, Cell]] = [{} for _ in columns]
             for rows in source.batches(source.chunk):
                 for column, cells, seen in zip(columns.values(), rows.cells(range(len(columns))), known, strict=True):
-                    # equal cells become one object: columns repeat themselves, and files have millions of rows
-                    if len(seen) > _REMEMBERED:
+                    # equal cells share one object to save memory in files of millions of rows
+                    if len(seen) > _MAX_INTERNED:
                         seen.clear()
                     seen[""] = None
                     column.extend(map(seen.setdefault, cells, cells))
         rejected, notes = {RAGGED: source.ragged} if source.ragged else {}, source.notes
         table = SalesTable(columns, digest, rejected, notes=tuple(notes))
         if not len(table):
-            fields = f"has no row with the {len(columns)} fields of its header, {quoted(list(columns))}"
-            raise file.refused(": ".join([fields, *notes[-1:]]) if rejected else "holds no sales, only a header")
+            mismatch = f"has no row that matches its header, {quoted(list(columns))}"
+            raise file.error(": ".join([mismatch, *notes[-1:]]) if rejected else "has a header but no sales")
         return table
 
 
-_ALSO = {"id": "prediction", "prediction_id": "prediction"}
+_ALIASES = {"id": "prediction", "prediction_id": "prediction"}
 
 
 def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
-    """Return the sales of CSV in UTF-8, as RecordSales takes them: a cell that cannot be read stays text.
+    """Read realized sales from a CSV request body (see `csv_table`), for RecordSales to check.
 
-    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case of letters.
+    The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case. Cells that
+    can't be read stay text.
 
     Raises:
-        InvalidSales: with every violation, if the columns are not these; see csv_table.
+        InvalidSales: with every violation, if the content isn't CSV or its columns are others.
     """
     table = csv_table(content, InvalidSales)
-    names = [_ALSO.get(name.lower(), name.lower()) for name in table.header]
-    if wrong := check_columns(names, FIELDS, FIELDS, "is not a column of sales"):
-        raise InvalidSales(wrong)
+    names = [_ALIASES.get(name.lower(), name.lower()) for name in table.header]
+    if violations := check_columns(names, FIELDS, FIELDS, "not a field of a sale"):
+        raise InvalidSales(violations)
     kinds = {"price": Kind.NUMBER, "date": Kind.DATE}
     values: dict[str, list[object]] = {}
     for name, texts in zip(names, zip(*table.texts(), strict=True), strict=False):
@@ -89,7 +92,7 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
         {name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(table))
     ]
     for sale, surplus in zip(sales, table.surplus(), strict=True):
-        # a cell beyond the header says something that has no name, and is refused for that
+        # surplus cells become unknown fields, so that RecordSales reports them
         sale |= {f"column {position}": cell for position, cell in enumerate(surplus, len(names) + 1) if cell.strip()}
     return sales
 
@@ -101,23 +104,23 @@ _SEED = 42
 
 @frozen
 class SyntheticSales:
-    """1,000 sales of made-up houses: columns size, bedrooms, age and price; a schema and a split of their own."""
+    """1,000 synthetic sales with the columns size, bedrooms, age and price, a fixed schema and a fixed split."""
 
     @property
     def location(self) -> None:
-        """Nowhere."""
+        """None: synthetic sales have no file."""
         return
 
     @property
     def with_recorded(self) -> bool:
-        """False: none of them came back."""
+        """False: recorded sales are not added."""
         return False
 
     def read(self) -> SalesTable:
-        """Draw all of it, the same at each call."""
-        import numpy as np  # here, since files do without it
+        """Draw the sales, the same at each call."""
+        import numpy as np  # imported late: reading files doesn't need it
 
-        # the legacy generator, and the order of the draws, make the tutorial's numbers
+        # the legacy generator and the order of the draws reproduce the tutorial's numbers
         draw = np.random.RandomState(_SEED)
         size = draw.normal(2000, 500, ROWS)
         bedrooms = draw.randint(1, 6, ROWS)
@@ -125,7 +128,7 @@ class SyntheticSales:
         price = np.maximum(size * 100 + bedrooms * 5000 - age * 1000 + draw.normal(0, 10000, ROWS), 50000)
         columns = {"size": size, "bedrooms": bedrooms, "age": age, "price": price}
         held_out = np.zeros(ROWS, dtype=bool)
-        # as scikit-learn's train_test_split(test_size=0.2, random_state=42) does it
+        # the split of scikit-learn's train_test_split(test_size=0.2, random_state=42)
         held_out[np.random.RandomState(_SEED).permutation(ROWS)[:HELD_OUT_ROWS]] = True
         seen = {name: column[~held_out] for name, column in columns.items()}
         observed = {name: (column.min().item(), column.max().item()) for name, column in seen.items()}

@@ -1,4 +1,4 @@
-"""Tables in CSV and Parquet files, and CSV in requests: how their cells are read, whatever they are about."""
+"""Read tables of any content from CSV and Parquet files, and from CSV in requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, compress, islice
 from pathlib import Path
@@ -15,33 +15,32 @@ from typing import IO, Any, ClassVar
 
 from attrs import define, field, frozen
 
-from housepredict.adapters.files.arrow import ParquetTable, decoders_of
+from housepredict.adapters.files.arrow import ParquetTable, detect_decoders
 from housepredict.adapters.files.delimited import (
     BLANKS,
     Rows,
     TextEncoding,
     detect,
-    fitted,
     has_text,
     named,
     rows_of,
+    trim_row,
 )
 from housepredict.domain.errors import BrokenRules, MissingExtra, UnreadableFile
 from housepredict.domain.sales import Cell
+from housepredict.domain.training_options import did_you_mean
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_SAMPLE = 50  # rows that show whether the header lacks a column
-_PIECE = 1024 * 1024  # bytes that are read at a time
-_SHOWN = 100  # characters of a header in a message
-_SHOWN_LINES = 3
-
-_NO_TEXT = "is neither CSV nor Parquet: export it as CSV in UTF-8"
+_SAMPLE_ROWS = 50  # rows that show whether the header lacks a column
+_PIECE_BYTES = 1024 * 1024
+_MAX_HEADER_CHARACTERS = 100  # in messages
+_MAX_LINES = 3  # line numbers in messages
 
 
 @frozen
 class TextRows:
-    """Rows of a table of text as they stand there: some may be of another length than its header."""
+    """Rows of a text table as written: a row may have more or fewer cells than the header."""
 
     header: Sequence[str]
     delimiter: str
@@ -56,22 +55,22 @@ class TextRows:
         return [len(row) == len(self.header) for row in self.rows]
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of columns, of the rows that fit: tidy text."""
+        """Return the cells of the columns at some positions as tidy text, without the rows of another length."""
         columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
         return [list(map(tidy, columns[position])) for position in positions]
 
     def texts(self) -> Iterator[Sequence[str]]:
-        """Return the rows as text, each of the header's length."""
+        """Yield the rows, cut or padded to the length of the header."""
         width = len(self.header)
         return (row if len(row) == width else [*row[:width], *[""] * (width - len(row))] for row in self.rows)
 
     def surplus(self) -> Iterator[Sequence[str]]:
-        """Return what each row has beyond the header."""
+        """Yield the cells of each row beyond the header."""
         return (row[len(self.header) :] for row in self.rows)
 
     @property
     def batch(self) -> Any:
-        """A record batch of Arrow with text in all columns."""
+        """An Arrow record batch with text in all columns."""
         import pyarrow as pa
 
         columns = zip(*self.texts(), strict=True)
@@ -81,132 +80,148 @@ class TextRows:
 
 @define
 class TextTable:
-    """A table of text that is being read.
+    """An open text table.
 
-    `header` is how it names its columns, `names` what they are called here. `ragged` is how many rows that were read
-    have another number of fields than the header. `notes` are complete once all rows are read.
+    Attributes:
+        header: the column names as written in the file.
+        names: the column names, tidied.
+        encoding: the encoding of the text.
+        ragged: how many rows that were read have more or fewer fields than the header.
     """
 
-    chunk: ClassVar = 500  # rows at once: so few that the garbage collector does not look at them
+    chunk: ClassVar = 500  # rows per batch: few enough not to trigger the garbage collector
     header: Sequence[str]
     names: Sequence[str]
     encoding: TextEncoding
     _source: Rows
     _rows: Iterator[tuple[int, list[str]]]
-    _left_out: slice
+    _dropped: slice
     ragged: int = 0
     _ragged_lines: list[str] = field(factory=list)
 
     def batches(self, size: int) -> Iterator[TextRows]:
-        """Return all rows, those without any text left out, `size` at a time."""
+        """Yield all rows with any text, `size` at a time."""
         delimiter = "," if self._source.delimiter == BLANKS else self._source.delimiter
-        while rows := [self._noted(line, row) for line, row in islice(self._rows, size)]:
+        while rows := [self._checked(line, row) for line, row in islice(self._rows, size)]:
             yield TextRows(self.header, delimiter, rows)
 
-    def _noted(self, line: int, row: list[str]) -> list[str]:
+    def _checked(self, line: int, row: list[str]) -> list[str]:
+        """Drop the cells of a row beyond the header, if they are blank, and count it if it is ragged."""
         if len(row) > len(self.header):
-            row = fitted([*row[: self._left_out.start], *row[self._left_out.stop :]], len(self.header))
+            row = trim_row([*row[: self._dropped.start], *row[self._dropped.stop :]], len(self.header))
         if len(row) != len(self.header):
             self.ragged += 1
-            if len(self._ragged_lines) < _SHOWN_LINES:
+            if len(self._ragged_lines) < _MAX_LINES:
                 self._ragged_lines.append(f"line {line} has {len(row)}")
         return row
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was decided or repaired to read it."""
+        """What was guessed or repaired to read the table; complete after all rows were read."""
         source = self._source
         invalid = self.encoding.describe_invalid(source.invalid, "line") if source.invalid else None
         notes = ["; ".join(filter(None, [self.encoding.note, invalid]))]
         if source.repaired:
-            notes.append(f"{_counted(source.repaired, 'row')} with quotes that don't pair up, read without them")
-        if source.emptied:
-            notes.append(f"{_counted(source.emptied, 'line')} with NUL characters, read without them")
+            notes.append(f"{_counted(source.repaired, 'row')} with unbalanced quotes, which were read literally")
+        if source.nul_lines:
+            notes.append(f"{_counted(source.nul_lines, 'line')} with NUL characters, which were removed")
         if self.ragged:
-            shown = ", ".join([*self._ragged_lines, *(["…"] if self.ragged > _SHOWN_LINES else [])])
-            notes.append(f"rows with another number of fields than the {len(self.header)} of the header: {shown}")
+            lines = ", ".join([*self._ragged_lines, *(["…"] if self.ragged > _MAX_LINES else [])])
+            fields = f"{len(self.header)} field{'s' if len(self.header) != 1 else ''}"
+            notes.append(f"the header has {fields}, but some rows have more or fewer: {lines}")
         return [note for note in notes if note]
 
 
 @frozen
 class TableFile:
-    """A file with a table: CSV (.gz too, with any common delimiter, in any common encoding) or Parquet.
+    """A file with a table: CSV or Parquet, recognized by its content, not by its name.
 
-    What it is shows in its content, whatever its name. `fault` is the error of a file that cannot be read. `encoding`
-    is the encoding of text that the caller names; None to detect it.
+    CSV may be gzipped, and have any common delimiter and encoding.
+
+    Attributes:
+        path: the path of the file.
+        error_class: the class of the errors that `open` raises.
+        encoding: the encoding of the text; None to detect it.
     """
 
     path: Path = field(converter=Path)
-    fault: Callable[[str], UnreadableFile] = UnreadableFile
+    error_class: Callable[[str], UnreadableFile] = UnreadableFile
     encoding: str | None = None
 
     @contextmanager
     def open(self, like: TextTable | ParquetTable | None = None) -> Iterator[TextTable | ParquetTable]:
-        """Open the table; `like` is the same one if it was opened before, since reading it tells how to decode it.
+        """Open the table.
+
+        Args:
+            like: the table of an earlier call, to decode it in the same way without detecting the encoding again.
 
         Raises:
-            UnreadableFile: `fault`, with a message that says what to do, also while the table is read.
+            UnreadableFile: an error of `error_class`, if the file can't be read; also while the rows are read.
             MissingExtra: for Parquet without pyarrow.
         """
-        with self._translated(), self._parquet(like) if self._begins_with(_PARQUET) else self._text(like) as table:
+        with self._translate_errors(), (self._parquet if self._starts_with(_PARQUET) else self._text)(like) as table:
             yield table
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file in hexadecimal. Raises as `open` does."""
-        with self._translated(), self.path.open("rb") as stream:
+        """Return the SHA-256 of the file in hexadecimal.
+
+        Raises:
+            UnreadableFile: an error of `error_class`, if the file can't be read.
+        """
+        with self._translate_errors(), self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
-            # what is read of a pipe is gone, and all of it is read several times
+            # the file is read several times, which a pipe doesn't allow
             if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
-                raise self.refused("is not a regular file: save it to one first")
+                raise self.error("is not a regular file: save it to one first")
             yield
         except FileNotFoundError as error:
-            raise self.fault(f"There is no file {self.path}: check the path") from error
+            raise self.error_class(f"There is no file {self.path}: check the path") from error
         except IsADirectoryError as error:
-            raise self.fault(f"{self.path} is a folder: name a file in it") from error
+            raise self.error("is a folder: name a file in it") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise self.refused(f"is a damaged or incomplete gzip file ({error}): copy it again") from error
+            raise self.error(f"is a damaged or incomplete gzip file ({error}): copy it again") from error
         except OSError as error:
-            raise self.refused(f"cannot be read: {error}") from error
+            raise self.error(f"cannot be read: {error}") from error
 
-    def _named_encoding(self) -> TextEncoding | None:
+    def _requested_encoding(self) -> TextEncoding | None:
         try:
             return None if self.encoding is None else named(self.encoding)
         except LookupError as error:
-            raise self.refused(f"cannot be read: unknown encoding {self.encoding!r}") from error
+            raise self.error(f"cannot be read: unknown encoding {self.encoding!r}") from error
 
     def _text_encoding(self) -> TextEncoding:
-        """Return the encoding that was named, or else the one that the text seems to have."""
-        if encoding := self._named_encoding():
+        """Return the requested encoding, or detect it."""
+        if encoding := self._requested_encoding():
             return encoding
         with self._opener()(self.path, "rb") as stream:
-            encoding = detect(iter(lambda: stream.read(_PIECE), b""))
+            encoding = detect(iter(lambda: stream.read(_PIECE_BYTES), b""))
         if encoding is None:
-            raise self.refused(_NO_TEXT)
+            raise self.error("is neither CSV nor Parquet: export it as CSV in UTF-8")
         return encoding
 
     @contextmanager
     def _text(self, like: object) -> Iterator[TextTable]:
-        """Open a CSV file. Its last columns are left out if they have neither a name nor any text."""
+        """Open a CSV file. Its last columns are dropped if they have neither a name nor any text."""
         encoding = like.encoding if isinstance(like, TextTable) else self._text_encoding()
         with self._rows(encoding) as source:
             if not (header := source.header()):
-                raise self.refused("is empty")
-            named = source.named
-            first = [(source.line, row) for row in islice(source, _SAMPLE)]
-            # rows may begin with a name that the header has no column for, as R writes them
-            if first and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in first):
+                raise self.error("is empty")
+            width = source.named
+            sample = [(source.line, row) for row in islice(source, _SAMPLE_ROWS)]
+            # R writes row names in a first column that the header lacks
+            if sample and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in sample):
                 header.insert(0, "")
-                named += 1
-            beyond = slice(named, len(header))
-            if beyond.start == beyond.stop or self._has_text_in(beyond, encoding):
-                beyond = slice(len(header), len(header))
-            del header[beyond]
-            rows = chain(first, ((source.line, row) for row in source))
-            yield TextTable(header, self._names(header), encoding, source, rows, beyond)
+                width += 1
+            dropped = slice(width, len(header))
+            if dropped.start == dropped.stop or self._has_text_in(dropped, encoding):
+                dropped = slice(len(header), len(header))
+            del header[dropped]
+            rows = chain(sample, ((source.line, row) for row in source))
+            yield TextTable(header, self._names(header), encoding, source, rows, dropped)
 
     def _has_text_in(self, columns: slice, encoding: TextEncoding) -> bool:
         with self._rows(encoding) as rows:
@@ -214,13 +229,13 @@ class TableFile:
 
     @contextmanager
     def _rows(self, encoding: TextEncoding) -> Iterator[Rows]:
-        """All rows with any text, the header first."""
+        """Open all rows with any text, the header first."""
         stream = self._opener()(self.path, "rt", encoding=encoding.codec, errors=encoding.errors, newline="")
         with stream:
             try:
                 yield rows_of(stream)
             except UnicodeError as error:
-                raise self.refused(f"is not text in {encoding.codec} ({error}): say which encoding it has") from error
+                raise self.error(f"is not valid {encoding.codec} ({error}): set `encoding` to its encoding") from error
 
     @contextmanager
     def _parquet(self, like: object) -> Iterator[ParquetTable]:
@@ -235,57 +250,57 @@ class TableFile:
                 if isinstance(like, ParquetTable):
                     decoders, notes = like.decoders, like.notes
                 else:
-                    decoders, notes = decoders_of(file, self._named_encoding())
+                    decoders, notes = detect_decoders(file, self._requested_encoding())
                 yield ParquetTable(names, decoders, notes, file)
         except (pa.ArrowException, OSError, OverflowError, ValueError) as error:
-            raise self.refused(f"is no Parquet file that can be read ({error}): write it anew, or as CSV") from error
+            raise self.error(f"is not a readable Parquet file ({error}): export it again, or as CSV") from error
 
-    def refused(self, reason: str) -> UnreadableFile:
-        """Return the error for this file, with what is wrong with it."""
-        return self.fault(f"{self.path} {reason}")
+    def error(self, problem: str) -> UnreadableFile:
+        """Return the error of `error_class` for a problem of this file."""
+        return self.error_class(f"{self.path} {problem}")
 
     def _opener(self) -> Callable[..., IO[Any]]:
-        return gzip.open if self._begins_with(_GZIP) else open
+        return gzip.open if self._starts_with(_GZIP) else open
 
-    def _begins_with(self, magic: bytes) -> bool:
+    def _starts_with(self, magic: bytes) -> bool:
         with self.path.open("rb") as stream:
             return stream.read(len(magic)) == magic
 
     def _names(self, header: Sequence[str]) -> list[str]:
-        """The columns' names. One may have none: many programs write the number of the row there."""
+        """Return the column names. A single column may lack one: many programs write row numbers that way."""
         names, problems = names_of(header), []
         unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
-            problems.append(f"columns without a name: give columns {', '.join(unnamed)} one in the header")
+            problems.append(f"columns {', '.join(unnamed)} have no name: name them")
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
-            problems.append(f"several columns of the same name: rename {', '.join(repeated)}")
+            problems.append(f"several columns have the same name: rename {', '.join(repeated)}")
         if problems:
-            raise self.refused(f"has in its header, {quoted(header)}, {'; and '.join(problems)}")
+            raise self.error(f"has an invalid header, {quoted(header)}: {'; '.join(problems)}")
         return names
 
 
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""How Excel's workbooks begin, the new ones as any ZIP archive."""
+"""The first bytes of Excel workbooks: of .xlsx (as of any ZIP archive) and of .xls."""
 
 
 def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
-    """Return all rows of CSV in UTF-8, read as those of a file, with what its columns are called here as the header.
+    """Return the rows of a CSV request body, with tidied column names as the header.
 
-    Rows without text above the header and at the end are left out, and so are empty lines. Between others, rows of
-    several empty cells are rows: whoever counts the answers would miss them.
+    Empty lines, and rows without text above the header and at the end, are skipped. Other rows of empty cells count,
+    so that the results line up with the rows.
 
     Raises:
-        BrokenRules: `error`, if the content is not CSV in UTF-8.
+        BrokenRules: an error of the class `error`, if the content isn't CSV in UTF-8.
     """
     if content.startswith(_WORKBOOKS):
-        reason = "is an Excel workbook or a ZIP archive: export it as CSV in UTF-8"
+        reason = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV in UTF-8"
         raise error([Violation("", Rule.TYPE, reason)])
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise error([Violation("", Rule.TYPE, f"byte {fault.start} is not UTF-8")]) from None
-    # not splitlines, which ends lines at characters that are text in CSV, such as U+2028
+    except UnicodeDecodeError as invalid:
+        raise error([Violation("", Rule.TYPE, f"not UTF-8: byte {invalid.start} is invalid")]) from None
+    # str.splitlines would also split at characters that are text in CSV, such as U+2028
     source = rows_of(io.StringIO(text, newline=""))
     header = source.header(keep_empty=True)
     rows = list(source)
@@ -293,35 +308,35 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
         rows.pop()
     if not any(has_text(row[source.named :]) for row in rows):
         del header[source.named :]
-    return TextRows(names_of(header), source.delimiter, [fitted(row, len(header)) for row in rows])
+    return TextRows(names_of(header), source.delimiter, [trim_row(row, len(header)) for row in rows])
 
 
 def check_columns(
-    names: Sequence[str], known: Container[str], required: Iterable[str], unknown: str
+    names: Sequence[str], known: Collection[str], required: Iterable[str], unknown: str
 ) -> list[Violation]:
-    """Return what is wrong with the columns of a table in a request; `unknown` is the message for an unknown one."""
+    """Return the violations in the columns of a table in a request. `unknown` is the message for unknown columns."""
     counts = Counter(names)
-    broken = [
-        *((name, Rule.UNKNOWN, unknown) for name in counts if name not in known),
-        *((name, Rule.DUPLICATE, "is more than one column") for name, count in counts.items() if count > 1),
-        *((name, Rule.MISSING, "is a column that is missing") for name in required if name not in counts),
+    problems = [
+        *((name, Rule.UNKNOWN, unknown + did_you_mean(name, known)) for name in counts if name not in known),
+        *((name, Rule.DUPLICATE, "several columns have this name") for name, count in counts.items() if count > 1),
+        *((name, Rule.MISSING, "required column is missing") for name in required if name not in counts),
     ]
-    return [Violation(pointer_to(name), rule, message) for name, rule, message in broken]
+    return [Violation(pointer_to(name), rule, message) for name, rule, message in problems]
 
 
 def names_of(header: Sequence[str]) -> list[str]:
-    """Return what columns are called here: by its position, if a column has no name."""
+    """Return the tidied column names; `column 3` for the third one if it has no name."""
     return [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
 
 
 def quoted(header: Sequence[str]) -> str:
-    """Return a header for a message; of a long one its beginning."""
-    text = ",".join(header)
-    return f'"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"}"'
+    """Return a header in quotes for a message, shortened if it is long."""
+    text, size = ",".join(header), _MAX_HEADER_CHARACTERS
+    return f'"{text if len(text) <= size else text[: size - 1] + "…"}"'
 
 
-def _counted(lines: Sequence[int], what: str) -> str:
-    """Return how many lines there are, and the first of them: `2 rows (lines 3, 7)`."""
-    shown = ", ".join(map(str, lines[:_SHOWN_LINES])) + (", …" if len(lines) > _SHOWN_LINES else "")
-    several = len(lines) > 1
-    return f"{len(lines):,} {what}{'s' if several else ''} (line{'s' if several else ''} {shown})"
+def _counted(lines: Sequence[int], noun: str) -> str:
+    """Return a count and the first line numbers: `2 rows (lines 3, 7)`."""
+    numbers = ", ".join(map(str, lines[:_MAX_LINES])) + (", …" if len(lines) > _MAX_LINES else "")
+    plural = "s" if len(lines) > 1 else ""
+    return f"{len(lines):,} {noun}{plural} (line{plural} {numbers})"

@@ -1,1 +1,1 @@
-"""Models that were trained, served: numpy alone, and nothing is unpickled. What trains them is a room away."""
+"""Serve trained models with NumPy alone. Nothing is unpickled, and scikit-learn is never imported."""

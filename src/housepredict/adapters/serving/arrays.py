@@ -1,4 +1,4 @@
-"""What an archive must be before NumPy reads it, and an array before a model computes with it."""
+"""Read arrays from untrusted .npz files, and validate the arrays of a model."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MAX_UNPACKED = 2**29
-"""The most bytes that the arrays of an archive may take; those of 20,000 sales take under 20 MiB."""
+"""The maximum size of an archive's unpacked arrays, in bytes. A model of 20,000 sales takes less than 20 MiB."""
 
 MAX_ARRAYS = 100
-"""The most arrays in an archive; the largest form has some twenty."""
+"""The maximum number of arrays in an archive. The largest serving form has about twenty."""
 
-_ENTRY = b"PK\1\2"  # begins an entry of an archive's table of contents
+_ENTRY = b"PK\1\2"  # the signature of an entry in a ZIP directory
 
 
 def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]:
-    """Read the wanted arrays of an .npz file, by name, none of them writable.
+    """Read the wanted arrays of an .npz file, by name. They are read-only.
 
     Raises:
-        ValueError: if there are too many arrays, or they are too large, before any is unpacked.
-        Exception: whatever zipfile, zlib and NumPy raise for a damaged file.
+        ValueError: before anything is unpacked, if the file has too many arrays or they are too large.
+        Exception: any error of zipfile, zlib or NumPy, if the file is damaged.
     """
-    # before zipfile reads the table, which could fill the memory by itself
+    # checked before zipfile reads the directory, which alone could exhaust the memory
     if content.count(_ENTRY) > MAX_ARRAYS:
-        raise ValueError(f"there may be {MAX_ARRAYS} arrays at most")
+        raise ValueError(f"more than {MAX_ARRAYS} arrays")
     with ZipFile(BytesIO(content)) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > MAX_UNPACKED:
-            raise ValueError(f"unpacked it would have {unpacked} bytes, where {MAX_UNPACKED} are the most")
+            raise ValueError(f"the arrays take {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}")
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        return {name: _array(archive, member) for name, member in members.items() if name in wanted}
+        return {name: _read_array(archive, member) for name, member in members.items() if name in wanted}
 
 
-def _array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
-    # the other methods unpack all there is, whatever size was declared
+def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
+    # with other methods, zipfile unpacks more than the declared size
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ValueError(f"{member.filename} is packed by method {member.compress_type}")
+        raise ValueError(f"{member.filename} is compressed by method {member.compress_type}, not stored or deflated")
     with archive.open(member) as file:
         if npy.read_magic(file) != (1, 0):
-            raise ValueError("an array must be in the first version of numpy's format")
+            raise ValueError(f"{member.filename} is not in version 1.0 of NumPy's format")
         shape, _, dtype = npy.read_array_header_1_0(file)
         if dtype.kind not in "fiu":
-            raise ValueError(f"an array must hold numbers, not {dtype}")
-        # NumPy makes an array as large as its header claims
+            raise ValueError(f"{member.filename} must hold numbers, not {dtype}")
+        # NumPy allocates an array as large as its header claims
         if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
-            raise ValueError(f"{member.filename} holds another number of bytes than {dtype} of shape {shape} takes")
+            raise ValueError(f"the size of {member.filename} doesn't match {dtype} of shape {shape}")
     with archive.open(member) as file:
         array = npy.read_array(file, allow_pickle=False)
     array.flags.writeable = False
@@ -62,12 +62,15 @@ def _array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
 def array_of(
     dtype: type[np.generic], dimensions: int, *, finite: bool = True
 ) -> Callable[[object, Attribute[NDArray[Any]], NDArray[Any]], None]:
-    """An attrs validator: an array of this type and number of dimensions. It raises ValueError."""
+    """Return an attrs validator that raises ValueError unless an array has this type and number of dimensions.
+
+    With `finite`, NaN and infinity are invalid, too.
+    """
 
     def check(_model: object, attribute: Attribute[NDArray[Any]], array: NDArray[Any]) -> None:
         if array.dtype != dtype or array.ndim != dimensions:
-            expected = f"{dimensions} dimensions of {dtype.__name__}"
-            raise ValueError(f"{attribute.name} must have {expected}, not {array.ndim} of {array.dtype}")
+            expected = f"a {dimensions}-dimensional array of {dtype.__name__}"
+            raise ValueError(f"{attribute.name} must be {expected}, not {array.ndim}-dimensional of {array.dtype}")
         if finite and not np.isfinite(array).all():
             raise ValueError(f"{attribute.name} must be finite")
 

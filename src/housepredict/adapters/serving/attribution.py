@@ -1,4 +1,7 @@
-"""Contributions of features to estimates, computed from a serving form and its training houses."""
+"""Compute the contributions of features to estimates (Shapley values) from a serving form.
+
+A player, as in game theory, is a feature, or several features that contribute jointly; see `DerivedFeatures.players`.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,12 @@ from housepredict.domain.errors import RefusedModel
 
 @define(eq=False)
 class Attribution:
-    """The training houses as a model sees them: `means`, of shape (columns,), of the terms of its line, and the paths
-    through its trees.
+    """A summary of the training houses from which contributions are computed.
+
+    Attributes:
+        means: the mean of each term of the linear model, of shape (columns,).
+        squared: the paths through the trees for squared errors, if the model has any.
+        absolute: the paths through the trees for absolute errors, if the model has any.
     """
 
     means: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
@@ -28,11 +35,14 @@ class Attribution:
 
 @define(eq=False)
 class Contributions:
-    """The contribution of each player to a form's output: from `base` on, in prices for a Linear and in logarithms
-    for LogPrices.
+    """Computes the contribution of each player to the output of a serving form.
 
-    `players`, of shape (features,), is the player of each feature; see DerivedFeatures. A term of the line contributes
-    its difference from its mean.
+    A term of the linear model contributes its difference from its mean, trees contribute Shapley values.
+
+    Attributes:
+        form: the serving form. Contributions to a Linear are amounts of money, to LogPrices natural logarithms.
+        base: the output when no feature is known. Output = base + sum of the contributions.
+        players: the player of each feature, of shape (features,).
     """
 
     form: Linear | LogPrices
@@ -45,21 +55,21 @@ class Contributions:
     def of(
         cls, form: Linear | LogPrices, means: NDArray[np.float64], paths: Callable[[str], Paths | None]
     ) -> Contributions:
-        """The contributions to a form, from the parts of its Attribution.
+        """Prepare the contributions to a form from the parts of its Attribution.
 
-        Args:
-            paths: reads the paths through the trees of a name. They are not kept: they may be as large as the model.
+        `paths` reads those of an attribute, `squared` or `absolute`. They may take as much memory as the model, so they
+        are read one by one and dropped after use.
 
         Raises:
-            ValueError: if the attribution is of another form.
+            ValueError: if the attribution belongs to another form.
         """
         line = form if isinstance(form, Linear) else form.linear
         if means.size != line.features:
-            raise ValueError("there must be a mean for each term of the line")
+            raise ValueError("the linear model must have a mean for each term")
         base = float(line.intercept + means.sum())
         if isinstance(form, Linear):
             if paths("squared") or paths("absolute"):
-                raise ValueError("there must be no paths, a line having no trees")
+                raise ValueError("a linear model has no trees, and so no paths")
             return cls(form, means, base, np.arange(form.features))
         columns, contributions = form.columns, []
         of_features, of_trees = columns.players[columns.for_features], columns.players[columns.for_trees]
@@ -69,12 +79,12 @@ class Contributions:
                 base += weight * float(through.mean)
                 contributions.append((weight, TreeContributions.of(trees, through, of_trees)))
             elif trees or through:
-                raise ValueError("the paths must be those of the trees")
-            del through  # before the next are read
+                raise ValueError("the paths don't match the trees")
+            del through  # free the memory before the next paths are read
         return cls(form, means, base, of_features, contributions)
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """Contributions, of shape (houses, players), to the form's output for encoded houses."""
+        """Return the contributions for encoded houses, of shape (houses, players)."""
         form, means = self.form, self._means
         if isinstance(form, Linear):
             return form.terms(matrix) - means
@@ -87,7 +97,7 @@ class Contributions:
         return amounts
 
     def check_sum(self, matrix: Matrix) -> None:
-        """Check that contributions add up to the form's output for encoded houses.
+        """Check that base and contributions add up to the output of the form for encoded houses.
 
         Raises:
             RefusedModel: if they don't.
@@ -95,7 +105,7 @@ class Contributions:
         form, amounts = self.form, self(matrix)
         expected = form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))
         off = np.abs(self.base + amounts.sum(axis=1) - expected)
-        # the amounts may be large, such as a date's term, and their sum small
+        # large amounts, such as the term of a date, may have a small sum
         size = np.abs(amounts).sum(axis=1) + np.abs(self._means).sum() + abs(self.base)
         if not (off <= 1e-9 + 1e-12 * size).all():
-            raise RefusedModel(f"Contributions do not add up to what the model says: they are off by {off.max()}")
+            raise RefusedModel(f"The contributions do not add up to the model's output: they are off by {off.max()}")

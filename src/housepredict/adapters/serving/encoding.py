@@ -1,4 +1,4 @@
-"""Houses as numbers: the one encoding for training and for serving."""
+"""Encode houses as numbers, in the same way for training and for serving."""
 
 from __future__ import annotations
 
@@ -17,22 +17,31 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 
 @define(eq=False)
 class DerivedFeatures:
-    """The columns of a model: logarithms of amounts, the features themselves, target encodings, and turned axes.
+    """The columns of a model, derived from its features.
 
-    They are in this order. `lowest` and `highest`, both of shape (features,), are the bounds that features are clipped
-    to: beyond them nothing is known, and a line would go anywhere. Each of the features `logged`, of shape
-    (logarithms,), has a column of ln(1 + amount). The features `grouped`, of shape (groups,), have too many categories
-    for a column each: `levels`, of shape (groups, codes + 1), is the target encoding of each code, and last that of
-    an unknown one; both are None if there is no such feature. `turned`, of shape (axes, 2), names two features for each
-    axis, and `weights`, of the same shape, their weights: trees split along axes only, and the border between two
-    neighborhoods rarely runs along a meridian.
+    In this order: logarithms of amounts, the features themselves, target encodings, and rotated axes. Features are
+    referred to by their positions in the schema.
 
-    `sources`, of shape (columns,), is the feature that each column is derived from; of a turned axis, the first of its
-    two. The slices select columns: `for_lines` all but turned axes, which add nothing to a line, and `for_trees` all
-    but logarithms, which add nothing to trees.
+    Attributes:
+        lowest: the smallest training value of each feature, of shape (features,). Smaller values are clipped to it,
+            since a linear model would extrapolate without limit.
+        highest: the largest training value, likewise.
+        logged: features with an additional column ln(1 + amount), of shape (logarithms,).
+        turned: the two features of each rotated axis, of shape (axes, 2). Trees split along axes only, but the border
+            between two neighborhoods rarely follows a meridian.
+        weights: the weights of these features, of shape (axes, 2).
+        grouped: features with too many categories for one-hot columns, of shape (groups,); None without any.
+        levels: the target encoding of each code, and last that of an unknown code, of shape (groups, codes + 1); None
+            without any.
+        features: the number of features.
+        sources: the feature that each column is derived from, of shape (columns,); of a rotated axis, the first one.
+        for_features: selects the columns that are the features themselves.
+        for_levels: selects the target encodings.
+        for_lines: selects the columns for linear models: all but rotated axes, which are linear combinations.
+        for_trees: selects the columns for trees: all but logarithms, which allow no other splits.
 
     Raises:
-        ValueError: if the arrays don't fit together.
+        ValueError: if the shapes of the arrays don't match.
     """
 
     lowest: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -55,13 +64,13 @@ class DerivedFeatures:
         named = np.concatenate([self.logged, self.turned.ravel(), grouped])
         self.features = self.lowest.size
         if self.lowest.shape != self.highest.shape or not (self.lowest <= self.highest).all():
-            raise ValueError("there must be a lowest and a highest value for each feature, in this order")
+            raise ValueError("each feature must have a lowest value that is at most its highest value")
         if self.turned.shape != self.weights.shape or self.turned.shape[1] != 2:
-            raise ValueError("a turned axis must be of two features")
+            raise ValueError("a rotated axis must have two features with a weight each")
         if len(levels) != grouped.size or not levels.shape[1]:
-            raise ValueError("there must be levels for each feature that has them, one at least")
+            raise ValueError("each grouped feature must have at least one level")
         if ((named < 0) | (named >= self.features)).any():
-            raise ValueError("columns must follow from features that there are")
+            raise ValueError("columns must be derived from existing features")
         self.sources = np.concatenate([self.logged, np.arange(self.features), grouped, self.turned[:, 0]])
         features, levels_end = self.logged.size + self.features, self.sources.size - len(self.turned)
         self.for_features, self.for_levels = slice(self.logged.size, features), slice(features, levels_end)
@@ -69,9 +78,9 @@ class DerivedFeatures:
 
     @property
     def players(self) -> NDArray[np.int64]:
-        """The player that each column belongs to, of shape (columns,), numbered in the order of their features.
+        """The player of each column, of shape (columns,), numbered in the order of the features.
 
-        A player is what contributes to a price as one: a feature, or all features that turned axes connect.
+        A player is a feature, or all features that share rotated axes, since their contributions can't be separated.
         """
         players = np.arange(self.features)
         for first, second in self.turned:
@@ -79,35 +88,35 @@ class DerivedFeatures:
         return np.unique(players, return_inverse=True)[1][self.sources]
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """All columns of encoded houses, of shape (houses, columns)."""
+        """Return the columns of encoded houses, of shape (houses, columns)."""
         columns: Matrix = np.empty((len(matrix), self.sources.size), order="F")
-        within = columns[:, self.for_features]
-        np.clip(matrix, self.lowest, self.highest, out=within)
-        columns[:, : self.logged.size] = np.log1p(within[:, self.logged])
+        clipped = columns[:, self.for_features]
+        np.clip(matrix, self.lowest, self.highest, out=clipped)
+        columns[:, : self.logged.size] = np.log1p(clipped[:, self.logged])
         if self.grouped is not None and self.levels is not None:
-            # fmin takes the number where the other is NaN: what is missing or beyond the codes gets the last level
-            codes = np.fmin(within[:, self.grouped], self.levels.shape[1] - 1).astype(np.int64)
+            # missing (NaN) and unknown codes get the last level: fmin ignores NaN
+            codes = np.fmin(clipped[:, self.grouped], self.levels.shape[1] - 1).astype(np.int64)
             columns[:, self.for_levels] = self.levels[np.arange(len(self.levels)), codes]
-        for column, (first, second), (weight, other) in zip(
+        for column, (first, second), (first_weight, second_weight) in zip(
             range(self.for_levels.stop, self.sources.size), self.turned.tolist(), self.weights.tolist(), strict=True
         ):
-            columns[:, column] = weight * within[:, first] + other * within[:, second]
+            columns[:, column] = first_weight * clipped[:, first] + second_weight * clipped[:, second]
         return columns
 
 
 Matrix = NDArray[np.float64]
-"""Encoded houses, of shape (houses, features), a column in one piece (Fortran order)."""
+"""Encoded houses, of shape (houses, features), in column-major (Fortran) order."""
 
 _Convert = Callable[[Value | None], Value | None]
 
 
 @define
 class Encoder:
-    """Encodes houses that were checked against a schema, its features in order.
+    """Encodes valid houses as rows of numbers, with the features in the order of the schema.
 
-    Numbers stay as they are; booleans become 0 and 1, dates their ordinal in days, categories their position in
-    `Feature.categories`. A missing value and a category that the schema doesn't name become NaN. A house without a sale
-    date is sold on the schema's valuation date.
+    Numbers are unchanged. Booleans become 0 or 1, dates their proleptic Gregorian ordinal in days, and categories their
+    position in `Feature.categories`. Missing values and unknown categories become NaN. A missing sale date is replaced
+    with the schema's valuation date.
     """
 
     _schema: FeatureSchema
@@ -118,24 +127,24 @@ class Encoder:
         return [(feature.name, _converter(feature, self._schema)) for feature in self._schema.features]
 
     def __call__(self, houses: Sequence[House]) -> Matrix:
-        """Encode a batch, as a matrix of shape (houses, features)."""
+        """Encode houses as a matrix of shape (houses, features)."""
         rows = [house.values for house in houses]
         columns = [
             [convert(row.get(name)) for row in rows] if convert else [row.get(name) for row in rows]
             for name, convert in self._columns
         ]
-        # numpy reads None as NaN, True as 1
+        # NumPy converts None to NaN and True to 1
         return np.array(columns, dtype=np.float64).T
 
 
 def _converter(feature: Feature, schema: FeatureSchema) -> _Convert | None:
     match feature.kind:
         case Kind.CATEGORY:
-            return {category: position for position, category in enumerate(feature.categories)}.get  # type: ignore[return-value]  # dict.get takes what is no key, too
+            return {category: position for position, category in enumerate(feature.categories)}.get  # type: ignore[return-value]  # dict.get accepts any hashable value
         case Kind.DATE:
-            sold_now = schema.valuation_date if feature.name == schema.sale_date else None
-            absent = sold_now.toordinal() if sold_now else None
-            return lambda text: absent if text is None else date.fromisoformat(str(text)).toordinal()
+            valuation_date = schema.valuation_date if feature.name == schema.sale_date else None
+            default = valuation_date.toordinal() if valuation_date else None
+            return lambda text: default if text is None else date.fromisoformat(str(text)).toordinal()
         case Kind.NUMBER | Kind.INTEGER | Kind.BOOLEAN:
             return None
         case _:

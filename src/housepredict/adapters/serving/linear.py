@@ -1,4 +1,4 @@
-"""The serving form of a model of log prices: a linear model, and trees for what it leaves."""
+"""Serving forms: a linear model of prices, and a model of log prices with a linear part and trees."""
 
 from __future__ import annotations
 
@@ -17,13 +17,24 @@ from housepredict.domain.estimates import Unit
 
 @define(eq=False)
 class Linear:
-    """A price as a sum: the intercept, and a term for each feature.
+    """A linear model: the price is the intercept plus a term for each feature.
 
-    `intercept` is a scalar. `means` and `coefficients`, of shape (features,), are for numbers; a missing one counts as
-    its mean. `centers`, of shape (features,), is subtracted from each number before it is multiplied, so that a large
-    number with a small spread keeps its digits; forms of older releases have none. `sizes`, of shape (features,), holds
-    0 for a number, and for a category how many of `offsets` are its own: the terms of its codes, in order, and last the
-    term of a house without it. Raises ValueError if the arrays do not fit together.
+    The term of a number is coefficient · (number - center), and that of a category one of `offsets`.
+
+    Attributes:
+        intercept: a scalar.
+        means: replacements for missing numbers, of shape (features,).
+        coefficients: of shape (features,).
+        sizes: how many of `offsets` belong to each feature, of shape (features,): 0 for a number, and for a category
+            the number of its codes plus one.
+        offsets: the terms of categories: for each feature, the terms of its codes in order, and last the term of a
+            missing or unknown category.
+        centers: of shape (features,). Centering preserves the digits of large numbers with a small range. Forms of
+            older releases have none.
+        features: the number of features.
+
+    Raises:
+        ValueError: if the shapes of the arrays don't match.
     """
 
     intercept: NDArray[np.float64] = field(validator=array_of(np.float64, 0))
@@ -40,11 +51,11 @@ class Linear:
 
     def __attrs_post_init__(self) -> None:
         if not self.means.shape == self.coefficients.shape == self.sizes.shape:
-            raise ValueError("there must be a mean, a coefficient and a size for each feature")
+            raise ValueError("each feature must have a mean, a coefficient and a size")
         if self.centers is not None and self.centers.shape != self.sizes.shape:
-            raise ValueError("there must be a center for each feature, or for none")
+            raise ValueError("each feature must have a center, or none of them")
         if (self.sizes < 0).any() or self.sizes.sum() != self.offsets.size:
-            raise ValueError("the offsets must be as many as the sizes say")
+            raise ValueError("the number of offsets must be the sum of the sizes")
         self.features = self.sizes.size
         self._categories = np.flatnonzero(self.sizes)
         sizes = self.sizes[self._categories]
@@ -52,26 +63,27 @@ class Linear:
         self._starts = sizes.cumsum() - sizes
 
     def terms(self, matrix: Matrix) -> Matrix:
-        """What each feature adds to the price, of the matrix's shape."""
+        """Return the term of each feature for encoded houses, of shape (houses, features)."""
         terms: Matrix = np.where(np.isnan(matrix), self.means, matrix)
         if self.centers is not None:
             terms -= self.centers
         terms *= self.coefficients
         if self._categories.size:
-            # fmin takes the number where the other is NaN: what is missing or beyond the codes gets the last offset
+            # missing (NaN) and unknown codes get the last offset: fmin ignores NaN
             codes = np.fmin(matrix[:, self._categories], self._last)
             terms[:, self._categories] = self.offsets[self._starts + codes.astype(np.int64)]
         return terms
 
     def prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Prices, of shape (houses,)."""
-        # cumsum adds from left to right whatever the number of rows, so a house's price is the same in every batch
+        """Return the prices of encoded houses, of shape (houses,)."""
+        # cumsum always adds from left to right, so the price of a house doesn't depend on the size of its batch
         total: Matrix = self.terms(matrix).cumsum(axis=1)[:, -1]
         return total + self.intercept
 
     def valuation(self, matrix: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Prices and their spreads, both of shape (houses,): errors on the price itself are about as large whatever
-        the price, so in percent they are the smaller the dearer the house.
+        """Return prices and their spreads, both of shape (houses,).
+
+        The absolute error of a linear model hardly depends on the price, so the spread, a relative error, is 1 / price.
         """
         prices = self.prices(matrix)
         return prices, 1 / np.maximum(prices, 1.0)
@@ -79,14 +91,20 @@ class Linear:
 
 @define(eq=False)
 class LogPrices:
-    """The natural logarithm of a price as a sum: of a linear model, and of two weighted sets of trees.
+    """A model of the natural logarithm of prices: a linear model plus the weighted sum of two sets of trees.
 
-    One set was fitted to squared errors, and the other, whose weight is `share`, a scalar, to absolute errors: means
-    and medians. `weights` are those of both sets. `spread` are trees for the logarithm of the expected error; their
-    last column is the logarithm of the price.
+    Attributes:
+        columns: derives the columns from the features.
+        linear: the linear model of the log price.
+        share: the weight of `absolute`, a scalar from 0 to 1.
+        squared: trees fitted to squared errors of the log price, which estimate means. Their weight is 1 - share.
+        absolute: trees fitted to absolute errors of the log price, which estimate medians.
+        spread: trees for the logarithm of the expected error. Their last column is the log price.
+        features: the number of features.
+        weights: the weights of `squared` and `absolute`.
 
     Raises:
-        ValueError: if the parts don't fit together.
+        ValueError: if the parts don't match.
     """
 
     columns: DerivedFeatures
@@ -103,13 +121,13 @@ class LogPrices:
         self.features, self.weights = self.columns.features, (1 - float(self.share), float(self.share))
         for_trees = self.columns.for_trees.stop - self.columns.for_trees.start
         if self.linear.features != self.columns.for_lines.stop:
-            raise ValueError("the linear model must take the logarithms and the features")
+            raise ValueError("the linear model must have a term for each of its columns")
         for trees, expected in ((self.squared, for_trees), (self.absolute, for_trees), (self.spread, for_trees + 1)):
             if trees and trees.features != expected:
-                raise ValueError("the trees must take the features and the turned axes")
+                raise ValueError("the trees must have an axis for each of their columns")
 
     def log_prices(self, columns: Matrix) -> NDArray[np.float64]:
-        """The natural logarithms of the prices, of shape (houses,), from all columns."""
+        """Return the natural logarithms of the prices, of shape (houses,), from the derived columns."""
         total = self.linear.prices(columns[:, self.columns.for_lines])
         for_trees = columns[:, self.columns.for_trees]
         for trees, weight in zip((self.squared, self.absolute), self.weights, strict=True):
@@ -118,14 +136,14 @@ class LogPrices:
         return total
 
     def valuation(self, matrix: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Prices and their spreads, both of shape (houses,)."""
+        """Return the prices of encoded houses and their spreads, both of shape (houses,)."""
         columns = self.columns(matrix)
         log_prices = self.log_prices(columns)
-        with np.errstate(over="ignore"):  # beyond any price: infinite
+        with np.errstate(over="ignore"):  # a price that overflows is infinite
             return np.exp(log_prices), self.spreads(columns, log_prices)
 
     def spreads(self, columns: Matrix, log_prices: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The errors to be expected, of shape (houses,), from all columns; 1 where nothing is known of them."""
+        """Return the expected errors, of shape (houses,), from the derived columns; 1 without spread trees."""
         if self.spread is None:
             return np.ones(len(columns))
         return np.exp(self.spread.log_prices(np.column_stack([columns[:, self.columns.for_trees], log_prices])))

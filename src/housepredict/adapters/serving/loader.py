@@ -30,16 +30,16 @@ from housepredict.domain.training_options import Algorithm
 ServingForm = Linear | LogPrices
 
 Unpack = Callable[[bytes, Algorithm], ServingForm]
-"""Reads a form from a file; see `unpack`."""
+"""Reads a serving form from the content of a file, see `unpack`."""
 
 SERVING_FILE: Final = "serving.npz"
-"""The file of the serving form."""
+"""The name of the file with the serving form."""
 
 EXPLANATION_FILE: Final = "explanation.npz"
-"""The file of the Attribution, read for the first explanation."""
+"""The name of the file with the Attribution, which is read for the first explanation."""
 
 ESTIMATOR_FILE: Final = "estimator.joblib"
-"""The file of the scikit-learn estimators: for inspection, never opened to serve."""
+"""The name of the file with the scikit-learn estimators: for inspection only, never read to serve."""
 
 _FORMAT = 2
 _PARTS: Final[dict[str, type]] = {
@@ -52,25 +52,25 @@ _PARTS: Final[dict[str, type]] = {
 
 
 def pack(form: ServingForm | Attribution) -> bytes:
-    """Write a form as a file: its arrays by name, and the number of this format. Equal forms make equal bytes."""
+    """Return the content of a file with the arrays of a form and the format's number. Equal forms give equal bytes."""
     buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_arrays(form))
+    np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_collect_arrays(form))
     return buffer.getvalue()
 
 
-def _arrays(form: Any, prefix: str = "") -> dict[str, Any]:
-    """The arrays of a form; those of a part of it are named `part.array`."""
+def _collect_arrays(form: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the arrays of a form by name. Arrays of its parts are named `part.array`."""
     arrays: dict[str, Any] = {}
     for attribute in attrs.fields(type(form)):
         value = getattr(form, attribute.name)
         if attrs.has(type(value)):
-            arrays |= _arrays(value, f"{attribute.name}.")
+            arrays |= _collect_arrays(value, f"{attribute.name}.")
         elif attribute.init and value is not None:
             arrays[prefix + attribute.name] = value
     return arrays
 
 
-def _form_of(algorithm: Algorithm) -> type[ServingForm]:
+def _form_class(algorithm: Algorithm) -> type[ServingForm]:
     match algorithm:
         case Algorithm.LINEAR:
             return Linear
@@ -82,29 +82,29 @@ def _form_of(algorithm: Algorithm) -> type[ServingForm]:
             assert_never(algorithm)
 
 
-def _names(kind: type) -> Iterator[str]:
-    """The names of the arrays of a form. A file of a newer release may have others, which are not unpacked."""
+def _array_names(kind: type) -> Iterator[str]:
+    """Yield the names of the arrays of a form. Others, such as those of newer releases, are not unpacked."""
     for attribute in attrs.fields(kind):
         if attribute.init and attribute.name in _PARTS:
-            yield from (f"{attribute.name}.{name}" for name in _names(_PARTS[attribute.name]))
+            yield from (f"{attribute.name}.{name}" for name in _array_names(_PARTS[attribute.name]))
         elif attribute.init:
             yield attribute.name
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """Read the serving form in a file.
+    """Read the serving form from the content of a file.
 
     Raises:
-        RefusedModel: if it holds anything else, or is too large (see arrays_in).
+        RefusedModel: if the content isn't a serving form of this algorithm, or is too large (see `arrays_in`).
     """
-    with _refusing(SERVING_FILE, f"{algorithm} model"):
-        kind = _form_of(algorithm)
+    with _translate_errors(SERVING_FILE, f"{algorithm} model"):
+        kind = _form_class(algorithm)
         values: dict[str, Any] = {}
         parts: dict[str, dict[str, Any]] = {}
-        for name, array in _read_arrays(SERVING_FILE, content, _names(kind)).items():
-            part, dot, own_name = name.partition(".")
+        for name, array in _read_arrays(SERVING_FILE, content, _array_names(kind)).items():
+            part, dot, name_in_part = name.partition(".")
             if dot:
-                parts.setdefault(part, {})[own_name] = array
+                parts.setdefault(part, {})[name_in_part] = array
             else:
                 values[name] = array
         return kind(**values, **{part: _PARTS[part](**arrays) for part, arrays in parts.items()})
@@ -112,12 +112,12 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
 
 @define
 class SharedForms:
-    """Unpacks a form once for the predictor and the explainer of a version, while either is in use."""
+    """Caches serving forms while they are in use, so that predictor and explainer of a version share one."""
 
     _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
 
     def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
-        """Read the serving form in a file; see `unpack`."""
+        """Read the serving form from the content of a file, see `unpack`."""
         key = (hashlib.sha256(content).digest(), algorithm)
         form = self._in_use.get(key)
         if form is None:
@@ -126,32 +126,32 @@ class SharedForms:
 
 
 def read_contributions(content: bytes, form: ServingForm) -> Contributions:
-    """Read the contributions to a form from the file of its Attribution. Parts are unpacked one by one and not kept:
-    all of them at once may take more memory than serving does.
+    """Read the contributions to a form from the content of an Attribution's file.
 
     Raises:
-        RefusedModel: if the file holds anything else.
-        ValueError: if it is of another form.
+        RefusedModel: if the content isn't an Attribution.
+        ValueError: if it belongs to another form.
     """
 
+    # the parts are unpacked one by one, since together they may take more memory than serving
     def paths(name: str) -> Paths | None:
-        with _refusing(EXPLANATION_FILE, "explanation"):
-            arrays = arrays_in(content, {f"{name}.{array}" for array in _names(Paths)})
+        with _translate_errors(EXPLANATION_FILE, "explanation"):
+            arrays = arrays_in(content, {f"{name}.{array}" for array in _array_names(Paths)})
             return Paths(**{key.removeprefix(f"{name}."): array for key, array in arrays.items()}) if arrays else None
 
-    with _refusing(EXPLANATION_FILE, "explanation"):
+    with _translate_errors(EXPLANATION_FILE, "explanation"):
         means = Attribution(_read_arrays(EXPLANATION_FILE, content, ["means"])["means"]).means
     return Contributions.of(form, means, paths)
 
 
 @contextmanager
-def _refusing(file: str, what: str) -> Iterator[None]:
+def _translate_errors(file: str, expected: str) -> Iterator[None]:
     try:
         yield
     except RefusedModel:
         raise
-    except Exception as error:  # for a damaged file, zipfile, zlib and numpy raise all kinds of errors
-        raise RefusedModel(f"{file} holds no {what}: {error}") from error
+    except Exception as error:  # a damaged file makes zipfile, zlib and NumPy raise many kinds of errors
+        raise RefusedModel(f"{file} does not hold a valid {expected}: {error}") from error
 
 
 def _read_arrays(file: str, content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -161,14 +161,14 @@ def _read_arrays(file: str, content: bytes, names: Iterable[str]) -> dict[str, N
 
 
 def valuation(form: ServingForm, matrix: Matrix) -> Valuation:
-    """Prices and spreads of encoded houses."""
+    """Return the prices and spreads of encoded houses."""
     prices, spreads = form.valuation(matrix)
     return Valuation(prices.tolist(), spreads.tolist())
 
 
 @define
 class ServingPredictor:
-    """Predicts with a version's serving form."""
+    """A Predictor that uses the serving form of a model version."""
 
     version: ModelVersion
     _form: ServingForm
@@ -182,8 +182,8 @@ def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
     """Load the predictor of a version.
 
     Raises:
-        RefusedModel: unless the files are those of the manifest, the serving form is valid and takes the schema's
-            features, and the version passes its self-test.
+        RefusedModel: if the files don't match the manifest, the serving form is invalid or doesn't match the schema, or
+            the self-test fails.
     """
     verify(version, artifact)
     if SERVING_FILE not in artifact:
@@ -191,7 +191,9 @@ def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
     form = unpack(artifact[SERVING_FILE], version.algorithm)
     features = len(version.schema.features)
     if form.features != features:
-        raise RefusedModel(f"Model version {version.name} computes with {form.features} features, and names {features}")
+        raise RefusedModel(
+            f"The serving form of model version {version.name} has {form.features} features, but its schema {features}"
+        )
     predictor = ServingPredictor(version, form, Encoder(version.schema))
     require_self_test(predictor)
     return predictor
@@ -199,7 +201,7 @@ def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
 
 @define
 class ServingExplainer:
-    """Explains with a version's serving form and the file beside it."""
+    """An Explainer that uses the serving form and the explanation file of a model version."""
 
     version: ModelVersion
     _contributions: Contributions
@@ -220,9 +222,9 @@ def load_explainer(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
     """Load the explainer of a version.
 
     Raises:
-        NoExplanation: if it has none.
-        RefusedModel: unless the files are those of the manifest, fit each other, and explain the houses of the
-            self-test.
+        NoExplanation: if the version has no explanation file.
+        RefusedModel: if the files don't match the manifest or each other, or the contributions to the prices of the
+            self-test don't add up.
     """
     verify(version, artifact)
     if EXPLANATION_FILE not in artifact:
@@ -231,7 +233,7 @@ def load_explainer(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
     try:
         contributions = read_contributions(artifact[EXPLANATION_FILE], form)
     except ValueError as error:
-        raise RefusedModel(f"{EXPLANATION_FILE} is of another model than {SERVING_FILE}: {error}") from error
+        raise RefusedModel(f"{EXPLANATION_FILE} doesn't match {SERVING_FILE}: {error}") from error
     encode = Encoder(version.schema)
     contributions.check_sum(encode([test.house for test in version.self_test]))
     return ServingExplainer(version, contributions, encode)

@@ -1,13 +1,13 @@
-"""The serving form of boosted trees: bit masks instead of walking trees.
+"""The serving form of boosted trees: bit masks, which are evaluated without walking the trees.
 
-The thresholds of all trees cut each feature's axis into cells, with one more for missing values. All splits of a tree
-on a feature depend on its cell alone, so for each cell a tree has one mask: a bit for each of its leaves, numbered from
-left to right, cleared if the cell turns right at a split with the leaf to its left. The house ends in the first leaf
-whose bit is set in the masks of all features. (Lucchese et al., QuickScorer, SIGIR 2015, with the masks of a feature
-combined beforehand.)
+The thresholds of all trees divide each feature's axis into cells, plus one cell for missing values. The cell of a house
+decides all splits on that feature, so each tree has one mask per cell, with a bit for each leaf from left to right: the
+bit is cleared if a house in that cell turns right at a split and the leaf lies to its left. A house ends in the first
+leaf whose bit is set in the masks of all features (Lucchese et al., QuickScorer, SIGIR 2015, with the masks of each
+feature combined in advance).
 
-It takes only look-ups and bitwise ands: some 30 µs for one house and 500 trees, where walking them takes over a
-millisecond, and no damaged array can make it loop forever.
+Evaluation consists of lookups and bitwise ANDs: about 30 µs for one house and 500 trees, where walking the trees takes
+more than a millisecond. Damaged arrays can't cause an endless loop.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from numpy.typing import NDArray
 from housepredict.adapters.serving.arrays import array_of
 from housepredict.adapters.serving.encoding import Matrix
 
-_CHUNK_OF_PATHS = 1 << 17
-"""Leaves per batch."""
+_PATHS_PER_CHUNK = 1 << 17
 
 
 @define(eq=False)
 class Paths:
-    """The paths to the leaves of trees.
+    """The paths from the roots to the leaves of trees, from which contributions are computed.
 
-    `masks`, of the trees' shape (cells, trees), have a bit for each leaf: whether the cell agrees with all splits of
-    the path on its column. `ratios`, of shape (players, trees, leaves), are the shares of the training houses that
-    followed the path's splits on a player, 1 without any. `mean` is the output if no player is known.
+    Attributes:
+        masks: for each cell and tree, a bit for each leaf that is set if the cell agrees with all splits on its column
+            on the path to the leaf; of shape (cells, trees).
+        ratios: the share of the training houses that follow the splits on each player's features on the path to each
+            leaf, 1 without such splits; of shape (players, trees, leaves).
+        mean: the output when no feature is known, a scalar.
     """
 
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
@@ -40,18 +42,22 @@ class Paths:
 
     def __attrs_post_init__(self) -> None:
         if ((self.ratios <= 0) | (self.ratios > 1)).any():
-            raise ValueError("ratios must be shares of houses, and none of them 0")
+            raise ValueError("ratios must be above 0 and at most 1")
 
     def are_of(self, trees: Trees, players: int) -> bool:
-        """Whether these have the shape of the paths through the trees, with a number of players."""
+        """Return whether the shapes match trees with a number of players."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
 @define(eq=False)
 class _Masks:
-    """The masks of paths in a fraction of their memory: most masks equal that of the cell before. `numbers`, of the
-    masks' shape, count the different ones of a feature and a tree from its first cell on; `firsts`, of shape (features,
-    trees), are their starts in `different`.
+    """Path masks in a fraction of their memory, since most masks equal that of the previous cell.
+
+    Attributes:
+        numbers: the number of the mask of each cell among the distinct ones of its feature and tree, from 1, of shape
+            (cells, trees).
+        firsts: the positions before these masks in `different`, of shape (features, trees).
+        different: the distinct masks.
     """
 
     numbers: NDArray[np.unsignedinteger]
@@ -60,27 +66,33 @@ class _Masks:
 
     @classmethod
     def of(cls, masks: NDArray[np.uint32], starts: NDArray[np.int64]) -> _Masks:
-        """The same masks; `starts`, of shape (features,), are the first cells of the features."""
-        # feature by feature, so that intermediate arrays are small
+        """Compress masks; `starts`, of shape (features,), are the first cells of the features."""
+        # feature by feature, to keep intermediate arrays small
         blocks = np.split(masks, starts[1:])
         is_new = [np.vstack([np.ones_like(block[:1], bool), block[1:] != block[:-1]]) for block in blocks]
         counts = np.array([np.count_nonzero(new, axis=0) for new in is_new])
         numbers = np.empty(masks.shape, np.min_scalar_type(counts.max()))
         for block, new in zip(np.split(numbers, starts[1:]), is_new, strict=True):
             np.cumsum(new, axis=0, dtype=numbers.dtype, out=block)
-        # tree after tree; the first number is 1
+        # in the order of the trees; numbers start at 1
         different = np.concatenate([block.T[new.T] for block, new in zip(blocks, is_new, strict=True)])
         firsts = counts.ravel().cumsum() - counts.ravel() - 1
         return cls(numbers, firsts.reshape(counts.shape), different)
 
     def take(self, cells: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """The masks of cells of shape (houses, features), of shape (houses, features, trees)."""
+        """Return the masks of `cells`, of shape (houses, features), as an array of shape (houses, features, trees)."""
         return self.different.take(self.firsts + self.numbers.take(cells, axis=0))
 
 
 @define(eq=False)
 class _SameLength:
-    """The paths with the same number of players: their `leaves`, `players` and `ratios`, of shape (length, paths)."""
+    """The paths with the same number of players, the length.
+
+    Attributes:
+        leaves: the position of the leaf of each path, counted over all trees, of shape (paths,).
+        players: the players on each path, of shape (length, paths).
+        ratios: their ratios, see Paths, of shape (length, paths).
+    """
 
     leaves: NDArray[np.int64]
     players: NDArray[np.int64]
@@ -93,7 +105,12 @@ class _SameLength:
         return list(zip((nodes + 1) / 2, weights / 2, strict=True))
 
     def contributions(self, values: NDArray[np.float64], agrees: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The contribution of each player on each path, of shape (houses, length, paths) like `agrees`."""
+        """Return the contribution of each player on each path, of shape (houses, length, paths).
+
+        Args:
+            values: the values of the leaves, of shape (paths,).
+            agrees: 1 if a house agrees with a player's splits on the path, else 0; of shape (houses, length, paths).
+        """
         slopes = np.zeros_like(agrees)
         for node, weight in self._quadrature:
             factors = node * agrees + (1 - node) * self.ratios
@@ -103,7 +120,7 @@ class _SameLength:
 
 @define(eq=False)
 class TreeContributions:
-    """The contribution of each player. `players`, of shape (features,), are those of the trees' features."""
+    """Computes the contribution (Shapley value) of each player to the output of trees."""
 
     _trees: Trees
     _masks: _Masks
@@ -113,31 +130,31 @@ class TreeContributions:
 
     @classmethod
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
-        """The contributions by the paths through trees. Their arrays, as large as the model, are not kept."""
+        """Prepare the contributions from the paths through trees, whose arrays are compressed."""
         masks = _Masks.of(paths.masks, trees.first_cells)
-        return cls(trees, masks, list(_sorted(paths.ratios)), players, len(paths.ratios))
+        return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """Contributions, of shape (houses, players)."""
-        step = max(1, _CHUNK_OF_PATHS // self._trees.leaves.size)
+        """Return the contributions for encoded houses, of shape (houses, players)."""
+        step = max(1, _PATHS_PER_CHUNK // self._trees.leaves.size)
         chunks = [self._contributions(matrix[start : start + step]) for start in range(0, len(matrix), step)]
         return np.concatenate(chunks) if chunks else np.empty((0, self._count))
 
     def _contributions(self, matrix: Matrix) -> Matrix:
         houses, players, (trees, width) = len(matrix), self._count, self._trees.leaves.shape
         agreeing = self._agreeing(matrix).reshape(houses, -1)
-        found = np.zeros(houses * players)
+        total = np.zeros(houses * players)
         rows = players * np.arange(houses)[:, np.newaxis, np.newaxis]
         for paths in self._lengths:
             tree, leaf = np.divmod(paths.leaves, width)
             masks = agreeing.take(paths.players * trees + tree, axis=1)
             agrees = (masks >> leaf.astype(np.uint32) & np.uint32(1)).astype(np.float64)
-            added = paths.contributions(self._trees.leaves.ravel()[paths.leaves], agrees)
-            found += np.bincount((rows + paths.players).ravel(), added.ravel(), found.size)
-        return found.reshape(houses, players)
+            amounts = paths.contributions(self._trees.leaves.ravel()[paths.leaves], agrees)
+            total += np.bincount((rows + paths.players).ravel(), amounts.ravel(), total.size)
+        return total.reshape(houses, players)
 
     def _agreeing(self, matrix: Matrix) -> NDArray[np.uint32]:
-        """The leaves that each player of each house agrees with, as bits, of shape (houses, players, trees)."""
+        """Return bits of the leaves whose paths agree with each player, of shape (houses, players, trees)."""
         order = np.argsort(self._players, kind="stable")
         cells = self._trees.cells(matrix)
         masks = self._masks.take(cells)[:, order]
@@ -146,7 +163,7 @@ class TreeContributions:
         return agreeing
 
 
-def _sorted(ratios: NDArray[np.float64]) -> Iterator[_SameLength]:
+def _group_by_length(ratios: NDArray[np.float64]) -> Iterator[_SameLength]:
     flat = ratios.reshape(len(ratios), -1)
     lengths = np.count_nonzero(flat < 1, axis=0)
     for length in np.unique(lengths[lengths > 0]):
@@ -156,25 +173,30 @@ def _sorted(ratios: NDArray[np.float64]) -> Iterator[_SameLength]:
 
 
 MAX_LEAVES = 32
-"""The most leaves a tree may have: the bits of a mask."""
+"""The maximum number of leaves of a tree: the number of bits in a mask."""
 
 _CHUNK = 1 << 18
-"""Masks that are looked up at once: 1 MiB, which a processor's cache holds."""
+"""Masks per lookup: 1 MiB, which fits into a processor's cache."""
 
 
 @define(eq=False)
 class Trees:
-    """Boosted trees for the logarithm of a price, or of an error.
+    """Boosted trees for the logarithm of a price or of an error.
 
-    `cuts` holds the thresholds of each feature after those of the one before it, ascending and ending in infinity, and
-    `sizes`, of shape (features,), the number of each: cell i lies above cut i - 1 and not above cut i, and the cell
-    after the last is for a missing value. A category's cuts are its codes. `masks`, of shape (cells, trees), has the
-    cells of all features in the same order. `leaves`, of shape (trees, at most 32), holds the leaves' values; the
-    baseline is in those of the first tree. `axes` are the cuts by feature, and `first_cells`, of shape (features,), the
-    first cell of each.
+    Attributes:
+        cuts: the thresholds of each feature, ascending and ending with infinity, one feature after the other. Cell i of
+            a feature lies above cut i - 1 and not above cut i; one more cell is for missing values. The cuts of a
+            category are its codes.
+        sizes: the number of cuts of each feature, of shape (features,).
+        masks: the masks of the cells of all features, in the order of `cuts`, of shape (cells, trees).
+        leaves: the values of the leaves, of shape (trees, at most 32). The values of the first tree include the
+            baseline.
+        features: the number of features.
+        axes: the cuts of each feature.
+        first_cells: the position of each feature's first cell in `masks`, of shape (features,).
 
     Raises:
-        ValueError: if the arrays don't fit together.
+        ValueError: if the shapes of the arrays don't match, or some house would end in no leaf.
     """
 
     cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -189,42 +211,42 @@ class Trees:
     def __attrs_post_init__(self) -> None:
         cells, trees = self.masks.shape
         if not self.sizes.size or (self.sizes < 1).any() or self.sizes.sum() != self.cuts.size:
-            raise ValueError("the cuts must be as many as the sizes say, and at least one a feature")
+            raise ValueError("the number of cuts must be the sum of the sizes, and each feature must have a cut")
         self.features = self.sizes.size
         self.axes = np.split(self.cuts, self.sizes.cumsum()[:-1])
         if any(axis[-1] != np.inf or not (axis[:-1] < axis[1:]).all() for axis in self.axes):
-            raise ValueError("the cuts of each feature must ascend and end in infinity")
+            raise ValueError("the cuts of each feature must ascend and end with infinity")
         if cells != self.cuts.size + self.features:
-            raise ValueError("there must be a mask for each cell")
+            raise ValueError("each cell must have a mask")
         if not trees or len(self.leaves) != trees or not 0 < self.leaves.shape[1] <= MAX_LEAVES:
-            raise ValueError(f"there must be leaves for each tree, at most {MAX_LEAVES}")
-        # whatever the cells, the bit of a leaf must remain
-        standing = np.bitwise_and.reduce(self.masks, axis=0)
-        if not (standing & ((1 << self.leaves.shape[1]) - 1)).all():
-            raise ValueError("a house must always end in a leaf")
+            raise ValueError(f"each tree must have 1 to {MAX_LEAVES} leaves")
+        # whatever cells a house is in, the bit of at least one leaf must remain set
+        remaining = np.bitwise_and.reduce(self.masks, axis=0)
+        if not (remaining & ((1 << self.leaves.shape[1]) - 1)).all():
+            raise ValueError("every house must end in a leaf")
         self.first_cells = (self.sizes + 1).cumsum() - (self.sizes + 1)
         self._first_leaves = np.arange(trees) * self.leaves.shape[1]
 
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
-        """The cells that houses lie in, as rows of `masks`, of shape (houses, features)."""
+        """Return the cells of houses, as positions in `masks`, of shape (houses, features)."""
         cells = np.array([axis.searchsorted(column) for axis, column in zip(self.axes, matrix.T, strict=True)])
         return cells.T + self.first_cells
 
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
-        """The number of the leaf that each house ends in, of shape (houses, trees). For some hundred houses at once."""
-        standing = np.bitwise_and.reduce(self.masks.take(self.cells(matrix), axis=0), axis=1)
-        # the zeros below the lowest bit that is set
-        exits: NDArray[np.uint8] = np.bitwise_count(~standing & (standing - 1))
+        """Return the number of each house's leaf in each tree, of shape (houses, trees), for some hundred houses."""
+        remaining = np.bitwise_and.reduce(self.masks.take(self.cells(matrix), axis=0), axis=1)
+        # the position of the lowest set bit is the number of zeros below it
+        exits: NDArray[np.uint8] = np.bitwise_count(~remaining & (remaining - 1))
         return exits
 
     def log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """The sums of the leaves that houses end in, of shape (houses,)."""
+        """Return the sums of the values of the houses' leaves, of shape (houses,)."""
         step = max(1, _CHUNK // (self.features * len(self.leaves)))
         chunks = [self._log_prices(matrix[start : start + step]) for start in range(0, len(matrix), step)]
         return np.concatenate(chunks) if chunks else np.empty(0)
 
     def _log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
         values = self.leaves.take(self.exits(matrix) + self._first_leaves)
-        # cumsum adds tree after tree, as scikit-learn does; sum would add in pairs
+        # cumsum adds tree by tree, as scikit-learn does; sum would add pairwise, with other rounding errors
         total: NDArray[np.float64] = values.cumsum(axis=1)[:, -1]
         return total

@@ -15,13 +15,13 @@ from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
 from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
-"""scikit-learn's limit for a feature; the rarest categories beyond count as missing."""
+"""scikit-learn's maximum per feature. The rarest categories beyond it count as missing."""
 
-_ROWS_AT_ONCE = 256
+_ROWS_PER_CHUNK = 256
 
-_WORTH_THREADS = 100_000
-"""The fewest sales to use threads for. Threads spin at every node of every tree until all are done: with fewer sales
-they gain little, and beside other busy processes a training took twenty times as long."""
+_MIN_SALES_FOR_THREADS = 100_000
+"""With fewer sales, threads gain little: they spin at every node of every tree until all are done, and on a busy
+machine a training took twenty times as long."""
 
 
 def boost(
@@ -35,15 +35,22 @@ def boost(
     seed: int,
     least_leaf: int = 10,
 ) -> HistGradientBoostingRegressor:
-    """Fit boosted trees. Raises ValueError for more leaves than a mask of the serving form has bits."""
+    """Fit gradient-boosted trees to `targets` of shape (sales,).
+
+    `categorical` are the positions of the columns with category codes, `leaves` is the maximum number of leaves per
+    tree, `iterations` the number of trees, and `least_leaf` the minimum number of sales per leaf.
+
+    Raises:
+        ValueError: if there may be more leaves than a mask of the serving form has bits.
+    """
     if leaves > MAX_LEAVES:
-        raise ValueError(f"at most {MAX_LEAVES} leaves")
+        raise ValueError(f"leaves must be at most {MAX_LEAVES}, not {leaves}")
     columns = columns.copy(order="F")
     for column in categorical:
         _keep_frequent(columns[:, column])
-    # scikit-learn can't bin a column without values; a column of one value is never split
+    # scikit-learn can't bin an empty column; a constant column is never split
     columns[:, np.isnan(columns).all(axis=0)] = 0.0
-    # many small steps, with a few columns to choose from at each split, suit hundreds of sales and millions
+    # a low learning rate and few candidate columns per split work for hundreds of sales as well as for millions
     estimator = HistGradientBoostingRegressor(
         loss=loss,
         learning_rate=0.05,
@@ -56,52 +63,54 @@ def boost(
         early_stopping=False,
         random_state=seed,
     )
-    with threadpool_limits(1 if len(columns) < _WORTH_THREADS else None, user_api="openmp"):
+    with threadpool_limits(1 if len(columns) < _MIN_SALES_FOR_THREADS else None, user_api="openmp"):
         return estimator.fit(columns, targets)
 
 
 def check_tree_parity(
     estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]
 ) -> None:
-    """Check that both predict the same for every house, to the last bit.
+    """Check that trees and their serving form predict the same for every house, to the last bit.
 
     Raises:
-        RefusedModel: if they differ; `names` are those of the columns.
+        RefusedModel: if the predictions differ; see `check_parity`.
     """
     for rows in (columns, *_rows_at_splits(estimator, form, columns)):
         check_parity(partial(raw_predictions, estimator), form.log_prices, rows, names)
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:
-    """The sums of the leaves, before the inverse link of the loss. One thread: several would wait for each other."""
-    raw: NDArray[np.float64] = estimator._raw_predict(columns, n_threads=1)[:, 0]  # noqa: SLF001  # no public name
+    """Return the sums of the leaves' values, before the inverse link of the loss, of shape (houses,)."""
+    # one thread, since several would mostly wait for each other
+    raw: NDArray[np.float64] = estimator._raw_predict(columns, n_threads=1)[:, 0]  # noqa: SLF001  # no public API
     return raw
 
 
 def _keep_frequent(codes: NDArray[np.float64]) -> None:
+    """Replace the codes of the rarest categories with NaN, in place."""
     known, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
     rare = known[np.argsort(-counts, kind="stable")[_MAX_CATEGORIES:]]
     codes[np.isin(codes, rare)] = np.nan
 
 
 def _rows_at_splits(estimator: HistGradientBoostingRegressor, form: Trees, matrix: Matrix) -> Iterator[Matrix]:
-    """For each split of each tree, houses that reach it: on its threshold, just above it, and without the feature; for
-    a category, with codes of both sides. They are houses of `matrix` with one feature changed.
+    """Yield houses that probe both sides of each split: on its threshold, just above it, and with a missing value; for
+    categories, with codes of both sides. They are rows of `matrix` with one column changed.
     """
-    # 20,000 houses reach nearly every leaf, and so the splits above it
+    # 20,000 houses reach nearly every leaf, and so all splits above it
     matrix = matrix[:: -(-len(matrix) // 20_000)]
-    visitors = np.zeros((len(form.leaves), MAX_LEAVES), dtype=np.int64)
+    examples = np.zeros((len(form.leaves), MAX_LEAVES), dtype=np.int64)  # a house in each leaf of each tree
     trees = np.arange(len(form.leaves))
-    for start in range(0, len(matrix), _ROWS_AT_ONCE):
-        exits = form.exits(matrix[start : start + _ROWS_AT_ONCE])
-        visitors[trees, exits] = np.arange(start, start + len(exits))[:, np.newaxis]
+    for start in range(0, len(matrix), _ROWS_PER_CHUNK):
+        exits = form.exits(matrix[start : start + _ROWS_PER_CHUNK])
+        examples[trees, exits] = np.arange(start, start + len(exits))[:, np.newaxis]
     probes = [
-        (visitors[split.tree, split.first], split.feature, value)
+        (examples[split.tree, split.first], split.feature, value)
         for split in splits_of(estimator)
         for value in split.probes()
     ]
-    for start in range(0, len(probes), 16 * _ROWS_AT_ONCE):
-        houses, features, values = zip(*probes[start : start + 16 * _ROWS_AT_ONCE], strict=True)
+    for start in range(0, len(probes), 16 * _ROWS_PER_CHUNK):
+        houses, features, values = zip(*probes[start : start + 16 * _ROWS_PER_CHUNK], strict=True)
         rows = matrix[list(houses)]
         rows[np.arange(len(rows)), features] = values
         yield rows

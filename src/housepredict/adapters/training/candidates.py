@@ -1,4 +1,4 @@
-"""The candidates of a search: models of log prices, and how each is fitted."""
+"""The candidates of a search (settings of models of log prices), and how they are fitted."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _MIN_ITERATIONS = 256
 
 @frozen
 class Candidate:
-    """A model of log prices: a ridge regression if `on_a_line`, plus boosted trees fitted to its residuals.
+    """Settings of a model of log prices: a ridge regression or a constant, plus boosted trees for its residuals.
 
-    There are `iterations` trees of `leaves` for squared errors and as many for absolute errors, whose weight is
-    `share`. Without iterations there are no trees.
+    Attributes:
+        on_a_line: whether the trees are added to a ridge regression, not to a constant.
+        leaves: the maximum number of leaves per tree.
+        iterations: the number of trees for each loss; 0 for no trees.
+        share: the weight of the trees for absolute errors; that of the trees for squared errors is 1 - share.
     """
 
     on_a_line: bool
@@ -43,15 +46,15 @@ class Candidate:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The losses that trees are fitted to."""
+        """The losses for which trees are fitted."""
         return tuple(loss for loss in (SQUARED, ABSOLUTE) if self.iterations and self.weight(loss))
 
     def weight(self, loss: str) -> float:
-        """The weight of the trees of a loss."""
+        """Return the weight of the trees for a loss."""
         return self.share if loss == ABSOLUTE else 1 - self.share
 
     def variants(self) -> list[Candidate]:
-        """The candidates that the same fits evaluate: fewer trees, and other shares."""
+        """Return the candidates that one fit evaluates: with fewer trees, and with other shares."""
         if not self.iterations:
             return [self]
         counts = [self.iterations >> shift for shift in range(4)]
@@ -59,20 +62,24 @@ class Candidate:
 
 
 def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candidate]:
-    """The candidates that a search compares for a number of sales, simplest first."""
+    """Return the candidates for a search on a number of sales, simplest first.
+
+    Raises:
+        ValueError: if the algorithm is `linear`, which has no candidates.
+    """
     line = Candidate(on_a_line=True)
     match effort:
         case Effort.LOW:
-            most, shapes = 500, [(True, 31)]
+            iterations, shapes = 500, [(True, 31)]
         case Effort.NORMAL:
-            most, shapes = 1000, [(True, 6), (False, 6), (True, 31)]
+            iterations, shapes = 1000, [(True, 6), (False, 6), (True, 31)]
         case Effort.HIGH:
-            most, shapes = 2000, [(True, 6), (False, 6), (True, 31), (False, 31), (True, 16)]
+            iterations, shapes = 2000, [(True, 6), (False, 6), (True, 31), (False, 31), (True, 16)]
         case _:
             assert_never(effort)
-    # with few sales, more trees add nothing
-    most = min(most, max(_MIN_ITERATIONS, sales // 8))
-    boosted = [Candidate(on_a_line=on_a_line, leaves=leaves, iterations=most) for on_a_line, leaves in shapes]
+    # with few sales, more trees don't improve the model
+    iterations = min(iterations, max(_MIN_ITERATIONS, sales // 8))
+    boosted = [Candidate(on_a_line=on_a_line, leaves=leaves, iterations=iterations) for on_a_line, leaves in shapes]
     match algorithm:
         case Algorithm.RIDGE:
             return [line]
@@ -81,7 +88,7 @@ def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candida
         case Algorithm.AUTO:
             return [line, *boosted]
         case Algorithm.LINEAR:
-            raise ValueError("least squares on the price is not among the candidates: there is nothing to search")
+            raise ValueError("the algorithm `linear` has no settings to search")
         case _:
             assert_never(algorithm)
 
@@ -90,8 +97,12 @@ def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candida
 class TrainingTable:
     """Sales as arrays.
 
-    `feature_names` and `categories` hold the name and the number of categories of each feature, 0 for other kinds;
-    `values`, of shape (sales, columns), all derived columns; and `log_prices`, of shape (sales,), the targets.
+    Attributes:
+        columns: derives the columns from the features.
+        feature_names: the name of each feature.
+        categories: the number of categories of each feature, 0 for other kinds.
+        values: all columns, of shape (sales, columns).
+        log_prices: natural logarithms of the sale prices, of shape (sales,).
     """
 
     columns: DerivedFeatures
@@ -104,16 +115,16 @@ class TrainingTable:
         return len(self.values)
 
     def rows(self, which: NDArray[Any]) -> TrainingTable:
-        """Select sales by their positions or by a mask."""
+        """Select sales by positions or by a mask."""
         return evolve(self, values=self.values[which], log_prices=self.log_prices[which])
 
     def with_columns(self, columns: DerivedFeatures) -> TrainingTable:
-        """The same sales with other columns derived from the same features."""
+        """Return the same sales with other columns derived from their features."""
         return evolve(self, columns=columns, values=columns(self.features))
 
     @property
     def names(self) -> list[str]:
-        """The feature that each column is derived from; of a turned axis, the first of its two."""
+        """The name of the feature that each column is derived from; of a rotated axis, the first one."""
         return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
@@ -133,20 +144,27 @@ class TrainingTable:
 
     @property
     def line_categories(self) -> list[int]:
-        """How many categories each column for a linear model has."""
+        """The number of categories of each column for a linear model, 0 for numbers."""
         counts = [0] * self.columns.for_lines.stop
         counts[self.columns.for_features] = self.categories
         return counts
 
     @property
     def categorical(self) -> list[int]:
-        """The columns for trees that are categories."""
+        """The positions of the columns for trees that hold category codes."""
         return [column for column, count in enumerate(self.categories) if count]
 
 
 @frozen(eq=False)
 class Model:
-    """A fitted candidate, as scikit-learn estimators. Without a `line`, `base` is what the trees start from."""
+    """A fitted candidate.
+
+    Attributes:
+        candidate: the settings.
+        base: the constant that the trees are added to, if there is no `line`.
+        line: the ridge regression that the trees are added to.
+        trees: the fitted trees by loss.
+    """
 
     candidate: Candidate
     base: float
@@ -154,7 +172,7 @@ class Model:
     trees: dict[str, Any]
 
     def form(self, table: TrainingTable, spread: Trees | None) -> LogPrices:
-        """The serving form, for the columns of a table."""
+        """Convert the model to its serving form, for the columns of a table and with spread trees."""
         flat = {loss: flatten(estimator) for loss, estimator in self.trees.items()}
         zeros = np.zeros(table.columns.for_lines.stop)
         constant = Linear(np.asarray(self.base), zeros, zeros, zeros.astype(np.int64), np.empty(0))
@@ -168,21 +186,21 @@ class Model:
         )
 
     def predict(self, columns: DerivedFeatures, values: Matrix) -> NDArray[np.float64]:
-        """Logarithms of prices, of shape (houses,), from all `columns` of encoded houses."""
+        """Return log prices, of shape (houses,), for houses whose derived columns are `values`."""
         total = predicted(self.line, values[:, columns.for_lines]) if self.line else np.full(len(values), self.base)
         for loss, estimator in self.trees.items():
             total = total + self.candidate.weight(loss) * raw_predictions(estimator, values[:, columns.for_trees])
         return total
 
     def parts(self) -> dict[str, Any]:
-        """The estimators and settings, for inspection."""
+        """Return the estimators and settings, for inspection."""
         return {"recipe": asdict(self.candidate), "line": self.line, "base": self.base, "trees": self.trees}
 
     def check_parity(self, form: LogPrices, values: Matrix, names: Sequence[str]) -> None:
-        """Check that the serving form and its parts predict the same, from all columns of encoded houses.
+        """Check that the serving form predicts the same as the model, as a whole and part by part.
 
         Raises:
-            RefusedModel: if they differ; `names` are those of the columns.
+            RefusedModel: if the predictions differ; see `check_parity`.
         """
         for_lines, for_trees = form.columns.for_lines, form.columns.for_trees
         if self.line:
@@ -201,7 +219,7 @@ def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Mode
 
 
 def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
-    """Fit the line or constant that trees are added to. Returns either, and the residuals for the trees."""
+    """Fit the ridge regression or constant that trees are added to. Returns either, and the residuals for the trees."""
     if not candidate.on_a_line:
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base
@@ -210,7 +228,7 @@ def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, 
 
 
 def fit_trees(candidate: Candidate, table: TrainingTable, residuals: NDArray[np.float64], loss: str, seed: int) -> Any:
-    """Fit the trees of a candidate for one of its losses."""
+    """Fit the trees of a candidate for a loss to residuals of shape (sales,)."""
     return boost(
         table.categorical,
         table.for_trees,

@@ -1,4 +1,4 @@
-"""Prepare training tables, and fit the chosen candidate again to other sales."""
+"""Prepare training tables, and refit the chosen candidate to other sales."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from housepredict.domain.sales import Sale
 
 
 def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribution:
-    """The attribution of a model, from its serving form and the table that it was fitted to."""
+    """Compute the attribution of a model from its serving form and the sales that it was fitted to."""
     players = form.columns.players[form.columns.for_trees]
     return Attribution(
         means=form.linear.terms(table.for_lines).mean(axis=0),
@@ -34,119 +34,120 @@ def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribut
 
 
 def paths(estimator: HistGradientBoostingRegressor, form: Trees, players: NDArray[np.int64]) -> Paths:
-    """The paths through the trees of an estimator and its serving form; see TreeContributions for `players`."""
-    # the masks of the serving form lack only the leaves to the left of a right turn
+    """Return the paths from the roots to the leaves of trees. `players` is the player of each of their features."""
+    # the masks of the serving form clear leaves to the left of a right turn; paths clear those to the right, too
     masks = form.masks.copy()
     ratios = np.ones((players.max() + 1, *form.leaves.shape))
     leaves = np.ones(len(form.leaves), dtype=np.int64)
     for split in splits_of(estimator):
         left = ~split.turns_right(form.axes[split.feature])
-        own = masks[form.first_cells[split.feature] :, split.tree][: left.size]
-        own[left] &= ~np.uint32(split.right_leaves())
+        split_masks = masks[form.first_cells[split.feature] :, split.tree][: left.size]
+        split_masks[left] &= ~np.uint32(split.right_leaves())
         shares = ratios[players[split.feature], split.tree]
         shares[split.first : split.middle] *= split.left_share
         shares[split.middle : split.last] *= 1 - split.left_share
         leaves[split.tree] += 1
-    there = np.arange(MAX_LEAVES) < leaves[:, np.newaxis]
-    mean = (form.leaves * ratios.prod(axis=0))[there].sum()
+    exists = np.arange(MAX_LEAVES) < leaves[:, np.newaxis]
+    mean = (form.leaves * ratios.prod(axis=0))[exists].sum()
     return Paths(masks, ratios, mean)
 
 
-_TURNS = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
-_YEAR = 365.0
-"""Days that a trend may go on for after the last sale."""
+_ANGLES = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
+_YEAR_DAYS = 365.0
 _ORIGINS = (0.7, 0.8, 0.9)
-_LEAST_CURVED = 1e-3
-"""Amounts get a logarithm if their range is at least this share of the largest."""
+_MIN_RELATIVE_RANGE = 1e-3
+"""Amounts get a logarithm if their range is at least this share of the largest amount."""
 
 
 def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:
-    """The encoded houses, their prices, and their folds in a search."""
+    """Return the encoded houses of sales, of shape (sales, features), and their prices and folds, of shape (sales,)."""
     prices = np.array([sale.price for sale in sales], dtype=np.float64)
     return Encoder(schema)([sale.house for sale in sales]), prices, folds_of([sale.house_key for sale in sales])
 
 
 def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> TrainingTable:
-    """The training table of encoded houses. A trend goes on for `days` after the last sale."""
+    """Return the training table of encoded houses and their prices.
+
+    The model extrapolates the price trend for a number of days after the last sale. Later dates are clipped.
+    """
     features = schema.features
     numeric = [feature.kind in (Kind.NUMBER, Kind.INTEGER) for feature in features]
     ranged = [feature.kind is not Kind.CATEGORY for feature in features]
     with np.errstate(invalid="ignore"):
         lowest = np.where(ranged, np.fmin.reduce(matrix, axis=0), -np.inf)
         highest = np.where(ranged, np.fmax.reduce(matrix, axis=0), np.inf)
-    # a feature that no sale has is 0
+    # features without any value are 0
     lowest, highest = np.nan_to_num(lowest, nan=0.0), np.nan_to_num(highest, nan=0.0)
     for column, feature in enumerate(features):
         if feature.name == schema.sale_date:
             highest[column] += days
-    # within a narrow range far from zero a logarithm is a line, of which rounding leaves a few digits
-    curved = lowest <= (1 - _LEAST_CURVED) * highest
+    # in a narrow range far from zero, a logarithm is nearly linear, and rounding leaves few digits of it
+    curved = lowest <= (1 - _MIN_RELATIVE_RANGE) * highest
     logged = [column for column in range(len(features)) if numeric[column] and curved[column] and lowest[column] >= 0]
-    turned, weights = _turned(schema, matrix)
+    turned, weights = _rotated_axes(schema, matrix)
     columns = DerivedFeatures(lowest, highest, np.array(logged, dtype=np.int64), turned, weights)
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in features]
     return TrainingTable(columns, [feature.name for feature in features], categories, columns(matrix), np.log(prices))
 
 
 def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int) -> float:
-    """The days that a trend goes on for after the last sale: 365, or 0.
+    """Choose how many days after the last sale the price trend is extrapolated: 365 or 0.
 
-    It is the one that would have estimated the sales after some earlier days better (rolling origin).
+    The better of the two is found with a rolling origin: models of the sales before several dates estimate those after.
     """
-    column = next((at for at, feature in enumerate(schema.features) if feature.name == schema.sale_date), None)
-    if column is None:
+    names = [feature.name for feature in schema.features]
+    if schema.sale_date not in names:
         return 0.0
-    dates = matrix[:, column]
-    errors: dict[float, list[NDArray[np.float64]]] = {0.0: [], _YEAR: []}
+    dates = matrix[:, names.index(schema.sale_date)]
+    errors: dict[float, list[NDArray[np.float64]]] = {0.0: [], _YEAR_DAYS: []}
     for origin in _ORIGINS:
         first, last = np.quantile(dates, [origin, origin + 0.1])
         past, future = dates < first, (dates >= first) & (dates <= last)
         if past.sum() < 100 or not future.any():  # too few to fit a model
             return 0.0
         tables = {days: table_of(schema, matrix[past], prices[past], days) for days in errors}
-        # the columns of the training sales are the same for all days
+        # the training columns don't depend on the days, so one model is enough
         model = fit_candidate(Candidate(on_a_line=True, leaves=16, iterations=100, share=0.0), tables[0.0], seed)
         for days, table in tables.items():
             log_prices = model.predict(table.columns, table.columns(matrix[future]))
             errors[days].append(log_prices - np.log(prices[future]))
-    scores = {days: score_of(np.concatenate(each)) for days, each in errors.items()}
+    scores = {days: score_of(np.concatenate(origin_errors)) for days, origin_errors in errors.items()}
     return min(scores, key=lambda days: (scores[days], days))
 
 
-def _turned(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Axes between a parallel and a meridian, and their weights, both of shape (axes, 2)."""
+def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return axes at angles between latitude and longitude, and their weights, both of shape (axes, 2)."""
     names = [feature.name for feature in schema.features]
     pair = coordinates(schema)
     if pair is None:
         return np.empty((0, 2), dtype=np.int64), np.empty((0, 2))
     latitude, longitude = map(names.index, pair)
-    # a degree of longitude is shorter, the further from the equator
-    shrunk = np.cos(np.radians(np.nanmean(matrix[:, latitude])))
-    turned = np.array([[latitude, longitude]] * len(_TURNS), dtype=np.int64)
-    return turned, np.column_stack([np.cos(_TURNS), shrunk * np.sin(_TURNS)])
+    # a degree of longitude is shorter by the cosine of the latitude
+    shrinkage = np.cos(np.radians(np.nanmean(matrix[:, latitude])))
+    axes = np.array([[latitude, longitude]] * len(_ANGLES), dtype=np.int64)
+    return axes, np.column_stack([np.cos(_ANGLES), shrinkage * np.sin(_ANGLES)])
 
 
 def refit(
     schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
-    """Fit a candidate to these sales, and calibrate its intervals by a second model that lacks one fold.
+    """Fit a candidate to other sales, and calibrate its intervals with a second model that leaves out one fold.
 
-    The candidate, the kind of intervals (`scaled` or plain) and `error_scale` are those of the first training, so that
-    intervals are evaluated as they are served, however few sales one fold has. Calibrating on all five folds, as a
-    search does, would cost five fits.
+    A search calibrates on all five folds, which would take five fits. Candidate, `scaled` (whether there are spread
+    trees) and `error_scale` are those of the first training, so that the intervals are evaluated as they are served.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))
     rows = sampled_rows(len(plain))
-    inside, others = rows[folds[rows] == 0], rows[folds[rows] != 0]
+    left_out, others = rows[folds[rows] == 0], rows[folds[rows] != 0]
     tables = [with_target_encoding(plain, folds), with_target_encoding(plain.rows(others), folds[others])]
     fits = (delayed(fit_candidate)(candidate, table, seed) for table in tables)
     with results_of(fits, min(len(tables), cpu_count())) as results:
         model, second = results
     table, columns = tables[0], tables[1].columns
-    log_prices = second.predict(columns, columns(plain.features[inside]))
-    inside_folds = folds_of([sales[row].house_key for row in inside.tolist()])
+    log_prices = second.predict(columns, columns(plain.features[left_out]))
+    left_out_folds = folds_of([sales[row].house_key for row in left_out.tolist()])
     spread, calibration = fit_calibration(
-        table.rows(inside), log_prices, inside_folds, seed, scaled=scaled, error_scale=error_scale
+        table.rows(left_out), log_prices, left_out_folds, seed, scaled=scaled, error_scale=error_scale
     )
     return model.form(table, flatten(spread) if spread else None), calibration

@@ -1,4 +1,4 @@
-"""A scikit-learn estimator of housepredict's models, for pipelines, searches and cross-validation."""
+"""A scikit-learn estimator that fits housepredict's models, for pipelines, searches and cross-validation."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from housepredict.domain.sales import Cell, Sale, key_of
 from housepredict.domain.schema_inference.columns import Column, Way, is_missing, present_in, way_to_read
 from housepredict.domain.schema_inference.inference import schema_of
 from housepredict.domain.schema_inference.roles import read
-from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions, did_you_mean
 from housepredict.domain.validation import plain
 
 Cells = Mapping[str, Sequence[Cell]]
 
 
 def _is_frame(table: object) -> bool:
-    """Whether it has columns with names and types, like a pandas data frame."""
+    """Return whether a table has named and typed columns, like a pandas data frame."""
     return hasattr(table, "columns") and hasattr(table, "dtypes")
 
 
 def _default_names(count: int) -> list[str]:
-    """scikit-learn's names of columns without names."""
+    """Return scikit-learn's names for unnamed columns."""
     return [f"x{position}" for position in range(count)]
 
 
 def _cells_of_frame(frame: Any) -> Cells:
-    """The cells of each column. If any name is not text, the columns get default names. Raises ValueError."""
+    """Return the cells of each column, under default names unless all names are text."""
     columns = list(frame.columns)
     names = columns if all(isinstance(name, str) for name in columns) else _default_names(len(columns))
     return {
@@ -58,7 +58,7 @@ def _cells_of_array(matrix: Any, names: Sequence[str]) -> Cells:
 
 
 def _houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
-    """The houses of the rows; a cell that isn't written like its column was in the training counts as missing."""
+    """Return the house in each row. A cell that isn't written like the training column counts as missing."""
     columns = []
     for name, way in ways.items():
         readings = {cell: way(cell) for cell in set(cells[name]) if not is_missing(cell)}
@@ -74,28 +74,35 @@ _CATEGORIES = ("category", "categorical", "enum")
 def _cell(name: str, value: Any) -> Cell:
     cell: Any = plain(value)
     if isinstance(cell, float) and math.isinf(cell):
-        raise ValueError(f"the column {name!r} contains infinity or a value too large for a number")
+        raise ValueError(f"Column {name!r} of X contains infinity or a value too large for a number")
     return cell.date() if isinstance(cell, datetime) else cell
 
 
 _MIN_COMPARED = 250
-"""Fewer sales than this, folds of under fifty, don't tell which candidate is better, and comparing takes seconds."""
+"""Fewer sales, with folds of fewer than 50, don't show which candidate is better, and comparing takes seconds."""
 
 
 class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no annotations
-    """Fits the models of `housepredict train` to X and to y, prices above zero.
+    """A scikit-learn regressor that estimates house prices, with prediction intervals.
 
-    X is an array of numbers, or a data frame that may also have categories, text, booleans and dates. Either may have
-    missing values. All columns are features; the kinds of a frame's columns are inferred like those of a file.
+    It fits the models of `housepredict train`, but uses all columns that vary as features and stores nothing.
 
-    algorithm, effort, time_limit: as in TrainingOptions.
-    sale_date: the column of a frame that says when a house was sold; without it, a house is estimated for the latest of
-        those dates.
-    random_state: the seed, a number or a RandomState.
-    n_jobs: how many processes compare candidates, as scikit-learn has it; -1 for all cores.
+    Args:
+        algorithm: `"linear"`, `"ridge"`, `"boosting"`, or `"auto"` for the best in cross-validation.
+        effort: how many candidates the search compares: `"low"`, `"normal"` or `"high"`.
+        sale_date: the column of a data frame with the date of sale. Houses without a date are estimated for the latest
+            date in the training data.
+        time_limit: the time limit of the search, in seconds. With one, results may not be reproducible.
+        random_state: the seed, an integer or a `numpy.random.RandomState`.
+        n_jobs: the number of processes that compare candidates, as in scikit-learn: None for one, -1 for one per core.
 
-    Fitted, it has `schema_` (a FeatureSchema), `algorithm_`, `calibration_`, `n_features_in_` and, of a frame,
-    `feature_names_in_`.
+    Attributes:
+        schema_: the inferred features, a FeatureSchema.
+        algorithm_: the chosen algorithm.
+        calibration_: the calibration of the intervals; None if there were too few sales.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: the names of the columns of X, if it was a data frame with text names; of shape
+            (n_features_in_,).
     """
 
     def __init__(
@@ -116,11 +123,19 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803  # scikit-learn's name
-        """Fit the model to houses and their prices.
+        """Fit the model to houses and their sale prices.
+
+        Args:
+            X: the houses, of shape (houses, features): an array of numbers, or a data frame that may also have columns
+                of categories, text, booleans and dates. Values may be missing.
+            y: the sale prices, of shape (houses,), finite and above zero.
+
+        Returns:
+            The fitted estimator.
 
         Raises:
-            ValueError: for an X or y that cannot be read.
-            InvalidOptions: for parameters that cannot be read, each with "did you mean".
+            ValueError: if X or y is invalid, or has fewer than five rows.
+            InvalidOptions: if parameters are invalid; with every violation.
             UnusableSales: if no model can be trained on these sales.
         """
         options = TrainingOptions(
@@ -129,12 +144,15 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             seed=self._seed(),
             time_limit=self.time_limit,
         )
-        cells, kinds, prices = self._checked(X, y)
+        cells, kinds, prices = self._validate(X, y)
         columns = {name: read(name, column, kinds.get(name)) for name, column in cells.items()}
-        self.schema_ = self._schema(columns)
-        # kept, so that a price doesn't depend on the other houses of a call, which may be written in another way
-        self._ways = {each.name: way_to_read(each.kind, present_in(cells[each.name])) for each in self.schema_.features}
-        # the key of a house leaves out dates, as in a file without identifiers
+        self.schema_ = self._infer_schema(columns)
+        # predict reads cells like the training data, so that a price doesn't depend on the other houses of a call
+        self._ways = {
+            feature.name: way_to_read(feature.kind, present_in(cells[feature.name]))
+            for feature in self.schema_.features
+        }
+        # the key of a house has no dates, as for files without identifiers
         undated = [feature.name for feature in self.schema_.features if feature.kind is not Kind.DATE]
         sales = [
             Sale(house, price, key_of({name: house.values[name] for name in undated if name in house.values}))
@@ -148,25 +166,44 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Prices, one for each house, not rounded."""
-        return np.array(self._valued(X).prices, dtype=np.float64)
+        """Estimate prices.
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:  # noqa: N803
-        """Intervals that hold the sale price with a probability of `coverage`, of shape (houses, 2).
+        Args:
+            X: the houses, of shape (houses, features), with the columns of the training data.
+
+        Returns:
+            The prices, of shape (houses,), not rounded, in the currency of the training data.
 
         Raises:
-            ValueError: unless `coverage` is 0.1, 0.2, … or 0.9, and the training sales were enough to tell: ten of them
-                have to lie outside, so 0.9 takes 100.
+            NotFittedError: if the estimator isn't fitted.
+            ValueError: if X is invalid.
+        """
+        return np.array(self._valuation(X).prices, dtype=np.float64)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:  # noqa: N803
+        """Estimate intervals that contain the sale price with a given probability.
+
+        Args:
+            X: the houses, of shape (houses, features), with the columns of the training data.
+            coverage: the probability: 0.1, 0.2, … or 0.9.
+
+        Returns:
+            The lower and upper bounds, of shape (houses, 2), in the currency of the training data.
+
+        Raises:
+            NotFittedError: if the estimator isn't fitted.
+            ValueError: if X or `coverage` is invalid, or the training data was too small for this coverage: ten sales
+                must lie outside the intervals, so 0.9 takes 100 sales.
         """
         check_is_fitted(self)
-        within = _within(self.calibration_, coverage)
-        valuation = self._valued(X)
+        within = _half_width(self.calibration_, coverage)
+        valuation = self._valuation(X)
         factors = np.exp(np.minimum(within * np.array(valuation.spreads, dtype=np.float64), MAX_LOG_FACTOR))
         prices = np.array(valuation.prices, dtype=np.float64)
         return np.column_stack([prices / factors, prices * factors])
 
-    def __sklearn_tags__(self) -> Any:  # scikit-learn's own
-        """Prices are above zero, values may be missing."""
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: prices are above zero, and values may be missing."""
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         tags.input_tags.allow_nan = True
@@ -177,27 +214,28 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _checked(self, given: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
-        """The columns, the kinds that are known of them, and the prices."""
-        if _is_frame(given):
-            validate_data(self, given, skip_check_array=True)
-            types = {name: str(given[name].dtype).lower() for name in given.columns}
-            cells = _cells_of_frame(given)
+    def _validate(self, houses: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
+        """Return the cells of each column, the columns' kinds as far as their types show them, and the prices."""
+        if _is_frame(houses):
+            validate_data(self, houses, skip_check_array=True)
+            types = {name: str(houses[name].dtype).lower() for name in houses.columns}
+            cells = _cells_of_frame(houses)
             kinds = {name: Kind.CATEGORY for name, kind in types.items() if kind.startswith(_CATEGORIES)}
-            check_consistent_length(given, targets)
-            if len(given) < FOLDS:
-                raise ValueError(f"Found {len(given)} sample(s), and at least {FOLDS} are needed")
+            check_consistent_length(houses, targets)
+            if len(houses) < FOLDS:
+                raise ValueError(f"Found {len(houses)} sample(s), but at least {FOLDS} are required")
             if self.sale_date is not None:
                 if self.sale_date not in cells:
-                    raise ValueError(f"there is no column {self.sale_date!r} to be the date of sale")
+                    hint = did_you_mean(self.sale_date, cells)
+                    raise ValueError(f"sale_date: X has no column {self.sale_date!r}{hint}")
                 kinds[self.sale_date] = Kind.DATE
             targets = column_or_1d(targets, warn=True)
         else:
             if self.sale_date is not None:
-                raise ValueError("an array has no column with the name of `sale_date`: give a data frame")
+                raise ValueError("sale_date: an array has no column names; pass a data frame as X")
             matrix, targets = validate_data(
                 self,
-                given,
+                houses,
                 targets,
                 dtype=np.float64,
                 ensure_all_finite="allow-nan",
@@ -208,44 +246,45 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             cells, kinds = _cells_of_array(matrix, names), dict.fromkeys(names, Kind.NUMBER)
         prices = np.asarray(targets, dtype=np.float64)
         if not (np.isfinite(prices) & (prices > 0)).all():
-            raise ValueError("y has prices, which are finite and above zero; this one has others, or NaN or infinity")
+            raise ValueError("y must have prices above zero, without NaN and infinity")
         return cells, kinds, prices.tolist()
 
-    def _schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
-        # a column with one value tells no houses apart; if there are no others, any model is as good
-        telling = [each for each in columns.values() if len(each.distinct) > 1] or list(columns.values())
-        rows = range(len(telling[0].values))
+    def _infer_schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
+        # constant columns are useless, unless there are no others
+        varying = [column for column in columns.values() if len(column.distinct) > 1] or list(columns.values())
+        rows = range(len(varying[0].values))
         sale_date = columns[self.sale_date] if self.sale_date is not None else None
         if sale_date is not None and None in sale_date.values:
-            raise ValueError(f"the column {self.sale_date!r} has to have a date in each row")
-        return schema_of(telling, rows, sale_date)
+            raise ValueError(f"sale_date: column {self.sale_date!r} must have a valid date in every row")
+        return schema_of(varying, rows, sale_date)
 
-    def _valued(self, given: Any) -> Valuation:
+    def _valuation(self, houses: Any) -> Valuation:
         check_is_fitted(self)
-        if _is_frame(given):
-            validate_data(self, given, skip_check_array=True, reset=False)
-            cells = _cells_of_frame(given)
+        if _is_frame(houses):
+            validate_data(self, houses, skip_check_array=True, reset=False)
+            cells = _cells_of_frame(houses)
             if not hasattr(self, "feature_names_in_"):
                 cells = dict(zip(_default_names(len(cells)), cells.values(), strict=True))
         else:
-            matrix = validate_data(self, given, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+            matrix = validate_data(self, houses, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
             cells = _cells_of_array(matrix, getattr(self, "feature_names_in_", _default_names(matrix.shape[1])))
         form = unpack(self._serving, Algorithm(self.algorithm_))
         return valuation(form, Encoder(self.schema_)(_houses_of(cells, self._ways)))
 
 
 def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Candidate]:
-    """The candidates for a number of sales: only the simplest for few."""
+    """Return the candidates to compare: only the simplest one if there are few sales."""
     return candidates(algorithm, effort, sales)[: None if sales >= _MIN_COMPARED else 1]
 
 
-def _within(calibration: Calibration | None, coverage: float) -> float:
+def _half_width(calibration: Calibration | None, coverage: float) -> float:
+    """Return the calibrated half-width of intervals with a coverage, in units of the spread."""
     tenth = round(coverage * 10)
     if not 1 <= tenth <= 9 or abs(coverage * 10 - tenth) > 1e-9:
-        raise ValueError(f"coverage is 0.1, 0.2, … or 0.9, and not {coverage}")
+        raise ValueError(f"coverage: must be 0.1, 0.2, … or 0.9, not {coverage}")
     if calibration is None or tenth > len(calibration.within_tenths):
-        raise ValueError(f"the model has learned from too few sales to tell an interval of {coverage}")
+        raise ValueError(f"coverage: the training data has too few sales for {coverage:.0%} intervals")
     within = calibration.within_tenths[tenth - 1]
     if not np.isfinite(within):
-        raise ValueError(f"coverage: too many estimates are zero or less for an interval of {coverage}")
+        raise ValueError(f"coverage: too many estimates are zero or less for {coverage:.0%} intervals")
     return within

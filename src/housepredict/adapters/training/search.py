@@ -24,41 +24,49 @@ from housepredict.domain.ports import Progress
 
 @contextmanager
 def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iterator[Any]]:
-    """Run tasks that joblib's `delayed` made. Yields their results in order; leaving the context cancels the rest."""
+    """Run calls made with joblib's `delayed` in a number of processes, -1 for one per core.
+
+    Yields an iterator over the results, in the order of the tasks. When the context exits, unfinished tasks are
+    cancelled.
+    """
     parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None, **options)
-    # the tracker unblocks signals when it starts, so it has to start first
+    # starting the tracker unblocks signals, so it has to start before they are blocked
     resource_tracker.ensure_running()
-    # the processes inherit the mask: a terminal sends Ctrl-C to them as well, even while they import
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    # the worker processes inherit the mask: a terminal sends Ctrl-C to them, too, even while they import
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         results = parallel(tasks)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield results
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of the tasks that are cancelled
+            warnings.simplefilter("ignore", UserWarning)  # about cancelled tasks
             results.close()
 
 
 FOLDS = 5
 _MAX_COMPARED = 40_000
-"""More sales than this don't make the comparison of candidates more certain."""
+"""Comparing candidates on more sales than this doesn't make the choice more certain."""
 
 _Task = tuple[Candidate, int, str | None]
-"""A candidate, a fold whose sales to estimate, and one of its losses if it has any."""
+"""A candidate, the fold to estimate, and one of its losses (None if it has no trees)."""
 _Estimates = dict[tuple[Candidate, str | None, int], NDArray[np.float64]]
-"""Cross-validated logarithms of prices by candidate, one of its losses if it has any, and number of trees."""
+"""Out-of-fold log prices, of shape (sales,), by candidate, loss (None if it has no trees), and number of trees."""
 
 
 @frozen(eq=False)
 class SearchResult:
-    """The best candidate of those `compared`, and its cross-validated estimates.
+    """The best candidate, and its out-of-fold estimates.
 
-    `rows` are the sales of the table that were compared, and `log_prices`, of the same shape, the logarithms of their
-    estimates, by fits that lacked them. Multiplied by `error_scale`, the errors of these are those of a model of all
-    sales (see `calibration.error_scale_of`).
+    Attributes:
+        compared: how many candidates were compared.
+        candidate: the best one.
+        score: its score, see `score_of`.
+        rows: the positions in the table of the sales that it was compared on.
+        log_prices: the logarithms of these sales' out-of-fold estimates, of the same shape as `rows`.
+        error_scale: the factor from the errors of these estimates to those of a fit to all sales, see `error_scale_of`.
     """
 
     compared: int
@@ -70,26 +78,27 @@ class SearchResult:
 
 
 def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
-    """The fold of each sale: all sales of a house are in one, and the folds have equally many houses, give or take one.
+    """Return the fold of each sale, of shape (sales,).
 
-    With fewer houses than folds, each sale counts as a house.
+    All sales of a house are in one fold, and the numbers of houses per fold differ by at most one. If there are fewer
+    houses than folds, each sale counts as a house.
     """
     houses = sorted(set(house_keys), key=lambda key: hashlib.sha256(f"search {key}".encode()).digest())
     if len(houses) < FOLDS:
         return np.arange(len(house_keys)) % FOLDS
-    places = {house: place % FOLDS for place, house in enumerate(houses)}
-    return np.array([places[key] for key in house_keys])
+    folds = {house: position % FOLDS for position, house in enumerate(houses)}
+    return np.array([folds[key] for key in house_keys])
 
 
 def sampled_rows(count: int) -> NDArray[np.int64]:
-    """The positions of the sales that candidates are compared on, out of `count`."""
+    """Return the positions of the sales to compare candidates on, out of `count` sales."""
     return np.arange(count)[:: -(-count // _MAX_COMPARED)]
 
 
 def score_of(errors: NDArray[np.float64]) -> float:
-    """Half the mean and half the median of absolute errors of logarithms of prices: of unusual and of usual houses."""
-    off = np.abs(errors)
-    return float((off.mean() + np.median(off)) / 2)
+    """Return the average of the mean and the median of absolute errors of log prices, of shape (sales,)."""
+    absolute = np.abs(errors)
+    return float((absolute.mean() + np.median(absolute)) / 2)
 
 
 def search(
@@ -101,27 +110,32 @@ def search(
     is_over: Callable[[], bool] | None = None,
     jobs: int = -1,
 ) -> SearchResult:
-    """Compare candidates, simplest first, and all variants that the same fits evaluate; the simpler one wins a tie.
+    """Find the best candidate, and the best of its variants, by cross-validation.
 
-    Once `is_over` returns True, which is asked before each fit, only the fits of the first candidate are completed.
+    The candidates are sorted from simple to complex, and the simpler one wins a tie. `is_over` is called before each
+    fit. Once it returns True (the time limit is exceeded), only the fits of the first candidate are completed. `jobs`
+    is the number of processes, -1 for one per core.
+
+    Raises:
+        ValueError: if there are no candidates.
     """
     rows = sampled_rows(len(table))
     table, folds = table.rows(rows), folds[rows]
     tasks = _tasks(candidates)
-    # the slowest first, so that no core is left alone with one at the end, unless a limit may end the search before
+    # the slowest first, so that all cores finish at about the same time; with a time limit, the fastest first
     order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
     started = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
     estimates: _Estimates = {}
     done = 0
     fits = (delayed(_estimate_fold)(*task, table, folds, seed) for task in started)
     with results_of(fits, jobs, pre_dispatch="n_jobs") as results:
-        # there are fewer results than tasks if the search was over
-        for task, log_prices_of in zip(order, results, strict=False):
+        # the time limit may leave fewer results than tasks
+        for task, log_prices_by_trees in zip(order, results, strict=False):
             done += 1
-            _add(estimates, task, log_prices_of, folds)
+            _add(estimates, task, log_prices_by_trees, folds)
             progress(done, len(tasks))
     if done < len(tasks):
-        progress(done, done)  # there will be no more
+        progress(done, done)  # no more fits follow
     unfinished = {candidate for candidate, *_ in order[done:]}
     compared = [candidate for candidate in candidates if candidate not in unfinished]
     best: SearchResult | None = None
@@ -132,17 +146,17 @@ def search(
             if best is None or score < best.score:
                 best = SearchResult(len(compared), variant, score, rows, log_prices)
     if best is None:
-        raise ValueError("there must be a candidate to choose")
+        raise ValueError("candidates must not be empty")
     if not needs_error_scale(len(table)):
         return best
-    # the same estimates by fits that lack the next fold as well
+    # estimate again with fits that leave out a second fold, to compare their errors
     tasks = _tasks([best.candidate])
-    of_less: _Estimates = {}
+    smaller_fits: _Estimates = {}
     with results_of((delayed(_estimate_fold)(*task, table, folds, seed, 2) for task in tasks), jobs) as results:
-        for task, log_prices_of in zip(tasks, results, strict=True):
-            _add(of_less, task, log_prices_of, folds)
-    less = _weighted(best.candidate, best.candidate, of_less)
-    return evolve(best, error_scale=error_scale_of(best.log_prices - table.log_prices, less - table.log_prices))
+        for task, log_prices_by_trees in zip(tasks, results, strict=True):
+            _add(smaller_fits, task, log_prices_by_trees, folds)
+    log_prices = _weighted(best.candidate, best.candidate, smaller_fits)
+    return evolve(best, error_scale=error_scale_of(best.log_prices - table.log_prices, log_prices - table.log_prices))
 
 
 def _tasks(candidates: Sequence[Candidate]) -> list[_Task]:
@@ -155,15 +169,15 @@ def _tasks(candidates: Sequence[Candidate]) -> list[_Task]:
 
 
 def _add(
-    estimates: _Estimates, task: _Task, log_prices_of: dict[int, NDArray[np.float64]], folds: NDArray[np.int64]
+    estimates: _Estimates, task: _Task, log_prices_by_trees: dict[int, NDArray[np.float64]], folds: NDArray[np.int64]
 ) -> None:
     candidate, fold, loss = task
-    for trees, log_prices in log_prices_of.items():
+    for trees, log_prices in log_prices_by_trees.items():
         estimates.setdefault((candidate, loss, trees), np.empty(len(folds)))[folds == fold] = log_prices
 
 
 def left_out(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_]:
-    """A mask of the sales that a fit for the estimates of a fold lacks: `count` folds from this one on."""
+    """Return a mask, of shape (sales,), of `count` consecutive folds from this one on."""
     return (folds - fold) % FOLDS < count
 
 
@@ -176,24 +190,22 @@ def _estimate_fold(
     seed: int,
     count: int = 1,
 ) -> dict[int, NDArray[np.float64]]:
-    """Logarithms of prices of a fold's sales, by each number of trees among the variants, from a fit that lacks `count`
-    folds.
-    """
-    training = ~left_out(folds, fold, count)
-    others = with_target_encoding(table.rows(training), folds[training])
-    own = table.rows(folds == fold).with_columns(others.columns)
-    line, base, residuals = start(candidate, others)
-    on = line.predict(own.for_lines) if line else np.full(len(own), base)
+    """Fit without `count` folds, and estimate the log prices of one, for each number of trees among the variants."""
+    is_training = ~left_out(folds, fold, count)
+    training = with_target_encoding(table.rows(is_training), folds[is_training])
+    tested = table.rows(folds == fold).with_columns(training.columns)
+    line, base, residuals = start(candidate, training)
+    start_prices = line.predict(tested.for_lines) if line else np.full(len(tested), base)
     if loss is None:
-        return {0: on}
-    estimator: Any = fit_trees(candidate, others, residuals, loss, seed)
+        return {0: start_prices}
+    estimator: Any = fit_trees(candidate, training, residuals, loss, seed)
     counts = {variant.iterations for variant in candidate.variants()}
-    staged = enumerate(estimator.staged_predict(own.for_trees), 1)
-    return {trees: on + predicted for trees, predicted in staged if trees in counts}
+    stages = enumerate(estimator.staged_predict(tested.for_trees), 1)
+    return {trees: start_prices + residual for trees, residual in stages if trees in counts}
 
 
 def _weighted(variant: Candidate, candidate: Candidate, estimates: _Estimates) -> NDArray[np.float64]:
-    """The estimates of a variant of a candidate."""
+    """Return the estimates of a variant of a candidate, of shape (sales,)."""
     trees = variant.iterations
     if not trees:
         return estimates[candidate, None, 0]

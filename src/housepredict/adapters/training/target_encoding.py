@@ -1,4 +1,4 @@
-"""Target encoding: the mean price level of each category of a feature that has too many for a column each."""
+"""Target encoding: mean price levels for features with too many categories for one-hot columns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from housepredict.adapters.training.linear_models import MAX_CATEGORIES, predict
 
 
 def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> TrainingTable:
-    """Add a column to the sales for each feature of over 255 categories: the mean price level of the category.
+    """Add a column for each feature with more than 255 categories: the mean price level of the category.
 
-    Averaged are the residuals of a ridge regression of the logarithms of the prices on the other features. A sale's own
-    column comes from the other folds, so that no model learns from a price what it is to estimate.
+    The price level is the residual of a ridge regression of log prices on the other features. The value of a sale is
+    computed from the other folds, so that it doesn't leak the price of the sale.
     """
     grouped = np.array([column for column, count in enumerate(table.categories) if count > MAX_CATEGORIES])
     if not grouped.size:
@@ -28,12 +28,13 @@ def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> Trai
 
     encoded = table.with_columns(columns_from(np.ones(len(table), dtype=bool)))
     for fold in np.unique(folds):
-        own = folds == fold
-        encoded.values[own] = columns_from(~own)(table.features[own])
+        in_fold = folds == fold
+        encoded.values[in_fold] = columns_from(~in_fold)(table.features[in_fold])
     return encoded
 
 
 def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the residuals, of shape (sales,), of a ridge regression of log prices without the grouped features."""
     others = np.delete(np.arange(table.columns.for_lines.stop), table.columns.logged.size + grouped)
     if not others.size:
         return table.log_prices
@@ -43,24 +44,24 @@ def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _shrunk_means(codes: NDArray[np.float64], residuals: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """For each code λ · (its mean - the mean of all), with λ = n / (n + σ² / τ²) for its n sales; shape (width + 1,).
+    """Return λ · (mean of the code - mean of all) for each code, with λ = n / (n + σ² / τ²); of shape (width + 1,).
 
-    σ² is the variance within the codes, τ² between them: a code of few sales is near the mean of all, 0, and a code of
-    none is 0. (Micci-Barreca, A preprocessing scheme for high-cardinality categorical attributes, SIGKDD Explorations
-    2001; scikit-learn's TargetEncoder with `smooth` = σ² / τ². Its "auto" has a σ² for each code, and so trusts a code
-    of one sale fully.)
+    n is the code's number of sales, σ² the variance within codes, and τ² the variance between them. So the fewer sales
+    a code has, the closer it is to the overall mean, 0. (Micci-Barreca, A preprocessing scheme for high-cardinality
+    categorical attributes, SIGKDD Explorations 2001; scikit-learn's TargetEncoder with `smooth` = σ² / τ². Its "auto"
+    estimates σ² for each code, and so fully trusts a code with a single sale.)
     """
-    known = ~np.isnan(codes)
-    places, values = codes[known].astype(np.int64), residuals[known]
-    levels, counts = np.zeros(width + 1), np.bincount(places, minlength=width + 1)
+    is_known = ~np.isnan(codes)
+    positions, values = codes[is_known].astype(np.int64), residuals[is_known]
+    levels, counts = np.zeros(width + 1), np.bincount(positions, minlength=width + 1)
     if not values.size:
         return levels
     values = values - values.mean()
-    had = counts > 0
-    means = np.bincount(places, values, minlength=width + 1)[had] / counts[had]
+    has_sales = counts > 0
+    means = np.bincount(positions, values, minlength=width + 1)[has_sales] / counts[has_sales]
     total = values @ values
-    within = max(total - counts[had] @ means**2, 0.0) / max(values.size - had.sum(), 1)
+    within = max(total - counts[has_sales] @ means**2, 0.0) / max(values.size - has_sales.sum(), 1)
     between = max(total / values.size - within, 0.0)
     if between:
-        levels[had] = means * counts[had] / (counts[had] + within / between)
+        levels[has_sales] = means * counts[has_sales] / (counts[has_sales] + within / between)
     return levels

@@ -1,4 +1,4 @@
-"""The trainer: search for a model, fit it, turn it into its serving form, and check the parity of both."""
+"""The trainer: find the best candidate, fit it, convert it to its serving form, and check their parity."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.linear import Linear, LogPrices
     from housepredict.adapters.serving.trees import Trees
 
-_EXPLAINED = 100
-"""Houses whose explanations are checked: each takes as long as a hundred estimates."""
+_MAX_EXPLAINED = 100
+"""The maximum number of houses whose explanations are checked: one takes as long as a hundred estimates."""
 
 
 @define
 class SklearnTrainer:
-    """Fits models with scikit-learn.
+    """A Trainer that uses scikit-learn.
 
-    `candidates` returns what a search compares, `seconds` is the clock of its time limit, and `jobs` is the number of
-    its processes, -1 for one per core.
+    `candidates` returns the candidates of a search for an algorithm, an effort and a number of sales. `seconds` is the
+    clock for its time limit, and `jobs` the number of its processes, -1 for one per core.
     """
 
     _candidates: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
@@ -87,11 +87,11 @@ class SklearnTrainer:
             compared = f"{result.compared} of {len(candidates)} candidates compared"
             irreproducible = f"the time limit of {limit:g} s ended the search with {compared}"
 
-        def refit_to(others: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
+        def refit_to(sales: Sequence[Sale], *, scaled: bool) -> CalibratedModel:
             form, calibration = refit(
-                schema, others, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
+                schema, sales, result.candidate, seed, scaled=scaled, error_scale=result.error_scale
             )
-            return CalibratedModel(_predictor(schema, form), calibration)
+            return CalibratedModel(_make_predictor(schema, form), calibration)
 
         def with_intervals(*, scaled: bool) -> TrainedModel:
             spread, calibration = fit_calibration(
@@ -107,11 +107,11 @@ class SklearnTrainer:
                     names = [*table.names[table.columns.for_trees], "the estimate"]
                     check_tree_parity(spread, cast("Trees", form.spread), for_spread, names)
             return TrainedModel(
-                predict=_predictor(schema, form),
+                predict=_make_predictor(schema, form),
                 calibration=calibration,
                 artifact={
                     SERVING_FILE: serving,
-                    EXPLANATION_FILE: _explanation(schema, form, attribution(model, form, table), matrix),
+                    EXPLANATION_FILE: _pack_explanation(schema, form, attribution(model, form, table), matrix),
                     ESTIMATOR_FILE: _dump({**model.parts(), "spread": spread}),
                 },
                 algorithm=result.candidate.algorithm,
@@ -132,27 +132,27 @@ _LIBRARIES = {
 }
 
 
-def _predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
+def _make_predictor(schema: FeatureSchema, form: ServingForm) -> Callable[[Sequence[House]], Valuation]:
     encode = Encoder(schema)
     return lambda houses: valuation(form, encode(houses))
 
 
 def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress) -> TrainedModel:
     matrix, prices, folds = encoded(schema, sales)
-    pipeline, form, calibration = _line(schema, matrix, prices, folds, progress)
+    pipeline, form, calibration = _fit_line(schema, matrix, prices, folds, progress)
     serving = pack(form)
     form = cast("Linear", unpack(serving, Algorithm.LINEAR))
     for rows in (matrix, odd_rows(schema, matrix)):
         check_linear_parity(pipeline, form, rows, [feature.name for feature in schema.features])
-    explanation = _explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
+    explanation = _pack_explanation(schema, form, Attribution(form.terms(matrix).mean(axis=0)), matrix)
     progress(FOLDS + 1, FOLDS + 1)
 
-    def refit_to(others: Sequence[Sale]) -> CalibratedModel:
-        _, form, calibration = _line(schema, *encoded(schema, others), no_progress)
-        return CalibratedModel(_predictor(schema, form), calibration)
+    def refit_to(sales: Sequence[Sale]) -> CalibratedModel:
+        _, form, calibration = _fit_line(schema, *encoded(schema, sales), no_progress)
+        return CalibratedModel(_make_predictor(schema, form), calibration)
 
     return TrainedModel(
-        predict=_predictor(schema, form),
+        predict=_make_predictor(schema, form),
         calibration=calibration,
         artifact={SERVING_FILE: serving, EXPLANATION_FILE: explanation, ESTIMATOR_FILE: _dump(pipeline)},
         algorithm=Algorithm.LINEAR,
@@ -161,37 +161,38 @@ def _fit_linear(schema: FeatureSchema, sales: Sequence[Sale], progress: Progress
     )
 
 
-def _line(
+def _fit_line(
     schema: FeatureSchema,
     matrix: Matrix,
     prices: NDArray[np.float64],
     folds: NDArray[np.int64],
     progress: Progress,
 ) -> tuple[Pipeline, Linear, Calibration]:
+    """Fit least squares and its serving form to all sales, and calibrate intervals with out-of-fold estimates."""
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
     counts = (1, 2) if needs_error_scale(len(prices)) else (1,)
-    kept_out, spreads = np.empty((2, len(counts), len(prices)))
+    estimates, spreads = np.empty((2, len(counts), len(prices)))
     for fold in range(FOLDS):
         progress(fold, FOLDS + 1)
-        own = folds == fold
+        in_fold = folds == fold
         for count in counts:
-            known = ~left_out(folds, fold, count)
-            form = linear_form(categories, least_squares(categories, matrix[known], prices[known]))
-            kept_out[count - 1, own], spreads[count - 1, own] = form.valuation(matrix[own])
+            is_training = ~left_out(folds, fold, count)
+            form = linear_form(categories, least_squares(categories, matrix[is_training], prices[is_training]))
+            estimates[count - 1, in_fold], spreads[count - 1, in_fold] = form.valuation(matrix[in_fold])
     pipeline = least_squares(categories, matrix, prices)
-    # no interval around a price of nothing or less holds a sale price
-    ratios = np.divide(prices, kept_out, where=kept_out > 0, out=np.full(kept_out.shape, np.inf))
+    # no interval around an estimate of zero or less contains the sale price
+    ratios = np.divide(prices, estimates, where=estimates > 0, out=np.full(estimates.shape, np.inf))
     errors = np.log(ratios)
     error_scale = error_scale_of(*errors / spreads) if len(counts) > 1 else 1.0
     return pipeline, linear_form(categories, pipeline), calibrate(errors[0] * error_scale, spreads[0])
 
 
-def _explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
-    """The file of an attribution. Raises RefusedModel unless its contributions add up to the form's output."""
+def _pack_explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
+    """Return the content of an attribution's file. Raises RefusedModel if the contributions don't add up."""
     content = pack(attribution)
     contributions = read_contributions(content, form)
     for rows in (matrix, odd_rows(schema, matrix)):
-        contributions.check_sum(rows[:: -(-len(rows) // _EXPLAINED)])
+        contributions.check_sum(rows[:: -(-len(rows) // _MAX_EXPLAINED)])
     return content
 
 

@@ -1,7 +1,7 @@
-"""The demonstration model: an intercept and three coefficients, to try housepredict with.
+"""The demonstration model: a linear model with three coefficients, for trying out housepredict.
 
-Its files are what `housepredict train --synthetic` makes, but for the version's name and the estimator, which is left
-out; `tests/integration/test_demonstration.py` holds them against a training.
+Its files are those that `housepredict train --synthetic` writes, except for the version's name and the omitted
+estimator; `tests/integration/test_demonstration.py` compares them with a training.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from housepredict.domain.models import Artifact, ModelVersion
 
 
 def load_demonstration() -> ServingPredictor:
-    """The demonstration model, checked as every other."""
+    """Load the demonstration model, with the same checks as any other model."""
     return load_predictor(*read_demonstration())
 
 
 def load_demonstration_explainer() -> ServingExplainer:
-    """What explains its estimates."""
+    """Load the explainer of the demonstration model."""
     return load_explainer(*read_demonstration())
 
 
 def read_demonstration() -> tuple[ModelVersion, Artifact]:
-    """The version, and its files."""
+    """Read the demonstration version and its files."""
     folder = files(__package__)
     manifest = from_json(folder.joinpath("manifest.json").read_bytes())
     return manifest, {name: folder.joinpath(name).read_bytes() for name in (SERVING_FILE, EXPLANATION_FILE)}
