@@ -118,7 +118,7 @@ def test_it_cannot_say_what_is_seen_in_the_bytes_alone(body: bytes, rule: Rule) 
 def test_it_tells_units_and_what_the_model_has_seen() -> None:
     size = house_schema(LAB, example(LAB))["properties"]["size"]
     assert size["x-unit"] == "sq ft"
-    assert size["description"].startswith("In sq ft. The model learned from 300.5 to 3500;")
+    assert size["description"].startswith("In sq ft. Training sales: 300.5 to 3500.")
     assert (size["minimum"], size["maximum"]) == (0, MAX_MAGNITUDE)
 
 

@@ -85,7 +85,7 @@ class OriginPart:
     """
 
     model_version: str = part(about="The model version that made the estimate.")
-    generation: int | None = part(about="The generation of the promotion that put the version in service.")
+    generation: int | None = part(about="The generation of the version's promotion; null if it is unknown.")
     valued_on: date | None = part(about="The date that the price is for.")
     others: Estimate = spread(
         ITSELF,
@@ -218,7 +218,9 @@ class ShiftPart:
 @document_class
 class FeatureDriftPart:
     shift: ShiftPart = spread()
-    out_of_range: float | None = part(about="The share of estimates with a warning of it, in percent.", digits=2)
+    out_of_range: float | None = part(
+        about="The share of estimates with a warning of this feature, in percent.", digits=2
+    )
 
 
 @document_class
@@ -284,7 +286,7 @@ class MeasuredAnswer:
 class AccuracyAnswer:
     since: date | None
     until: date | None
-    sales: Count = part("returned.sales", "The number of sales.")
+    sales: Count = part("returned.sales", "The number of reviewed sales.")
     unmatched: Count = part("returned.unmatched", "The number of sales whose prediction is not known yet.")
     estimated_after_sale: Count = part(
         "returned.estimated_after_sale", "The number of excluded sales: estimated on the day of the sale, or later."
@@ -494,7 +496,9 @@ class ModelCheckPart:
     ok: bool
     reason: str | None = part(about="Why the check failed.", optional=True)
     model_version: str | None = part(about="The version in service.", optional=True)
-    generation: int | None = part(about="The generation of its promotion.", optional=True, nullable=True)
+    generation: int | None = part(
+        about="The generation of its promotion; null if it is unknown.", optional=True, nullable=True
+    )
     refused: str | None = part(
         about="Why the version in service is not the promoted one: that failed a check, or the store is unavailable.",
         optional=True,

@@ -132,7 +132,7 @@ class Observer:
         """Return the request id that the client sent, or a new one."""
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
-    def estimated(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
+    def observe_estimate(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
         """Observe a request of the express lane, just before its estimates are sent. Returns the request id."""
         now = time.perf_counter()
         seconds = now - started
@@ -172,7 +172,7 @@ class Observer:
             problem: Problem | None = scope.get(PROBLEM)
             job: EstimateJob | None = scope.get(JOB)
             if problem:
-                self.meter.refused(problem.name, [violation.rule for violation in problem.violations])
+                self.meter.count_refusal(problem.name, [violation.rule for violation in problem.violations])
             if self.tracing and trace:
                 self.tracing.end(trace, None if route == UNKNOWN else route, status, now, *(_steps(job) if job else ()))
             is_error = status >= 400 and status != CLIENT_CLOSED_REQUEST

@@ -136,7 +136,7 @@ class Meter:
         """Return the durations of requests with this method, route and status."""
         return self._region.row((REQUESTS, method, route, str(status)))
 
-    def refused(self, problem: str, rules: Iterable[str]) -> None:
+    def count_refusal(self, problem: str, rules: Iterable[str]) -> None:
         """Count a rejected request, once for each rule that it violated, or once without rules."""
         for rule in sorted(set(rules)) or [""]:
             self._region.row((REFUSALS, problem, rule)).add()
