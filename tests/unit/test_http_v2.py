@@ -277,4 +277,4 @@ def test_names_and_categories_with_blanks_around_them_are_those_of_the_model(cli
     (output, *_) = infer(client, *inputs).json()["outputs"]
     assert output["data"] == [LAB_PRICE]
     refused = infer(client, *lab_inputs(), inputs[0])
-    assert (refused.status_code, "another input for size" in refused.json()["error"]) == (400, True)
+    assert (refused.status_code, "duplicate input for size" in refused.json()["error"]) == (400, True)

@@ -388,14 +388,7 @@ class ModelsAnswer:
 def model_document(
     version: ModelVersion, promoted: str | None, kind: type = ModelAnswer, **values: object
 ) -> dict[str, Any]:
-    """Build the document of a model version.
-
-    Args:
-        version: the version.
-        promoted: the name of the promoted version.
-        kind: the class of the document.
-        values: the values of other fields.
-    """
+    """Build the document of a model version. `promoted` is the name of the promoted version."""
     return document(version, kind, promoted=version.name == promoted, **values)
 
 

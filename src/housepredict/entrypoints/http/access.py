@@ -17,11 +17,7 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip
 
 
 def require_access(request: Request) -> None:
-    """Check that a request may write.
-
-    Raises:
-        Problem: `unauthorized` or `forbidden`.
-    """
+    """Raise a Problem unless a request may write."""
     token, embedded = application_of(request).settings.token, state_of(request.app).embedded
     if token is not None:
         _require_token(request, token)

@@ -93,11 +93,7 @@ class Coalescer(Generic[Batchable, Result]):
         self._thread.start()
 
     def submit(self, job: Batchable, weight: int, result: PendingResult[Result]) -> None:
-        """Queue a job, which is skipped if its result is `done` before its batch starts.
-
-        Raises:
-            Overloaded: if too many jobs are waiting.
-        """
+        """Queue a job, which is skipped if its result is `done` before its batch starts. Raises Overloaded."""
         waiting = self.waiting()
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
@@ -267,21 +263,11 @@ class Estimator:
         return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin if uses_loop else None)
 
     def in_service(self) -> InService:
-        """Return the model in service.
-
-        Raises:
-            NoModel: if there is none.
-            RefusedModel: if the promoted version failed a check.
-        """
+        """Return the model in service. Raises NoModel, or RefusedModel if the promoted version failed a check."""
         return self._models.in_service()
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
-        """Validate the houses of a request, by default for the model in service.
-
-        Raises:
-            InvalidHouses: with every violation.
-            NoModel: if no model is in service.
-        """
+        """Validate the houses of a request, by default for the model in service. Raises InvalidHouses or NoModel."""
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
@@ -291,11 +277,7 @@ class Estimator:
         return await result
 
     def submit(self, job: EstimateJob, result: PendingResult[Sequence[Prediction]]) -> None:
-        """Estimate and store houses later, and deliver the outcome to `result`.
-
-        Raises:
-            Problem: if the queue is full.
-        """
+        """Estimate and store houses later, and deliver the outcome. Raises a Problem if the queue is full."""
         try:
             self._coalescer.submit(job, len(job.houses), result)
         except Overloaded:

@@ -146,7 +146,7 @@ class Meter:
         return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Set the functions that `publish` gets the number of waiting houses and the generation from, and publish."""
+        """Set the sources of the number of waiting houses and of the generation in service, and publish both."""
         self._waiting, self._generation = waiting, generation
         self.publish()
 

@@ -79,11 +79,7 @@ _LEVEL = 5  # higher levels are slower, and responses hardly get smaller
 
 
 def is_gzipped(headers: Headers) -> bool:
-    """Whether the body of a request is compressed with gzip.
-
-    Raises:
-        Problem: if it has another content coding.
-    """
+    """Whether the body of a request is compressed with gzip. Raises a Problem for other content codings."""
     listed = headers.getlist("content-encoding")
     if not listed:
         return False
@@ -95,11 +91,7 @@ def is_gzipped(headers: Headers) -> bool:
 
 
 def decompress(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body of one member, up to `limit` + 1 bytes: a result longer than `limit` is incomplete.
-
-    Raises:
-        Problem: if the body is not gzip, is truncated, or has more than one member.
-    """
+    """Decompress a gzip body, up to `limit` + 1 bytes. Raises a Problem unless it is a single, complete member."""
     # Reading more than one member would copy the rest of the body once per member, even for thousands of empty ones.
     member = zlib.decompressobj(_GZIP_WBITS)
     try:
@@ -144,31 +136,19 @@ _MAX_INTEGER_DIGITS = 300  # Python refuses to parse integers of some thousands 
 
 
 def application_of(request: Request) -> Application:
-    """Return the use cases of the service.
-
-    Raises:
-        NotStarted: outside of the app's lifespan.
-    """
+    """Return the use cases of the service. Raises NotStarted outside of the app's lifespan."""
     return running_service(request.app).application
 
 
 def require_json(headers: Headers) -> None:
-    """Check that a body's Content-Type is JSON in UTF-8.
-
-    Raises:
-        Problem: if it is not.
-    """
+    """Raise a Problem unless the Content-Type of a body is JSON in UTF-8."""
     if not _is_json(_utf8_type(headers)):
         detail = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
         raise unsupported_type(detail, {"Accept": "application/json"})
 
 
 def is_csv(headers: Headers) -> bool:
-    """Whether the Content-Type of a body is CSV, in any encoding (see `csv_body`), rather than JSON in UTF-8.
-
-    Raises:
-        Problem: if it is neither.
-    """
+    """Whether a body is CSV, in any encoding, or JSON in UTF-8. Raises a Problem for other Content-Types."""
     type_ = _utf8_type(headers)
     if type_ in CSV_TYPES or _is_json(type_):
         return type_ in CSV_TYPES
@@ -237,11 +217,7 @@ def is_blank(body: bytes) -> bool:
 
 
 async def require_no_body(request: Request) -> None:
-    """Check that a request has no body, which would be ignored.
-
-    Raises:
-        Problem: if it has one.
-    """
+    """Raise a Problem if a request has a body, which its route would ignore."""
     estimator = running_service(request.app).estimator
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     if not is_blank(body):
@@ -303,11 +279,7 @@ async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 
 def require_length(headers: Headers, limit: int, setting: str = "MAX_BODY") -> None:
-    """Check the Content-Length of a body against its limit in bytes, which is set by HOUSEPREDICT_`setting`.
-
-    Raises:
-        Problem: if the body is larger.
-    """
+    """Raise a Problem if the Content-Length exceeds a limit in bytes, which is set by HOUSEPREDICT_`setting`."""
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > _MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large(limit, setting)
@@ -336,12 +308,10 @@ class RepeatingObject(dict[str, object]):
 
 
 def decode(body: bytes) -> Any:
-    """Parse a JSON body. Objects with duplicate names are RepeatingObjects.
+    """Parse a JSON body. Raises a Problem if it is not JSON in UTF-8.
 
-    NaN, infinities and integers of any size are parsed, too, so that the schema can report where they are.
-
-    Raises:
-        Problem: if the body is not JSON in UTF-8.
+    Objects with duplicate names become RepeatingObjects. NaN, infinities and integers of any size are accepted, so that
+    the schema can report where they are.
     """
     if not body.strip():
         raise _not_json("The body is empty.")

@@ -50,11 +50,7 @@ def state_of(app: Starlette) -> ServiceState:
 
 
 def running_service(app: Starlette) -> RunningService:
-    """Return the state that the requests of an app share.
-
-    Raises:
-        NotStarted: outside of the app's lifespan.
-    """
+    """Return the state that the requests of an app share. Raises NotStarted outside of its lifespan."""
     running = state_of(app).running
     if running is None:
         raise NotStarted

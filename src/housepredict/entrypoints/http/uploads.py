@@ -68,11 +68,7 @@ class Body:
 
     @classmethod
     async def start(cls, request: Request, seconds: float | None) -> Self:
-        """Read the first bytes.
-
-        Args:
-            request: the request.
-            seconds: the deadline of each part of the body; None if the server enforces one.
+        """Read the first bytes. Each part of the body has a deadline of `seconds`; None if the server enforces one.
 
         Raises:
             Problem: if a part is late.
@@ -114,11 +110,7 @@ def describes_sales(request: Request) -> bool:
 
 
 def require_type(request: Request, *, reads_parquet: bool) -> None:
-    """Check the Content-Type, charset and Content-Encoding of an upload.
-
-    Raises:
-        Problem: if one of them is not supported.
-    """
+    """Raise a Problem unless the Content-Type, charset and Content-Encoding of an upload are supported."""
     type_, coding = media_type(request.headers), request.headers.get("content-encoding", "identity").strip().lower()
     if type_ and type_ not in TYPES:
         is_workbook = "spreadsheet" in type_ or "ms-excel" in type_
@@ -143,11 +135,7 @@ _REASONS: Mapping[str, str] = {
 
 
 def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
-    """Determine the suffix of an upload's file from its first bytes.
-
-    Raises:
-        Problem: if the format is not supported.
-    """
+    """Return the suffix of an upload's file, by its first bytes. Raises a Problem if its format is not supported."""
     reason = None
     if first.startswith((_ZIP, _OLE)):
         reason = _WORKBOOK

@@ -50,13 +50,10 @@ from housepredict.entrypoints.json_documents import document, parts_of
 def predict_for_key(
     application: Application, body: bytes, key: str, as_csv: bool
 ) -> tuple[object, Sequence[Prediction]]:
-    """Predict once for an idempotency key; a replay returns the stored predictions.
+    """Predict once for an idempotency key, or return the stored predictions of a replay.
 
     Returns:
         The houses in the body as they were sent (a house or a list), and their predictions.
-
-    Raises:
-        Problem: for a body that isn't JSON. PredictOnce raises other errors.
     """
     # The digest is of the bytes, which don't depend on the version in service at the time of a replay.
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
@@ -150,25 +147,14 @@ async def _estimate(estimator: Estimator, houses: object, job: EstimateJob, scop
 
 
 def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """Read the houses of a CSV body, and check them.
-
-    Raises:
-        InvalidHouses: if the table or a house is invalid.
-        NoModel: if no model is in service.
-    """
+    """Read the houses of a CSV body, and validate them. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
     houses = houses_of_csv(body, serving.version.schema, estimator.max_batch)
     return houses, estimator.check(houses, serving)
 
 
 def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """Read a JSON body, a house or a list of houses, and check it.
-
-    Raises:
-        Problem: if the body is not JSON.
-        InvalidHouses: if a house is invalid.
-        NoModel: if no model is in service.
-    """
+    """Read the house or houses of a JSON body, and validate them. Raises a Problem, InvalidHouses or NoModel."""
     houses = decode(body)
     if isinstance(houses, list):
         return houses, estimator.check(houses)

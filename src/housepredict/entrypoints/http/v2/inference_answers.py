@@ -51,11 +51,7 @@ def to_binary(datatype: str, values: Sequence[object]) -> bytes:
 
 
 def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
-    """Decode `count` values of a binary tensor. BYTES that aren't UTF-8 remain bytes.
-
-    Raises:
-        InvalidTensor: if the content doesn't have `count` values of the datatype.
-    """
+    """Decode `count` values of a binary tensor. BYTES that aren't UTF-8 remain bytes. Raises InvalidTensor."""
     if datatype == "BYTES":
         return _texts(content, count)
     size = count * struct.calcsize(f"<{_CODES[datatype]}")
@@ -281,16 +277,10 @@ class InferenceResponseAnswer:
 def encode_answer(
     id_: str | None, requested: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
 ) -> tuple[bytes, int | None]:
-    """Encode a response.
-
-    Args:
-        id_: the id of the request, if it has one.
-        requested: the names of the requested outputs, True for binary ones.
-        version: the name of the model version.
-        predictions: the predictions.
+    """Encode the `requested` outputs, in binary if the value is True.
 
     Returns:
-        The body, and the length of its JSON in bytes if binary outputs follow it.
+        The body of the response, and the length of its JSON in bytes if binary outputs follow it.
     """
     outputs, binary = [], []
     for name, is_binary in requested.items():

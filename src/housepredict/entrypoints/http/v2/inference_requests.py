@@ -70,11 +70,7 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
 
 @define
 class _Reader:
-    """Reads a request, and collects its violations.
-
-    Attributes:
-        rest: the binary data of the tensors that are not read yet.
-    """
+    """Reads a request, and collects its violations. `rest` is the binary data of tensors that aren't read yet."""
 
     _schema: FeatureSchema
     _max_houses: int
@@ -109,7 +105,7 @@ class _Reader:
             if values is None or feature is None:
                 continue
             if feature.name in columns:
-                self.reject(name, Rule.DUPLICATE, f"another input for {feature.name}")
+                self.reject(name, Rule.DUPLICATE, f"duplicate input for {feature.name}")
             counts.add(len(values))
             columns[feature.name] = [_value(feature, value) for value in values]
         if self.rest and not self.violations:

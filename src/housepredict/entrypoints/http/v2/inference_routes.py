@@ -142,7 +142,7 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 
 
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
-    """Return the response of a failed readiness check, which shares its status with problems."""
+    """Return the 503 of a readiness route: a failed check, or a problem."""
     *_, problem = _problems(*names)
     description = f"A check failed, or the service is stopping. Or {problem.description}"
     return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
