@@ -50,30 +50,32 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(**of_uvicorn)
         self._settings = settings
         self._running: RequestResponseCycle | None = None  # the request in the app; `cycle` is the newest
-        self._fault = _MALFORMED
-        self._last_word: Problem | None = None
+        self._parse_problem = _MALFORMED
+        self._final_problem: Problem | None = None
         # The request that has arrived only in part, and its bytes since then.
         self._part: object = None
-        self._more = 0
-        self._chunk = 0  # bytes that arrived last
-        self._offered = False  # whether the request that is being read offers an upgrade
+        self._part_bytes = 0
+        self._chunk_bytes = 0  # bytes that arrived last
+        self._offers_upgrade = False  # whether the request that is being read offers an upgrade
         # The last result of `_waiting_for`, and since when that is the result.
-        self._seen: tuple[_WaitingFor, object] = (_WaitingFor.SERVICE, None)
-        self._since = 0.0
-        self._had = 0  # bytes of an upload that had arrived by then
+        self._last_wait: tuple[_WaitingFor, object] = (_WaitingFor.SERVICE, None)
+        self._waiting_since = 0.0
+        self._upload_bytes = 0  # bytes of an upload that had arrived by then
 
     def check_deadlines(self, now: float) -> None:
         """End the connection if the client has missed a deadline. `now` is a time.monotonic."""
         waiting_for, request = self._waiting_for()
-        if waiting_for is not self._seen[0] or request is not self._seen[1]:
-            self._seen, self._since, self._had = (waiting_for, request), now, self._more
+        if waiting_for is not self._last_wait[0] or request is not self._last_wait[1]:
+            self._last_wait, self._waiting_since, self._upload_bytes = (waiting_for, request), now, self._part_bytes
             return
-        waited = now - self._since
+        waited = now - self._waiting_since
         match waiting_for:
             case _WaitingFor.REQUEST if waited >= self._settings.idle_timeout:
                 self.transport.close()
-            case _WaitingFor.BODY if self._more - self._had >= MIN_UPLOAD_RATE and UPLOAD in self._scope():
-                self._since, self._had = now, self._more
+            case _WaitingFor.BODY if (
+                self._part_bytes - self._upload_bytes >= MIN_UPLOAD_RATE and UPLOAD in self._scope()
+            ):
+                self._waiting_since, self._upload_bytes = now, self._part_bytes
             case _WaitingFor.HEADERS | _WaitingFor.BODY if waited >= self._settings.client_timeout:
                 self._refuse(too_late())
             case _WaitingFor.READ if waited >= self._settings.client_timeout:
@@ -118,27 +120,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and reject malformed and endless requests."""
-        self._chunk = len(data)
+        self._chunk_bytes = len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._parse_on(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(self._fault)
+            self._refuse(self._parse_problem)
             return
         part = self._unfinished()
         if part is None:
             return
-        self._more = self._more + len(data) if part is self._part else 0
+        self._part_bytes = self._part_bytes + len(data) if part is self._part else 0
         self._part = part
         # The app rejects bodies that are too large, so twice their limit means endless chunk headers or trailers.
-        if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
+        if self._part_bytes > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
     def _parse_on(self, rest: memoryview) -> None:
         """Parse the rest of the data, ignoring offers to upgrade to another protocol (RFC 9110, section 7.8)."""
-        while self._offered:
+        while self._offers_upgrade:
             try:
                 self._restart_without_upgrade()
                 self.parser.feed_data(rest)
@@ -148,22 +150,22 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Pass the request to the app."""
         # The headers of most requests arrive in a single chunk that is short enough.
-        may_be_too_long = self._chunk > MAX_HEADERS or self._part is self.scope
+        may_be_too_long = self._chunk_bytes > MAX_HEADERS or self._part is self.scope
         if (
             may_be_too_long
             and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS
         ):
-            self._fault = _TOO_LONG
+            self._parse_problem = _TOO_LONG
             raise ValueError  # stops the parser
         # Java's client and curl offer an upgrade to HTTP/2.
-        self._offered = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
-        if not self._offered:
+        self._offers_upgrade = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+        if not self._offers_upgrade:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Tell the app that the body is complete."""
         cycle = self.cycle
-        if not self._offered and cycle and not cycle.response_complete:
+        if not self._offers_upgrade and cycle and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
 
@@ -182,11 +184,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            if not (cycle.more_body and self._last_word):
+            if not (cycle.more_body and self._final_problem):
                 self._start_asgi_task(cycle, app)
                 return
-        if self._last_word:
-            self._refuse(self._last_word)
+        if self._final_problem:
+            self._refuse(self._final_problem)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -204,7 +206,7 @@ class HttpProtocol(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             if not running.more_body:
                 # That request came first, and is answered first.
-                self._last_word = problem
+                self._final_problem = problem
                 self.flow.pause_reading()
                 return
             # The app sees a disconnected client, and the rest of its response is discarded.
