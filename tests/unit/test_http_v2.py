@@ -214,8 +214,16 @@ BROKEN_BINARY = {
     "no number": (b"", {HEADER: "x"}, HEADER),
     "more than there is": (b"{}", {HEADER: "3"}, HEADER),
     "JSON that is cut off": (b'{"inputs": []}', {HEADER: "5"}, "Unterminated"),
-    "data left over": (in_binary(lab_inputs())[0] + b"!", in_binary(lab_inputs())[1], "the body: has 1 bytes"),
-    "data that lack": (in_binary(lab_inputs())[0][:-1], in_binary(lab_inputs())[1], "age: says"),
+    "data left over": (
+        in_binary(lab_inputs())[0] + b"!",
+        in_binary(lab_inputs())[1],
+        "the body: has more binary data than its inputs, by 1 B",
+    ),
+    "data that lack": (
+        in_binary(lab_inputs())[0][:-1],
+        in_binary(lab_inputs())[1],
+        "age: must have a `binary_data_size`",
+    ),
     "binary data in JSON alone": (in_binary(lab_inputs())[0][: int(in_binary(lab_inputs())[1][HEADER])], {}, "size"),
 }
 

@@ -126,12 +126,12 @@ def test_it_names_the_day_that_an_estimate_is_for() -> None:
     sold = Feature("sold", Kind.DATE, required=False)
     schema = FeatureSchema((sold,), sale_date="sold", valuation_date=date(2015, 5, 27))
     about = house_schema(schema, {})["properties"]["sold"]["description"]
-    assert about == "The day that the estimate is for; without it, 2015-05-27."
+    assert about == "The date to estimate the price for; 2015-05-27 by default."
 
 
 def test_categories_that_are_open_are_told_and_not_demanded() -> None:
     area = Feature("area", Kind.CATEGORY, categories=tuple(f"area {each}" for each in range(25)))
     schema = FeatureSchema((area,))
     about = house_schema(schema, {})["properties"]["area"]["description"]
-    assert "area 19, and 5 more; others are estimated with a warning." in about
+    assert "area 19, and 5 more. Other values are estimated with a warning." in about
     assert accepts(schema, {"area": "elsewhere"})

@@ -56,7 +56,7 @@ def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
         return _texts(content, count)
     size = count * struct.calcsize(f"<{_CODES[datatype]}")
     if len(content) != size:
-        raise InvalidTensor(f"must have {size} bytes of binary data for {count} {datatype}, not {len(content)}")
+        raise InvalidTensor(f"must have binary data of size {size} for {count} {datatype}, not {len(content)}")
     return struct.unpack(f"<{count}{_CODES[datatype]}", content)
 
 
@@ -71,7 +71,9 @@ def _texts(content: bytes, count: int) -> Sequence[object]:
         position = start + length
         values.append(_text(content[start:position]))
     if position != len(content) or len(values) != count:
-        raise InvalidTensor(f"must have {count} texts as binary data, each preceded by its length in four bytes")
+        raise InvalidTensor(
+            f"must have as many texts as its shape says, {count}, each preceded by its length (4 bytes)"
+        )
     return values
 
 
@@ -98,7 +100,7 @@ def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Seque
     """
     flat = _flat(data)
     if len(flat) != count:
-        raise InvalidTensor(f"must have {count} values in `data`, as its shape says, not {len(flat)}")
+        raise InvalidTensor(f"must have as many values in `data` as its shape says, {count}, not {len(flat)}")
     read = _READERS[datatype]
     values = [None if value is None else read(value) for value in flat]
     violations = [

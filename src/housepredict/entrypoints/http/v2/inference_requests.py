@@ -109,7 +109,7 @@ class _Reader:
             counts.add(len(values))
             columns[feature.name] = [_value(feature, value) for value in values]
         if self.rest and not self.violations:
-            self.reject("the body", Rule.BOUNDS, f"has {len(self.rest)} bytes of binary data that belong to no input")
+            self.reject("the body", Rule.BOUNDS, f"has more binary data than its inputs, by {len(self.rest)} B")
         for feature in self._schema.features:
             if feature.required and feature not in sent_features:
                 self.reject(feature.name, Rule.MISSING, f"is missing: send an input of {datatype_of(feature.kind)}")
@@ -193,7 +193,7 @@ class _Reader:
             return None
         if type(size) is not int or not 0 <= size <= len(self.rest):
             raise InvalidTensor(
-                f"must have {size} bytes of binary data, but only {len(self.rest)} are left in the body"
+                f"must have a `binary_data_size` from 0 to {len(self.rest)}, the bytes left in the body, not {size}"
             )
         if tensor.get("data") is not None:
             raise InvalidTensor("must not have both `data` and binary data")
