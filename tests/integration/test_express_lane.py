@@ -230,6 +230,6 @@ def test_uvicorn_with_other_internals_answers_every_request_the_ordinary_way(tmp
                 answers += [Answer.read(stream) for _ in range(2)]
             assert [answer and answer.status for answer in answers] == [200] * 6 + [400, 200]
         log = service.log.read_text()
-        assert log.count("other internals than housepredict uses") == 1
+        assert log.count("is not supported (") == 1
         assert "Traceback" not in log
     assert len({answer.document["id"] for answer in answers[:6] if answer}) == 6

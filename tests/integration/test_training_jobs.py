@@ -479,7 +479,7 @@ def test_service_ends_requests_and_starts_again_with_a_training_log_that_cannot_
     for _ in range(2):
         with running(tmp_path, "--demo", **variables) as service:
             answer = send(service, content)
-            assert (answer.status_code, answer.json()["title"]) == (404, "There is no such training"), answer.text
+            assert (answer.status_code, answer.json()["title"]) == (404, "Training not found"), answer.text
             assert "'paused' is unknown to this release" in answer.json()["detail"]
             assert httpx2.get(f"{service.url}/trainings").json() == {"trainings": []}
             assert service.stop() == 0

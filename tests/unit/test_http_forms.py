@@ -22,7 +22,7 @@ from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
 from housepredict.entrypoints.composition import csv_of, houses_of_csv
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.requests import LARGE, accepts_gzip, prefers_csv, unpacked
+from housepredict.entrypoints.http.requests import MIN_COMPRESSED_BYTES, accepts_gzip, decompress, prefers_csv
 from housepredict.testing import drawing as drawn_predictions
 from tests.factories import MIXED
 from tests.http_service import (
@@ -154,7 +154,7 @@ class TestGzip:
         assert len(bomb) < MAX_BODY
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         assert_problem(client.post("/predict", content=bomb, headers=headers), 413, "body-too-large")
-        assert len(unpacked(bomb, MAX_BODY)) == MAX_BODY + 1
+        assert len(decompress(bomb, MAX_BODY)) == MAX_BODY + 1
 
     def test_large_answers_are_packed_for_who_takes_them_so(self, client: TestClient) -> None:
         houses = [LAB_HOUSE] * 300
@@ -163,7 +163,7 @@ class TestGzip:
                 client.post("/predict", json=houses, headers=headers),
                 client.get("/predictions?limit=300", headers=headers),
             ):
-                assert len(answer.content) > LARGE
+                assert len(answer.content) > MIN_COMPRESSED_BYTES
                 assert answer.headers["Vary"] == "Accept, Accept-Encoding"
                 assert ("Content-Encoding" in answer.headers) is packed
                 assert (int(answer.headers["Content-Length"]) < len(answer.content)) is packed
@@ -176,14 +176,14 @@ class TestGzip:
 
 @given(st.binary(max_size=2000), st.integers(0, 2000))
 def test_nothing_is_unpacked_beyond_the_limit(content: bytes, limit: int) -> None:
-    assert unpacked(gzip.compress(content), limit) == content[: limit + 1]
+    assert decompress(gzip.compress(content), limit) == content[: limit + 1]
 
 
 @given(st.binary(max_size=50), st.integers(0, 60), st.binary(max_size=10))
 def test_whatever_is_said_to_be_gzip_is_unpacked_or_refused(content: bytes, at: int, noise: bytes) -> None:
     body = gzip.compress(content)
     with suppress(Problem):
-        assert len(unpacked(body[:at] + noise + body[at + len(noise) :], 100)) <= 101
+        assert len(decompress(body[:at] + noise + body[at + len(noise) :], 100)) <= 101
 
 
 @pytest.mark.parametrize(

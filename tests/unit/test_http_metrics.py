@@ -21,7 +21,7 @@ from housepredict.domain.evaluation.drift import DRIFTED, MIN_ESTIMATES, MOVING
 from housepredict.domain.ports import Backlog
 from housepredict.domain.usecases.review import MAX_REVIEWED
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.http.metrics import MEASURED_EVERY, REVIEWED_EVERY, PartsCollector, registry_of
+from housepredict.entrypoints.http.metrics import ACCURACY_INTERVAL_S, DRIFT_INTERVAL_S, PartsCollector, registry_of
 from housepredict.entrypoints.http.request_metrics import Meter, Tally
 from tests.docs.environment import ROOT
 from tests.http_service import LabModel, application, lab_version, remembering_version, served
@@ -108,8 +108,8 @@ def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
         f"| `stable` | below {MOVING}",
         f"| `drifted` | above {DRIFTED} |",
         f"below {MIN_ESTIMATES} predictions",
-        f"every {REVIEWED_EVERY:.0f} seconds",
-        f"every {MEASURED_EVERY:.0f} seconds",
+        f"every {DRIFT_INTERVAL_S:.0f} seconds",
+        f"every {ACCURACY_INTERVAL_S:.0f} seconds",
         f"the newest {MAX_REVIEWED:,}",
     ],
 )
@@ -215,9 +215,9 @@ def test_drift_is_reviewed_once_a_minute() -> None:
 
     assert reviewed() == len(HOUSES)
     made.predict(HOUSES)
-    now = REVIEWED_EVERY - 1
+    now = DRIFT_INTERVAL_S - 1
     assert reviewed() == len(HOUSES)
-    now = REVIEWED_EVERY
+    now = DRIFT_INTERVAL_S
     assert reviewed() == 2 * len(HOUSES)
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.entrypoints.http.observer import SLOW, AccessLog, RequestNames
+from housepredict.entrypoints.http.observer import SLOW_S, AccessLog, RequestNames
 from tests.http_service import LAB_HOUSE, Faulty, application, lab_version, served
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -178,7 +178,13 @@ def test_a_line_about_a_refusal_names_the_problem(client: TestClient, caplog: py
 )
 def test_what_is_logged_of_many_requests(mode: str, told: list[int]) -> None:
     log = AccessLog(mode)
-    passing = [(False, 0.0, 100.0), (False, 0.0, 100.9), (True, 0.0, 100.9), (False, SLOW, 100.9), (False, 0.0, 101.0)]
+    passing = [
+        (False, 0.0, 100.0),
+        (False, 0.0, 100.9),
+        (True, 0.0, 100.9),
+        (False, SLOW_S, 100.9),
+        (False, 0.0, 101.0),
+    ]
     assert [log.stands_for(*each) for each in passing] == told
 
 

@@ -214,8 +214,16 @@ BROKEN_BINARY = {
     "no number": (b"", {HEADER: "x"}, HEADER),
     "more than there is": (b"{}", {HEADER: "3"}, HEADER),
     "JSON that is cut off": (b'{"inputs": []}', {HEADER: "5"}, "Unterminated"),
-    "data left over": (in_binary(lab_inputs())[0] + b"!", in_binary(lab_inputs())[1], "the body: has 1 bytes"),
-    "data that lack": (in_binary(lab_inputs())[0][:-1], in_binary(lab_inputs())[1], "age: says"),
+    "data left over": (
+        in_binary(lab_inputs())[0] + b"!",
+        in_binary(lab_inputs())[1],
+        "the body: has more binary data than its inputs, by 1 B",
+    ),
+    "data that lack": (
+        in_binary(lab_inputs())[0][:-1],
+        in_binary(lab_inputs())[1],
+        "age: must have a `binary_data_size`",
+    ),
     "binary data in JSON alone": (in_binary(lab_inputs())[0][: int(in_binary(lab_inputs())[1][HEADER])], {}, "size"),
 }
 
@@ -277,4 +285,4 @@ def test_names_and_categories_with_blanks_around_them_are_those_of_the_model(cli
     (output, *_) = infer(client, *inputs).json()["outputs"]
     assert output["data"] == [LAB_PRICE]
     refused = infer(client, *lab_inputs(), inputs[0])
-    assert (refused.status_code, "is more than one input for size" in refused.json()["error"]) == (400, True)
+    assert (refused.status_code, "duplicate input for size" in refused.json()["error"]) == (400, True)

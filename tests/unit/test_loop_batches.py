@@ -15,7 +15,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import House
 from housepredict.domain.ports import InService, Valuation
 from housepredict.domain.usecases.predict import Predict
-from housepredict.entrypoints.http.batching import FEW, HOLD_S, TRIALS, Estimator
+from housepredict.entrypoints.http.batching import LOOP_BUDGET_S, MAX_TRIAL_HOUSES, TRIALS, Estimator
 from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally
 from tests.in_loop import Done, MemoryInLoop
 from tests.unit.test_estimator import Models, PricePerFoot, predictor
@@ -29,7 +29,7 @@ class Slow(PricePerFoot):
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         self.threads.append(current_thread().name)
-        ends = time.perf_counter() + 2 * HOLD_S
+        ends = time.perf_counter() + 2 * LOOP_BUDGET_S
         while time.perf_counter() < ends:
             pass
         return super().predict(houses)
@@ -147,7 +147,7 @@ def test_batches_that_take_long_are_left_to_the_thread_after_some_trials_of_each
     scene = Scene(MemoryInLoop(), Models(InService(slow, 1)))
 
     async def played(estimator: Estimator) -> None:
-        await estimate(estimator, *range(20, 20 + FEW + 1))
+        await estimate(estimator, *range(20, 20 + MAX_TRIAL_HOUSES + 1))
         for _ in range(TRIALS + 2):
             await estimate(estimator, 10)
         scene.models.serving = InService(predictor("quick"), 2)
@@ -157,4 +157,4 @@ def test_batches_that_take_long_are_left_to_the_thread_after_some_trials_of_each
     here, thread = "MainThread", "housepredict-batch"
     assert slow.threads == [thread, *[here] * TRIALS, thread, thread]
     assert len(scene.predictions.begun) == TRIALS + 1
-    assert len(scene.predictions.recent(100)) == FEW + TRIALS + 4
+    assert len(scene.predictions.recent(100)) == MAX_TRIAL_HOUSES + TRIALS + 4

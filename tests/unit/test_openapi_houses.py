@@ -118,7 +118,7 @@ def test_it_cannot_say_what_is_seen_in_the_bytes_alone(body: bytes, rule: Rule) 
 def test_it_tells_units_and_what_the_model_has_seen() -> None:
     size = house_schema(LAB, example(LAB))["properties"]["size"]
     assert size["x-unit"] == "sq ft"
-    assert size["description"].startswith("In sq ft. The model learned from 300.5 to 3500;")
+    assert size["description"].startswith("In sq ft. Training sales: 300.5 to 3500.")
     assert (size["minimum"], size["maximum"]) == (0, MAX_MAGNITUDE)
 
 
@@ -126,12 +126,12 @@ def test_it_names_the_day_that_an_estimate_is_for() -> None:
     sold = Feature("sold", Kind.DATE, required=False)
     schema = FeatureSchema((sold,), sale_date="sold", valuation_date=date(2015, 5, 27))
     about = house_schema(schema, {})["properties"]["sold"]["description"]
-    assert about == "The day that the estimate is for; without it, 2015-05-27."
+    assert about == "The date to estimate the price for; 2015-05-27 by default."
 
 
 def test_categories_that_are_open_are_told_and_not_demanded() -> None:
     area = Feature("area", Kind.CATEGORY, categories=tuple(f"area {each}" for each in range(25)))
     schema = FeatureSchema((area,))
     about = house_schema(schema, {})["properties"]["area"]["description"]
-    assert "area 19, and 5 more; others are estimated with a warning." in about
+    assert "area 19, and 5 more. Other values are estimated with a warning." in about
     assert accepts(schema, {"area": "elsewhere"})

@@ -1,8 +1,8 @@
-"""Every answer as an attrs class: HTTP sends it, `--json` prints it, and the OpenAPI document describes it.
+"""The JSON documents that HTTP and `--json` answer with, as attrs classes. The OpenAPI document describes them, too.
 
-Each field reads its value from the domain object that the answer is about, by default from the attribute of the same
-name. Domain classes can be answers. A schema takes its name from the class, without `Answer`, and its description from
-the docstring; a `Part` is inlined in the schema around it. Problems and the Open Inference Protocol are elsewhere.
+Each field reads its value from a domain object, by default from the attribute of the same name. Domain classes can be
+answers, too. The name of a schema is that of its class without `Answer`, and its description is the docstring; a `Part`
+is inlined into the schema that uses it. Problems and the Open Inference Protocol have their own modules.
 """
 
 from __future__ import annotations
@@ -35,21 +35,19 @@ from housepredict.entrypoints.json_documents import (
 )
 
 Count = Annotated[int, keywords(minimum=0)]
-Day = date  # in a class with a field of the name `date`
+Day = date  # for classes with a field named `date`
 Price = Annotated[float, keywords(minimum=0, description="In the currency of the sales, two decimals.")]
 MeasureName = Annotated[str, keywords(enum=(*RANGES, "coverage_80", "coverage_90"))]
 OutOfRange = Annotated[
     Sequence[MeasureName],
     keywords(
-        description="The measures that are not acceptable: by the ranges of the IAAO, or for coverage by an exact "
-        "binomial test."
+        description="The measures outside the acceptable range: the IAAO's ranges, or for coverage an exact binomial "
+        "test."
     ),
 ]
-RejectedRows = Annotated[
-    Mapping[str, Count], keywords(description="How many rows of the sales were rejected, by reason.")
-]
-Notes = Annotated[Sequence[str], keywords(description="How the file of sales was read: what was guessed or repaired.")]
-Unmatched = Annotated[int, keywords(minimum=0, description="How many are sales of predictions that nobody knows yet.")]
+RejectedRows = Annotated[Mapping[str, Count], keywords(description="The number of rejected rows, by reason.")]
+Notes = Annotated[Sequence[str], keywords(description="What was detected or repaired in the file of sales.")]
+Unmatched = Annotated[int, keywords(minimum=0, description="The number of sales whose prediction is not known yet.")]
 
 
 @document_class
@@ -60,33 +58,35 @@ class IntervalAnswer:
 
 @document_class
 class WarningAnswer:
-    code: str
+    code: str = part(about="The type of warning, as a stable name to branch on.")
     message: str
-    feature: str | None = part(about="The feature that it is about.", optional=True)
+    feature: str | None = part(about="The feature that caused the warning.", optional=True)
 
 
 def _by_level(estimate: Estimate) -> Mapping[str, Any] | None:
-    return {str(each.level): each for each in estimate.intervals} or None
+    return {str(interval.level): interval for interval in estimate.intervals} or None
 
 
 @document_class
 class CertaintyPart:
     interval: Mapping[str, IntervalAnswer] | None = part(
-        _by_level, "By level, in percent; null for a model that cannot tell how sure it is."
+        _by_level, "The prediction intervals by level, in percent; null for a model without intervals."
     )
-    fsd: float | None = part(about="The forecast standard deviation, in percent of the price.")
+    fsd: float | None = part(
+        about="The forecast standard deviation, in percent of the price; null for a model without intervals."
+    )
 
 
 @document_class
 class OriginPart:
-    """What answers say of an estimate beside its house, its price, how certain it is, and its warnings.
+    """The model version, the valuation date, and all other fields of an estimate that the answers don't name.
 
-    A field that is added to Estimate is among the `others`, and so in every answer, without a line in entrypoints.
+    A field that is added to Estimate is one of the `others`, and so appears in every answer automatically.
     """
 
-    model_version: str
-    generation: int | None = part(about="The promotion by which the version served.")
-    valued_on: date | None = part(about="The date that the price holds for.")
+    model_version: str = part(about="The model version that made the estimate.")
+    generation: int | None = part(about="The generation of the version's promotion; null if it is unknown.")
+    valued_on: date | None = part(about="The date that the price is for.")
     others: Estimate = spread(
         ITSELF,
         without=("house", "price", "intervals", "fsd", "warnings", "model_version", "generation", "valued_on"),
@@ -95,21 +95,20 @@ class OriginPart:
 
 @document_class
 class SharedPart:
-    """The end of an answer, which many estimates have in common."""
+    """The end of an answer, which is the same for many estimates and can be cached."""
 
     origin: OriginPart = spread(ITSELF)
-    warnings: Sequence[WarningAnswer] = part(about="Why the estimate deserves less trust.")
+    warnings: Sequence[WarningAnswer] = part(about="Reasons to trust the estimate less, such as unusual features.")
 
 
 @document_class
 class ContributionPart:
-    features: Sequence[str]
-    contribution: float
-    percent: float | None
+    features: Sequence[str] = part(about="The feature, or several that the model uses as one.")
+    contribution: float = part(about="Their contribution to the estimate, in `unit`.")
+    percent: float | None = part(about="A contribution to `log_price` as a change of the price, in percent; else null.")
 
 
 def _contributions(explanation: Explanation) -> Sequence[ContributionPart]:
-    """The contributions, with percentages of those to a logarithm."""
     in_logarithms = explanation.unit is Unit.LOG_PRICE
     return [
         ContributionPart(
@@ -123,10 +122,12 @@ def _contributions(explanation: Explanation) -> Sequence[ContributionPart]:
 
 @document_class
 class ExplanationAnswer:
-    unit: Unit
-    base: float = part(about="What the model says of a house that it knows nothing of, in the unit.")
+    unit: Unit = part(about="The unit of `base` and of each contribution: the price, or its natural logarithm.")
+    base: float = part(about="The average before any feature is known, in `unit`.")
     base_price: Price = part(digits=2)
-    contributions: Sequence[ContributionPart] = part(_contributions)
+    contributions: Sequence[ContributionPart] = part(
+        _contributions, "In the order of the features. With `base`, they add up to the model's output."
+    )
 
 
 def _explanation(prediction: Prediction) -> Explanation | None:
@@ -135,8 +136,8 @@ def _explanation(prediction: Prediction) -> Explanation | None:
 
 @document_class
 class PredictionAnswer:
-    id: UUID
-    prediction: Price = part("estimate.price")
+    id: UUID = part(about="The id of the prediction, a UUIDv7.")
+    prediction: Price = part("estimate.price", "The estimated price, in the currency of the sales, two decimals.")
     input: Mapping[str, Any] = part("estimate.house.values", "The house, as it was sent.")
     certainty: CertaintyPart = spread("estimate")
     shared: SharedPart = spread("estimate")
@@ -145,12 +146,12 @@ class PredictionAnswer:
 
 @document_class
 class PredictionsAnswer:
-    predictions: Sequence[PredictionAnswer] = part(about="One for each house, in order.")
+    predictions: Sequence[PredictionAnswer] = part(about="A prediction for each house, in the order of the request.")
 
 
 @document_class
 class ExportedPredictionAnswer:
-    """A prediction on the command line and in files."""
+    """A prediction, on the command line and in files."""
 
     id: UUID
     prediction: Price = part("estimate.price")
@@ -164,31 +165,31 @@ class ExportedPredictionAnswer:
 
 @document_class
 class RecordedPredictionAnswer:
-    """A prediction that was recorded. The features of the house stand beside these fields."""
+    """A recorded prediction. The features of the house are additional fields."""
 
     id: UUID
     features: Mapping[str, Value] = spread("estimate.house.values")
-    predicted_price: Price = part("estimate.price")
+    predicted_price: Price = part("estimate.price", "The estimated price, in the currency of the sales, two decimals.")
     created_at: datetime
     certainty: CertaintyPart = spread("estimate")
     shared: SharedPart = spread("estimate")
 
 
 RECORD_FIELDS = frozenset(part.name for part in parts_of(RecordedPredictionAnswer) if not part.is_mapping)
-"""The fields of a recorded prediction beside its features: no feature may have such a name."""
+"""The fields of a recorded prediction, without its features. No feature may have one of these names."""
 
 
 @document_class
 class BacklogAnswer:
-    """What has not reached the database yet."""
+    """The local queue of predictions that are not in the database yet."""
 
-    pending: Count
-    oldest: datetime | None
-    dead_letters: Count
+    pending: Count = part(about="The number of predictions in the queue.")
+    oldest: datetime | None = part(about="When the oldest of them was made.")
+    dead_letters: Count = part(about="The number of predictions that the database rejected permanently.")
     database: Literal["available", "unavailable"] = part(
         lambda backlog: "unavailable" if backlog.reason else "available"
     )
-    reason: str | None = part(lambda _: ABSENT, optional=True, nullable=True)
+    reason: str | None = part(lambda _: ABSENT, "Why the database is unavailable.", optional=True, nullable=True)
 
 
 @document_class
@@ -200,52 +201,58 @@ class RecordedPredictionsAnswer:
 @document_class
 class BinPart:
     bin: str = part("label")
-    expected: float = part(digits=2)
-    actual: float = part(digits=2)
+    expected: float = part(about="The share of the training sales, in percent.", digits=2)
+    actual: float = part(about="The share of the recent estimates, in percent.", digits=2)
 
 
 @document_class
 class ShiftPart:
     psi: float | None = part(about="The population stability index.", digits=4)
-    chance: float | None = part(about="What it stays below in 99 of 100 cases if nothing moved.", digits=4)
-    movement: Movement
+    chance: float | None = part(
+        about="The 99th percentile of the index if nothing has drifted: a larger index is unlikely by chance.", digits=4
+    )
+    movement: Movement = part(about="The size of the drift.")
     bins: Sequence[BinPart]
 
 
 @document_class
 class FeatureDriftPart:
     shift: ShiftPart = spread()
-    out_of_range: float | None = part(digits=2)
+    out_of_range: float | None = part(
+        about="The share of estimates with a warning of this feature, in percent.", digits=2
+    )
 
 
 @document_class
 class DriftAnswer:
-    model_version: str
-    examined: Count
-    n: Count
-    since: datetime | None
-    out_of_range: float | None = part(about="The share of the estimates that warn of a feature, in percent.", digits=2)
+    model_version: str = part(about="The model version in service.")
+    examined: Count = part(about="The number of examined predictions, of any version.")
+    n: Count = part(about="The number of them that this version made.")
+    since: datetime | None = part(about="When the oldest of these was made.")
+    out_of_range: float | None = part(about="The share of them with a warning of any feature, in percent.", digits=2)
     estimates: ShiftPart
     features: Mapping[str, FeatureDriftPart] = part(lambda drift: {feature.name: feature for feature in drift.features})
 
 
 def unmatched(sales: Sequence[RealizedSale]) -> int:
-    """How many are sales of predictions that nobody knows yet."""
-    return sum(each.prediction is None for each in sales)
+    """Count the sales whose prediction is not known yet."""
+    return sum(sale.prediction is None for sale in sales)
 
 
 @document_class
 class RecordedSaleAnswer:
-    id: UUID = part("sale.id")
-    prediction: UUID = part("sale.prediction", "The id of the prediction that it is the sale of.")
-    price: float = part("sale.price")
-    date: Day = part("sale.sold_on")
+    id: UUID = part("sale.id", "The id of the sale, a UUIDv7.")
+    prediction: UUID = part("sale.prediction", "The id of the house's prediction.")
+    price: float = part("sale.price", "The sale price, in the currency of the estimates.")
+    date: Day = part("sale.sold_on", "The date of the sale.")
     recorded_at: datetime = part("sale.recorded_at")
-    status: Literal["matched", "unmatched"] = part(lambda sale: "matched" if sale.prediction else "unmatched")
-    estimate: float | None = part(
-        lambda sale: sale.prediction and sale.prediction.price, "What was estimated, if the prediction is known."
+    status: Literal["matched", "unmatched"] = part(
+        lambda sale: "matched" if sale.prediction else "unmatched", "Whether the prediction is known."
     )
-    ratio: float | None = part(about="estimate / price.")
+    estimate: float | None = part(
+        lambda sale: sale.prediction and sale.prediction.price, "The estimated price, if the prediction is known."
+    )
+    ratio: float | None = part(about="The estimate divided by the sale price.")
     model_version: str | None = part(lambda sale: sale.prediction and sale.prediction.estimate.model_version)
 
 
@@ -279,36 +286,42 @@ class MeasuredAnswer:
 class AccuracyAnswer:
     since: date | None
     until: date | None
-    sales: Count = part("returned.sales")
-    unmatched: Count = part("returned.unmatched")
-    estimated_after_sale: Count = part("returned.estimated_after_sale")
-    truncated: bool = part("returned.truncated")
+    sales: Count = part("returned.sales", "The number of reviewed sales.")
+    unmatched: Count = part("returned.unmatched", "The number of sales whose prediction is not known yet.")
+    estimated_after_sale: Count = part(
+        "returned.estimated_after_sale", "The number of excluded sales: estimated on the day of the sale, or later."
+    )
+    truncated: bool = part("returned.truncated", "Whether there are more sales, and only the latest are measured.")
     overall: MeasuredAnswer | None
     by_version: Mapping[str, MeasuredAnswer]
 
 
 @document_class
 class OutOfTimeEvaluationAnswer:
-    since: date
-    trained_on: Count
-    held_out: Count
+    """The evaluation of a model that was trained only on earlier sales, by the most recent sales."""
+
+    since: date = part(about="The date of the first held-out sale.")
+    trained_on: Count = part(about="The number of training sales.")
+    held_out: Count = part(about="The number of held-out sales.")
     measured: MeasuredAnswer = spread(ITSELF, without=["bounds"])
 
 
 @document_class
 class EvaluationAnswer:
-    trained_on: Count
-    held_out: Count
+    """The evaluation of a model version by held-out sales."""
+
+    trained_on: Count = part(about="The number of training sales.")
+    held_out: Count = part(about="The number of held-out sales.")
     measured: MeasuredAnswer = spread(ITSELF)
-    price_tenths: Sequence[Segment]
-    category: str | None
-    categories: Sequence[Segment]
+    price_tenths: Sequence[Segment] = part(about="The measures of each tenth of the held-out sales, by price.")
+    category: str | None = part(about="The feature that `categories` are values of.")
+    categories: Sequence[Segment] = part(about="The measures by category.")
     out_of_time: OutOfTimeEvaluationAnswer | None
-    out_of_time_skipped: str | None
+    out_of_time_skipped: str | None = part(about="Why there is no out-of-time evaluation.")
 
 
 FittedAlgorithm = Annotated[
-    Algorithm, keywords(enum=tuple(str(each) for each in Algorithm if each is not Algorithm.AUTO))
+    Algorithm, keywords(enum=tuple(str(algorithm) for algorithm in Algorithm if algorithm is not Algorithm.AUTO))
 ]
 
 
@@ -322,24 +335,28 @@ class FeaturePart:
 
 @document_class
 class ModelAnswer:
-    model_version: str = part("name")
+    model_version: str = part("name", "The name of the version.")
     promoted: bool
     created_at: datetime
     algorithm: FittedAlgorithm
     source: str | None = part("source.location", is_public=False)
-    synthetic: bool = part("source.synthetic", "Whether the sales that it learned from were made up.")
-    recorded: Count | None = part("source.recorded", "How many of them came back of houses that were estimated.")
+    synthetic: bool = part("source.synthetic", "Whether it was trained on synthetic sales.")
+    recorded: Count | None = part("source.recorded", "The number of recorded sales among the training sales.")
     rejected_rows: RejectedRows = part("source.rejected")
     notes: Notes = part("source.notes")
-    valuation_date: date | None = part(about="The date that estimates are for where a house does not say.")
-    reproducible: bool = part(lambda version: version.irreproducible is None)
-    irreproducible: str | None = part(about="Why the same sales may make another version.")
+    valuation_date: date | None = part(about="The date that estimates are for, unless a house has a sale date.")
+    reproducible: bool = part(
+        lambda version: version.irreproducible is None, "Whether training again on the same sales gives the same model."
+    )
+    irreproducible: str | None = part(about="Why it may give another model.")
     intervals: IntervalChoice | None = part(
-        about="Which intervals it has, and why; null for a version of an older release."
+        about="Its prediction intervals and their tests; null for a version of an older release."
     )
     features: Sequence[FeaturePart] = part("schema.features")
     evaluation: EvaluationAnswer
-    generation: int | None = part(lambda _: ABSENT, "Grows with each promotion.", optional=True, nullable=True)
+    generation: int | None = part(
+        lambda _: ABSENT, "The generation, which grows with each promotion.", optional=True, nullable=True
+    )
 
 
 @document_class
@@ -352,37 +369,37 @@ class SelfTestPart:
 class ModelVersionAnswer:
     model: ModelAnswer = spread(ITSELF, without=["generation"])
     features: Sequence[Feature] = part("schema.features")
-    sale_date: str | None = part("schema.sale_date")
+    sale_date: str | None = part("schema.sale_date", "The feature that is the sale date.")
     options: TrainingOptions
-    source_digest: str = part("source.digest")
-    digests: Mapping[str, str]
-    libraries: Mapping[str, str]
+    source_digest: str = part("source.digest", "The SHA-256 of the training sales, in hexadecimal.")
+    digests: Mapping[str, str] = part(about="The SHA-256 of each file of the version, in hexadecimal.")
+    libraries: Mapping[str, str] = part(about="The versions of the libraries that trained it.")
     calibration: Calibration | None
-    self_test: Sequence[SelfTestPart]
+    self_test: Sequence[SelfTestPart] = part(about="Houses and their prices, to check the version when it is loaded.")
 
 
 @document_class
 class ModelsAnswer:
     models: Sequence[ModelAnswer] = part(about="Oldest first.")
-    promoted: str | None = part("name")
-    generation: int | None = part(about="Grows with each promotion.")
+    promoted: str | None = part("name", "The name of the promoted version.")
+    generation: int | None = part(about="The generation, which grows with each promotion.")
 
 
 def model_document(
-    version: ModelVersion, promoted: str | None, kind: type = ModelAnswer, **given: object
+    version: ModelVersion, promoted: str | None, kind: type = ModelAnswer, **values: object
 ) -> dict[str, Any]:
-    """Make the document of a version, where the version of the name `promoted` is promoted."""
-    return document(version, kind, promoted=version.name == promoted, **given)
+    """Build the document of a model version. `promoted` is the name of the promoted version."""
+    return document(version, kind, promoted=version.name == promoted, **values)
 
 
 def models_document(versions: Sequence[ModelVersion], pointer: Pointer) -> dict[str, Any]:
-    """Make the document of all versions."""
-    return document(pointer, ModelsAnswer, models=[model_document(each, pointer.name) for each in versions])
+    """Build the document of all model versions."""
+    return document(pointer, ModelsAnswer, models=[model_document(version, pointer.name) for version in versions])
 
 
 @document_class
 class TrainingResultAnswer:
-    """What `housepredict train` answers, of a Training."""
+    """The result of `housepredict train`."""
 
     model: ModelAnswer = spread("version", without=["generation"])
     promoted: bool = part("verdict.promoted")
@@ -395,9 +412,9 @@ class TrainingResultAnswer:
 @document_class
 class TrainedAnswer:
     message: str = part(lambda _: "Model retrained successfully")
-    model_version: str = part("name")
+    model_version: str = part("name", "The name of the new version.")
     promoted: bool
-    reasons: Sequence[str]
+    reasons: Sequence[str] = part(about="Why it was promoted, or wasn't.")
     rejected_rows: RejectedRows = part("source.rejected")
     notes: Notes = part("source.notes")
     intervals: IntervalChoice | None
@@ -406,8 +423,8 @@ class TrainedAnswer:
 
 @document_class
 class ProgressPart:
-    done: Count
-    total: Count
+    done: Count = part(about="The number of completed steps.")
+    total: Count = part(about="The number of steps; 0 while it is unknown.")
 
 
 def _promoted(status: TrainingStatus) -> bool | None:
@@ -421,14 +438,18 @@ class TrainingAnswer:
     started_at: datetime
     ended_at: datetime | None
     progress: ProgressPart = part(ITSELF)
-    source: str | None = part("location", "Where the sales are; null if they are synthetic or came back alone.")
-    synthetic: bool
-    with_recorded: bool
-    cancelling: bool
-    model_version: str | None = part(lambda status: status.outcome and status.outcome.version)
+    source: str | None = part("location", "The path of the file of sales; null without one.")
+    synthetic: bool = part(about="Whether the sales are synthetic.")
+    with_recorded: bool = part(about="Whether recorded sales are among them.")
+    cancelling: bool = part(about="Whether the training is being cancelled.")
+    model_version: str | None = part(
+        lambda status: status.outcome and status.outcome.version, "The name of the new version."
+    )
     promoted: bool | None = part(_promoted)
-    reasons: Sequence[str] = part(lambda status: status.outcome.reasons if status.outcome else ())
-    error: str | None = part(lambda status: status.outcome and status.outcome.error)
+    reasons: Sequence[str] = part(
+        lambda status: status.outcome.reasons if status.outcome else (), "Why it was promoted, or wasn't."
+    )
+    error: str | None = part(lambda status: status.outcome and status.outcome.error, "Why the training failed.")
 
 
 @document_class
@@ -447,13 +468,13 @@ class ExampleRequestPart:
 class IndexAnswer:
     title: str
     version: str
-    endpoints: Mapping[str, str] = part(about="What each route does.")
+    endpoints: Mapping[str, str] = part(about="A summary of each route.")
     example_request: ExampleRequestPart
 
 
 @document_class
 class HealthAnswer:
-    status: Literal["healthy", "degraded"]
+    status: Literal["healthy", "degraded"] = part(about="`degraded` if the service is not ready.")
     model_loaded: bool
     model_version: str | None
 
@@ -466,16 +487,21 @@ class AliveAnswer:
 @document_class
 class ModelCheckPart:
     ok: bool
-    reason: str | None = part(about="Why not.", optional=True)
+    reason: str | None = part(about="Why the check failed.", optional=True)
     model_version: str | None = part(about="The version in service.", optional=True)
-    generation: int | None = part(about="The promotion by which that version serves.", optional=True, nullable=True)
-    refused: str | None = part(about="Why what serves is not what is promoted.", optional=True)
+    generation: int | None = part(
+        about="The generation of its promotion; null if it is unknown.", optional=True, nullable=True
+    )
+    refused: str | None = part(
+        about="Why the version in service is not the promoted one: that failed a check, or the store is unavailable.",
+        optional=True,
+    )
 
 
 @document_class
 class PredictionsCheckPart:
     ok: bool
-    reason: str | None = part(about="Why not.", optional=True)
+    reason: str | None = part(about="Why the check failed.", optional=True)
     spool: BacklogAnswer | None = part(optional=True)
 
 
@@ -486,7 +512,7 @@ class ChecksPart:
 
     @property
     def all_passed(self) -> bool:
-        """Whether an estimate can be given and recorded."""
+        """Whether estimates can be made and recorded."""
         return self.model.ok and self.predictions.ok
 
 

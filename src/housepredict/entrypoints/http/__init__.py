@@ -1,4 +1,4 @@
-"""housepredict over HTTP: a Starlette app, to serve by itself or inside another service."""
+"""The HTTP API: a Starlette app, to serve on its own or to mount in another app."""
 
 from __future__ import annotations
 

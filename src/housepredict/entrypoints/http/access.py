@@ -1,4 +1,4 @@
-"""Who may write over HTTP, estimates apart: whoever has the token, or without one whoever is at this very machine."""
+"""Access to write routes: clients need the token or, if none is set, must be programs on this machine."""
 
 from __future__ import annotations
 
@@ -17,36 +17,32 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip
 
 
 def require_access(request: Request) -> None:
-    """Raise a Problem unless the request may change something."""
+    """Raise a Problem unless a request may write."""
     token, embedded = application_of(request).settings.token, state_of(request.app).embedded
     if token is not None:
         _require_token(request, token)
-    elif embedded or not (_is_from_here(request) and _is_no_web_page(request)):
+    elif embedded or not (_is_local(request) and _is_same_origin(request)):
         raise Problem(
             "forbidden",
-            403,
-            "Not from here",
-            "Without a token this is open to programs on the service's own machine alone, and closed where the service "
-            "is part of another. Set HOUSEPREDICT_TOKEN (16 characters or more) and send it as "
+            "Without a token, only programs on the service's own machine may use this route, and none if the service "
+            "is mounted in another app. Set HOUSEPREDICT_TOKEN (16 characters or more) and send it as "
             "`Authorization: Bearer TOKEN`.",
         )
 
 
 def _require_token(request: Request, token: str) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    # compare_digest takes the same time however much of it is right
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    # compare_digest takes constant time, which reveals nothing about the token.
+    if scheme.lower() != "bearer" or not hmac.compare_digest(credentials.strip().encode(), token.encode()):
         raise Problem(
             "unauthorized",
-            401,
-            "A token is needed",
-            "Send the token of the service's settings as `Authorization: Bearer TOKEN`.",
+            "Missing or wrong token. Send the service's HOUSEPREDICT_TOKEN as `Authorization: Bearer TOKEN`.",
             headers={"WWW-Authenticate": 'Bearer realm="housepredict"'},
         )
 
 
-def _is_from_here(request: Request) -> bool:
-    """Whether the peer is on this machine, and no proxy that speaks for somebody else."""
+def _is_local(request: Request) -> bool:
+    """Whether the peer is on this machine and isn't a proxy."""
     return (
         request.client is not None
         and _is_loopback(request.client.host)
@@ -62,12 +58,12 @@ def _is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _is_no_web_page(request: Request) -> bool:
-    """Whether no page of another site is behind this, under its own name or one that it made point here."""
+def _is_same_origin(request: Request) -> bool:
+    """Whether the request can't come from another site's web page, not even by DNS rebinding."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _LOOPBACK_HOST.fullmatch(hosts[0]):
         return False
-    own = f"{request.scope['scheme']}://{hosts[0]}".lower()
-    return all(origin.lower() == own for origin in request.headers.getlist("origin")) and all(
+    same_origin = f"{request.scope['scheme']}://{hosts[0]}".lower()
+    return all(origin.lower() == same_origin for origin in request.headers.getlist("origin")) and all(
         site in ("same-origin", "none") for site in request.headers.getlist("sec-fetch-site")
     )

@@ -1,4 +1,4 @@
-"""The ASGI app: the routes, their errors, and a lifespan that opens and closes what they use."""
+"""The ASGI app: its routes, middleware and error handlers, and a lifespan that opens and closes its resources."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _log = logging.getLogger(__name__)
 
 @define
 class ObserveRequests:
-    """The middleware that counts, logs and traces requests during the app's lifespan."""
+    """Middleware that counts, logs and traces requests during the app's lifespan."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         running = state_of(scope["app"]).running if scope["type"] == "http" else None
         if running is None:
             await self.app(scope, receive, send)
@@ -63,14 +63,14 @@ class ObserveRequests:
 
 @define
 class Cors:
-    """Starlette's CORS middleware for the origins in the settings, which are read when the lifespan begins."""
+    """Starlette's CORS middleware, for settings that are read only when the lifespan starts."""
 
     app: ASGIApp
     _origins: Sequence[str] = ()
     _inner: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add the headers for pages of other origins to its response."""
+        """Handle a request, and add CORS headers to its response."""
         running = state_of(scope["app"]).running if scope["type"] == "http" else None
         origins: Sequence[str] = running.application.settings.cors_origins if running else ()
         if origins is not self._origins:
@@ -88,10 +88,10 @@ def asgi_app(
     meter: Meter | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> Starlette:
-    """The service as an ASGI app, to serve by itself or to mount inside another.
+    """Create the service as an ASGI app, to serve on its own or to mount in another app.
 
-    Building it does no I/O. Its lifespan opens and closes models and predictions. Starlette and FastAPI don't run the
-    lifespan of a mounted app, so their own lifespan has to be it, or enter it:
+    This does no I/O: the app's lifespan opens and closes models and predictions. Starlette and FastAPI don't run the
+    lifespan of a mounted app, so pass it to the outer app, or enter it in the outer app's own lifespan:
 
         prices = housepredict.asgi_app()
 
@@ -104,14 +104,14 @@ def asgi_app(
                 yield
 
     Args:
-        settings: by default read from the environment.
-        application: use cases to serve with. It stays open when the lifespan ends.
-        embedded: whether the app is part of another. Its write routes then always need a token.
-        meter: counts the requests of one of several worker processes.
-        tracer_provider: OpenTelemetry's, to make a span of each request.
+        settings: the settings, by default those in the environment.
+        application: open use cases to serve instead. They stay open when the lifespan ends.
+        embedded: whether the app is mounted in another. Its write routes always need a token then.
+        meter: the request counters of this process, if it is one of several workers.
+        tracer_provider: OpenTelemetry's tracer provider, to record a span for each request.
 
     Raises:
-        InvalidSettings: in the lifespan, as are RepositoryUnavailable, UnusablePlugin and MissingExtra.
+        InvalidSettings, RepositoryUnavailable, UnusablePlugin, MissingExtra: when the lifespan starts.
     """
     state = ServiceState(embedded)
 
@@ -123,7 +123,7 @@ def asgi_app(
             counting = meter or Meter.of(Tally.of(1))
             tracing = Tracing(tracer_provider) if tracer_provider else None
             observer = Observer.of(ROUTES, counting, opened.settings.access_log, tracing)
-            # housepredict's own server has deadlines, and a timer for each request takes some microseconds
+            # housepredict's own server enforces deadlines without a timer for each request.
             body_timeout = opened.settings.client_timeout if embedded else None
             estimator = _estimator(opened, counting.lane("plain"), body_timeout)
             explaining = _estimator(opened, counting.lane("explained"), body_timeout, explains=True)
@@ -144,7 +144,7 @@ def asgi_app(
         routes=ROUTES,
         lifespan=lifespan,
         exception_handlers={HTTPException: answer},
-        # Starlette's own handler of unexpected errors raises them once more, for the server to log a second time
+        # Starlette's handler of unexpected errors raises them again, and the server would log them twice.
         middleware=[
             Middleware(ObserveRequests),
             Middleware(Cors),
@@ -159,7 +159,7 @@ def asgi_app(
 def _estimator(
     application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
-    """An estimator of its own for explanations: nobody else waits for them."""
+    """Create an estimator. Explanations have their own, so that other requests don't wait for them."""
     settings = application.settings
     predict = evolve(application.predict, start_timer=lane.time_commit)
     return Estimator(
@@ -170,16 +170,16 @@ def _estimator(
         settings.max_waiting,
         body_timeout,
         lane,
-        # a plug-in's predictor may take its time, and event loops on Windows watch no descriptors
+        # A plug-in's predictor may be slow, and event loops on Windows don't support add_reader.
         may_use_loop=settings.predictor is None and sys.platform != "win32",
         explain=evolve(application.explain, predict=predict) if explains else None,
     )
 
 
 async def prune_daily(application: Application) -> None:
-    """Delete predictions older than the setting `keep`, now and once a day, or an hour after an error.
+    """Prune predictions older than the setting `keep` (in days), now and once a day, or an hour after an error.
 
-    Every process does so: they need not agree, since pruning is safe to repeat.
+    Every process does this, since pruning twice does no harm.
     """
     keep = application.settings.keep
     while keep is not None:
@@ -187,22 +187,22 @@ async def prune_daily(application: Application) -> None:
         try:
             removed = await run_in_threadpool(application.records.prune, timedelta(days=keep))
         except HousepredictError as error:
-            _log.warning("predictions older than %s days could not be forgotten: %s", keep, error)
+            _log.warning("predictions older than %s days could not be pruned: %s", keep, error)
             pause = _HOUR_S
         else:
             if removed.predictions:
-                _log.info("%s predictions older than %s days were forgotten", removed.predictions, keep)
+                _log.info("pruned predictions older than %s days: %s", keep, removed.predictions)
         await asyncio.sleep(pause)
 
 
 def _generation(application: Application) -> int:
-    """The generation in service; 0 for the demonstration, and if none is known."""
+    """Return the generation in service; 0 for the demo model, or if it is unknown."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
 
 
 def _open(application: Application) -> None:
-    """Open what the first requests would have to wait for."""
+    """Open the resources that the first requests would otherwise wait for."""
     _ = application.records, application.predict_once
     try:
         version = application.live_model.current().version

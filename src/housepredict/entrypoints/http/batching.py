@@ -1,4 +1,4 @@
-"""Batches of requests: each request is checked by itself, and estimated and stored together with those that wait."""
+"""Batching of requests: each request is validated separately, then estimated and stored together with waiting ones."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Result_contra = TypeVar("Result_contra", contravariant=True)
 
 
 Begin = Callable[[Sequence[Batchable], Callable[[Sequence[Result | Exception]], None]], bool]
-"""Begins a batch in the event loop, and later calls the function with its outcomes. Returns whether it has begun."""
+"""Starts a batch in the event loop, and later calls the function with its outcomes. Returns False if it can't start."""
 
 
 class Overloaded(Exception):
-    """The queue is full."""
+    """Too many jobs are waiting."""
 
 
 class PendingResult(Protocol[Result_contra]):
     """Receives the outcome of a job in the event loop. An asyncio.Future is one."""
 
     def done(self) -> bool:
-        """Whether the outcome isn't needed anymore."""
+        """Whether the outcome is no longer needed."""
 
     def set_result(self, result: Result_contra, /) -> None:
         """Receive the result."""
@@ -57,10 +57,16 @@ class _PendingJob(Generic[Batchable, Result]):
 
 @define(eq=False)
 class Coalescer(Generic[Batchable, Result]):
-    """Runs one batch at a time, in order of arrival: in the event loop if `begin` can, else by `work` in a thread.
+    """Runs jobs in batches, one batch at a time, in order of arrival.
 
-    `work` takes the jobs of a batch and returns for each a result or the exception to raise. A batch weighs at most
-    `batch_weight`, or is a single job; waiting jobs weigh at most `waiting_weight`. Made and used in one event loop.
+    A batch runs in the event loop if `begin` starts it there, otherwise `work` runs it in a worker thread. Create and
+    use a coalescer in one event loop.
+
+    Args:
+        work: runs the jobs of a batch, and returns a result or an exception for each.
+        batch_weight: the maximum weight of a batch of several jobs.
+        waiting_weight: the maximum weight of all waiting jobs.
+        begin: starts a batch in the event loop, see Begin.
     """
 
     _work: Callable[[Sequence[Batchable]], Sequence[Result | Exception]]
@@ -69,15 +75,15 @@ class Coalescer(Generic[Batchable, Result]):
     _begin: Begin[Batchable, Result] | None = None
     _is_begun: bool = field(default=False, init=False)  # whether a batch is in flight in the event loop
     _ended: asyncio.Event = field(factory=asyncio.Event, init=False)  # set at the end of such a batch
-    # How often the thread received jobs, and how often it finished them: each is written by one thread alone.
+    # How often the thread received jobs, and how often it finished them. Each counter has one writing thread.
     _handed_over: int = field(default=0, init=False)
     _finished: int = field(default=0, init=False)
-    # Jobs of this turn of the event loop, for an idle thread: to wake it for each job takes longer than the job.
+    # Jobs that arrived in this turn of the event loop. Waking the thread for each would take longer than the job.
     _arrived: list[_PendingJob[Batchable, Result]] = field(factory=list, init=False)
-    # The thread takes the next batch from here by itself: a busy event loop would be late to hand it over.
+    # The thread gets its next batch here, without waiting for a busy event loop.
     _queue: SimpleQueue[Sequence[_PendingJob[Batchable, Result]]] = field(factory=SimpleQueue, init=False)
-    # Each is written by one thread alone; the difference is the weight of waiting jobs.
-    _submitted: int = field(default=0, init=False)  # without batches of the event loop
+    # Each counter has one writing thread; the difference is the weight of waiting jobs.
+    _submitted: int = field(default=0, init=False)  # without batches that ran in the event loop
     _taken: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _thread: Thread = field(init=False)
@@ -87,25 +93,25 @@ class Coalescer(Generic[Batchable, Result]):
         self._thread.start()
 
     def submit(self, job: Batchable, weight: int, result: PendingResult[Result]) -> None:
-        """Queue a job; it is skipped if its result is done before its batch. Raises Overloaded."""
+        """Queue a job, which is skipped if its result is `done` before its batch starts. Raises Overloaded."""
         waiting = self.waiting()
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
         self._submitted += weight
         self._arrived.append(_PendingJob(job, weight, result))
         if self._is_begun:
-            return  # the end of that batch begins the next
+            return  # the end of that batch starts the next
         if self._handed_over != self._finished:
             self._hand_over()
         elif len(self._arrived) == 1:
             self._loop.call_soon(self._start)
 
     def waiting(self) -> int:
-        """The weight of the waiting jobs."""
+        """Return the weight of the waiting jobs."""
         return self._submitted - self._taken
 
     def close(self) -> None:
-        """Finish all submitted jobs, and end the thread. With `begin`, call it outside the event loop."""
+        """Finish all submitted jobs, and end the thread. With `begin`, call this outside of the event loop."""
         while self._is_begun:
             asyncio.run_coroutine_threadsafe(self._ended.wait(), self._loop).result()
         self._hand_over()
@@ -113,7 +119,7 @@ class Coalescer(Generic[Batchable, Result]):
         self._thread.join()
 
     def _start(self) -> None:
-        if self._handed_over != self._finished or not self._begin or not self._begins(self._begin):
+        if self._handed_over != self._finished or not self._begin or not self._begin_in_loop(self._begin):
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -122,7 +128,7 @@ class Coalescer(Generic[Batchable, Result]):
             self._handed_over += 1
             self._queue.put(arrived)
 
-    def _begins(self, begin: Begin[Batchable, Result]) -> bool:
+    def _begin_in_loop(self, begin: Begin[Batchable, Result]) -> bool:
         weight = sum([entry.weight for entry in self._arrived])
         batch = [entry for entry in self._arrived if not entry.result.done()]
         if not batch or weight > self._batch_weight:
@@ -138,7 +144,7 @@ class Coalescer(Generic[Batchable, Result]):
     def _end(self, batch: Sequence[_PendingJob[Batchable, Result]], outcomes: Sequence[Result | Exception]) -> None:
         self._is_begun = False
         self._ended.set()
-        self._start()  # the next batch is on its way while these results are delivered
+        self._start()  # the next batch runs while these results are delivered
         _deliver(batch, outcomes)
 
     def _run(self) -> None:
@@ -160,15 +166,15 @@ class Coalescer(Generic[Batchable, Result]):
         self._finish(batch)
 
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
-        """Run a batch; it is the last of the jobs that were handed over in `turns` turns."""
+        """Run a batch. With `turns`, it completes the jobs that were handed over in that many turns."""
         outcomes: Sequence[Result | Exception] = []
         try:
             if batch:
                 outcomes = self._work([entry.job for entry in batch])
-        except Exception as error:  # noqa: BLE001  # each job of the batch waits for an outcome
+        except Exception as error:  # noqa: BLE001  # every job of the batch needs an outcome
             outcomes = [error] * len(batch)
         if turns:
-            self._finished = turns  # before the delivery, so that jobs submitted by then need not wait for this thread
+            self._finished = turns  # before the delivery, so that new jobs can start without waiting for it
         if batch:
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
@@ -186,30 +192,30 @@ def _deliver(batch: Sequence[_PendingJob[Batchable, Result]], outcomes: Sequence
 JOB = "housepredict.job"
 """The key of a request's job in its ASGI scope."""
 
-HOLD_S = 0.005
-"""Seconds for which a batch may hold the event loop, until it is sent."""
+LOOP_BUDGET_S = 0.005
+"""The seconds for which a batch may block the event loop."""
 
-TRIALS, FEW = 8, 16
-"""The first batches of a version, which are slower than later ones, may hold it longer if they have few houses."""
+TRIALS, MAX_TRIAL_HOUSES = 8, 16
+"""The number of first batches of a version that may block longer if they are this small, since they are slower."""
 
 
 @define(eq=False)
 class EstimateJob:
-    """Checked houses of a request, and the model version that they were checked for."""
+    """The valid houses of a request, and the model version that they were validated for."""
 
     serving: InService
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
-    """The time.perf_counter of the begin of its batch, and of the begin and the end of the commit, for traces."""
+    """The time.perf_counter of the start of its batch, and of the start and the end of the commit, for traces."""
 
 
 Outcomes = Sequence[Sequence[Prediction] | Exception]
-"""For each job of a batch, its predictions or its error."""
+"""The predictions of each job of a batch, or its error."""
 
 
 @define(eq=False)
 class Pace:
-    """Predicts how long a batch holds the event loop, by the least time per house of its version so far."""
+    """Predicts how long a batch blocks the event loop, from the fastest time per house of its model version so far."""
 
     _version: str | None = field(default=None, init=False)
     _seconds_per_house: float = field(default=math.inf, init=False)
@@ -219,17 +225,25 @@ class Pace:
         """Whether a batch may be estimated in the event loop."""
         if version != self._version:
             self._version, self._seconds_per_house, self._trials_left = version, math.inf, TRIALS
-        return houses <= FEW if self._trials_left else houses * self._seconds_per_house <= HOLD_S
+        return houses <= MAX_TRIAL_HOUSES if self._trials_left else houses * self._seconds_per_house <= LOOP_BUDGET_S
 
-    def took(self, seconds: float, houses: int) -> None:
-        """Note how long a batch took, until it was sent."""
+    def record(self, seconds: float, houses: int) -> None:
+        """Record for how long a batch blocked the event loop."""
         self._seconds_per_house = min(self._seconds_per_house, seconds / houses)
         self._trials_left = max(self._trials_left - 1, 0)
 
 
 @define(eq=False)
 class Estimator:
-    """Estimates the houses of requests in batches, with or without explanations."""
+    """Estimates the houses of requests in batches, with explanations if it has an `explain`.
+
+    Args:
+        max_body: the maximum size of a request's body, in bytes.
+        max_batch: the maximum number of houses in a request, and in a batch of several.
+        max_waiting: the maximum number of waiting houses.
+        body_timeout: the deadline of a body in seconds; None if the server enforces one.
+        may_use_loop: whether small batches may run in the event loop. Those with explanations never do.
+    """
 
     _models: PredictorSource
     _predict: Predict
@@ -239,26 +253,25 @@ class Estimator:
     body_timeout: float | None = None
     _lane: BatchMeter | None = None
     _may_use_loop: bool = False
-    """Whether small batches may be estimated in the event loop. Those with explanations never are."""
     _explain: Explain | None = None
     _pace: Pace = field(factory=Pace, init=False)
     _coalescer: Coalescer[EstimateJob, Sequence[Prediction]] = field(init=False)
 
     @_coalescer.default
-    def _in_front(self) -> Coalescer[EstimateJob, Sequence[Prediction]]:
+    def _make_coalescer(self) -> Coalescer[EstimateJob, Sequence[Prediction]]:
         uses_loop = self._may_use_loop and self._predict.can_begin and not self._explain
         return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin if uses_loop else None)
 
     def in_service(self) -> InService:
-        """What is in service. Raises NoModel, or why the version was refused."""
+        """Return the model in service. Raises NoModel, or RefusedModel if the promoted version failed a check."""
         return self._models.in_service()
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
-        """Validate the houses of a request, by default for what is in service. Raises InvalidHouses or NoModel."""
+        """Validate the houses of a request, by default for the model in service. Raises InvalidHouses or NoModel."""
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
-        """Estimate and store houses; see Predict. Raises a Problem if the queue is full."""
+        """Estimate and store houses. Raises the errors of Predict, and a Problem if the queue is full."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result
@@ -268,11 +281,10 @@ class Estimator:
         try:
             self._coalescer.submit(job, len(job.houses), result)
         except Overloaded:
-            detail = "More requests wait than the service lets wait. Try again in a moment."
-            raise Problem("overloaded", 503, "Too many requests", detail, headers={"Retry-After": "1"}) from None
+            raise Problem("overloaded", "Too many requests are waiting. Try again in a moment.") from None
 
     def waiting(self) -> int:
-        """The number of waiting houses."""
+        """Return the number of waiting houses."""
         return self._coalescer.waiting()
 
     def close(self) -> None:
@@ -280,57 +292,57 @@ class Estimator:
         self._coalescer.close()
 
     def _begin(self, jobs: Sequence[EstimateJob], deliver: Callable[[Outcomes], None]) -> bool:
-        """Begin a batch in the event loop. Returns False, and stores nothing, if it is one for the thread."""
+        """Start a batch in the event loop. Returns False if the thread should run it."""
         serving = jobs[0].serving
         houses = [house for job in jobs for house in job.houses]
         is_mixed = any(job.serving is not serving for job in jobs)
         if is_mixed or not self._pace.is_short(serving.version.name, len(houses)):
             return False
-        began = time.perf_counter()
+        started = time.perf_counter()
 
         def done(outcome: Sequence[Prediction] | Exception) -> None:
             if isinstance(outcome, Exception):
                 deliver([outcome] * len(jobs))
             else:
-                deliver(self._split(outcome, jobs, began))
+                deliver(self._split(outcome, jobs, started))
 
         try:
             if not self._predict.begin(serving, houses, done):
                 return False
-        except Exception:  # noqa: BLE001  # the thread finds the request that fails, and delivers the error to it alone
+        except Exception:  # noqa: BLE001  # the thread finds the failing job, so that only that one gets the error
             return False
         if self._lane:
             self._lane.batch(len(houses))
-        self._pace.took(time.perf_counter() - began, len(houses))
+        self._pace.record(time.perf_counter() - started, len(houses))
         return True
 
     def _estimate(self, jobs: Sequence[EstimateJob]) -> Outcomes:
         if self._lane:
             self._lane.batch(sum([len(job.houses) for job in jobs]))
         outcomes: list[Sequence[Prediction] | Exception] = []
-        # two models, if another version is promoted while these requests come in
+        # Jobs have different models if a version was promoted between them.
         for _, same_model in groupby(jobs, lambda job: id(job.serving)):
             outcomes += self._estimate_with_one_model(list(same_model))
         return outcomes
 
     def _estimate_with_one_model(self, jobs: Sequence[EstimateJob]) -> Outcomes:
-        began = time.perf_counter()
+        started = time.perf_counter()
         store = self._explain.store if self._explain else self._predict.store
         try:
             predictions = store(jobs[0].serving, [house for job in jobs for house in job.houses])
         except RepositoryUnavailable as error:
             return [error] * len(jobs)
-        except Exception as error:  # noqa: BLE001  # of one job or another: each receives its own
+        except Exception as error:  # noqa: BLE001  # run again one by one, so that only the failing job gets the error
             if len(jobs) == 1:
                 return [error]
             return [outcome for job in jobs for outcome in self._estimate_with_one_model([job])]
-        return self._split(predictions, jobs, began)
+        return self._split(predictions, jobs, started)
 
     def _split(
-        self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], began: float
+        self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], started: float
     ) -> Sequence[Sequence[Prediction]]:
-        """Split the predictions of a batch by job, and note in each job when its batch was made."""
-        steps = (began, *self._lane.last_commit) if self._lane else None
+        """Split the predictions of a batch by job, and set the `steps` of each job."""
+        steps = (started, *self._lane.last_commit) if self._lane else None
         remaining = iter(predictions)
         for job in jobs:
             job.steps = steps

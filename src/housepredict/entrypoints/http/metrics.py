@@ -1,7 +1,7 @@
-"""The metrics for Prometheus, collected when they are asked for.
+"""Metrics for Prometheus, collected at each scrape.
 
-To add a metric, describe it in `_HELP`, yield it from the part that it belongs to, or from a new part in `registry_of`,
-and document it in docs/reference/metrics.md. A part that fails is left out of the answer.
+To add a metric, describe it in `_HELP`, yield it from an existing part or a new one in `registry_of`, and document it
+in docs/reference/metrics.md. If a part fails, the scrape has the others.
 """
 
 from __future__ import annotations
@@ -43,36 +43,34 @@ from housepredict.entrypoints.http.request_metrics import (
 
 _log = logging.getLogger(__name__)
 
-REVIEWED_EVERY = 60.0
-"""Seconds between measurements of drift, which read thousands of predictions."""
+DRIFT_INTERVAL_S = 60.0
+"""The seconds between measurements of drift, which read thousands of predictions."""
 
-MEASURED_EVERY = 600.0
-"""Seconds between measurements of accuracy, which read all sales."""
+ACCURACY_INTERVAL_S = 600.0
+"""The seconds between measurements of accuracy, which read all sales."""
 
 _HELP = {
     "http_server_request_duration_seconds": "Duration of requests.",
-    "housepredict_refusals": "Requests that were refused, for each rule that they broke.",
-    "housepredict_batch_houses": "Houses that were estimated at once.",
+    "housepredict_refusals": "Rejected requests, by problem and violated rule.",
+    "housepredict_batch_houses": "Houses per batch.",
     "housepredict_commit_duration_seconds": "Duration of commits of predictions.",
-    "housepredict_pending_houses": "Houses that wait to be estimated.",
+    "housepredict_pending_houses": "Houses waiting to be estimated.",
     "housepredict_model": "The model version in service.",
-    "housepredict_model_generation": "The promotion by which the version in service serves; 0 if none is known.",
-    "housepredict_model_refused": "1 if the version in service may not be the promoted one, for a check that failed or "
-    "a store out of reach.",
-    "housepredict_spool_pending": "Predictions that wait for the database.",
-    "housepredict_spool_dead_letters": "Predictions that the database refused for good.",
-    "housepredict_spool_oldest_age_seconds": "For how long the oldest of those that wait has waited.",
-    "housepredict_accuracy_sales": "Sales that came back of the version in service, and that its estimates are "
-    "measured by.",
-    "housepredict_accuracy_mdape_ratio": "Median absolute error of those estimates, as a share of the price.",
-    "housepredict_accuracy_median_ratio": "Median of estimate and price, divided: 1 is neither high nor low.",
-    "housepredict_drift_predictions": "Predictions of the version in service that were reviewed for drift.",
+    "housepredict_model_generation": "Generation of the promotion of the version in service; 0 if unknown.",
+    "housepredict_model_refused": "1 if the version in service may not be the promoted one: that failed a check, or "
+    "the model store is unavailable.",
+    "housepredict_spool_pending": "Predictions in the spool, waiting for the database.",
+    "housepredict_spool_dead_letters": "Predictions that the database rejected permanently.",
+    "housepredict_spool_oldest_age_seconds": "Age of the oldest prediction in the spool.",
+    "housepredict_accuracy_sales": "Realized sales that the version in service is measured by.",
+    "housepredict_accuracy_mdape_ratio": "Median absolute error of its estimates, relative to the price.",
+    "housepredict_accuracy_median_ratio": "Median ratio of estimate to price; 1 is unbiased.",
+    "housepredict_drift_predictions": "Predictions of the version in service that drift is measured by.",
     "housepredict_drift_psi": "Population stability index of a feature since training.",
-    "housepredict_drift_chance_psi": "What the index of a feature stays below in 99 of 100 cases if nothing moved.",
-    "housepredict_out_of_range_ratio": "Share of the predictions that warn of a feature, from 0 to 1.",
+    "housepredict_drift_chance_psi": "99th percentile of a feature's index if nothing has drifted.",
+    "housepredict_out_of_range_ratio": "Share of predictions with a warning of a feature, from 0 to 1.",
     "housepredict_drift_estimates_psi": "Population stability index of the estimates since training.",
-    "housepredict_drift_estimates_chance_psi": "What the index of the estimates stays below in 99 of 100 cases if "
-    "nothing moved.",
+    "housepredict_drift_estimates_chance_psi": "99th percentile of the estimates' index if nothing has drifted.",
 }
 
 T = TypeVar("T")
@@ -80,8 +78,8 @@ Part = Callable[[], Iterator[Metric]]
 
 
 @define
-class Remembered(Generic[T]):
-    """A value that is computed again after some seconds, or after a failure. Threads may share it."""
+class CachedValue(Generic[T]):
+    """A value that is computed at most every `seconds`, unless computing it fails. Thread-safe."""
 
     _compute: Callable[[], T]
     _seconds: float
@@ -90,7 +88,7 @@ class Remembered(Generic[T]):
     _lock: Lock = field(factory=Lock, repr=False)
 
     def __call__(self) -> T:
-        """The last value, or a new one if that is too old. Raises what computing it raises."""
+        """Return the value. Raises the errors of computing it."""
         with self._lock:
             now = self._monotonic()
             if self._last is None or now - self._last[0] >= self._seconds:
@@ -98,43 +96,44 @@ class Remembered(Generic[T]):
             return self._last[1]
 
 
-@define(eq=False)  # a registry keeps it as a key
+@define(eq=False)  # registries use it as a key
 class PartsCollector:
-    """Collects the metrics of all parts that do not fail."""
+    """Collects metrics from several parts, except from those that fail."""
 
     _parts: Sequence[Part]
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics of each part, all of a part or none."""
+        """Yield the metrics of each part that doesn't fail."""
         for part in self._parts:
             try:
                 yield from list(part())
             except HousepredictError as error:
-                _log.debug("metrics are left out: %s", error)
-            except Exception:  # noqa: BLE001  # the other parts must be seen all the same
-                _log.exception("metrics are left out")
+                _log.debug("some metrics are unavailable: %s", error)
+            except Exception:  # noqa: BLE001  # a failure must not hide the metrics of other parts
+                _log.exception("some metrics are unavailable")
 
 
 def registry_of(
     application: Application, meter: Meter, monotonic: Callable[[], float] = time.monotonic
 ) -> CollectorRegistry:
-    """A registry of an application's metrics and of its requests, and of nothing else."""
+    """Create a registry with the metrics of an application and its requests."""
 
+    # Functions, since the use cases open their resources when they are first used.
     def review() -> Drift:
-        return application.review_drift()  # which opens what it needs only now
+        return application.review_drift()
 
-    def sales() -> RealizedSales:
+    def realized_sales() -> RealizedSales:
         return application.review_accuracy.returned()
 
-    reviewed = Remembered(review, REVIEWED_EVERY, monotonic)
-    returned = Remembered(sales, MEASURED_EVERY, monotonic)
+    drift = CachedValue(review, DRIFT_INTERVAL_S, monotonic)
+    sales = CachedValue(realized_sales, ACCURACY_INTERVAL_S, monotonic)
     parts: Sequence[Part] = (
         lambda: _model_in_service(application),
         lambda: _model_refused(application),
         lambda: counted(meter),
         lambda: _spool(application),
-        lambda: _drift(reviewed()),
-        lambda: _accuracy(application, returned()),
+        lambda: _drift(drift()),
+        lambda: _accuracy(application, sales()),
     )
     registry = CollectorRegistry()
     registry.register(PartsCollector(parts))
@@ -150,7 +149,7 @@ def _histogram(name: str, *labels: str) -> HistogramMetricFamily:
 
 
 def counted(meter: Meter) -> Iterator[Metric]:
-    """The metrics of the requests, batches and commits of a service."""
+    """Yield the metrics of requests, batches and commits, summed over all workers."""
     meter.publish()
     labels = ("http_request_method", "http_route", "http_response_status_code")
     requests = _histogram("http_server_request_duration_seconds", *labels)
@@ -160,18 +159,18 @@ def counted(meter: Meter) -> Iterator[Metric]:
     generations = _gauge("housepredict_model_generation", labels=("worker",))
     histograms = {REQUESTS: (requests, SECONDS), BATCHES: (batches, HOUSES), COMMITS: (commits, SECONDS)}
     waiting = 0.0
-    for (what, *values), cells in sorted(meter.tally.read().items()):
-        if what == REFUSALS:
-            refusals.add_metric(values, cells[0])
-        elif what == WAITING:
+    for (metric, *label_values), cells in sorted(meter.tally.read().items()):
+        if metric == REFUSALS:
+            refusals.add_metric(label_values, cells[0])
+        elif metric == WAITING:
             waiting = cells[0]
-        elif what == GENERATION:
-            generations.add_metric(values, cells[0])
+        elif metric == GENERATION:
+            generations.add_metric(label_values, cells[0])
         else:
-            family, bounds = histograms[what]
+            family, bounds = histograms[metric]
             names = [*(str(bound) for bound in bounds), "+Inf"]
             buckets = list(zip(names, accumulate(cells[: len(names)]), strict=True))
-            family.add_metric(values, buckets, cells[-1])
+            family.add_metric(label_values, buckets, cells[-1])
     yield from (requests, refusals, batches, commits, generations)
     yield _gauge("housepredict_pending_houses", waiting)
 
@@ -195,8 +194,8 @@ def _spool(application: Application) -> Iterator[Metric]:
         yield _gauge("housepredict_spool_oldest_age_seconds", age)
 
 
-def _accuracy(application: Application, returned: RealizedSales) -> Iterator[Metric]:
-    rows = returned.rows.get(application.live_model.current().version.name, ())
+def _accuracy(application: Application, sales: RealizedSales) -> Iterator[Metric]:
+    rows = sales.rows.get(application.live_model.current().version.name, ())
     yield _gauge("housepredict_accuracy_sales", len(rows))
     if rows:
         accuracy = measure(rows)
@@ -220,7 +219,7 @@ def _drift(drift: Drift) -> Iterator[Metric]:
 
 
 def _add(psi: GaugeMetricFamily, chance: GaugeMetricFamily, shift: Shift, *labels: str) -> None:
-    """Add a shift, unless it is of too few estimates: an alert on these would be due to chance."""
+    """Add a shift, unless it is measured by too few estimates, on which alerts would be false."""
     if shift.psi is not None and shift.chance is not None and shift.movement is not Movement.TOO_FEW:
         psi.add_metric(labels, shift.psi)
         chance.add_metric(labels, shift.chance)

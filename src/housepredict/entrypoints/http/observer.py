@@ -1,4 +1,4 @@
-"""Observes requests: each gets an id, is counted, and may get a line in the access log and a trace."""
+"""Request ids, metrics, the access log and traces of requests."""
 
 from __future__ import annotations
 
@@ -24,33 +24,37 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("housepredict.access")
 
-SLOW = 1.0
-"""Seconds after which a request counts as slow."""
+SLOW_S = 1.0
+"""The duration in seconds from which a request is slow."""
 
-SAMPLED_EVERY = 1.0
-"""Seconds between log lines of requests that are neither slow nor errors, in the mode `sampled`."""
+SAMPLING_INTERVAL_S = 1.0
+"""The seconds between log lines of requests that are neither slow nor errors, in the mode `sampled`."""
 
 
 @define(eq=False)
 class AccessLog:
-    """Logs requests; see Settings.access_log. Used in one thread."""
+    """The access log; see Settings.access_log. Not thread-safe."""
 
     _mode: str
-    _next: float = field(default=0.0, init=False)  # when another sample is due
-    _passed: int = field(default=0, init=False)  # since the last one
+    _next: float = field(default=0.0, init=False)  # the time of the next sample
+    _passed: int = field(default=0, init=False)  # requests since the last sample
 
     def stands_for(self, is_error: bool, seconds: float, now: float) -> int:
-        """The number of requests that the line of this one stands for; 0 for no line. Call it once for each request."""
-        if is_error or seconds >= SLOW or self._mode == "all":
+        """Count a request, and decide whether to log it.
+
+        Returns:
+            The number of requests that its log line stands for: itself and unlogged ones before it. 0 for no line.
+        """
+        if is_error or seconds >= SLOW_S or self._mode == "all":
             return int(self._mode != "none")
         self._passed += 1
         if self._mode != "sampled" or now < self._next:
             return 0
-        self._next, passed, self._passed = now + SAMPLED_EVERY, self._passed, 0
+        self._next, passed, self._passed = now + SAMPLING_INTERVAL_S, self._passed, 0
         return passed
 
     def write(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
-        """Write the line of a request, with the template of its route and nothing that was sent."""
+        """Log a request, with the template of its route and no data of the client."""
         fields = {
             **{name: value for name, value in more.items() if value is not None},
             "method": method,
@@ -64,12 +68,12 @@ class AccessLog:
 
 
 UNKNOWN = "unknown"
-"""The route of a request that matches none."""
+"""The route in metrics and logs of a request that matches no route."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-_OTHER = "_OTHER"  # as OpenTelemetry has it
+_OTHER = "_OTHER"  # OpenTelemetry's name for unknown methods
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
-# W3C's: version 00, of which later ones may have more; none of the ids may be all zeros
+# W3C Trace Context: ids must not be all zeros, and only versions after 00 may have more fields.
 _TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -77,14 +81,14 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @frozen
 class RequestNames:
-    """The request id and W3C's `traceparent` that a client sent, if they are well-formed."""
+    """The `X-Request-Id` and `traceparent` that a client sent, None if they are missing or malformed."""
 
     id: bytes | None = None
     traceparent: str | None = None
 
     @classmethod
     def of(cls, headers: Headers) -> RequestNames:
-        """The names in the headers of a request."""
+        """Read the headers of a request."""
         id_ = traceparent = None
         for name, value in headers:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
@@ -104,14 +108,14 @@ def _traceparent(value: bytes) -> str | None:
 
 @define(eq=False)
 class Observer:
-    """Observes the requests of one app, in its event loop."""
+    """Counts, logs and traces the requests of an app, in its event loop."""
 
     meter: Meter
     _access_log: AccessLog
     tracing: Tracing | None = None
     _routes: Mapping[object, str] = field(factory=dict)
     _ids: Callable[[], int] = field(factory=lambda: count().__next__, init=False)
-    # ids only need to differ: random ones would take a microsecond each
+    # A prefix and a counter are unique enough, and a microsecond faster than a random id.
     _prefix: bytes = field(factory=lambda: secrets.token_hex(8).encode(), init=False)
     _estimated: Row = field(init=False)
 
@@ -120,16 +124,16 @@ class Observer:
 
     @classmethod
     def of(cls, routes: Sequence[BaseRoute], meter: Meter, access_log: str, tracing: Tracing | None) -> Observer:
-        """For an app with these routes."""
-        known: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
-        return cls(meter, AccessLog(access_log), tracing, known)
+        """Create the observer of an app with these routes."""
+        paths: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
+        return cls(meter, AccessLog(access_log), tracing, paths)
 
     def request_id(self, names: RequestNames) -> bytes:
-        """The id that the client sent, or a new one."""
+        """Return the request id that the client sent, or a new one."""
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
-    def estimated(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
-        """Observe an estimate that is about to be sent below ASGI. Returns the id of the request."""
+    def observe_estimate(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
+        """Observe a request of the express lane, just before its estimates are sent. Returns the request id."""
         now = time.perf_counter()
         seconds = now - started
         self._estimated.observe(SECONDS, seconds)
@@ -145,8 +149,8 @@ class Observer:
         return id_
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
-        """Pass a request on to an app, and observe its response."""
-        names, status = RequestNames.of(scope["headers"]), 500  # unless the app answers
+        """Run an app for a request, and observe its response. `started` is its time.perf_counter."""
+        names, status = RequestNames.of(scope["headers"]), 500  # if the app doesn't respond
         id_, method = self.request_id(names), scope["method"] if scope["method"] in _METHODS else _OTHER
         trace = self.tracing and self.tracing.begin(method, names.traceparent, started)
         fields = _fields(id_, trace.traceparent if trace else names.traceparent)
@@ -168,7 +172,7 @@ class Observer:
             problem: Problem | None = scope.get(PROBLEM)
             job: EstimateJob | None = scope.get(JOB)
             if problem:
-                self.meter.refused(problem.name, [violation.rule for violation in problem.violations])
+                self.meter.count_refusal(problem.name, [violation.rule for violation in problem.violations])
             if self.tracing and trace:
                 self.tracing.end(trace, None if route == UNKNOWN else route, status, now, *(_steps(job) if job else ()))
             is_error = status >= 400 and status != CLIENT_CLOSED_REQUEST
@@ -179,7 +183,7 @@ class Observer:
 
 
 def _steps(job: EstimateJob) -> Sequence[Step]:
-    """The steps of an estimate, if their times are known."""
+    """Return the steps of an estimate for its trace, if their times are known."""
     if job.steps is None:
         return ()
     began, commit, committed = job.steps

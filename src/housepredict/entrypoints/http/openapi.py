@@ -1,6 +1,6 @@
-"""What the OpenAPI document is made of: schemas, and the operations that stand above their handlers.
+"""Building blocks of the OpenAPI document: schemas, parameters and responses, and the operation of each handler.
 
-Modules of routes use it by its name, such as `openapi.Resource`.
+Route modules import this module, and write `openapi.Resource`.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ from housepredict.entrypoints.json_documents import Part, parts_of
 from housepredict.entrypoints.settings import Settings
 
 Json = Mapping[str, Any]
-"""A piece of the document: plain JSON values."""
+"""A part of the document, of plain JSON values."""
 
 DATE: Json = {"type": "string", "format": "date", "pattern": "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-"""A day as every route reads it: of the calendar, from the year 1 on, YYYY-MM-DD."""
+"""A date, YYYY-MM-DD, from the year 1 on."""
 ID: Json = {"type": "string", "format": "uuid"}
 TIME: Json = {"type": "string", "format": "date-time"}
 TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 FLAG: Json = {"type": "boolean"}
 FILE: Json = {"type": "string", "format": "binary"}
-"""A body that is sent as it is; generated clients take text for JSON."""
+"""A body of bytes. Generated clients would encode a body of text as JSON."""
 
 
 def ref(name: str) -> Json:
-    """A schema by its name."""
+    """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def nullable(schema: Json) -> Json:
-    """A schema, or null."""
+    """Return a schema that allows null, too."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def about(schema: Json, description: str) -> Json:
-    """A schema with words of its own."""
+    """Return a schema with a description."""
     return {**schema, "description": description}
 
 
 def list_of(schema: Json) -> Json:
-    """A list."""
+    """Return the schema of a list."""
     return {"type": "array", "items": schema}
 
 
 def by_name(schema: Json) -> Json:
-    """An object whose names nobody knows before."""
+    """Return the schema of an object with arbitrary names."""
     return {"type": "object", "additionalProperties": schema}
 
 
 def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
-    """An object that has all of these, but for what is optional."""
+    """Return the schema of an object with these properties. All are required except those in `optional`."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -78,13 +78,13 @@ def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
 
 
 Schema = type | Json
-"""The class of an answer, or a schema as it is."""
+"""A schema, or the class of an answer that it follows from."""
 SchemaFactory = Callable[[ModelVersion | None, Settings], Json]
-"""What makes a schema for the version in service, if there is one."""
+"""Builds a schema that depends on the version in service, if any, or on the settings."""
 
 
 def named(*kinds: type) -> Mapping[str, type]:
-    """Classes by the names of their schemas."""
+    """Return classes by the names of their schemas."""
     return {name_of(kind): kind for kind in kinds}
 
 
@@ -102,14 +102,12 @@ _PLAIN: Mapping[Any, Json] = {
 
 
 def name_of(kind: type) -> str:
-    """The name of the schema of a class."""
+    """Return the name of a class's schema."""
     return kind.__name__.removesuffix("Answer")
 
 
 def object_schema(kind: type, named: Collection[type]) -> Json:
-    """The schema of the documents that `json_documents.document` makes of a class. Classes in `named` are referred to
-    by their names, others are described inside.
-    """
+    """Return the schema of the documents of a class. Classes in `named` become references, others are inlined."""
     parts = [part for part in parts_of(kind) if part.is_public and not part.is_mapping]
     properties = {part.name: _property(part, named) for part in parts}
     described = kind.__name__.endswith("Answer") and kind.__doc__
@@ -123,7 +121,7 @@ def _property(part: Part, named: Collection[type]) -> Json:
 
 
 def schema_of(hint: Any, named: Collection[type] = ()) -> Json:
-    """The schema of a value of a type, as JSON has it."""
+    """Return the schema of a Python type's JSON values. Classes in `named` become references, others are inlined."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return {**schema_of(arguments[0], named), **dict(hint.__metadata__[0])}
@@ -134,7 +132,7 @@ def schema_of(hint: Any, named: Collection[type] = ()) -> Json:
     if origin is Literal:
         return {"type": "string", "enum": list(arguments)}
     if origin in (Union, UnionType):
-        schemas = [schema_of(each, named) for each in arguments if each is not NoneType]
+        schemas = [schema_of(argument, named) for argument in arguments if argument is not NoneType]
         schema = schemas[0] if len(schemas) == 1 else _any_of(schemas)
         return nullable(schema) if NoneType in arguments else schema
     if origin in (Sequence, tuple):
@@ -149,13 +147,13 @@ def schema_of(hint: Any, named: Collection[type] = ()) -> Json:
 
 
 def _any_of(schemas: Sequence[Json]) -> Json:
-    """One of several types without bounds; integers are numbers."""
+    """Return a union of simple types. `number` includes `integer`."""
     types = [schema["type"] for schema in schemas]
     return {"type": [name for name in types if name != "integer" or "number" not in types]}
 
 
 def enum_of(kind: Iterable[StrEnum]) -> Json:
-    """One of the members of an enumeration."""
+    """Return the schema of an enumeration's members."""
     return {"type": "string", "enum": [str(member) for member in kind]}
 
 
@@ -164,60 +162,60 @@ CSV = "text/csv"
 HTML = "text/html"
 
 SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailable")
-"""The problems of what takes a model in service."""
+"""The problems of operations that need a model in service."""
 
 FAULTS = ("internal-error", "not-started")
-"""The problems that say nothing of a request: whatever it asks for, the app may be no app that can answer it."""
+"""The problems of nearly every operation: errors of the service, not of the request."""
 
-PACKABLE = ("body-too-large", "not-gzip", "unsupported-media-type")
-"""The problems of what reads a body, which may come in gzip."""
+BODY_PROBLEMS = ("body-too-large", "not-gzip", "unsupported-media-type")
+"""The problems of operations that read a body."""
 
 
 def query(name: str, schema: Json, description: str, *, repeatable: bool = False) -> Json:
-    """A parameter in the query."""
-    whole = list_of(schema) if repeatable else schema
-    return {"name": name, "in": "query", "description": description, "schema": whole}
+    """Return a query parameter."""
+    schema = list_of(schema) if repeatable else schema
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def in_path(name: str, schema: Json, description: str) -> Json:
-    """A parameter in the path."""
+    """Return a path parameter."""
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
 def header(name: str, schema: Json, description: str) -> Json:
-    """A header of a request."""
+    """Return a header of a request."""
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def idempotency_header(description: str) -> Json:
-    """The header by which a request that is sent again is known."""
+    """Return the header `Idempotency-Key`."""
     return header("Idempotency-Key", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, description)
 
 
 CONTENT_ENCODING = header(
     "Content-Encoding",
     {"type": "string", "enum": ["gzip", "identity"]},
-    "How the body is packed: in gzip, of one member, or not at all.",
+    "The compression of the body: `gzip` with a single member, or none.",
 )
 
-VARYING: Json = {"Vary": about(TEXT, "The headers of a request that the form of the answer depends on.")}
-"""The headers of an answer that comes in several forms."""
+VARYING: Json = {"Vary": about(TEXT, "The request headers that the format of the response depends on.")}
+"""The headers of a response with several formats."""
 
-OF_PAGE: Json = {
-    "Content-Security-Policy": about(TEXT, "What the page may load and do."),
-    "Referrer-Policy": about(TEXT, "Whom the page tells its address."),
+PAGE_HEADERS: Json = {
+    "Content-Security-Policy": about(TEXT, "What the page may load and do. Only for HTML."),
+    "Referrer-Policy": about(TEXT, "Which sites receive the page's address. Only for HTML."),
 }
-"""Those that an answer has if it is a page."""
+"""The headers of a response that may be a page."""
 
-PACKED: Json = {
+COMPRESSIBLE: Json = {
     **VARYING,
-    "Content-Encoding": about({"type": "string", "enum": ["gzip"]}, "That it is packed, if it is."),
+    "Content-Encoding": about({"type": "string", "enum": ["gzip"]}, "Present if the body is compressed."),
 }
-"""Those of an answer that may come in gzip, too."""
+"""The headers of a response that has several formats and may be compressed."""
 
 
 def link(operation: str, description: str, **parameters: str) -> Json:
-    """What may be done next: an operation, with parameters out of the answer's body, by JSON pointers such as `/id`."""
+    """Return a link to a follow-up operation. Its parameters are JSON pointers into the response, such as `/id`."""
     return {
         "operationId": operation,
         "description": description,
@@ -225,38 +223,38 @@ def link(operation: str, description: str, **parameters: str) -> Json:
     }
 
 
-BY_THE_SERVER = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
-"""What any request may be answered before the app sees it."""
+SERVER_PROBLEMS = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
+"""The problems that the server may answer any request with, before the app sees it."""
 
 _ID = "X-Request-Id"
 WITH_ID: dict[str, Any] = {_ID: {"$ref": f"#/components/headers/{_ID}"}}
-"""The header that every answer has."""
+"""The header of every response."""
 HEADERS: Json = {
     _ID: {
-        "description": "The id of the request: its own, or a new one. What is answered before the app sees a request "
-        "(`malformed-request`, `too-many-connections`), or before it has started, has none.",
+        "description": "The request's id: the one that the client sent, or a new one. Missing in responses that are "
+        "sent before the app sees the request (`malformed-request`, `too-many-connections`) or has started.",
         "schema": TEXT,
     }
 }
-"""The headers of answers that are told once."""
+"""The response headers in the document's components."""
 PARAMETERS: Json = {
     _ID: header(
         _ID,
         TEXT,
-        "What the log and the answer shall call the request: 1 to 128 letters, digits and `._:+/=-`. Others count for "
-        "nothing.",
+        "A request id to use in the log and in the response: 1 to 128 letters, digits and `._:+/=-`. Invalid values "
+        "are ignored.",
     ),
-    "traceparent": header("traceparent", TEXT, "The trace that the request is part of (W3C Trace Context)."),
+    "traceparent": header("traceparent", TEXT, "The trace context of the request (W3C Trace Context)."),
 }
-"""The parameters that any request may have."""
+"""The parameters of every request."""
 
 _HEADERS: Mapping[str, Json] = {
-    "Accept": about(TEXT, "The media types that are understood."),
-    "Accept-Encoding": about(TEXT, "The codings of a body that are understood."),
-    "Allow": about(TEXT, "The methods that are possible here."),
-    "Location": about(TEXT, "The address of the training that is under way, if it is known."),
-    "Retry-After": about({"type": "integer", "minimum": 1}, "After how many seconds to try again."),
-    "WWW-Authenticate": about(TEXT, "How to send a token."),
+    "Accept": about(TEXT, "The supported media types."),
+    "Accept-Encoding": about(TEXT, "The supported content codings."),
+    "Allow": about(TEXT, "The allowed methods."),
+    "Location": about(TEXT, "The address of the running training, if it is known."),
+    "Retry-After": about({"type": "integer", "minimum": 1}, "The number of seconds after which to try again."),
+    "WWW-Authenticate": about(TEXT, "How to send the token."),
 }
 
 
@@ -265,10 +263,10 @@ class Answer:
     """A response.
 
     Args:
-        schema: of the body; several are alternatives.
-        also: the schemas of the other media types in which the response may come.
-        headers: their schemas by name.
-        always: the names of the headers that are never left out.
+        schema: the schema of the body, or several alternatives.
+        also: the schemas of the body in other media types.
+        headers: the schemas of its headers by name.
+        always: the names of the headers that are always present.
         problems: the names of the problems that it may be.
     """
 
@@ -284,38 +282,38 @@ class Answer:
 
 
 def problem_answers(names: Iterable[str]) -> Mapping[int, Answer]:
-    """The answers that are problems of these names, by status."""
+    """Return the responses with problems of these names, by status."""
     by_status: dict[int, list[str]] = {}
     for name in sorted(set(names)):
         by_status.setdefault(PROBLEMS[name].status, []).append(name)
-    return {status: _problem_answer(status, some) for status, some in sorted(by_status.items())}
+    return {status: _problem_answer(status, group) for status, group in sorted(by_status.items())}
 
 
 def _problem_answer(status: int, names: Sequence[str]) -> Answer:
     types = [PROBLEMS[name] for name in names]
-    headers = sorted({header for each in types for header in (*each.always, *each.others)})
+    headers = sorted({header for type_ in types for header in (*type_.always, *type_.others)})
     return Answer(
-        " ".join(f"`{each.name}`: {each.title}." for each in types),
+        " ".join(f"`{type_.name}`: {type_.title}." for type_ in types),
         ref("Problem"),
         PROBLEM_JSON,
         status,
         headers={name: _HEADERS[name] for name in headers},
-        always=[name for name in headers if all(name in each.always for each in types)],
+        always=[name for name in headers if all(name in type_.always for type_ in types)],
         problems=names,
     )
 
 
-SHARED = problem_answers([*BY_THE_SERVER, *FAULTS])
-"""What nearly every route may answer, by status: it is described once."""
+SHARED = problem_answers([*SERVER_PROBLEMS, *FAULTS])
+"""The responses in the document's components, by status: the problems of nearly every operation."""
 
 
 @frozen
 class Operation:
-    """What a method of a route takes and answers.
+    """The parameters, bodies and responses of a route's method.
 
     Args:
-        summary: see `summary_for`; by default the first line of the docstring of the handler.
-        problems: the names of the problems that it may answer, beside those of any request and `faults`.
+        summary: a line that may contain `{required}`, see `summary_for`; by default the handler's docstring.
+        problems: the names of its problems, in addition to those in SERVER_PROBLEMS and `faults`.
         body: the schemas of the body by media type.
         protected: whether it requires access; see `access`.
     """
@@ -333,7 +331,7 @@ class Operation:
     description: str = ""
 
     def summary_for(self, version: ModelVersion | None) -> str:
-        """The summary, where `{required}` stands for the features that the version in service needs."""
+        """Return the summary, with the required features of a version in place of `{required}`."""
         features = version.schema.features if version else ()
         required = ", ".join(feature.name for feature in features if feature.required) or "a model"
         return self.summary.replace("{required}", required)
@@ -345,13 +343,13 @@ H = TypeVar("H", bound=Handler)
 
 @define
 class Resource:
-    """The routes of a resource. Each handler is decorated with its operation.
+    """The routes of a resource. Its method `route` decorates each handler with its operation.
 
     Attributes:
-        tag: the heading of its operations in the document.
-        schemas: the schemas that they use, by name.
-        handlers: by path and method.
-        operations: by method and path, such as `GET /health`.
+        tag: the tag of its operations in the document.
+        schemas: the schemas that the operations use, by name.
+        handlers: the handlers by path and method.
+        operations: the operations by method and path, such as `GET /health`.
     """
 
     tag: str
@@ -360,7 +358,14 @@ class Resource:
     operations: dict[str, Operation] = field(factory=dict)
 
     def route(self, name: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
-        """Add what a handler answers, see Operation, to a method and path such as `GET /health`."""
+        """Register the decorated handler.
+
+        Args:
+            name: its method and path, such as `GET /health`.
+            id_: the id of its operation, such as `getHealth`.
+            answers: its successful responses.
+            more: other attributes of its Operation.
+        """
 
         def add(handler: H) -> H:
             summary = (handler.__doc__ or "").partition("\n")[0].removesuffix(".")
@@ -373,13 +378,13 @@ class Resource:
 
     @property
     def routes(self) -> Iterator[Route]:
-        """The routes. A path has one for all its methods, so that it tells them all where it refuses another."""
+        """The routes: one for each path, with all its methods, so that a 405 lists them all."""
         for path, handlers in self.handlers.items():
             is_asgi = not all(map(isroutine, handlers.values()))
             yield Route(path, handlers["POST"] if is_asgi else self._endpoint(path, handlers), methods=list(handlers))
 
     def _endpoint(self, path: str, handlers: Mapping[str, Handler]) -> Handler:
-        """The handlers of a path as one, which requires access for what is protected."""
+        """Combine the handlers of a path into an endpoint, which requires access for protected operations."""
 
         async def answer(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method

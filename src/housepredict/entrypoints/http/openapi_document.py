@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service, as it is with the model that is in service."""
+"""The OpenAPI document of the service. Its schema of a house is that of the model version in service."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from housepredict.version import __version__
 
 GENERIC: Json = {
     "type": "object",
-    "description": "The features of a house by name. No model is in service: which ones it will want is not known yet.",
+    "description": "The features of a house by name. No model is in service yet, so any object is accepted here.",
 }
 _TEXT: Json = {"type": "string", "maxLength": MAX_TEXT, "pattern": "^[^\\u0000]*$"}
-_CODE = re.compile("0|-?[1-9][0-9]{0,14}|-?10{15}")  # a category that a whole number may stand for
+_CODE = re.compile("0|-?[1-9][0-9]{0,14}|-?10{15}")  # a category that may be sent as an integer
 _SHOWN = 20
 
 
 def house_schema(schema: FeatureSchema, example: Mapping[str, object]) -> Json:
-    """The JSON Schema of a house that fits a FeatureSchema."""
+    """Return the JSON Schema of a valid house."""
     return {
         "type": "object",
-        "properties": {each.name: _feature(each, schema) for each in schema.features},
-        "required": [each.name for each in schema.features if each.required],
+        "properties": {feature.name: _feature(feature, schema) for feature in schema.features},
+        "required": [feature.name for feature in schema.features if feature.required],
         "additionalProperties": False,
         "examples": [dict(example)],
     }
@@ -82,42 +82,44 @@ def _values(feature: Feature) -> Json:
             return DATE
         case Kind.CATEGORY:
             if feature.closed:
-                codes = [int(each) for each in feature.categories if _CODE.fullmatch(each)]
+                codes = [int(category) for category in feature.categories if _CODE.fullmatch(category)]
                 return {"enum": [*feature.categories, *codes]}
             limit = int(MAX_MAGNITUDE)
-            # a code such as a zip code may come as a number
+            # Codes such as zip codes may be sent as numbers.
             return {"anyOf": [_TEXT, {"type": "integer", "minimum": -limit, "maximum": limit}]}
         case _:
             assert_never(feature.kind)
 
 
 def _plain(bound: float) -> float:
-    """A bound as JSON has it: 0 and not 0.0."""
+    """Return a bound as an integer if it is whole: 0 rather than 0.0."""
     return int(bound) if float(bound).is_integer() else bound
 
 
 def _about(feature: Feature, schema: FeatureSchema) -> str:
     parts = [f"In {feature.unit}."] if feature.unit else []
     if feature.name == schema.sale_date:
-        otherwise = f"; without it, {schema.valuation_date}" if schema.valuation_date else ""
-        parts.append(f"The day that the estimate is for{otherwise}.")
+        default = f"; {schema.valuation_date} by default" if schema.valuation_date else ""
+        parts.append(f"The date to estimate the price for{default}.")
     if feature.observed:
         low, high = feature.observed
-        parts.append(f"The model learned from {low} to {high}; values outside are estimated with a warning.")
+        parts.append(f"Training sales: {low} to {high}. Values outside this range are estimated with a warning.")
     elif feature.categories and not feature.closed:
         shown = ", ".join(feature.categories[:_SHOWN])
-        more = f", and {len(feature.categories) - _SHOWN} more" if len(feature.categories) > _SHOWN else ""
-        parts.append(f"The model learned from {shown}{more}; others are estimated with a warning.")
+        more = f", and {len(feature.categories) - _SHOWN:,} more" if len(feature.categories) > _SHOWN else ""
+        parts.append(f"Training sales: {shown}{more}. Other values are estimated with a warning.")
     return " ".join(parts)
 
 
 _ACCESS = "token"
 _DESCRIPTION = (
-    "Estimates what a house will sell for, says how sure it is, and remembers every estimate it gave.\n\n"
-    "The schema of a house is that of the model version in service: it changes with each promotion. "
-    "Any route answers `HEAD` where it answers `GET`, tells its methods to `OPTIONS`, and refuses others with 405, a "
-    "problem document and `Allow`.\n\n"
-    "Bodies may come in gzip, with `Content-Encoding`; large answers do so where `Accept-Encoding` takes it."
+    "Estimates sale prices of houses, with prediction intervals, and records every estimate.\n\n"
+    "The schema of a house depends on the model version in service, and may change with each promotion.\n\n"
+    "Errors are problem documents (RFC 9457): branch on `type`, and show `detail` to people.\n\n"
+    "Every `GET` route supports `HEAD`, and every route supports `OPTIONS`. Other methods are answered with 405 and "
+    "`Allow`.\n\n"
+    "Request bodies may be compressed with gzip (`Content-Encoding: gzip`). Large responses are compressed if "
+    "`Accept-Encoding` allows it."
 )
 
 
@@ -127,11 +129,13 @@ def openapi_document(
     settings: Settings,
     root_path: str,
 ) -> dict[str, Any]:
-    """The document of some resources, in their order.
+    """Return the OpenAPI document.
 
     Args:
-        version: the version in service, if there is one.
-        root_path: where the app is mounted.
+        resources: the resources to describe, in order.
+        version: the version in service, None without one.
+        settings: the settings, which limit the size of batches.
+        root_path: the path at which the app is mounted.
     """
     any_request = [{"$ref": f"#/components/parameters/{name}"} for name in openapi.PARAMETERS]
     paths: dict[str, dict[str, Any]] = {}
@@ -141,33 +145,37 @@ def openapi_document(
         schemas |= resource.schemas
     for name, operation in operations.items():
         method, _, path = name.partition(" ")
-        described = paths.setdefault(path, {"parameters": any_request})
-        described[method.lower()] = _operation(operation, version, settings)
+        path_item = paths.setdefault(path, {"parameters": any_request})
+        path_item[method.lower()] = _operation(operation, version, settings)
     house = GENERIC
     if version:
-        one = example(version.schema)
-        house = house_schema(version.schema, one)
-        examples = {"house": {"value": one}, "houses": {"summary": "A batch", "value": [one]}}
+        house_example = example(version.schema)
+        house = house_schema(version.schema, house_example)
+        examples = {"house": {"value": house_example}, "houses": {"summary": "A batch", "value": [house_example]}}
         paths["/predict"]["post"]["requestBody"]["content"][JSON]["examples"] = examples
-    title = f"the model version {version.name}" if version else "no model in service"
+    model = f"model version {version.name}" if version else "no model in service"
     classes = [schema for schema in schemas.values() if isinstance(schema, type)]
     return {
         "openapi": "3.1.1",
         "info": {
             "title": "housepredict",
             "version": __version__,
-            "summary": f"House prices, with {title}",
+            "summary": f"House price estimates, with {model}",
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": root_path or "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(each.tag for each in operations.values())],
+        "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in operations.values())],
         "paths": paths,
         "components": {
             "schemas": {
                 "House": house,
                 "Houses": {**list_of(ref("House")), "minItems": 1, "maxItems": settings.max_batch},
-                **{name: make(version, settings) for name, make in schemas.items() if isinstance(make, FunctionType)},
+                **{
+                    name: build_schema(version, settings)
+                    for name, build_schema in schemas.items()
+                    if isinstance(build_schema, FunctionType)
+                },
                 **{
                     name: object_schema(schema, classes) if isinstance(schema, type) else schema
                     for name, schema in schemas.items()
@@ -181,8 +189,8 @@ def openapi_document(
                 _ACCESS: {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "The service's HOUSEPREDICT_TOKEN. A service without one lets programs on its own "
-                    "machine in, and nobody else.",
+                    "description": "The service's HOUSEPREDICT_TOKEN. A service without a token accepts requests to "
+                    "these routes only from its own machine.",
                 }
             },
         },
@@ -190,28 +198,26 @@ def openapi_document(
 
 
 def _operation(operation: Operation, version: ModelVersion | None, settings: Settings) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary_for(version),
     }
     if operation.description:
-        made["description"] = operation.description
+        described["description"] = operation.description
     if operation.parameters:
-        made["parameters"] = list(operation.parameters)
+        described["parameters"] = list(operation.parameters)
     if operation.body:
-        made["requestBody"] = {
+        described["requestBody"] = {
             "required": operation.body_required,
-            "content": {name: dict(each) for name, each in operation.body.items()},
+            "content": {name: dict(content) for name, content in operation.body.items()},
         }
-    refused: Sequence[str] = ()
+    problems = [*operation.problems, *operation.faults, *openapi.SERVER_PROBLEMS]
     if operation.protected:
-        refused = ("forbidden",) if settings.token is None else ("unauthorized",)
-        made["security"] = [] if settings.token is None else [{_ACCESS: []}]
-    made["responses"] = _responses(
-        operation, [*operation.problems, *operation.faults, *openapi.BY_THE_SERVER, *refused]
-    )
-    return made
+        problems.append("forbidden" if settings.token is None else "unauthorized")
+        described["security"] = [] if settings.token is None else [{_ACCESS: []}]
+    described["responses"] = _responses(operation, problems)
+    return described
 
 
 def _responses(operation: Operation, problems: Sequence[str]) -> dict[str, Any]:
@@ -227,7 +233,7 @@ def _responses(operation: Operation, problems: Sequence[str]) -> dict[str, Any]:
 
 
 def _either(answer: Answer, problem: Answer) -> Answer:
-    """The response that is the one or the other: a header that one of them may lack may be lacking."""
+    """Combine an answer and a problem of the same status. Only headers that both always have are required."""
     return evolve(
         answer,
         description=f"{answer.description} Or {problem.description}",
@@ -239,20 +245,20 @@ def _either(answer: Answer, problem: Answer) -> Answer:
 
 
 def _response(answer: Answer) -> dict[str, Any]:
-    headers = {name: {"required": name in answer.always, "schema": each} for name, each in answer.headers.items()}
-    made: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
+    headers = {name: {"required": name in answer.always, "schema": schema} for name, schema in answer.headers.items()}
+    response: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
     if answer.schema is not None:
         schemas = {answer.media_type: _body(answer.schema), **answer.also}
-        made["content"] = {name: {"schema": each} for name, each in schemas.items()}
+        response["content"] = {name: {"schema": schema} for name, schema in schemas.items()}
     if answer.links:
-        made["links"] = dict(answer.links)
+        response["links"] = dict(answer.links)
     if answer.problems:
-        # not in the schema: generated clients would have a class of its own for each response
-        made["x-problem-types"] = [URN + name for name in answer.problems]
-    return made
+        # In the schema, this would give generated clients a separate class for each response.
+        response["x-problem-types"] = [URN + name for name in answer.problems]
+    return response
 
 
 def _body(schema: Schema | Sequence[Schema]) -> Json:
     if isinstance(schema, Sequence):
-        return {"oneOf": [_body(each) for each in schema]}
+        return {"oneOf": [_body(alternative) for alternative in schema]}
     return ref(name_of(schema)) if isinstance(schema, type) else schema

@@ -1,6 +1,6 @@
-"""Everything that can go wrong over HTTP, as problem documents (RFC 9457) that also bear the tutorial's `error`.
+"""Every error over HTTP, as a problem document (RFC 9457) with the additional member `error` of the tutorial's API.
 
-Types are URNs, `urn:housepredict:problem:NAME`: stable names, which nothing is served at.
+Problem types are URNs, `urn:housepredict:problem:NAME`: stable names to compare with, not addresses to open.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from housepredict.entrypoints.json_documents import ABSENT, document, document_c
 _log = logging.getLogger(__name__)
 
 PROBLEM = "housepredict.problem"
-"""Where the scope of a request has the problem that answered it."""
+"""The key of a request's problem in its ASGI scope."""
 
 CLIENT_CLOSED_REQUEST = 499
-"""The status of a request whose client did not wait for an answer."""
+"""The status of a request whose client disconnected before the response, as nginx logs it."""
 
 PROBLEM_JSON = "application/problem+json"
 URN = "urn:housepredict:problem:"
@@ -40,11 +40,19 @@ _SHOWN_LEVELS = 2
 
 @define
 class Problem(Exception):
-    """A request that is refused, and how to say so."""
+    """An error to answer a request with. Its status, its title and `Retry-After` come from its type in PROBLEMS.
+
+    Args:
+        name: the name of the type, such as `invalid-houses`.
+        detail: what is wrong with this request, and what to do.
+        violations: every violated rule of a body or query.
+        headers: additional headers of the response.
+        error: the message in the format of the tutorial's API, by default `detail`.
+        instance: the id of an internal error in the log.
+        training: the address of the running training, None if it is unknown.
+    """
 
     name: str
-    status: int
-    title: str
     detail: str
     violations: Sequence[Violation] = ()
     headers: Mapping[str, str] = field(factory=dict)
@@ -52,33 +60,47 @@ class Problem(Exception):
     instance: str | None = None
     training: str | None = ABSENT
 
+    def __attrs_post_init__(self) -> None:
+        if seconds := PROBLEMS[self.name].retry_after:
+            self.headers = {"Retry-After": str(seconds), **self.headers}
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return PROBLEMS[self.name].status
+
+    @property
+    def title(self) -> str:
+        """A short summary, the same for all problems of the type."""
+        return PROBLEMS[self.name].title
+
     def response(self) -> Response:
-        """The problem document."""
+        """Build the response with the problem document."""
         return json_response(document(self, ProblemAnswer), self.status, self.headers, PROBLEM_JSON)
 
 
 class NotStarted(RuntimeError):
-    """The app is used outside of its lifespan."""
+    """The app was used outside of its lifespan."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The lifespan of housepredict's app is not running: an app that is mounted is not started with the other. "
-            "Where `prices` is what `housepredict.asgi_app()` gave, say `lifespan=prices.router.lifespan_context` to "
-            "the Starlette or FastAPI app around it, or in the lifespan that it has "
+            "The lifespan of housepredict's app is not running: Starlette and FastAPI don't run the lifespan of a "
+            "mounted app. With `prices = housepredict.asgi_app()`, pass `lifespan=prices.router.lifespan_context` to "
+            "the outer app, or enter it in the outer app's own lifespan: "
             "`async with prices.router.lifespan_context(prices): yield`."
         )
 
 
 @frozen
 class ProblemType:
-    """What problems of a name have in common.
+    """The properties that all problems of one type share.
 
     Args:
-        retry_after: after how many seconds to try again.
-        internal: whether the messages of its errors name hosts or files, and are for the log alone.
-        advice: added to the messages of its errors.
-        headers: the headers that its responses always have, beside `Retry-After`.
-        others: the headers that some of its responses have.
+        retry_after: the number of seconds after which clients should try again.
+        internal: whether the error's message may name hosts or files; then it is only logged.
+        advice: a sentence to append to the error's message.
+        headers: headers that every response has, in addition to `Retry-After`.
+        others: headers that only some responses have.
     """
 
     name: str
@@ -92,72 +114,72 @@ class ProblemType:
 
     @property
     def always(self) -> Sequence[str]:
-        """The headers that its responses always have."""
+        """The headers that every response has."""
         return self.headers if self.retry_after is None else ("Retry-After", *self.headers)
 
 
 _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`."
 
-_REFUSED = ProblemType("refused-model", 503, "The model was refused")
+_REFUSED = ProblemType("refused-model", 503, "Model rejected")
 
-# For those of BrokenRules see _invalid. InvalidSettings keep the service from starting.
+# `_invalid` handles BrokenRules; InvalidSettings stop the service from starting.
 KINDS: Mapping[type[errors.HousepredictError], ProblemType] = {
-    errors.NoModel: ProblemType("no-model", 503, "No model is in service"),
+    errors.NoModel: ProblemType("no-model", 503, "No model in service"),
     errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
     errors.NewerModel: _REFUSED,
-    errors.NoExplanation: ProblemType("no-explanation", 409, "The model cannot explain"),
-    errors.NoSnapshot: ProblemType("no-snapshot", 409, "The model has no snapshot"),
+    errors.NoExplanation: ProblemType("no-explanation", 409, "Explanations unavailable"),
+    errors.NoSnapshot: ProblemType("no-snapshot", 409, "No training snapshot"),
     errors.UnknownModel: ProblemType(
-        "unknown-model", 503, "The promoted model is not there", internal=True, advice=_TRAIN_ONE
+        "unknown-model", 503, "Promoted model not found", internal=True, advice=_TRAIN_ONE
     ),
     errors.ModelStoreUnavailable: ProblemType(
-        "model-store-unavailable", 503, "Models cannot be read", 5, internal=True
+        "model-store-unavailable", 503, "Model store unavailable", 5, internal=True
     ),
-    errors.RepositoryUnavailable: ProblemType("storage-unavailable", 503, "Nothing can be kept", 5, internal=True),
+    errors.RepositoryUnavailable: ProblemType("storage-unavailable", 503, "Storage unavailable", 5, internal=True),
     errors.TrainingInProgress: ProblemType(
-        "training-in-progress", 409, "A model is being trained", 30, others=["Location"]
+        "training-in-progress", 409, "Training already in progress", 30, others=["Location"]
     ),
-    errors.UnknownTraining: ProblemType("unknown-training", 404, "There is no such training"),
-    errors.TrainingEnded: ProblemType("training-ended", 409, "The training has ended"),
-    errors.TrainingCancelled: ProblemType("training-cancelled", 409, "The training was cancelled"),
-    errors.TrainingBroken: ProblemType("training-failed", 500, "The training failed"),
-    errors.UnreadableFile: ProblemType("unusable-sales", 409, "The sales cannot be trained on"),
-    errors.UnknownPrediction: ProblemType("unknown-prediction", 404, "There is no such prediction"),
-    errors.ErasedPredictions: ProblemType("erased-predictions", 410, "The predictions were erased"),
-    errors.ErasedSales: ProblemType("erased-sales", 410, "The sales were erased"),
-    errors.RepeatedKey: ProblemType("repeated-key", 422, "The key came with something else before"),
-    errors.MissingExtra: ProblemType("missing-extra", 501, "A part is not installed"),
-    errors.UnusablePlugin: ProblemType("missing-extra", 501, "A part is not installed", internal=True),
+    errors.UnknownTraining: ProblemType("unknown-training", 404, "Training not found"),
+    errors.TrainingEnded: ProblemType("training-ended", 409, "Training already ended"),
+    errors.TrainingCancelled: ProblemType("training-cancelled", 409, "Training cancelled"),
+    errors.TrainingBroken: ProblemType("training-failed", 500, "Training failed"),
+    errors.UnreadableFile: ProblemType("unusable-sales", 409, "Unusable sales"),
+    errors.UnknownPrediction: ProblemType("unknown-prediction", 404, "Prediction not found"),
+    errors.ErasedPredictions: ProblemType("erased-predictions", 410, "Predictions erased"),
+    errors.ErasedSales: ProblemType("erased-sales", 410, "Sales erased"),
+    errors.RepeatedKey: ProblemType("repeated-key", 422, "Idempotency key reused"),
+    errors.MissingExtra: ProblemType("missing-extra", 501, "Optional dependency not installed"),
+    errors.UnusablePlugin: ProblemType("missing-extra", 501, "Optional dependency not installed", internal=True),
 }
-"""How the domain's errors are told."""
+"""The problem type of each domain error."""
 
-# Those that no error of the domain stands behind.
 _OF_HTTP = (
-    ProblemType("body-too-large", 413, "The body is too large"),
-    ProblemType("forbidden", 403, "Not from here"),
-    ProblemType("headers-too-large", 431, "The headers are too large"),
-    ProblemType("internal-error", 500, "Internal error"),
-    ProblemType("invalid-houses", 422, "This is no house to estimate"),
-    ProblemType("invalid-query", 422, "The query cannot be understood"),
-    ProblemType("invalid-sales", 422, "This is no sale of a house"),
-    ProblemType("malformed-request", 400, "This is not HTTP"),
-    ProblemType("missing-feature", 400, "A feature is missing"),
+    ProblemType("body-too-large", 413, "Request body too large"),
+    ProblemType("forbidden", 403, "Forbidden"),
+    ProblemType("headers-too-large", 431, "Request headers too large"),
+    ProblemType("internal-error", 500, "Internal server error"),
+    ProblemType("invalid-houses", 422, "Invalid house"),
+    ProblemType("invalid-query", 422, "Invalid query"),
+    ProblemType("invalid-sales", 422, "Invalid sale"),
+    ProblemType("malformed-request", 400, "Malformed request"),
+    ProblemType("missing-feature", 400, "Missing feature"),
     ProblemType("not-found", 404, "Not found"),
-    ProblemType("not-gzip", 400, "The body is not gzip"),
-    ProblemType("not-json", 400, "The body is not JSON"),
-    ProblemType("not-started", 503, "The service was not started"),
-    ProblemType("overloaded", 503, "Too many requests", headers=["Retry-After"]),
-    ProblemType("refused-version", 409, "The version is refused"),
-    ProblemType("request-timeout", 408, "The request took too long"),
-    ProblemType("too-many-connections", 503, "Too many connections", headers=["Retry-After"]),
-    ProblemType("unauthorized", 401, "A token is needed", headers=["WWW-Authenticate"]),
-    ProblemType("unknown-version", 404, "There is no such version"),
-    ProblemType("unsupported-media-type", 415, "The body is of another type", others=["Accept", "Accept-Encoding"]),
-    ProblemType("wrong-method", 405, "Wrong method", headers=["Allow"]),
+    ProblemType("not-gzip", 400, "Invalid gzip body"),
+    ProblemType("not-json", 400, "Invalid JSON"),
+    ProblemType("not-started", 503, "Service not started"),
+    ProblemType("overloaded", 503, "Service overloaded", 1),
+    ProblemType("refused-version", 409, "Model version rejected"),
+    ProblemType("request-timeout", 408, "Request timeout"),
+    ProblemType("too-many-connections", 503, "Too many connections", 1),
+    ProblemType("unauthorized", 401, "Unauthorized", headers=["WWW-Authenticate"]),
+    ProblemType("unknown-version", 404, "Model version not found"),
+    ProblemType("unsupported-media-type", 415, "Unsupported media type", others=["Accept", "Accept-Encoding"]),
+    ProblemType("wrong-method", 405, "Method not allowed", headers=["Allow"]),
 )
+"""The problem types without a domain error."""
 
-PROBLEMS = {each.name: each for each in (*_OF_HTTP, *KINDS.values())}
-"""Every problem by name."""
+PROBLEMS = {kind.name: kind for kind in (*_OF_HTTP, *KINDS.values())}
+"""Every problem type by name."""
 
 TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
 Status = Annotated[int, keywords(minimum=400, maximum=599)]
@@ -165,37 +187,39 @@ Status = Annotated[int, keywords(minimum=400, maximum=599)]
 
 @document_class
 class ProblemAnswer:
-    """What kept a request from being answered (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: TypeName = part(lambda problem: URN + problem.name, "A stable name.")
-    title: str
-    status: Status
-    detail: str
-    error: str = part(lambda problem: problem.error or problem.detail, "What the tutorial's service would say.")
-    instance: str | None = part(about="Where the service's log says more of this.", optional=True)
-    violations: Sequence[ViolationAnswer] | None = part(lambda problem: problem.violations or None, optional=True)
-    training: str | None = part(about="The address of the training that is under way.", optional=True, nullable=True)
+    type: TypeName = part(lambda problem: URN + problem.name, "The type of error, as a stable name to branch on.")
+    title: str = part(about="A short summary, the same for all errors of the type.")
+    status: Status = part(about="The HTTP status.")
+    detail: str = part(about="What is wrong with this request, and what to do.")
+    error: str = part(lambda problem: problem.error or problem.detail, "The message in the tutorial's format.")
+    instance: str | None = part(about="The id of this error in the service's log.", optional=True)
+    violations: Sequence[ViolationAnswer] | None = part(
+        lambda problem: problem.violations or None, "Every violated rule.", optional=True
+    )
+    training: str | None = part(about="The path of the running training.", optional=True, nullable=True)
 
 
 @document_class
 class ViolationAnswer:  # noqa: D101  # its docstring would be its description in the OpenAPI document
     pointer: str = part(
         lambda violation: _short(violation.pointer),
-        "Where the value stands in the body (RFC 6901), or the parameter's name after a `/`.",
+        "The JSON pointer (RFC 6901) to the value in the body, or `/` and the name of the query parameter.",
     )
-    rule: Rule
-    message: str = part(lambda violation: _short(violation.message))
-    value: Any = part(lambda violation: _shown(violation.value), "What stood there, cut off where it is long.")
+    rule: Rule = part(about="The rule that the value violates.")
+    message: str = part(lambda violation: _short(violation.message), "What is wrong with the value.")
+    value: Any = part(lambda violation: _shown(violation.value), "The invalid value; long ones are truncated.")
 
 
 async def answer(request: Request, error: Exception) -> Response:
-    """The response to whatever was raised."""
+    """Build the response to a request that raised an error."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody is there to read
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log and the metrics
     if isinstance(error, HTTPException) and request.method == "OPTIONS" and error.headers:
-        return Response(status_code=204, headers={"Allow": _allowed(error)})
+        return Response(status_code=204, headers={"Allow": ", ".join(_allowed(error))})
     if isinstance(error, errors.BrokenRules):
-        # a body may break more rules than the event loop should wait for to be listed
+        # Listing the violations of a large body would block the event loop.
         problem = await run_in_threadpool(_invalid, error)
         response = await run_in_threadpool(problem.response)
     else:
@@ -206,7 +230,7 @@ async def answer(request: Request, error: Exception) -> Response:
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
-    """What to say of whatever was raised."""
+    """Return the problem to answer an error with. An unexpected error is logged, and is an internal error."""
     match error:
         case Problem():
             return error
@@ -214,75 +238,71 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return _invalid(error)
         case NotStarted():
             _log.error("%s", error)
-            return Problem("not-started", 503, "The service was not started", str(error))
+            return Problem("not-started", str(error))
         case errors.TrainingInProgress(training=UUID() as id_):
             path = address(request, f"/trainings/{id_}")
-            problem = _known(error, KINDS[errors.TrainingInProgress])
-            return evolve(problem, headers={**problem.headers, "Location": path}, training=path)
+            return evolve(_known(error), headers={"Location": path}, training=path)
         case errors.TrainingInProgress():
-            return evolve(_known(error, KINDS[errors.TrainingInProgress]), training=None)
+            return evolve(_known(error), training=None)
         case HTTPException(status_code=404):
-            return Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
+            return Problem("not-found", "Nothing is served at this address. `GET /` lists all routes.")
         case HTTPException(status_code=405):
-            allowed = _allowed(error)
-            detail = f"{request.method} is not possible here, but {allowed}."
-            return Problem("wrong-method", 405, "Wrong method", detail, headers={"Allow": allowed})
-        case errors.HousepredictError():
-            for each in type(error).__mro__:
-                if kind := KINDS.get(each):
-                    return _known(error, kind)
+            *others, last = allowed = _allowed(error)
+            detail = f"{request.method} is not allowed here; use {', '.join(others)} or {last}."
+            return Problem("wrong-method", detail, headers={"Allow": ", ".join(allowed)})
+        case errors.HousepredictError() if any(base in KINDS for base in type(error).__mro__):
+            return _known(error)
     return _unexpected(request, error)
 
 
 def address(request: Request, path: str) -> str:
-    """Where clients find a path of the app, wherever it is mounted and whatever a proxy puts in front."""
+    """Return the path of a route as clients see it, below the path at which the app is mounted."""
     return quote(request.scope.get("root_path", "").rstrip("/")) + path
 
 
-def _allowed(error: HTTPException) -> str:
-    return ", ".join(sorted({"OPTIONS", *(error.headers or {})["Allow"].split(", ")}))
+def _allowed(error: HTTPException) -> Sequence[str]:
+    return sorted({"OPTIONS", *(error.headers or {})["Allow"].split(", ")})
 
 
-def _known(error: errors.HousepredictError, kind: ProblemType) -> Problem:
+def _known(error: errors.HousepredictError) -> Problem:
+    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
     detail = str(error)
     if kind.internal:
         _log.error("%s: %s", kind.title, error)
         detail = str(type(error)())  # its docstring
-    retry = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
-    return Problem(kind.name, kind.status, kind.title, detail + kind.advice, headers=retry)
+    return Problem(kind.name, detail + kind.advice)
 
 
 def _invalid(error: errors.BrokenRules) -> Problem:
-    """A missing feature is a 400, as in the tutorial; everything else that is wrong with a house or a sale a 422."""
+    """Return the problem of an invalid input: 400 for a missing feature, as in the tutorial's API, otherwise 422."""
     violations = error.violations
     if isinstance(error, errors.InvalidOptions):
-        return Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
+        return Problem("invalid-query", summary(violations), violations)
     if isinstance(error, errors.InvalidSales):
-        return Problem("invalid-sales", 422, "This is no sale of a house", summary(violations), violations)
-    missing = next((each for each in violations if each.rule is Rule.MISSING), None)
+        return Problem("invalid-sales", summary(violations), violations)
+    missing = next((violation for violation in violations if violation.rule is Rule.MISSING), None)
     if missing is None:
-        return Problem("invalid-houses", 422, "This is no house to estimate", summary(violations), violations)
+        return Problem("invalid-houses", summary(violations), violations)
     feature = missing.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
-    title, lab = "A feature is missing", f"Missing field: {feature}"
-    return Problem("missing-feature", 400, title, summary(violations), violations, error=lab)
+    return Problem("missing-feature", summary(violations), violations, error=f"Missing field: {feature}")
 
 
 def summary(violations: Sequence[Violation]) -> str:
-    """The first violation, and how many more there are."""
+    """Describe the first violation, and count the others."""
     more = f" ({len(violations) - 1} more in `violations`)" if len(violations) > 1 else ""
     return _short(violations[0].describe()) + more
 
 
 def _unexpected(request: Request, error: Exception) -> Problem:
     instance = f"urn:uuid:{uuid4()}"
-    # the line about the request names its route: what stands in a path may be somebody's
+    # A path may contain personal data; the access log has the route instead.
     _log.error("%s failed: %s", request.method, instance, exc_info=error)
-    detail = f"The service failed in a way that it did not expect. Its log says more: look for {instance}."
-    return Problem("internal-error", 500, "Internal error", detail, instance=instance)
+    detail = f"The service failed unexpectedly. For details, search its log for {instance}."
+    return Problem("internal-error", detail, instance=instance)
 
 
 def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
-    """What was sent, as JSON that every reader can read, cut off visibly where it is long or deep."""
+    """Return a value from a request as standard JSON, visibly truncated if it is long or deep."""
     match value:
         case None | bool():
             return value
@@ -293,11 +313,11 @@ def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
         case dict() | list() if not levels:
             return "…"
         case dict():
-            shown = {_short(name): _shown(each, levels - 1) for name, each in list(value.items())[:_SHOWN_ITEMS]}
+            shown = {_short(name): _shown(item, levels - 1) for name, item in list(value.items())[:_SHOWN_ITEMS]}
             return shown | ({"…": f"{len(value)} in all"} if len(value) > _SHOWN_ITEMS else {})
         case list():
             more = [f"… {len(value)} in all"] if len(value) > _SHOWN_ITEMS else []
-            return [_shown(each, levels - 1) for each in value[:_SHOWN_ITEMS]] + more
+            return [_shown(item, levels - 1) for item in value[:_SHOWN_ITEMS]] + more
         case _:
             return _short(str(value))
 

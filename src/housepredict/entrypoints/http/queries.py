@@ -1,4 +1,4 @@
-"""The parameters in the query of a request. Every violation is reported at once, as a Problem."""
+"""Query parameters. All violations are reported together, in a Problem."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from housepredict.domain.training_options import (
     TrainingOptions,
     choice,
     column,
+    did_you_mean,
     encoding,
     seconds,
     seed,
@@ -32,53 +33,53 @@ DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
 MAX_PARAMETERS = 1000
 LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-"""The schema of a number of entries to list."""
+"""The schema of the parameter `limit`."""
 
 Reader = Callable[[str], Any]
-"""Reads the text of a parameter. Raises ValueError with what it must be."""
+"""Parses the text of a parameter. Raises ValueError with a message such as "must be true or false"."""
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
-    """How many predictions to list, and before which one."""
+    """Read `limit`, and the id of the prediction `before` which to list."""
     values = _values(query, {"limit": _LIMIT, "before": _ID})
     return values.get("limit", DEFAULT_LIMIT), values.get("before")
 
 
-def listed(query: QueryParams) -> int:
-    """How many to list."""
+def read_limit(query: QueryParams) -> int:
+    """Read `limit`."""
     limit: int = _values(query, {"limit": _LIMIT}).get("limit", DEFAULT_LIMIT)
     return limit
 
 
 def wants_explanation(query: QueryParams) -> bool:
-    """Whether estimates are to be explained."""
+    """Read `explain`."""
     return bool(_values(query, {"explain": _FLAG}).get("explain"))
 
 
-def not_for_a_key() -> Problem:
-    """The Problem of a request with a key that is to be explained: explanations are not stored to be repeated."""
-    message = "cannot be true in a request with an Idempotency-Key"
+def explained_with_key() -> Problem:
+    """Return the problem of `explain` with an Idempotency-Key: explanations aren't stored, so can't be replayed."""
+    message = "can't be true in a request with an Idempotency-Key"
     return _invalid_query([Violation(pointer_to("explain"), Rule.UNKNOWN, message, "true")])
 
 
-def span_of_days(query: QueryParams) -> tuple[date | None, date | None]:
-    """The first day and the last; None for one that is not given."""
+def date_range(query: QueryParams) -> tuple[date | None, date | None]:
+    """Read `since` and `until`; None for one that is missing."""
     values = _values(query, {"since": _DAY, "until": _DAY})
     return values.get("since"), values.get("until")
 
 
 def retraining_request(query: QueryParams) -> TrainingRequest:
-    """How to train if no sales are sent: all but which version again."""
+    """Read the parameters of a training without a body. The caller adds the version to retrain."""
     return TrainingRequest(with_recorded=bool(_values(query, {"from_sales": _FLAG}).get("from_sales")))
 
 
 def training_request(query: QueryParams) -> TrainingRequest:
-    """How to train on sales that are sent: all but where they are."""
+    """Read the parameters of a training on uploaded sales. The caller adds the path of the sales."""
     values, violations = _read(query, _TRAINING, _COLUMNS)
-    named = [kind[0] for kind in values.get("type", ()) if kind]
+    columns = [kind[0] for kind in values.get("type", ()) if kind]
     violations += [
-        Violation("/type", Rule.DUPLICATE, "is given more than once for this column", name)
-        for name in sorted({name for name in named if named.count(name) > 1})
+        Violation("/type", Rule.DUPLICATE, "given more than once for this column", name)
+        for name in sorted({name for name in columns if columns.count(name) > 1})
     ]
     if violations:
         raise _invalid_query(violations)
@@ -102,7 +103,7 @@ def _matching(form: str, read: Reader, message: str) -> Reader:
 def _kind_of_column(text: str) -> tuple[str, Kind]:
     name, equals, kind = text.rpartition("=")
     if not equals:
-        raise ValueError(f"must be COLUMN=KIND, with a kind of {', '.join(Kind)}")
+        raise ValueError(f"must be COLUMN=KIND, where KIND is one of {', '.join(Kind)}")
     return column(name), choice(Kind)(kind)
 
 
@@ -115,9 +116,9 @@ def _seconds(text: str) -> float:
 
 
 _LIMIT = _matching(r"[1-9]\d{0,2}|1000", int, "must be a whole number from 1 to 1000")
-_ID = _matching(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", UUID, "must be a prediction's id")
+_ID = _matching(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", UUID, "must be the id of a prediction")
 _FLAG = _matching("true|false", json.loads, "must be true or false")
-_DAY = _matching(r"\d{4}-\d{2}-\d{2}", date.fromisoformat, "must be a date of the calendar, YYYY-MM-DD")
+_DAY = _matching(r"\d{4}-\d{2}-\d{2}", date.fromisoformat, "must be a date, YYYY-MM-DD")
 _TRAINING: Mapping[str, Reader] = {
     "price": column,
     "sale_date": column,
@@ -137,7 +138,7 @@ _COLUMNS: Mapping[str, Reader] = {
     "allow": column,
     "type": _kind_of_column,
 }
-"""Parameters of a training that may be repeated."""
+"""The parameters of a training that may be repeated."""
 
 
 def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]:
@@ -150,17 +151,18 @@ def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]
 def _read(
     query: QueryParams, once: Mapping[str, Reader], repeatable: Mapping[str, Reader]
 ) -> tuple[dict[str, Any], list[Violation]]:
-    """Return the values, lists of those that may be repeated, and what is wrong with them."""
+    """Return the values, as lists for repeatable parameters, and the violations."""
     parameters = query.multi_items()
     if len(parameters) > MAX_PARAMETERS:
-        message = f"must have at most {MAX_PARAMETERS} parameters, not {len(parameters)}"
+        message = f"the query must have at most {MAX_PARAMETERS:,} parameters, not {len(parameters):,}"
         raise _invalid_query([Violation("", Rule.LIMIT, message)])
     values: dict[str, Any] = {}
     violations = []
     for name, text in parameters:
         read = once.get(name) or repeatable.get(name)
         if read is None:
-            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, "is no parameter of this route", text))
+            message = "not a parameter of this route" + did_you_mean(name, (*once, *repeatable), "`{}`".format)
+            violations.append(Violation(pointer_to(name), Rule.UNKNOWN, message, text))
             continue
         try:
             value = read(text)
@@ -170,11 +172,11 @@ def _read(
         if name in repeatable:
             values.setdefault(name, []).append(value)
         elif name in values:
-            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "is given more than once", text))
+            violations.append(Violation(pointer_to(name), Rule.DUPLICATE, "given more than once", text))
         else:
             values[name] = value
     return values, violations
 
 
 def _invalid_query(violations: Sequence[Violation]) -> Problem:
-    return Problem("invalid-query", 422, "The query cannot be understood", summary(violations), violations)
+    return Problem("invalid-query", summary(violations), violations)

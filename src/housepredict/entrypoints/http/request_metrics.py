@@ -1,4 +1,4 @@
-"""Counters of requests, batches and commits in memory that all workers share; see metrics.py for their names."""
+"""Counters of requests, batches and commits, in memory that all workers share. metrics.py exports them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final, Self
 
 from attrs import define, field, frozen
 
-_KEY = 128  # bytes: a length, and the name of a row
+_KEY = 128  # bytes: the length of a row's name, and the name
 _CELLS = 16  # numbers in a row: up to fifteen buckets of a histogram, and the sum
 _ROW = _KEY + 8 * _CELLS
-_ROWS = 512  # far more than there are routes with their statuses, problems and rules
-_REGION = _KEY + _ROWS * _ROW  # which begins with the number of its rows
+_ROWS = 512  # far more than the combinations of routes, statuses, problems and rules
+_REGION = _KEY + _ROWS * _ROW  # starts with the number of its rows
 _SEPARATOR = "\t"
 
 Key = tuple[str, ...]
@@ -24,16 +24,16 @@ Key = tuple[str, ...]
 
 @frozen(eq=False)
 class Row:
-    """The numbers of a counter, the first of them, or of a histogram. It has one writer."""
+    """A counter, which is the first cell, or a histogram. It has one writer."""
 
     cells: memoryview[float]
 
     def add(self, amount: float = 1.0) -> None:
-        """Count."""
+        """Increase the counter."""
         self.cells[0] += amount
 
     def observe(self, bounds: Sequence[float], value: float) -> None:
-        """Count a value in its bucket, and add it to the sum, the last number."""
+        """Count a value in its bucket of the histogram, and add it to the sum, the last cell."""
         cells = self.cells
         cells[bisect_left(bounds, value)] += 1.0
         cells[-1] += value
@@ -41,7 +41,7 @@ class Row:
 
 @define(eq=False)
 class Region:
-    """The rows of one worker. One thread at a time may ask for rows; each row has one writer."""
+    """The rows of one worker. Only one thread at a time may call `row`."""
 
     _memory: memoryview
     _rows: dict[Key, Row] = field(factory=dict, init=False)
@@ -50,7 +50,7 @@ class Region:
         self._rows.update(_read(self._memory))
 
     def row(self, key: Key) -> Row:
-        """The row of a key, made on first use; without room for it, a row that no other process sees."""
+        """Return the row of a key, which is created on first use. If there is no room, it isn't shared."""
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = self._new(key)
@@ -68,22 +68,22 @@ class Region:
 
 @define(eq=False)
 class Tally:
-    """The regions of a service, one a worker."""
+    """The shared counters of a service: a region of memory for each worker."""
 
     _memory: memoryview
     _workers: int
 
     @classmethod
     def of(cls, workers: int) -> Self:
-        """Memory for a number of workers, which must be forked later."""
+        """Allocate memory for a number of workers. They must be forked afterwards, to share it."""
         return cls(memoryview(mmap.mmap(-1, workers * _REGION)), workers)
 
     def region(self, worker: int) -> Region:
-        """The region that worker 0, 1, … writes to."""
+        """Return the region of worker 0, 1, …"""
         return Region(self._region(worker))
 
     def read(self) -> Mapping[Key, Sequence[float]]:
-        """The numbers of each key, summed over all workers."""
+        """Return the cells of each key, summed over all workers."""
         sums: dict[Key, list[float]] = {}
         for worker in range(self._workers):
             for key, row in _read(self._region(worker)):
@@ -111,15 +111,15 @@ REQUESTS, REFUSALS, BATCHES, COMMITS = "requests", "refusals", "batches", "commi
 WAITING, GENERATION = "waiting", "generation"
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of durations: most of OpenTelemetry's from 5 ms on, and two below."""
+"""The upper bounds of durations, in seconds: most of OpenTelemetry's from 5 ms on, and two below."""
 
 HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""Upper bounds of the sizes of batches."""
+"""The upper bounds of batch sizes."""
 
 
 @define(eq=False)
 class Meter:
-    """Counts in the region of a worker. Used in the event loop, except for lanes, each of which has a thread."""
+    """The counters of a worker. Use it in the event loop; each lane is for a thread of its own."""
 
     tally: Tally
     _region: Region
@@ -129,52 +129,52 @@ class Meter:
 
     @classmethod
     def of(cls, tally: Tally, worker: int = 0) -> Meter:
-        """The meter of a worker that has just started."""
+        """Create the meter of a worker."""
         return cls(tally, tally.region(worker), worker)
 
     def request(self, method: str, route: str, status: int) -> Row:
-        """The durations of requests with this method, route and status."""
+        """Return the durations of requests with this method, route and status."""
         return self._region.row((REQUESTS, method, route, str(status)))
 
-    def refused(self, problem: str, rules: Iterable[str]) -> None:
-        """Count a refused request, for each rule that it broke, or for the problem if there is none."""
+    def count_refusal(self, problem: str, rules: Iterable[str]) -> None:
+        """Count a rejected request, once for each rule that it violated, or once without rules."""
         for rule in sorted(set(rules)) or [""]:
             self._region.row((REFUSALS, problem, rule)).add()
 
     def lane(self, name: str) -> BatchMeter:
-        """The meter of one thread's batches."""
+        """Return the meter of one thread's batches."""
         return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Publish the number of waiting houses and the generation in service from these functions from now on."""
+        """Set the sources of the number of waiting houses and of the generation in service, and publish both."""
         self._waiting, self._generation = waiting, generation
         self.publish()
 
     def publish(self) -> None:
         """Share the number of waiting houses and the generation in service with all workers. Call it every second."""
         self._region.row((WAITING,)).cells[0] = self._waiting()
-        # a row for each worker: sums over workers mean nothing here
+        # Each worker has its own row, since generations can't be summed.
         self._region.row((GENERATION, str(self._worker))).cells[0] = self._generation()
 
 
 @define(eq=False)
 class BatchMeter:
-    """Counts the batches and the commits of one thread."""
+    """The counters of one thread's batches and commits."""
 
     _batches: Row
     _commits: Row
     last_commit: tuple[float, float] = field(default=(0.0, 0.0), init=False)
-    """The time.perf_counter of the begin and the end of the last commit."""
+    """The time.perf_counter of the start and the end of the last commit."""
 
     def batch(self, houses: int) -> None:
         """Count a batch."""
         self._batches.observe(HOUSES, houses)
 
     def time_commit(self) -> Callable[[], None]:
-        """Start to time a commit. Returns the function that counts it at its end."""
+        """Start timing a commit. Call the returned function at its end."""
         return partial(self._commit, time.perf_counter())
 
-    def _commit(self, began: float) -> None:
+    def _commit(self, started: float) -> None:
         ended = time.perf_counter()
-        self._commits.observe(SECONDS, ended - began)
-        self.last_commit = began, ended
+        self._commits.observe(SECONDS, ended - started)
+        self.last_commit = started, ended

@@ -1,4 +1,4 @@
-"""What a request says, read without trusting any of it."""
+"""Reading requests: content negotiation, compression, bodies and JSON. Nothing that a client sends is trusted."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from housepredict.entrypoints.http.responses import HEADERS
 from housepredict.entrypoints.http.service_state import running_service
 
 VARY = {"Vary": "Accept"}
-"""What an answer says that is another one for other clients."""
+"""The header of an answer whose media type depends on the request."""
 
 CSV = "text/csv"
 _HTML = "text/html"
 
 
 def prefers_html(headers: Headers) -> bool:
-    """Whether `Accept` names HTML, and JSON not before it. `*/*`, as of curl, names nothing (RFC 9110, 12.5.1)."""
+    """Whether `Accept` prefers HTML to JSON. `*/*`, as curl sends it, prefers JSON (RFC 9110, 12.5.1)."""
     return _prefers(_HTML, headers)
 
 
 def prefers_csv(headers: Headers) -> bool:
-    """Whether `Accept` names CSV, and JSON not before it."""
+    """Whether `Accept` prefers CSV to JSON."""
     return _prefers(CSV, headers)
 
 
@@ -51,13 +51,13 @@ def _prefers(media_type: str, headers: Headers) -> bool:
 
 
 def weights(values: Sequence[str]) -> Mapping[str, float]:
-    """What is listed in headers, in lower case, each with its weight (RFC 9110, 12.4.2)."""
-    found = {}
-    for each in ",".join(values).split(","):
-        name, *parameters = (part.strip().lower() for part in each.split(";"))
+    """Parse the values of a header such as `Accept`: names in lower case, with their weights (RFC 9110, 12.4.2)."""
+    weight_of = {}
+    for item in ",".join(values).split(","):
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
         if name:
-            found[name] = min((_weight(part) for part in parameters if part.startswith("q=")), default=1.0)
-    return found
+            weight_of[name] = min((_weight(part) for part in parameters if part.startswith("q=")), default=1.0)
+    return weight_of
 
 
 def _weight(parameter: str) -> float:
@@ -67,119 +67,117 @@ def _weight(parameter: str) -> float:
         return 0.0
 
 
-LARGE = 16_384
-"""Answers of fewer bytes, a house's among them, are not packed: it would take longer than to send them."""
+MIN_COMPRESSED_BYTES = 16_384
+"""The size from which responses are compressed. For smaller ones, compressing takes longer than it saves."""
 
 VARY_BY_CODING = "Accept, Accept-Encoding"
-"""What answers depend on that come in several forms."""
+"""The `Vary` header of responses that may be compressed."""
 
 _GZIP = ("gzip", "x-gzip")
-_WITH_ITS_HEADER = 16 + zlib.MAX_WBITS
-_LEVEL = 5  # beyond which it takes longer, and answers get hardly smaller
+_GZIP_WBITS = 16 + zlib.MAX_WBITS
+_LEVEL = 5  # higher levels are slower, and responses hardly get smaller
 
 
-def is_packed(headers: Headers) -> bool:
-    """Whether a body comes in gzip. Raises a Problem for another coding."""
+def is_gzipped(headers: Headers) -> bool:
+    """Whether the body of a request is compressed with gzip. Raises a Problem for other content codings."""
     listed = headers.getlist("content-encoding")
     if not listed:
         return False
     codings = weights(listed).keys() - {"identity"}
     if codings and (len(codings) > 1 or not codings <= set(_GZIP)):
-        hint = "Send it as it is, or with `Content-Encoding: gzip`."
-        raise unsupported_type("The coding of the body is not understood", hint, {"Accept-Encoding": "gzip"})
+        detail = "This Content-Encoding is not supported. Send the body uncompressed or with `Content-Encoding: gzip`."
+        raise unsupported_type(detail, {"Accept-Encoding": "gzip"})
     return bool(codings)
 
 
-def unpacked(body: bytes, limit: int) -> bytes:
-    """What a body in gzip holds, or a byte more than `limit` of it. Raises a Problem."""
-    # of one member alone, as everybody sends it: a body of thousands of empty ones takes as many copies of itself
-    member = zlib.decompressobj(_WITH_ITS_HEADER)
+def decompress(body: bytes, limit: int) -> bytes:
+    """Decompress a gzip body, up to `limit` + 1 bytes. Raises a Problem unless it is a single, complete member."""
+    # Reading more than one member would copy the rest of the body once per member, even for thousands of empty ones.
+    member = zlib.decompressobj(_GZIP_WBITS)
     try:
-        found = member.decompress(body, limit + 1)
+        content = member.decompress(body, limit + 1)
     except zlib.error:
-        raise _not_gzip("It is damaged, or something else.") from None
-    if len(found) <= limit and not member.eof:
-        raise _not_gzip("It is cut off.")
-    if len(found) <= limit and member.unused_data:
-        raise _not_gzip("Something follows it.")
-    return found
-
-
-def _not_gzip(detail: str) -> Problem:
-    return Problem("not-gzip", 400, "The body is not gzip", detail)
+        raise Problem("not-gzip", "The body is damaged, or isn't gzip.") from None
+    if len(content) <= limit and not member.eof:
+        raise Problem("not-gzip", "The gzip body is truncated.")
+    if len(content) <= limit and member.unused_data:
+        raise Problem("not-gzip", "The gzip body has data after its first member. Send a single member.")
+    return content
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether the answer may come in gzip."""
+    """Whether the response may be compressed with gzip."""
     codings = weights(headers.getlist("accept-encoding"))
     return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
 
 
-def packed(content: bytes, headers: Headers) -> tuple[bytes, bool]:
-    """The content of an answer to a request with these headers, in gzip if it is large; and whether it is."""
-    if len(content) < LARGE or not accepts_gzip(headers):
+def compress(content: bytes, headers: Headers) -> tuple[bytes, bool]:
+    """Compress the body of a response if it is large and the request accepts gzip; returns whether it was."""
+    if len(content) < MIN_COMPRESSED_BYTES or not accepts_gzip(headers):
         return content, False
     return gzip.compress(content, _LEVEL, mtime=0), True
 
 
-def response(content: bytes, headers: Headers, media_type: str, more: Mapping[str, str] | None = None) -> Response:
-    """An answer that comes in several forms, to a request with these headers; packed if it is large."""
-    content, is_packed_ = packed(content, headers)
-    coding = {"Content-Encoding": "gzip"} if is_packed_ else {}
+def compressed_response(
+    content: bytes, headers: Headers, media_type: str, more: Mapping[str, str] | None = None
+) -> Response:
+    """Build a response, compressed if it is large, to a request with `headers`; `more` are additional ones to send."""
+    content, is_compressed = compress(content, headers)
+    coding = {"Content-Encoding": "gzip"} if is_compressed else {}
     return Response(content, 200, {**HEADERS, **(more or {}), "Vary": VARY_BY_CODING, **coding}, media_type)
 
 
-_LONGEST_LENGTH = 18  # digits of a Content-Length; longer ones are no lengths
+_MAX_LENGTH_DIGITS = 18  # of a Content-Length
 UPLOAD = "housepredict.upload"
-"""Where the scope of a request has the bytes that its body may have, if those are more than HOUSEPREDICT_MAX_BODY."""
+"""The key in a request's ASGI scope of its limit in bytes, if that is larger than HOUSEPREDICT_MAX_BODY."""
 CSV_TYPES = ("text/csv", "application/csv", "text/comma-separated-values", "application/vnd.ms-excel")
-"""What clients call CSV; browsers on Windows send the last."""
-_LONG_NUMBER = 300  # digits; Python refuses to read integers of some thousands
+"""The media types of CSV. Browsers on Windows send the last."""
+_MAX_INTEGER_DIGITS = 300  # Python refuses to parse integers of some thousands of digits
 
 
 def application_of(request: Request) -> Application:
-    """The use cases. Raises NotStarted outside of the app's lifespan."""
+    """Return the use cases of the service. Raises NotStarted outside of the app's lifespan."""
     return running_service(request.app).application
 
 
 def require_json(headers: Headers) -> None:
-    """Raise a Problem unless the body is said to be JSON in UTF-8."""
+    """Raise a Problem unless the Content-Type of a body is JSON in UTF-8."""
     if not _is_json(_utf8_type(headers)):
-        hint = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
-        raise unsupported_type("Only JSON is understood", hint, {"Accept": "application/json"})
+        detail = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
+        raise unsupported_type(detail, {"Accept": "application/json"})
 
 
 def is_csv(headers: Headers) -> bool:
-    """Whether the body is said to be CSV, see csv_body. Raises a Problem unless it is that or JSON in UTF-8."""
-    named = _utf8_type(headers)
-    if named in CSV_TYPES or _is_json(named):
-        return named in CSV_TYPES
+    """Whether a body is CSV, in any encoding, or JSON in UTF-8. Raises a Problem for other Content-Types."""
+    type_ = _utf8_type(headers)
+    if type_ in CSV_TYPES or _is_json(type_):
+        return type_ in CSV_TYPES
     with suppress(ValueError):
         if media_type(headers) in CSV_TYPES and charset_of(headers):
             return True
-    hint = (
-        "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`; a file with "
+    detail = (
+        "Send JSON or CSV in UTF-8, with the header `Content-Type: application/json` or `text/csv`. To send a file: "
         "`curl --data-binary @file.csv -H 'Content-Type: text/csv'`."
     )
-    raise unsupported_type("Only JSON and CSV are understood", hint, {"Accept": "application/json, text/csv"})
+    raise unsupported_type(detail, {"Accept": "application/json, text/csv"})
 
 
-def unsupported_type(title: str, detail: str, headers: Mapping[str, str]) -> Problem:
-    """Return the Problem of a body in a form that is not read; `headers` say which forms are."""
-    return Problem("unsupported-media-type", 415, title, detail, headers=headers)
+def unsupported_type(detail: str, headers: Mapping[str, str]) -> Problem:
+    """Return the problem of an unsupported media type or content coding; `headers` list the supported ones."""
+    return Problem("unsupported-media-type", detail, headers=headers)
 
 
 def charset_of(headers: Headers) -> str | None:
-    """The encoding other than UTF-8 that a body of text is said to be in, as Python calls it.
+    """Return Python's name of the charset in the Content-Type of a text body; None for UTF-8 or without a charset.
 
     Raises:
-        ValueError: with the charset as the header has it, if Python knows no such encoding.
+        ValueError: with the charset as its message, if Python doesn't know the encoding.
     """
-    named = media_type(headers)
+    type_ = media_type(headers)
     content_type = Message()
     content_type["content-type"] = headers.get("content-type", "")
     charset = content_type.get_param("charset")
-    if charset is None or not (named in CSV_TYPES or named.startswith("text/")):
+    if charset is None or not (type_ in CSV_TYPES or type_.startswith("text/")):
         return None
     try:
         name = encoding(content_type.get_content_charset())
@@ -189,41 +187,41 @@ def charset_of(headers: Headers) -> str | None:
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
-    """A CSV body in UTF-8, whichever encoding it is said to be in. Raises this error if it is not in that."""
+    """Convert a CSV body from the charset in its Content-Type to UTF-8. Raises `error` if it can't be decoded."""
     charset = None if _utf8_type(headers) else charset_of(headers)
     if charset is None:
         return body
     try:
         return body.decode(charset).encode()
     except UnicodeError:
-        raise error([Violation("", Rule.TYPE, f"is not in {charset}, as its Content-Type says")]) from None
+        message = f"the body is not valid {charset}, the charset in its Content-Type"
+        raise error([Violation("", Rule.TYPE, message)]) from None
 
 
 def media_type(headers: Headers) -> str:
-    """The type of the body, in lower case: empty where there is none, and all of them where there are several."""
+    """Return the media type of a body in lower case: empty without a Content-Type; with several, all of them."""
     types = headers.getlist("content-type")
     return ", ".join(types).lower() if len(types) > 1 else "".join(types).partition(";")[0].strip().lower()
 
 
 def _utf8_type(headers: Headers) -> str:
-    """What the body is said to be; nothing where that is not said once, or another encoding than UTF-8 is."""
+    """Return the media type of a body, or nothing if it has a charset other than UTF-8."""
     parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")[1:]]
-    charsets = [each.partition("=")[2].strip('"') for each in parameters if each.startswith("charset")]
+    charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset")]
     return media_type(headers) if set(charsets) <= {"utf-8", "utf8"} else ""
 
 
-def is_nothing(body: bytes) -> bool:
-    """Whether a body says nothing: it is blank, or an empty JSON object."""
+def is_blank(body: bytes) -> bool:
+    """Whether a body is blank, or an empty JSON object."""
     return b"".join(body.split()) in (b"", b"{}")
 
 
 async def require_no_body(request: Request) -> None:
-    """Raise a Problem for a body where none is expected: it would be ignored."""
+    """Raise a Problem if a request has a body, which its route would ignore."""
     estimator = running_service(request.app).estimator
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    if not is_nothing(body):
-        detail = "This route takes no body. What it needs is in its path: see `GET /`."
-        raise unsupported_type("No body is expected", detail, {})
+    if not is_blank(body):
+        raise unsupported_type("This route takes no body. Its parameters are in its path: see `GET /`.", {})
 
 
 def _is_json(media_type: str) -> bool:
@@ -231,30 +229,35 @@ def _is_json(media_type: str) -> bool:
 
 
 def idempotency_key(headers: Headers, error: type[BrokenRules]) -> str | None:
-    """The key by which a repeated request is known again (draft-ietf-httpapi-idempotency-key-header), if it has one.
-
-    Raises this error if it has several.
-    """
+    """Return a request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). Raises `error` for several."""
     keys = headers.getlist("idempotency-key")
     if len(keys) > 1:
-        message = "there must be one Idempotency-Key at most"
+        message = "Idempotency-Key: must be sent only once"
         raise error([Violation("", Rule.DUPLICATE, message, keys)])
     return keys[0] if keys else None
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:
-    """The body, unpacked and of at most `limit` bytes, within `seconds`, or None where the server sees to that.
+    """Read a request's body, decompressed.
 
-    Raises a Problem as soon as it is known to be longer or late, or in an unknown coding, or ClientDisconnect.
+    Args:
+        headers: the headers of the request.
+        receive: the ASGI callable to read it with.
+        limit: its maximum size in bytes, both compressed and decompressed.
+        seconds: its deadline; None if the server enforces one.
+
+    Raises:
+        Problem: as soon as the body is too large or too late, or if its content coding is not supported.
+        ClientDisconnect: if the client leaves before its end.
     """
-    packed = is_packed(headers)
+    gzipped = is_gzipped(headers)
     try:
         async with asyncio.timeout(seconds):
             body = await _read_body(headers, receive, limit)
     except TimeoutError:
         raise too_late() from None
-    if packed:
-        body = await run_in_threadpool(unpacked, body, limit)
+    if gzipped:
+        body = await run_in_threadpool(decompress, body, limit)
         if len(body) > limit:
             raise too_large(limit)
     return body
@@ -276,56 +279,60 @@ async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 
 def require_length(headers: Headers, limit: int, setting: str = "MAX_BODY") -> None:
-    """Raise a Problem if the body is said to be longer than the setting lets it be."""
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and (len(announced) > _LONGEST_LENGTH or int(announced) > limit):
+    """Raise a Problem if the Content-Length exceeds a limit in bytes, which is set by HOUSEPREDICT_`setting`."""
+    length = headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > _MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large(limit, setting)
 
 
 def too_late() -> Problem:
-    """What to say of a request that does not come to its end."""
-    detail = "Its headers, and then its body, have HOUSEPREDICT_CLIENT_TIMEOUT seconds to arrive."
-    return Problem("request-timeout", 408, "The request took too long", detail)
+    """Return the problem of a request that doesn't arrive in time."""
+    return Problem(
+        "request-timeout",
+        "The request took too long: its headers, and then its body, must arrive within HOUSEPREDICT_CLIENT_TIMEOUT.",
+    )
 
 
 def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
-    """What to say of a body that is longer than the setting lets it be."""
-    less = "fewer houses at once" if setting == "MAX_BODY" else "fewer sales, or compressed ones"
-    detail = f"A body may have {limit} bytes: send {less}, or raise HOUSEPREDICT_{setting}."
-    return Problem("body-too-large", 413, "The body is too large", detail)
+    """Return the problem of a body that exceeds its limit in bytes, which is set by HOUSEPREDICT_`setting`."""
+    advice = "fewer houses at once" if setting == "MAX_BODY" else "fewer sales, or compress them"
+    return Problem(
+        "body-too-large", f"The body is larger than {limit:,} bytes. Send {advice}, or raise HOUSEPREDICT_{setting}."
+    )
 
 
 class RepeatingObject(dict[str, object]):
-    """A JSON object that holds names more than once; the last value of each counts, as is usual."""
+    """A JSON object with duplicate names: it has the last value of each name, and `repeated` lists those names."""
 
     repeated: Sequence[str] = ()
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a body, as Python has it; NaN and numbers too large for a float among them.
+    """Parse a JSON body. Raises a Problem if it is not JSON in UTF-8.
 
-    Raises a Problem if it is no JSON in UTF-8.
+    Objects with duplicate names become RepeatingObjects. NaN, infinities and integers of any size are accepted, so that
+    the schema can report where they are.
     """
     if not body.strip():
         raise _not_json("The body is empty.")
     if body.startswith(BOM_UTF8):
-        raise _not_json("It begins with a byte order mark (BOM), which JSON has not.")
+        raise _not_json("The body starts with a byte order mark (BOM), which JSON does not allow.")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise _not_json(f"Byte {error.start} is not UTF-8.") from None
+        raise _not_json(f"The body is not UTF-8: byte {error.start} is invalid.") from None
     try:
         try:
             return _DECODER.decode(text)
         except JSONDecodeError:
             raise
         except ValueError:
-            # an integer with more digits than Python reads: the schema is to refuse it, naming where it stands
+            # Python doesn't parse an integer this long. The schema rejects it, and reports where it is.
             return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except JSONDecodeError as error:
-        raise _not_json(f"{error.msg}: line {error.lineno}, column {error.colno}.") from None
+        raise _not_json(f"Line {error.lineno}, column {error.colno}: {error.msg}.") from None
     except RecursionError:
-        raise _not_json("It is nested too deeply.") from None
+        raise _not_json("The body is nested too deeply.") from None
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -338,12 +345,12 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return repeating
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)  # made once: json.loads makes one for each call
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)  # json.loads would build one for each call
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _LONG_NUMBER else float(digits)
+    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else float(digits)
 
 
 def _not_json(detail: str) -> Problem:
-    return Problem("not-json", 400, "The body is not JSON", detail)
+    return Problem("not-json", detail)

@@ -1,4 +1,4 @@
-"""What the service answers: documents of plain JSON values, and their bytes."""
+"""Responses: JSON documents and their encoding, ETags, and an example house for the documentation."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def json_response(
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response:
-    """A document as a response."""
-    return Response(encoded(document), status, {**HEADERS, **(headers or {})}, media_type)
+    """Build a JSON response."""
+    return Response(encode_json(document), status, {**HEADERS, **(headers or {})}, media_type)
 
 
-def encoded(document: Mapping[str, Any]) -> bytes:
-    """A document in UTF-8; a lone surrogate, which is no text, comes out as `?`."""
+def encode_json(document: Mapping[str, Any]) -> bytes:
+    """Encode a document as JSON in UTF-8. Lone surrogates, which UTF-8 can't encode, become `?`."""
     return encode(document).encode("utf-8", "replace")
 
 
 def cached_response(
     request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """What is asked for again and again and seldom changes: nothing is sent to who has it (RFC 9110, section 13)."""
+    """Build a response with an ETag: 304 without a body if `If-None-Match` lists it (RFC 9110, section 13)."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     known = [
-        each.strip().removeprefix("W/")
+        entry.strip().removeprefix("W/")
         for value in request.headers.getlist("if-none-match")
-        for each in value.split(",")
+        for entry in value.split(",")
     ]
-    same = tag in known or "*" in known
-    told = {**HEADERS, **(headers or {}), "ETag": tag, "Cache-Control": "no-cache"}
-    return Response(None, 304, told) if same else Response(body, headers=told, media_type=media_type)
+    is_known = tag in known or "*" in known
+    headers = {**HEADERS, **(headers or {}), "ETag": tag, "Cache-Control": "no-cache"}
+    return Response(None, 304, headers) if is_known else Response(body, headers=headers, media_type=media_type)
 
 
 def example(schema: FeatureSchema) -> dict[str, Value]:
-    """A house that a model with this schema can estimate, to show what a request looks like."""
+    """Return an example of a house that is valid for a schema."""
     if not schema.violations(LAB_EXAMPLE):
         return dict(LAB_EXAMPLE)
     return {feature.name: _typical(feature) for feature in schema.features if feature.name != schema.sale_date}
@@ -67,7 +67,7 @@ def _typical(feature: Feature) -> Value:
             return feature.observed[1] if feature.observed else "2020-01-01"
         case Kind.NUMBER | Kind.INTEGER:
             low, high = (float(value) for value in feature.observed or (feature.minimum or 0, feature.maximum or 0))
-            # areas and the like have long tails: half of the largest would be no typical house, the geometric mean is
+            # The geometric mean, since features such as areas have long tails.
             middle = math.sqrt(low * high) if low > 0 else low if low == 0 else (low + high) / 2
             number = min(max(float(f"{middle:.4g}"), low), high)
             return round(number) if feature.kind is Kind.INTEGER or number.is_integer() else number

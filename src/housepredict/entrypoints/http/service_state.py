@@ -1,4 +1,4 @@
-"""The state of an app: one typed object, and what is in it while the app's lifespan lasts."""
+"""The state of an app, and of its service while the app's lifespan runs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class RunningService:
-    """What the requests of an app share."""
+    """The state that the requests of a running app share."""
 
     application: Application
     observer: Observer
     estimator: Estimator
     explaining_estimator: Estimator
     reviewing: Lock = field(factory=Lock)
-    """Held by a review of drift or accuracy: one at a time leaves estimates room, and other routes their threads."""
+    """Allows one review of drift or accuracy at a time, which leaves CPU time to estimates and threads to others."""
     registry: CollectorRegistry | None = None
-    """The metrics, since the first request for them."""
+    """The metrics, created by the first request for them."""
     home_page: tuple[ModelVersion | None, str] | None = None
-    """The home page that was made last, and its version."""
+    """The last rendered home page, and the version that it is for."""
 
 
 @define(eq=False)
 class ServiceState:
-    """The state of an app. `running` is None outside of its lifespan."""
+    """The state of an app: whether it is `embedded` in another, and what is `running` (None outside its lifespan)."""
 
     embedded: bool
     stopping: bool = False
@@ -44,13 +44,13 @@ class ServiceState:
 
 
 def state_of(app: Starlette) -> ServiceState:
-    """The state of an app."""
+    """Return the state of an app."""
     state: ServiceState = app.state.service
     return state
 
 
 def running_service(app: Starlette) -> RunningService:
-    """What the requests of an app share. Raises NotStarted outside of its lifespan."""
+    """Return the state that the requests of an app share. Raises NotStarted outside of its lifespan."""
     running = state_of(app).running
     if running is None:
         raise NotStarted

@@ -1,1 +1,1 @@
-"""The routes, each operation beside its handler."""
+"""The routes: a module for each resource, with the OpenAPI operation next to its handler."""

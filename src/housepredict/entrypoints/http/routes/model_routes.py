@@ -1,4 +1,4 @@
-"""The model versions over HTTP: which there are, which is promoted, and another one's promotion."""
+"""The routes of model versions: list and get them, promote one, and roll back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY, application_of, prefers_html, require_no_body
 from housepredict.entrypoints.http.responses import json_response
-from housepredict.entrypoints.http.routes.page_routes import of_version
+from housepredict.entrypoints.http.routes.page_routes import version_response
 
 MODELS = openapi.Resource(
     "Models",
@@ -36,11 +36,11 @@ MODELS = openapi.Resource(
         *(ModelAnswer, ModelVersionAnswer, ModelsAnswer),
     ),
 )
-_NAME = openapi.in_path("name", openapi.TEXT, "The name of a model version.")
-_OF_A_VERSION = ("unknown-version", "refused-version", "model-store-unavailable")
+_NAME = openapi.in_path("name", openapi.TEXT, "The name of the model version.")
+_VERSION_PROBLEMS = ("unknown-version", "refused-version", "model-store-unavailable")
 _LINKS: openapi.Json = {
-    "version": openapi.link("getModel", "How it came about.", name="/model_version"),
-    "promote": openapi.link("promoteModel", "Let it serve again, after others have.", name="/model_version"),
+    "version": openapi.link("getModel", "Get the version's details.", name="/model_version"),
+    "promote": openapi.link("promoteModel", "Promote the version again.", name="/model_version"),
 }
 
 
@@ -48,98 +48,98 @@ _LINKS: openapi.Json = {
     "GET /models",
     "listModels",
     openapi.Answer(
-        "All versions, and which is promoted.",
+        "All model versions, and which one is promoted.",
         ModelsAnswer,
         links={
-            "first": openapi.link("getModel", "How the oldest came about.", name="/models/0/model_version"),
-            "promoteFirst": openapi.link("promoteModel", "Let the oldest serve.", name="/models/0/model_version"),
+            "first": openapi.link("getModel", "Get the oldest version's details.", name="/models/0/model_version"),
+            "promoteFirst": openapi.link("promoteModel", "Promote the oldest version.", name="/models/0/model_version"),
         },
     ),
     problems=("model-store-unavailable",),
 )
 def models(request: Request) -> Response:
-    """The model versions, and the promoted one."""
+    """List model versions."""
     application = application_of(request)
     document = models_document(application.models.versions(), application.models.pointer())
-    return json_response(document | {"models": [_public(each) for each in document["models"]]})
+    return json_response(document | {"models": [_public(version) for version in document["models"]]})
 
 
 @MODELS.route(
     "GET /models/{name}",
     "getModel",
     openapi.Answer(
-        "The version, with how it came about; for browsers as a page.",
+        "The version, with its training and evaluation; in a browser, a page.",
         ModelVersionAnswer,
         also={openapi.HTML: openapi.TEXT},
-        headers={**openapi.VARYING, **openapi.OF_PAGE},
+        headers={**openapi.VARYING, **openapi.PAGE_HEADERS},
         always=["Vary"],
     ),
-    problems=_OF_A_VERSION,
+    problems=_VERSION_PROBLEMS,
     parameters=[_NAME],
 )
 def model(request: Request) -> Response:
-    """One model version, with how it came about."""
+    """Get a model version."""
     application, name = application_of(request), request.path_params["name"]
-    version, promoted = _found(name, lambda: application.version(name)), application.models.pointer().name
+    version, promoted = _find(name, lambda: application.version(name)), application.models.pointer().name
     if prefers_html(request.headers):
-        return of_version(application, version, promoted)
+        return version_response(application, version, promoted)
     return json_response(_public(model_document(version, promoted, ModelVersionAnswer)), headers=VARY)
 
 
 @MODELS.route(
     "POST /models/{name}/promote",
     "promoteModel",
-    openapi.Answer("The version, which serves from now on.", ModelAnswer, links=_LINKS),
-    problems=(*_OF_A_VERSION, *openapi.PACKABLE),
+    openapi.Answer("The version, which now serves.", ModelAnswer, links=_LINKS),
+    problems=(*_VERSION_PROBLEMS, *openapi.BODY_PROBLEMS),
     parameters=[_NAME, openapi.CONTENT_ENCODING],
     protected=True,
-    description="Whatever the promotion rule says of the version. A body is ignored.",
+    description="Puts the version in service, even if the promotion policy didn't promote it. Send no body.",
 )
 async def promote(request: Request) -> Response:
-    """Let another version serve."""
+    """Promote a model version."""
     name = request.path_params["name"]
-    return await _moved(request, lambda application: application.promote(name))
+    return await _move_pointer(request, lambda application: application.promote(name))
 
 
 @MODELS.route(
     "POST /models/rollback",
     "rollBackModel",
-    openapi.Answer("The version that was promoted before, which serves from now on.", ModelAnswer, links=_LINKS),
-    problems=(*_OF_A_VERSION, *openapi.PACKABLE),
+    openapi.Answer("The previously promoted version, which now serves.", ModelAnswer, links=_LINKS),
+    problems=(*_VERSION_PROBLEMS, *openapi.BODY_PROBLEMS),
     parameters=[openapi.CONTENT_ENCODING],
     protected=True,
-    description="Each call goes back further. A body is ignored.",
+    description="Each call goes back one more promotion. Send no body.",
 )
 async def rollback(request: Request) -> Response:
-    """Go back to the version that was promoted before."""
-    return await _moved(request, lambda application: application.promote.rollback())
+    """Roll back to the previously promoted version."""
+    return await _move_pointer(request, lambda application: application.promote.rollback())
 
 
-async def _moved(request: Request, move: Callable[[Application], ModelVersion]) -> Response:
+async def _move_pointer(request: Request, move: Callable[[Application], ModelVersion]) -> Response:
     application = application_of(request)
     await require_no_body(request)
 
-    def moved() -> dict[str, Any]:
-        version = _found(request.path_params.get("name"), lambda: move(application))
-        application.live_model.look()  # so that the next request here is served by it
+    def promoted_document() -> dict[str, Any]:
+        version = _find(request.path_params.get("name"), lambda: move(application))
+        application.live_model.look()  # so that this process serves its next request with the version
         pointer = application.models.pointer()
         return _public(model_document(version, pointer.name, generation=pointer.generation))
 
-    return json_response(await run_in_threadpool(moved))
+    return json_response(await run_in_threadpool(promoted_document))
 
 
-def _found(name: str | None, look: Callable[[], ModelVersion]) -> ModelVersion:
-    """Here the version that was asked for is at fault, and not the one that serves."""
+def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
+    """Load the version that a request names. Its errors are the request's, rather than the service's."""
     try:
-        return look()
+        return load()
     except UnknownModel as error:
-        # what a store says of it names folders and hosts
-        detail = f"There is no version {name!r}: see `GET /models`." if name else str(error)
-        raise Problem("unknown-version", 404, "There is no such version", detail) from error
+        # The store's message may name folders and hosts.
+        detail = f"There is no model version {name!r}. `GET /models` lists all of them." if name else str(error)
+        raise Problem("unknown-version", detail) from error
     except RefusedModel as error:
-        raise Problem("refused-version", 409, "The version is refused", str(error)) from error
+        raise Problem("refused-version", str(error)) from error
 
 
 def _public(document: dict[str, Any]) -> dict[str, Any]:
-    """Without where the sales are on the disk of whoever trained."""
+    """Remove the path of the sales on the machine that trained the version."""
     return {name: value for name, value in document.items() if name != "source"}

@@ -1,6 +1,6 @@
-"""Pages for people, and what they load. Programs get JSON at the same addresses.
+"""The HTML pages and their assets. Browsers get a page at addresses where programs get JSON.
 
-What writes a page is loaded with the first request for one: most services have none, and start sooner.
+The modules that render pages are imported by the first request for one, so that the service starts sooner.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from attrs import evolve
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,18 +20,17 @@ from housepredict.domain.features import Value
 from housepredict.domain.models import ModelVersion
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http import openapi
-from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import VARY
 from housepredict.entrypoints.http.responses import HEADERS, example
 from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.pages.assets import NAMES, assets
 
 ASSETS = openapi.Resource("Service")
-_FOR_GOOD = "public, max-age=31536000, immutable"
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
-    """The page of the service, made once for each version that serves."""
+    """Return the home page, which is rendered once for each version in service."""
     from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
 
     service = running_service(request.app)
@@ -40,12 +40,12 @@ def home(request: Request, application: Application, version: ModelVersion | Non
     return _page(service.home_page[1], HOME_POLICY)
 
 
-def of_version(application: Application, version: ModelVersion, promoted: str | None) -> Response:
-    """The page of a version, without where its sales are."""
+def version_response(application: Application, version: ModelVersion, promoted: str | None) -> Response:
+    """Return the page of a model version, without the path of its sales."""
     from housepredict.entrypoints.pages.version_page import POLICY, version_page
 
     held_out = None
-    with suppress(HousepredictError):  # the demonstration is in no store
+    with suppress(HousepredictError):  # the demo model is not in the store
         held_out = read_held_out(application.models.get(version.name)[1])
     if version.source.location is not None:
         version = evolve(version, source=evolve(version.source, location="a file"))
@@ -56,7 +56,7 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     "GET /assets/{digest}/{name}",
     "getAsset",
     openapi.Answer(
-        "The file. It may be kept for good if the digest is that of this release.",
+        "The file. If the digest is this release's, it may be cached forever.",
         openapi.TEXT,
         "text/javascript",
         also={"text/css": openapi.TEXT, "image/svg+xml": openapi.TEXT},
@@ -66,17 +66,17 @@ def of_version(application: Application, version: ModelVersion, promoted: str | 
     problems=["not-found"],
     faults=["internal-error"],
     parameters=[
-        openapi.in_path("digest", openapi.TEXT, "What the page has there: it changes with what is loaded."),
-        openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The file."),
+        openapi.in_path("digest", openapi.TEXT, "The digest in the page's links, which changes with the files."),
+        openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The name of the file."),
     ],
 )
 def asset(request: Request) -> Response:
-    """What the page loads."""
+    """Get a file that the page loads."""
     content, media_type = assets().files.get(request.path_params["name"], (None, None))
     if content is None:
-        raise Problem("not-found", 404, "Not found", "There is nothing here; `GET /` lists what there is.")
-    # while services of two releases stand behind one address, the page of one may ask the other
-    caching = _FOR_GOOD if request.path_params["digest"] == assets().digest else "no-store"
+        raise HTTPException(404)
+    # During a rolling upgrade, the page of one release may load the files of another.
+    caching = _IMMUTABLE if request.path_params["digest"] == assets().digest else "no-store"
     return Response(content, headers={**HEADERS, "Cache-Control": caching}, media_type=media_type)
 
 
@@ -86,12 +86,12 @@ def _page(page: str, policy: str) -> Response:
 
 
 def _house(application: Application, version: ModelVersion) -> Mapping[str, Value]:
-    """A typical house of those that a version was trained on, or an example where it does not tell."""
+    """Return a typical house of the training sales, or an example for a version without a training snapshot."""
     with suppress(HousepredictError):
         if snapshot := read_snapshot(application.models.get(version.name)[1]):
-            needed = {each.name for each in version.schema.features if each.required}
-            made_up = {name: value for name, value in example(version.schema).items() if name in needed}
-            house = {**made_up, **typical_values(snapshot)}
+            required = {feature.name for feature in version.schema.features if feature.required}
+            defaults = {name: value for name, value in example(version.schema).items() if name in required}
+            house = {**defaults, **typical_values(snapshot)}
             if not version.schema.violations(house):
                 return house
     return example(version.schema)

@@ -1,4 +1,4 @@
-"""POST /predict: the hot path, a plain ASGI callable from the bytes of a request to the bytes of its response."""
+"""`POST /predict`, the hot path: an ASGI callable that turns the bytes of a request into the bytes of its response."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from housepredict.entrypoints.composition import PREDICTION_COLUMNS, Application
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.queries import not_for_a_key, wants_explanation
+from housepredict.entrypoints.http.queries import explained_with_key, wants_explanation
 from housepredict.entrypoints.http.requests import (
     CSV,
     VARY_BY_CODING,
+    compress,
     csv_body,
     decode,
     idempotency_key,
     is_csv,
-    packed,
     prefers_csv,
     read_body,
 )
@@ -50,54 +50,54 @@ from housepredict.entrypoints.json_documents import document, parts_of
 def predict_for_key(
     application: Application, body: bytes, key: str, as_csv: bool
 ) -> tuple[object, Sequence[Prediction]]:
-    """What a body says, and the predictions that were made for its key, whenever that was.
+    """Predict once for an idempotency key, or return the stored predictions of a replay.
 
-    Raises a Problem, or what PredictOnce raises.
+    Returns:
+        The houses in the body as they were sent (a house or a list), and their predictions.
     """
-    # of the bytes: the answer repeats them, and they mean the same whatever is in service by then
+    # The digest is of the bytes, which don't depend on the version in service at the time of a replay.
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
     once = application.predict_once
     if as_csv:
-        # which features its columns are is the model's to say, and that may be another one by the second time
-
+        # Read only for a new key: at a replay, the columns might not fit the schema of the version in service then.
         def read() -> Sequence[object]:
             schema = application.live_model.current().version.schema
             return houses_of_csv(body, schema, application.settings.max_batch)
 
-        found = once.for_key(read, delivery)
-        return [each.estimate.house.values for each in found], found
-    given = decode(body)
-    if isinstance(given, list):
-        return given, once.for_key(lambda: given, delivery)
+        predictions = once.for_key(read, delivery)
+        return [prediction.estimate.house.values for prediction in predictions], predictions
+    houses = decode(body)
+    if isinstance(houses, list):
+        return houses, once.for_key(lambda: houses, delivery)
     try:
-        return given, once.for_key(lambda: [given], delivery)
+        return houses, once.for_key(lambda: [houses], delivery)
     except InvalidHouses as error:
         raise error.alone() from None
 
 
-_ALL_HAVE = [
+_COMMON_HEADERS = [
     (name.lower().encode(), value.encode()) for name, value in {**COMMON_HEADERS, "Vary": VARY_BY_CODING}.items()
 ]
-HEADERS = [*_ALL_HAVE, (b"content-type", b"application/json")]
-_CSV_HEADERS = [*_ALL_HAVE, (b"content-type", CSV.encode() + b"; charset=utf-8")]
-_PACKED = (b"content-encoding", b"gzip")
-SHORT = 65_536
-"""Longer bodies, in bytes, are read and answered in a worker thread: the event loop has others to serve."""
-FEW = 50
-"""So are answers about more houses."""
+HEADERS = [*_COMMON_HEADERS, (b"content-type", b"application/json")]
+_CSV_HEADERS = [*_COMMON_HEADERS, (b"content-type", CSV.encode() + b"; charset=utf-8")]
+_GZIP = (b"content-encoding", b"gzip")
+MAX_LOOP_BYTES = 65_536
+"""Bodies with more bytes are parsed and answered in a worker thread, to keep the event loop free."""
+MAX_LOOP_HOUSES = 50
+"""Responses for more houses are built in a worker thread, too."""
 
 
 class EstimateHouses:
-    """Predict house price (requires: {required}), or those of a list of houses (?explain=true).
+    """Estimate the price of a house (requires: {required}), or of each house in a list (?explain=true).
 
-    An ASGI callable: the estimates are recorded before the response leaves.
+    An ASGI callable. The estimates are recorded before the response is sent.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
             content, headers = await _content(scope, receive)
-        except Exception as error:  # noqa: BLE001  # every failure has its problem document
+        except Exception as error:  # noqa: BLE001  # every error has a problem document
             response = await answer(Request(scope, receive), error)
             await response(scope, receive, send)
             return
@@ -113,79 +113,86 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
     headers = Headers(scope=scope)
     key = idempotency_key(headers, InvalidHouses)
     if key is not None and explain:
-        raise not_for_a_key()
+        raise explained_with_key()
     as_csv = is_csv(headers)
     body = await read_body(headers, receive, estimator.max_body, estimator.body_timeout)
     if as_csv:
         body = csv_body(headers, body, InvalidHouses)
-    is_short = len(body) <= SHORT
+    is_short = len(body) <= MAX_LOOP_BYTES
     predictions: Sequence[Prediction]
     if key is not None:
-        given, predictions = await run_in_threadpool(predict_for_key, service.application, body, key, as_csv)
+        houses, predictions = await run_in_threadpool(predict_for_key, service.application, body, key, as_csv)
     else:
-        reads = read_csv if as_csv else read
-        given, job = reads(estimator, body) if is_short else await run_in_threadpool(reads, estimator, body)
-        predictions = await _estimated(estimator, given, job, scope)
+        reader = read_csv if as_csv else read
+        houses, job = reader(estimator, body) if is_short else await run_in_threadpool(reader, estimator, body)
+        predictions = await _estimate(estimator, houses, job, scope)
 
     def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
         if prefers_csv(headers) and not explain:
             content, form = csv_of(predictions), _CSV_HEADERS
         else:
-            content, form = written(predictions, given, body, _explained_answer if explain else _answer), HEADERS
-        content, is_packed = packed(content, headers)
-        return content, [*form, _PACKED] if is_packed else [*form]
+            content, form = written(predictions, houses, body, _explained_answer if explain else _answer), HEADERS
+        content, is_compressed = compress(content, headers)
+        return content, [*form, _GZIP] if is_compressed else [*form]
 
-    return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
+    return respond() if is_short and len(predictions) <= MAX_LOOP_HOUSES else await run_in_threadpool(respond)
 
 
-async def _estimated(estimator: Estimator, given: object, job: EstimateJob, scope: Scope) -> Sequence[Prediction]:
+async def _estimate(estimator: Estimator, houses: object, job: EstimateJob, scope: Scope) -> Sequence[Prediction]:
     scope[JOB] = job
     try:
         return await estimator.estimate(job)
     except InvalidHouses as error:
-        raise error if isinstance(given, list) else error.alone() from None
+        raise error if isinstance(houses, list) else error.alone() from None
 
 
 def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """The houses of a table, and the job that they make. Raises InvalidHouses or NoModel."""
+    """Read the houses of a CSV body, and validate them. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
-    given = houses_of_csv(body, serving.version.schema, estimator.max_batch)
-    return given, estimator.check(given, serving)
+    houses = houses_of_csv(body, serving.version.schema, estimator.max_batch)
+    return houses, estimator.check(houses, serving)
 
 
 def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """What a body says, and the job that it makes. Raises a Problem, InvalidHouses or NoModel."""
-    given = decode(body)
-    if isinstance(given, list):
-        return given, estimator.check(given)
+    """Read the house or houses of a JSON body, and validate them. Raises a Problem, InvalidHouses or NoModel."""
+    houses = decode(body)
+    if isinstance(houses, list):
+        return houses, estimator.check(houses)
     try:
-        return given, estimator.check([given])
+        return houses, estimator.check([houses])
     except InvalidHouses as error:
         raise error.alone() from None
 
 
-def _answer(prediction: Prediction, given: bytes) -> bytes:
+def _answer(prediction: Prediction, house: bytes) -> bytes:
     estimate = prediction.estimate
-    # prices are floats of whole cents, whose shortest form is a JSON number
+    # Prices are floats of whole cents, whose repr is a JSON number.
     start = f'{{"id":"{prediction.id}","prediction":{estimate.price!r},"input":'.encode()
     fsd = "null" if estimate.fsd is None else repr(estimate.fsd)
     certainty = f',"interval":{_interval(estimate.intervals)},"fsd":{fsd},'.encode()
-    return b"%b%b%b%b" % (start, given, certainty, _end(*_SHARED_BY(estimate)))
+    return b"%b%b%b%b" % (start, house, certainty, _end(*_SHARED_BY(estimate)))
 
 
-def _explained_answer(prediction: ExplainedPrediction, given: bytes) -> bytes:
+def _explained_answer(prediction: ExplainedPrediction, house: bytes) -> bytes:
     explanation = encode(document(prediction.explanation, ExplanationAnswer)).encode()
-    return b'%b,"explanation":%b}' % (_answer(prediction, given)[:-1], explanation)
+    return b'%b,"explanation":%b}' % (_answer(prediction, house)[:-1], explanation)
 
 
 def written(
-    predictions: Sequence[Prediction], given: object, body: bytes, answer: Callable[[Any, bytes], bytes] = _answer
+    predictions: Sequence[Prediction], houses: object, body: bytes, answer: Callable[[Any, bytes], bytes] = _answer
 ) -> bytes:
-    """The body of the answer; `answer` makes it of a prediction and the house as it was sent."""
-    if isinstance(given, list):
-        pairs = zip(predictions, encode_each(encode, given), strict=True)
-        return b'{"predictions":[%b]}' % b",".join([answer(each, house.encode()) for each, house in pairs])
-    # the body was read as JSON without duplicates, NaN or unknown names: it is its own echo, to the last digit
+    """Encode the response to a JSON body.
+
+    Args:
+        predictions: the predictions, in the order of the houses.
+        houses: the houses as they were sent: one, or a list.
+        body: the body of the request.
+        answer: encodes one prediction, with its house as JSON.
+    """
+    if isinstance(houses, list):
+        pairs = zip(predictions, encode_each(encode, houses), strict=True)
+        return b'{"predictions":[%b]}' % b",".join([answer(prediction, house.encode()) for prediction, house in pairs])
+    # A valid body has no duplicate names or NaN, so it can be echoed as it is, with every digit.
     return answer(predictions[0], body)
 
 
@@ -200,7 +207,7 @@ _SHARED_BY = attrgetter(*_SHARED)
 
 @lru_cache(maxsize=1024)
 def _end(*shared: object) -> bytes:
-    """The end of an answer, which many have in common."""
+    """Encode a SharedPart: the end of an answer, which many answers have in common."""
     estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
     return encode(document(estimate, SharedPart)).encode()[1:]
 
@@ -212,48 +219,51 @@ ESTIMATES = openapi.Resource(
 
 _HOUSES = openapi.about(
     openapi.FILE,
-    "UTF-8, commas or semicolons, a column for each feature, in any order; cells may be empty.",
+    "UTF-8, separated by commas or semicolons, with a header: a column for each feature, in any order. Cells may be "
+    "empty.",
 )
 ESTIMATES_IN_CSV = openapi.about(
     openapi.TEXT,
-    f"UTF-8, commas: {', '.join(f'`{name}`' for name in PREDICTION_COLUMNS)}, and the features.",
+    f"UTF-8, separated by commas. Columns: {', '.join(f'`{name}`' for name in PREDICTION_COLUMNS)}, then the features.",
 )
-"""Predictions in CSV."""
+"""The schema of predictions in CSV."""
 
 PREDICT = ESTIMATES.route(
     "POST /predict",
     "predict",
     openapi.Answer(
-        "Estimated and recorded: one house, or those of a list in its order.",
+        "The recorded estimates: an object for one house; otherwise a list, in the order of the request.",
         (PredictionAnswer, PredictionsAnswer),
         also={CSV: ESTIMATES_IN_CSV},
-        headers=openapi.PACKED,
+        headers=openapi.COMPRESSIBLE,
         always=["Vary"],
         links={
-            "sale": openapi.link("recordSaleOfPrediction", "Once the house is sold: tell for how much.", id="/id"),
-            "saleSoFar": openapi.link("getSaleOfPrediction", "The sale, once it was told.", id="/id"),
-            "again": openapi.link("getPrediction", "What is remembered of it.", id="/id"),
-            "erase": openapi.link("erasePrediction", "Forget it.", id="/id"),
+            "sale": openapi.link("recordSaleOfPrediction", "Record the sale of the house.", id="/id"),
+            "saleSoFar": openapi.link("getSaleOfPrediction", "Get the recorded sale.", id="/id"),
+            "again": openapi.link("getPrediction", "Get the recorded prediction.", id="/id"),
+            "erase": openapi.link("erasePrediction", "Erase the prediction.", id="/id"),
         },
     ),
     problems=(
-        *("not-json", "missing-feature", "no-explanation", *openapi.PACKABLE),
+        *("not-json", "missing-feature", "no-explanation", *openapi.BODY_PROBLEMS),
         *("invalid-houses", "invalid-query", "overloaded", "storage-unavailable", *openapi.SERVING),
         *("erased-predictions", "repeated-key"),
     ),
     parameters=[
         openapi.query(
-            "explain", {**openapi.FLAG, "default": False}, "Whether to say what moved each estimate. Always in JSON."
+            "explain",
+            {**openapi.FLAG, "default": False},
+            "Add the contribution of each feature to the estimate. The response is always JSON then.",
         ),
         openapi.CONTENT_ENCODING,
         openapi.idempotency_header(
-            "Makes it safe to send the request again: what came with a key is recorded once, and answered alike. "
-            "Not with `explain`."
+            "Makes retries safe: requests with the same key are recorded once and get the same estimates. Can't be "
+            "combined with `explain`."
         ),
     ],
     body={openapi.JSON: {"schema": {"oneOf": [openapi.ref("House"), openapi.ref("Houses")]}}, CSV: {"schema": _HOUSES}},
-    description="All houses of a list, or of a table, are estimated and recorded, or none is. A house may be refused "
-    "although the schema accepts it: if it names a feature twice, or if it is so far from the sales that the model has "
-    "no price for it.",
+    description="Send one house, a list of houses, or CSV. Either all houses are estimated and recorded, or none is. "
+    "Two kinds of houses are invalid even if they match the schema: those with duplicate feature names, and those so "
+    "far from the training sales that the model can't estimate a price.",
 )(EstimateHouses())
 """The endpoint of `POST /predict`."""

@@ -1,4 +1,4 @@
-"""The predictions that are recorded: listed, looked up, erased, and their drift."""
+"""The routes of recorded predictions: list, get and erase them, and measure their drift."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from housepredict.entrypoints.composition import csv_of
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import LIMIT, page
-from housepredict.entrypoints.http.requests import application_of, prefers_csv, response
-from housepredict.entrypoints.http.responses import HEADERS, encoded, json_response
+from housepredict.entrypoints.http.requests import application_of, compressed_response, prefers_csv
+from housepredict.entrypoints.http.responses import HEADERS, encode_json, json_response
 from housepredict.entrypoints.http.routes.predict_routes import ESTIMATES_IN_CSV
 from housepredict.entrypoints.http.service_state import running_service
 from housepredict.entrypoints.json_documents import document
@@ -30,7 +30,7 @@ PREDICTIONS = openapi.Resource(
 _ID = openapi.in_path(
     "id",
     {"anyOf": [openapi.ID, {"type": "integer", "minimum": 1, "maximum": MAX_LAB_ID}]},
-    "The id of a prediction; of those that a tutorial's table had, also the number there.",
+    "The id of the prediction, or the number of a prediction that was imported from the tutorial's table.",
 )
 
 
@@ -38,39 +38,37 @@ _ID = openapi.in_path(
     "GET /predictions",
     "listPredictions",
     openapi.Answer(
-        "What was estimated, newest first.",
+        "The predictions, newest first.",
         RecordedPredictionsAnswer,
         also={openapi.CSV: ESTIMATES_IN_CSV},
         headers={
-            **openapi.PACKED,
-            "Link": openapi.about(openapi.TEXT, 'Where older ones are, with `rel="next"`, if there may be some.'),
+            **openapi.COMPRESSIBLE,
+            "Link": openapi.about(openapi.TEXT, 'The next page, with `rel="next"`, if there may be one.'),
         },
         always=["Vary"],
         links={
-            "older": openapi.link("listPredictions", "What is older than the first.", before="/predictions/0/id"),
-            "sale": openapi.link(
-                "recordSaleOfPrediction", "Tell what the first of them sold for.", id="/predictions/0/id"
-            ),
-            "first": openapi.link("getPrediction", "The first of them alone.", id="/predictions/0/id"),
-            "erase": openapi.link("erasePrediction", "Forget the first of them.", id="/predictions/0/id"),
+            "older": openapi.link("listPredictions", "List predictions before the first.", before="/predictions/0/id"),
+            "sale": openapi.link("recordSaleOfPrediction", "Record the first one's sale.", id="/predictions/0/id"),
+            "first": openapi.link("getPrediction", "Get the first prediction.", id="/predictions/0/id"),
+            "erase": openapi.link("erasePrediction", "Erase the first prediction.", id="/predictions/0/id"),
         },
     ),
     problems=("invalid-query", "storage-unavailable"),
     parameters=[
-        openapi.query("limit", LIMIT, "How many to list."),
-        openapi.query("before", openapi.ID, "The id of a prediction: only what is older."),
+        openapi.query("limit", LIMIT, "The maximum number of predictions."),
+        openapi.query("before", openapi.ID, "List only predictions older than the one with this id."),
     ],
 )
 def predictions(request: Request) -> Response:
-    """Get recent predictions, newest first (?limit=10&before=ID)."""
+    """List predictions, newest first (?limit=10&before=ID)."""
     limit, before = page(request.query_params)
-    found, backlog = application_of(request).records.recent_and_backlog(limit, before)
-    older = f'<{address(request, "/predictions")}?limit={limit}&before={found[-1].id}>; rel="next"' if found else ""
-    headers = {"Link": older} if len(found) == limit else {}
+    recent, backlog = application_of(request).records.recent_and_backlog(limit, before)
+    older = f'<{address(request, "/predictions")}?limit={limit}&before={recent[-1].id}>; rel="next"' if recent else ""
+    headers = {"Link": older} if len(recent) == limit else {}
     if prefers_csv(request.headers):
-        return response(csv_of(found), request.headers, openapi.CSV, headers)
-    listed = document(found, RecordedPredictionsAnswer, spool=backlog or None)
-    return response(encoded(listed), request.headers, "application/json", headers)
+        return compressed_response(csv_of(recent), request.headers, openapi.CSV, headers)
+    content = encode_json(document(recent, RecordedPredictionsAnswer, spool=backlog or None))
+    return compressed_response(content, request.headers, "application/json", headers)
 
 
 @PREDICTIONS.route(
@@ -80,24 +78,24 @@ def predictions(request: Request) -> Response:
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
 )
-def prediction(request: Request) -> Response:
-    """Get one prediction."""
-    found = application_of(request).records.one(request.path_params["id"])
-    return json_response(document(found, RecordedPredictionAnswer))
+def get_prediction(request: Request) -> Response:
+    """Get a prediction."""
+    prediction = application_of(request).records.one(request.path_params["id"])
+    return json_response(document(prediction, RecordedPredictionAnswer))
 
 
 @PREDICTIONS.route(
     "DELETE /predictions/{id}",
     "erasePrediction",
-    openapi.Answer("It is erased, and the sales recorded for it are.", status=204),
+    openapi.Answer("The prediction and its sales are erased.", status=204),
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
     protected=True,
-    description="An id that is not known is erased as well: should its prediction wait somewhere, it is never "
-    "recorded.",
+    description="An unknown id is erased, too: its prediction, which another process may not have recorded yet, is "
+    "never stored.",
 )
 def erase(request: Request) -> Response:
-    """Erase a prediction and the sales recorded for it."""
+    """Erase a prediction and its recorded sales."""
     application_of(request).records.erase([request.path_params["id"]])
     return Response(status_code=204, headers=HEADERS)
 
@@ -105,11 +103,11 @@ def erase(request: Request) -> Response:
 @DRIFT.route(
     "GET /drift",
     "getDrift",
-    openapi.Answer("The drift over the newest 10,000 estimates.", DriftAnswer),
+    openapi.Answer("The drift of the latest 10,000 estimates.", DriftAnswer),
     problems=("no-snapshot", "storage-unavailable", *openapi.SERVING),
 )
 async def drift(request: Request) -> Response:
-    """How far houses and estimates have moved from what the model was trained on."""
+    """Measure how far recent houses and estimates have drifted from the training data."""
     service = running_service(request.app)
     async with service.reviewing:
         review = await run_in_threadpool(service.application.review_drift)

@@ -1,4 +1,4 @@
-"""The table of all routes, and the routes that tell of them."""
+"""The table of all routes, and the routes that describe it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from housepredict.entrypoints.answers import ExampleRequestPart, IndexAnswer
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.requests import VARY, application_of, prefers_html
-from housepredict.entrypoints.http.responses import LAB_EXAMPLE, cached_response, encoded, example, json_response
+from housepredict.entrypoints.http.responses import LAB_EXAMPLE, cached_response, encode_json, example, json_response
 from housepredict.entrypoints.http.routes.model_routes import MODELS
 from housepredict.entrypoints.http.routes.page_routes import ASSETS, home
 from housepredict.entrypoints.http.routes.predict_routes import ESTIMATES
@@ -25,23 +25,23 @@ from housepredict.version import __version__
 INDEX = openapi.Resource("Service", openapi.named(IndexAnswer))
 API = openapi.Resource("Service")
 _CACHED: openapi.Json = {"ETag": openapi.TEXT, "Cache-Control": openapi.TEXT}
-_UNCHANGED = openapi.Answer("It is still what was sent before.", status=304, headers=_CACHED, always=("ETag",))
-_TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of what is there already.")
+_UNCHANGED = openapi.Answer("Not modified since the ETag.", status=304, headers=_CACHED, always=("ETag",))
+_TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of the client's copy.")
 
 
 @INDEX.route(
     "GET /",
     "getIndex",
     openapi.Answer(
-        "What there is, and a request to try; for browsers a page to estimate with.",
+        "All routes, and an example request; in a browser, the page.",
         IndexAnswer,
         also={openapi.HTML: openapi.TEXT},
-        headers={**openapi.VARYING, **openapi.OF_PAGE},
+        headers={**openapi.VARYING, **openapi.PAGE_HEADERS},
         always=["Vary"],
     ),
 )
 def index(request: Request) -> Response:
-    """API documentation; for browsers, a page to estimate with."""
+    """List all routes; in a browser, open the page."""
     application = application_of(request)
     version = in_service(application)
     if prefers_html(request.headers):
@@ -59,13 +59,13 @@ def index(request: Request) -> Response:
 @API.route(
     "GET /openapi.json",
     "getOpenApi",
-    openapi.Answer("The document.", {"type": "object"}, headers=_CACHED, always=("ETag",)),
+    openapi.Answer("The OpenAPI document.", {"type": "object"}, headers=_CACHED, always=("ETag",)),
     _UNCHANGED,
     parameters=[_TAG],
 )
 def api(request: Request) -> Response:
-    """This API as an OpenAPI document."""
-    return cached_response(request, encoded(_document(request)), "application/json")
+    """Get this OpenAPI document."""
+    return cached_response(request, encode_json(_document(request)), "application/json")
 
 
 @API.route(
@@ -76,7 +76,7 @@ def api(request: Request) -> Response:
     parameters=[_TAG],
 )
 def docs(request: Request) -> Response:
-    """This API as a page to read."""
+    """Read the API reference as a page."""
     from housepredict.entrypoints.pages.api_reference import POLICY, api_page
 
     page = api_page(_document(request)).encode()
@@ -84,7 +84,7 @@ def docs(request: Request) -> Response:
 
 
 def _document(request: Request) -> dict[str, Any]:
-    # loaded with the first request for it: a start would take longer for something that few ask for
+    # Imported by the first request for the document, so that the service starts sooner.
     from housepredict.entrypoints.http.openapi_document import openapi_document
 
     application = application_of(request)
@@ -98,5 +98,5 @@ _DESCRIBED = (ESTIMATES, DRIFT, PREDICTIONS, *INFERENCE, SALES, MODELS, TRAINING
 """The resources in the order of the OpenAPI document."""
 OPERATIONS = {name: operation for resource in _LISTED for name, operation in resource.operations.items()}
 """Every operation, by method and path, such as `GET /health`."""
-# paths without parameters take precedence
+# Paths without parameters take precedence.
 ROUTES = sorted((route for resource in _LISTED for route in resource.routes), key=lambda route: "{" in route.path)

@@ -1,4 +1,4 @@
-"""The routes for what houses sold for that were estimated, and for the accuracy that follows from it."""
+"""The routes of realized sales: record and get them, and measure the accuracy of estimates by them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from housepredict.entrypoints.answers import (
 from housepredict.entrypoints.composition import recorded_sales_of_csv
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.entrypoints.http.queries import span_of_days
+from housepredict.entrypoints.http.queries import date_range
 from housepredict.entrypoints.http.requests import (
     RepeatingObject,
     application_of,
@@ -46,13 +46,13 @@ _SALE: openapi.Json = {
         "type": "number",
         "minimum": 0.005,
         "maximum": MAX_PRICE - 0.005,
-        "description": "What the house sold for, in the currency of the estimates; rounded to two decimals.",
+        "description": "The sale price, in the currency of the estimates; rounded to two decimals.",
     },
-    "date": openapi.about(openapi.DATE, "The day of the sale, tomorrow (UTC) at the latest."),
+    "date": openapi.about(openapi.DATE, "The date of the sale, at most tomorrow (UTC)."),
 }
 
 
-def _sent(fields: openapi.Json) -> openapi.Json:
+def _closed(fields: openapi.Json) -> openapi.Json:
     return {**openapi.an_object(fields), "additionalProperties": False}
 
 
@@ -64,11 +64,9 @@ SALES = openapi.Resource(
     "Sales",
     {
         "Sales": _sales_schema,
-        "SaleOfPrediction": {**_sent(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
+        "SaleOfPrediction": {**_closed(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
         "Sale": {
-            **_sent(
-                {"prediction": openapi.about(openapi.ID, "The id of the prediction that it is the sale of."), **_SALE}
-            ),
+            **_closed({"prediction": openapi.about(openapi.ID, "The id of the house's prediction."), **_SALE}),
             "examples": [
                 {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
             ],
@@ -84,38 +82,38 @@ SALES = openapi.Resource(
     },
 )
 
-_KEY = openapi.idempotency_header("Makes it safe to send the request again: what came with a key is recorded once.")
-_ID = openapi.in_path("id", openapi.ID, "The id of a prediction.")
+_KEY = openapi.idempotency_header("Makes retries safe: requests with the same key are recorded once.")
+_ID = openapi.in_path("id", openapi.ID, "The id of the prediction.")
 _PROBLEMS = (
-    *("not-json", *openapi.PACKABLE),
+    *("not-json", *openapi.BODY_PROBLEMS),
     *("invalid-sales", "repeated-key", "erased-sales", "storage-unavailable"),
 )
 _LINKS: openapi.Json = {
-    "sale": openapi.link("getSaleOfPrediction", "The sale that counts, and its history.", id="/prediction")
+    "sale": openapi.link("getSaleOfPrediction", "Get the current sale and its history.", id="/prediction")
 }
 
 
 @SALES.route(
     "POST /predictions/{id}/sale",
     "recordSaleOfPrediction",
-    openapi.Answer("Recorded.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
+    openapi.Answer("The recorded sale.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
     openapi.Answer(
-        "Recorded, of a prediction that is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
+        "The recorded sale, whose prediction is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
     ),
     problems=_PROBLEMS,
     parameters=[_ID, _KEY, openapi.CONTENT_ENCODING],
     body={openapi.JSON: {"schema": openapi.ref("SaleOfPrediction")}},
     protected=True,
-    description="Another sale of the same prediction corrects the one before.",
+    description="A later sale of the same prediction corrects the earlier one.",
 )
 async def sale_of_prediction(request: Request) -> Response:
-    """Record what the house of a prediction sold for: {"price": …, "date": "YYYY-MM-DD"}."""
+    """Record the sale of a prediction's house: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
     require_json(request.headers)
-    body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
+    body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
 
     def record() -> Response:
-        return _answer_one(application.record_sales.one(_named(decode(body), prediction), key))
+        return _answer_one(application.record_sales.one(_with_prediction(decode(body), prediction), key))
 
     return await run_in_threadpool(record)
 
@@ -123,25 +121,24 @@ async def sale_of_prediction(request: Request) -> Response:
 @SALES.route(
     "GET /predictions/{id}/sale",
     "getSaleOfPrediction",
-    openapi.Answer("The sale that counts, and all that were recorded.", SaleHistoryAnswer),
+    openapi.Answer("The current sale, and every recorded one.", SaleHistoryAnswer),
     problems=("not-found", "invalid-sales", "storage-unavailable"),
     parameters=[_ID],
 )
 def history_of_sale(request: Request) -> Response:
-    """Get the sale of a prediction, and what was recorded before it."""
+    """Get the sale of a prediction, and its history."""
     history = application_of(request).record_sales.history(request.path_params["id"])
     if not history:
-        detail = "No sale was recorded for this prediction: `POST` one here."
-        raise Problem("not-found", 404, "Not found", detail)
+        raise Problem("not-found", "No sale is recorded for this prediction. `POST` one to this address.")
     return json_response(document(history, SaleHistoryAnswer))
 
 
 @SALES.route(
     "POST /sales",
     "recordSales",
-    openapi.Answer("Recorded.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
+    openapi.Answer("The recorded sales.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
     openapi.Answer(
-        "Recorded, some of predictions that are not known yet.",
+        "The recorded sales, some of whose predictions are not known yet.",
         (RecordedSaleAloneAnswer, RecordedSalesAnswer),
         status=202,
     ),
@@ -152,29 +149,30 @@ def history_of_sale(request: Request) -> Response:
         openapi.CSV: {
             "schema": openapi.about(
                 openapi.FILE,
-                "UTF-8, commas or semicolons, a header and the columns `prediction` (or `prediction_id` or "
-                "`id`), `price` and `date` in any order.",
+                "UTF-8, separated by commas or semicolons, with a header. Columns in any order: `prediction` (or "
+                "`prediction_id` or `id`), `price` and `date`.",
             ),
             "example": "prediction,price,date\n01970000-0000-7000-8000-000000000002,310000,2025-06-03\n",
         },
     },
     protected=True,
-    description="All are recorded, or none is. What a list says twice of one prediction has to be the same.",
+    description="Either all sales are recorded, or none is. If a list has several sales of one prediction, they must "
+    "be equal.",
 )
 async def sales(request: Request) -> Response:
     """Record sales: one, a list, or CSV (columns prediction, price, date)."""
     application = application_of(request)
     as_csv = is_csv(request.headers)
     read: Callable[[bytes], Any] = recorded_sales_of_csv if as_csv else decode
-    body, key = await _body(request), idempotency_key(request.headers, InvalidSales)
+    body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
     if as_csv:
         body = csv_body(request.headers, body, InvalidSales)
 
     def record() -> Response:
-        given = read(body)
-        if isinstance(given, list):
-            return _answer(application.record_sales(given, key))
-        return _answer_one(application.record_sales.one(given, key))
+        content = read(body)
+        if isinstance(content, list):
+            return _answer(application.record_sales(content, key))
+        return _answer_one(application.record_sales.one(content, key))
 
     return await run_in_threadpool(record)
 
@@ -182,35 +180,35 @@ async def sales(request: Request) -> Response:
 @SALES.route(
     "GET /accuracy",
     "getAccuracy",
-    openapi.Answer("How far estimates were off, as a whole and by model version.", AccuracyAnswer),
+    openapi.Answer("The accuracy of all estimates, and of each model version.", AccuracyAnswer),
     problems=("invalid-query", "storage-unavailable"),
     parameters=[
-        openapi.query("since", openapi.DATE, "The first day of sale that counts."),
-        openapi.query("until", openapi.DATE, "The last day of sale that counts."),
+        openapi.query("since", openapi.DATE, "Include sales from this date on."),
+        openapi.query("until", openapi.DATE, "Include sales up to this date."),
     ],
 )
 async def accuracy(request: Request) -> Response:
-    """Measure the estimates by the sales that came back (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
+    """Measure the accuracy of estimates by realized sales (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
     service = running_service(request.app)
-    since, until = span_of_days(request.query_params)
-    # it may read and measure 100,000 sales: one at a time leaves estimates room, and other routes their threads
+    since, until = date_range(request.query_params)
+    # A review may read 100,000 sales. One at a time leaves CPU time to estimates, and threads to other routes.
     async with service.reviewing:
         review = await run_in_threadpool(service.application.review_accuracy, since, until)
     return json_response(document(review, AccuracyAnswer, since=since, until=until))
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     estimator = running_service(request.app).estimator
     return await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
 
 
-def _named(given: object, prediction: str) -> object:
-    """What was said of a sale, with the prediction that the path names."""
-    if not isinstance(given, dict):
-        return given
-    sale = RepeatingObject(given | {"prediction": prediction})
-    sale.repeated = [*getattr(given, "repeated", ()), *(["prediction"] if "prediction" in given else [])]
-    return sale
+def _with_prediction(sale: object, prediction: str) -> object:
+    """Add the prediction in the path to a sale in a body. If the body has one as well, that is a duplicate name."""
+    if not isinstance(sale, dict):
+        return sale
+    complete = RepeatingObject(sale | {"prediction": prediction})
+    complete.repeated = [*getattr(sale, "repeated", ()), *(["prediction"] if "prediction" in sale else [])]
+    return complete
 
 
 def _answer_one(sale: RealizedSale) -> Response:

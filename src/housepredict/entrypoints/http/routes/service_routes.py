@@ -1,4 +1,4 @@
-"""How the service fares: whether it is alive, whether it is ready, and what it counts."""
+"""The routes for operators: health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _registering = Lock()
 
 
 def in_service(application: Application) -> ModelVersion | None:
-    """The version in service, if there is one."""
+    """Return the model version in service, None without one."""
     try:
         return application.live_model.current().version
     except HousepredictError:
@@ -42,7 +42,7 @@ def in_service(application: Application) -> ModelVersion | None:
 
 
 def readiness_checks(application: Application) -> ChecksPart:
-    """Whether an estimate can be given and recorded now, and if not, why."""
+    """Check whether estimates can be made and recorded, with reasons if not."""
     live = application.live_model
     model: dict[str, Any] = {"generation": ABSENT}
     spool: Any = None
@@ -58,9 +58,9 @@ def readiness_checks(application: Application) -> ChecksPart:
     )
 
 
-def _check(look: Callable[[], object]) -> dict[str, Any]:
+def _check(check: Callable[[], object]) -> dict[str, Any]:
     try:
-        look()
+        check()
     except HousepredictError as error:
         return {"ok": False, "reason": str(error)}
     return {"ok": True}
@@ -69,12 +69,12 @@ def _check(look: Callable[[], object]) -> dict[str, Any]:
 @HEALTH.route(
     "GET /health",
     "getHealth",
-    openapi.Answer("The process answers.", HealthAnswer),
+    openapi.Answer("The process is running.", HealthAnswer),
 )
 def health(request: Request) -> Response:
-    """Health check.
+    """Check the service's health.
 
-    200 as long as the process answers: a restart would repair nothing else.
+    The status is always 200, even if the service is degraded, since a restart wouldn't help.
     """
     application = application_of(request)
     version = in_service(application)
@@ -89,24 +89,24 @@ def health(request: Request) -> Response:
 @HEALTH.route(
     "GET /health/live",
     "getLiveness",
-    openapi.Answer("The process answers.", AliveAnswer),
+    openapi.Answer("The process is running.", AliveAnswer),
     faults=["internal-error"],
 )
 async def live(_request: Request) -> Response:
-    """Whether the service is alive."""
+    """Check that the process is alive."""
     return json_response(document(AliveAnswer(status="alive")))
 
 
 @HEALTH.route(
     "GET /health/ready",
     "getReadiness",
-    openapi.Answer("An estimate could be given and recorded now.", ReadinessAnswer),
-    openapi.Answer("It could not, or the service is about to stop.", ReadinessAnswer, status=503),
+    openapi.Answer("Estimates can be made and recorded.", ReadinessAnswer),
+    openapi.Answer("A check failed, or the service is stopping.", ReadinessAnswer, status=503),
 )
 def ready(request: Request) -> Response:
-    """Whether it can estimate and remember, and if not, why.
+    """Check that estimates can be made and recorded.
 
-    503 during the drain period, too, when requests are still served.
+    The status is 503 in the drain period, too, although requests are still answered then.
     """
     checks = readiness_checks(application_of(request))
     status: Literal["ready", "not ready", "stopping"] = "ready" if checks.all_passed else "not ready"
@@ -119,15 +119,15 @@ def ready(request: Request) -> Response:
     "GET /metrics",
     "getMetrics",
     openapi.Answer(
-        "Metrics of requests, estimates, storage and the model, in Prometheus's text format or OpenMetrics.",
+        "Metrics of requests, estimates, storage and the model, in the Prometheus or OpenMetrics text format.",
         openapi.TEXT,
         "text/plain",
         also={"application/openmetrics-text": openapi.TEXT},
     ),
 )
 def metrics(request: Request) -> Response:
-    """Metrics for Prometheus."""
-    # loaded with the first request for them: most of the time that this would add to a start
+    """Get metrics for Prometheus."""
+    # Imported by the first request for metrics, so that the service starts sooner.
     from prometheus_client.exposition import choose_encoder
 
     from housepredict.entrypoints.http.metrics import registry_of

@@ -1,4 +1,4 @@
-"""Training over HTTP: asked for with a request, followed with others, and done in a process beside the service."""
+"""The routes of trainings: start, follow and cancel them. Each runs in a separate process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from housepredict.entrypoints.answers import TrainedAnswer, TrainingAnswer, Trai
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
-from housepredict.entrypoints.http.queries import LIMIT, listed, retraining_request, training_request
+from housepredict.entrypoints.http.queries import LIMIT, read_limit, retraining_request, training_request
 from housepredict.entrypoints.http.requests import UPLOAD, application_of, charset_of, require_length
 from housepredict.entrypoints.http.responses import json_response
 from housepredict.entrypoints.http.service_state import running_service
@@ -50,21 +50,21 @@ _TYPES: openapi.Json = {
     **openapi.list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
     "uniqueItems": True,
 }
-_ID = openapi.in_path("id", openapi.ID, "The id of a training.")
+_ID = openapi.in_path("id", openapi.ID, "The id of the training.")
 _LINKS: openapi.Json = {
-    "progress": openapi.link("getTraining", "How far it is.", id="/id"),
-    "cancel": openapi.link("cancelTraining", "Its end.", id="/id"),
+    "progress": openapi.link("getTraining", "Get its progress.", id="/id"),
+    "cancel": openapi.link("cancelTraining", "Cancel it.", id="/id"),
 }
 ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
-"""Examples of encodings that CSV may be in."""
+"""Examples of CSV encodings."""
 
 
 @TRAININGS.route(
     "POST /train",
     "train",
-    openapi.Answer("Trained.", TrainedAnswer),
+    openapi.Answer("The new model version.", TrainedAnswer),
     openapi.Answer(
-        "The training has begun, with `Prefer: respond-async`.",
+        "The training has started. Only with `Prefer: respond-async`.",
         TrainingAnswer,
         headers={"Location": openapi.TEXT, "Preference-Applied": openapi.TEXT},
         always=("Location", "Preference-Applied"),
@@ -73,30 +73,36 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     ),
     problems=(
         *("training-in-progress", "training-cancelled", "unusable-sales", "training-failed", "missing-extra"),
-        *(*openapi.PACKABLE, "invalid-query", "storage-unavailable", *openapi.SERVING),
+        *(*openapi.BODY_PROBLEMS, "invalid-query", "storage-unavailable", *openapi.SERVING),
     ),
     parameters=[
         openapi.CONTENT_ENCODING,
-        openapi.header("Prefer", openapi.TEXT, "`respond-async`: answer as soon as the training has begun (RFC 7240)."),
-        openapi.query("from_sales", openapi.FLAG, "Whether to train on the sales that came back, too."),
-        openapi.query("price", _COLUMN, "The column of prices."),
-        openapi.query("sale_date", _COLUMN, "The column of sale dates."),
-        openapi.query("house_id", _COLUMN, "The column that tells houses apart."),
-        openapi.query("feature", _COLUMN, "Use these columns alone.", repeatable=True),
-        openapi.query("exclude", _COLUMN, "Leave these columns out.", repeatable=True),
-        openapi.query("closed", _COLUMN, "The categories of these columns are complete.", repeatable=True),
-        openapi.query("allow", _COLUMN, "Use these columns though they seem to give the price away.", repeatable=True),
-        openapi.query("type", _TYPES, "What a column is: COLUMN=KIND, once for a column."),
-        openapi.query("algorithm", openapi.enum_of(Algorithm), "How to fit."),
-        openapi.query("effort", openapi.enum_of(Effort), "How much the search for the best model may cost."),
-        openapi.query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "What chance begins with."),
-        openapi.query("time_limit", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS}, "In seconds."),
+        openapi.header("Prefer", openapi.TEXT, "`respond-async`: respond as soon as the training starts (RFC 7240)."),
+        openapi.query("from_sales", openapi.FLAG, "Train on the recorded sales, too."),
+        openapi.query("price", _COLUMN, "The column with the sale price. Detected by default."),
+        openapi.query("sale_date", _COLUMN, "The column with the sale date. Detected by default."),
+        openapi.query("house_id", _COLUMN, "The column that identifies a house. Detected by default."),
+        openapi.query("feature", _COLUMN, "A column to use as a feature. Others are ignored then.", repeatable=True),
+        openapi.query("exclude", _COLUMN, "A column to ignore.", repeatable=True),
+        openapi.query(
+            "closed", _COLUMN, "A column whose categories are complete: others are invalid.", repeatable=True
+        ),
+        openapi.query("allow", _COLUMN, "A column to use even if it seems to reveal the price.", repeatable=True),
+        openapi.query("type", _TYPES, "The kind of a column, as COLUMN=KIND. At most once for each column."),
+        openapi.query("algorithm", openapi.enum_of(Algorithm), "The learning algorithm."),
+        openapi.query("effort", openapi.enum_of(Effort), "How thorough the search for the best model is."),
+        openapi.query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "The random seed."),
+        openapi.query(
+            "time_limit",
+            {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS},
+            "The time limit of the search, in seconds.",
+        ),
         openapi.query(
             "encoding",
             {"type": "string", "examples": ENCODINGS},
-            "The encoding of CSV: any that Python knows; told by its bytes if not given.",
+            "The encoding of a CSV file, by its name in Python. Detected by default.",
         ),
-        openapi.query("promote", openapi.enum_of(PromotionPolicy), "When the new version is to serve."),
+        openapi.query("promote", openapi.enum_of(PromotionPolicy), "When to put the new version in service."),
     ],
     body={
         **{media_type: {"schema": openapi.FILE} for media_type in TYPES},
@@ -104,69 +110,68 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     },
     body_required=False,
     protected=True,
-    description="Without a body, or with an empty JSON object, on the sales of the version in service as they "
-    "are now; `from_sales` is the only parameter then. CSV may come with `Content-Encoding: gzip`. The first "
-    "bytes of the body tell CSV, gzip and Parquet apart; a body of another type is refused.",
+    description="Send a file of sales (CSV, gzipped CSV or Parquet), whose format is detected by its first bytes. CSV "
+    "may also be sent with `Content-Encoding: gzip`. Without a body, or with an empty JSON object, the version in "
+    "service is retrained on the current content of its sales file; `from_sales` is the only parameter then.",
 )
 async def train(request: Request) -> Response:
-    """Retrain the model on the sales that it was trained on, or train one on those that are sent."""
+    """Train a model on a file of sales, or retrain the one in service."""
     application = application_of(request)
-    wanted = await _wanted(request, application)
+    training = await _read_request(request, application)
     try:
-        job = await run_in_threadpool(application.training_jobs.start, wanted)
+        job = await run_in_threadpool(application.training_jobs.start, training)
     except BaseException:
-        if wanted.location:
-            await run_in_threadpool(Path(wanted.location).unlink, missing_ok=True)
+        if training.location:
+            await run_in_threadpool(Path(training.location).unlink, missing_ok=True)
         raise
-    if wanted.location:
-        job.ended.add_done_callback(partial(_remove_unless_used, application, job, Path(wanted.location)))
-    if _prefers_not_to_wait(request.headers):
-        record = await run_in_threadpool(application.trainings.get, job.id)
+    if training.location:
+        job.ended.add_done_callback(partial(_remove_unless_used, application, job, Path(training.location)))
+    if _prefers_async(request.headers):
+        status = await run_in_threadpool(application.trainings.get, job.id)
         headers = {"Location": address(request, f"/trainings/{job.id}"), "Preference-Applied": "respond-async"}
-        return json_response(document(record, TrainingAnswer), 202, headers)
-    # shielded: a client that leaves ends no training
+        return json_response(document(status, TrainingAnswer), 202, headers)
+    # Shielded, so that a client that disconnects doesn't cancel the training.
     await asyncio.shield(asyncio.wrap_future(job.ended))
-    return await run_in_threadpool(_made, application, job)
+    return await run_in_threadpool(_trained, application, job)
 
 
-async def _wanted(request: Request, application: Application) -> TrainingRequest:
+async def _read_request(request: Request, application: Application) -> TrainingRequest:
     timeout = running_service(request.app).estimator.body_timeout
 
-    async def asked() -> TrainingRequest:
+    async def read_parameters() -> TrainingRequest:
         require_type(request, reads_parquet=application.reads_parquet)
         require_length(request.headers, application.settings.max_upload, "MAX_UPLOAD")
         request.scope[UPLOAD] = application.settings.max_upload
-        found = training_request(request.query_params)
-        if (charset := charset_of(request.headers)) and found.options.encoding is None:
-            found = evolve(found, options=evolve(found.options, encoding=charset))
+        parameters = training_request(request.query_params)
+        if (charset := charset_of(request.headers)) and parameters.options.encoding is None:
+            parameters = evolve(parameters, options=evolve(parameters.options, encoding=charset))
         await run_in_threadpool(application.trainings.require_none)
-        return found
+        return parameters
 
-    # before anything large is sent for nothing
-    sales = await asked() if announces_sales(request.headers) else None
-    body = await Body.begun(request, timeout)
-    if sales is None and body.is_empty and not describes_sales(request):
-        return await _again(request, application)
-    sales = sales or await asked()
+    # An invalid request is answered before the client sends a large body.
+    training = await read_parameters() if announces_sales(request.headers) else None
+    body = await Body.start(request, timeout)
+    if training is None and body.is_empty and not describes_sales(request):
+        return await _read_retraining_request(request, application)
+    training = training or await read_parameters()
     suffix = suffix_of(request, body.first, reads_parquet=application.reads_parquet)
-    return evolve(sales, location=str(await receive_upload(body, application.settings, suffix)))
+    return evolve(training, location=str(await receive_upload(body, application.settings, suffix)))
 
 
-async def _again(request: Request, application: Application) -> TrainingRequest:
-    """How to train on the sales of the version in service. Raises a Problem, TrainingInProgress or NoModel."""
-    asked = retraining_request(request.query_params)
+async def _read_retraining_request(request: Request, application: Application) -> TrainingRequest:
+    training = retraining_request(request.query_params)
     await run_in_threadpool(application.trainings.require_none)
-    await run_in_threadpool(application.live_model.look)  # what was promoted a moment ago is what is trained again
-    if asked.with_recorded:
-        return asked
+    await run_in_threadpool(application.live_model.look)  # so that the latest promoted version is retrained
+    if training.with_recorded:
+        return training
     in_service = await run_in_threadpool(application.live_model.current)
-    return evolve(asked, again=in_service.version.name)
+    return evolve(training, again=in_service.version.name)
 
 
-def _made(application: Application, job: TrainingJob) -> Response:
+def _trained(application: Application, job: TrainingJob) -> Response:
     outcome = application.trainings.get(job.id).outcome
-    assert outcome  # noqa: S101  # it has ended
-    assert outcome.version  # noqa: S101  # and well
+    assert outcome  # noqa: S101  # the training has ended
+    assert outcome.version  # noqa: S101  # with success
     version = application.models.get(outcome.version)[0]
     trained = document(version, TrainedAnswer, promoted=outcome.promoted, reasons=outcome.reasons)
     return json_response(trained)
@@ -176,43 +181,43 @@ def _made(application: Application, job: TrainingJob) -> Response:
     "GET /trainings",
     "listTrainings",
     openapi.Answer(
-        "Trainings under way and over, newest first.",
+        "Running and ended trainings, newest first.",
         TrainingsAnswer,
-        links={"newest": openapi.link("getTraining", "The newest of them.", id="/trainings/0/id")},
+        links={"newest": openapi.link("getTraining", "Get the newest training.", id="/trainings/0/id")},
     ),
     problems=("invalid-query", "model-store-unavailable"),
-    parameters=[openapi.query("limit", LIMIT, "How many to list.")],
+    parameters=[openapi.query("limit", LIMIT, "The maximum number of trainings.")],
     protected=True,
 )
 def trainings(request: Request) -> Response:
-    """Get recent trainings, newest first (?limit=10)."""
+    """List trainings, newest first (?limit=10)."""
     application = application_of(request)
-    found = application.trainings.recent(listed(request.query_params))
-    for newest in found[:1]:
-        _keep_the_word_of(application, newest)
-    return json_response(document(found, TrainingsAnswer))
+    recent = application.trainings.recent(read_limit(request.query_params))
+    for newest in recent[:1]:
+        _load_promoted(application, newest)
+    return json_response(document(recent, TrainingsAnswer))
 
 
 @TRAININGS.route(
     "GET /trainings/{id}",
     "getTraining",
-    openapi.Answer("How far it is, and what came of it.", TrainingAnswer),
+    openapi.Answer("The training, with its progress and its result.", TrainingAnswer),
     problems=("unknown-training", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def training(request: Request) -> Response:
-    """Get a training: how far it is, and what came of it."""
+    """Get a training: its progress and its result."""
     application = application_of(request)
-    record = application.trainings.get(_id(request))
-    _keep_the_word_of(application, record)
-    return json_response(document(record, TrainingAnswer))
+    status = application.trainings.get(_id(request))
+    _load_promoted(application, status)
+    return json_response(document(status, TrainingAnswer))
 
 
 @TRAININGS.route(
     "DELETE /trainings/{id}",
     "cancelTraining",
-    openapi.Answer("It is asked to end.", TrainingAnswer, status=202),
+    openapi.Answer("The training, which is being cancelled.", TrainingAnswer, status=202),
     problems=("unknown-training", "training-ended", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
@@ -222,9 +227,9 @@ def cancel(request: Request) -> Response:
     return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 
-def _keep_the_word_of(application: Application, record: TrainingStatus) -> None:
-    """Whoever reads that a version was promoted finds it in service, also while its process is about to end."""
-    if record.outcome and record.outcome.promoted and record.outcome.version != _in_service(application):
+def _load_promoted(application: Application, status: TrainingStatus) -> None:
+    """Load a version before a client reads that it was promoted, rather than at the next poll."""
+    if status.outcome and status.outcome.promoted and status.outcome.version != _in_service(application):
         application.live_model.look()
 
 
@@ -239,24 +244,24 @@ def _id(request: Request) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise UnknownTraining(f"{text!r} is no training's id") from None
+        raise UnknownTraining(f"There is no training {text!r}.") from None
 
 
-def _prefers_not_to_wait(headers: Headers) -> bool:
-    """Whether the client prefers an answer before the training is done (RFC 7240)."""
-    preferences = (each.partition(";")[0].strip() for value in headers.getlist("prefer") for each in value.split(","))
-    return "respond-async" in map(str.lower, preferences)
+def _prefers_async(headers: Headers) -> bool:
+    """Whether the client prefers a response before the training ends (RFC 7240)."""
+    items = (item.partition(";")[0].strip() for value in headers.getlist("prefer") for item in value.split(","))
+    return "respond-async" in map(str.lower, items)
 
 
 def _remove_unless_used(application: Application, job: TrainingJob, upload: Path, _ended: Future[None]) -> None:
-    """Remove sales that no version was trained on; what one was trained on, it is trained on again.
+    """Remove uploaded sales, unless a version was trained on them and may be retrained on them.
 
-    The versions decide, and not the log: a version may be stored by a training that failed later.
+    The versions decide that, since a training that is logged as failed may have stored its version before.
     """
     try:
-        record: TrainingStatus = application.trainings.get(job.id)
-        used = str(upload) in {version.source.location for version in application.models.versions()}
+        status: TrainingStatus = application.trainings.get(job.id)
+        is_used = str(upload) in {version.source.location for version in application.models.versions()}
     except HousepredictError:
-        return  # better kept for nothing than lost
-    if record.outcome and not used:
+        return  # whether the file is used is unknown
+    if status.outcome and not is_used:
         upload.unlink(missing_ok=True)

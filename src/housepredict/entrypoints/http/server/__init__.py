@@ -1,5 +1,5 @@
-"""Everything below ASGI, and the only code that imports uvicorn: the server, its connections, and the express lane.
+"""The server below ASGI: its connections and the express lane. Only this package imports uvicorn.
 
-It uses uvicorn's internals. The version of uvicorn is bounded, but an installation may override that. If its internals
-differ, requests are answered all the same, on the ordinary, slower route.
+It uses uvicorn's internals. The required version of uvicorn has an upper bound, but users can override it: if the
+internals differ, all requests take the slower path through ASGI.
 """

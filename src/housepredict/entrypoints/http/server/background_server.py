@@ -1,4 +1,4 @@
-"""The service in a thread of somebody else's process, on a real port: for tests."""
+"""The service in a thread, on a real port, for tests."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _LOGS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 @contextmanager
 def serving(application: Application) -> Iterator[str]:
-    """Serve an application on a port of 127.0.0.1 that is free, as `housepredict serve` does; gives its URL.
+    """Serve an application on a free port of 127.0.0.1, like `housepredict serve`, and yield its URL.
 
-    Requests that were accepted are answered before it ends.
+    Accepted requests are answered before the context exits.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener, _logs_left_alone():
+    with socket.create_server(("127.0.0.1", 0)) as listener, _restore_loggers():
         app = asgi_app(application=application, embedded=False)
         ready: Future[None] = Future()
         server = Server(app, application.settings, lambda: ready.set_result(None))
 
         def serve() -> None:
             try:
-                with suppress(SystemExit):  # with which uvicorn ends where the lifespan fails
+                with suppress(SystemExit):  # uvicorn raises it if the lifespan fails
                     server.run(sockets=[listener])
             finally:
                 if not ready.done():
-                    ready.set_exception(RuntimeError("the service has not started: its log says why"))
+                    ready.set_exception(RuntimeError("the service failed to start: see its log"))
 
         thread = Thread(target=serve, name="housepredict", daemon=True)
         thread.start()
@@ -47,8 +47,8 @@ def serving(application: Application) -> Iterator[str]:
 
 
 @contextmanager
-def _logs_left_alone() -> Iterator[None]:
-    """Uvicorn sets up loggers that are the whole process's; give them back as they were."""
+def _restore_loggers() -> Iterator[None]:
+    """Restore uvicorn's loggers on exit: a server changes them for the whole process."""
     logs = [logging.getLogger(name) for name in _LOGS]
     before = [(log.level, log.handlers, log.propagate) for log in logs]
     try:

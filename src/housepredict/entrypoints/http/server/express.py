@@ -1,8 +1,8 @@
-"""The express lane: `POST /predict` answered where its bytes arrive, below ASGI.
+"""The express lane, which answers `POST /predict` in the protocol, below ASGI.
 
-A task, a router and two calls of `send` take longer than validating, estimating and storing a house. So the protocol
-submits usual requests to the estimator and writes the answers itself. All other requests go through the app, and errors
-are answered as they are there. If uvicorn's internals differ, this request and all later ones go through the app.
+ASGI's task, router and two calls of `send` take longer than validating, estimating and storing a house. So the protocol
+submits common requests directly to the estimator, and writes the responses itself. All other requests, and errors, go
+through the app. If uvicorn's internals differ, that request and all later ones go through the app.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.batching import EstimateJob
 from housepredict.entrypoints.http.observer import UNNAMED, Observer, RequestNames
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.routes.predict_routes import HEADERS, PREDICT, SHORT, read, written
+from housepredict.entrypoints.http.routes.predict_routes import HEADERS, MAX_LOOP_BYTES, PREDICT, read, written
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.settings import Settings
 
-SURPRISES = (AttributeError, TypeError)
-"""What the use of other internals raises."""
+UNKNOWN_INTERNALS = (AttributeError, TypeError)
+"""The errors that mean that uvicorn's internals differ."""
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -44,36 +44,36 @@ _RELEVANT_HEADERS = _NAMING | {
     b"transfer-encoding",
     b"upgrade",
 }
-_NAMED = "housepredict.named"
-_A_FEW = 16
-"""Houses; the answer for more may be compressed, if the client accepts that."""
+_HAS_REQUEST_NAMES = "housepredict.named"
+_MAX_UNCOMPRESSED_HOUSES = 16
+"""The number of houses from which a response may be large enough to be compressed, if the client accepts that."""
 
 _log = logging.getLogger(__name__)
 
 
 @define
 class ExpressLane:
-    """Whether requests may be answered below ASGI, for all connections of a server."""
+    """Whether the connections of a server may use the express lane."""
 
     open: bool = True
 
     def close(self, reason: object) -> None:
-        """Send this request and all later ones through the app, and log that once."""
+        """Close the lane for all later requests, and log a warning once."""
         if self.open:
             self.open = False
             _log.warning(
-                "uvicorn %s has other internals than housepredict uses (%s): requests take the ordinary, slower route. "
-                "Install the versions that housepredict asks for.",
+                "uvicorn %s is not supported (%s): requests take a slower path. Install a version that housepredict "
+                "supports.",
                 uvicorn.__version__,
                 reason,
             )
 
 
 class ExpressProtocol(HttpProtocol):
-    """A connection with the express lane, for an app that is not mounted in another."""
+    """A connection with an express lane, for an app that is not mounted in another."""
 
     _awaiting_body: RequestResponseCycle | None = None
-    # the server's default headers, and the first lines of an answer with them
+    # The server's default headers, and the encoded start of a response with them.
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
 
@@ -83,12 +83,12 @@ class ExpressProtocol(HttpProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
-            may = self._lane.open and app is self.app and not self.flow.write_paused
-            taken = may and _is_usual(cycle.scope, self._settings.max_body)
-        except SURPRISES as error:
+            may_use = self._lane.open and app is self.app and not self.flow.write_paused
+            is_express = may_use and _is_simple(cycle.scope, self._settings.max_body)
+        except UNKNOWN_INTERNALS as error:
             self._lane.close(error)
-            taken = False
-        if not taken:
+            is_express = False
+        if not is_express:
             super()._start_asgi_task(cycle, app)
             return
         self._running = cycle
@@ -108,23 +108,25 @@ class ExpressProtocol(HttpProtocol):
         started = time.perf_counter()
         try:
             body = bytes(cycle.body)
-            packed = body.count(b"{") > _A_FEW and any(name == b"accept-encoding" for name, _ in cycle.scope["headers"])
-        except SURPRISES as error:
+            may_compress = body.count(b"{") > _MAX_UNCOMPRESSED_HOUSES and any(
+                name == b"accept-encoding" for name, _ in cycle.scope["headers"]
+            )
+        except UNKNOWN_INTERNALS as error:
             self._lane.close(error)
             super()._start_asgi_task(cycle, self.app)
             return
-        if packed:
+        if may_compress:
             super()._start_asgi_task(cycle, self.app)
             return
         try:
             service = running_service(self.app)
-            house, job = read(service.estimator, body)
-            service.estimator.submit(job, _PendingResponse(self, cycle, house, body, service.observer, job, started))
-        except Exception as error:  # noqa: BLE001  # every error has its problem document
+            houses, job = read(service.estimator, body)
+            service.estimator.submit(job, _PendingResponse(self, cycle, houses, body, service.observer, job, started))
+        except Exception as error:  # noqa: BLE001  # every error has a problem document
             self.fail(cycle, error, started)
 
     def fail(self, cycle: RequestResponseCycle, error: Exception, started: float) -> None:
-        """Answer with a problem document."""
+        """Send a problem document."""
 
         async def failed(scope: Any, receive: Any, send: Any) -> None:
             response = await answer(Request(scope, receive), error)
@@ -140,16 +142,16 @@ class ExpressProtocol(HttpProtocol):
         super()._start_asgi_task(cycle, app)
 
     def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
-        """Answer with an estimate, in one write."""
+        """Send estimates, in one write."""
         common = self.server_state.default_headers
-        if common is not self._common:  # a new second has begun, or the drain period
+        if common is not self._common:  # the date header or the drain period has changed them
             self._common = common
-            self._lines = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % each for each in (*common, *HEADERS)])
+            self._lines = b"HTTP/1.1 200 OK\r\n" + b"".join([b"%b: %b\r\n" % header for header in (*common, *HEADERS)])
         try:
             keep_alive = cycle.keep_alive
-        except SURPRISES as error:
+        except UNKNOWN_INTERNALS as error:
             self._lane.close(error)
-            super()._start_asgi_task(cycle, _estimated(content, request_id))
+            super()._start_asgi_task(cycle, _app_for(content, request_id))
             return
         if _CLOSE in common:
             keep_alive, close = False, b""
@@ -167,11 +169,11 @@ class ExpressProtocol(HttpProtocol):
 
 @define(eq=False)
 class _PendingResponse:
-    """A request that waits for its estimate: the PendingResult of its job."""
+    """A response that waits for its estimates: the PendingResult of its job."""
 
     _protocol: ExpressProtocol
     _cycle: RequestResponseCycle
-    _house: object  # as it was sent, or a list
+    _houses: object  # as they were sent: a house, or a list
     _body: bytes
     _observer: Observer
     _job: EstimateJob
@@ -182,22 +184,24 @@ class _PendingResponse:
 
     def set_result(self, predictions: Sequence[Prediction], /) -> None:
         try:
-            content = written(predictions, self._house, self._body)
-        except Exception as error:  # noqa: BLE001  # the other requests of its batch wait
+            content = written(predictions, self._houses, self._body)
+        except Exception as error:  # noqa: BLE001  # other requests of the batch must still be answered
             self._protocol.fail(self._cycle, error, self._started)
         else:
             scope = self._cycle.scope
-            names = RequestNames.of(scope["headers"]) if _NAMED in scope else UNNAMED
-            self._protocol.answer(self._cycle, content, self._observer.estimated(names, self._started, self._job))
+            names = RequestNames.of(scope["headers"]) if _HAS_REQUEST_NAMES in scope else UNNAMED
+            self._protocol.answer(
+                self._cycle, content, self._observer.observe_estimate(names, self._started, self._job)
+            )
 
     def set_exception(self, error: Exception, /) -> None:
-        if isinstance(error, InvalidHouses) and not isinstance(self._house, list):
+        if isinstance(error, InvalidHouses) and not isinstance(self._houses, list):
             error = error.alone()
         self._protocol.fail(self._cycle, error, self._started)
 
 
-def _estimated(content: bytes, request_id: bytes) -> Any:
-    """An app that answers with an estimate that is stored."""
+def _app_for(content: bytes, request_id: bytes) -> Any:
+    """Return an ASGI app that sends estimates, which are already stored."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive
@@ -208,10 +212,10 @@ def _estimated(content: bytes, request_id: bytes) -> Any:
     return app
 
 
-def _is_usual(scope: Any, limit: int) -> bool:
-    """Whether a request is a `POST /predict` without parameters, with a short JSON body, for an answer in plain JSON.
+def _is_simple(scope: Any, limit: int) -> bool:
+    """Whether a request is a `POST /predict` without parameters, with a short JSON body and a JSON response.
 
-    Marks the scope if the client sent a request id or a trace.
+    Marks the scope if the client sent a request id or a trace context.
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False
@@ -220,14 +224,14 @@ def _is_usual(scope: Any, limit: int) -> bool:
         if name not in _RELEVANT_HEADERS:
             continue
         if name == b"content-length":
-            length = int(value) if len(value) < 6 and value.isdigit() else SHORT + 1
+            length = int(value) if len(value) < 6 and value.isdigit() else MAX_LOOP_BYTES + 1
         elif name == b"content-type":
             types += 1 if value == b"application/json" else 2
         elif name == b"accept":
             if value != b"*/*" and b"csv" in value.lower():
                 return False
         elif name in _NAMING:
-            scope[_NAMED] = True
+            scope[_HAS_REQUEST_NAMES] = True
         else:
             return False
-    return types == 1 and 0 < length <= SHORT and length <= limit
+    return types == 1 and 0 < length <= MAX_LOOP_BYTES and length <= limit

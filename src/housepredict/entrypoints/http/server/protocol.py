@@ -1,6 +1,6 @@
-"""The server's side of a connection: uvicorn's, with limits of time and size.
+"""The server's side of a connection: uvicorn's protocol with deadlines and size limits.
 
-uvicorn has none: a client that is silent, slow or endless would keep its connection and its memory.
+uvicorn has none, so that silent, slow or endless clients could occupy connections and memory.
 """
 
 from __future__ import annotations
@@ -17,199 +17,199 @@ from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
-"""Most bytes in the URL and the headers of a request, and in the chunk headers and trailers of its body."""
+"""The maximum bytes in the URL and headers of a request, and in the chunk headers and trailers of its body."""
 
 MIN_UPLOAD_RATE = 262_144
-"""Bytes of an upload that must arrive within the client timeout, in which other bodies must arrive as a whole."""
+"""The bytes of an upload that must arrive per client timeout. Other bodies must arrive completely within it."""
 
-_MALFORMED = Problem("malformed-request", 400, "This is not HTTP", "The request cannot be read as HTTP/1.1.")
-_TOO_LONG = Problem("headers-too-large", 431, "The headers are too large", f"They may have {MAX_HEADERS} bytes in all.")
-_FULL = Problem(
-    "too-many-connections",
-    503,
-    "Too many connections",
-    "As many connections are open as may be. Try again in a moment.",
-    headers={"Retry-After": "1"},
-)
+_MALFORMED = Problem("malformed-request", "The request is not valid HTTP/1.1.")
+_TOO_LONG = Problem("headers-too-large", f"The URL and the headers may have at most {MAX_HEADERS:,} bytes.")
+_FULL = Problem("too-many-connections", "Too many connections are open. Try again in a moment.")
 
 
-class _Turn(Enum):
-    """Who has to act on a connection, and how."""
+class _WaitingFor(Enum):
+    """What a connection is waiting for."""
 
-    OURS = auto()
-    BEGIN = auto()  # the client has to begin a request
-    HEADERS = auto()  # the client has to send the rest of the headers
-    BODY = auto()  # the client has to send the rest of the body
-    READ = auto()  # the client has to read the response
+    SERVICE = auto()
+    REQUEST = auto()  # the client must start a request
+    HEADERS = auto()  # the client must send the rest of the headers
+    BODY = auto()  # the client must send the rest of the body
+    READ = auto()  # the client must read the response
 
 
 class HttpProtocol(HttpToolsProtocol):
     """A connection.
 
-    Deadlines cost usual requests next to nothing: instead of a timer for each request, the server calls `look` every
-    second, which finds the clients that made no progress.
+    Deadlines hardly slow down requests: instead of starting a timer for each, the server calls `check_deadlines` every
+    second, which finds clients without progress.
     """
 
-    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # as it is before the first request
+    cycle: RequestResponseCycle | None  # type: ignore[assignment]  # None before the first request
 
     def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._settings = settings
         self._running: RequestResponseCycle | None = None  # the request in the app; `cycle` is the newest
-        self._fault = _MALFORMED
-        self._last_word: Problem | None = None
-        # the request that has arrived only in part, and its bytes since that was first seen
+        self._parse_problem = _MALFORMED
+        self._final_problem: Problem | None = None
+        # The request that has arrived only in part, and its bytes since then.
         self._part: object = None
-        self._more = 0
-        self._chunk = 0  # bytes that arrived last
-        self._offered = False  # whether the request that is being read offers an upgrade
-        # what `look` saw last: the turn, the request, and since when
-        self._seen: tuple[_Turn, object] = (_Turn.OURS, None)
-        self._since = 0.0
-        self._had = 0  # bytes of an upload that had arrived by then
+        self._part_bytes = 0
+        self._chunk_bytes = 0  # bytes that arrived last
+        self._offers_upgrade = False  # whether the request that is being read offers an upgrade
+        # The last result of `_waiting_for`, and since when that is the result.
+        self._last_wait: tuple[_WaitingFor, object] = (_WaitingFor.SERVICE, None)
+        self._waiting_since = 0.0
+        self._upload_bytes = 0  # bytes of an upload that had arrived by then
 
-    def look(self, now: float) -> None:
-        """End the connection if the client has kept it waiting for too long."""
-        turn, request = self._turn()
-        if turn is not self._seen[0] or request is not self._seen[1]:
-            self._seen, self._since, self._had = (turn, request), now, self._more
+    def check_deadlines(self, now: float) -> None:
+        """End the connection if the client has missed a deadline. `now` is a time.monotonic."""
+        waiting_for, request = self._waiting_for()
+        if waiting_for is not self._last_wait[0] or request is not self._last_wait[1]:
+            self._last_wait, self._waiting_since, self._upload_bytes = (waiting_for, request), now, self._part_bytes
             return
-        waited = now - self._since
-        match turn:
-            case _Turn.BEGIN if waited >= self._settings.idle_timeout:
+        waited = now - self._waiting_since
+        match waiting_for:
+            case _WaitingFor.REQUEST if waited >= self._settings.idle_timeout:
                 self.transport.close()
-            case _Turn.BODY if self._more - self._had >= MIN_UPLOAD_RATE and UPLOAD in self._scope():
-                self._since, self._had = now, self._more
-            case _Turn.HEADERS | _Turn.BODY if waited >= self._settings.client_timeout:
+            case _WaitingFor.BODY if (
+                self._part_bytes - self._upload_bytes >= MIN_UPLOAD_RATE and UPLOAD in self._scope()
+            ):
+                self._waiting_since, self._upload_bytes = now, self._part_bytes
+            case _WaitingFor.HEADERS | _WaitingFor.BODY if waited >= self._settings.client_timeout:
                 self._refuse(too_late())
-            case _Turn.READ if waited >= self._settings.client_timeout:
-                self.transport.abort()  # closing would first wait for it to read
+            case _WaitingFor.READ if waited >= self._settings.client_timeout:
+                self.transport.abort()  # closing would first wait for the client to read
 
     def _limit(self) -> int:
-        """Most bytes in the body of the request in the app."""
+        """Return the maximum bytes in the body of the request in the app."""
         limit: int = self._scope().get(UPLOAD, self._settings.max_body)
         return limit
 
     def _scope(self) -> Any:
         return self._running.scope if self._running else {}
 
-    def _turn(self) -> tuple[_Turn, object]:
+    def _waiting_for(self) -> tuple[_WaitingFor, object]:
+        """Return what the connection is waiting for, and the request."""
         running = self._running
         if self.transport.is_closing() or self.transport.get_write_buffer_size():
-            return _Turn.READ, running
+            return _WaitingFor.READ, running
         if running is not None and not running.response_complete:
-            return _Turn.BODY if running.more_body else _Turn.OURS, running
+            return _WaitingFor.BODY if running.more_body else _WaitingFor.SERVICE, running
         part = self._unfinished()
-        return (_Turn.BEGIN, running) if part is None else (_Turn.HEADERS, part)
+        return (_WaitingFor.REQUEST, running) if part is None else (_WaitingFor.HEADERS, part)
 
     def _unfinished(self) -> object:
-        """The request that the client is sending: its scope up to the end of the headers, then its cycle."""
+        """Return the request that is arriving: its scope until the headers are complete, then its cycle."""
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
             return self.scope
         return cycle if cycle.more_body and not cycle.response_complete else None
 
     def connection_made(self, transport: Any) -> None:
-        """Accept the connection, or refuse it if too many are open."""
+        """Accept the connection, or reject it if too many are open."""
         super().connection_made(transport)
         if len(self.connections) > self._settings.max_connections:
             self._refuse(_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Disconnect the request in the app; uvicorn would disconnect the newest one, which may still be queued."""
+        """Disconnect the request in the app. uvicorn would disconnect the newest one, which may still be queued."""
         if self._running is not None:
             self._running.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what the client sends, unless it is malformed or endless."""
-        self._chunk = len(data)
+        """Parse the data, and reject malformed and endless requests."""
+        self._chunk_bytes = len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._parse_on(memoryview(data)[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(self._fault)
+            self._refuse(self._parse_problem)
             return
         part = self._unfinished()
         if part is None:
             return
-        self._more = self._more + len(data) if part is self._part else 0
+        self._part_bytes = self._part_bytes + len(data) if part is self._part else 0
         self._part = part
-        # the app refuses bodies that are too large: beyond twice their limit, chunk headers or trailers are endless
-        if self._more > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
+        # The app rejects bodies that are too large, so twice their limit means endless chunk headers or trailers.
+        if self._part_bytes > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
     def _parse_on(self, rest: memoryview) -> None:
-        """Ignore offers to upgrade to another protocol, however often they are made (RFC 9110, section 7.8)."""
-        while self._offered:
+        """Parse the rest of the data, ignoring offers to upgrade to another protocol (RFC 9110, section 7.8)."""
+        while self._offers_upgrade:
             try:
-                self._begin_without_the_offer()
+                self._restart_without_upgrade()
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = rest[upgrade.args[0] :]
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the app."""
-        # the headers of most requests arrive in one piece, which is short enough
-        may_be = self._chunk > MAX_HEADERS or self._part is self.scope
-        if may_be and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS:
-            self._fault = _TOO_LONG
-            raise ValueError  # which ends the parsing
-        # Java's client and curl offer HTTP/2
-        self._offered = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
-        if not self._offered:
+        """Pass the request to the app."""
+        # The headers of most requests arrive in a single chunk that is short enough.
+        may_be_too_long = self._chunk_bytes > MAX_HEADERS or self._part is self.scope
+        if (
+            may_be_too_long
+            and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS
+        ):
+            self._parse_problem = _TOO_LONG
+            raise ValueError  # stops the parser
+        # Java's client and curl offer an upgrade to HTTP/2.
+        self._offers_upgrade = self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers)
+        if not self._offers_upgrade:
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Tell the app that the body is complete."""
         cycle = self.cycle
-        if not self._offered and cycle and not cycle.response_complete:
+        if not self._offers_upgrade and cycle and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
 
-    def _begin_without_the_offer(self) -> None:
-        """Parse the request again without the offer: the parser stopped before its body."""
+    def _restart_without_upgrade(self) -> None:
+        """Parse the request again without its offer, since the parser stopped before the body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"\r\n".join([first, *lines, b"", b""]))
 
     def on_response_complete(self) -> None:
-        """Go on to the next request in the pipeline. uvicorn would start a timer for each response here."""
+        """Start the next request in the pipeline. uvicorn would also start a timer for each response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            if not (cycle.more_body and self._last_word):
+            if not (cycle.more_body and self._final_problem):
                 self._start_asgi_task(cycle, app)
                 return
-        if self._last_word:
-            self._refuse(self._last_word)
+        if self._final_problem:
+            self._refuse(self._final_problem)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        """End the connection, once requests on their way here are answered."""
+        """Close the connection, after answering requests that are still arriving."""
         self.loop.call_later(0.1, super().shutdown)
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer instead of the app, and close."""
+        """Send a problem instead of the app's response, and close the connection."""
         if running_service := state_of(self.app).running:
-            running_service.observer.meter.refused(problem.name, ())
+            running_service.observer.meter.count_refusal(problem.name, ())
         running = self._running
         if running is not None and not running.response_complete:
             if not running.more_body:
-                # it came before the refused one, and is answered first
-                self._last_word = problem
+                # That request came first, and is answered first.
+                self._final_problem = problem
                 self.flow.pause_reading()
                 return
-            # to the app, the client has left: the rest of its response is discarded
+            # The app sees a disconnected client, and the rest of its response is discarded.
             running.disconnected = True
             running.message_event.set()
         response = problem.response()

@@ -1,4 +1,4 @@
-"""uvicorn for a service: it announces that it is ready, enforces deadlines of clients, and drains before it stops."""
+"""The server: uvicorn with an announcement at the start, deadlines for clients, and a drain period before the end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
-_GRACE_S = 20  # seconds for requests to finish, once no more are accepted
-_LOOK_EVERY_S = 1.0
+_GRACE_S = 20  # for running requests, after the server has stopped accepting new ones
+_DEADLINE_CHECK_INTERVAL_S = 1.0
 _CLOSE = (b"connection", b"close")
 
-# The internals of uvicorn's request and protocol that the server uses.
+# The attributes of uvicorn's request and protocol that this package uses.
 _CYCLE = "scope body more_body keep_alive disconnected message_event response_started response_complete"
 _PROTOCOL = (
     "_start_asgi_task app connection_lost connection_made connections cycle flow headers loop on_headers_complete "
@@ -37,10 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an app until SIGTERM, SIGINT, or the end of file of the descriptor `lifeline`; then it drains.
+    """Serves an app until SIGTERM, SIGINT, or the end of file of the descriptor `lifeline`. Then it drains and stops.
 
-    During the drain period readiness fails, and each answer closes its connection. Then no more connections are
-    accepted, accepted requests are answered, and the lifespan ends. A second SIGINT stops at once.
+    In the drain period, readiness fails, and each response closes its connection. Then the server stops accepting
+    connections, answers running requests, and ends the lifespan. A second SIGINT stops it immediately.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
-                # at level info, uvicorn repeats the greeting
+                # At the level info, uvicorn would log what `announce` already has.
                 log_level="warning" if settings.log_level == "info" else settings.log_level,
                 access_log=False,
                 proxy_headers=False,
@@ -69,7 +69,7 @@ class Server(uvicorn.Server):
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and announce it."""
+        """Start serving, and announce it."""
         await super().startup(sockets)
         self._watching = asyncio.create_task(self._watch())
         if self._lifeline is not None:
@@ -77,14 +77,14 @@ class Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop; deadlines of clients hold until the end."""
+        """Stop serving. Deadlines for clients apply until the end."""
         await super().shutdown(sockets)
-        if self.force_exit:  # else uvicorn cancels the lifespan, with a traceback
+        if self.force_exit:  # otherwise uvicorn would cancel the lifespan, with a traceback
             await self.lifespan.shutdown()
         self._watching.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop. uvicorn's own would close at once, and raise the signal again for another exit code than 0."""
+        """Start the drain period. uvicorn would stop immediately, and exit with the code of the signal."""
         del frame
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._drain
@@ -92,16 +92,16 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether it is time to stop; asked ten times a second."""
+        """Return whether it is time to stop. uvicorn calls this ten times a second."""
         if self._stop_at is None:
             return await super().on_tick(counter)
         if state_of(self._app).stopping:
             self.should_exit = self.should_exit or time.monotonic() >= self._stop_at
         else:
-            # even without a drain period, busy clients learn of it within a tick
+            # Even without a drain period, busy clients get `Connection: close` within a tick.
             state_of(self._app).stopping = True
             self.config.encoded_headers.append(_CLOSE)
-        return await super().on_tick(0)  # which makes the default headers again
+        return await super().on_tick(0)  # 0 makes uvicorn update the default headers
 
     def _abandoned(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)
@@ -109,40 +109,40 @@ class Server(uvicorn.Server):
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_DEADLINE_CHECK_INTERVAL_S)
             now = time.monotonic()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, HttpProtocol):  # uvicorn's own have no deadlines
-                    connection.look(now)
+                if isinstance(connection, HttpProtocol):
+                    connection.check_deadlines(now)
 
 
 @define
 class Protocols:
-    """Makes the protocol of each connection: housepredict's, or uvicorn's own if its internals differ.
+    """Creates the protocol of each connection: housepredict's, or uvicorn's if its internals differ.
 
-    uvicorn's own has no deadlines for clients.
+    uvicorn's protocol has no deadlines for clients.
     """
 
-    _make: Callable[..., HttpToolsProtocol]
-    _own: bool | None = None
+    _create: Callable[..., HttpToolsProtocol]
+    _is_supported: bool | None = None
 
     def __call__(self, **of_uvicorn: Any) -> HttpToolsProtocol:
-        """The protocol of a connection."""
-        if self._own is None:
+        """Create the protocol of a connection, with uvicorn's arguments."""
+        if self._is_supported is None:
             missing = _missing(**of_uvicorn)
-            self._own = not missing
+            self._is_supported = not missing
             if missing:
                 _log.warning(
-                    "uvicorn %s has other internals than housepredict uses (%s): requests take the ordinary, slower "
-                    "route, and slow clients have no deadlines. Install the versions that housepredict asks for.",
+                    "uvicorn %s is not supported (missing: %s): requests take a slower path, and slow clients have no "
+                    "deadlines. Install a version that housepredict supports.",
                     uvicorn.__version__,
-                    "no " + ", ".join(missing),
+                    ", ".join(missing),
                 )
-        return self._make(**of_uvicorn) if self._own else HttpToolsProtocol(**of_uvicorn)
+        return self._create(**of_uvicorn) if self._is_supported else HttpToolsProtocol(**of_uvicorn)
 
 
 class _Probe(HttpToolsProtocol):
-    """uvicorn's own protocol, which stores the request that it would start."""
+    """uvicorn's protocol, except that it stores its request instead of starting it."""
 
     started: object = None
 
@@ -171,11 +171,11 @@ class _Nowhere(asyncio.Transport):
 
 
 async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
-    """Answer nothing."""
+    """Do nothing."""
 
 
 def _missing(**of_uvicorn: Any) -> list[str]:
-    """The names that uvicorn lacks, found with a request that is never answered."""
+    """Find the internals that uvicorn lacks, with a request that is never answered."""
     try:
         probe: Any = _Probe(**of_uvicorn)
         probe.app = _app
@@ -183,7 +183,7 @@ def _missing(**of_uvicorn: Any) -> list[str]:
         probe.data_received(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n1")
         cycle = probe.started
         probe.connection_lost(None)
-    except Exception as error:  # noqa: BLE001  # an unknown version of uvicorn may raise anything
+    except Exception as error:  # noqa: BLE001  # an unsupported uvicorn may raise any error
         return [repr(error)]
     missing = [name for name in _PROTOCOL.split() if not hasattr(HttpToolsProtocol, name) and name not in vars(probe)]
     return missing + [f"cycle.{name}" for name in _CYCLE.split() if not hasattr(cycle, name)]

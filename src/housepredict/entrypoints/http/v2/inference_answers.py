@@ -1,4 +1,4 @@
-"""Tensors, in JSON and in binary, and the answers of the Open Inference Protocol."""
+"""Tensors in JSON and binary, and the answers of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from housepredict.domain.estimates import LEVELS, Prediction
 from housepredict.domain.features import Kind
 from housepredict.domain.validation import Rule, Violation
 from housepredict.entrypoints.answers import Count
-from housepredict.entrypoints.http.responses import encoded
+from housepredict.entrypoints.http.responses import encode_json
 from housepredict.entrypoints.json_documents import ITSELF, document, document_class, keywords, part
 
-# How `struct` calls the datatypes of a fixed size; in tensors they are little-endian, without padding.
+# The `struct` codes of the datatypes with a fixed size. Tensors are little-endian, without padding.
 _CODES = {
     "BOOL": "?",
     "UINT8": "B",
@@ -33,17 +33,17 @@ _CODES = {
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 INTEGERS = frozenset(name for name in _CODES if "INT" in name)
 DATATYPES = frozenset({*_CODES, "BYTES"})
-"""BF16 is not among them: it has neither a JSON form nor one in the standard library."""
+"""The supported datatypes: all but BF16, which neither JSON nor the standard library has."""
 
 _LENGTH = struct.Struct("<I")
 
 
 class InvalidTensor(Exception):
-    """A tensor's data are not what its datatype and its shape say; the message begins with a verb."""
+    """The data of a tensor don't fit its datatype or shape. The message follows the tensor's name and a colon."""
 
 
 def to_binary(datatype: str, values: Sequence[object]) -> bytes:
-    """A tensor in binary: texts as UTF-8, a missing number as NaN."""
+    """Encode a tensor's values in binary. Texts are UTF-8, and missing numbers must be NaN."""
     if datatype == "BYTES":
         texts = [str(value).encode("utf-8", "replace") for value in values]
         return b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
@@ -51,27 +51,29 @@ def to_binary(datatype: str, values: Sequence[object]) -> bytes:
 
 
 def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
-    """The values of a tensor in binary; BYTES that are no UTF-8 stay bytes. Raises InvalidTensor."""
+    """Decode `count` values of a binary tensor. BYTES that aren't UTF-8 remain bytes. Raises InvalidTensor."""
     if datatype == "BYTES":
         return _texts(content, count)
     size = count * struct.calcsize(f"<{_CODES[datatype]}")
     if len(content) != size:
-        raise InvalidTensor(f"has {len(content)} bytes of binary data, where {count} of {datatype} take {size}")
+        raise InvalidTensor(f"must have binary data of size {size} for {count} {datatype}, not {len(content)}")
     return struct.unpack(f"<{count}{_CODES[datatype]}", content)
 
 
 def _texts(content: bytes, count: int) -> Sequence[object]:
     values: list[object] = []
-    at = 0
-    while at < len(content) and len(values) < count:
-        start = at + _LENGTH.size
+    position = 0
+    while position < len(content) and len(values) < count:
+        start = position + _LENGTH.size
         if start > len(content):
             break
-        (length,) = _LENGTH.unpack_from(content, at)
-        at = start + length
-        values.append(_text(content[start:at]))
-    if at != len(content) or len(values) != count:
-        raise InvalidTensor(f"has binary data that are not {count} texts, each after its length in four bytes")
+        (length,) = _LENGTH.unpack_from(content, position)
+        position = start + length
+        values.append(_text(content[start:position]))
+    if position != len(content) or len(values) != count:
+        raise InvalidTensor(
+            f"must have as many texts as its shape says, {count}, each preceded by its length (4 bytes)"
+        )
     return values
 
 
@@ -83,39 +85,43 @@ def _text(content: bytes) -> str | bytes:
 
 
 def to_json(values: Sequence[object]) -> list[object]:
-    """A tensor's data in JSON, which has no NaN: null stands for it."""
+    """Return a tensor's values for JSON, with null for NaN."""
     return [None if value != value else value for value in values]
 
 
 def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Sequence[object], list[Violation]]:
-    """The values of a tensor's data in JSON, flat or nested, None for null; and what is wrong with any of them.
+    """Read a tensor's data in JSON: a list of values, or of lists of one value.
 
-    Raises InvalidTensor where there are not as many as the shape says.
+    Returns:
+        The values, with None for null and for invalid values; and the violations.
+
+    Raises:
+        InvalidTensor: if the data don't have `count` values.
     """
     flat = _flat(data)
     if len(flat) != count:
-        raise InvalidTensor(f"has {len(flat)} values as its data, where its shape takes {count}")
+        raise InvalidTensor(f"must have as many values in `data` as its shape says, {count}, not {len(flat)}")
     read = _READERS[datatype]
     values = [None if value is None else read(value) for value in flat]
     violations = [
-        Violation(element(name, row), Rule.TYPE, f"must be {datatype}", given)
-        for row, (value, given) in enumerate(zip(values, flat, strict=True))
-        if value is None and given is not None
+        Violation(element(name, row), Rule.TYPE, f"must be {datatype}", item)
+        for row, (value, item) in enumerate(zip(values, flat, strict=True))
+        if value is None and item is not None
     ]
     return values, violations
 
 
 def _flat(data: object) -> Sequence[object]:
-    """A list, or one of lists of single values: shape [n, 1]."""
+    """Flatten data of the shape [n, 1]."""
     if not isinstance(data, list):
-        raise InvalidTensor("must have a list as its data")
-    if data and all(isinstance(each, list) and len(each) == 1 for each in data):
-        return [each[0] for each in data]
+        raise InvalidTensor("must have a list as `data`")
+    if data and all(isinstance(row, list) and len(row) == 1 for row in data):
+        return [row[0] for row in data]
     return data
 
 
 def element(name: str, row: int) -> str:
-    """How a value is called in errors."""
+    """Return the name of a tensor's value in errors, such as `size[3]`."""
     return f"{name}[{row}]"
 
 
@@ -139,7 +145,7 @@ def _float(value: object) -> object:
         return math.inf if value > 0 else -math.inf
 
 
-# What a value in JSON is to a datatype; None where it is none of it.
+# Read a JSON value as a datatype. None if it is invalid.
 _READERS: Mapping[str, Callable[[object], object]] = {
     "BOOL": lambda value: value if isinstance(value, bool) else None,
     "BYTES": lambda value: value if isinstance(value, str) else None,
@@ -149,13 +155,13 @@ _READERS: Mapping[str, Callable[[object], object]] = {
 
 
 MODEL = "housepredict"
-"""The one model's name; its version is the name of the model version in service."""
+"""The name of the only model. Its version is the model version in service."""
 
 
 def _bound(level: int, name: str) -> Callable[[Prediction], object]:
     def bound(prediction: Prediction) -> object:
         intervals = prediction.estimate.intervals
-        return next((getattr(each, name) for each in intervals if each.level == level), math.nan)
+        return next((getattr(interval, name) for interval in intervals if interval.level == level), math.nan)
 
     return bound
 
@@ -164,13 +170,13 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
     "price": ("FP64", lambda prediction: prediction.price),
     **{f"{name}_{level}": ("FP64", _bound(level, name)) for level in LEVELS for name in ("low", "high")},
     "id": ("BYTES", lambda prediction: str(prediction.id)),
-    "warnings": ("BYTES", lambda prediction: " ".join(each.code for each in prediction.estimate.warnings)),
+    "warnings": ("BYTES", lambda prediction: " ".join(warning.code for warning in prediction.estimate.warnings)),
 }
-"""The outputs: name to datatype, and what it is of a prediction."""
+"""The outputs by name: the datatype, and a function from a prediction to the value."""
 
 
 def datatype_of(kind: Kind) -> str:
-    """The datatype that a feature's tensor should have."""
+    """Return the datatype that a feature's tensor should have."""
     match kind:
         case Kind.NUMBER:
             return "FP64"
@@ -190,7 +196,7 @@ OutputName = Annotated[str, keywords(enum=tuple(OUTPUTS))]
 
 @document_class
 class InferenceErrorAnswer:
-    error: str = part(about="All that is wrong, in words.")
+    error: str = part(about="What is wrong, with every violation.")
 
 
 @document_class
@@ -226,7 +232,7 @@ class InputParametersPart:
 class InputPart:
     name: str
     datatype: Datatype = part(lambda feature: datatype_of(feature.kind))
-    shape: Sequence[int] = part(lambda _: [-1], "[-1]: any number of houses.")
+    shape: Sequence[int] = part(lambda _: [-1], "Always [-1], for any number of houses.")
     parameters: InputParametersPart = part(ITSELF)
 
 
@@ -234,13 +240,13 @@ class InputPart:
 class OutputPart:
     name: OutputName
     datatype: Datatype
-    shape: Sequence[int] = part(lambda _: [-1], "[-1]: any number of houses.")
+    shape: Sequence[int] = part(lambda _: [-1], "Always [-1], for any number of houses.")
 
 
 @document_class
 class InferenceModelAnswer:
     name: str = part(lambda _: MODEL)
-    versions: Sequence[str] = part(lambda version: [version.name], "The version in service alone.")
+    versions: Sequence[str] = part(lambda version: [version.name], "Only the version in service.")
     platform: str = part(lambda version: f"housepredict_{version.algorithm}")
     inputs: Sequence[InputPart] = part("schema.features")
     outputs: Sequence[OutputPart] = part(
@@ -270,16 +276,18 @@ class InferenceResponseAnswer:
     outputs: Sequence[TensorPart]
 
 
-def answer_to(
-    id_: str | None, asked: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
+def encode_answer(
+    id_: str | None, requested: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
 ) -> tuple[bytes, int | None]:
-    """The body of an answer with the outputs asked for, True for one in binary; and where its JSON ends if such
-    follow it.
+    """Encode the `requested` outputs, in binary if the value is True.
+
+    Returns:
+        The body of the response, and the length of its JSON in bytes if binary outputs follow it.
     """
     outputs, binary = [], []
-    for name, is_binary in asked.items():
-        datatype, of = OUTPUTS[name]
-        values = [of(each) for each in predictions]
+    for name, is_binary in requested.items():
+        datatype, read = OUTPUTS[name]
+        values = [read(prediction) for prediction in predictions]
         parameters = None
         if is_binary:
             binary.append(to_binary(datatype, values))
@@ -287,5 +295,5 @@ def answer_to(
         data = None if is_binary else to_json(values)
         outputs.append(TensorPart(name=name, datatype=datatype, shape=[len(values)], data=data, parameters=parameters))
     answer = InferenceResponseAnswer(model_name=MODEL, model_version=version, id=id_, outputs=outputs)
-    head = encoded(document(answer))
+    head = encode_json(document(answer))
     return b"".join([head, *binary]), len(head) if binary else None

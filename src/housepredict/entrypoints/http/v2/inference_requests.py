@@ -1,4 +1,4 @@
-"""Inference requests: the houses that tensors describe, and the outputs that are asked for."""
+"""Reading inference requests: the houses in their tensors, and the requested outputs."""
 
 from __future__ import annotations
 
@@ -27,88 +27,94 @@ from housepredict.entrypoints.http.v2.inference_answers import (
 
 @frozen
 class Inference:
-    """A request that was read. `outputs` are those that it asks for, True for one in binary."""
+    """An inference request. `outputs` are the names of the requested outputs, True for binary ones."""
 
     id: str | None
     houses: Sequence[Mapping[str, object]]
     outputs: Mapping[str, bool]
 
 
-def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None, most: int) -> Inference:
-    """A request, whose JSON ends after `header_length` bytes where tensors in binary follow it.
+def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None, max_houses: int) -> Inference:
+    """Read a request.
 
-    A batch of more than `most` houses is not looked at any further. Raises InvalidHouses with every violation, those
-    of values included, or a Problem for what is no JSON.
+    Args:
+        schema: the schema of the model version in service.
+        body: the body of the request.
+        header_length: the length of its JSON in bytes, as text, if binary tensors follow it.
+        max_houses: the maximum number of houses.
+
+    Raises:
+        InvalidHouses: with every violation, or with only one if there are too many houses.
+        Problem: if the body is not JSON.
     """
-    head, rest = _parted(body, header_length)
-    reading = _Reading(schema, most, rest)
-    given = decode(head)
-    if not isinstance(given, dict):
+    head, rest = _split(body, header_length)
+    reader = _Reader(schema, max_houses, rest)
+    request = decode(head)
+    if not isinstance(request, dict):
         raise InvalidHouses([Violation("", Rule.TYPE, "the request must be an object")])
-    reading.refuse_repeated("the request", given)
-    inference = Inference(reading.id(given), reading.houses(given), reading.outputs(given))
-    if reading.violations:
-        raise InvalidHouses(reading.violations)
+    reader.reject_duplicates("the request", request)
+    inference = Inference(reader.id(request), reader.houses(request), reader.outputs(request))
+    if reader.violations:
+        raise InvalidHouses(reader.violations)
     return inference
 
 
-def _parted(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
+def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not re.fullmatch(r"\d{1,18}", header_length, re.ASCII) or int(header_length) > len(body):
-        message = f"must be a number of bytes, at most the {len(body)} of the body"
+        message = f"must be a number of bytes, at most {len(body)}, the size of the body"
         raise InvalidHouses([Violation("Inference-Header-Content-Length", Rule.BOUNDS, message, header_length)])
     return body[: int(header_length)], memoryview(body)[int(header_length) :]
 
 
 @define
-class _Reading:
-    """What was found while a request is read."""
+class _Reader:
+    """Reads a request, and collects its violations. `rest` is the binary data of tensors that aren't read yet."""
 
     _schema: FeatureSchema
-    _most: int
+    _max_houses: int
     rest: memoryview
-    """Binary data that no tensor has had yet."""
     violations: list[Violation] = field(factory=list)
 
-    def refuse(self, where: str, rule: Rule, message: str, value: object = None) -> None:
-        """Note what is wrong."""
+    def reject(self, where: str, rule: Rule, message: str, value: object = None) -> None:
+        """Add a violation."""
         self.violations.append(Violation(where, rule, message, value))
 
-    def refuse_repeated(self, where: str, given: Mapping[str, object]) -> None:
-        """Note names that an object holds more than once."""
-        for name in getattr(given, "repeated", ()):
-            self.refuse(where, Rule.DUPLICATE, f"has {name!r} more than once")
+    def reject_duplicates(self, where: str, obj: Mapping[str, object]) -> None:
+        """Add a violation for each duplicate name in a JSON object."""
+        for name in getattr(obj, "repeated", ()):
+            self.reject(where, Rule.DUPLICATE, f"has {name!r} more than once")
 
-    def id(self, given: Mapping[str, object]) -> str | None:
-        """What the client calls the request."""
-        id_ = given.get("id")
+    def id(self, request: Mapping[str, object]) -> str | None:
+        """Read the id of the request."""
+        id_ = request.get("id")
         if id_ is not None and not isinstance(id_, str):
-            self.refuse("id", Rule.TYPE, "must be text", id_)
+            self.reject("id", Rule.TYPE, "must be text", id_)
         return id_ if isinstance(id_, str) else None
 
-    def houses(self, given: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-        """The houses that the inputs describe, a tensor a feature."""
-        tensors = self._named("inputs", given.get("inputs"))
-        given_features = [self._schema.named(name) for name in tensors]
+    def houses(self, request: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Read the houses from the inputs, a tensor for each feature."""
+        tensors = self._by_name("inputs", request.get("inputs"))
+        sent_features = [self._schema.named(name) for name in tensors]
         columns: dict[str, Sequence[object]] = {}
         counts = set()
         for name, tensor in tensors.items():
             feature = self._schema.named(name)
-            read = self._tensor(name, tensor, feature)
-            if read is None or feature is None:
+            values = self._tensor(name, tensor, feature)
+            if values is None or feature is None:
                 continue
             if feature.name in columns:
-                self.refuse(name, Rule.DUPLICATE, f"is more than one input for {feature.name}")
-            counts.add(len(read))
-            columns[feature.name] = [_value(feature, value) for value in read]
+                self.reject(name, Rule.DUPLICATE, f"duplicate input for {feature.name}")
+            counts.add(len(values))
+            columns[feature.name] = [_value(feature, value) for value in values]
         if self.rest and not self.violations:
-            self.refuse("the body", Rule.BOUNDS, f"has {len(self.rest)} bytes of binary data that no input has")
+            self.reject("the body", Rule.BOUNDS, f"has more binary data than its inputs, by {len(self.rest)} B")
         for feature in self._schema.features:
-            if feature.required and feature not in given_features:
-                self.refuse(feature.name, Rule.MISSING, f"is missing: an input of {datatype_of(feature.kind)}")
+            if feature.required and feature not in sent_features:
+                self.reject(feature.name, Rule.MISSING, f"is missing: send an input of {datatype_of(feature.kind)}")
         if len(counts) > 1:
-            self.refuse("inputs", Rule.TYPE, "must all describe as many houses")
+            self.reject("inputs", Rule.TYPE, "must all have the same number of houses")
         if self.violations:
             self._check(columns)
             return ()
@@ -119,94 +125,96 @@ class _Reading:
                     house[name] = value
         return houses
 
-    def outputs(self, given: Mapping[str, Any]) -> Mapping[str, bool]:
-        """The outputs that are asked for, all if none is."""
-        parameters = self._parameters("the request", given)
+    def outputs(self, request: Mapping[str, Any]) -> Mapping[str, bool]:
+        """Read the requested outputs, by default all."""
+        parameters = self._parameters("the request", request)
         binary = parameters.get("binary_data_output") is True
-        if given.get("outputs") in (None, []):
+        if request.get("outputs") in (None, []):
             return dict.fromkeys(OUTPUTS, binary)
-        asked = {}
-        for name, output in self._named("outputs", given["outputs"]).items():
+        requested = {}
+        for name, output in self._by_name("outputs", request["outputs"]).items():
             if name not in OUTPUTS:
-                self.refuse(name, Rule.UNKNOWN, f"is no output: there are {', '.join(OUTPUTS)}")
-            own = self._parameters(name, output)
+                self.reject(name, Rule.UNKNOWN, f"not an output of this model: use {', '.join(OUTPUTS)}")
+            parameters = self._parameters(name, output)
             for unsupported in ("classification", "shared_memory_region"):
-                if unsupported in own:
-                    self.refuse(name, Rule.UNKNOWN, f"{unsupported} is not possible here")
-            asked[name] = own.get("binary_data", binary) is True
-        return asked
+                if unsupported in parameters:
+                    self.reject(name, Rule.UNKNOWN, f"{unsupported} is not supported")
+            requested[name] = parameters.get("binary_data", binary) is True
+        return requested
 
-    def _named(self, what: str, given: object) -> Mapping[str, Mapping[str, Any]]:
-        """A list of objects by their names."""
-        if not isinstance(given, list) or not given:
-            self.refuse(what, Rule.TYPE, "must be a list of tensors")
+    def _by_name(self, list_name: str, items: object) -> Mapping[str, Mapping[str, Any]]:
+        """Read a list of tensors by their names."""
+        if not isinstance(items, list) or not items:
+            self.reject(list_name, Rule.TYPE, "must be a list of tensors")
             return {}
-        found: dict[str, Mapping[str, Any]] = {}
-        for position, each in enumerate(given):
-            name = each.get("name") if isinstance(each, dict) else None
+        tensors: dict[str, Mapping[str, Any]] = {}
+        for position, item in enumerate(items):
+            name = item.get("name") if isinstance(item, dict) else None
             if not isinstance(name, str):
-                self.refuse(element(what, position), Rule.TYPE, "must be an object with a name", each)
+                self.reject(element(list_name, position), Rule.TYPE, "must be an object with a name", item)
                 continue
-            self.refuse_repeated(name, each)
-            if name in found:
-                self.refuse(name, Rule.DUPLICATE, f"is more than once among the {what}")
-            found[name] = each
-        return found
+            self.reject_duplicates(name, item)
+            if name in tensors:
+                self.reject(name, Rule.DUPLICATE, f"appears more than once in {list_name}")
+            tensors[name] = item
+        return tensors
 
-    def _parameters(self, where: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        parameters = given.get("parameters")
+    def _parameters(self, where: str, obj: Mapping[str, Any]) -> Mapping[str, Any]:
+        parameters = obj.get("parameters")
         if parameters is None or isinstance(parameters, dict):
             return parameters or {}
-        self.refuse(where, Rule.TYPE, "must have an object as its parameters", parameters)
+        self.reject(where, Rule.TYPE, "must have an object as its parameters", parameters)
         return {}
 
-    def _tensor(self, name: str, given: Mapping[str, Any], feature: Feature | None) -> Sequence[object] | None:
-        """The values of an input; None for one that has none to speak of."""
+    def _tensor(self, name: str, tensor: Mapping[str, Any], feature: Feature | None) -> Sequence[object] | None:
+        """Read the values of an input; None if it is invalid."""
         try:
-            binary = self._binary(name, given)
+            binary = self._binary(name, tensor)
             if feature is None:
-                self.refuse(name, Rule.UNKNOWN, "is no feature of this model")
+                self.reject(name, Rule.UNKNOWN, "not a feature of this model")
                 return None
-            datatype, count = _datatype(given, feature), _count(given)
-            if count > self._most:
-                message = f"must hold at most {self._most} houses, not {count}"
+            datatype, count = _datatype(tensor, feature), _count(tensor)
+            if count > self._max_houses:
+                message = f"must have at most {self._max_houses:,} houses, not {count:,}"
                 raise InvalidHouses([Violation("the batch", Rule.LIMIT, message)])
             if binary is not None:
                 return from_binary(datatype, binary, count)
-            values, violations = from_json(name, datatype, given.get("data"), count)
+            values, violations = from_json(name, datatype, tensor.get("data"), count)
         except InvalidTensor as error:
-            self.refuse(name, Rule.TYPE, str(error))
+            self.reject(name, Rule.TYPE, str(error))
             return None
         self.violations += violations
         return values
 
-    def _binary(self, name: str, given: Mapping[str, Any]) -> bytes | None:
-        """The binary data of an input; they stand in the body in the order of the inputs."""
-        size = self._parameters(name, given).get("binary_data_size")
+    def _binary(self, name: str, tensor: Mapping[str, Any]) -> bytes | None:
+        """Read the binary data of an input. In the body they are in the order of the inputs."""
+        size = self._parameters(name, tensor).get("binary_data_size")
         if size is None:
             return None
         if type(size) is not int or not 0 <= size <= len(self.rest):
-            raise InvalidTensor(f"says that it has {size} bytes of binary data, where there are {len(self.rest)} more")
-        if given.get("data") is not None:
-            raise InvalidTensor("has data beside its binary data")
+            raise InvalidTensor(
+                f"must have a `binary_data_size` from 0 to {len(self.rest)}, the bytes left in the body, not {size}"
+            )
+        if tensor.get("data") is not None:
+            raise InvalidTensor("must not have both `data` and binary data")
         content, self.rest = self.rest[:size], self.rest[size:]
         return bytes(content)
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """Find what is wrong with values, too, where the request is refused in any case."""
-        known = {each.pointer for each in self.violations}
+        """Add the violations of values, so that they are reported together with those of tensors."""
+        known = {violation.pointer for violation in self.violations}
         for feature in self._schema.features:
             for row, value in enumerate(columns.get(feature.name, ())):
                 if element(feature.name, row) in known:
                     continue
                 if value is None and feature.required:
-                    self.refuse(element(feature.name, row), Rule.MISSING, "is missing")
+                    self.reject(element(feature.name, row), Rule.MISSING, "is missing")
                 elif value is not None and (broken := check_value(feature, value)):
-                    self.refuse(element(feature.name, row), *broken, value)
+                    self.reject(element(feature.name, row), *broken, value)
 
 
-def _datatype(given: Mapping[str, Any], feature: Feature) -> str:
-    datatype = given.get("datatype")
+def _datatype(tensor: Mapping[str, Any], feature: Feature) -> str:
+    datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise InvalidTensor(f"must have a datatype: {datatype_of(feature.kind)}")
     if datatype not in _accepted(feature.kind):
@@ -214,15 +222,15 @@ def _datatype(given: Mapping[str, Any], feature: Feature) -> str:
     return datatype
 
 
-def _count(given: Mapping[str, Any]) -> int:
-    match given.get("shape"):
+def _count(tensor: Mapping[str, Any]) -> int:
+    match tensor.get("shape"):
         case [int(count)] | [int(count), 1] if type(count) is int and count >= 0:
             return count
     raise InvalidTensor("must have the shape [n], for n houses")
 
 
 def _value(feature: Feature, value: object) -> object:
-    """A tensor's value as a house has it; None where it is missing."""
+    """Convert a tensor's value to a feature's; None if it is missing."""
     if value is None or value == "" or value != value:
         return None
     if feature.kind is Kind.INTEGER and isinstance(value, float) and value.is_integer():
@@ -233,8 +241,8 @@ def _value(feature: Feature, value: object) -> object:
 
 
 def in_tensors(error: InvalidHouses) -> InvalidHouses:
-    """Violations of houses, `/3/size`, as those of tensors: `size[3]`."""
-    return InvalidHouses([_in_tensors(each) for each in error.violations])
+    """Convert the pointers of violations from houses to tensors: `/3/size` to `size[3]`."""
+    return InvalidHouses([_in_tensors(violation) for violation in error.violations])
 
 
 def _in_tensors(violation: Violation) -> Violation:
@@ -245,12 +253,12 @@ def _in_tensors(violation: Violation) -> Violation:
 
 
 def _accepted(kind: Kind) -> Collection[str]:
-    """The datatypes that a feature's tensor may have."""
+    """Return the datatypes that a feature's tensor can have."""
     match kind:
         case Kind.NUMBER | Kind.INTEGER:
             return FLOATS | INTEGERS
         case Kind.BOOLEAN:
-            return {"BOOL", "BYTES"}  # a tensor of BOOL has no way to say that one is missing
+            return {"BOOL", "BYTES"}  # in BYTES, a value can be missing
         case Kind.CATEGORY:
             return {"BYTES"} | INTEGERS
         case Kind.DATE:

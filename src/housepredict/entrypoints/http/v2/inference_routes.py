@@ -19,9 +19,9 @@ from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.openapi import H
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem, problem_of
-from housepredict.entrypoints.http.requests import application_of, read_body, response
+from housepredict.entrypoints.http.requests import application_of, compressed_response, read_body
 from housepredict.entrypoints.http.responses import json_response
-from housepredict.entrypoints.http.routes.predict_routes import FEW, SHORT
+from housepredict.entrypoints.http.routes.predict_routes import MAX_LOOP_BYTES, MAX_LOOP_HOUSES
 from housepredict.entrypoints.http.routes.service_routes import readiness_checks
 from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.http.v2.inference_answers import (
@@ -35,7 +35,7 @@ from housepredict.entrypoints.http.v2.inference_answers import (
     InferenceResponseAnswer,
     InferenceServerAnswer,
     OutputName,
-    answer_to,
+    encode_answer,
 )
 from housepredict.entrypoints.http.v2.inference_requests import (
     Inference,
@@ -57,11 +57,11 @@ _VALUE: openapi.Json = {"type": ["number", "string", "boolean", "null"]}
 
 
 def _input_schema(version: ModelVersion | None, settings: Settings) -> openapi.Json:
-    """The schema of a tensor of the features of the version in service, if there is one."""
-    names = {"enum": [each.name for each in version.schema.features]} if version else {}
+    """Return the schema of an input: a tensor of a feature of the version in service, if there is one."""
+    names = {"enum": [feature.name for feature in version.schema.features]} if version else {}
     return openapi.an_object(
         {
-            "name": {"type": "string", **names, "description": "The feature."},
+            "name": {"type": "string", **names, "description": "The name of the feature."},
             "datatype": openapi.schema_of(Datatype),
             "shape": {
                 **openapi.list_of({"type": "integer", "minimum": 1, "maximum": settings.max_batch}),
@@ -71,11 +71,11 @@ def _input_schema(version: ModelVersion | None, settings: Settings) -> openapi.J
             },
             "data": openapi.about(
                 openapi.list_of({"anyOf": [_VALUE, openapi.list_of(_VALUE)]}),
-                "n values, or n lists of one; null for what is missing.",
+                "n values, or n lists of one value; null for a missing value.",
             ),
             "parameters": openapi.about(
                 openapi.nullable({"type": "object"}),
-                "`binary_data_size`: how many bytes of binary it has in place of data.",
+                "`binary_data_size`: the number of bytes of binary data, which replace `data`.",
             ),
         },
         optional=["data", "parameters"],
@@ -96,20 +96,20 @@ _PLAIN = openapi.Resource(
         ),
         "InferenceRequest": openapi.an_object(
             {
-                "id": openapi.about(openapi.nullable(openapi.TEXT), "The answer repeats it."),
+                "id": openapi.about(openapi.nullable(openapi.TEXT), "An id to return in the response."),
                 "inputs": {
                     **openapi.list_of(openapi.ref("InferenceInput")),
                     "minItems": 1,
-                    "description": "One for each feature, of as many houses; those that a house may lack may be left "
-                    "out.",
+                    "description": "A tensor for each feature, all with the same number of houses. Optional features "
+                    "may be left out.",
                 },
                 "outputs": openapi.about(
                     openapi.nullable(openapi.list_of(openapi.ref("InferenceOutput"))),
-                    "Those that are wanted; without them, all.",
+                    "The outputs to return, by default all.",
                 ),
                 "parameters": openapi.about(
                     openapi.nullable({"type": "object"}),
-                    "`binary_data_output`: true for outputs in binary that do not say.",
+                    "`binary_data_output`: the default of `binary_data` for all outputs.",
                 ),
             },
             optional=["id", "outputs", "parameters"],
@@ -118,7 +118,7 @@ _PLAIN = openapi.Resource(
             {
                 "name": openapi.schema_of(OutputName),
                 "parameters": openapi.about(
-                    openapi.nullable({"type": "object"}), "`binary_data`: whether it is to be in binary."
+                    openapi.nullable({"type": "object"}), "`binary_data`: whether to return the output in binary."
                 ),
             },
             optional=["parameters"],
@@ -128,11 +128,13 @@ _PLAIN = openapi.Resource(
 )
 
 _BINARY = "application/octet-stream"
-_LENGTH = openapi.about({"type": "integer", "minimum": 0}, "The bytes of the JSON, if tensors in binary follow it.")
+_LENGTH = openapi.about(
+    {"type": "integer", "minimum": 0}, "The length of the JSON in bytes, if binary tensors follow it."
+)
 
 
 def _problems(*names: str) -> Sequence[openapi.Answer]:
-    """Problems, as this protocol tells them."""
+    """Return the responses with problems, in the format of this protocol."""
     return [
         evolve(answer, schema=InferenceErrorAnswer, media_type=openapi.JSON, problems=())
         for answer in openapi.problem_answers(names).values()
@@ -140,79 +142,79 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 
 
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
-    """The answer of what is not ready, which may be a problem as well."""
+    """Return the 503 of a readiness route: a failed check, or a problem."""
     *_, problem = _problems(*names)
-    description = f"It could not, or the service is about to stop. Or {problem.description}"
+    description = f"A check failed, or the service is stopping. Or {problem.description}"
     return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
 
 
-_UNKNOWN = "There is no such model here, or it is no version in service."
-_OF_AN_INFERENCE = (
+_UNKNOWN = "There is no model of this name, or this version is not in service."
+_INFERENCE_PROBLEMS = (
     *("body-too-large", "unsupported-media-type", "request-timeout"),
     *("overloaded", "storage-unavailable"),
 )
-_READY = "An estimate could be given and recorded now."
+_READY = "Estimates can be made and recorded."
 _OF_VERSION = openapi.Resource(_PLAIN.tag)
 INFERENCE = (_PLAIN, _OF_VERSION)
-_NAME = openapi.in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the one model.")
+_NAME = openapi.in_path("name", {"type": "string", "enum": [MODEL]}, "The name of the model.")
 _VERSION = openapi.in_path("version", openapi.TEXT, "The name of the version in service.")
 
 
-class Refusal(Exception):
-    """A request that only this protocol knows, and refuses."""
+class ProtocolError(Exception):
+    """An error that only this protocol has, with its HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
-def in_its_form(endpoint: Endpoint) -> Endpoint:
-    """The endpoint, whose errors are told as the protocol wants it: `{"error": …}`, with every violation."""
+def with_protocol_errors(endpoint: Endpoint) -> Endpoint:
+    """Make an endpoint report errors in the format of the protocol: `{"error": …}`, with every violation."""
 
     @wraps(endpoint)
-    async def answered(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         try:
             return await endpoint(request)
         except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED_REQUEST)  # which nobody is there to read
-        except Refusal as refusal:
-            return json_response(document(InferenceErrorAnswer(error=str(refusal))), refusal.status)
-        except Exception as error:  # noqa: BLE001  # every failure has its answer
+            return Response(status_code=CLIENT_CLOSED_REQUEST)  # only for the log and the metrics
+        except ProtocolError as error:
+            return json_response(document(InferenceErrorAnswer(error=str(error))), error.status)
+        except Exception as error:  # noqa: BLE001  # every error has a response
             problem = request.scope[PROBLEM] = problem_of(request, error)
-            return await run_in_threadpool(_told, problem)
+            return await run_in_threadpool(_problem_response, problem)
 
-    return answered
+    return respond
 
 
-def _told(problem: Problem) -> Response:
-    """A problem; there is no status but 400 for houses that break rules."""
-    error = "; ".join(each.describe() for each in problem.violations) or problem.detail
+def _problem_response(problem: Problem) -> Response:
+    """Build the response of a problem. The protocol has only the status 400 for invalid houses."""
+    error = "; ".join(violation.describe() for violation in problem.violations) or problem.detail
     return json_response(
         document(InferenceErrorAnswer(error=error)), 400 if problem.violations else problem.status, problem.headers
     )
 
 
-def _of_model(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
+def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
     """Add a route of the model, and the same route of the version in service."""
     method, _, suffix = name.partition(" ")
-    own = more.pop("parameters", ())
+    parameters = more.pop("parameters", ())
     answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
     plain = _PLAIN.route(
-        f"{method} /v2/models/{{name}}{suffix}", id_, *answers, faults=(), parameters=[_NAME, *own], **more
+        f"{method} /v2/models/{{name}}{suffix}", id_, *answers, faults=(), parameters=[_NAME, *parameters], **more
     )
     of_version = _OF_VERSION.route(
         f"{method} /v2/models/{{name}}/versions/{{version}}{suffix}",
         f"{id_}OfVersion",
         *answers,
-        summary="The same of the version in service, by its name",
+        summary="Open Inference Protocol: the same route, with the name of the version in service",
         faults=(),
-        parameters=[_NAME, _VERSION, *own],
+        parameters=[_NAME, _VERSION, *parameters],
         **more,
     )
 
     def add(handler: H) -> H:
-        plain(in_its_form(handler))
-        of_version(in_its_form(handler))
+        plain(with_protocol_errors(handler))
+        of_version(with_protocol_errors(handler))
         return handler
 
     return add
@@ -221,12 +223,12 @@ def _of_model(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Cal
 @_PLAIN.route(
     "GET /v2",
     "getInferenceServer",
-    openapi.Answer("What serves, and the extensions that it knows.", InferenceServerAnswer),
+    openapi.Answer("The name and version of the server, and its extensions.", InferenceServerAnswer),
     faults=(),
 )
-@in_its_form
+@with_protocol_errors
 async def server(_request: Request) -> Response:
-    """Open Inference Protocol: the server."""
+    """Open Inference Protocol: get the server's metadata."""
     return json_response(
         document(InferenceServerAnswer(name=MODEL, version=__version__, extensions=["binary_tensor_data"]))
     )
@@ -235,12 +237,12 @@ async def server(_request: Request) -> Response:
 @_PLAIN.route(
     "GET /v2/health/live",
     "getInferenceLiveness",
-    openapi.Answer("The process answers.", InferenceLivenessAnswer),
+    openapi.Answer("The process is running.", InferenceLivenessAnswer),
     faults=(),
 )
-@in_its_form
+@with_protocol_errors
 async def live(_request: Request) -> Response:
-    """Open Inference Protocol: whether the service is alive."""
+    """Open Inference Protocol: check that the process is alive."""
     return json_response(document(InferenceLivenessAnswer(live=True)))
 
 
@@ -252,9 +254,9 @@ async def live(_request: Request) -> Response:
     _not_ready(InferenceReadinessAnswer, "not-started"),
     faults=(),
 )
-@in_its_form
+@with_protocol_errors
 async def ready(request: Request) -> Response:
-    """Open Inference Protocol: whether it can estimate and remember."""
+    """Open Inference Protocol: check that the server is ready."""
     is_ready = await run_in_threadpool(_is_ready, request)
     return json_response(document(InferenceReadinessAnswer(ready=is_ready)), 200 if is_ready else 503)
 
@@ -263,20 +265,20 @@ def _is_ready(request: Request) -> bool:
     return not state_of(request.app).stopping and readiness_checks(application_of(request)).all_passed
 
 
-@_of_model(
+@_model_route(
     "GET ",
     "getInferenceModel",
-    openapi.Answer("What it takes and what it answers.", InferenceModelAnswer),
+    openapi.Answer("The inputs and outputs of the model.", InferenceModelAnswer),
     *_problems(*openapi.SERVING, *openapi.FAULTS),
 )
 async def model(request: Request) -> Response:
-    """Open Inference Protocol: the inputs and outputs of the model housepredict."""
+    """Open Inference Protocol: get the inputs and outputs of the model `housepredict`."""
     version = (await run_in_threadpool(application_of(request).live_model.current)).version
     _require_model(request, version)
     return json_response(document(version, InferenceModelAnswer))
 
 
-@_of_model(
+@_model_route(
     "GET /ready",
     "getInferenceModelReadiness",
     openapi.Answer(_READY, InferenceModelReadinessAnswer),
@@ -284,51 +286,51 @@ async def model(request: Request) -> Response:
     _not_ready(InferenceModelReadinessAnswer, "not-started", *openapi.SERVING),
 )
 async def model_ready(request: Request) -> Response:
-    """Open Inference Protocol: whether it can estimate and remember."""
+    """Open Inference Protocol: check that the model is ready."""
     is_ready = await run_in_threadpool(_is_ready, request)
     _require_model(request, running_service(request.app).estimator.in_service().version if is_ready else None)
     return json_response(document(InferenceModelReadinessAnswer(name=MODEL, ready=is_ready)), 200 if is_ready else 503)
 
 
-@_of_model(
+@_model_route(
     "POST /infer",
     "infer",
     openapi.Answer(
-        "Estimated and recorded, all houses. In binary, the same JSON comes first.",
+        "The recorded estimates. Binary outputs follow the JSON.",
         InferenceResponseAnswer,
         also={_BINARY: openapi.FILE},
-        headers={**openapi.PACKED, _HEADER_LENGTH: _LENGTH},
+        headers={**openapi.COMPRESSIBLE, _HEADER_LENGTH: _LENGTH},
         always=["Vary"],
         links={
-            "model": openapi.link("getInferenceModel", "What it takes.", name="/model_name"),
+            "model": openapi.link("getInferenceModel", "Get the model's inputs and outputs.", name="/model_name"),
             "version": openapi.link(
                 "getInferenceModelOfVersion",
-                "The same of the version.",
+                "Get the version's inputs and outputs.",
                 name="/model_name",
                 version="/model_version",
             ),
         },
     ),
-    openapi.Answer("Something is wrong with the body, or with a house.", InferenceErrorAnswer, status=400),
-    *_problems(*_OF_AN_INFERENCE, *openapi.SERVING, *openapi.FAULTS),
+    openapi.Answer("The body or a house is invalid.", InferenceErrorAnswer, status=400),
+    *_problems(*_INFERENCE_PROBLEMS, *openapi.SERVING, *openapi.FAULTS),
     parameters=[
-        openapi.header(_HEADER_LENGTH, _LENGTH, "Where the JSON of the body ends, if tensors in binary follow it."),
+        openapi.header(_HEADER_LENGTH, _LENGTH, "The length of the JSON in bytes, if binary tensors follow it."),
         openapi.CONTENT_ENCODING,
     ],
     body={openapi.JSON: {"schema": openapi.ref("InferenceRequest")}, _BINARY: {"schema": openapi.FILE}},
-    description="What tensors have to be, `GET /v2/models/{name}` says of each feature. All have the same n. In "
-    "binary, the body is the same JSON, and after it the tensors that have a `binary_data_size`.",
+    description="`GET /v2/models/{name}` lists the datatype of each feature. All tensors have the same shape. A binary "
+    "body is the same JSON, followed by the data of the tensors that have a `binary_data_size`.",
 )
 async def infer(request: Request) -> Response:
-    """Open Inference Protocol: estimate houses, a tensor a feature."""
+    """Open Inference Protocol: estimate houses from a tensor for each feature."""
     estimator = running_service(request.app).estimator
     serving = estimator.in_service()
     _require_model(request, serving.version)
     _require_media_type(request.headers)
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
-    is_short = len(body) <= SHORT
-    given = (estimator, serving, body, request.headers.get(_HEADER_LENGTH))
-    inference, job = _read(*given) if is_short else await run_in_threadpool(_read, *given)
+    is_short = len(body) <= MAX_LOOP_BYTES
+    arguments = (estimator, serving, body, request.headers.get(_HEADER_LENGTH))
+    inference, job = _read(*arguments) if is_short else await run_in_threadpool(_read, *arguments)
     request.scope[JOB] = job
     try:
         predictions = await estimator.estimate(job)
@@ -336,12 +338,13 @@ async def infer(request: Request) -> Response:
         raise in_tensors(error) from None
 
     def respond() -> Response:
-        content, head = answer_to(inference.id, inference.outputs, serving.version.name, predictions)
-        if head is None:
-            return response(content, request.headers, "application/json")
-        return response(content, request.headers, "application/octet-stream", {_HEADER_LENGTH: str(head)})
+        content, length = encode_answer(inference.id, inference.outputs, serving.version.name, predictions)
+        if length is None:
+            return compressed_response(content, request.headers, "application/json")
+        headers = {_HEADER_LENGTH: str(length)}
+        return compressed_response(content, request.headers, "application/octet-stream", headers)
 
-    return respond() if is_short and len(predictions) <= FEW else await run_in_threadpool(respond)
+    return respond() if is_short and len(predictions) <= MAX_LOOP_HOUSES else await run_in_threadpool(respond)
 
 
 def _read(
@@ -355,15 +358,16 @@ def _read(
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:
-    """Raise a Refusal unless the path names the model, and the version if it names one; any where none serves."""
-    name, asked = request.path_params["name"], request.path_params.get("version")
+    """Check the model and the version in the path. Any version is accepted if none is in service."""
+    name, requested = request.path_params["name"], request.path_params.get("version")
     if name != MODEL:
-        raise Refusal(f"there is no model {name!r} here, but {MODEL!r}", 404)
-    if asked is not None and version is not None and asked != version.name:
-        raise Refusal(f"version {asked!r} of {MODEL!r} is not in service, but {version.name!r}", 404)
+        raise ProtocolError(f"there is no model {name!r}: use {MODEL!r}", 404)
+    if requested is not None and version is not None and requested != version.name:
+        raise ProtocolError(f"version {requested!r} of {MODEL!r} is not in service: use {version.name!r}", 404)
 
 
 def _require_media_type(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
-        raise Refusal("send JSON as application/json, or with tensors in binary as application/octet-stream", 415)
+        message = "unsupported Content-Type: send application/json, or application/octet-stream with binary tensors"
+        raise ProtocolError(message, 415)
