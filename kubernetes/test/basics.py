@@ -19,9 +19,9 @@ def lab(trial: Trial) -> None:
     health = cluster.ask("GET", "/health")
     check(health["status"] == "healthy" and health["model_loaded"], "`GET /health` says `healthy`")
     estimate = cluster.ask("POST", "/predict", {"size": 2400, "bedrooms": 3, "age": 7})
-    check("prediction" in estimate, "`POST /predict` gives an estimate")
+    check("prediction" in estimate, "`POST /predict` returns an estimate")
     recent = [each["id"] for each in cluster.ask("GET", "/predictions")["predictions"]]
-    check(estimate["id"] in recent, "`GET /predictions` has it, whichever pod is asked")
+    check(estimate["id"] in recent, "`GET /predictions` lists it from every pod")
     logs = cluster.kubectl("logs", "-l", SERVICE, "--tail=50")
     check("housepredict serves on" in logs, "`kubectl logs` shows the log of the pods")
     cluster.kubectl("scale", "deployment/housepredict", "--replicas=3")
@@ -48,8 +48,8 @@ def pod_security(trial: Trial) -> None:
         )
         trial.check(
             held,
-            f"{what} runs as {user}, under seccomp, without capabilities, privileges to gain, a Kubernetes token, "
-            "variables of Services, or a root folder that it could write to",
+            f"{what} runs as {user}, under seccomp, without capabilities, privilege escalation, a Kubernetes token, "
+            "Service variables, or a writable root filesystem",
         )
 
 
@@ -69,5 +69,5 @@ def service_links(trial: Trial) -> None:
     said = cluster.kubectl("logs", "links")
     trial.check(
         "HOUSEPREDICT_PORT=tcp://" in said and "up to date" in said,
-        "where `enableServiceLinks: false` is forgotten, `HOUSEPREDICT_PORT=tcp://…` is there and does no harm",
+        "without `enableServiceLinks: false`, the variable `HOUSEPREDICT_PORT=tcp://…` does no harm",
     )

@@ -59,7 +59,7 @@ class Test(Trial):
     def upheaval(self) -> None:
         """All that happens to a service, under load."""
         cluster = self.cluster
-        with self.phase("nothing happens"):
+        with self.phase("no change"):
             time.sleep(10)
         with self.phase("rolling restart"):
             cluster.kubectl("rollout", "restart", "deployment/housepredict")
@@ -80,7 +80,7 @@ class Test(Trial):
             cluster.wait("empty spool", lambda: cluster.waiting() == 0)
         with self.phase("training over HTTP"):
             self.trained(lambda: self.check("message" in cluster.ask("POST", "/train"), "`POST /train` trains"))
-        with self.phase("sales come back, and a Job trains on them"):
+        with self.phase("a Job trains on recorded sales"):
             self.record_sales()
             self.trained(self.train_by_job)
 
@@ -106,7 +106,7 @@ class Test(Trial):
         self.cluster.apply("test", "-l", "app.kubernetes.io/component=training")
         self.cluster.kubectl("wait", "--for=condition=Complete", "job/housepredict-train", "--timeout=240s")
         said = self.cluster.kubectl("logs", "job/housepredict-train")
-        self.check("Promoted" in said, f"the Job trains on {SALES} sales that came back, and its version is promoted")
+        self.check("Promoted" in said, f"the Job trains on {SALES} recorded sales, and its version is promoted")
 
     def judge(self) -> list[evidence.Answer]:
         """Compare what the clients noted with what is kept."""
@@ -118,11 +118,11 @@ class Test(Trial):
         for each in failed[:20]:
             say(f"{each.at:.3f} {each.failure}")
         self.check(not failed, f"{len(failed)} of {len(answers)} requests failed")
-        self.check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged estimates are missing in PostgreSQL")
+        self.check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged estimates are missing from PostgreSQL")
         for generation in sorted({look.generation for look in looks} - {0}):
             seconds = evidence.convergence(looks, generation)
             took = "never" if seconds is None else f"within {seconds:.2f} s"
-            promise = f"generation {generation} was served by every pod {took} of its commit"
+            promise = f"generation {generation} reached every pod {took} of its commit"
             self.check(seconds is not None and seconds <= SOON, promise)
         return answers
 
@@ -150,8 +150,8 @@ class Test(Trial):
         lost = acknowledged - cluster.rows()
         self.check(
             not lost,
-            f"with a volume for each spool, both pods were killed at once while PostgreSQL was away and {waited} "
-            f"estimates or more waited: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
+            f"with a volume for each spool, both pods were killed at once during a PostgreSQL outage with at least "
+            f"{waited} pending estimates: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
         )
 
 

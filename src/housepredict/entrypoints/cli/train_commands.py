@@ -64,14 +64,14 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     one: dict[str, Any] = {"type": reader(column), "metavar": "COLUMN"}
     train.add_argument("--price", **one, help="column of sale prices (default: detected by its name)")
     train.add_argument("--sale-date", **one, help="column of sale dates (default: detected)")
-    train.add_argument("--house-id", **one, help="column that identifies a house across its sales (default: detected)")
+    train.add_argument("--house-id", **one, help="column that identifies a house (default: detected)")
 
     many: dict[str, Any] = {**one, "action": "append", "default": []}
     kinds: dict[str, Any] = {**many, "type": reader(_column_kind), "metavar": "COLUMN=KIND"}
-    train.add_argument("--feature", dest="features", **many, help="use only the columns named this way (repeatable)")
-    train.add_argument("--exclude", **many, help="leave this column out (repeatable)")
+    train.add_argument("--feature", dest="features", **many, help="use only these columns as features (repeatable)")
+    train.add_argument("--exclude", **many, help="don't use this column (repeatable)")
     train.add_argument("--type", dest="kinds", **kinds, help=f"kind of a column: {', '.join(Kind)} (repeatable)")
-    about = "reject houses with a category of this column that isn't in the sales, instead of warning (repeatable)"
+    about = "the categories of this column are complete: reject others instead of warning (repeatable)"
     train.add_argument("--closed", **many, help=about)
     train.add_argument("--allow", **many, help="use this column even though it seems to leak the price (repeatable)")
 
@@ -81,7 +81,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--effort", **_choice(defaults.effort), help="how many candidates to search (default: normal)")
     about = "when to promote the version; if-better compares it with the promoted one on held-out sales (default)"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
-    about = "seed of the random numbers (default: 42)"
+    about = "seed of random numbers (default: 42)"
     train.add_argument("--seed", type=number_reader(int, seed), default=defaults.seed, help=about)
     about = "stop the search after this time and use the best candidate so far; the result then varies by machine"
     train.add_argument("--time-limit", type=number_reader(float, seconds), metavar="SECONDS", help=about)
