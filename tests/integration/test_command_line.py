@@ -17,7 +17,7 @@ def test_contributions_to_a_logarithm_are_told_in_percent(run: Run, sales: str) 
     house = ("sqft=2000", "zip=98101", "pool=true")
     explained = run("predict", "--explain", *house)
     assert explained.code == 0
-    assert explained.out.count(" %\n") == 4
+    assert explained.out.count("%\n") == 4
     explanation = run("predict", "--explain", "--json", *house).document["explanation"]
     assert explanation["unit"] == "log_price"
     price = explanation["base_price"]

@@ -231,9 +231,9 @@ def _drift(application: Application, options: argparse.Namespace) -> int:
 
 def _drift_text(drift: Drift) -> str:
     """Format a drift review as a table, largest shift first."""
-    since = f", made since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
-    predictions = counted(drift.n, "prediction")
-    lines = [f"Compared {predictions} of {drift.model_version}{since}, among the newest {drift.examined:,}."]
+    since = f" since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
+    newest = f"{drift.n:,} of the newest {counted(drift.examined, 'prediction')}"
+    lines = [f"Measured on {newest}: those by {drift.model_version}{since}."]
     if drift.n < MIN_ESTIMATES:
         lines.append(f"Too few to measure drift: at least {MIN_ESTIMATES} are needed.")
     features = sorted(drift.features, key=lambda feature: -(feature.shift.psi or 0))
