@@ -1,7 +1,7 @@
-"""Make an environment smaller, and quick to start from a disk that cannot be written: python slim.py FOLDER
+"""Make an environment smaller, and fast to start from a read-only disk: python slim.py FOLDER
 
-Tests of libraries go. What serves is compiled; what only a training imports is not: it starts seldom, and its bytecode
-would be a quarter of its size again.
+It deletes the tests of libraries, and compiles all modules but those that only a training imports: trainings start
+rarely, and that bytecode would add a quarter to their size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     for tests in sorted(folder.glob("lib/python*/site-packages/*/**/tests")):
         shutil.rmtree(tests, ignore_errors=True)
     if not compileall.compile_dir(folder / "lib", quiet=1, rx=TRAINING, invalidation_mode=None):
-        raise SystemExit("some of it could not be compiled")
+        raise SystemExit("some modules can't be compiled")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,23 @@ After the test, page cache included; one of the pods trained a model.
 
 
 def write_report(
-    path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer], taken: str
+    path: Path,
+    cluster: Cluster,
+    phases: Sequence[Phase],
+    facts: Sequence[str],
+    answers: Sequence[Answer],
+    memory_table: str,
 ) -> None:
-    """Write the page; `taken` is the table from `memory`."""
+    """Write the page.
+
+    Args:
+        path: the Markdown file.
+        cluster: the namespace of the test.
+        phases: the phases of the test.
+        facts: the checks that passed.
+        answers: the records of the clients.
+        memory_table: the table from `memory`.
+    """
     span = answers[-1].at - answers[0].at
     path.write_text(
         _PAGE.format(
@@ -49,8 +63,8 @@ def write_report(
             versions=_versions(cluster),
             pace=f"{1000 * span / len(answers):.0f} ms",
             table=table(phases, answers),
-            facts="\n".join(f"- {each[0].upper()}{each[1:]}." for each in facts),
-            memory=taken,
+            facts="\n".join(f"- {fact[0].upper()}{fact[1:]}." for fact in facts),
+            memory=memory_table,
         ),
         encoding="utf-8",
     )
@@ -78,6 +92,6 @@ def memory(cluster: Cluster) -> str:
         "cd /sys/fs/cgroup; cat memory.current memory.peak || cd memory; cat memory.usage_in_bytes memory.max_usage*"
     )
     for pod in [*cluster.pods(), "postgres-0"]:
-        now, most = cluster.kubectl("exec", pod, "--", "sh", "-c", f"{{ {files}; }} 2>/dev/null || true").split()[:2]
-        rows.append(f"| {pod} | {int(now) / 1e6:.0f} | {int(most) / 1e6:.0f} |")
+        now, peak = cluster.kubectl("exec", pod, "--", "sh", "-c", f"{{ {files}; }} 2>/dev/null || true").split()[:2]
+        rows.append(f"| {pod} | {int(now) / 1e6:.0f} | {int(peak) / 1e6:.0f} |")
     return "\n".join(rows)
