@@ -21,13 +21,13 @@ TIMEOUT_S = 240
 SERVICE = "app.kubernetes.io/name=housepredict,app.kubernetes.io/component=service"
 
 
-class Broken(Exception):
+class CheckFailed(Exception):
     """A check failed, or kubectl did."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The operations of the test on its namespace. All raise Broken if kubectl fails."""
+    """The operations of the test on its namespace. Each raises CheckFailed if kubectl fails."""
 
     namespace: str
 
@@ -41,7 +41,7 @@ class Cluster:
             check=False,
         )
         if done.returncode:
-            raise Broken(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+            raise CheckFailed(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def get(self, *arguments: str) -> Any:
@@ -69,25 +69,25 @@ class Cluster:
         self.wait(f"{pods} pods", lambda: len(self.pods()) == len(self.pods(ready=False)) == pods)
 
     def wait(self, goal: str, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds; one that raises Broken doesn't hold yet. Raises Broken after the timeout."""
+        """Wait until a condition returns True without raising CheckFailed. Raises CheckFailed after the timeout."""
         end, reason = time.time() + TIMEOUT_S, ""
         while True:
             try:
                 if condition():
                     return
-            except Broken as error:
+            except CheckFailed as error:
                 reason = str(error)
             if time.time() > end:
-                raise Broken(f"timeout while waiting for: {goal}; {reason}; {self.kubectl('get', 'pods')}")
+                raise CheckFailed(f"timeout while waiting for: {goal}; {reason}; {self.kubectl('get', 'pods')}")
             time.sleep(0.5)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request through the Service and return the JSON of its response. Raises Broken unless it is a 2xx."""
+        """Send a request through the Service and return the JSON of its response. Raises CheckFailed for an error."""
         text = "" if body is None else json.dumps(body)
         output = self.kubectl("exec", "-i", "load", "--", "python", "/load/ask.py", method, path, "-", stdin=text)
         status, _, content = output.partition("\n")
         if not status.startswith("2"):
-            raise Broken(f"{method} {path}: {output}")
+            raise CheckFailed(f"{method} {path}: {output}")
         return json.loads(content)
 
     def ask_pod(self, pod: str, path: str) -> Any:
@@ -127,7 +127,7 @@ class Cluster:
         )
 
 
-def say(text: str) -> None:
+def report_progress(text: str) -> None:
     """Report progress on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 

@@ -19,7 +19,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """An observation of the models, from its start to its end (s).
 
     `generation` is the promoted one, and `lowest` the lowest that any worker serves.
@@ -61,20 +61,20 @@ def _answers(text: str) -> Iterator[Answer]:
             yield Answer(float(at), float(took), name, number, float(price), "")
 
 
-def looks(text: str) -> list[Look]:
+def observations(text: str) -> list[Observation]:
     """Parse the observations of the models."""
     rows = [line.split() for line in text.splitlines()]
-    return [Look(float(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows]
+    return [Observation(float(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows]
 
 
-def convergence(seen: Sequence[Look], generation: int) -> float | None:
+def convergence(seen: Sequence[Observation], generation: int) -> float | None:
     """Return an upper bound of the seconds from a promotion's commit until every worker served it; None if unknown.
 
     It is the time from the start of the last observation before the commit to the end of the first that found the
     generation in every worker.
     """
-    before = [look.began for look in seen if look.generation < generation]
-    after = [look.ended for look in seen if look.lowest >= generation]
+    before = [observation.began for observation in seen if observation.generation < generation]
+    after = [observation.ended for observation in seen if observation.lowest >= generation]
     return min(after) - max(before) if before and after else None
 
 

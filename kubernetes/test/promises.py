@@ -14,7 +14,7 @@ from pathlib import Path
 
 import evidence
 from basics import lab, pod_security, service_links
-from cluster import Broken, Cluster, say
+from cluster import CheckFailed, Cluster, report_progress
 from report import memory, write_report
 from trial import SETTLE_S, Trial
 
@@ -50,13 +50,13 @@ class Test(Trial):
             stop = f"touch {folder}/stop; while ! [ -e {folder}/stopped ]; do sleep 0.2; done"
             self.cluster.kubectl("exec", "load", "--", "sh", "-c", stop)
 
-    def notes(self, folder: str) -> tuple[list[evidence.Answer], list[evidence.Look]]:
+    def read_records(self, folder: str) -> tuple[list[evidence.Answer], list[evidence.Observation]]:
         """Read the records of the clients so far."""
         read = ["exec", "load", "--", "sh", "-c"]
         answers = self.cluster.kubectl(*read, f"cat {folder}/answers.*")
-        return evidence.answers(answers), evidence.looks(self.cluster.kubectl(*read, f"cat {folder}/models"))
+        return evidence.answers(answers), evidence.observations(self.cluster.kubectl(*read, f"cat {folder}/models"))
 
-    def upheaval(self) -> None:
+    def run_phases(self) -> None:
         """Restart, scale, delete pods and train, all under load."""
         cluster = self.cluster
         with self.phase("no change"):
@@ -92,7 +92,7 @@ class Test(Trial):
 
     def record_sales(self) -> None:
         """Record sales of estimated houses, at about their estimates."""
-        answers, _ = self.notes("/tmp/load")  # noqa: S108  # a folder of a pod
+        answers, _ = self.read_records("/tmp/load")  # noqa: S108  # a folder of a pod
         market = random.Random(1)
         day = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
         sales = [
@@ -110,17 +110,17 @@ class Test(Trial):
 
     def judge(self) -> list[evidence.Answer]:
         """Compare the records of the clients with the predictions in PostgreSQL. Returns the responses."""
-        answers, looks = self.notes("/tmp/load")  # noqa: S108  # a folder of a pod
+        answers, observations = self.read_records("/tmp/load")  # noqa: S108  # a folder of a pod
         self.cluster.wait("empty spools", lambda: self.cluster.pending() == 0)
         acknowledged = {answer.id for answer in answers if answer.id}
         lost = acknowledged - self.cluster.rows()
         failed = [answer for answer in answers if answer.failure]
         for answer in failed[:20]:
-            say(f"{answer.at:.3f} {answer.failure}")
+            report_progress(f"{answer.at:.3f} {answer.failure}")
         self.check(not failed, f"{len(failed)} of {len(answers)} requests failed")
         self.check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged estimates are missing from PostgreSQL")
-        for generation in sorted({look.generation for look in looks} - {0}):
-            seconds = evidence.convergence(looks, generation)
+        for generation in sorted({observation.generation for observation in observations} - {0}):
+            seconds = evidence.convergence(observations, generation)
             took = "never" if seconds is None else f"within {seconds:.2f} s"
             promise = f"generation {generation} reached every pod {took} of its commit"
             self.check(seconds is not None and seconds <= MAX_CONVERGENCE_S, promise)
@@ -145,7 +145,7 @@ class Test(Trial):
             cluster.kubectl("scale", "statefulset/postgres", "--replicas=1")
             cluster.rollout("statefulset/postgres")
         cluster.wait("empty spools", lambda: cluster.pending() == 0)
-        answers, _ = self.notes(folder)
+        answers, _ = self.read_records(folder)
         acknowledged = {answer.id for answer in answers if answer.id}
         lost = acknowledged - cluster.rows()
         self.check(
@@ -164,7 +164,7 @@ def main() -> int:
     test = Test(Cluster(NAMESPACE))
     try:
         test.cluster.kubectl("get", "namespace", NAMESPACE)
-    except Broken:
+    except CheckFailed:
         pass
     else:
         print(f"the namespace {NAMESPACE} exists; delete it: kubectl delete namespace {NAMESPACE}", file=sys.stderr)
@@ -175,18 +175,18 @@ def main() -> int:
         pod_security(test)
         service_links(test)
         with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod
-            test.upheaval()
+            test.run_phases()
         answers, memory_table = test.judge(), memory(test.cluster)
         test.durable_spool()
         if options.report:
             write_report(options.report, test.cluster, test.phases, test.facts, answers, memory_table)
-    except Broken as error:
+    except CheckFailed as error:
         test.check(False, str(error))
     finally:
         if not options.keep:
-            say("cleaning up")
+            report_progress("cleaning up")
             subprocess.run(["kubectl", "delete", "namespace", NAMESPACE, "--wait=true"], check=False)  # noqa: S607  # as above
-    say("all checks passed" if not test.broken else f"{len(test.broken)} failed: " + "; ".join(test.broken))
+    report_progress("all checks passed" if not test.broken else f"{len(test.broken)} failed: " + "; ".join(test.broken))
     return 1 if test.broken else 0
 
 

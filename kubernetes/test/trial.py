@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cluster import Cluster, say
+from cluster import Cluster, report_progress
 from evidence import Phase
 
 SETTLE_S = 3.0  # load before and after the action of each phase
@@ -24,13 +24,13 @@ class Trial:
 
     def check(self, held: bool, promise: str) -> None:
         """Report and record the result of a check; a failed one doesn't end the run."""
-        say(("passed: " if held else "FAILED: ") + promise)
+        report_progress(("passed: " if held else "FAILED: ") + promise)
         (self.facts if held else self.broken).append(promise)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Record the body of the context as a phase, with load before and after it."""
-        say(name)
+        report_progress(name)
         began = time.time()
         time.sleep(SETTLE_S)
         yield

@@ -103,7 +103,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
         )
         for version in versions
     ]
-    lines = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
+    lines = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, unwrapped=("version",))]
     lines.append(f"* promoted (generation {pointer.generation})" if pointer.name else "No version is promoted.")
     lines += [
         f"{version.name}: {OUT_OF_RANGE}: {', '.join(names)}"

@@ -196,7 +196,7 @@ def _predictions_text(predictions: Sequence[Prediction]) -> str:
         )
         for prediction in predictions
     ]
-    return table(("id", "time (UTC)", "price", "model version", "house"), rows, whole=("id",))
+    return table(("id", "time (UTC)", "price", "model version", "house"), rows, unwrapped=("id",))
 
 
 def _house_text(prediction: Prediction) -> str:

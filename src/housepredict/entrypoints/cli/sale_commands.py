@@ -82,7 +82,7 @@ def accuracy_text(review: AccuracyReview) -> str:
         titles = [measure.title for measure in _MEASURES]
         header = ("version", "sales", *titles, *(f"{level}% coverage" for level in LEVELS), OUT_OF_RANGE)
         rows = [_accuracy_row(name, measured) for name, measured in review.by_version.items()]
-        lines = [table(header, [*rows, _accuracy_row("all", review.overall)], whole=("version",))]
+        lines = [table(header, [*rows, _accuracy_row("all", review.overall)], unwrapped=("version",))]
     else:
         lines = ["No recorded sales to measure yet."]
     if realized.unmatched:

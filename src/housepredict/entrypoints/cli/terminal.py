@@ -140,7 +140,7 @@ def _day(text: str) -> date:
 @reader
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise ValueError("must be a whole number from 1 to 1,000")
+        raise ValueError("must be a unwrapped number from 1 to 1,000")
     return int(text)
 
 
@@ -171,10 +171,10 @@ def number(value: float | None, digits: int, unit: str = "") -> str:
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, unwrapped: Sequence[str] = ()) -> str:
     """Format a table with a header: with rich in a terminal, else as plain text.
 
-    In a narrow terminal, cells wrap, except numbers and the columns in `whole`, which people copy.
+    In a narrow terminal, cells wrap, except numbers and the columns in `unwrapped`, whose cells people copy.
     """
     console = _console(sys.stdout)
     if console is None:
@@ -186,13 +186,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
     grid = Table(box=SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
         is_number = all(map(_NUMBER.fullmatch, cells))
-        is_whole = is_number or name in whole
+        is_unwrapped = is_number or name in unwrapped
         grid.add_column(
             Text(name),
             justify="right" if is_number else "left",
             overflow="fold",
-            no_wrap=is_whole,
-            min_width=max(map(len, cells)) if is_whole else None,
+            no_wrap=is_unwrapped,
+            min_width=max(map(len, cells)) if is_unwrapped else None,
         )
     for row in rows:
         grid.add_row(*map(Text, row))

@@ -184,7 +184,7 @@ def trainings_text(trainings: Sequence[TrainingStatus]) -> str:
         )
         for training in trainings
     ]
-    return table(("training", "started (UTC)", "state", "steps", "sales", "result"), rows, whole=("training",))
+    return table(("training", "started (UTC)", "state", "steps", "sales", "result"), rows, unwrapped=("training",))
 
 
 def _source(training: TrainingStatus) -> str:
