@@ -72,7 +72,7 @@ def test_of_too_many_a_sample_is_drawn_and_said_to_be_one() -> None:
     returned = list(estimated(sales(plots.MAX_DRAWN + 1)))
     figure = plot(page_of(returned))
     assert dots(figure, "sale") == plots.MAX_DRAWN
-    assert "2,000 of 2,001 sales are drawn" in words(figure)
+    assert "Shown: 2,000 of 2,001 sales" in words(figure)
 
 
 def test_it_can_be_understood_without_being_seen() -> None:
