@@ -16,7 +16,7 @@ TRAINING = re.compile(r"/(scipy|sklearn|joblib)/")
 
 
 def main() -> None:
-    """Slim the environment in the folder that the command line names."""
+    """Slim the environment in the folder given as argument."""
     folder = Path(sys.argv[1])
     for tests in sorted(folder.glob("lib/python*/site-packages/*/**/tests")):
         shutil.rmtree(tests, ignore_errors=True)

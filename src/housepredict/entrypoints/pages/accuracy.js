@@ -55,7 +55,7 @@ export async function showDrift() {
     ? `Over the last ${counted(drift.n, "estimate")}, these have moved away from the training data:`
     : `Over the last ${counted(drift.n, "estimate")}, houses and prices are as in the training data.`));
   if (moved.length) {
-    find("drift").append(table("Drift", ["Feature", "Movement", "PSI", "Expected by chance"],
+    find("drift").append(table("Drifted features", ["Feature", "Movement", "PSI", "Expected by chance"],
       moved.map(([name, shift]) => [name, el("span", { class: `movement ${shift.movement}` }, shift.movement), number(shift.psi, 2), `below ${number(shift.chance, 2)}`])));
   }
 }

@@ -20,7 +20,7 @@ const range = interval => {
 export async function showRecent() {
   const { predictions } = await ask("predictions?limit=8");
   find("recent").replaceChildren(predictions.length
-    ? table("Recent estimates", ["Time", "Estimate", "80% interval", "House"], predictions.map(prediction =>
+    ? table("Latest estimates", ["Time", "Estimate", "80% interval", "House"], predictions.map(prediction =>
       [time(prediction.created_at), el("b", {}, price(prediction.predicted_price)), range(prediction.interval), house(prediction)]))
     : el("p", { class: "soft" }, "No estimates yet."));
 }
