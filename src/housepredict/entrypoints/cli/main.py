@@ -6,6 +6,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 from housepredict.domain import errors
 from housepredict.entrypoints.cli.model_commands import add_model_commands
@@ -61,7 +63,9 @@ _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
     """Run a command and return its exit code; `arguments` defaults to those of the process."""
     try:
-        options = parser().parse_args(arguments)
+        options, unknown = parser().parse_known_args(arguments)
+        if unknown:
+            _reject(unknown, options.command_parser)
         settings = read_settings(**{name: getattr(options, name, None) for name in _SETTINGS})
         with application(settings) as opened:
             run: Run = options.command
@@ -78,6 +82,13 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
     except KeyboardInterrupt as interrupt:
         report("; ".join(["interrupted", *getattr(interrupt, "__notes__", ())]))
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _reject(unknown: Sequence[str], command: argparse.ArgumentParser) -> NoReturn:
+    """Exit with an error about arguments that a command doesn't have, and suggest an option."""
+    close = get_close_matches(unknown[0], command._option_string_actions, n=1)  # noqa: SLF001  # argparse has no public list
+    suggestion = f" (did you mean {close[0]}?)" if close else ""
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -76,7 +76,7 @@ class Commands:
                 help="use a demo model, trained on synthetic sales, while no model is promoted"
                 " [env: HOUSEPREDICT_DEMO]",
             )
-        parser.set_defaults(command=run)
+        parser.set_defaults(command=run, command_parser=parser)
         return parser
 
     @classmethod
