@@ -176,10 +176,10 @@ def main() -> int:
         service_links(test)
         with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod
             test.run_phases()
-        answers, memory_table = test.judge(), memory(test.cluster)
+        answers, usage = test.judge(), memory(test.cluster)
         test.durable_spool()
         if options.report:
-            write_report(options.report, test.cluster, test.phases, test.facts, answers, memory_table)
+            write_report(options.report, test.cluster, test.phases, test.facts, answers, usage)
     except CheckFailed as error:
         test.check(False, str(error))
     finally:

@@ -39,23 +39,9 @@ After the test, page cache included; one of the pods trained a model.
 
 
 def write_report(
-    path: Path,
-    cluster: Cluster,
-    phases: Sequence[Phase],
-    facts: Sequence[str],
-    answers: Sequence[Answer],
-    memory_table: str,
+    path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer], usage: str
 ) -> None:
-    """Write the page.
-
-    Args:
-        path: the Markdown file.
-        cluster: the namespace of the test.
-        phases: the phases of the test.
-        facts: the checks that passed.
-        answers: the records of the clients.
-        memory_table: the table from `memory`.
-    """
+    """Write the page; `facts` are the checks that passed, and `usage` is the table from `memory`."""
     span = answers[-1].at - answers[0].at
     path.write_text(
         _PAGE.format(
@@ -64,7 +50,7 @@ def write_report(
             pace=f"{1000 * span / len(answers):.0f} ms",
             table=table(phases, answers),
             facts="\n".join(f"- {fact[0].upper()}{fact[1:]}." for fact in facts),
-            memory=memory_table,
+            memory=usage,
         ),
         encoding="utf-8",
     )

@@ -50,14 +50,7 @@ def api_page(document: Json) -> str:
         tag("p", "Machine-readable version: ", openapi, "."),
         _contents(operations),
         *(
-            section(
-                group["name"],
-                *(
-                    _operation(method, path, operation)
-                    for method, path, operation in operations
-                    if group["name"] in operation["tags"]
-                ),
-            )
+            section(group["name"], *(_operation(*route) for route in operations if group["name"] in route[2]["tags"]))
             for group in document["tags"]
         ),
         section("All routes", *_any_request(components)),
@@ -77,12 +70,8 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 def _contents(operations: Sequence[tuple[str, str, Json]]) -> Markup:
     items = (
-        tag(
-            "li",
-            tag("a", tag("code", f"{method} {path}"), href=f"#{operation['operationId']}"),
-            f" {operation['summary']}",
-        )
-        for method, path, operation in operations
+        tag("li", tag("a", tag("code", f"{method} {path}"), href=f"#{route['operationId']}"), f" {route['summary']}")
+        for method, path, route in operations
     )
     return tag("nav", section("Routes", tag("ul", *items)), aria_label="Routes")
 
@@ -109,13 +98,8 @@ def _description(described: Json) -> Markup | None:
 
 def _parameters(caption: str, parameters: Sequence[Json]) -> Markup:
     rows = [
-        (
-            tag("code", parameter["name"]),
-            parameter["in"],
-            _kind_of(parameter["schema"]),
-            _with_bounds(parameter, parameter["schema"]),
-        )
-        for parameter in parameters
+        (tag("code", item["name"]), item["in"], _kind_of(item["schema"]), _with_bounds(item, item["schema"]))
+        for item in parameters
     ]
     return table(caption, ("name", "in", "type", "description"), rows, of_words=True)
 
@@ -156,12 +140,10 @@ def _any_request(components: Json) -> Iterator[Markup]:
     yield _parameters("Parameters of all routes", list(components["parameters"].values()))
     headers = [(tag("code", name), _prose(header["description"])) for name, header in components["headers"].items()]
     yield table("Headers of all responses", ("header", "meaning"), headers, of_words=True)
-    problems = [
-        (status, _prose(response["description"]), _headers(response))
-        for status, response in components["responses"].items()
+    errors = [
+        (status, _prose(error["description"]), _headers(error)) for status, error in components["responses"].items()
     ]
-    caption = "Errors that any route can return"
-    yield table(caption, ("status", "meaning", "headers"), problems, of_words=True)
+    yield table("Errors that any route can return", ("status", "meaning", "headers"), errors, of_words=True)
 
 
 def _prose(words: str) -> Markup:

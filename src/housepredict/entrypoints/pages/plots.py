@@ -123,14 +123,8 @@ class Axis:
 class Figure:
     """The axes and texts of a plot, with methods that draw marks from values.
 
-    Attributes:
-        name: the HTML id.
-        title: the heading.
-        description: the text for screen readers.
-        caption: how to read the plot.
-        x: the horizontal axis.
-        y: the vertical axis.
-        legend: pairs of a CSS class and its label.
+    `name` is the HTML id, `description` the text for screen readers, and `caption` explains how to read the plot. The
+    legend has pairs of a CSS class and its label.
     """
 
     name: str
