@@ -79,7 +79,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     about = "model type; auto selects the best in cross-validation, for --synthetic linear (default: auto)"
     train.add_argument("--algorithm", **_choice(defaults.algorithm), help=about)
     train.add_argument("--effort", **_choice(defaults.effort), help="how many candidates to search (default: normal)")
-    about = "when to promote the version; if-better compares it with the promoted one on held-out sales (default)"
+    about = "when to promote the version; if-better compares it with the promoted one (default: if-better)"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
     about = "seed of random numbers (default: 42)"
     train.add_argument("--seed", type=number_reader(int, seed), default=defaults.seed, help=about)

@@ -266,7 +266,7 @@ def _error_over_time(held_out: HeldOut) -> Markup:
     figure = Figure(
         "error-over-time",
         "Error by sale date",
-        f"Median error by tenth of the sales, by date from {month(first)} to {month(last)}: "
+        f"Median error by tenth of the sales, in order of sale date from {month(first)} to {month(last)}: "
         f"{', '.join(difference(error) for _, error in medians)}.",
         "Above 0, a house was overvalued. Falling medians mean that the model lags a rising market. "
         + _drawn_note(
@@ -297,7 +297,7 @@ def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
         "ratio-over-time",
         "Sales ratio by sale date",
         f"Scatter plot of {counted(len(sold), 'sale')}, {span}. Median ratio: {number(median(ratios), 3)}."
-        + (f" By tenth, by date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
+        + (f" By tenth, in order of sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
         "Above 1, a house was estimated higher than it sold. The band from 0.90 to 1.10 is acceptable for the median "
         "of all sales. Falling ratios mean that the market has risen since the model was trained. "
         + _drawn_note(drawn, y, len(sold), "sales"),
