@@ -297,7 +297,7 @@ def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
         "ratio-over-time",
         "Sales ratio by sale date",
         f"Scatter plot of {counted(len(sold), 'sale')}, {span}. Median ratio: {number(median(ratios), 3)}."
-        + (f" By tenth, in order of sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
+        + (f" By tenth, by sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
         "Above 1, a house was estimated higher than it sold. The band from 0.90 to 1.10 is acceptable for the median "
         "of all sales. Falling ratios mean that the market has risen since the model was trained. "
         + _drawn_note(drawn, y, len(sold), "sales"),
